@@ -1,0 +1,225 @@
+"""RunConfig: everything that decides what a run computes, validated, and its TOML form."""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from eostui.errors import InputError, did_you_mean
+
+Positive = Annotated[FiniteFloat, Field(gt=0)]
+NotNegative = Annotated[FiniteFloat, Field(ge=0)]
+
+
+class RunConfig(BaseModel):
+    """What a run is: the problem, the dynamics, what is measured, and where it computes.
+
+    Two runs with equal configs, the same device and the same control changes are the same run. Keys
+    are flat, so that `--set key=value` and a preset's line say the same thing.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    preset: str = Field("unnamed", description="name of the preset this came from")
+
+    problem: str = Field("network", description='"network", or your own "file.py:function"')
+    problem_arguments: dict[str, Any] = Field(
+        default_factory=dict, description="keyword arguments of your own problem's function"
+    )
+
+    data: Literal["digits", "cifar10", "cifar100", "fashion-mnist", "npz"] = Field(
+        "digits", description="data set"
+    )
+    data_file: str = Field("", description="the .npz file when data is npz: x, y, optional xt, yt")
+    samples: PositiveInt | Literal["all"] = Field("all", description="training samples used")
+    test_samples: PositiveInt | Literal["all"] = Field("all", description="test samples used")
+    selection: Literal["first", "balanced", "random"] = Field(
+        "first", description="which samples: the first, equally many a class, or drawn by the seed"
+    )
+    standardize: Literal["constants", "channels", "global", "none"] = Field(
+        "global", description="by the `mean` and `deviation` given, or by those of the data"
+    )
+    mean: tuple[FiniteFloat, ...] = Field((), description="a constant for each channel")
+    deviation: tuple[Positive, ...] = Field((), description="a constant for each channel")
+
+    network: Literal["mlp", "cnn"] = Field("mlp", description="architecture")
+    depth: Annotated[int, Field(ge=0)] = Field(2, description="hidden layers of the MLP")
+    width: PositiveInt = Field(100, description="units in each hidden layer of the MLP")
+    channels: tuple[PositiveInt, ...] = Field(
+        (32, 32), description="output channels of each convolution of the CNN"
+    )
+    kernel: PositiveInt = Field(3, description="kernel size of the CNN's convolutions, odd")
+    activation: Literal["relu", "tanh", "gelu", "elu", "softplus"] = Field(
+        "relu", description="activation"
+    )
+    bias: bool = Field(True, description="whether layers have biases")
+    loss: Literal["mse", "cross-entropy"] = Field(
+        "mse", description="mse: half the sum over outputs, mean over samples"
+    )
+
+    eta: Positive = Field(0.15, description="learning rate η at the start")
+    weight_decay: NotNegative = Field(0.0, description="weight decay λ at the start")
+    decay_biases: bool = Field(True, description="whether weight decay also acts on biases")
+    steps: PositiveInt = Field(12_000, description="gradient-descent steps")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(10, description="of all random choices")
+
+    cadence: PositiveInt = Field(25, description="steps between curvature measurements")
+    tolerance: Annotated[FiniteFloat, Field(gt=0, lt=1)] = Field(
+        1e-3, description="residual ‖Hu − Su‖/S at which the eigensolver stops"
+    )
+    test_cadence: PositiveInt = Field(250, description="steps between test evaluations")
+
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    dtype: Literal["float32", "float64"] = Field("float32", description="precision")
+    threads: PositiveInt | Literal["auto"] = Field("auto", description="CPU threads of the engine")
+
+    @model_validator(mode="after")
+    def _keys_agree(self) -> RunConfig:
+        if self.eta * self.weight_decay >= 1:
+            raise ValueError(
+                f"`eta` × `weight_decay` is {self.eta * self.weight_decay:g}, but must be below 1, "
+                "or decay alone would flip the sign of the weights"
+            )
+        if self.data == "npz" and not self.data_file:
+            raise ValueError('`data_file` is missing: with data = "npz" it names the .npz file')
+        if self.standardize == "constants" and not self.mean:
+            raise ValueError('`mean` is missing: standardize = "constants" needs mean and deviation')
+        if len(self.mean) != len(self.deviation):
+            raise ValueError(
+                f"`mean` has {len(self.mean)} values and `deviation` {len(self.deviation)}: "
+                "they must have one for each channel"
+            )
+        if self.kernel % 2 == 0:
+            raise ValueError(f"`kernel` is {self.kernel}, but must be odd")
+        if self.problem != "network" and ":" not in self.problem:
+            raise ValueError(
+                f'`problem` is "{self.problem}", but must be "network" or "file.py:function"'
+            )
+        return self
+
+    @classmethod
+    def keys(cls) -> tuple[str, ...]:
+        """Return the names of all settings, in the order of the file."""
+        return tuple(cls.model_fields)
+
+    @classmethod
+    def build(cls, values: Mapping[str, Any], where: str) -> RunConfig:
+        """Validate `values`; `where` names their source in the error.
+
+        Raises:
+            InputError: with one sentence that names the key, the value and what would be right.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise InputError(f"{where}: {_sentence(error.errors())}") from None
+
+    @classmethod
+    def from_toml(cls, text: str, where: str) -> RunConfig:
+        """Parse and validate TOML. Raises InputError."""
+        return cls.build(parse_toml(text, where), where)
+
+    def changed(self, values: Mapping[str, Any], where: str = "command line") -> RunConfig:
+        """Return a copy with some settings replaced, validated anew. Raises InputError."""
+        return self.build({**self.model_dump(), **values}, where) if values else self
+
+    def to_toml(self) -> str:
+        """Return the whole config as TOML, every setting stated."""
+        return tomli_w.dumps(self.model_dump(mode="json"))
+
+
+def parse_toml(text: str, where: str) -> dict[str, Any]:
+    """Parse TOML. Raises InputError with the place of a syntax error."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{where}: not valid TOML: {error}") from None
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Parse one `key=value` of `--set`: the value as TOML, or as a bare word.
+
+    Raises:
+        InputError: if there is no `=` or the key is unknown.
+    """
+    key, separator, raw = (part.strip() for part in text.partition("="))
+    if not separator or not key:
+        raise InputError(f"--set {text}: must be key=value, such as width=200")
+    if key not in RunConfig.model_fields:
+        raise InputError(f"--set {text}: unknown key `{key}`{did_you_mean(key, RunConfig.keys())}")
+    try:
+        return key, tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, raw
+
+
+def parse_number(text: str) -> float:
+    """Parse a number as people type it: `0.02`, `1e-3`, `2/100`.
+
+    Raises:
+        InputError: if it isn't one, or not finite.
+    """
+    numerator, slash, denominator = text.strip().partition("/")
+    try:
+        value = float(numerator) / float(denominator) if slash else float(numerator)
+    except (ValueError, ZeroDivisionError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"`{text.strip()}` isn't a number; type one like 0.02, 1e-3 or 2/100")
+    return value
+
+
+def absolute_files(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return `values` with the file names in it made absolute, as meant relative to `folder`."""
+    resolved = dict(values)
+    data_file = values.get("data_file")
+    if isinstance(data_file, str) and data_file:
+        resolved["data_file"] = str(folder.absolute() / Path(data_file).expanduser())
+    problem = values.get("problem")
+    if isinstance(problem, str) and ":" in problem:
+        file, _, function = problem.rpartition(":")
+        resolved["problem"] = f"{folder.absolute() / Path(file).expanduser()}:{function}"
+    return resolved
+
+
+def _sentence(errors: list[ErrorDetails]) -> str:
+    """Turn the first of pydantic's errors into a sentence: key, value, what would be right."""
+    error = errors[0]
+    if not error["loc"]:
+        return str(error["ctx"]["error"]) if "ctx" in error else error["msg"]
+    key = str(error["loc"][0])
+    if error["type"] == "extra_forbidden":
+        return f"unknown key `{key}`{did_you_mean(key, RunConfig.keys())}"
+    value = error["input"]
+    shown = f'"{value}"' if isinstance(value, str) else value
+    # a union reports one error for each of its branches, under the same key
+    wanted = [_requirement(e) for e in errors if e["loc"][:1] == error["loc"][:1]]
+    sentence = f"`{key}` is {shown}, but must be {' or '.join(dict.fromkeys(wanted))}"
+    expected = error.get("ctx", {}).get("expected")
+    if isinstance(value, str) and isinstance(expected, str):
+        sentence += did_you_mean(value, expected.replace("'", "").replace(" or ", ", ").split(", "))
+    return sentence
+
+
+def _requirement(error: ErrorDetails) -> str:
+    message = error["msg"]
+    for opening in ("Input should be ", "Input should "):
+        message = message.removeprefix(opening)
+    message = re.sub(r", unable to parse.*", "", message)
+    return message.replace("a valid integer", "a whole number").replace("'", '"')

@@ -1,0 +1,1 @@
+"""What is measured at a point: Hessian products, leading eigenpairs, ∇S and the drives."""

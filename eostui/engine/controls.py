@@ -1,0 +1,114 @@
+"""Commands from viewers: validated, applied between steps, each answered by an event."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eostui.runs import commands
+from eostui.runs.writer import RunWriter
+
+#: Seconds between looks into the commands folder while training: a key acts within this.
+POLL_EVERY = 0.01
+
+
+@dataclass
+class Controls:
+    """What viewers may change while a run goes on.
+
+    Attributes:
+        eta: learning rate η of the next step.
+        weight_decay: λ of the next step.
+        paused: whether training waits.
+        steps_allowed: single steps to take while paused.
+        stop: whether the run should end; by whom is in `stop_reason`.
+    """
+
+    eta: float
+    weight_decay: float
+    paused: bool = False
+    steps_allowed: int = 0
+    stop: bool = False
+    stop_reason: str = ""
+    _polled_at: float = 0.0
+
+    def poll(self, run_path: Path, writer: RunWriter, step: int) -> bool:
+        """Take waiting commands, at most every POLL_EVERY seconds; return whether there were any.
+
+        Args:
+            run_path: the run directory.
+            writer: told what was done, or refused and why.
+            step: the step that will be taken next, at which changes act.
+        """
+        now = time.monotonic()
+        if now - self._polled_at < POLL_EVERY:
+            return False
+        self._polled_at = now
+        taken = commands.take(run_path)
+        for command_id, content in taken:
+            refusal = self._apply(content, writer, step)
+            if refusal:
+                writer.event(step, "refused", {"command": command_id, "reason": refusal})
+        return bool(taken)
+
+    def request_stop(self, reason: str) -> None:
+        """End the run before the next step."""
+        self.stop, self.stop_reason = True, reason
+
+    def _apply(self, content: Mapping[str, Any], writer: RunWriter, step: int) -> str | None:
+        """Apply one command; return why not, or None."""
+        kind = content["kind"]
+        if kind == "set":
+            return self._set(content, writer, step)
+        if kind in ("pause", "resume"):
+            if self.paused == (kind == "resume"):
+                self.paused = kind == "pause"
+                writer.event(step, "paused" if self.paused else "resumed")
+            return None
+        if kind == "step":
+            if not self.paused:
+                return "a single step needs a paused run"
+            self.steps_allowed += 1
+            return None
+        if kind == "stop":
+            self.request_stop("stopped by its user")
+            return None
+        return f"unknown command `{kind}`"
+
+    def _set(self, content: Mapping[str, Any], writer: RunWriter, step: int) -> str | None:
+        eta = content.get("eta", self.eta)
+        weight_decay = content.get("weight_decay", self.weight_decay)
+        refusal = refuse_controls(eta, weight_decay)
+        if refusal:
+            return refusal
+        changes = {}
+        if eta != self.eta:
+            changes["eta"] = [self.eta, eta]
+        if weight_decay != self.weight_decay:
+            changes["weight_decay"] = [self.weight_decay, weight_decay]
+        if changes:
+            self.eta, self.weight_decay = float(eta), float(weight_decay)
+            writer.event(step, "control", changes)
+        return None
+
+
+def refuse_controls(eta: object, weight_decay: object) -> str | None:
+    """Return why these η and λ can't be used, or None."""
+    for name, value in (("η", eta), ("λ", weight_decay)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return f"{name} must be a number"
+        if not math.isfinite(value):
+            return f"{name} must be finite"
+    assert isinstance(eta, (int, float))
+    assert isinstance(weight_decay, (int, float))
+    if eta <= 0:
+        return f"η is {eta:g}, but must be above 0"
+    if weight_decay < 0:
+        return f"λ is {weight_decay:g}, but must not be below 0"
+    if eta * weight_decay >= 1:
+        return f"ηλ is {eta * weight_decay:g}, but must be below 1"
+    return None

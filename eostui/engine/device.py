@@ -1,0 +1,68 @@
+"""One device abstraction: CPU, CUDA, MPS; precision and determinism set once per process."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+
+import torch
+
+from eostui.config import RunConfig
+from eostui.errors import InputError
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a run computes, as resolved from its config."""
+
+    device: torch.device
+    dtype: torch.dtype
+    threads: int
+
+    def describe(self) -> str:
+        """Return the device's name for people."""
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        return f"{platform.machine()} {platform.processor() or self.device.type}".strip()
+
+
+def prepare_machine(config: RunConfig) -> Machine:
+    """Resolve device and threads and make the process deterministic.
+
+    Raises:
+        InputError: if the device isn't there, or can't do the precision.
+    """
+    device = _resolve(config.device)
+    if device.type == "mps" and config.dtype == "float64":
+        raise InputError('`dtype` is "float64", but mps has only float32: use device = "cpu"')
+    if config.threads != "auto":
+        torch.set_num_threads(config.threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # warn only: CUDA's max-pooling has no deterministic backward pass
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    return Machine(device, getattr(torch, config.dtype), torch.get_num_threads())
+
+
+def available_devices() -> list[str]:
+    """Return the names of all devices that a config may ask for."""
+    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    mps = ["mps"] if torch.backends.mps.is_available() else []
+    return ["cpu", *cuda, *mps]
+
+
+def _resolve(wanted: str) -> torch.device:
+    available = available_devices()
+    if wanted == "auto":
+        return torch.device(next((d for d in available if d != "cpu"), "cpu"))
+    if wanted == "cuda" and "cuda:0" in available:
+        wanted = "cuda:0"
+    if wanted not in available:
+        raise InputError(
+            f'`device` is "{wanted}", but this machine has only {", ".join(available)} '
+            '(or "auto" for the fastest of them)'
+        )
+    return torch.device(wanted)

@@ -1,0 +1,124 @@
+"""The training loop: poll, measure, record, step (DESIGN §4)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from eostui.config import RunConfig
+from eostui.curvature.point import Point, plain_gradient
+from eostui.curvature.probes import Probe, due
+from eostui.curvature.state import ProbeState
+from eostui.dynamics.descent import descend, path_curvature
+from eostui.engine.controls import Controls
+from eostui.engine.recorder import Divergence, Recorder
+from eostui.problems import Problem
+from eostui.runs.writer import RunWriter
+
+#: Seconds between looks for commands while paused.
+PAUSED_POLL = 0.03
+
+
+class Trainer:
+    """Trains one problem by full-batch gradient descent with weight decay, recording every step."""
+
+    def __init__(self, config: RunConfig, problem: Problem, writer: RunWriter) -> None:
+        self.config = config
+        self.problem = problem
+        self.writer = writer
+        self.controls = Controls(config.eta, config.weight_decay)
+        self.recorder = Recorder(writer, problem.initial)
+        self.theta = problem.initial.clone()
+        self._state = ProbeState(config, problem)
+        self._nan = self.theta.new_tensor(float("nan"))
+        self._gradient: Tensor | None = None
+        self._displacement: Tensor | None = None
+
+    def run(self) -> tuple[str, str]:
+        """Train until the steps are done, a stop is asked for, or the run diverges.
+
+        Returns:
+            The final status (finished, stopped, diverged) and a sentence.
+        """
+        try:
+            for step in range(self.config.steps + 1):
+                if not self._may_go_on(step):
+                    self.recorder.flush()
+                    return "stopped", f"{self.controls.stop_reason} at step {step}"
+                self._visit(step)
+            self.recorder.flush()
+        except Divergence as divergence:
+            return "diverged", self._diverged_sentence(divergence)
+        return "finished", f"finished after {self.config.steps} steps"
+
+    def _visit(self, step: int) -> None:
+        """Measure what is due at θ_step, record its row, and move on unless it is the last."""
+        probes = due(self.config, step)
+        eta, weight_decay = self.controls.eta, self.controls.weight_decay
+        if probes:
+            point = Point(self.problem.loss, self.theta)
+            loss, gradient = point.loss, point.gradient
+        else:
+            loss, gradient = plain_gradient(self.problem.loss, self.theta)
+        norm = torch.linalg.vector_norm(self.theta)
+        decayed = self.problem.decayed
+        self.recorder.add(
+            loss,
+            norm,
+            norm if decayed is None else torch.linalg.vector_norm(self.theta * decayed),
+            self._arrival_curvature(gradient),
+            eta,
+            weight_decay,
+        )
+        if probes:
+            self._measure(step, point, probes)
+        if step < self.config.steps:
+            moved = descend(self.theta, gradient, eta, weight_decay, decayed)
+            self._displacement = moved - self.theta
+            self._gradient = gradient
+            self.theta = moved
+
+    def _arrival_curvature(self, gradient: Tensor) -> Tensor:
+        if self._gradient is None or self._displacement is None:
+            return self._nan
+        return path_curvature(gradient, self._gradient, self._displacement)
+
+    def _measure(self, step: int, point: Point, probes: Sequence[Probe]) -> None:
+        self.recorder.flush()  # raises Divergence: nothing is measured where θ isn't finite
+        self._state.step = step
+        values: dict[str, float] = {}
+        for probe in probes:
+            values |= probe.measure(point, self._state)
+        point.release()
+        if values:
+            self.writer.measurement(step, values)
+        self.recorder.flush()
+
+    def _may_go_on(self, step: int) -> bool:
+        """Take commands and wait while paused; return False when the run should end."""
+        controls = self.controls
+        controls.poll(self.writer.path, self.writer, step)
+        if controls.paused and not controls.stop:
+            self.recorder.flush()
+            self._status("paused")
+            while controls.paused and not controls.stop and not controls.steps_allowed:
+                time.sleep(PAUSED_POLL)
+                if controls.poll(self.writer.path, self.writer, step):
+                    self.writer.flush()
+            if controls.steps_allowed:
+                controls.steps_allowed -= 1
+            if not controls.paused:
+                self._status("running")
+        return not controls.stop
+
+    def _status(self, status: str) -> None:
+        self.writer.fact("status", status)
+        self.writer.flush()
+
+    def _diverged_sentence(self, divergence: Divergence) -> str:
+        eta = self.controls.eta
+        sentence = f"diverged at step {divergence.step}: {divergence.reason}"
+        return f"{sentence}; with η {eta:g} the stable sharpness is below 2/η = {2 / eta:g}"

@@ -1,0 +1,43 @@
+"""The facts that a run directory states about itself."""
+
+from __future__ import annotations
+
+import json
+import platform
+import socket
+import time
+
+import numpy
+import torch
+
+import eostui
+from eostui.config import RunConfig
+from eostui.engine.device import Machine
+from eostui.problems import Problem
+from eostui.runs.columns import exported
+
+
+def initial_facts(
+    config: RunConfig, machine: Machine, problem: Problem, run_id: str, name: str
+) -> dict[str, str]:
+    """Return what is known before the first step, as text by key."""
+    return {
+        "id": run_id,
+        "name": name,
+        "created": str(time.time()),
+        "status": "running",
+        "config": config.to_toml(),
+        "parameters": str(problem.initial.numel()),
+        "convention": problem.convention,
+        "device": str(machine.device),
+        "device_name": machine.describe(),
+        "dtype": config.dtype,
+        "threads": str(machine.threads),
+        "host": socket.gethostname(),
+        "eostui": eostui.__version__,
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "python": platform.python_version(),
+        "columns": json.dumps({c.name: f"{c.unit}: {c.description}" for c in exported()}),
+        **{f"problem.{key}": value for key, value in problem.facts.items()},
+    }

@@ -1,0 +1,109 @@
+"""Rows on their way from the device to the store, read in batches: no stall a step."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eostui.runs.columns import STORED_STEP_COLUMNS
+from eostui.runs.writer import RunWriter
+
+#: Rows are handed to the store at least this often, in seconds of training.
+FLUSH_EVERY = 0.1
+#: Rows held on the device at most.
+CAPACITY = 1024
+#: A loss this many times its start ends the run (MATH §4).
+DIVERGED_FACTOR = 1e4
+
+_DEVICE_COLUMNS = STORED_STEP_COLUMNS[:4]
+
+
+class Divergence(Exception):
+    """The loss or θ left the finite, or the loss is far above its start.
+
+    Attributes:
+        step: the first step at which this holds; its row is the last one stored.
+        reason: what was seen there.
+    """
+
+    def __init__(self, step: int, reason: str) -> None:
+        super().__init__(f"step {step}: {reason}")
+        self.step = step
+        self.reason = reason
+
+
+class Recorder:
+    """Collects one row a step and flushes them; notices divergence when it reads them."""
+
+    def __init__(self, writer: RunWriter, like: Tensor) -> None:
+        """`like` gives the device and precision of the rows."""
+        self.writer = writer
+        self.next_step = 0
+        self._rows = like.new_empty((CAPACITY, len(_DEVICE_COLUMNS)))
+        self._controls = np.empty((CAPACITY, 2))
+        self._count = 0
+        self._first_loss: float | None = None
+        self._flushed_at = time.monotonic()
+
+    def add(
+        self,
+        loss: Tensor,
+        theta_norm: Tensor,
+        decayed_norm: Tensor,
+        arrival_curvature: Tensor,
+        eta: float,
+        weight_decay: float,
+    ) -> None:
+        """Add the row of the next step; scalars stay on the device until the next flush."""
+        torch.stack(
+            (loss, theta_norm, decayed_norm, arrival_curvature), out=self._rows[self._count]
+        )
+        self._controls[self._count] = eta, weight_decay
+        self._count += 1
+        self.next_step += 1
+        if self._count == CAPACITY or time.monotonic() - self._flushed_at > FLUSH_EVERY:
+            self.flush()
+
+    def flush(self) -> None:
+        """Read the rows from the device and write everything pending as one transaction.
+
+        Raises:
+            Divergence: after writing, if one of these rows diverged; rows after it are dropped.
+        """
+        divergence = None
+        if self._count:
+            values = self._rows[: self._count].cpu().double().numpy()
+            matrix = np.concatenate((values, self._controls[: self._count]), axis=1)
+            first = self.next_step - self._count
+            divergence = self._divergence(first, matrix)
+            if divergence is not None:
+                matrix = matrix[: divergence.step - first + 1]
+                self.next_step = divergence.step + 1
+            self.writer.steps(first, matrix)
+            self._count = 0
+        self.writer.flush()
+        self._flushed_at = time.monotonic()
+        if divergence is not None:
+            raise divergence
+
+    def _divergence(self, first: int, matrix: np.ndarray) -> Divergence | None:  # type: ignore[type-arg]
+        loss, norm = matrix[:, 0], matrix[:, 1]
+        if self._first_loss is None and math.isfinite(loss[0]):
+            self._first_loss = float(loss[0])
+        start = self._first_loss if self._first_loss is not None else math.nan
+        limit = DIVERGED_FACTOR * max(abs(start), np.finfo(np.float32).tiny)
+        bad = ~np.isfinite(loss) | ~np.isfinite(norm) | (loss > limit)
+        if not bad.any():
+            return None
+        row = int(bad.argmax())
+        if math.isfinite(loss[row]) and math.isfinite(norm[row]):
+            reason = f"the loss is {loss[row]:.3g}, more than 10,000 times its start of {start:.3g}"
+        elif math.isfinite(norm[row]):
+            reason = f"the loss is {loss[row]:g}"
+        else:
+            reason = "the parameters aren't finite"
+        return Divergence(first + row, reason)

@@ -1,0 +1,33 @@
+"""Errors with a sentence for a person and an exit code for a program."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+EXIT_FAILED = 1
+EXIT_INPUT = 2
+EXIT_DIVERGED = 3
+EXIT_INTERRUPTED = 130
+
+
+class EostuiError(Exception):
+    """Something went wrong that one sentence explains: what, where, and what would be right."""
+
+    exit_code = EXIT_FAILED
+
+
+class InputError(EostuiError):
+    """The user's input is wrong: a name, a value, a file, a folder, a device."""
+
+    exit_code = EXIT_INPUT
+
+
+class RunFormatError(EostuiError):
+    """A run directory can't be read: damaged, or written by another version."""
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """Return '; did you mean `x`?' for the nearest valid name, or '' when none is near."""
+    near = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)
+    return f"; did you mean `{near[0]}`?" if near else ""

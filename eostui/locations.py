@@ -1,0 +1,43 @@
+"""Where runs, presets, data and settings live. Each place can be moved by a flag or a variable."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def runs_dir(chosen: Path | None = None) -> Path:
+    """Return the shelf of run directories: `--runs-dir`, else EOSTUI_RUNS, else the data folder."""
+    return _place(chosen, "EOSTUI_RUNS", Path(platformdirs.user_data_dir("eostui")) / "runs")
+
+
+def data_dir(chosen: Path | None = None) -> Path:
+    """Return where downloaded data sets are kept: `--data-dir`, else EOSTUI_DATA, else the cache."""
+    return _place(chosen, "EOSTUI_DATA", Path(platformdirs.user_cache_dir("eostui")) / "data")
+
+
+def settings_dir() -> Path:
+    """Return the user's settings folder: EOSTUI_SETTINGS, else the system's place for settings."""
+    return _place(None, "EOSTUI_SETTINGS", Path(platformdirs.user_config_dir("eostui")))
+
+
+def user_presets_dir() -> Path:
+    """Return the folder of the user's own presets, inside the settings folder."""
+    return settings_dir() / "presets"
+
+
+def shipped(kind: str) -> Path:
+    """Return the folder of shipped `presets` or `assets`: in the wheel, or beside it in a checkout."""
+    in_wheel = _PACKAGE / "shipped" / kind
+    return in_wheel if in_wheel.is_dir() else _PACKAGE.parent / kind
+
+
+def _place(chosen: Path | None, variable: str, default: Path) -> Path:
+    if chosen is not None:
+        return chosen.expanduser().absolute()
+    from_environment = os.environ.get(variable)
+    return Path(from_environment).expanduser().absolute() if from_environment else default

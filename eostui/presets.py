@@ -1,0 +1,86 @@
+"""Presets: named, commented TOML files that say what a run is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from eostui import locations
+from eostui.config import RunConfig, absolute_files, parse_toml
+from eostui.errors import InputError, did_you_mean
+
+DEFAULT_PRESET = "digits-mlp"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A preset as found: its config and the comment at the head of its file."""
+
+    name: str
+    path: Path
+    description: str
+    config: RunConfig
+
+    @property
+    def summary(self) -> str:
+        """The first line of the description."""
+        return self.description.partition("\n")[0]
+
+
+def available() -> dict[str, Path]:
+    """Return the files of all presets by name, sorted; the user's own hide shipped ones."""
+    files = {
+        path.stem: path
+        for folder in (locations.shipped("presets"), locations.user_presets_dir())
+        for path in folder.glob("*.toml")
+    }
+    return dict(sorted(files.items()))
+
+
+def load(name_or_path: str) -> Preset:
+    """Load a preset by its name, or by the path of its file.
+
+    Raises:
+        InputError: if there is none (with the nearest name), or it isn't valid (with the key).
+    """
+    path = _find(name_or_path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"preset {path}: can't be read: {error}") from None
+    where = f"preset {path}" if name_or_path != path.stem else f"preset {path.stem}"
+    values = absolute_files(parse_toml(text, where), path.parent)
+    values.setdefault("preset", path.stem)
+    return Preset(path.stem, path, _head_comment(text), RunConfig.build(values, where))
+
+
+def neighbour(name: str, offset: int) -> str:
+    """Return the name `offset` places after `name` in the sorted list, going round."""
+    names = list(available())
+    position = names.index(name) if name in names else 0
+    return names[(position + offset) % len(names)]
+
+
+def _find(name_or_path: str) -> Path:
+    presets = available()
+    if name_or_path in presets:
+        return presets[name_or_path]
+    path = Path(name_or_path).expanduser()
+    if path.suffix == ".toml" or "/" in name_or_path:
+        if path.is_file():
+            return path
+        raise InputError(f"preset {path}: there is no such file")
+    raise InputError(
+        f"there is no preset `{name_or_path}`{did_you_mean(name_or_path, presets)} "
+        "(`eostui presets list` names them all; your own can be given by path)"
+    )
+
+
+def _head_comment(text: str) -> str:
+    """Return the comment lines that a preset starts with, without their #."""
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.removeprefix("#").strip())
+    return "\n".join(lines)

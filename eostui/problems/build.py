@@ -1,0 +1,106 @@
+"""From a config to the problem it names: a network on data, or a user's own function."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from eostui.config import RunConfig
+from eostui.errors import InputError, did_you_mean
+from eostui.problems.datasets import Dataset, load_dataset
+from eostui.problems.losses import LOSSES, accuracy
+from eostui.problems.networks import build_network
+from eostui.problems.problem import Problem
+
+Narrate = Callable[[str], None]
+
+
+def build_problem(
+    config: RunConfig, device: torch.device, data_dir: Path, narrate: Narrate
+) -> Problem:
+    """Build the problem that `config` names, on `device`.
+
+    Args:
+        config: the run's configuration.
+        device: where θ and the data will live.
+        data_dir: where downloaded data sets are kept.
+        narrate: told what takes long.
+
+    Raises:
+        InputError: if the data or the user's function can't be had, or don't fit the config.
+    """
+    if config.problem != "network":
+        return _own_problem(config, device)
+    data = load_dataset(config, data_dir, narrate)
+    if config.loss == "cross-entropy" and not data.classes:
+        raise InputError('`loss` is "cross-entropy", but the targets aren\'t classes')
+    return _network_problem(config, data, device)
+
+
+def _network_problem(config: RunConfig, data: Dataset, device: torch.device) -> Problem:
+    dtype = getattr(torch, config.dtype)
+    torch.manual_seed(config.seed)
+    module = build_network(config, tuple(data.x.shape[1:]), data.y.shape[1])
+    module = module.to(device=device, dtype=dtype)
+    loss = LOSSES[config.loss]
+    test = None
+    if data.test_x is not None and data.test_y is not None:
+        test = (data.test_x.to(device, dtype), data.test_y.to(device, dtype))
+    problem = Problem.from_module(
+        module,
+        loss.function,
+        data.x.to(device, dtype),
+        data.y.to(device, dtype),
+        convention=loss.convention,
+        test=test,
+        accuracy=accuracy if data.classes else None,
+        decay_biases=config.decay_biases,
+    )
+    problem.facts.update(data.facts)
+    return problem
+
+
+def _own_problem(config: RunConfig, device: torch.device) -> Problem:
+    """Call the function of `problem = "file.py:function"`. It runs on the user's own word."""
+    file, _, name = config.problem.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise InputError(f'`problem` is "{config.problem}", but there is no file {path}')
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f'`problem` is "{config.problem}", but {path} isn\'t a Python file')
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    torch.manual_seed(config.seed)
+    try:
+        spec.loader.exec_module(module)
+        function = getattr(module, name, None)
+        if not callable(function):
+            public = [key for key, value in vars(module).items() if callable(value)]
+            raise InputError(
+                f"`problem`: {path} has no function `{name}`{did_you_mean(name, public)}"
+            )
+        problem = function(
+            device=device, dtype=getattr(torch, config.dtype), **config.problem_arguments
+        )
+    except InputError:
+        raise
+    except Exception as error:  # the user's code may raise anything; the log has the traceback
+        raise InputError(
+            f"`problem`: {path}:{name} failed: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(problem, Problem):
+        raise InputError(
+            f"`problem`: {path}:{name} returned {type(problem).__name__}, "
+            "but must return an eostui.problems.Problem"
+        )
+    if problem.initial.ndim != 1 or problem.initial.numel() == 0:
+        raise InputError(
+            f"`problem`: {path}:{name} starts at a tensor of shape {tuple(problem.initial.shape)}, "
+            "but θ₀ must be one flat vector"
+        )
+    return problem

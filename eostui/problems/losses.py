@@ -1,0 +1,37 @@
+"""The losses, with their conventions in words: they fix every curvature scale (MATH §1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor
+from torch.nn import functional
+
+
+class Loss(NamedTuple):
+    """A loss (outputs, targets) ↦ scalar and the line that states its convention."""
+
+    function: Callable[[Tensor, Tensor], Tensor]
+    convention: str
+
+
+def half_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return 1/(2N) Σ‖f(x) − y‖²; outputs and targets of shape (N, C)."""
+    return 0.5 * (outputs - targets).square().sum() / len(outputs)
+
+
+def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean cross-entropy; logits and one-hot targets of shape (N, C)."""
+    return -(targets * functional.log_softmax(outputs, dim=1)).sum() / len(outputs)
+
+
+LOSSES = {
+    "mse": Loss(half_squared_error, "½ squared error, sum over outputs, mean over samples"),
+    "cross-entropy": Loss(cross_entropy, "cross-entropy, mean over samples"),
+}
+
+
+def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the share of samples whose largest output is their class; targets one-hot (N, C)."""
+    return (outputs.argmax(1) == targets.argmax(1)).double().mean()

@@ -1,0 +1,92 @@
+"""Every column of a run, with its unit and a line on what it is (MATH §2).
+
+One table feeds the store, the CSV export, its JSON sidecar and the README. A new measurement adds
+its columns to `MEASURED`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Column:
+    """A named column: `unit` is in terms of the loss [L], steps and parameters [θ]."""
+
+    name: str
+    unit: str
+    description: str
+
+
+#: What the engine stores for every step, in the order of the stored matrix. `arrival_curvature` is
+#: the path curvature of the step that led here: known now, while that of the next step isn't.
+STORED_STEP_COLUMNS = (
+    "loss",
+    "theta_norm",
+    "decayed_norm",
+    "arrival_curvature",
+    "eta",
+    "weight_decay",
+)
+
+#: Known for every step, from the stored columns alone.
+EVERY_STEP = (
+    Column("step", "steps", "gradient-descent steps taken before this row"),
+    Column("flow_time", "η·steps", "sum of η over the steps before this row"),
+    Column("loss", "L", "unregularised full-batch training loss L(θ)"),
+    Column("loss_regularized", "L", "L(θ) + ½λ‖θ‖² over the decayed parameters, λ of this row"),
+    Column("loss_step", "L", "L(θ_{t+1}) − L(θ_t); empty in the last row"),
+    Column(
+        "loss_step_regularized",
+        "L",
+        "the same of the regularised loss, with the λ of this step at both ends; empty in the last row",
+    ),
+    Column(
+        "path_curvature",
+        "L/θ²",
+        "κ, curvature met along this step: ⟨∇L(θ_{t+1}) − ∇L(θ_t), Δθ⟩/‖Δθ‖²; empty in the last row",
+    ),
+    Column("eta", "θ²/L", "learning rate η that moves θ_t to θ_{t+1}"),
+    Column("weight_decay", "1/η", "weight decay λ that moves θ_t to θ_{t+1}"),
+    Column("theta_norm", "θ", "‖θ‖ over all parameters"),
+    Column("decayed_norm", "θ", "‖θ‖ over the parameters that decay acts on"),
+    Column("two_over_eta", "L/θ²", "2/η, the stability limit of gradient descent without decay"),
+    Column("stability_threshold", "L/θ²", "2/η − λ, the stability limit with decay"),
+)
+
+#: Known at measured steps, as stored. The probes of curvature/probes.py fill them.
+MEASURED = (
+    Column("sharpness", "L/θ²", "S, largest eigenvalue of the Hessian of L at θ_t"),
+    Column("sharpness_residual", "1", "‖Hu − Su‖/S: how well S and u are found"),
+    Column("eig_2", "L/θ²", "second largest eigenvalue of the Hessian"),
+    Column("beta", "L²/θ⁶", "β = ‖∇S‖², the squared norm of the gradient of the sharpness"),
+    Column("beta_alpha", "L²/θ⁴", "βα = −⟨∇L, ∇S⟩: the drive that sharpens"),
+    Column("g", "L/θ²", "g = ⟨θ, ∇S⟩ over the decayed parameters: the global interaction term"),
+    Column("g_u", "θ", "⟨θ, u⟩ over the decayed parameters: moves the centre of the bounce"),
+    Column("grad_norm", "L/θ", "‖∇L‖"),
+    Column("sharpness_gradient_u", "1", "|⟨∇S, u⟩|/‖∇S‖: theory takes it small"),
+    Column("gradient_u", "1", "|⟨∇L, u⟩|/‖∇L‖: small off the bounce, always large on it"),
+    Column("hessian_products", "1", "Hessian products spent on this measurement"),
+    Column("test_loss", "L", "loss on the test samples, same convention"),
+    Column("test_accuracy", "1", "share of test samples classified correctly"),
+)
+
+#: Derived from measured columns on reading.
+DERIVED = (
+    Column("alpha", "θ²", "α = βα/β, the progressive-sharpening coefficient"),
+    Column("lambda_g", "L²/θ⁴", "λg: the drive with which decay flattens"),
+)
+
+#: The order of the export. Columns that are not named here follow in the order of `MEASURED`.
+_EXPORT_ORDER = (
+    "step", "flow_time", "loss", "loss_regularized", "loss_step", "loss_step_regularized",
+    "path_curvature", "eta", "weight_decay", "theta_norm", "decayed_norm", "sharpness",
+    "sharpness_residual", "two_over_eta", "stability_threshold", "eig_2", "alpha", "beta",
+    "beta_alpha", "g", "lambda_g", "g_u", "grad_norm",
+)  # fmt: skip
+
+
+def exported() -> tuple[Column, ...]:
+    """Return all columns in the order of the CSV."""
+    known = {column.name: column for column in (*EVERY_STEP, *MEASURED, *DERIVED)}
+    return tuple(known.pop(name) for name in _EXPORT_ORDER) + tuple(known.values())

@@ -1,0 +1,55 @@
+"""What viewers ask of a running engine: one small file each, taken in the order of their names."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from eostui.errors import EostuiError
+from eostui.runs.schema import COMMANDS
+
+_counter = itertools.count()
+
+
+def send(run_path: Path, kind: str, **arguments: Any) -> str:
+    """Ask the engine of `run_path` for something; return the command's id, which its event repeats.
+
+    Kinds: `set` (eta and/or weight_decay), `pause`, `resume`, `step`, `stop`.
+
+    Raises:
+        EostuiError: if the command can't be written.
+    """
+    command_id = f"{time.time_ns():020d}-{os.getpid()}-{next(_counter):06d}"
+    folder = run_path / COMMANDS
+    aside = folder / f".{command_id}"
+    try:
+        aside.write_text(json.dumps({"kind": kind, **arguments}), encoding="utf-8")
+        aside.rename(folder / f"{command_id}.json")
+    except OSError as error:
+        raise EostuiError(f"{folder}: the command can't be written: {error.strerror}") from None
+    return command_id
+
+
+def take(run_path: Path) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return and remove the waiting commands in order, as (id, content); used by the engine.
+
+    A file that isn't a JSON object comes back as kind `unreadable`, for the engine to refuse.
+    """
+    folder = run_path / COMMANDS
+    taken = []
+    for name in sorted(n for n in os.listdir(folder) if n.endswith(".json") and n[0] != "."):
+        file = folder / name
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            content = None
+        file.unlink(missing_ok=True)
+        if not isinstance(content, dict) or not isinstance(content.get("kind"), str):
+            content = {"kind": "unreadable"}
+        taken.append((file.stem, content))
+    return taken

@@ -1,0 +1,96 @@
+"""A run as CSV, with a JSON file beside it that says what every column means."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from eostui.errors import InputError
+from eostui.runs.columns import exported
+from eostui.runs.run import Run
+from eostui.runs.series import FloatArray
+
+_CHUNK = 10_000
+_WHOLE_NUMBERS = {"step", "hessian_products"}
+
+
+def write_csv(run: Run, stream: TextIO, *, measured_only: bool = False) -> int:
+    """Write one row a step with a header, empty where a value isn't known; return the row count.
+
+    Numbers are written so that reading them back gives the same float64.
+    """
+    table = run.columns(measured_only=measured_only)
+    stream.write(",".join(table) + "\n")
+    rows = len(table["step"])
+    for start in range(0, rows, _CHUNK):
+        cells = [_texts(name, values[start : start + _CHUNK]) for name, values in table.items()]
+        stream.writelines(",".join(row) + "\n" for row in zip(*cells, strict=True))
+    return rows
+
+
+def export_files(run: Run, target: Path, *, measured_only: bool = False) -> tuple[Path, int]:
+    """Write `target` and the JSON sidecar beside it; return the sidecar's path and the row count.
+
+    Each file is written aside and renamed, so that a reader never sees half of one.
+
+    Raises:
+        InputError: if the files can't be written there.
+    """
+    sidecar = target.with_suffix(".json")
+    if sidecar == target:
+        raise InputError(f"{target}: name the CSV file .csv; the .json beside it is written too")
+    try:
+        with _replacing(target) as stream:
+            rows = write_csv(run, stream, measured_only=measured_only)
+        with _replacing(sidecar) as stream:
+            json.dump(describe(run), stream, indent=2, ensure_ascii=False)
+            stream.write("\n")
+    except OSError as error:
+        raise InputError(f"{target}: can't be written: {error.strerror}") from None
+    return sidecar, rows
+
+
+def describe(run: Run) -> dict[str, Any]:
+    """Return what a reader of the CSV needs: config, versions, conventions, columns, events."""
+    facts = {key: value for key, value in run.facts.items() if key != "config"}
+    return {
+        "run": {**facts, "status": run.state},
+        "config": run.config.model_dump(mode="json"),
+        "columns": {c.name: {"unit": c.unit, "description": c.description} for c in exported()},
+        "events": [
+            {"step": e.step, "unix_time": e.unix_time, "kind": e.kind, **e.payload}
+            for e in run.events
+        ],
+    }
+
+
+def _texts(name: str, values: FloatArray) -> Iterator[str]:
+    if name in _WHOLE_NUMBERS:
+        return ("" if value != value else str(int(value)) for value in values.tolist())
+    if np.isnan(values).all():
+        return iter([""] * len(values))
+    return ("" if value != value else repr(value) for value in values.tolist())
+
+
+class _replacing:
+    """A text file written aside and renamed onto `target` when all went well."""
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._aside = target.with_name(f".{target.name}.{os.getpid()}")
+
+    def __enter__(self) -> TextIO:
+        self._stream = self._aside.open("w", encoding="utf-8", newline="")
+        return self._stream
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._stream.close()
+        if kind is None:
+            self._aside.replace(self._target)
+        else:
+            self._aside.unlink(missing_ok=True)

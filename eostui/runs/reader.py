@@ -1,0 +1,166 @@
+"""Reading a run directory while its engine may be writing: only rows newer than the last seen."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eostui.errors import InputError, RunFormatError
+from eostui.runs import schema
+from eostui.runs.columns import STORED_STEP_COLUMNS
+from eostui.runs.liveness import engine_alive
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened at a step: a control change, a pause, the end."""
+
+    step: int
+    unix_time: float
+    kind: str
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class News:
+    """What a poll found.
+
+    Attributes:
+        steps: new rows, shape (n, len(STORED_STEP_COLUMNS)).
+        measurements: new measured rows: step and value by column, absent where not measured.
+        events: new events.
+        facts: all facts as they are now.
+    """
+
+    steps: NDArray[np.float64]
+    measurements: list[dict[str, float]]
+    events: list[Event]
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+class RunReader:
+    """Reads one run directory, read-only, each table in short reads. May be used from any thread,
+    by one at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the store. Raises InputError or RunFormatError with a sentence."""
+        self.path = path
+        database = path / schema.DATABASE
+        if not database.is_file():
+            raise InputError(f"{path}: not a run directory (it has no {schema.DATABASE})")
+        self._database = _connect(database)
+        self._last_id = {"steps": 0, "measurements": 0, "events": 0}
+        self._next_step = 0
+        version = self._read("PRAGMA user_version")[0][0]
+        if version != schema.SCHEMA_VERSION:
+            raise RunFormatError(
+                f"{database}: written in format {version}, "
+                f"but this eostui reads format {schema.SCHEMA_VERSION}"
+            )
+
+    def facts(self) -> dict[str, str]:
+        """Return all facts of the run: id, config (TOML), status, versions and so on."""
+        return dict(self._read("SELECT key, value FROM run"))
+
+    def last_step(self) -> int:
+        """Return the newest stored step, or −1 before the first."""
+        return int(self._read("SELECT coalesce(max(last_step), -1) FROM steps")[0][0])
+
+    def poll(self) -> News:
+        """Return what was appended since the last poll. Raises RunFormatError on damage."""
+        self._execute("BEGIN")  # one snapshot: a measured row never comes before its step's row
+        try:
+            return News(
+                self._new_steps(), self._new_measurements(), self._new_events(), self.facts()
+            )
+        finally:
+            self._execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the store."""
+        self._database.close()
+
+    def _new_steps(self) -> NDArray[np.float64]:
+        parts = []
+        for row_id, first, last, blob, crc in self._read(
+            "SELECT id, first_step, last_step, matrix, crc32 FROM steps WHERE id > ? ORDER BY id",
+            self._last_id["steps"],
+        ):
+            width = len(STORED_STEP_COLUMNS)
+            if (
+                zlib.crc32(blob) != crc
+                or len(blob) != (last - first + 1) * width * 8
+                or first != self._next_step
+            ):
+                raise RunFormatError(
+                    f"{self.path / schema.DATABASE}: steps {first} to {last} are damaged; "
+                    f"the {self._next_step} rows before them are sound"
+                )
+            parts.append(np.frombuffer(blob, dtype="<f8").reshape(-1, width))
+            self._last_id["steps"], self._next_step = row_id, last + 1
+        return np.concatenate(parts) if parts else np.empty((0, len(STORED_STEP_COLUMNS)))
+
+    def _new_measurements(self) -> list[dict[str, float]]:
+        cursor = self._execute(
+            "SELECT * FROM measurements WHERE id > ? AND point = 'raw' ORDER BY id",
+            self._last_id["measurements"],
+        )
+        names = [description[0] for description in cursor.description]
+        rows = []
+        for values in cursor.fetchall():
+            row = dict(zip(names, values, strict=True))
+            self._last_id["measurements"] = row.pop("id")
+            del row["point"]
+            rows.append({name: value for name, value in row.items() if value is not None})
+        return rows
+
+    def _new_events(self) -> list[Event]:
+        events = []
+        for row_id, step, unix_time, kind, payload in self._read(
+            "SELECT id, step, unix_time, kind, payload FROM events WHERE id > ? ORDER BY id",
+            self._last_id["events"],
+        ):
+            events.append(Event(step, unix_time, kind, json.loads(payload)))
+            self._last_id["events"] = row_id
+        return events
+
+    def _execute(self, query: str, *values: object) -> sqlite3.Cursor:
+        try:
+            return self._database.execute(query, values)
+        except sqlite3.Error as error:
+            raise RunFormatError(f"{self.path / schema.DATABASE}: can't be read: {error}") from None
+
+    def _read(self, query: str, *values: object) -> list[Any]:
+        return self._execute(query, *values).fetchall()
+
+
+def run_state(path: Path, facts: Mapping[str, str]) -> str:
+    """Return the state of a run: the stored one, or `interrupted` when its engine is gone."""
+    state = facts.get("status", "running")
+    return "interrupted" if state in schema.LIVE_STATES and not engine_alive(path) else state
+
+
+def _connect(database: Path) -> sqlite3.Connection:
+    """Open read-only; a folder that can't be written to has no log to read, so skip its locks."""
+    options: dict[str, Any] = {"uri": True, "check_same_thread": False, "isolation_level": None}
+    base = database.absolute().as_uri() + "?mode=ro"
+    connection = sqlite3.connect(base, **options)
+    try:
+        connection.execute("SELECT 1 FROM run LIMIT 1").fetchall()
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if "unable to open" not in str(error) or database.with_name("run.db-wal").exists():
+            raise RunFormatError(f"{database}: can't be read: {error}") from None
+        return sqlite3.connect(base + "&immutable=1", **options)
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise RunFormatError(f"{database}: damaged or not a run: {error}") from None
+    return connection

@@ -1,0 +1,165 @@
+"""A run as columns: what viewers draw, notebooks read and the export writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eostui.config import RunConfig
+from eostui.runs.columns import DERIVED, EVERY_STEP, MEASURED, STORED_STEP_COLUMNS, exported
+from eostui.runs.reader import Event, News, RunReader, run_state
+from eostui.runs.series import FloatArray, Series
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class Run:
+    """One run, read from its directory; `refresh` takes in what was written since.
+
+    Attributes:
+        path: the run directory.
+        facts: id, name, status, versions, device, dtype, threads and the rest, as text.
+        config: the run's configuration.
+        steps: columns known for every step (`EVERY_STEP`), one row a step from step 0.
+        measured: columns known at measured steps (`MEASURED`, `DERIVED`), with their `step`, and
+            the `flow_time`, `eta` and `weight_decay` of that step.
+        events: everything that happened, oldest first.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        """Open a run directory. Raises InputError or RunFormatError."""
+        self.path = Path(path)
+        self._reader = RunReader(self.path)
+        self.facts = self._reader.facts()
+        self.config = RunConfig.from_toml(self.facts["config"], f"{self.path}: stored config")
+        self.steps = Series([column.name for column in EVERY_STEP])
+        self.measured = Series(
+            ["step", "flow_time", "eta", "weight_decay"]
+            + [column.name for column in (*MEASURED, *DERIVED)]
+        )
+        self.events: list[Event] = []
+        self.refresh()
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def state(self) -> str:
+        """running, paused, finished, stopped, diverged, failed, or interrupted (its engine is gone)."""
+        return run_state(self.path, self.facts)
+
+    @property
+    def last_step(self) -> int:
+        """The newest step with a row, or −1 before the first."""
+        return len(self.steps) - 1
+
+    def refresh(self) -> bool:
+        """Take in what was written since the last time; return whether there was anything.
+
+        Raises:
+            RunFormatError: if the store is damaged; what was read before stays.
+        """
+        news = self._reader.poll()
+        changed = bool(
+            len(news.steps) or news.measurements or news.events or news.facts != self.facts
+        )
+        self.facts = news.facts
+        self.events.extend(news.events)
+        if len(news.steps):
+            self._append_steps(news)
+        self._append_measurements(news)
+        return changed
+
+    def columns(self, *, measured_only: bool = False) -> dict[str, FloatArray]:
+        """Return every exported column at full length, NaN where it isn't known.
+
+        Args:
+            measured_only: only the rows at which something was measured.
+        """
+        at = self.measured["step"].astype(np.int64)
+        at = at[at < len(self.steps)]
+        table: dict[str, FloatArray] = {}
+        for column in exported():
+            if column.name in self.steps:
+                values = self.steps[column.name]
+                table[column.name] = values[at] if measured_only else values.copy()
+            elif measured_only:
+                table[column.name] = self.measured[column.name][: len(at)].copy()
+            else:
+                sparse = np.full(len(self.steps), np.nan)
+                sparse[at] = self.measured[column.name][: len(at)]
+                table[column.name] = sparse
+        return table
+
+    def frame(self, *, measured_only: bool = False) -> pandas.DataFrame:
+        """Return `columns` as a pandas frame. Needs pandas."""
+        import pandas
+
+        return pandas.DataFrame(self.columns(measured_only=measured_only)).astype({"step": int})
+
+    def close(self) -> None:
+        """Close the store; what was read stays."""
+        self._reader.close()
+
+    def _append_steps(self, news: News) -> None:
+        stored = dict(zip(STORED_STEP_COLUMNS, news.steps.T, strict=True))
+        eta, weight_decay = stored["eta"], stored["weight_decay"]
+        half_square = 0.5 * stored["decayed_norm"] ** 2
+        before = len(self.steps)
+        flow = np.concatenate(([self._flow_time_after()], eta[:-1])).cumsum()
+        self.steps.append(
+            len(news.steps),
+            {
+                "step": np.arange(before, before + len(news.steps)),
+                "flow_time": flow,
+                "loss": stored["loss"],
+                "loss_regularized": stored["loss"] + weight_decay * half_square,
+                "eta": eta,
+                "weight_decay": weight_decay,
+                "theta_norm": stored["theta_norm"],
+                "decayed_norm": stored["decayed_norm"],
+                "two_over_eta": 2 / eta,
+                "stability_threshold": 2 / eta - weight_decay,
+            },
+        )
+        # what a step did is known with the row after it, so the last row before these gets it too
+        first = max(before - 1, 0)
+        last = len(self.steps) - 1
+        loss = self.steps["loss"][first:]
+        square = 0.5 * self.steps["decayed_norm"][first:] ** 2
+        loss_step = np.diff(loss)
+        self.steps["loss_step"][first:last] = loss_step
+        self.steps["loss_step_regularized"][first:last] = (
+            loss_step + self.steps["weight_decay"][first:last] * np.diff(square)
+        )
+        arrivals = stored["arrival_curvature"] if before else stored["arrival_curvature"][1:]
+        self.steps["path_curvature"][first:last] = arrivals
+
+    def _flow_time_after(self) -> float:
+        if not len(self.steps):
+            return 0.0
+        return float(self.steps["flow_time"][-1] + self.steps["eta"][-1])
+
+    def _append_measurements(self, news: News) -> None:
+        for row in news.measurements:
+            step = int(row["step"])
+            values = dict(row)
+            if step < len(self.steps):
+                for name in ("flow_time", "eta", "weight_decay"):
+                    values[name] = float(self.steps[name][step])
+            if "beta" in row:
+                values["alpha"] = row["beta_alpha"] / row["beta"] if row["beta"] else np.nan
+                values["lambda_g"] = values["weight_decay"] * row["g"]
+            self.measured.append(1, values)

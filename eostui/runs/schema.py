@@ -1,0 +1,41 @@
+"""The tables of `run.db` and the names of the files beside it."""
+
+from __future__ import annotations
+
+from eostui.runs.columns import MEASURED
+
+SCHEMA_VERSION = 1
+
+DATABASE = "run.db"
+COMMANDS = "commands"
+LOCK = "lock"
+ENGINE_LOG = "engine.log"
+
+#: States of a run as stored. "interrupted" isn't among them: it is "running" without a living engine.
+LIVE_STATES = ("running", "paused")
+ENDED_STATES = ("finished", "stopped", "diverged", "failed")
+
+TABLES = f"""
+CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE steps (
+    id INTEGER PRIMARY KEY,
+    first_step INTEGER NOT NULL,
+    last_step INTEGER NOT NULL,
+    matrix BLOB NOT NULL,       -- float64, little-endian, one row a step
+    crc32 INTEGER NOT NULL
+);
+CREATE TABLE measurements (
+    id INTEGER PRIMARY KEY,
+    step INTEGER NOT NULL,
+    point TEXT NOT NULL,        -- where it was taken: raw is θ_t
+    {", ".join(f"{column.name} REAL" for column in MEASURED)},
+    UNIQUE (step, point)
+);
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY,
+    step INTEGER NOT NULL,
+    unix_time REAL NOT NULL,
+    kind TEXT NOT NULL,
+    payload TEXT NOT NULL       -- JSON
+);
+"""

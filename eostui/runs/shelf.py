@@ -1,0 +1,127 @@
+"""The shelf: all run directories of one folder, their names, and how to find one."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from eostui.config import RunConfig
+from eostui.errors import EostuiError, InputError, RunFormatError, did_you_mean
+from eostui.runs.liveness import engine_alive
+from eostui.runs.reader import RunReader, run_state
+from eostui.runs.schema import DATABASE, LIVE_STATES
+
+_TAG_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"  # no 0/o, 1/l/i: ids are typed by hand
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run as the shelf lists it."""
+
+    id: str
+    path: Path
+    name: str
+    state: str
+    sentence: str
+    last_step: int
+    created: float
+    config: RunConfig
+
+    @property
+    def live(self) -> bool:
+        """Whether its engine is at work or paused."""
+        return self.state in LIVE_STATES
+
+
+def new_run_path(folder: Path, preset: str) -> Path:
+    """Return the path of a new run: the preset's name and four letters that nobody has."""
+    stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", preset).strip("-.") or "run"
+    while True:
+        tag = "".join(secrets.choice(_TAG_LETTERS) for _ in range(4))
+        path = folder / f"{stem}-{tag}"
+        if not path.exists():
+            return path
+
+
+def entries(folder: Path) -> list[Entry]:
+    """Return all readable runs of a folder, newest first."""
+    found = []
+    for path in _run_paths(folder):
+        try:
+            found.append(read_entry(path))
+        except EostuiError:
+            continue  # a run that is being made, or a damaged one: `find` tells why
+    return sorted(found, key=lambda entry: entry.created, reverse=True)
+
+
+def read_entry(path: Path) -> Entry:
+    """Return the shelf's view of one run directory. Raises InputError or RunFormatError."""
+    reader = RunReader(path)
+    try:
+        facts = reader.facts()
+        try:
+            created = float(facts["created"])
+            config = RunConfig.from_toml(facts["config"], f"{path}: stored config")
+        except (KeyError, ValueError, InputError) as error:
+            raise RunFormatError(f"{path / DATABASE}: its facts are damaged: {error}") from None
+        return Entry(
+            id=path.name,
+            path=path,
+            name=facts.get("name", ""),
+            state=run_state(path, facts),
+            sentence=facts.get("sentence", ""),
+            last_step=reader.last_step(),
+            created=created,
+            config=config,
+        )
+    finally:
+        reader.close()
+
+
+def find(folder: Path, wanted: str | None, *, live: bool = False) -> Entry:
+    """Return the run that `wanted` names: a path, an id, a name, or the end of an id.
+
+    Args:
+        folder: the shelf.
+        wanted: None for the newest run.
+        live: consider only runs whose engine lives.
+
+    Raises:
+        InputError: if there is none, or more than one.
+    """
+    if wanted and (Path(wanted) / DATABASE).is_file():
+        return read_entry(Path(wanted).absolute())
+    if wanted and (folder / wanted / DATABASE).is_file():
+        return read_entry(folder / wanted)
+    shelf = [entry for entry in entries(folder) if entry.live or not live]
+    kind = "live run" if live else "run"
+    if not shelf:
+        raise InputError(f"there is no {kind} in {folder}")
+    if wanted is None:
+        return shelf[0]
+    matching = [e for e in shelf if wanted == e.name or e.id.endswith(wanted)]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        raise InputError(f"`{wanted}` could be {', '.join(e.id for e in matching)}: type more of it")
+    known = [text for entry in shelf for text in (entry.id, entry.name) if text]
+    raise InputError(f"there is no {kind} `{wanted}` in {folder}{did_you_mean(wanted, known)}")
+
+
+def delete(entry: Entry) -> None:
+    """Delete a run directory. Raises InputError if its engine is alive."""
+    if engine_alive(entry.path):
+        raise InputError(f"{entry.id} is still {entry.state}: `eostui stop {entry.id}` first")
+    try:
+        shutil.rmtree(entry.path)
+    except OSError as error:
+        raise InputError(f"{entry.path}: can't be deleted: {error.strerror}") from None
+
+
+def _run_paths(folder: Path) -> Iterator[Path]:
+    if folder.is_dir():
+        yield from (path for path in folder.iterdir() if (path / DATABASE).is_file())

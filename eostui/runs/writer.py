@@ -1,0 +1,106 @@
+"""The only writer of a run directory: used by the engine process alone."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eostui.errors import InputError
+from eostui.runs import schema
+from eostui.runs.columns import STORED_STEP_COLUMNS
+from eostui.runs.filesystem import on_network
+from eostui.runs.liveness import EngineLock
+
+
+class RunWriter:
+    """Creates a run directory and appends to it; what is appended is durable from `flush` on."""
+
+    def __init__(self, path: Path, facts: Mapping[str, str]) -> None:
+        """Make the directory (mode 0700), take its lock and write the run's facts.
+
+        Raises:
+            InputError: if the directory can't be made.
+        """
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir(mode=0o700)
+            (path / schema.COMMANDS).mkdir(mode=0o700)
+        except OSError as error:
+            raise InputError(
+                f"runs folder {path.parent}: can't make a run there ({error.strerror}); "
+                "choose another with --runs-dir or EOSTUI_RUNS"
+            ) from None
+        self._lock = EngineLock(path)
+        self._pending: list[tuple[str, tuple[Any, ...]]] = []
+        self._database = sqlite3.connect(path / schema.DATABASE, isolation_level=None)
+        journal = "DELETE" if on_network(path) else "WAL"
+        self._database.execute(f"PRAGMA journal_mode={journal}")
+        self._database.execute("PRAGMA synchronous=NORMAL")
+        self._database.executescript(
+            f"BEGIN; {schema.TABLES} PRAGMA user_version={schema.SCHEMA_VERSION}; COMMIT;"
+        )
+        for key, value in facts.items():
+            self.fact(key, value)
+        self.flush()
+
+    def fact(self, key: str, value: str) -> None:
+        """Set one fact of the run."""
+        self._queue("INSERT OR REPLACE INTO run VALUES (?, ?)", (key, value))
+
+    def steps(self, first_step: int, matrix: NDArray[np.float64]) -> None:
+        """Append rows, one a step, with the columns of STORED_STEP_COLUMNS."""
+        if matrix.shape[1] != len(STORED_STEP_COLUMNS):
+            raise ValueError(f"{matrix.shape[1]} columns, not {len(STORED_STEP_COLUMNS)}")
+        blob = np.ascontiguousarray(matrix, dtype="<f8").tobytes()
+        self._queue(
+            "INSERT INTO steps (first_step, last_step, matrix, crc32) VALUES (?, ?, ?, ?)",
+            (first_step, first_step + len(matrix) - 1, blob, zlib.crc32(blob)),
+        )
+
+    def measurement(self, step: int, values: Mapping[str, float], point: str = "raw") -> None:
+        """Append what was measured at one step; columns left out stay empty."""
+        columns = "".join(f", {name}" for name in values)
+        holes = ", ?" * len(values)
+        self._queue(
+            f"INSERT INTO measurements (step, point{columns}) VALUES (?, ?{holes})",
+            (step, point, *values.values()),
+        )
+
+    def event(self, step: int, kind: str, payload: Mapping[str, Any] | None = None) -> None:
+        """Append something that happened."""
+        self._queue(
+            "INSERT INTO events (step, unix_time, kind, payload) VALUES (?, ?, ?, ?)",
+            (step, time.time(), kind, json.dumps(payload or {}, allow_nan=False)),
+        )
+
+    def flush(self) -> None:
+        """Write all that was appended, as one transaction."""
+        if not self._pending:
+            return
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            for statement, values in self._pending:
+                self._database.execute(statement, values)
+            self._database.execute("COMMIT")
+        except sqlite3.Error:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise
+        self._pending.clear()
+
+    def close(self) -> None:
+        """Flush and close; the directory is complete afterwards."""
+        self.flush()
+        self._database.close()
+
+    def _queue(self, statement: str, values: tuple[Any, ...]) -> None:
+        self._pending.append((statement, values))
