@@ -71,7 +71,14 @@ class Run:
         Raises:
             RunFormatError: if the store is damaged; what was read before stays.
         """
-        news = self._reader.poll()
+        return self.apply(self.fetch())
+
+    def fetch(self) -> News:
+        """Read what was written since the last fetch, changing no column: for another thread."""
+        return self._reader.poll()
+
+    def apply(self, news: News) -> bool:
+        """Append what was fetched to the columns; return whether there was anything."""
         changed = bool(
             len(news.steps) or news.measurements or news.events or news.facts != self.facts
         )

@@ -1,0 +1,83 @@
+"""The running median of κ, and where the drives cross below the edge (MATH §2)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eostui.runs.series import FloatArray, Series
+
+#: Steps in each block of which κ's median is taken.
+BLOCK = 25
+#: A crossing counts when S and κ are below the stability line by more than this share of it.
+BELOW_EDGE = 0.05
+
+
+class BlockMedians:
+    """Medians of a growing column over blocks of BLOCK rows: each row is looked at once."""
+
+    def __init__(self) -> None:
+        self._medians = Series(["row", "median"])
+
+    def update(self, values: FloatArray) -> None:
+        """Take in the blocks of `values` (the whole column so far) that became complete."""
+        done = len(self._medians)
+        complete = len(values) // BLOCK
+        if complete > done:
+            blocks = values[done * BLOCK : complete * BLOCK].reshape(-1, BLOCK)
+            self._medians.append(
+                len(blocks),
+                {
+                    "row": np.arange(done, complete) * BLOCK + (BLOCK - 1) // 2,
+                    "median": np.median(blocks, axis=1),
+                },
+            )
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The middle row of each block."""
+        return self._medians["row"].astype(np.int64)
+
+    @property
+    def medians(self) -> FloatArray:
+        """The median of each block; NaN where the block has a NaN."""
+        return self._medians["median"]
+
+
+def running_median(values: FloatArray, rows: FloatArray, window: int = 4 * BLOCK) -> FloatArray:
+    """Return at each of `rows` the median of the `window` values before it; NaN with none."""
+    medians = np.full(len(rows), np.nan)
+    for index, row in enumerate(rows.astype(np.int64)):
+        recent = values[max(row - window, 0) : row]
+        recent = recent[np.isfinite(recent)]
+        if len(recent):
+            medians[index] = np.median(recent)
+    return medians
+
+
+def crossings(
+    measured: Series, path_curvature: FloatArray, since: int = 0
+) -> NDArray[np.int64]:
+    """Return the measured rows at which λg first reaches βα, below the edge only.
+
+    On the edge the measured βα contains −½βx² and is forced negative (WD A.5): a crossing there says
+    nothing. Below it, it is the paper's phase transition.
+
+    Args:
+        measured: measured columns of a run.
+        path_curvature: κ at every step.
+        since: first measured row to look at.
+    """
+    beta_alpha, lambda_g = measured["beta_alpha"][since:], measured["lambda_g"][since:]
+    if len(beta_alpha) < 2:
+        return np.empty(0, dtype=np.int64)
+    with np.errstate(invalid="ignore"):
+        above = beta_alpha > lambda_g
+        crossed = above[:-1] & (beta_alpha[1:] <= lambda_g[1:]) & (lambda_g[1:] > 0)
+    found = since + 1 + np.flatnonzero(crossed)
+    if not len(found):
+        return found
+    threshold = 2 / measured["eta"][found] - measured["weight_decay"][found]
+    limit = (1 - BELOW_EDGE) * threshold
+    kappa = running_median(path_curvature, measured["step"][found])
+    return found[(measured["sharpness"][found] < limit) & ~(kappa >= limit)]

@@ -1,0 +1,1 @@
+"""The terminal application: reads run directories, writes commands, never loads torch."""

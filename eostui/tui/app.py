@@ -1,0 +1,433 @@
+"""The application: starts or attaches to a run, follows it, and turns keys into commands."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from textual.app import App, SystemCommand
+from textual.screen import Screen
+
+from eostui import presets
+from eostui.config import RunConfig
+from eostui.errors import EXIT_FAILED, EostuiError, InputError
+from eostui.runs import commands
+from eostui.runs.export import export_files
+from eostui.runs.launch import EngineProcess, StartError
+from eostui.runs.run import Run
+from eostui.runs.schema import LIVE_STATES
+from eostui.tui.keys import KEYS
+from eostui.tui.panels import PANELS, RunView
+from eostui.tui.screens.dialogs import ChoiceDialog, MessageDialog, NumberDialog
+from eostui.tui.screens.help import HelpScreen
+from eostui.tui.screens.live import LiveScreen
+from eostui.tui.steering import Steering
+
+#: A run longer than this is ended by n, p or r only after a question.
+LONG_RUN = 600.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the application was started.
+
+    Attributes:
+        runs_dir: where new runs are made.
+        data_dir: where downloaded data sets are kept.
+        fps: frames a second at most.
+        unicode: braille and arrows, or ASCII.
+        name: name of the first run.
+    """
+
+    runs_dir: Path
+    data_dir: Path
+    fps: float = 10.0
+    unicode: bool = True
+    name: str = ""
+
+
+class EostuiApp(App[str]):
+    """Shows one run at a time; its result is a sentence for stderr after it closed."""
+
+    TITLE = "eostui"
+    CSS_PATH = ["layout.tcss", "design.tcss"]
+    BINDINGS = [binding for key in KEYS for binding in key.bindings()]
+
+    def __init__(self, settings: Settings, start: RunConfig | Path) -> None:
+        """`start` is the config of a new run, or the directory of one to attach to."""
+        super().__init__()
+        self.settings = settings
+        self._start = start
+        self._live = LiveScreen(unicode=settings.unicode)
+        self._engine: EngineProcess | None = None
+        self._run: Run | None = None
+        self._steering: Steering | None = None
+        self._fetching = False
+        self._state = ""
+
+    def get_default_screen(self) -> Screen[None]:
+        """The live screen is the application's first."""
+        return self._live
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Offer every key's action in the command palette."""
+        del screen
+        for key in KEYS:
+            if key.id == "palette":
+                continue
+            yield SystemCommand(
+                key.text[0].upper() + key.text[1:],
+                f"key {key.shown}",
+                lambda action=key.action: self.call_later(self.run_action, action),
+            )
+
+    async def on_mount(self) -> None:
+        """Catch signals, begin the run, and follow it."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._leave_by_signal, number)
+        self.set_interval(1 / self.settings.fps, self._follow)
+        self.set_interval(1.0, self._watch_terminal)
+        self._begin(self._start, self.settings.name)
+
+    # -- the run ---------------------------------------------------------------------------------
+
+    def _begin(self, start: RunConfig | Path, name: str = "") -> None:
+        """End the present run and start, or attach to, another."""
+        self._end_run()
+        if isinstance(start, Path):
+            self.run_worker(self._open(start), group="start", exclusive=True, exit_on_error=False)
+            return
+        self._live.show_message(f"starting {start.preset}")
+        self.run_worker(
+            self._launch(start, name), group="start", exclusive=True, exit_on_error=False
+        )
+
+    async def _launch(self, config: RunConfig, name: str) -> None:
+        engine = await asyncio.to_thread(
+            EngineProcess, config, self.settings.runs_dir, self.settings.data_dir, name
+        )
+        self._engine = engine
+
+        def progress(text: str) -> None:
+            self.call_from_thread(self._live.show_message, f"{config.preset}: {text}")
+
+        try:
+            path = await asyncio.to_thread(engine.ready, progress)
+        except StartError as error:
+            if self._engine is engine:
+                self._start_failed(error)
+            return
+        if self._engine is engine:
+            await self._open(path)
+
+    async def _open(self, path: Path) -> None:
+        try:
+            run = await asyncio.to_thread(Run, path)
+        except EostuiError as error:
+            self._start_failed(error)
+            return
+        self._run, self._steering, self._state = run, Steering(run), run.state
+        self._live.show_run(RunView(run))
+
+    def _start_failed(self, error: EostuiError) -> None:
+        """The first run's failure ends the program with its sentence; a later one is shown."""
+        self._engine = None
+        if self._run is None and self._state == "":
+            self.exit(str(error), return_code=error.exit_code)
+            return
+        self._live.show_message("no run")
+        self.push_screen(MessageDialog(str(error)))
+
+    def _end_run(self) -> None:
+        """Stop the present run, if its engine lives, and let go of it."""
+        if self._run is not None:
+            if self._run.state in LIVE_STATES:
+                self._command("stop")
+            self._run.close()
+        elif self._engine is not None:
+            self._engine.cancel()
+        self._run = self._steering = self._engine = None
+
+    async def _follow(self) -> None:
+        """Take in new rows and redraw; a fetch that is slow is never started twice."""
+        run = self._run
+        if run is None or self._fetching:
+            return
+        self._fetching = True
+        try:
+            news = await asyncio.to_thread(run.fetch)
+        except EostuiError as error:
+            if run is self._run:
+                self._run = self._steering = None
+                self.push_screen(MessageDialog(str(error)))
+            return
+        finally:
+            self._fetching = False
+        if run is not self._run:
+            return
+        run.apply(news)
+        self._live.refresh_run()
+        self._tell_changes(run, news.events)
+
+    def _tell_changes(self, run: Run, events: Iterable[object]) -> None:
+        """Say what a viewer must not miss: a refusal, the end of the run."""
+        for event in events:
+            if getattr(event, "kind", "") == "refused":
+                self.notify(str(getattr(event, "payload", {}).get("reason", "")), severity="error")
+        state = run.state
+        if state != self._state:
+            self._state = state
+            if state not in LIVE_STATES:
+                text = run.facts.get("sentence", f"the run is {state}: its engine is gone")
+                bad = state in ("diverged", "failed", "interrupted")
+                self.notify(text, severity="error" if bad else "information", timeout=10)
+
+    def _command(self, kind: str) -> None:
+        if self._run is None:
+            return
+        try:
+            commands.send(self._run.path, kind)
+        except EostuiError as error:
+            self.notify(str(error), severity="error")
+
+    def _steer(self) -> Steering | None:
+        """Return the steering of a live run, or say why there is none."""
+        if self._run is None or self._steering is None:
+            self.notify("there is no run yet", severity="warning")
+            return None
+        if self._run.state not in LIVE_STATES:
+            self.notify(f"this run is {self._run.state}: r starts it anew", severity="warning")
+            return None
+        return self._steering
+
+    # -- controls of the training ----------------------------------------------------------------
+
+    def action_scale_eta(self, direction: int) -> None:
+        """Multiply or divide η."""
+        self._try_steering(lambda steering: steering.scale_eta(direction))
+
+    def action_scale_decay(self, direction: int) -> None:
+        """Multiply or divide λ."""
+        self._try_steering(lambda steering: steering.scale_decay(direction))
+
+    def action_undo(self) -> None:
+        """Undo the last change of η or λ."""
+        self._try_steering(lambda steering: steering.undo())
+
+    def action_type_eta(self) -> None:
+        """Ask for a value of η."""
+        self._type("learning rate η", 0, lambda steering, value: steering.set(eta=value))
+
+    def action_type_decay(self) -> None:
+        """Ask for a value of λ."""
+        self._type("weight decay λ", 1, lambda steering, value: steering.set(decay=value))
+
+    def _try_steering(self, change) -> None:  # type: ignore[no-untyped-def]
+        steering = self._steer()
+        if steering is None:
+            return
+        try:
+            change(steering)
+        except EostuiError as error:
+            self.notify(str(error), severity="error")
+
+    def _type(self, question: str, index: int, change) -> None:  # type: ignore[no-untyped-def]
+        steering = self._steer()
+        if steering is None:
+            return
+
+        def answered(value: float | None) -> None:
+            if value is not None:
+                self._try_steering(lambda steering: change(steering, value))
+
+        self.push_screen(NumberDialog(question, f"{steering.target[index]:g}"), answered)
+
+    def action_pause(self) -> None:
+        """Pause or resume training."""
+        if self._steer() is not None and self._run is not None:
+            self._command("resume" if self._run.facts.get("status") == "paused" else "pause")
+
+    def action_single_step(self) -> None:
+        """Take one step; pause first."""
+        if self._steer() is not None and self._run is not None:
+            if self._run.facts.get("status") != "paused":
+                self._command("pause")
+            self._command("step")
+
+    def action_restart(self) -> None:
+        """Start the present run's config anew."""
+        if self._run is not None:
+            config = self._run.config
+            self._replace_run(lambda: self._begin(config))
+
+    def action_preset(self, offset: int) -> None:
+        """Start the next or previous preset."""
+        name = self._run.config.preset if self._run else presets.DEFAULT_PRESET
+
+        def begin() -> None:
+            neighbour = presets.neighbour(name, offset)
+            try:
+                config = presets.load(neighbour).config
+            except InputError as error:
+                self.push_screen(MessageDialog(str(error)))
+                return
+            self._begin(config)
+
+        self._replace_run(begin)
+
+    def _replace_run(self, begin) -> None:  # type: ignore[no-untyped-def]
+        """Call `begin` at once, or after a question if the present run is long."""
+        run = self._run
+        if run is None or run.state not in LIVE_STATES:
+            begin()
+            return
+        if time.time() - float(run.facts["created"]) < LONG_RUN:
+            begin()
+            return
+        question = f"{run.path.name} has run for more than ten minutes. End it?"
+        self.push_screen(
+            ChoiceDialog(question, {"y": "end it and go on; its record stays"}),
+            lambda answer: begin() if answer == "y" else None,
+        )
+
+    def action_export(self) -> None:
+        """Write the run as CSV into the present folder."""
+        if self._run is not None:
+            self.run_worker(self._export(self._run.path), exit_on_error=False)
+
+    async def _export(self, path: Path) -> None:
+        def export() -> str:
+            target = Path.cwd() / f"{path.name}.csv"
+            with Run(path) as run:
+                _, rows = export_files(run, target)
+            return f"{rows} rows in {target}"
+
+        try:
+            self.notify(await asyncio.to_thread(export))
+        except EostuiError as error:
+            self.notify(str(error), severity="error")
+
+    # -- controls of the view --------------------------------------------------------------------
+
+    def action_panel(self, index: int) -> None:
+        """Focus a panel."""
+        self._live.focused_panel = min(index, len(PANELS) - 1)
+        self._live.relayout()
+
+    def action_zoom_panel(self) -> None:
+        """Show the focused panel alone, or all."""
+        self._live.zoomed = not self._live.zoomed
+        self._live.relayout()
+
+    def action_toggle_scale(self) -> None:
+        """Next y scale in the focused panel."""
+        self._live.toggle_scale()
+
+    def action_toggle_axis(self) -> None:
+        """Step or flow time as x."""
+        if self._live.view is not None:
+            self._live.view.flow_time = not self._live.view.flow_time
+            self._live.window.show_all()
+            self._live.draw()
+
+    def action_pan(self, direction: int) -> None:
+        """Look back or forward."""
+        self._live.window.pan(direction, self._live.last_x, self._live.x_unit)
+        self._live.draw()
+
+    def action_span(self, direction: int) -> None:
+        """Zoom x in or out."""
+        self._live.window.scale(direction, self._live.last_x, self._live.x_unit)
+        self._live.draw()
+
+    def action_span_all(self) -> None:
+        """Show the whole run."""
+        self._live.window.show_all()
+        self._live.draw()
+
+    def action_follow(self) -> None:
+        """Follow the newest steps."""
+        self._live.window.follow()
+        self._live.draw()
+
+    def action_freeze(self) -> None:
+        """Freeze or thaw the view."""
+        self._live.frozen = not self._live.frozen
+        self._live.draw()
+
+    def action_picture(self) -> None:
+        """Save the screen as SVG."""
+        name = f"{self._run.path.name}-{self._run.last_step}" if self._run else "eostui"
+        target = Path.cwd() / f"{name}.svg"
+        try:
+            target.write_text(self.export_screenshot(title="eostui"), encoding="utf-8")
+        except OSError as error:
+            self.notify(f"{target}: can't be written: {error.strerror}", severity="error")
+            return
+        self.notify(f"picture in {target}")
+
+    def action_help(self) -> None:
+        """Show the help."""
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen())
+
+    # -- leaving -----------------------------------------------------------------------------------
+
+    def action_leave(self) -> None:
+        """Leave; ask whether a live run goes on. Leaving twice keeps it going."""
+        run = self._run
+        if run is None or run.state not in LIVE_STATES:
+            if self._engine is not None and run is None:
+                self._engine.cancel()
+            self.exit(f"the record is in {run.path}" if run else None)
+            return
+        if isinstance(self.screen, ChoiceDialog):
+            self._leave("k")
+            return
+        choices = {"k": "keep it running; `eostui attach` returns to it", "s": "stop it"}
+        self.push_screen(ChoiceDialog(f"{run.path.name} is {run.state}.", choices), self._leave)
+
+    def _leave(self, answer: str | None) -> None:
+        if self._run is None or not answer:
+            return
+        short = self._run.path.name
+        if answer == "s":
+            self._command("stop")
+            self.exit(f"{short} is told to stop; its record is in {self._run.path}")
+        else:
+            self.exit(f"{short} goes on; `eostui attach {short}` returns to it")
+
+    def _leave_by_signal(self, number: int) -> None:
+        """Restore the terminal and leave; the run goes on."""
+        self.exit(return_code=128 + number)
+
+    def _watch_terminal(self) -> None:
+        """Leave when the terminal is gone: a dropped link doesn't always bring a SIGHUP."""
+        poller = select.poll()
+        try:
+            poller.register(sys.__stdin__.fileno() if sys.__stdin__ else 0, 0)
+        except (OSError, ValueError):
+            return
+        gone = select.POLLHUP | select.POLLERR | select.POLLNVAL
+        if any(happened & gone for _, happened in poller.poll(0)):
+            code = 128 + signal.SIGHUP
+            self.exit(return_code=code)
+            # restoring a terminal that isn't there may hang
+            threading.Timer(3.0, os._exit, (code,)).start()
+
+
+def run_app(settings: Settings, start: RunConfig | Path) -> tuple[int, str]:
+    """Run the application; return the exit code and a sentence for stderr."""
+    app = EostuiApp(settings, start)
+    sentence = app.run()
+    code = app.return_code
+    return (EXIT_FAILED if code is None else code), sentence or ""

@@ -1,0 +1,1 @@
+"""Charts as pure functions on numpy arrays: scales, envelopes, dots, cells. No Textual here."""

@@ -1,0 +1,286 @@
+"""A chart as a grid of characters and colours: curves, thresholds, marks, axes, labels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eostui.tui.charts import dots
+from eostui.tui.charts.scales import FloatArray, Scale, StickyRange, linear_ticks, tick_text
+
+#: Index into the widget's styles; 0 is the axis.
+AXIS, TITLE, MARK = "axis", "title", "mark"
+
+_GUTTER_LEFT = 6
+_GUTTER_RIGHT = 12
+_NARROW = 44
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One curve of a chart.
+
+    Attributes:
+        x: rising positions, shape (n,).
+        y: values, shape (n,).
+        colour: name of its colour in the palette.
+        pattern: solid (measured), dashed (threshold), dotted (prediction), stippled (raw spread).
+        label: text at its right end, or "".
+        ranged: whether the y axis makes room for it; a curve that isn't may be clipped.
+        extended: whether the last value is drawn on to the right end, as thresholds are.
+    """
+
+    x: FloatArray
+    y: FloatArray
+    colour: str
+    pattern: str = "solid"
+    label: str = ""
+    ranged: bool = True
+    extended: bool = False
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A vertical line where a control changed, with the new value."""
+
+    x: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A single point with a sign of its own, such as a crossing."""
+
+    x: float
+    y: float
+    colour: str
+    sign: str = "✕"
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What to draw; curves later in the list lie above earlier ones.
+
+    Attributes:
+        waiting: shown in the middle while there is nothing to draw.
+    """
+
+    curves: list[Curve]
+    scale: Scale = field(default_factory=Scale)
+    marks: list[Mark] = field(default_factory=list)
+    spots: list[Spot] = field(default_factory=list)
+    waiting: str = ""
+
+
+@dataclass
+class Grid:
+    """Characters (code points) and colour names of a rectangle of cells, each (height, width)."""
+
+    codes: NDArray[np.uint32]
+    colours: NDArray[np.object_]
+
+    @classmethod
+    def blank(cls, width: int, height: int) -> Grid:
+        """Return a grid of spaces."""
+        return cls(
+            np.full((height, width), ord(" "), dtype=np.uint32),
+            np.full((height, width), AXIS, dtype=object),
+        )
+
+    def write(self, row: int, column: int, text: str, colour: str) -> None:
+        """Write text, clipped to the grid."""
+        height, width = self.codes.shape
+        if not 0 <= row < height:
+            return
+        for offset, character in enumerate(text):
+            if 0 <= column + offset < width:
+                self.codes[row, column + offset] = ord(character)
+                self.colours[row, column + offset] = colour
+
+    def text(self) -> str:
+        """Return the characters as lines, for tests and for people."""
+        return "\n".join("".join(map(chr, row)) for row in self.codes)
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Where the plot lies in the grid and what it shows."""
+
+    left: int
+    width: int
+    height: int
+    x0: float
+    x1: float
+    bottom: float
+    top: float
+
+    def column(self, x: float) -> int | None:
+        """Return the cell column of x, or None outside."""
+        if not self.x0 <= x <= self.x1:
+            return None
+        place = int((x - self.x0) / (self.x1 - self.x0) * self.width)
+        return self.left + min(place, self.width - 1)
+
+    def row(self, place: float) -> int:
+        """Return the cell row of a place on the y scale, clipped to the plot."""
+        share = (self.top - place) / (self.top - self.bottom)
+        return min(max(int(share * self.height), 0), self.height - 1)
+
+
+def draw(
+    chart: Chart,
+    width: int,
+    height: int,
+    x_range: tuple[float, float],
+    sticky: StickyRange,
+    *,
+    unicode: bool = True,
+) -> Grid:
+    """Draw a chart into a grid of `width` × `height` cells.
+
+    Args:
+        chart: what to draw.
+        width: cells.
+        height: cells, the two lowest rows being the x axis.
+        x_range: left and right end of x.
+        sticky: remembers the y range between frames.
+        unicode: braille dots, or ASCII.
+    """
+    grid = Grid.blank(width, height)
+    rows = height - 2
+    gutter = _GUTTER_RIGHT if width >= _NARROW else 0
+    columns = width - _GUTTER_LEFT - gutter
+    if rows < 1 or columns < 4:
+        return grid
+    envelopes = [_envelope(curve, chart.scale, x_range, columns) for curve in chart.curves]
+    limits = _limits(chart.curves, envelopes)
+    if limits is None:
+        message = chart.waiting or "nothing to show yet"
+        grid.write(height // 2, max((width - len(message)) // 2, 0), message, TITLE)
+        return grid
+    frame = _Frame(_GUTTER_LEFT, columns, rows, *x_range, *sticky.fit(*limits))
+    _y_axis(grid, frame, chart.scale)
+    _x_axis(grid, frame, chart.marks, unicode)
+    _curves(grid, frame, chart.curves, envelopes, unicode)
+    for spot in chart.spots:
+        column = frame.column(spot.x)
+        place = float(chart.scale.forward(np.array([spot.y]))[0])
+        if column is not None and math.isfinite(place):
+            grid.write(frame.row(place), column, spot.sign if unicode else "x", spot.colour)
+    if gutter:
+        _labels(grid, frame, chart)
+    return grid
+
+
+def _envelope(
+    curve: Curve, scale: Scale, x_range: tuple[float, float], columns: int
+) -> tuple[FloatArray, FloatArray]:
+    x, y = curve.x, curve.y
+    if curve.extended and len(x) and x[-1] < x_range[1]:
+        x, y = np.append(x, x_range[1]), np.append(y, y[-1])
+    low, high = dots.envelope(x, y, *x_range, columns * dots.DOTS_X)
+    return scale.forward(low), scale.forward(high)
+
+
+def _limits(
+    curves: list[Curve], envelopes: list[tuple[FloatArray, FloatArray]]
+) -> tuple[float, float] | None:
+    """Return the least and greatest place that the axis must show; None if there is none."""
+    shown = [e for curve, e in zip(curves, envelopes, strict=True) if curve.ranged]
+    finite = [values[np.isfinite(values)] for pair in shown for values in pair]
+    together = np.concatenate(finite) if finite else np.empty(0)
+    return (float(together.min()), float(together.max())) if len(together) else None
+
+
+def _curves(
+    grid: Grid,
+    frame: _Frame,
+    curves: list[Curve],
+    envelopes: list[tuple[FloatArray, FloatArray]],
+    unicode: bool,
+) -> None:
+    """Draw the curves; in a cell that two of them pass, the later one is seen."""
+    rows = frame.height * dots.DOTS_Y
+    inside = (slice(0, frame.height), slice(frame.left, frame.left + frame.width))
+    for curve, (low, high) in zip(curves, envelopes, strict=True):
+        first, last = dots.spans(low, high, frame.bottom, frame.top, rows)
+        points = dots.curve(first, last, rows, curve.pattern)
+        codes = dots.braille(points) if unicode else dots.ascii_art(points)
+        grid.codes[inside] = np.where(codes > 0, codes, grid.codes[inside])
+        grid.colours[inside] = np.where(codes > 0, curve.colour, grid.colours[inside])
+
+
+def _y_axis(grid: Grid, frame: _Frame, scale: Scale) -> None:
+    most = max(frame.height // 3, 2)
+    bar = frame.left - 1
+    for row in range(frame.height):
+        grid.write(row, bar, "│", AXIS)
+    for value in scale.ticks(frame.bottom, frame.top, most):
+        row = frame.row(float(scale.forward(np.array([value]))[0]))
+        text = tick_text(value)
+        grid.write(row, max(bar - len(text), 0), text[:bar], AXIS)
+        grid.write(row, bar, "┤", AXIS)
+
+
+def _x_axis(grid: Grid, frame: _Frame, marks: list[Mark], unicode: bool) -> None:
+    axis, labels = frame.height, frame.height + 1
+    grid.write(axis, frame.left - 1, "└" + "─" * frame.width, AXIS)
+    taken = np.zeros(grid.codes.shape[1] + 1, dtype=bool)
+    for mark in marks:
+        column = frame.column(mark.x)
+        if column is None:
+            continue
+        for row in range(frame.height):
+            grid.write(row, column, "┊" if unicode else ":", MARK)
+        grid.write(axis, column, "┴", MARK)
+        _label_below(grid, labels, column, mark.text, MARK, taken)
+    for value in linear_ticks(frame.x0, frame.x1, max(frame.width // 9, 2)):
+        column = frame.column(value)
+        if column is not None and grid.colours[axis, column] != MARK:
+            grid.write(axis, column, "┬", AXIS)
+            _label_below(grid, labels, column, tick_text(value), AXIS, taken)
+
+
+def _label_below(
+    grid: Grid, row: int, column: int, text: str, colour: str, taken: NDArray[np.bool_]
+) -> None:
+    """Write a label centred under a column unless it would touch another."""
+    width = grid.codes.shape[1]
+    start = min(max(column - len(text) // 2, 0), max(width - len(text), 0))
+    around = slice(max(start - 1, 0), start + len(text) + 1)
+    if not taken[around].any():
+        grid.write(row, start, text, colour)
+        taken[start : start + len(text)] = True
+
+
+def _labels(grid: Grid, frame: _Frame, chart: Chart) -> None:
+    """Write each labelled curve's label at the height of its last value, one a row."""
+    wanted = []
+    for curve in chart.curves:
+        upto = np.searchsorted(curve.x, frame.x1, side="right")
+        values = curve.y[:upto]
+        finite = values[np.isfinite(values)][-1:] if curve.label else values[:0]
+        if len(finite):
+            place = float(chart.scale.forward(finite)[0])
+            if math.isfinite(place):
+                wanted.append((frame.row(place), curve))
+    wanted.sort(key=lambda item: item[0])
+    rows = _spread([row for row, _ in wanted], frame.height)
+    for row, (_, curve) in zip(rows, wanted, strict=False):
+        column = frame.left + frame.width + 1
+        grid.write(row, column, curve.label[: _GUTTER_RIGHT - 1], curve.colour)
+
+
+def _spread(rows: list[int], height: int) -> list[int]:
+    """Move rising rows apart until no two are equal, within [0, height)."""
+    spread: list[int] = []
+    for row in rows:
+        spread.append(max(row, spread[-1] + 1) if spread else row)
+    limit = height - 1
+    for index in range(len(spread) - 1, -1, -1):
+        spread[index] = min(spread[index], limit)
+        limit = spread[index] - 1
+    return [row for row in spread if row >= 0]

@@ -1,0 +1,139 @@
+"""Axes: how values map to heights, which range to show, where to put ticks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+_NICE = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+_TICK_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A map from values to the line, and back: `linear`, `log`, or `symlog`.
+
+    Attributes:
+        kind: which map. symlog is asinh(v/threshold): linear around 0, logarithmic away from it.
+        threshold: where symlog turns from linear to logarithmic.
+    """
+
+    kind: str = "linear"
+    threshold: float = 1.0
+
+    def forward(self, values: FloatArray) -> FloatArray:
+        """Map values; what a log scale can't show becomes NaN."""
+        if self.kind == "linear":
+            return values
+        if self.kind == "symlog":
+            return np.arcsinh(values / self.threshold)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(values > 0, np.log10(values), np.nan)
+
+    def backward(self, place: float) -> float:
+        """Return the value that maps to `place`."""
+        if self.kind == "linear":
+            return place
+        return self.threshold * math.sinh(place) if self.kind == "symlog" else 10.0**place
+
+    def ticks(self, low: float, high: float, most: int) -> list[float]:
+        """Return at most about `most` round values whose places lie in [low, high]."""
+        if self.kind == "log":
+            return _log_ticks(low, high, most)
+        if self.kind == "symlog":
+            return _symlog_ticks(self, low, high, most)
+        return linear_ticks(low, high, most)
+
+
+class StickyRange:
+    """A range that grows in jumps and shrinks rarely, so that a live axis seldom moves.
+
+    Works on places (after the scale's map).
+    """
+
+    def __init__(self) -> None:
+        self.low = math.nan
+        self.high = math.nan
+
+    def fit(self, low: float, high: float) -> tuple[float, float]:
+        """Return a range that holds [low, high], the last one if it still serves."""
+        span = high - low
+        fits = self.low <= low and high <= self.high
+        if fits and span >= 0.35 * (self.high - self.low):
+            return self.low, self.high
+        pad = 0.08 * span if span > 0 else max(abs(low) * 0.1, 1e-12)
+        grid = _tick_step(span + 2 * pad, 8)
+        # room in the direction of growth only: half a tick and the next round number
+        self.low = math.floor((low - pad) / grid) * grid
+        self.high = math.ceil((high + pad) / grid) * grid
+        return self.low, self.high
+
+
+def nice_above(value: float) -> float:
+    """Return the next round number at or above a positive value: 1, 1.2, 1.5, 2, … times a power."""
+    if not value > 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(n * power for n in (*_NICE, 12.0) if n * power >= value * (1 - 1e-12))
+
+
+def linear_ticks(low: float, high: float, most: int) -> list[float]:
+    """Return round values in [low, high]."""
+    step = _tick_step(high - low, max(most, 1))
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [n * step for n in range(first, last + 1)]
+
+
+def tick_text(value: float) -> str:
+    """Return a short text for a tick: 0, 2k, 12.5, 1e-3."""
+    size = abs(value)
+    if size < 1e-300:
+        return "0"
+    if size >= 1e6 or size < 1e-3:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+    if size >= 1e3:
+        return f"{value / 1e3:g}k"
+    return f"{value:.4g}"
+
+
+def _tick_step(span: float, most: int) -> float:
+    raw = max(span, 1e-300) / most
+    power = 10.0 ** math.floor(math.log10(raw))
+    return next(n * power for n in (*_TICK_STEPS, 20.0) if n * power >= raw * (1 - 1e-12))
+
+
+def _log_ticks(low: float, high: float, most: int) -> list[float]:
+    decades = [10.0**n for n in range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)]
+    if len(decades) > most:
+        return decades[:: math.ceil(len(decades) / most)]
+    if len(decades) >= min(3, most):
+        return decades
+    first, last = math.floor(low), math.ceil(high)
+    for mantissas in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
+        ticks = [
+            m * 10.0**n
+            for n in range(first, last + 1)
+            for m in mantissas
+            if low <= math.log10(m) + n <= high
+        ]
+        if len(ticks) >= min(3, most):
+            return ticks
+    return [float(f"{10**place:.3g}") for place in linear_ticks(low, high, most)]
+
+
+def _symlog_ticks(scale: Scale, low: float, high: float, most: int) -> list[float]:
+    bottom, top = scale.backward(low), scale.backward(high)
+    largest = max(abs(bottom), abs(top), scale.threshold)
+    first = math.floor(math.log10(scale.threshold))
+    powers = [10.0**n for n in range(first, math.floor(math.log10(largest)) + 1)]
+    keep = max(1, math.ceil(2 * len(powers) / max(most - 1, 1))) if bottom < 0 < top else 1
+    powers = powers[::-1][::keep]
+    values = [-p for p in powers] + [0.0] + powers[::-1]
+    return sorted(v for v in values if bottom <= v <= top)

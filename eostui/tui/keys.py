@@ -1,0 +1,89 @@
+"""The one table of keys: it makes the bindings, the key bar, the help and the command palette."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.binding import Binding
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key and what it does.
+
+    Attributes:
+        id: stable name, by which users will remap it.
+        keys: Textual's names, separated by commas.
+        shown: how it is written for people.
+        action: the application's action.
+        text: what it does.
+        short: a word for the key bar; "" keeps it out of there.
+        group: training, view or program.
+    """
+
+    id: str
+    keys: str
+    shown: str
+    action: str
+    text: str
+    short: str = ""
+    group: str = "view"
+
+    def bindings(self) -> list[Binding]:
+        """Return Textual's bindings: control keys act in every dialog too, letters don't."""
+        names = self.keys.split(",")
+        letters = ",".join(name for name in names if not name.startswith("ctrl+"))
+        controls = ",".join(name for name in names if name.startswith("ctrl+"))
+        bindings = []
+        if letters:
+            bindings.append(Binding(letters, self.action, self.text, show=False, id=self.id))
+        if controls:
+            bindings.append(Binding(controls, self.action, self.text, show=False, priority=True))
+        return bindings
+
+
+KEYS = (
+    Key("eta.down", "left_square_bracket,D", "[ D", "scale_eta(-1)", "η ÷ 1.1", group="training"),
+    Key("eta.up", "right_square_bracket,E", "] E", "scale_eta(1)", "η × 1.1", group="training"),
+    Key(
+        "decay.down", "left_curly_bracket,A", "{ A", "scale_decay(-1)", "λ ÷ 1.25, down to 0",
+        group="training",
+    ),
+    Key(
+        "decay.up", "right_curly_bracket,W", "} W", "scale_decay(1)", "λ × 1.25, from 0 too",
+        group="training",
+    ),
+    Key("eta.type", "e", "e", "type_eta", "type a value for η, such as 2/100", group="training"),
+    Key("decay.type", "w", "w", "type_decay", "type a value for λ", group="training"),
+    Key("undo", "u", "u", "undo", "undo the last change of η or λ", group="training"),
+    Key("pause", "space", "space", "pause", "pause or resume training", "pause", "training"),
+    Key("step", "full_stop", ".", "single_step", "one step (pauses first)", "step", "training"),
+    Key("preset.next", "n", "n", "preset(1)", "next preset", group="training"),
+    Key("preset.previous", "p", "p", "preset(-1)", "previous preset", group="training"),
+    Key("restart", "r", "r", "restart", "restart from step 0", "restart", "training"),
+    Key("export", "x", "x", "export", "export as CSV into this folder", "csv", "training"),
+    *(
+        Key(f"panel.{n}", str(n), str(n), f"panel({n - 1})", f"focus panel {n}")
+        for n in range(1, 5)
+    ),
+    Key("zoom", "z", "z", "zoom_panel", "one panel, full screen", "zoom"),
+    Key("scale", "y", "y", "toggle_scale", "log or linear in the focused panel", "log"),
+    Key("axis", "t", "t", "toggle_axis", "step or flow time η·step as x", "time"),
+    Key("pan.left", "left", "←", "pan(-1)", "look back"),
+    Key("pan.right", "right", "→", "pan(1)", "look forward"),
+    Key("span.in", "plus,equals_sign", "+", "span(-1)", "zoom in on x"),
+    Key("span.out", "minus", "-", "span(1)", "zoom out on x"),
+    Key("span.all", "0", "0", "span_all", "show the whole run"),
+    Key("follow", "a", "a", "follow", "follow the newest steps"),
+    Key("freeze", "v", "v", "freeze", "freeze the view; training goes on", "freeze"),
+    Key("picture", "ctrl+s", "ctrl+s", "picture", "save a picture (SVG) into this folder"),
+    Key("help", "question_mark,f1", "?", "help", "help", "help", "program"),
+    Key("palette", "ctrl+p", "ctrl+p", "command_palette", "command palette", group="program"),
+    Key(
+        "leave", "q,ctrl+q,ctrl+c", "q", "leave", "leave (keep the run going or stop it)", "quit",
+        "program",
+    ),
+)  # fmt: skip
+
+#: The key bar's opening pairs: two keys under one word.
+PAIRS = (("[ ]", "η"), ("{ }", "λ"), ("n p", "preset"))

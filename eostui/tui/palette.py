@@ -1,0 +1,26 @@
+"""Colours with one meaning everywhere, safe for the colour-blind (Okabe and Ito's set as a base).
+
+Warm sharpens, cool flattens, grey is theory and thresholds, the accent is the sharpness. Patterns and
+labels carry the same meaning, so nothing is lost without colour.
+"""
+
+from __future__ import annotations
+
+from rich.style import Style
+
+COLOURS = {
+    "axis": "#7d8590",
+    "title": "#c9d1d9",
+    "mark": "#e3b341",
+    "theory": "#9aa4b0",
+    "sharpness": "#f0e442",
+    "path": "#3fc79a",
+    "path spread": "#1f6f57",
+    "warm": "#ff9d4d",
+    "cool": "#56b4e9",
+    "loss": "#d7dde5",
+    "test": "#cc79a7",
+    "norm": "#b7a1f5",
+}
+
+STYLES = {name: Style(color=colour) for name, colour in COLOURS.items()}

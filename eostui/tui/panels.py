@@ -1,0 +1,185 @@
+"""What each chart shows: from the columns of a run to curves, marks and labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from eostui.runs.curvature_summary import BlockMedians, crossings
+from eostui.runs.run import Run
+from eostui.runs.series import FloatArray
+from eostui.tui.charts.picture import Chart, Curve, Mark, Spot
+from eostui.tui.charts.scales import Scale
+from eostui.tui.numbers import compact
+
+#: A threshold further from the data than this factor would flatten the curves: it is then clipped.
+_FAR = 4.0
+
+
+class RunView:
+    """A run with what is derived from it once and drawn many times, and the x axis in use."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.flow_time = False
+        self.medians = BlockMedians()
+        self.update()
+
+    def update(self) -> None:
+        """Take in the rows that the run gained."""
+        self.medians.update(self.run.steps["path_curvature"][:-1])
+
+    @property
+    def x(self) -> FloatArray:
+        """Position of every step on the x axis: steps or flow time."""
+        return self.run.steps["flow_time" if self.flow_time else "step"]
+
+    @property
+    def x_measured(self) -> FloatArray:
+        """Position of every measured step."""
+        return self.run.measured["flow_time" if self.flow_time else "step"]
+
+    def x_at(self, step: int) -> float:
+        """Return the position of one step."""
+        x = self.x
+        return float(x[min(step, len(x) - 1)]) if len(x) else 0.0
+
+    def marks(self) -> list[Mark]:
+        """Return a mark for every change of η or λ."""
+        signs = {"eta": "η", "weight_decay": "λ"}
+        return [
+            Mark(
+                self.x_at(event.step),
+                " ".join(f"{signs[key]}→{compact(new)}" for key, (_, new) in event.payload.items()),
+            )
+            for event in self.run.events
+            if event.kind == "control"
+        ]
+
+    def waiting(self) -> str:
+        """Return what a chart of measurements waits for."""
+        if not len(self.run.steps):
+            return "waiting for the first step"
+        return "measuring for the first time"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A chart's identity: its name, title, y scales in the order of the toggle, and its content."""
+
+    name: str
+    title: Callable[[RunView], str]
+    scales: tuple[str, ...]
+    build: Callable[[RunView, str], Chart]
+
+
+def _sharpness(view: RunView, kind: str) -> Chart:
+    steps, measured = view.run.steps, view.run.measured
+    sharpness = measured["sharpness"]
+    medians = view.medians
+    curves = []
+    if len(steps):
+        largest = np.nanmax(sharpness) if len(sharpness) else math.nan
+        for name, label, colour in (
+            ("two_over_eta", "2/η", "theory"),
+            ("stability_threshold", "2/η−λ", "theory"),
+        ):
+            values = steps[name]
+            near = not values[-1] > _FAR * largest
+            if name == "stability_threshold" and not steps["weight_decay"].any():
+                continue
+            text = f"{label} {compact(values[-1])}" + ("" if near else " ↑")
+            curves.append(
+                Curve(view.x, values, colour, "dashed", text, ranged=near, extended=True)
+            )
+        curves.append(
+            Curve(view.x, steps["path_curvature"], "path spread", "stippled", ranged=False)
+        )
+        if len(medians.medians):
+            last = medians.medians[-1]
+            x = view.x[medians.rows]
+            curves.append(Curve(x, medians.medians, "path", label=f"κ {compact(last)}"))
+    if len(sharpness):
+        label = f"S {compact(sharpness[-1])}"
+        curves.append(Curve(view.x_measured, sharpness, "sharpness", label=label))
+    if not len(sharpness):
+        curves = []
+    return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting())
+
+
+def _sharpness_title(view: RunView) -> str:
+    return "sharpness S · path curvature κ"
+
+
+def _loss(view: RunView, kind: str) -> Chart:
+    steps, measured = view.run.steps, view.run.measured
+    curves = []
+    if len(steps):
+        regularized = steps["loss_regularized"]
+        if steps["weight_decay"].any():
+            label = f"Lλ {compact(regularized[-1])}"
+            curves.append(Curve(view.x, regularized, "cool", "stippled", label))
+        tested = np.isfinite(measured["test_loss"])
+        if tested.any():
+            values = measured["test_loss"][tested]
+            x = view.x_measured[tested]
+            curves.append(Curve(x, values, "test", "dotted", f"test {compact(values[-1])}"))
+        label = f"L {compact(steps['loss'][-1])}"
+        curves.append(Curve(view.x, steps["loss"], "loss", label=label))
+    return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting())
+
+
+def _drives(view: RunView, kind: str) -> Chart:
+    measured = view.run.measured
+    beta_alpha, lambda_g = measured["beta_alpha"], measured["lambda_g"]
+    curves, spots = [], []
+    if len(beta_alpha):
+        for values, name, colour, pattern in (
+            (lambda_g, "λg", "cool", "dashed"),
+            (beta_alpha, "βα", "warm", "solid"),
+        ):
+            label = f"{name} {compact(values[-1])}"
+            curves.append(Curve(view.x_measured, values, colour, pattern, label))
+        for row in crossings(measured, view.run.steps["path_curvature"]):
+            spots.append(Spot(float(view.x_measured[row]), float(lambda_g[row]), "mark"))
+    scale = Scale(kind, _linear_part(beta_alpha, lambda_g))
+    return Chart(curves, scale, view.marks(), spots, view.waiting())
+
+
+def _linear_part(*columns: FloatArray) -> float:
+    """Return a power of ten below most values: where symlog turns linear."""
+    sizes = np.abs(np.concatenate(columns))
+    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
+    if not len(sizes):
+        return 1.0
+    return float(10.0 ** math.floor(math.log10(np.quantile(sizes, 0.25))))
+
+
+def _drives_title(view: RunView) -> str:
+    measured = view.run.measured
+    found = crossings(measured, view.run.steps["path_curvature"])
+    title = "drives: βα sharpens, λg flattens"
+    if len(found):
+        title += f" · crossed at step {int(measured['step'][found[-1]])}"
+    return title
+
+
+def _norm(view: RunView, kind: str) -> Chart:
+    norm = view.run.steps["theta_norm"]
+    curves = []
+    if len(norm):
+        curves = [Curve(view.x, norm, "norm", label=f"‖θ‖ {compact(norm[-1])}")]
+    return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting())
+
+
+PANELS = (
+    Panel("sharpness", _sharpness_title, ("linear", "log"), _sharpness),
+    Panel("drives", _drives_title, ("symlog", "linear"), _drives),
+    Panel("loss", lambda view: "loss" + (" L · regularized Lλ"
+          if len(view.run.steps) and view.run.steps["weight_decay"].any() else " L"),
+          ("log", "linear"), _loss),
+    Panel("norm", lambda view: "‖θ‖", ("linear", "log"), _norm),
+)  # fmt: skip

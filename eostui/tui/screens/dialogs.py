@@ -1,0 +1,83 @@
+"""Small dialogs: leaving, typing a value, a yes or no, an error."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+from eostui.config import parse_number
+from eostui.errors import InputError
+
+
+class ChoiceDialog(ModalScreen[str]):
+    """A question answered by one key; escape answers ''."""
+
+    def __init__(self, question: str, choices: dict[str, str]) -> None:
+        """`choices` maps a key to what it does."""
+        super().__init__()
+        self._question = question
+        self._choices = choices
+
+    def compose(self) -> ComposeResult:
+        """Show the question and a line for each key."""
+        lines = [f"[b]{key}[/b]  {text}" for key, text in self._choices.items()]
+        with Vertical(classes="dialog"):
+            yield Static(self._question, markup=False)
+            yield Static("\n".join(["", *lines, "[b]esc[/b]  back"]))
+
+    def key_escape(self) -> None:
+        """Answer ''."""
+        self.dismiss("")
+
+    def on_key(self, event: object) -> None:
+        """Answer with the key if it is one of the choices."""
+        key = getattr(event, "character", None)
+        if key in self._choices:
+            self.dismiss(key)
+
+
+class MessageDialog(ModalScreen[None]):
+    """A sentence that any key puts away."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__()
+        self._sentence = sentence
+
+    def compose(self) -> ComposeResult:
+        """Show the sentence."""
+        with Vertical(classes="dialog"):
+            yield Static(self._sentence, markup=False)
+            yield Static("\n[b]any key[/b]  back")
+
+    def on_key(self) -> None:
+        """Put it away."""
+        self.dismiss(None)
+
+
+class NumberDialog(ModalScreen[float | None]):
+    """Asks for a number such as 0.02, 1e-3 or 2/100; escape answers None."""
+
+    def __init__(self, question: str, present: str) -> None:
+        super().__init__()
+        self._question = question
+        self._present = present
+
+    def compose(self) -> ComposeResult:
+        """Show the question, a field with the present value, and a place for complaints."""
+        with Vertical(classes="dialog"):
+            yield Static(self._question, markup=False)
+            yield Input(self._present, select_on_focus=True)
+            yield Static("[b]enter[/b]  set   [b]esc[/b]  back", id="hint")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Answer with the number, or say why it isn't one."""
+        try:
+            self.dismiss(parse_number(event.value))
+        except InputError as error:
+            self.query_one("#hint", Static).update(str(error))
+
+    def key_escape(self) -> None:
+        """Answer None."""
+        self.dismiss(None)

@@ -1,0 +1,68 @@
+"""Help: the keys, from their one table, and what each panel means."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from eostui.tui.keys import KEYS
+
+_PANELS = """\
+[b]Sharpness[/b]  S is the largest eigenvalue of the Hessian ∇²L(θ), measured every few steps. Plain
+gradient descent is stable on a quadratic while S < 2/η; with weight decay the limit is 2/η − λ
+(dashed). κ is the path curvature, the curvature each step really met:
+κ = ⟨∇L(θ⁺) − ∇L(θ), Δθ⟩ / ‖Δθ‖². Its spread over the steps is stippled, its median a line. On ReLU
+networks with weight decay S may sink far below 2/η while κ stays there: the run is still at its edge.
+
+[b]Drives[/b]  To first order S⁺ − S ≈ η(βα − λg). βα = −⟨∇L, ∇S⟩ is the drive that sharpens, λg with
+g = ⟨θ, ∇S⟩ the one with which decay flattens. Where they cross below the edge (✕) sharpening
+stops before S reaches 2/η: the phase transition. On the edge itself the bounce forces βα negative at every
+other step, which says nothing.
+
+[b]Loss[/b]  L is the unregularised full-batch loss; its band is the oscillation, nothing is skipped.
+Lλ = L + ½λ‖θ‖² is what descent with decay descends.
+
+[b]Norm[/b]  ‖θ‖ over all parameters, and which assumptions of the theory hold now: a single unstable
+direction, ∇S and ∇L orthogonal to its eigenvector u, and a drive that sharpens. ∇L ⟂ u always fails
+on the bounce itself.
+
+[b]Signs[/b]  ▲ a step that raised Lλ, ▼ one that lowered it, the newest at the right; below, the share of
+up-steps over the charts' x range (full at a half). At the edge nearly every second step goes up, and
+yet the loss falls in the long run.
+"""
+
+
+class HelpScreen(ModalScreen[None]):
+    """Scrollable help; escape, q or ? puts it away."""
+
+    BINDINGS = [
+        ("escape", "dismiss_help", "back"),
+        ("q", "dismiss_help", "back"),
+        ("question_mark", "dismiss_help", "back"),
+        ("f1", "dismiss_help", "back"),
+    ]
+
+    def compose(self) -> ComposeResult:
+        """Show the key table by group, then the panels."""
+        with VerticalScroll(classes="help"):
+            yield Static(_key_table())
+            yield Static(_PANELS)
+
+    def action_dismiss_help(self) -> None:
+        """Put the help away."""
+        self.dismiss(None)
+
+
+def _key_table() -> str:
+    lines = []
+    for group in ("training", "view", "program"):
+        lines.append(f"[b]{group.capitalize()}[/b]")
+        lines += [
+            f"  {key.shown.replace('[', chr(92) + '['):<10}{key.text}"
+            for key in KEYS
+            if key.group == group
+        ]
+        lines.append("")
+    return "\n".join(lines)

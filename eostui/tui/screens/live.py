@@ -1,0 +1,237 @@
+"""The live screen: four linked charts, the signs, the monitors, and what steers them."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+import numpy as np
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.screen import Screen
+
+from eostui.runs.monitors import monitors
+from eostui.tui.numbers import compact, control, grouped, percent
+from eostui.tui.palette import COLOURS
+from eostui.tui.panels import PANELS, RunView
+from eostui.tui.widgets.bars import (
+    TextBar,
+    fields_line,
+    key_line,
+    monitor_line,
+    monitor_lines,
+    tabs_line,
+)
+from eostui.tui.widgets.chart import ChartWidget
+from eostui.tui.widgets.signs import SignRaster
+from eostui.tui.window import Window
+
+_WIDE = (100, 30)
+_SMALL = (44, 12)
+_STATE_SIGNS = {"running": "●", "paused": "‖", "finished": "✓", "stopped": "■"}
+#: Seconds over which the speed is taken.
+_SPEED_WINDOW = 3.0
+
+
+class LiveScreen(Screen[None]):
+    """Shows one run; the application feeds it with `show_run` and `refresh_run`."""
+
+    def __init__(self, *, unicode: bool) -> None:
+        super().__init__()
+        self._unicode = unicode
+        self.view: RunView | None = None
+        self.message = "starting"
+        self.window = Window()
+        self.frozen = False
+        self.focused_panel = 0
+        self.zoomed = False
+        self._scale_choice = [0] * len(PANELS)
+        self._speed: deque[tuple[float, int]] = deque()
+
+    def compose(self) -> ComposeResult:
+        """Lay out title, tabs, charts, signs, monitors and keys; CSS classes choose what shows."""
+        yield TextBar(id="title")
+        yield TextBar(id="tabs")
+        with Container(id="charts"):
+            for panel in PANELS[:-1]:
+                yield ChartWidget(unicode=self._unicode, id=panel.name)
+            with Container(id="side"):
+                yield ChartWidget(unicode=self._unicode, id=PANELS[-1].name)
+                yield TextBar(id="monitors")
+        yield SignRaster(unicode=self._unicode, id="signs")
+        yield TextBar(id="holds")
+        yield TextBar(id="keys")
+        yield TextBar(id="values")
+
+    def on_mount(self) -> None:
+        """Draw the first frame, before there is any run."""
+        self.relayout()
+
+    def on_resize(self) -> None:
+        """Choose the layout for the new size."""
+        self.relayout()
+
+    def show_message(self, message: str) -> None:
+        """Say what is going on while there is no run to show."""
+        self.view, self.message = None, message
+        self.draw()
+
+    def show_run(self, view: RunView) -> None:
+        """Show another run, from its start."""
+        flow_time = self.view.flow_time if self.view else False
+        self.view, self.window, self.frozen = view, Window(), False
+        view.flow_time = flow_time
+        self._speed.clear()
+        for panel in PANELS:
+            self.query_one(f"#{panel.name}", ChartWidget).forget()
+        self.draw()
+
+    def refresh_run(self) -> None:
+        """Redraw after the run gained rows."""
+        if self.view is not None:
+            self.view.update()
+            self._measure_speed(self.view.run.last_step)
+        if not self.frozen:
+            self.draw()
+        else:
+            self._draw_title()
+
+    def relayout(self) -> None:
+        """Set the classes that choose between four charts, one chart, and text only."""
+        width, height = self.size
+        tiny = width < _SMALL[0] or height < _SMALL[1]
+        single = not tiny and (self.zoomed or width < _WIDE[0] or height < _WIDE[1])
+        self.set_class(tiny, "-tiny")
+        self.set_class(single, "-single")
+        self.set_class(not tiny and not single, "-grid")
+        for index, panel in enumerate(PANELS):
+            hidden = single and index != self.focused_panel
+            widget = self.query_one(f"#{panel.name}", ChartWidget)
+            widget.set_class(hidden, "-hidden")
+            widget.set_class(not single and index == self.focused_panel, "-focused")
+        self.query_one("#side").set_class(
+            single and self.focused_panel != len(PANELS) - 1, "-hidden"
+        )
+        self.call_after_refresh(self.draw)
+
+    def toggle_scale(self) -> None:
+        """Step the focused chart through its y scales."""
+        self._scale_choice[self.focused_panel] += 1
+        self.draw()
+
+    @property
+    def last_x(self) -> float:
+        """Position of the newest step."""
+        x = self.view.x if self.view else np.empty(0)
+        return float(x[-1]) if len(x) else 0.0
+
+    @property
+    def x_unit(self) -> float:
+        """Length of one step on the x axis."""
+        if self.view is None or not self.view.flow_time:
+            return 1.0
+        return self.view.run.config.eta
+
+    def draw(self) -> None:
+        """Draw everything that is visible."""
+        if not self.is_mounted:
+            return
+        self._draw_title()
+        self.query_one("#keys", TextBar).show(key_line(self.size.width))
+        if self.has_class("-tiny"):
+            self.query_one("#values", TextBar).show(self._values())
+            return
+        names = [panel.name for panel in PANELS]
+        self.query_one("#tabs", TextBar).show(tabs_line(names, self.focused_panel))
+        self._draw_charts()
+
+    def _draw_charts(self) -> None:
+        x_range = self.window.range(self.last_x, self.x_unit)
+        for index, panel in enumerate(PANELS):
+            widget = self.query_one(f"#{panel.name}", ChartWidget)
+            if widget.has_class("-hidden"):
+                continue
+            if self.view is None:
+                widget.show_waiting(self.message, panel.name)
+                continue
+            kind = panel.scales[self._scale_choice[index] % len(panel.scales)]
+            title = panel.title(self.view) + ("" if kind == "linear" else f" ({kind})")
+            widget.show(panel.build(self.view, kind), x_range, title)
+        if self.view is not None:
+            self.query_one("#signs", SignRaster).show(self.view, x_range)
+            found = monitors(self.view.run.measured)
+            rest = self._rest()
+            self.query_one("#monitors", TextBar).show(monitor_lines(found, rest))
+            self.query_one("#holds", TextBar).show(monitor_line(found, rest))
+
+    def _draw_title(self) -> None:
+        fields = [(0, self.message, COLOURS["title"])]
+        if self.view is not None:
+            fields = self._title_fields(self.view)
+        self.query_one("#title", TextBar).show(fields_line(fields, self.size.width))
+
+    def _title_fields(self, view: RunView) -> list[tuple[int, str, str]]:
+        run = view.run
+        state, last = run.state, max(run.last_step, 0)
+        eta, decay = run.config.eta, run.config.weight_decay
+        if len(run.steps):
+            eta, decay = run.steps["eta"][-1], run.steps["weight_decay"][-1]
+        residual = run.measured["sharpness_residual"]
+        colour = COLOURS["path"] if state == "running" else COLOURS["mark"]
+        return [
+            (5, "eostui", COLOURS["axis"]),
+            (4, run.config.preset, f"bold {COLOURS['title']}"),
+            (1, f"{_STATE_SIGNS.get(state, '✗')} {state.upper()}", f"bold {colour}"),
+            (2, "❄ view frozen" if self.frozen else "", COLOURS["cool"]),
+            (0, f"step {grouped(last)}", COLOURS["title"]),
+            (6, self._speed_text(state), COLOURS["axis"]),
+            (0, f"η {control(eta)}", f"bold {COLOURS['mark']}"),
+            (0, f"λ {control(decay)}", f"bold {COLOURS['mark']}"),
+            (8, f"residual {compact(residual[-1], 2)}" if len(residual) else "", COLOURS["axis"]),
+            (7, f"{run.facts['device']} {run.config.dtype}", COLOURS["axis"]),
+            (3, f"run {run.path.name.rpartition('-')[2]}", COLOURS["axis"]),
+        ]
+
+    def _values(self) -> Text:
+        """Return the last values as text, for terminals too small for a chart."""
+        if self.view is None:
+            return Text(self.message)
+        run = self.view.run
+        lines = [f"step {grouped(max(run.last_step, 0))} {run.state}"]
+        if len(run.steps):
+            lines[0:0] = [
+                f"η {control(run.steps['eta'][-1])} λ {control(run.steps['weight_decay'][-1])}"
+            ]
+            lines.append(f"L {compact(run.steps['loss'][-1])}")
+        if len(run.measured):
+            kappa = self.view.medians.medians[-1:]
+            lines.append(
+                f"S {compact(run.measured['sharpness'][-1])} "
+                f"2/η {compact(run.steps['two_over_eta'][-1])}"
+            )
+            lines += [f"κ {compact(value)}" for value in kappa]
+        return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
+
+    def _rest(self) -> str:
+        assert self.view is not None
+        measured, steps = self.view.run.measured, self.view.run.steps
+        tested = np.flatnonzero(np.isfinite(measured["test_loss"]))
+        text = f"‖θ‖ {compact(steps['theta_norm'][-1])}" if len(steps) else ""
+        if len(tested):
+            accuracy = measured["test_accuracy"][tested[-1]]
+            text += f"  test loss {compact(measured['test_loss'][tested[-1]])}"
+            text += "" if np.isnan(accuracy) else f"  right {percent(accuracy)}"
+        return text
+
+    def _measure_speed(self, last_step: int) -> None:
+        now = time.monotonic()
+        self._speed.append((now, last_step))
+        while len(self._speed) > 2 and now - self._speed[0][0] > _SPEED_WINDOW:
+            self._speed.popleft()
+
+    def _speed_text(self, state: str) -> str:
+        if state != "running" or len(self._speed) < 2:
+            return ""
+        (start, first), (end, last) = self._speed[0], self._speed[-1]
+        return f"{(last - first) / max(end - start, 1e-9):.0f}/s"

@@ -1,0 +1,101 @@
+"""The lines of text around the charts: title, tabs, monitors, keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+from textual.widget import Widget
+
+from eostui.runs.monitors import Monitor
+from eostui.tui.keys import KEYS, PAIRS
+from eostui.tui.palette import COLOURS
+
+
+class TextBar(Widget):
+    """Lines of text that are repainted only when they change."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id=id)
+        self._text = Text()
+
+    def show(self, text: Text) -> None:
+        """Show a text in place of the last one."""
+        if text != self._text or text.spans != self._text.spans:
+            self._text = text
+            self.refresh()
+
+    def render(self) -> Text:
+        """Return the text as last shown."""
+        return self._text
+
+
+def fields_line(fields: Sequence[tuple[int, str, str]], width: int) -> Text:
+    """Join fields with gaps, leaving out the least important ones that don't fit.
+
+    Args:
+        fields: (importance, text, colour) in order of appearance; 0 is the most important.
+        width: cells.
+    """
+    kept = [field for field in fields if field[1]]
+    while kept and sum(len(text) + 2 for _, text, _ in kept) > width:
+        least = max(kept, key=lambda field: field[0])
+        if least[0] == 0:
+            break
+        kept.remove(least)
+    line = Text(no_wrap=True, overflow="ellipsis")
+    for _, text, colour in kept:
+        line.append(f" {text} ", colour)
+    return line
+
+
+def tabs_line(names: Sequence[str], active: int) -> Text:
+    """Return the tabs of the one-chart view: the digit that chooses each."""
+    line = Text(no_wrap=True, overflow="ellipsis")
+    for index, name in enumerate(names):
+        style = f"reverse {COLOURS['title']}" if index == active else COLOURS["axis"]
+        line.append(f" {index + 1} {name} ", style)
+    return line
+
+
+def monitor_lines(found: Sequence[Monitor], rest: str) -> Text:
+    """Return one line for each assumption of the theory, and the rest below."""
+    text = Text("holds for the theory, now:\n", COLOURS["axis"], no_wrap=True)
+    for monitor in found:
+        text.append_text(_monitor(monitor))
+        text.append(f"  {monitor.name:<14}{monitor.reading}\n", COLOURS["title"])
+    text.append(rest, COLOURS["test"])
+    return text
+
+
+def monitor_line(found: Sequence[Monitor], rest: str) -> Text:
+    """Return the assumptions in one line, for small terminals."""
+    line = Text(" holds ", COLOURS["axis"], no_wrap=True, overflow="ellipsis")
+    for monitor in found:
+        line.append_text(_monitor(monitor))
+        line.append(f" {monitor.name}  ", COLOURS["title"])
+    line.append(rest, COLOURS["test"])
+    return line
+
+
+def key_line(width: int) -> Text:
+    """Return the key bar, as much of it as fits."""
+    hints = [(f"{keys}", word) for keys, word in PAIRS]
+    hints += [(key.shown, key.short) for key in KEYS if key.short]
+    # help and quit must be seen on every width
+    hints.sort(key=lambda hint: hint[1] in ("help", "quit"))
+    must = sum(len(keys) + len(word) + 3 for keys, word in hints[-2:])
+    line = Text(no_wrap=True, overflow="ellipsis")
+    for index, (keys, word) in enumerate(hints):
+        last = index >= len(hints) - 2
+        if not last and len(line) + len(keys) + len(word) + 3 > width - must:
+            continue
+        line.append(f" {keys}", f"bold {COLOURS['mark']}")
+        line.append(f" {word} ", COLOURS["title"])
+    return line
+
+
+def _monitor(monitor: Monitor) -> Text:
+    if monitor.holds is None:
+        return Text("·", COLOURS["axis"])
+    return Text("✓", COLOURS["path"]) if monitor.holds else Text("✗", COLOURS["warm"])

@@ -1,0 +1,110 @@
+"""Fixtures shared by all tests: private folders, small problems in float64, the CIFAR file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hypothesis
+import numpy as np
+import pytest
+
+from eostui.config import RunConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from eostui.problems import Problem
+
+hypothesis.configuration.set_hypothesis_home_dir(os.devnull)  # leave nothing in the checkout
+hypothesis.settings.register_profile("shared-machine", database=None, deadline=None)
+hypothesis.settings.load_profile("shared-machine")
+
+CIFAR = Path(__file__).parents[1].parent / "shared" / "data" / "cifar5k.npz"
+
+ACTIVATIONS = ("relu", "tanh", "gelu", "elu", "softplus")
+LOSSES = ("mse", "cross-entropy")
+NETWORKS = ("mlp", "cnn")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _private_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep runs, data and settings of the tests away from those of whoever runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in ("EOSTUI_RUNS", "EOSTUI_DATA", "EOSTUI_SETTINGS"):
+            patch.setenv(variable, str(tmp_path_factory.mktemp(variable)))
+        yield
+
+
+@dataclass(frozen=True)
+class Case:
+    """A small problem as the package builds it, with the data it should have been built from.
+
+    Attributes:
+        config: its configuration.
+        problem: what build_problem made of it.
+        inputs: the standardised samples, computed by the test with numpy.
+        targets: the one-hot classes.
+    """
+
+    config: RunConfig
+    problem: Problem
+    inputs: Tensor
+    targets: Tensor
+
+    @property
+    def theta(self) -> Tensor:
+        """θ₀, in float64."""
+        return self.problem.initial
+
+
+@pytest.fixture(scope="session")
+def small_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Real .npz files of random samples in three classes: vectors for the MLP, images for the CNN."""
+    folder = tmp_path_factory.mktemp("small")
+    rng = np.random.default_rng(1)
+    arrays = {"mlp": rng.normal(size=(7, 5)), "cnn": rng.normal(size=(6, 4, 4))}
+    for network, x in arrays.items():
+        np.savez(folder / f"{network}.npz", x=x, y=np.arange(len(x)) % 3)
+    return {network: folder / f"{network}.npz" for network in arrays}
+
+
+@pytest.fixture(scope="session")
+def small_case(small_files: dict[str, Path]) -> Callable[..., Case]:
+    """Build a small float64 problem by the ordinary way: RunConfig.build, then build_problem."""
+    import torch
+
+    from eostui.problems import build_problem
+
+    def build(network: str = "mlp", **values: Any) -> Case:
+        defaults = {
+            "data": "npz",
+            "data_file": str(small_files[network]),
+            "network": network,
+            "depth": 2,
+            "width": 4,
+            "channels": (2,),
+            "dtype": "float64",
+            "seed": 3,
+        }
+        config = RunConfig.build({**defaults, **values}, "test")
+        cpu = torch.device("cpu")
+        problem = build_problem(config, cpu, Path(os.devnull), lambda _: None)
+        with np.load(small_files[network]) as file:
+            x, y = file["x"], file["y"]
+        x = (x - x.mean()) / x.std()
+        inputs = torch.from_numpy(x if network == "mlp" else x[:, None])
+        return Case(config, problem, inputs, torch.from_numpy(np.eye(3)[y]))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def cifar_file() -> Path:
+    """The first 5000 CIFAR-10 images, which lie beside the checkout on some machines only."""
+    if not CIFAR.is_file():
+        pytest.skip("cifar5k.npz isn't beside this checkout")
+    return CIFAR
