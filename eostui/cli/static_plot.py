@@ -3,39 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import plotext
+from numpy.typing import NDArray
 
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
 
-#: From this width on, the four panels stand 2×2.
-GRID_WIDTH = 110
-#: From this height on, a panel has its own step axis; lower ones share that of the bottom panel.
-OWN_AXIS_HEIGHT = 9
-#: Below these columns and rows there are only the titles.
-SMALLEST_CHART = (30, 6)
-#: The running median of κ takes in at least this many steps.
-MEDIAN_STEPS = 25
-#: Values this much smaller than the largest lie in the linear part of a symlog axis.
-LINEAR_PART = 1e-3
+GRID_WIDTH = 110  # from this width on, the panels stand 2×2
+SMALLEST_CHART = (30, 6)  # below these columns and rows there are only the titles
+OWN_AXIS_HEIGHT = 9  # lower panels share the step axis of the bottom one
+MEDIAN_STEPS = 25  # the running median of κ takes in at least so many steps
+FAR_ABOVE = 4.0  # a stability line so many times above the curvature doesn't stretch the axis
+LINEAR_PART = 1e-3  # drives below this share of the largest lie in the linear part of their axis
+LARGEST, SMALLEST = 1e150, 1e-150  # beyond these, arithmetic on an axis would overflow
 
 #: The accent is the curvature, warm sharpens, cool flattens, grey is theory.
 ACCENT, PALE_ACCENT, WARM, COOL, GREY = "magenta+", "magenta", "orange", "blue+", "gray"
 
 
-@dataclass(frozen=True)
-class _Trace:
-    """A band, curve or cloud of one panel, small enough to draw.
+class _Trace(NamedTuple):
+    """A band of finite values over steps, each array of shape (n,); in a curve low equals high.
 
-    Attributes:
-        step: shape (n,).
-        low, high: the range of values around each step, shape (n,), finite; equal in a curve.
-        marker: the character of a point, or `braille`: points are joined to a band.
-        label: written where the trace begins.
+    Points of the marker `braille` are joined, those of a character are not.
     """
 
     step: FloatArray
@@ -43,21 +35,18 @@ class _Trace:
     high: FloatArray
     marker: str = "braille"
     colour: str | None = None
-    label: str = ""
 
 
-@dataclass(frozen=True)
-class _Axis:
-    """A y axis: where values are drawn, its two ends (values), and the values that get a tick."""
+class _Axis(NamedTuple):
+    """A y axis: the map from values to places, and the values of its ends and ticks."""
 
-    forward: Callable[[Any], Any]
+    place: Callable[[Any], Any]
     low: float
     high: float
     ticks: FloatArray
 
 
-@dataclass(frozen=True)
-class _Panel:
+class _Panel(NamedTuple):
     """One chart; its title is the name and then the pieces, each a text and its colour."""
 
     name: str
@@ -74,115 +63,164 @@ def render(run: Run, *, width: int, height: int, color: bool) -> str:
     Args:
         width: columns, never exceeded.
         height: rows, never exceeded.
-        color: with terminal colours; without them the text has no escape sequence at all.
+        color: with terminal colours; without, the text has no escape sequence at all.
 
     Returns:
         At most `height` lines, without a newline at the end.
     """
     across = 2 if width >= GRID_WIDTH else 1
-    columns = width // across
-    panels = [panel(run, columns) for panel in (_curvature, _loss, _drives, _norm)]
+    columns, down = width // across, max(min((height - 2) // 3, 4 // across), 1)
+    below = 0 if height // down >= OWN_AXIS_HEIGHT else 2  # rows of a shared step axis
+    tall, left = divmod(height - below, down)
+    panels = [panel(run, columns, tall) for panel in (_curvature, _loss, _drives, _norm)]
     if width < SMALLEST_CHART[0] or height < SMALLEST_CHART[1]:
         rows = [_title(panel, width) for panel in panels[: max(height, 0)]]
     else:
-        down = min((height - 2) // 3, len(panels) // across)
-        end = max(run.last_step, 1)
-        rows = [
-            _row(panels[i * across : (i + 1) * across], columns, tall, end, i == down - 1)
-            for i, tall in enumerate(_heights(height, down))
-        ]
-    text = "\n".join(row.string(colorless=not color).rstrip("\n") for row in rows)
-    return "\n".join(line.rstrip() for line in text.split("\n"))
+        margin = max(len(_short(y)) for panel in panels for y in panel.axis.ticks) + across - 1
+        rows = []
+        for i in range(down):
+            size = columns, tall + left * (i == 0) + below * (i == down - 1)
+            shared = below > 0 and i < down - 1
+            row = panels[i * across : (i + 1) * across]
+            drawn = [_draw(panel, run.last_step, size, margin, shared) for panel in row]
+            rows.append(drawn[0].hstack(drawn[1]) if across == 2 else drawn[0])
+    lines = [line for row in rows for line in row.string(colorless=not color).splitlines()]
+    return "\n".join(line.rstrip() for line in lines)
 
 
-def _curvature(run: Run, columns: int) -> _Panel:
+def _curvature(run: Run, columns: int, rows: int) -> _Panel:
     steps, measured = run.steps, run.measured
-    sharp = _band(measured["step"], measured["sharpness"], columns // 2, "•", ACCENT)
+    sharpness = _band(measured["step"], measured["sharpness"], columns // 2, "•", ACCENT)
     kappa = _running_median(steps["path_curvature"], 2 * columns)
-    edges = [("2/η", "╌", "two_over_eta")]
-    if (steps["weight_decay"] != 0).any():
-        edges.insert(0, ("2/η−λ", "┈", "stability_threshold"))
-    drawn = _values([sharp, kappa])
-    low, high = _trimmed(drawn)
-    lines = []
-    for symbol, marker, name in edges:
-        line = _sampled(steps[name], 2 * columns, marker, symbol)
-        near = line.low[line.low <= 4 * high] if len(drawn) else line.low
-        low, high = min([low, *near]), max([high, *near])
-        lines.append(line)
+    edges = [("╌ 2/η", "two_over_eta"), ("┈ 2/η−λ", "stability_threshold")]
+    edges = edges if steps["weight_decay"].any() else edges[:1]
+    lines = [_band(steps["step"], steps[name], columns, mark[0], GREY) for mark, name in edges]
+    low, high = _trimmed(_values([kappa, sharpness]))
+    levels = _values(lines)
+    levels = levels[levels <= FAR_ABOVE * high] if low <= high else levels
     pieces = [
-        ("• " + _newest("S", measured["sharpness"]), ACCENT),
-        ("⠒ " + _newest("median κ", kappa.low), PALE_ACCENT),
-        *((f"{mark} {_newest(symbol, steps[name])}", GREY) for symbol, mark, name in edges[::-1]),
+        (_newest("• S", measured["sharpness"]), ACCENT),
+        (_newest("⠒ median κ", kappa.low), PALE_ACCENT),
+        *((_newest(mark, steps[name]), GREY) for mark, name in edges),
     ]
-    return _panel("sharpness", pieces, [*lines, kappa, sharp], _linear(low, high))
+    axis = _linear(min([low, *levels]), max([high, *levels]), rows)
+    return _Panel("sharpness", pieces, [*lines[::-1], kappa, sharpness], axis)
 
 
-def _loss(run: Run, columns: int) -> _Panel:
-    loss = run.steps["loss"]
-    band = _band(run.steps["step"], loss, 2 * columns)
-    kind, axis = _log(_values([band]))
-    pieces = [(_newest("L", loss, every_row=True), None)]
-    return _panel(f"loss, min to max ({kind})", pieces, [band], axis)
+def _loss(run: Run, columns: int, rows: int) -> _Panel:
+    band = _band(run.steps["step"], run.steps["loss"], 2 * columns)
+    values, kind = _values([band]), "log"
+    if len(values) and values.min() > 0:
+        axis = _decades(values.min() / 1.1, values.max() * 1.1, values.min() / 100, rows)
+    else:
+        axis, kind = _symlog(values, rows), "symlog"
+    pieces = [(_newest("L", run.steps["loss"], every_row=True), None)]
+    return _Panel(f"loss ({kind}), min to max", pieces, [band], axis)
 
 
-def _drives(run: Run, columns: int) -> _Panel:
-    measured = run.measured
-    sharpens = _band(measured["step"], measured["beta_alpha"], columns // 2, "▴", WARM)
-    flattens = _band(measured["step"], measured["lambda_g"], 2 * columns, colour=COOL)
-    pieces = [
-        ("▴ " + _newest("βα", measured["beta_alpha"]), WARM),
-        ("⠒ " + _newest("λg", measured["lambda_g"]), COOL),
-    ]
-    axis = _symlog(_values([flattens, sharpens]))
-    return _panel("drives (symlog)", pieces, [flattens, sharpens], axis)
+def _drives(run: Run, columns: int, rows: int) -> _Panel:
+    step, up, down = (run.measured[name] for name in ("step", "beta_alpha", "lambda_g"))
+    flattens = _band(step, down, 2 * columns, colour=COOL)
+    traces = [flattens, _band(step, up, columns // 2, "▴", WARM)]
+    pieces = [(_newest("▴ βα", up), WARM), (_newest("⠒ λg", down), COOL)]
+    return _Panel("drives (symlog)", pieces, traces, _symlog(_values(traces), rows))
 
 
-def _norm(run: Run, columns: int) -> _Panel:
-    norm = run.steps["theta_norm"]
-    band = _band(run.steps["step"], norm, 2 * columns)
-    pieces = [(_newest("‖θ‖", norm, every_row=True), None)]
-    return _panel("parameter norm", pieces, [band], _linear(*_trimmed(_values([band]))))
-
-
-def _panel(
-    name: str, pieces: list[tuple[str, str | None]], traces: list[_Trace], axis: _Axis
-) -> _Panel:
-    """Put a panel together; its title says whether values lie beyond its axis."""
-    values = _values(traces)
-    if len(values) and (values.min() < axis.low or values.max() > axis.high):
-        pieces = [*pieces, ("(axis cut)", GREY)]
-    return _Panel(name, pieces, traces, axis)
+def _norm(run: Run, columns: int, rows: int) -> _Panel:
+    band = _band(run.steps["step"], run.steps["theta_norm"], 2 * columns)
+    pieces = [(_newest("‖θ‖", run.steps["theta_norm"], every_row=True), None)]
+    axis = _linear(*_trimmed(_values([band])), rows)
+    return _Panel("parameter norm", pieces, [band], axis)
 
 
 def _newest(symbol: str, values: FloatArray, *, every_row: bool = False) -> str:
-    """Return a symbol with its last finite value; `every_row` if a hole at the end means trouble."""
-    finite = values[np.isfinite(values)]
+    """Return a symbol and its last finite value; with `every_row` a hole at the end is told."""
+    finite = values[_finite(values)]
     if not len(finite):
         return f"{symbol}: no data"
-    broken = every_row and not np.isfinite(values[-1])
+    broken = every_row and not _finite(values[-1:]).all()
     return f"{symbol} {finite[-1]:.4g}" + (", then not finite" if broken else "")
+
+
+def _finite(values: FloatArray) -> NDArray[np.bool_]:
+    return np.abs(values) < LARGEST
 
 
 def _values(traces: list[_Trace]) -> FloatArray:
     return np.concatenate([end for trace in traces for end in (trace.low, trace.high)])
 
 
-def _groups(rows: int, most: int) -> tuple[FloatArray, FloatArray]:
+def _groups(rows: int, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the first row of each of at most `most` even groups of rows, and the row after it."""
-    ends = np.unique(np.linspace(0, rows, min(rows, most) + 1).astype(np.int64))
+    ends = np.linspace(0, rows, min(rows, most) + 1).astype(np.int64)
     return ends[:-1], ends[1:]
 
 
 def _band(
-    step: FloatArray, values: FloatArray, most: int, marker: str = "braille", colour: str | None = None
+    step: FloatArray,
+    values: FloatArray,
+    most: int,
+    marker: str = "braille",
+    colour: str | None = None,
 ) -> _Trace:
-    """Return the smallest and largest finite value of each of at most `most` groups of rows."""
-    values = np.where(np.isfinite(values), values, np.nan)
+    """Return the smallest and the largest finite value in each of at most `most` groups of rows."""
     first, after = _groups(len(values), most)
-    if not len(first):
-        return _Trace(step, values, values, marker, colour)
-    low, high = np.fmin.reduceat(values, first), np.fmax.reduceat(values, first)
+    values = np.where(_finite(values), values, np.nan)
+    low = np.fmin.reduceat(values, first) if len(first) else values
+    high = np.fmax.reduceat(values, first) if len(first) else values
     known = np.isfinite(low)
-    middle = step[(first + after - 1) // 2]
-    return _Trace(middle[known], low[known], high[known], marker, colour)
+    return _Trace(step[(first + after - 1) // 2][known], low[known], high[known], marker, colour)
+
+
+def _running_median(values: FloatArray, most: int) -> _Trace:
+    """Return at most `most` running medians, each over its group of rows or MEDIAN_STEPS of them."""
+    points = []
+    for first, after in zip(*_groups(len(values), most), strict=True):
+        more = max(MEDIAN_STEPS - (after - first), 0) // 2
+        window = values[max(first - more, 0) : after + more]
+        window = window[_finite(window)]
+        if len(window):
+            points.append(((first + after - 1) / 2, np.median(window)))
+    step, median = np.array(points).reshape(-1, 2).T
+    return _Trace(step, median, median, colour=PALE_ACCENT)
+
+
+def _trimmed(values: FloatArray) -> tuple[float, float]:
+    """Return the range of values without what lies far out, like the last steps of a divergence."""
+    if not len(values):
+        return np.inf, -np.inf
+    low, high = np.percentile(values, (5, 95))
+    reach = 3 * (high - low)
+    return max(values.min(), low - reach), min(values.max(), high + reach)
+
+
+def _linear(low: float, high: float, rows: int) -> _Axis:
+    """Return a linear axis; an empty range gets one from 0 to 1."""
+    low, high = (low, high) if low <= high else (0.0, 1.0)
+    room = 0.04 * (high - low) or 0.1 * abs(low) or 1.0
+    low, high = low - room, high + room
+    return _Axis(np.asarray, low, high, _round_values(low, high, max(rows // 3, 2)))
+
+
+def _symlog(values: FloatArray, rows: int) -> _Axis:
+    """Return an axis that holds zero and is logarithmic away from it, to both sides."""
+    sizes = np.abs(values[values != 0]) if values.any() else np.ones(1)
+    unit = max(np.percentile(sizes, 10), LINEAR_PART * sizes.max())
+    low, high = min([0.0, *values]), max([0.0, *values])
+    return _decades(1.3 * low - unit, 1.3 * high + unit, unit, rows)
+
+
+def _decades(low: float, high: float, unit: float, rows: int) -> _Axis:
+    """Return an axis that is linear within ±unit and logarithmic outside."""
+    unit = max(unit, SMALLEST)
+
+    def place(value: Any) -> Any:
+        return np.arcsinh(value / unit)
+
+    gap = 2.5 * (place(high) - place(low)) / rows
+    powers = 10.0 ** np.arange(np.ceil(np.log10(unit)), np.log10(max(-low, high)))
+    for digits in ([1.0], [1.0, 2.0, 5.0]):
+        ticks = [0.0]
+        for tick in np.outer(powers, digits).ravel():
+            ticks += [tick] if low <= 0 and place(tick) - place(ticks[-1]) > gap else []
+    return _Axis(place, low, high, np.array(ticks))

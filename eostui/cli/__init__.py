@@ -1,0 +1,18 @@
+"""The command line: stdout is data, stderr is narration. Commands import what they need when called."""
+
+from __future__ import annotations
+
+import sys
+
+from eostui.errors import EostuiError
+
+
+def main() -> None:
+    """Run the command line and exit with the right code."""
+    from eostui.cli.app import app
+
+    try:
+        app(prog_name="eostui")
+    except EostuiError as error:
+        print(f"eostui: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

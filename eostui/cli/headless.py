@@ -1,0 +1,102 @@
+"""A run without a live view: the same engine and run directory, with a progress bar on stderr."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from eostui.config import RunConfig
+from eostui.errors import EXIT_DIVERGED, EXIT_FAILED, EXIT_INTERRUPTED
+from eostui.runs import commands
+from eostui.runs.launch import EngineProcess
+from eostui.runs.run import Run
+
+_POLL = 0.25
+_EXIT_CODES = {"finished": 0, "stopped": 0, "diverged": EXIT_DIVERGED}
+
+
+class _Interrupted(Exception):
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def follow(config: RunConfig, runs_dir: Path, data_dir: Path, name: str) -> tuple[Path, int]:
+    """Start an engine, follow it to its end, and return the run directory and the exit code.
+
+    ctrl+c and SIGTERM stop the run at its next step; what was recorded stays.
+
+    Raises:
+        StartError: if the run could not begin.
+    """
+    narrate = Console(stderr=True, highlight=False)
+    with _signals():
+        engine = EngineProcess(config, runs_dir, data_dir, name)
+        try:
+            path = engine.ready(lambda text: narrate.print(text, style="dim", markup=False))
+        except _Interrupted as interruption:
+            engine.cancel()
+            sys.exit(128 + interruption.number)
+        code = 0
+        try:
+            _show_progress(engine, path, config, narrate)
+        except _Interrupted as interruption:
+            commands.send(path, "stop")
+            code = 128 + interruption.number
+            narrate.print("stopping at the next step …", style="dim")
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            engine.wait()
+    with Run(path) as run:
+        narrate.print(run.facts.get("sentence", f"the run is {run.state}"), markup=False)
+        return path, code or _EXIT_CODES.get(run.state, EXIT_FAILED)
+
+
+def _show_progress(engine: EngineProcess, path: Path, config: RunConfig, narrate: Console) -> None:
+    """Wait for the engine's end with a bar: steps, rate, ETA, S against 2/η."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} steps  {task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[reading]}"),
+    )
+    with Run(path) as run, Progress(*columns, console=narrate, transient=True) as progress:
+        task = progress.add_task(path.name, total=config.steps, rate="", reading="")
+        while engine.wait(_POLL) is None:
+            run.refresh()
+            speed = progress.tasks[0].speed
+            progress.update(
+                task,
+                completed=max(run.last_step, 0),
+                rate=f"{speed:.0f}/s" if speed else "",
+                reading=_reading(run),
+            )
+
+
+def _reading(run: Run) -> str:
+    if not len(run.measured) or not len(run.steps):
+        return ""
+    sharpness, limit = run.measured["sharpness"][-1], run.steps["two_over_eta"][-1]
+    return f"S {sharpness:.4g} of 2/η {limit:.4g}  L {run.steps['loss'][-1]:.3g}"
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into `_Interrupted` while the block runs."""
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        raise _Interrupted(number)
+
+    assert 128 + signal.SIGINT == EXIT_INTERRUPTED
+    before = {n: signal.signal(n, interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,111 @@
+"""`doctor` and `locate`: what this machine offers, and where things are."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eostui.cli.options import DataDir, RunsDir
+from eostui.errors import EXIT_FAILED, InputError, did_you_mean
+
+Check = tuple[str, bool, str]
+
+
+def doctor(runs_dir: RunsDir = None, data_dir: DataDir = None) -> None:
+    """Check device, PyTorch, terminal, data and folders; exit code 1 if a run could not work."""
+    checks = [*_machine(), *_terminal(), *_folders(runs_dir, data_dir)]
+    for name, good, text in checks:
+        print(f"{'ok  ' if good else 'BAD '} {name:<12}{text}")
+    if not all(good for _, good, _ in checks):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def locate(
+    place: Annotated[
+        str | None, typer.Argument(help="runs, data, presets, your-presets or settings.")
+    ] = None,
+    runs_dir: RunsDir = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Print where runs, data, presets and settings are; all, or the one named."""
+    from eostui import locations
+
+    places = {
+        "runs": locations.runs_dir(runs_dir),
+        "data": locations.data_dir(data_dir),
+        "presets": locations.shipped("presets"),
+        "your-presets": locations.user_presets_dir(),
+        "settings": locations.settings_dir(),
+    }
+    if place is None:
+        for name, path in places.items():
+            print(f"{name:<14}{path}")
+        return
+    if place not in places:
+        raise InputError(f"there is no place `{place}`{did_you_mean(place, places)}")
+    print(places[place])
+
+
+def _machine() -> Iterator[Check]:
+    import eostui
+
+    yield "eostui", True, f"{eostui.__version__}, Python {platform.python_version()}"
+    start = time.perf_counter()
+    try:
+        import torch
+
+        from eostui.engine.device import available_devices
+    except ImportError as error:
+        yield "torch", False, f"can't be imported: {error}"
+        return
+    took = time.perf_counter() - start
+    yield "torch", True, f"{torch.__version__}, imported in {took:.1f} s"
+    devices = available_devices()
+    threads = torch.get_num_threads()
+    yield "devices", True, f"{', '.join(devices)}; {threads} CPU threads of {os.cpu_count()} cores"
+
+
+def _terminal() -> Iterator[Check]:
+    size = shutil.get_terminal_size()
+    tty = sys.stdin.isatty() and sys.stdout.isatty()
+    encoding = sys.stdout.encoding or "unknown"
+    drawing = "braille" if "utf" in encoding.lower() else "ASCII"
+    if "NO_COLOR" in os.environ:
+        colour = "no colour (NO_COLOR)"
+    else:
+        colour = os.environ.get("COLORTERM") or "256 or fewer colours"
+    text = f"TERM {os.environ.get('TERM', 'unset')}, {size.columns}×{size.lines}, {drawing}, {colour}"
+    if not tty:
+        text += "; not a terminal here: only `--headless` would work"
+    yield "terminal", True, text
+
+
+def _folders(runs_dir: Path | None, data_dir: Path | None) -> Iterator[Check]:
+    from eostui import locations, presets
+    from eostui.runs.filesystem import on_network
+
+    runs = locations.runs_dir(runs_dir)
+    kind = "network file system, rollback journal" if on_network(runs) else "local file system"
+    yield "runs", *_writable(runs, kind)
+    data = locations.data_dir(data_dir)
+    found = sorted(path.name for path in data.iterdir()) if data.is_dir() else []
+    yield "data", *_writable(data, f"holds {', '.join(found)}" if found else "empty")
+    digits = locations.shipped("assets") / "digits.npz"
+    yield "digits", digits.is_file(), str(digits)
+    yield "presets", bool(presets.available()), f"{len(presets.available())} found"
+
+
+def _writable(folder: Path, text: str) -> tuple[bool, str]:
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        return False, f"{folder}: can't be written to"
+    free = shutil.disk_usage(nearest).free / 1e9
+    return True, f"{folder} ({text}; {free:.0f} GB free)"

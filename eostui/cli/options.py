@@ -1,0 +1,65 @@
+"""Options and arguments that several commands share, with their completions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def _complete_preset(incomplete: str) -> list[str]:
+    from eostui import presets
+
+    return [name for name in presets.available() if name.startswith(incomplete)]
+
+
+def _complete_run(incomplete: str) -> list[str]:
+    from eostui import locations
+    from eostui.runs import shelf
+
+    ids = [entry.id for entry in shelf.entries(locations.runs_dir())]
+    return [run_id for run_id in ids if run_id.startswith(incomplete)]
+
+
+PresetName = Annotated[
+    str,
+    typer.Argument(
+        help="A preset's name, or the path of your own.", autocompletion=_complete_preset
+    ),
+]
+RunName = Annotated[
+    str | None,
+    typer.Argument(
+        help="A run's id, the end of it, its name, or its path. The newest if left out.",
+        autocompletion=_complete_run,
+    ),
+]
+RunsDir = Annotated[
+    Path | None, typer.Option("--runs-dir", help="Folder of the runs [env: EOSTUI_RUNS].")
+]
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", help="Folder of the data sets [env: EOSTUI_DATA].")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def set_values(
+    assignments: list[str] | None, flags: dict[str, Any], numbers: dict[str, str | None]
+) -> dict[str, Any]:
+    """Return the settings that the command line changes.
+
+    Args:
+        assignments: `key=value` texts of --set.
+        flags: settings given by flags of their own; None where not given.
+        numbers: the same, as numbers typed by a person (`2/100`).
+
+    Raises:
+        InputError: if one of them can't be understood.
+    """
+    from eostui.config import absolute_files, parse_number, parse_setting
+
+    values = dict(parse_setting(text) for text in assignments or [])
+    values |= {key: value for key, value in flags.items() if value is not None}
+    values |= {key: parse_number(text) for key, text in numbers.items() if text is not None}
+    return absolute_files(values, Path.cwd())

@@ -1,0 +1,171 @@
+"""`runs`, `export`, `plot`: what is on the shelf."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eostui.cli.options import AsJson, RunName, RunsDir
+from eostui.cli.output import print_json
+from eostui.errors import InputError
+
+runs = typer.Typer(help="List, show and delete runs.", no_args_is_help=True, rich_markup_mode=None)
+
+MeasuredOnly = Annotated[
+    bool, typer.Option("--measured-only", help="Only rows at which something was measured.")
+]
+
+
+@runs.command("list")
+def list_runs(runs_dir: RunsDir = None, as_json: AsJson = False) -> None:
+    """List all runs, the newest first."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from eostui import locations
+    from eostui.runs import shelf
+
+    folder = locations.runs_dir(runs_dir)
+    entries = shelf.entries(folder)
+    if as_json:
+        rows = [
+            {
+                "id": e.id, "name": e.name, "path": str(e.path), "state": e.state,
+                "preset": e.config.preset, "last_step": e.last_step, "steps": e.config.steps,
+                "eta": e.config.eta, "weight_decay": e.config.weight_decay, "created": e.created,
+            }
+            for e in entries
+        ]  # fmt: skip
+        print_json(rows)
+        return
+    if not entries:
+        print(f"no runs in {folder}", file=sys.stderr)
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("run", "state", "steps", "η", "λ", "age", "name"):
+        table.add_column(heading, no_wrap=True)
+    for e in entries:
+        table.add_row(
+            e.id, e.state, f"{max(e.last_step, 0)}/{e.config.steps}", f"{e.config.eta:g}",
+            f"{e.config.weight_decay:g}", _age(time.time() - e.created), e.name,
+        )  # fmt: skip
+    Console(highlight=False, soft_wrap=True).print(table)
+
+
+@runs.command()
+def show(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = False) -> None:
+    """Show a run: state, resting readings, config, what happened."""
+    from eostui import locations
+    from eostui.runs import shelf
+    from eostui.runs.run import Run
+    from eostui.runs.summary import summarize_run
+
+    entry = shelf.find(locations.runs_dir(runs_dir), run)
+    summary = summarize_run(entry.path)
+    with Run(entry.path) as opened:
+        if as_json:
+            events = [{"step": e.step, "kind": e.kind, **e.payload} for e in opened.events]
+            config = opened.config.model_dump(mode="json")
+            whole = {**summary, "facts": opened.facts, "config": config, "events": events}
+            print_json(whole)
+            return
+        for key, value in summary.items():
+            print(f"{key:<32}{value:.5g}" if isinstance(value, float) else f"{key:<32}{value}")
+        for key in ("created", "device", "dtype", "threads", "parameters", "convention"):
+            text = opened.facts[key]
+            if key == "created":
+                text = datetime.fromtimestamp(float(text)).isoformat(" ", "seconds")
+            print(f"{key:<32}{text}")
+        print("\n" + opened.config.to_toml().strip() + "\n")
+        for event in opened.events:
+            print(f"step {event.step:<8}{event.kind:<10}{json.dumps(event.payload)}")
+
+
+@runs.command()
+def delete(
+    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs to delete.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Delete runs for good. Asks first; live runs must be stopped before."""
+    from eostui import locations
+    from eostui.runs import shelf
+
+    folder = locations.runs_dir(runs_dir)
+    found = [shelf.find(folder, name) for name in names]
+    if not yes:
+        if not sys.stdin.isatty():
+            raise InputError("runs are deleted only after a question: add --yes to do without it")
+        listed = ", ".join(entry.id for entry in found)
+        if not typer.confirm(f"Delete {listed}?", err=True):
+            raise typer.Exit(1)
+    for entry in found:
+        shelf.delete(entry)
+        print(f"deleted {entry.id}", file=sys.stderr)
+
+
+def export(
+    run: RunName = None,
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="The CSV file; - is stdout. RUN.csv if left out.")
+    ] = "",
+    measured_only: MeasuredOnly = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Write a run as CSV, one row a step, with a JSON file beside it that explains the columns.
+
+    Examples:
+
+      eostui export k3f9 -o run.csv
+
+      eostui export -o - --measured-only | head
+    """
+    from eostui import locations
+    from eostui.runs import shelf
+    from eostui.runs.export import export_files, write_csv
+    from eostui.runs.run import Run
+
+    entry = shelf.find(locations.runs_dir(runs_dir), run)
+    with Run(entry.path) as opened:
+        if output == "-":
+            write_csv(opened, sys.stdout, measured_only=measured_only)
+            return
+        target = Path(output or f"{entry.id}.csv").expanduser()
+        sidecar, rows = export_files(opened, target, measured_only=measured_only)
+    print(f"{rows} rows in {target}, columns explained in {sidecar}", file=sys.stderr)
+
+
+def plot(
+    run: RunName = None,
+    width: Annotated[int | None, typer.Option(help="Columns; the terminal's if left out.")] = None,
+    height: Annotated[int | None, typer.Option(help="Rows; the terminal's if left out.")] = None,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Print a static picture of a run. Plain text when stdout isn't a terminal."""
+    import os
+
+    from eostui import locations
+    from eostui.cli.static_plot import render
+    from eostui.runs import shelf
+    from eostui.runs.run import Run
+
+    entry = shelf.find(locations.runs_dir(runs_dir), run)
+    size = shutil.get_terminal_size((120, 40))
+    color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    with Run(entry.path) as opened:
+        print(render(opened, width=width or size.columns, height=height or size.lines - 1,
+                     color=color))  # fmt: skip
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"

@@ -1,0 +1,169 @@
+"""`eostui`, `run`, `attach`, `stop`: training, with or without a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from eostui.cli.options import AsJson, DataDir, PresetName, RunName, RunsDir, set_values
+from eostui.cli.output import print_json
+from eostui.errors import InputError
+
+if TYPE_CHECKING:
+    from eostui.config import RunConfig
+
+#: How long `stop` waits for the engine to end.
+_STOP_PATIENCE = 30.0
+
+Number = str | None
+Frames = Annotated[float | None, typer.Option(help="Frames a second; fewer over SSH by default.")]
+Ascii = Annotated[bool, typer.Option("--ascii", help="Draw without Unicode.")]
+
+
+def run_default() -> None:
+    """Train the default preset and show it live."""
+    from eostui import presets
+
+    _show(presets.load(presets.DEFAULT_PRESET).config, None, None)
+
+
+def run(
+    preset: PresetName = "digits-mlp",
+    eta: Annotated[Number, typer.Option(help="Learning rate η, such as 0.02 or 2/100.")] = None,
+    weight_decay: Annotated[Number, typer.Option(help="Weight decay λ.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps to train.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all random choices.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of the engine.")] = None,
+    name: Annotated[str, typer.Option(help="A name to find the run by.")] = "",
+    assign: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting of the preset; repeatable."),
+    ] = None,
+    headless: Annotated[
+        bool, typer.Option("--headless", help="Without the live view; prints the run's folder.")
+    ] = False,
+    runs_dir: RunsDir = None,
+    data_dir: DataDir = None,
+    fps: Frames = None,
+    ascii_only: Ascii = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a preset, live or headless.
+
+    Headless, stdout is the run's folder (or a summary with --json) and stderr shows the progress; the
+    exit code is 0 when the run finished, 3 when it diverged, 130 when interrupted.
+
+    Examples:
+
+      eostui run digits-mlp --weight-decay 1e-3
+
+      eostui run digits-mlp --set width=200 --set activation=tanh --headless
+
+      eostui run my-preset.toml --name first-try
+    """
+    from eostui import presets
+
+    values = set_values(
+        assign,
+        {"steps": steps, "seed": seed, "device": device, "dtype": dtype, "threads": threads},
+        {"eta": eta, "weight_decay": weight_decay},
+    )
+    config = presets.load(preset).config.changed(values)
+    if headless:
+        raise typer.Exit(_run_headless(config, runs_dir, data_dir, name, as_json))
+    _show(config, runs_dir, data_dir, name=name, fps=fps, ascii_only=ascii_only)
+
+
+def attach(
+    run: RunName = None, runs_dir: RunsDir = None, fps: Frames = None, ascii_only: Ascii = False
+) -> None:
+    """Show a run: the newest live one, or the one named, live or ended.
+
+    The whole history is shown; a live run goes on being steered with the same keys.
+    """
+    from eostui import locations
+    from eostui.runs import shelf
+
+    folder = locations.runs_dir(runs_dir)
+    entry = shelf.find(folder, run, live=run is None)
+    _show(entry.path, runs_dir, None, fps=fps, ascii_only=ascii_only)
+
+
+def stop(run: RunName = None, runs_dir: RunsDir = None) -> None:
+    """Stop a live run: the newest, or the one named. Its record stays."""
+    from eostui import locations
+    from eostui.runs import commands, shelf
+    from eostui.runs.liveness import engine_alive
+
+    entry = shelf.find(locations.runs_dir(runs_dir), run, live=True)
+    commands.send(entry.path, "stop")
+    deadline = time.monotonic() + _STOP_PATIENCE
+    while engine_alive(entry.path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    ended = shelf.read_entry(entry.path)
+    if ended.live:
+        raise InputError(
+            f"{entry.id} was told to stop but hasn't within {_STOP_PATIENCE:.0f} s; "
+            f"its engine's output is in {entry.path}/engine.log"
+        )
+    print(f"{ended.id}: {ended.sentence}", file=sys.stderr)
+
+
+def _show(
+    start: RunConfig | Path,
+    runs_dir: Path | None,
+    data_dir: Path | None,
+    *,
+    name: str = "",
+    fps: float | None = None,
+    ascii_only: bool = False,
+) -> None:
+    """Open the live view and exit with its code."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
+        raise InputError(
+            "the live view needs a terminal, and this isn't one; "
+            "without one, use `eostui run PRESET --headless`"
+        )
+    if fps is not None and not 0.1 <= fps <= 60:
+        raise InputError(f"--fps is {fps:g}, but must be from 0.1 to 60")
+    from eostui import locations
+    from eostui.tui.app import Settings, run_app
+
+    slow_link = "SSH_CONNECTION" in os.environ
+    settings = Settings(
+        runs_dir=locations.runs_dir(runs_dir),
+        data_dir=locations.data_dir(data_dir),
+        fps=fps if fps is not None else (4.0 if slow_link else 10.0),
+        unicode=not ascii_only and "utf" in (sys.stdout.encoding or "").lower(),
+        name=name,
+    )
+    code, sentence = run_app(settings, start)
+    if sentence:
+        print(f"eostui: {sentence}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def _run_headless(
+    config: RunConfig, runs_dir: Path | None, data_dir: Path | None, name: str, as_json: bool
+) -> int:
+    """Train without a live view; return the exit code."""
+    from eostui import locations
+    from eostui.cli.headless import follow
+    from eostui.runs.summary import summarize_run
+
+    path, code = follow(
+        config, locations.runs_dir(runs_dir), locations.data_dir(data_dir), name
+    )
+    if as_json:
+        print_json(summarize_run(path))
+    else:
+        print(path)
+    return code
+

@@ -1,0 +1,60 @@
+"""What a run came to, in a few numbers."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eostui.runs.run import Run
+from eostui.runs.series import FloatArray
+
+
+def summarize_run(path: Path) -> dict[str, Any]:
+    """Return a run's identity, state and resting readings; NaN where they aren't known.
+
+    `resting_*` are over the last fifth of the run: the mean of the measured sharpness with its
+    deviation, the median of the path curvature, and the share of steps that raised the loss.
+
+    Raises:
+        InputError, RunFormatError: if the run can't be read.
+    """
+    with Run(path) as run:
+        steps = run.steps
+        last_fifth = slice(len(steps) * 4 // 5, None)
+        measured = run.measured["step"] >= len(steps) * 4 // 5
+        sharpness = _finite(run.measured["sharpness"][measured])
+        kappa = _finite(steps["path_curvature"][last_fifth])
+        rises = _finite(steps["loss_step_regularized"][last_fifth])
+        rises_plain = _finite(steps["loss_step"][last_fifth])
+
+        def last(name: str) -> float:
+            return float(steps[name][-1]) if len(steps) else math.nan
+
+        return {
+            "id": run.path.name,
+            "name": run.facts.get("name", ""),
+            "path": str(run.path),
+            "preset": run.config.preset,
+            "state": run.state,
+            "sentence": run.facts.get("sentence", ""),
+            "last_step": run.last_step,
+            "eta": last("eta"),
+            "weight_decay": last("weight_decay"),
+            "control_changes": sum(event.kind == "control" for event in run.events),
+            "loss": last("loss"),
+            "stability_threshold": last("stability_threshold"),
+            "resting_sharpness": float(sharpness.mean()) if len(sharpness) else math.nan,
+            "resting_sharpness_deviation": float(sharpness.std()) if len(sharpness) else math.nan,
+            "resting_path_curvature": float(np.median(kappa)) if len(kappa) else math.nan,
+            "resting_up_share": float((rises > 0).mean()) if len(rises) else math.nan,
+            "resting_up_share_unregularized": (
+                float((rises_plain > 0).mean()) if len(rises_plain) else math.nan
+            ),
+        }
+
+
+def _finite(values: FloatArray) -> FloatArray:
+    return values[np.isfinite(values)]
