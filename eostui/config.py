@@ -99,7 +99,9 @@ class RunConfig(BaseModel):
         if self.data == "npz" and not self.data_file:
             raise ValueError('`data_file` is missing: with data = "npz" it names the .npz file')
         if self.standardize == "constants" and not self.mean:
-            raise ValueError('`mean` is missing: standardize = "constants" needs mean and deviation')
+            raise ValueError(
+                '`mean` is missing: standardize = "constants" needs mean and deviation'
+            )
         if len(self.mean) != len(self.deviation):
             raise ValueError(
                 f"`mean` has {len(self.mean)} values and `deviation` {len(self.deviation)}: "

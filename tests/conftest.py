@@ -39,6 +39,17 @@ def _private_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: on tiny tensors several only wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @dataclass(frozen=True)
 class Case:
     """A small problem as the package builds it, with the data it should have been built from.
@@ -73,7 +84,7 @@ def small_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def small_case(small_files: dict[str, Path]) -> Callable[..., Case]:
+def small_case(small_files: dict[str, Path], one_thread: None) -> Callable[..., Case]:
     """Build a small float64 problem by the ordinary way: RunConfig.build, then build_problem."""
     import torch
 

@@ -108,7 +108,9 @@ scalars = st.one_of(
     st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), texts
 )
 arguments = st.dictionaries(
-    texts, st.recursive(scalars, lambda inner: st.lists(inner, max_size=3), max_leaves=5), max_size=4
+    texts,
+    st.recursive(scalars, lambda inner: st.lists(inner, max_size=3), max_leaves=5),
+    max_size=4,
 )
 
 

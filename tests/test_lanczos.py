@@ -11,6 +11,8 @@ from scipy.sparse.linalg import eigsh
 
 from eostui.curvature.lanczos import leading_eigenpairs
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 class Operator:
     """A dense matrix that counts its products."""

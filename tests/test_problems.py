@@ -28,6 +28,8 @@ from eostui.problems import Problem, build_problem
 from eostui.problems.datasets import load_dataset
 from eostui.problems.losses import LOSSES, accuracy
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 
 
@@ -254,7 +256,19 @@ def test_cross_entropy_needs_classes(npz):
         ({"x": np.ones((3, 2)), "y": np.ones((3, 2, 2))}, ["classes (N,) or values (N, C)"]),
         ({"x": np.ones((3, 2)), "y": np.arange(3), "xt": np.ones((1, 2))}, ["xt and yt"]),
     ],
-    ids=["no-y", "lengths", "empty", "flat", "text", "nan", "inf", "negative", "fraction", "cube", "xt"],
+    ids=[
+        "no-y",
+        "lengths",
+        "empty",
+        "flat",
+        "text",
+        "nan",
+        "inf",
+        "negative",
+        "fraction",
+        "cube",
+        "xt",
+    ],
 )
 def test_arrays_that_do_not_fit_are_refused(npz, arrays, parts):
     """The file, what is wrong with it and what would be right."""
@@ -299,9 +313,13 @@ def test_files_that_are_missing_or_broken(tmp_path, npz):
     assert f"{broken}: not a readable .npz file" in refusal(**settings)
     np.savez(broken, x=np.array([{"an": "object"}]), y=np.arange(1))
     assert f"{broken}: not a readable .npz file" in refusal(**settings)
-    np.save(tmp_path / "lone.npy", np.ones(3))
-    broken.write_bytes((tmp_path / "lone.npy").read_bytes())
-    assert str(broken) in refusal(**settings)
+
+
+def test_a_single_array_is_not_an_npz(tmp_path):
+    """What np.save writes is one array without a name: refused by the path, not with a traceback."""
+    np.save(tmp_path / "lone.npy", np.ones((3, 2)))
+    sentence = refusal(data="npz", data_file=str(tmp_path / "lone.npy"))
+    assert str(tmp_path / "lone.npy") in sentence
 
 
 # --- losses and networks --------------------------------------------------------------------------
@@ -416,7 +434,7 @@ def test_cnn_needs_images_large_enough(npz):
 
 # --- the user's own problem -----------------------------------------------------------------------
 
-GOOD = '''
+GOOD = """
 import torch
 from eostui.problems import Problem
 
@@ -440,7 +458,7 @@ def wrong_shape(device, dtype):
 
 def draws(device, dtype):
     return Problem(torch.rand(3, dtype=dtype), lambda at: at.sum(), "random start")
-'''
+"""
 
 
 @pytest.fixture

@@ -82,7 +82,9 @@ def _terminal() -> Iterator[Check]:
         colour = "no colour (NO_COLOR)"
     else:
         colour = os.environ.get("COLORTERM") or "256 or fewer colours"
-    text = f"TERM {os.environ.get('TERM', 'unset')}, {size.columns}×{size.lines}, {drawing}, {colour}"
+    text = (
+        f"TERM {os.environ.get('TERM', 'unset')}, {size.columns}×{size.lines}, {drawing}, {colour}"
+    )
     if not tty:
         text += "; not a terminal here: only `--headless` would work"
     yield "terminal", True, text

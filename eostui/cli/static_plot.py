@@ -18,10 +18,12 @@ OWN_AXIS_HEIGHT = 9  # lower panels share the step axis of the bottom one
 MEDIAN_STEPS = 25  # the running median of κ takes in at least so many steps
 FAR_ABOVE = 4.0  # a stability line so many times above the curvature doesn't stretch the axis
 LINEAR_PART = 1e-3  # drives below this share of the largest lie in the linear part of their axis
-LARGEST, SMALLEST = 1e150, 1e-150  # beyond these, arithmetic on an axis would overflow
+LARGEST = 1e150  # what is larger counts as not finite: arithmetic on an axis would overflow
 
-#: The accent is the curvature, warm sharpens, cool flattens, grey is theory.
-ACCENT, PALE_ACCENT, WARM, COOL, GREY = "magenta+", "magenta", "orange", "blue+", "gray"
+#: Marker and colour: the accent is the curvature, warm sharpens, cool flattens, grey is theory.
+SHARPNESS, CURVATURE = ("•", "magenta+"), ("braille", "magenta")
+SHARPENS, FLATTENS = ("▴", "orange"), ("braille", "blue+")
+EDGE, EDGE_WITH_DECAY, PLAIN = ("╌", "gray"), ("┈", "gray"), ("braille", None)
 
 
 class _Trace(NamedTuple):
@@ -30,11 +32,11 @@ class _Trace(NamedTuple):
     Points of the marker `braille` are joined, those of a character are not.
     """
 
+    title: str
+    style: tuple[str, str | None]
     step: FloatArray
     low: FloatArray
     high: FloatArray
-    marker: str = "braille"
-    colour: str | None = None
 
 
 class _Axis(NamedTuple):
@@ -43,14 +45,13 @@ class _Axis(NamedTuple):
     place: Callable[[Any], Any]
     low: float
     high: float
-    ticks: FloatArray
+    ticks: list[float]
 
 
 class _Panel(NamedTuple):
-    """One chart; its title is the name and then the pieces, each a text and its colour."""
+    """One chart; earlier traces lie over later ones."""
 
     name: str
-    pieces: list[tuple[str, str | None]]
     traces: list[_Trace]
     axis: _Axis
 
@@ -90,64 +91,48 @@ def render(run: Run, *, width: int, height: int, color: bool) -> str:
 
 def _curvature(run: Run, columns: int, rows: int) -> _Panel:
     steps, measured = run.steps, run.measured
-    sharpness = _band(measured["step"], measured["sharpness"], columns // 2, "•", ACCENT)
-    kappa = _running_median(steps["path_curvature"], 2 * columns)
-    edges = [("╌ 2/η", "two_over_eta"), ("┈ 2/η−λ", "stability_threshold")]
-    edges = edges if steps["weight_decay"].any() else edges[:1]
-    lines = [_band(steps["step"], steps[name], columns, mark[0], GREY) for mark, name in edges]
-    low, high = _trimmed(_values([kappa, sharpness]))
-    levels = _values(lines)
-    levels = levels[levels <= FAR_ABOVE * high] if low <= high else levels
-    pieces = [
-        (_newest("• S", measured["sharpness"]), ACCENT),
-        (_newest("⠒ median κ", kappa.low), PALE_ACCENT),
-        *((_newest(mark, steps[name]), GREY) for mark, name in edges),
-    ]
-    axis = _linear(min([low, *levels]), max([high, *levels]), rows)
-    return _Panel("sharpness", pieces, [*lines[::-1], kappa, sharpness], axis)
+    sharpness = _band("• S", measured["sharpness"], measured["step"], columns // 2, SHARPNESS)
+    kappa = _running_median("⠒ median κ", steps["path_curvature"], 2 * columns)
+    edge = _band("╌ 2/η", steps["two_over_eta"], steps["step"], columns, EDGE)
+    lower = _band("┈ 2/η−λ", steps["stability_threshold"], steps["step"], columns, EDGE_WITH_DECAY)
+    edges = [edge, lower] if steps["weight_decay"].any() else [edge]
+    ends = _ends(_values(sharpness, kappa), _values(*edges))
+    return _Panel("sharpness", [sharpness, kappa, *edges], _axis(*ends, rows))
 
 
 def _loss(run: Run, columns: int, rows: int) -> _Panel:
-    band = _band(run.steps["step"], run.steps["loss"], 2 * columns)
-    values, kind = _values([band]), "log"
-    if len(values) and values.min() > 0:
-        axis = _decades(values.min() / 1.1, values.max() * 1.1, values.min() / 100, rows)
-    else:
-        axis, kind = _symlog(values, rows), "symlog"
-    pieces = [(_newest("L", run.steps["loss"], every_row=True), None)]
-    return _Panel(f"loss ({kind}), min to max", pieces, [band], axis)
+    band = _every_step("L", run, "loss", 2 * columns)
+    values = _values(band)
+    if not len(values) or values.min() <= 0:
+        return _Panel("loss (symlog), min to max", [band], _symlog(values, rows))
+    axis = _axis(values.min() / 1.1, values.max() * 1.1, rows, unit=values.min() / 100)
+    return _Panel("loss (log), min to max", [band], axis)
 
 
 def _drives(run: Run, columns: int, rows: int) -> _Panel:
     step, up, down = (run.measured[name] for name in ("step", "beta_alpha", "lambda_g"))
-    flattens = _band(step, down, 2 * columns, colour=COOL)
-    traces = [flattens, _band(step, up, columns // 2, "▴", WARM)]
-    pieces = [(_newest("▴ βα", up), WARM), (_newest("⠒ λg", down), COOL)]
-    return _Panel("drives (symlog)", pieces, traces, _symlog(_values(traces), rows))
+    sharpens = _band("▴ βα", up, step, columns // 2, SHARPENS)
+    flattens = _band("⠒ λg", down, step, 2 * columns, FLATTENS)
+    axis = _symlog(_values(sharpens, flattens), rows)
+    return _Panel("drives (symlog)", [sharpens, flattens], axis)
 
 
 def _norm(run: Run, columns: int, rows: int) -> _Panel:
-    band = _band(run.steps["step"], run.steps["theta_norm"], 2 * columns)
-    pieces = [(_newest("‖θ‖", run.steps["theta_norm"], every_row=True), None)]
-    axis = _linear(*_trimmed(_values([band])), rows)
-    return _Panel("parameter norm", pieces, [band], axis)
-
-
-def _newest(symbol: str, values: FloatArray, *, every_row: bool = False) -> str:
-    """Return a symbol and its last finite value; with `every_row` a hole at the end is told."""
-    finite = values[_finite(values)]
-    if not len(finite):
-        return f"{symbol}: no data"
-    broken = every_row and not _finite(values[-1:]).all()
-    return f"{symbol} {finite[-1]:.4g}" + (", then not finite" if broken else "")
+    band = _every_step("‖θ‖", run, "theta_norm", 2 * columns)
+    return _Panel("parameter norm", [band], _axis(*_ends(_values(band)), rows))
 
 
 def _finite(values: FloatArray) -> NDArray[np.bool_]:
     return np.abs(values) < LARGEST
 
 
-def _values(traces: list[_Trace]) -> FloatArray:
+def _values(*traces: _Trace) -> FloatArray:
     return np.concatenate([end for trace in traces for end in (trace.low, trace.high)])
+
+
+def _newest(symbol: str, values: FloatArray) -> str:
+    finite = values[_finite(values)]
+    return f"{symbol} {finite[-1]:.4g}" if len(finite) else f"{symbol}: no data"
 
 
 def _groups(rows: int, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -157,22 +142,26 @@ def _groups(rows: int, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def _band(
-    step: FloatArray,
-    values: FloatArray,
-    most: int,
-    marker: str = "braille",
-    colour: str | None = None,
+    symbol: str, values: FloatArray, step: FloatArray, most: int, style: tuple[str, str | None]
 ) -> _Trace:
     """Return the smallest and the largest finite value in each of at most `most` groups of rows."""
     first, after = _groups(len(values), most)
-    values = np.where(_finite(values), values, np.nan)
+    title, values = _newest(symbol, values), np.where(_finite(values), values, np.nan)
     low = np.fmin.reduceat(values, first) if len(first) else values
     high = np.fmax.reduceat(values, first) if len(first) else values
     known = np.isfinite(low)
-    return _Trace(step[(first + after - 1) // 2][known], low[known], high[known], marker, colour)
+    return _Trace(title, style, step[(first + after - 1) // 2][known], low[known], high[known])
 
 
-def _running_median(values: FloatArray, most: int) -> _Trace:
+def _every_step(symbol: str, run: Run, name: str, most: int) -> _Trace:
+    """Return the band of a column that has a value in every row, unless the run diverged."""
+    values = run.steps[name]
+    band = _band(symbol, values, run.steps["step"], most, PLAIN)
+    whole = not len(band.step) or _finite(values[-1:]).all()
+    return band if whole else band._replace(title=f"{band.title}, then not finite")
+
+
+def _running_median(symbol: str, values: FloatArray, most: int) -> _Trace:
     """Return at most `most` running medians, each over its group of rows or MEDIAN_STEPS of them."""
     points = []
     for first, after in zip(*_groups(len(values), most), strict=True):
@@ -182,24 +171,24 @@ def _running_median(values: FloatArray, most: int) -> _Trace:
         if len(window):
             points.append(((first + after - 1) / 2, np.median(window)))
     step, median = np.array(points).reshape(-1, 2).T
-    return _Trace(step, median, median, colour=PALE_ACCENT)
+    return _Trace(_newest(symbol, median), CURVATURE, step, median, median)
 
 
-def _trimmed(values: FloatArray) -> tuple[float, float]:
-    """Return the range of values without what lies far out, like the last steps of a divergence."""
-    if not len(values):
-        return np.inf, -np.inf
-    low, high = np.percentile(values, (5, 95))
-    reach = 3 * (high - low)
-    return max(values.min(), low - reach), min(values.max(), high + reach)
+def _ends(values: FloatArray, levels: FloatArray | tuple[()] = ()) -> tuple[float, float]:
+    """Return the ends of a linear axis: around levels that aren't far off, and values but outliers.
 
-
-def _linear(low: float, high: float, rows: int) -> _Axis:
-    """Return a linear axis; an empty range gets one from 0 to 1."""
+    The last steps of a divergence would flatten everything else.
+    """
+    low, high = np.inf, -np.inf
+    if len(values):
+        low, high = np.percentile(values, (5, 95))
+        reach = 3 * (high - low)
+        low, high = max(values.min(), low - reach), min(values.max(), high + reach)
+        levels = [level for level in levels if level <= FAR_ABOVE * high]
+    low, high = min([low, *levels]), max([high, *levels])
     low, high = (low, high) if low <= high else (0.0, 1.0)
     room = 0.04 * (high - low) or 0.1 * abs(low) or 1.0
-    low, high = low - room, high + room
-    return _Axis(np.asarray, low, high, _round_values(low, high, max(rows // 3, 2)))
+    return low - room, high + room
 
 
 def _symlog(values: FloatArray, rows: int) -> _Axis:
@@ -207,20 +196,99 @@ def _symlog(values: FloatArray, rows: int) -> _Axis:
     sizes = np.abs(values[values != 0]) if values.any() else np.ones(1)
     unit = max(np.percentile(sizes, 10), LINEAR_PART * sizes.max())
     low, high = min([0.0, *values]), max([0.0, *values])
-    return _decades(1.3 * low - unit, 1.3 * high + unit, unit, rows)
+    return _axis(1.3 * low - 0.3 * unit, 1.3 * high + 0.3 * unit, rows, unit)
 
 
-def _decades(low: float, high: float, unit: float, rows: int) -> _Axis:
-    """Return an axis that is linear within ±unit and logarithmic outside."""
-    unit = max(unit, SMALLEST)
+def _axis(low: float, high: float, rows: int, unit: float | None = None) -> _Axis:
+    """Return a linear axis or, with a unit, one that is linear within ±unit, logarithmic outside."""
 
     def place(value: Any) -> Any:
-        return np.arcsinh(value / unit)
+        return np.asarray(value) if unit is None else np.arcsinh(value / max(unit, 1 / LARGEST))
 
-    gap = 2.5 * (place(high) - place(low)) / rows
-    powers = 10.0 ** np.arange(np.ceil(np.log10(unit)), np.log10(max(-low, high)))
-    for digits in ([1.0], [1.0, 2.0, 5.0]):
-        ticks = [0.0]
-        for tick in np.outer(powers, digits).ravel():
-            ticks += [tick] if low <= 0 and place(tick) - place(ticks[-1]) > gap else []
-    return _Axis(place, low, high, np.array(ticks))
+    round_values = list(_round_values(low, high, max(rows // 3, 2)))
+    if unit is not None:
+        powers = 10.0 ** np.arange(-150, 151)
+        sizes = np.outer([1.0, 5.0, 2.0], powers[powers >= unit / 2]).ravel()
+        round_values = [0.0, *sizes, *-sizes, *round_values]
+    gap = 2 * (place(high) - place(low)) / rows
+    ticks: list[float] = []
+    for tick in round_values:
+        apart = all(abs(place(tick) - place(other)) >= gap for other in ticks)
+        if low <= tick <= high and apart:
+            ticks.append(tick)
+    return _Axis(place, low, high, ticks)
+
+
+def _round_values(low: float, high: float, most: int) -> FloatArray:
+    """Return at most `most` round values inside a range: multiples of 1, 2 or 5 times 10^k."""
+    decade = 10.0 ** np.floor(np.log10((high - low) / most))
+    for step in decade * np.array([1.0, 2.0, 5.0, 10.0, 20.0]):
+        values: FloatArray = np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
+        if len(values) <= most:
+            break
+    return values + 0.0  # no −0
+
+
+def _short(value: float) -> str:
+    """Return a tick's label: 250, 2.5k, 1e12."""
+    for size, sign in ((1e9, ""), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.6g}{sign}" if sign else f"{value:.2g}".replace("e+", "e")
+    return f"{value:.6g}"
+
+
+def _title(panel: _Panel, width: int) -> Any:
+    """Return a panel's title as one row of `width` columns; its name goes first if room is short."""
+    axis, values = panel.axis, _values(*panel.traces)
+    pieces = [(panel.name, None), *((trace.title, trace.style[1]) for trace in panel.traces)]
+    if ((values < axis.low) | (values > axis.high)).any():
+        pieces.append(("(axis cut)", None))
+    for first, gap in ((0, 2), (0, 1), (1, 2), (1, 1)):
+        if sum(len(text) + gap for text, _ in pieces[first:]) <= width:
+            break
+    row, at = plotext.matrix(width, 1, plotext.pixel()), 0
+    for text, colour in pieces[first:]:
+        row.insert(at, 0, plotext.colorize(text[: max(width - at, 0)], colour))
+        at += len(text) + gap
+    return row
+
+
+def _draw(panel: _Panel, last: int, size: tuple[int, int], margin: int, shared: bool) -> Any:
+    """Return a panel as a plotext matrix of `size` columns and rows.
+
+    Args:
+        last: the last step of the run.
+        margin: columns for the labels of the y axis.
+        shared: the step axis stands below another panel.
+    """
+    plotext.terminal.limit(False, False)
+    figure = plotext.figure.clear()
+    figure.theme("colorless").plot_size(*size).title(_title(panel, size[0]))
+    figure.axes(False, side=1).axes(not shared, axis="x", side=0)
+    place, low, high, ticks = panel.axis
+    ends = place(low), place(high)
+    figure.ruler("y").lim(*ends).ticks(place(ticks), [_short(y).rjust(margin) for y in ticks])
+    steps = _round_values(0, max(last, 1), max(size[0] // 12, 2))
+    figure.ruler("x").lim(0, max(last, 1))
+    figure.ruler("x").ticks([] if shared else steps, [_short(step) for step in steps])
+    if not shared:
+        figure.label("step")
+    for trace in panel.traces[::-1]:
+        _draw_trace(figure, trace, place, ends)
+    return figure.build()
+
+
+def _draw_trace(
+    figure: Any, trace: _Trace, place: Callable[[Any], Any], ends: tuple[float, float]
+) -> None:
+    """Draw a band clipped to the ends of the axis, or those points that lie between them."""
+    marker = plotext.marker(*trace.style)
+    low, high = place(trace.low), place(trace.high)
+    if trace.style[0] == "braille":
+        bottom = figure.signal(trace.step, low.clip(*ends), marker=marker)
+        top = figure.signal(trace.step, high.clip(*ends), marker=marker)
+        figure.draw(top.fill(bottom).density("full").lines())
+        return
+    for y in (low, high):
+        inside = (y >= ends[0]) & (y <= ends[1])
+        figure.draw(figure.signal(trace.step[inside], y[inside], marker=marker))

@@ -158,12 +158,9 @@ def _run_headless(
     from eostui.cli.headless import follow
     from eostui.runs.summary import summarize_run
 
-    path, code = follow(
-        config, locations.runs_dir(runs_dir), locations.data_dir(data_dir), name
-    )
+    path, code = follow(config, locations.runs_dir(runs_dir), locations.data_dir(data_dir), name)
     if as_json:
         print_json(summarize_run(path))
     else:
         print(path)
     return code
-

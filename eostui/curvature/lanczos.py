@@ -123,9 +123,7 @@ def leading_eigenpairs(
         defects = images - values[:found].to(vectors)[:, None] * vectors
         residuals = [float(r) for r in defects.norm(dim=1).tolist()]
         scale = float(values[: basis.size].abs().max())
-        missing = _first_missing(
-            values, residuals, wanted, tolerance * scale, vector_tolerance
-        )
+        missing = _first_missing(values, residuals, wanted, tolerance * scale, vector_tolerance)
         exhausted = basis.size == like.numel() or basis.products >= max_products
         if missing is None or exhausted or scale == 0.0:
             break

@@ -31,9 +31,7 @@ def descend(
 
 
 @torch.no_grad()
-def path_curvature(
-    gradient_after: Tensor, gradient_before: Tensor, displacement: Tensor
-) -> Tensor:
+def path_curvature(gradient_after: Tensor, gradient_before: Tensor, displacement: Tensor) -> Tensor:
     """Return κ = ⟨∇L(θ⁺) − ∇L(θ), Δθ⟩/‖Δθ‖², a scalar; NaN for a step of length 0 (MATH §2)."""
     return torch.dot(gradient_after - gradient_before, displacement) / torch.dot(
         displacement, displacement

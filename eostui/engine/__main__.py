@@ -53,9 +53,7 @@ def _run(config: RunConfig, request: dict[str, Any]) -> int:
     path = Path(request["run_path"])
     writer = RunWriter(path, initial_facts(config, machine, problem, path.name, request["name"]))
     trainer = Trainer(config, problem, writer)
-    signal.signal(
-        signal.SIGTERM, lambda *_: trainer.controls.request_stop("stopped by SIGTERM")
-    )
+    signal.signal(signal.SIGTERM, lambda *_: trainer.controls.request_stop("stopped by SIGTERM"))
     writer.event(0, "started")
     writer.flush()
     _say("ready", str(path))

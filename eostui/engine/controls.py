@@ -55,6 +55,14 @@ class Controls:
                 writer.event(step, "refused", {"command": command_id, "reason": refusal})
         return bool(taken)
 
+    def waits(self) -> bool:
+        """Return whether training must wait: paused, with no single step allowed, not ended."""
+        return self.paused and not self.stop and not self.steps_allowed
+
+    def count_step(self) -> None:
+        """Use up one of the allowed single steps."""
+        self.steps_allowed = max(self.steps_allowed - 1, 0) if self.paused else 0
+
     def request_stop(self, reason: str) -> None:
         """End the run before the next step."""
         self.stop, self.stop_reason = True, reason

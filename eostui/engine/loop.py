@@ -99,20 +99,18 @@ class Trainer:
 
     def _may_go_on(self, step: int) -> bool:
         """Take commands and wait while paused; return False when the run should end."""
-        controls = self.controls
-        controls.poll(self.writer.path, self.writer, step)
-        if controls.paused and not controls.stop:
+        self.controls.poll(self.writer.path, self.writer, step)
+        if self.controls.waits():
             self.recorder.flush()
             self._status("paused")
-            while controls.paused and not controls.stop and not controls.steps_allowed:
+            while self.controls.waits():
                 time.sleep(PAUSED_POLL)
-                if controls.poll(self.writer.path, self.writer, step):
+                if self.controls.poll(self.writer.path, self.writer, step):
                     self.writer.flush()
-            if controls.steps_allowed:
-                controls.steps_allowed -= 1
-            if not controls.paused:
+            if not self.controls.paused:
                 self._status("running")
-        return not controls.stop
+        self.controls.count_step()
+        return not self.controls.stop
 
     def _status(self, status: str) -> None:
         self.writer.fact("status", status)

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from eostui.runs.columns import STORED_STEP_COLUMNS
@@ -90,12 +91,12 @@ class Recorder:
         if divergence is not None:
             raise divergence
 
-    def _divergence(self, first: int, matrix: np.ndarray) -> Divergence | None:  # type: ignore[type-arg]
+    def _divergence(self, first: int, matrix: NDArray[np.float64]) -> Divergence | None:
         loss, norm = matrix[:, 0], matrix[:, 1]
         if self._first_loss is None and math.isfinite(loss[0]):
             self._first_loss = float(loss[0])
         start = self._first_loss if self._first_loss is not None else math.nan
-        limit = DIVERGED_FACTOR * max(abs(start), np.finfo(np.float32).tiny)
+        limit = DIVERGED_FACTOR * max(abs(start), float(np.finfo(np.float32).tiny))
         bad = ~np.isfinite(loss) | ~np.isfinite(norm) | (loss > limit)
         if not bad.any():
             return None

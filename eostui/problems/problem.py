@@ -71,7 +71,7 @@ class Problem:
 
         def outputs(theta: Tensor, batch: Tensor) -> Tensor:
             # one split: its backward pass is one concatenation, whatever the number of layers
-            pieces = theta.split(sizes)
+            pieces = torch.split(theta, sizes)
             views = {
                 name: piece.view(shape)
                 for name, piece, shape in zip(parameters, pieces, shapes, strict=True)

@@ -41,7 +41,7 @@ def take(run_path: Path) -> list[tuple[str, Mapping[str, Any]]]:
     A file that isn't a JSON object comes back as kind `unreadable`, for the engine to refuse.
     """
     folder = run_path / COMMANDS
-    taken = []
+    taken: list[tuple[str, Mapping[str, Any]]] = []
     for name in sorted(n for n in os.listdir(folder) if n.endswith(".json") and n[0] != "."):
         file = folder / name
         try:

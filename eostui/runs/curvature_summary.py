@@ -55,9 +55,25 @@ def running_median(values: FloatArray, rows: FloatArray, window: int = 4 * BLOCK
     return medians
 
 
-def crossings(
-    measured: Series, path_curvature: FloatArray, since: int = 0
-) -> NDArray[np.int64]:
+def without_alternation(values: FloatArray, columns: int = 50) -> FloatArray:
+    """Return readings freed of what changes sign at every other one, and averaged for the eye.
+
+    Weights 1, 4, 6, 4, 1 over neighbours (reflected at the ends) cancel an alternation exactly: at an
+    odd cadence raw readings alternate with the phase of the bounce (MATH §8). Then a running mean over
+    1/`columns` of the readings, centred.
+    """
+    if len(values) < 2:
+        return values.copy()
+    smooth = _convolve(values, np.array([1, 4, 6, 4, 1]) / 16)
+    half = len(values) // columns // 2
+    return _convolve(smooth, np.full(2 * half + 1, 1 / (2 * half + 1))) if half else smooth
+
+
+def _convolve(values: FloatArray, weights: FloatArray) -> FloatArray:
+    return np.convolve(np.pad(values, len(weights) // 2, mode="reflect"), weights, mode="valid")
+
+
+def crossings(measured: Series, path_curvature: FloatArray, since: int = 0) -> NDArray[np.int64]:
     """Return the measured rows at which λg first reaches βα, below the edge only.
 
     On the edge the measured βα contains −½βx² and is forced negative (WD A.5): a crossing there says

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_NETWORK_TYPES = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "fuse.sshfs")
+_NETWORK_TYPES = (
+    "nfs",
+    "cifs",
+    "smb",
+    "9p",
+    "afs",
+    "ceph",
+    "lustre",
+    "gpfs",
+    "beegfs",
+    "fuse.sshfs",
+)
 
 
 def on_network(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:

@@ -28,7 +28,7 @@ class EngineProcess:
 
     def __init__(self, config: RunConfig, runs_dir: Path, data_dir: Path, name: str = "") -> None:
         """Start the process; it validates the data and the device before it makes anything."""
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - read when the engine dies early
         request = {
             "config": config.to_toml(),
             "run_path": str(new_run_path(runs_dir, config.preset)),
@@ -76,7 +76,9 @@ class EngineProcess:
         self._errors.seek(0)
         said = self._errors.read().decode(errors="replace").strip().splitlines()
         last = said[-1] if said else "it said nothing"
-        raise StartError(f"the engine ended before the run began (code {code}): {last}", EXIT_FAILED)
+        raise StartError(
+            f"the engine ended before the run began (code {code}): {last}", EXIT_FAILED
+        )
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Return the exit code, or None if the engine still runs after `timeout` seconds."""

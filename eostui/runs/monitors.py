@@ -23,7 +23,7 @@ class Monitor(NamedTuple):
 
 def monitors(measured: Series) -> list[Monitor]:
     """Judge the newest row of a run's measured columns; [] before the first."""
-    known = [row for row in range(len(measured)) [-8:] if not math.isnan(measured["beta"][row])]
+    known = [row for row in range(len(measured))[-8:] if not math.isnan(measured["beta"][row])]
     if not known:
         return []
 
@@ -33,17 +33,15 @@ def monitors(measured: Series) -> list[Monitor]:
     limit = SECOND_DIRECTION / value("eta")
     return [
         _monitor("one direction", value("eig_2") < limit, value("eig_2"), f" < {limit:.3g}", "λ₂ "),
-        _monitor(
-            "∇S ⟂ u", value("sharpness_gradient_u") < SMALL, value("sharpness_gradient_u")
-        ),
+        _monitor("∇S ⟂ u", value("sharpness_gradient_u") < SMALL, value("sharpness_gradient_u")),
         _monitor("∇L ⟂ u", value("gradient_u") < SMALL, value("gradient_u")),
         _monitor("βα > 0", value("beta_alpha") > 0, value("beta_alpha")),
     ]
 
 
-def _monitor(
-    name: str, holds: bool, reading: float, after: str = "", before: str = ""
-) -> Monitor:
+def _monitor(name: str, holds: bool, reading: float, after: str = "", before: str = "") -> Monitor:
     if math.isnan(reading):
         return Monitor(name, None, "not measured")
-    return Monitor(name, holds, f"{before}{reading:.2g}{after if holds else after.replace('<', '≥')}")
+    return Monitor(
+        name, holds, f"{before}{reading:.2g}{after if holds else after.replace('<', '≥')}"
+    )

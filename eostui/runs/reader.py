@@ -150,16 +150,19 @@ def run_state(path: Path, facts: Mapping[str, str]) -> str:
 
 def _connect(database: Path) -> sqlite3.Connection:
     """Open read-only; a folder that can't be written to has no log to read, so skip its locks."""
-    options: dict[str, Any] = {"uri": True, "check_same_thread": False, "isolation_level": None}
-    base = database.absolute().as_uri() + "?mode=ro"
-    connection = sqlite3.connect(base, **options)
+
+    def connect(options: str) -> sqlite3.Connection:
+        uri = f"{database.absolute().as_uri()}?mode=ro{options}"
+        return sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
+
+    connection = connect("")
     try:
         connection.execute("SELECT 1 FROM run LIMIT 1").fetchall()
     except sqlite3.OperationalError as error:
         connection.close()
         if "unable to open" not in str(error) or database.with_name("run.db-wal").exists():
             raise RunFormatError(f"{database}: can't be read: {error}") from None
-        return sqlite3.connect(base + "&immutable=1", **options)
+        return connect("&immutable=1")
     except sqlite3.DatabaseError as error:
         connection.close()
         raise RunFormatError(f"{database}: damaged or not a run: {error}") from None

@@ -148,9 +148,9 @@ class Run:
         square = 0.5 * self.steps["decayed_norm"][first:] ** 2
         loss_step = np.diff(loss)
         self.steps["loss_step"][first:last] = loss_step
-        self.steps["loss_step_regularized"][first:last] = (
-            loss_step + self.steps["weight_decay"][first:last] * np.diff(square)
-        )
+        self.steps["loss_step_regularized"][first:last] = loss_step + self.steps["weight_decay"][
+            first:last
+        ] * np.diff(square)
         arrivals = stored["arrival_curvature"] if before else stored["arrival_curvature"][1:]
         self.steps["path_curvature"][first:last] = arrivals
 

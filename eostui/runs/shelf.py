@@ -107,7 +107,9 @@ def find(folder: Path, wanted: str | None, *, live: bool = False) -> Entry:
     if len(matching) == 1:
         return matching[0]
     if matching:
-        raise InputError(f"`{wanted}` could be {', '.join(e.id for e in matching)}: type more of it")
+        raise InputError(
+            f"`{wanted}` could be {', '.join(e.id for e in matching)}: type more of it"
+        )
     known = [text for entry in shelf for text in (entry.id, entry.name) if text]
     raise InputError(f"there is no {kind} `{wanted}` in {folder}{did_you_mean(wanted, known)}")
 

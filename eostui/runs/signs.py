@@ -49,6 +49,6 @@ def up_shares(x: FloatArray, loss_steps: FloatArray, edges: FloatArray) -> Float
     counts = np.concatenate(([0], np.cumsum(known)))
     bounds = np.searchsorted(x, edges)
     steps = np.diff(counts[bounds])
-    return np.divide(
-        np.diff(ups[bounds]), steps, out=np.full(len(edges) - 1, np.nan), where=steps > 0
-    )
+    shares = np.full(len(edges) - 1, np.nan)
+    np.divide(np.diff(ups[bounds]), steps, out=shares, where=steps > 0)
+    return shares

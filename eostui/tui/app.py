@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from eostui.errors import EXIT_FAILED, EostuiError, InputError
 from eostui.runs import commands
 from eostui.runs.export import export_files
 from eostui.runs.launch import EngineProcess, StartError
+from eostui.runs.reader import Event
 from eostui.runs.run import Run
 from eostui.runs.schema import LIVE_STATES
 from eostui.tui.keys import KEYS
@@ -178,11 +179,11 @@ class EostuiApp(App[str]):
         self._live.refresh_run()
         self._tell_changes(run, news.events)
 
-    def _tell_changes(self, run: Run, events: Iterable[object]) -> None:
+    def _tell_changes(self, run: Run, events: Iterable[Event]) -> None:
         """Say what a viewer must not miss: a refusal, the end of the run."""
         for event in events:
-            if getattr(event, "kind", "") == "refused":
-                self.notify(str(getattr(event, "payload", {}).get("reason", "")), severity="error")
+            if event.kind == "refused":
+                self.notify(str(event.payload["reason"]), severity="error")
         state = run.state
         if state != self._state:
             self._state = state
@@ -231,7 +232,7 @@ class EostuiApp(App[str]):
         """Ask for a value of λ."""
         self._type("weight decay λ", 1, lambda steering, value: steering.set(decay=value))
 
-    def _try_steering(self, change) -> None:  # type: ignore[no-untyped-def]
+    def _try_steering(self, change: Callable[[Steering], None]) -> None:
         steering = self._steer()
         if steering is None:
             return
@@ -240,7 +241,7 @@ class EostuiApp(App[str]):
         except EostuiError as error:
             self.notify(str(error), severity="error")
 
-    def _type(self, question: str, index: int, change) -> None:  # type: ignore[no-untyped-def]
+    def _type(self, question: str, index: int, change: Callable[[Steering, float], None]) -> None:
         steering = self._steer()
         if steering is None:
             return
@@ -284,7 +285,7 @@ class EostuiApp(App[str]):
 
         self._replace_run(begin)
 
-    def _replace_run(self, begin) -> None:  # type: ignore[no-untyped-def]
+    def _replace_run(self, begin: Callable[[], None]) -> None:
         """Call `begin` at once, or after a question if the present run is long."""
         run = self._run
         if run is None or run.state not in LIVE_STATES:

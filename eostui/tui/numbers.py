@@ -20,8 +20,8 @@ def compact(value: float, digits: int = 3) -> str:
 
 
 def control(value: float) -> str:
-    """Return η or λ: trailing zeros away, at most four digits."""
-    return f"{value:.4g}"
+    """Return η or λ: trailing zeros away, at most three digits."""
+    return f"{value:.3g}"
 
 
 def grouped(step: int) -> str:

@@ -17,6 +17,7 @@ COLOURS = {
     "path": "#3fc79a",
     "path spread": "#1f6f57",
     "warm": "#ff9d4d",
+    "warm spread": "#8a5a33",
     "cool": "#56b4e9",
     "loss": "#d7dde5",
     "test": "#cc79a7",

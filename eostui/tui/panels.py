@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eostui.runs.curvature_summary import BlockMedians, crossings
+from eostui.runs.curvature_summary import BlockMedians, crossings, without_alternation
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
 from eostui.tui.charts.picture import Chart, Curve, Mark, Spot
 from eostui.tui.charts.scales import Scale
-from eostui.tui.numbers import compact
+from eostui.tui.numbers import compact, control
 
 #: A threshold further from the data than this factor would flatten the curves: it is then clipped.
 _FAR = 4.0
@@ -53,7 +53,7 @@ class RunView:
         return [
             Mark(
                 self.x_at(event.step),
-                " ".join(f"{signs[key]}→{compact(new)}" for key, (_, new) in event.payload.items()),
+                " ".join(f"{signs[key]}→{control(new)}" for key, (_, new) in event.payload.items()),
             )
             for event in self.run.events
             if event.kind == "control"
@@ -92,9 +92,7 @@ def _sharpness(view: RunView, kind: str) -> Chart:
             if name == "stability_threshold" and not steps["weight_decay"].any():
                 continue
             text = f"{label} {compact(values[-1])}" + ("" if near else " ↑")
-            curves.append(
-                Curve(view.x, values, colour, "dashed", text, ranged=near, extended=True)
-            )
+            curves.append(Curve(view.x, values, colour, "dashed", text, ranged=near, extended=True))
         curves.append(
             Curve(view.x, steps["path_curvature"], "path spread", "stippled", ranged=False)
         )
@@ -108,10 +106,6 @@ def _sharpness(view: RunView, kind: str) -> Chart:
     if not len(sharpness):
         curves = []
     return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting())
-
-
-def _sharpness_title(view: RunView) -> str:
-    return "sharpness S · path curvature κ"
 
 
 def _loss(view: RunView, kind: str) -> Chart:
@@ -137,12 +131,12 @@ def _drives(view: RunView, kind: str) -> Chart:
     beta_alpha, lambda_g = measured["beta_alpha"], measured["lambda_g"]
     curves, spots = [], []
     if len(beta_alpha):
-        for values, name, colour, pattern in (
-            (lambda_g, "λg", "cool", "dashed"),
-            (beta_alpha, "βα", "warm", "solid"),
-        ):
-            label = f"{name} {compact(values[-1])}"
-            curves.append(Curve(view.x_measured, values, colour, pattern, label))
+        smooth = without_alternation(beta_alpha)
+        curves = [
+            Curve(view.x_measured, beta_alpha, "warm spread", "stippled"),
+            Curve(view.x_measured, lambda_g, "cool", "dashed", f"λg {compact(lambda_g[-1])}"),
+            Curve(view.x_measured, smooth, "warm", label=f"βα {compact(smooth[-1])}"),
+        ]
         for row in crossings(measured, view.run.steps["path_curvature"]):
             spots.append(Spot(float(view.x_measured[row]), float(lambda_g[row]), "mark"))
     scale = Scale(kind, _linear_part(beta_alpha, lambda_g))
@@ -175,11 +169,14 @@ def _norm(view: RunView, kind: str) -> Chart:
     return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting())
 
 
+def _loss_title(view: RunView) -> str:
+    steps = view.run.steps
+    return "loss L · regularized Lλ" if steps["weight_decay"].any() else "loss L"
+
+
 PANELS = (
-    Panel("sharpness", _sharpness_title, ("linear", "log"), _sharpness),
+    Panel("sharpness", lambda _: "sharpness S · path curvature κ", ("linear", "log"), _sharpness),
     Panel("drives", _drives_title, ("symlog", "linear"), _drives),
-    Panel("loss", lambda view: "loss" + (" L · regularized Lλ"
-          if len(view.run.steps) and view.run.steps["weight_decay"].any() else " L"),
-          ("log", "linear"), _loss),
-    Panel("norm", lambda view: "‖θ‖", ("linear", "log"), _norm),
-)  # fmt: skip
+    Panel("loss", _loss_title, ("log", "linear"), _loss),
+    Panel("norm", lambda _: "‖θ‖", ("linear", "log"), _norm),
+)

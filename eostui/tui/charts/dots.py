@@ -103,9 +103,7 @@ def spans(
     return first, last
 
 
-def curve(
-    first: NDArray[np.int64], last: NDArray[np.int64], rows: int, pattern: str
-) -> BoolArray:
+def curve(first: NDArray[np.int64], last: NDArray[np.int64], rows: int, pattern: str) -> BoolArray:
     """Return the dots of a curve, shape (rows, columns): solid, dashed, dotted or stippled."""
     row = np.arange(rows)[:, None]
     dots: BoolArray = (row >= first) & (row <= last)
@@ -134,13 +132,13 @@ def braille(dots: BoolArray) -> NDArray[np.uint32]:
 
 def ascii_art(dots: BoolArray) -> NDArray[np.uint32]:
     """Return characters for terminals without Unicode: ' above, . below, | through."""
-    cells = _by_cell(dots).any(axis=3)
-    upper, lower = cells[:, :2].any(axis=1), cells[:, 2:].any(axis=1)
+    first, second, third, fourth = np.moveaxis(np.any(_by_cell(dots), axis=3), 1, 0)
+    upper, lower = first | second, third | fourth
     codes = np.zeros(upper.shape, dtype=np.uint32)
     codes[upper] = ord("'")
     codes[lower] = ord(".")
     codes[upper & lower] = ord(":")
-    codes[cells.all(axis=1)] = ord("|")
+    codes[first & second & third & fourth] = ord("|")
     return codes
 
 

@@ -229,7 +229,7 @@ def _x_axis(grid: Grid, frame: _Frame, marks: list[Mark], unicode: bool) -> None
     axis, labels = frame.height, frame.height + 1
     grid.write(axis, frame.left - 1, "└" + "─" * frame.width, AXIS)
     taken = np.zeros(grid.codes.shape[1] + 1, dtype=bool)
-    for mark in marks:
+    for mark in reversed(marks):  # where labels would touch, the newest is told
         column = frame.column(mark.x)
         if column is None:
             continue

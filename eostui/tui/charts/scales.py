@@ -95,7 +95,7 @@ def tick_text(value: float) -> str:
     size = abs(value)
     if size < 1e-300:
         return "0"
-    if size >= 1e6 or size < 1e-3:
+    if size >= 1e6 or size < 1e-2:
         mantissa, exponent = f"{value:.1e}".split("e")
         return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
     if size >= 1e3:
@@ -129,11 +129,15 @@ def _log_ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def _symlog_ticks(scale: Scale, low: float, high: float, most: int) -> list[float]:
-    bottom, top = scale.backward(low), scale.backward(high)
-    largest = max(abs(bottom), abs(top), scale.threshold)
-    first = math.floor(math.log10(scale.threshold))
-    powers = [10.0**n for n in range(first, math.floor(math.log10(largest)) + 1)]
-    keep = max(1, math.ceil(2 * len(powers) / max(most - 1, 1))) if bottom < 0 < top else 1
-    powers = powers[::-1][::keep]
-    values = [-p for p in powers] + [0.0] + powers[::-1]
-    return sorted(v for v in values if bottom <= v <= top)
+    """Return 0 and powers of ten on both sides, the largest kept, crowded ones left out."""
+    apart = (high - low) / (most + 1)
+    largest = max(abs(scale.backward(low)), abs(scale.backward(high)), scale.threshold)
+    places = {0.0: 0.0}
+    for exponent in range(math.floor(math.log10(largest)), -300, -1):
+        place = math.asinh(10.0**exponent / scale.threshold)
+        if place < apart:
+            break
+        if all(abs(place - other) >= apart for other in places.values()):
+            places[10.0**exponent] = place
+    values = [*places, *(-value for value in places if value)]
+    return sorted(v for v in values if low <= math.asinh(v / scale.threshold) <= high)

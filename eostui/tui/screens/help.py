@@ -18,8 +18,8 @@ networks with weight decay S may sink far below 2/η while κ stays there: the r
 
 [b]Drives[/b]  To first order S⁺ − S ≈ η(βα − λg). βα = −⟨∇L, ∇S⟩ is the drive that sharpens, λg with
 g = ⟨θ, ∇S⟩ the one with which decay flattens. Where they cross below the edge (✕) sharpening
-stops before S reaches 2/η: the phase transition. On the edge itself the bounce forces βα negative at every
-other step, which says nothing.
+stops before S reaches 2/η: the phase transition. On the edge itself the bounce swings βα up and down
+(stippled); the line is freed of what alternates from reading to reading.
 
 [b]Loss[/b]  L is the unregularised full-batch loss; its band is the oscillation, nothing is skipped.
 Lλ = L + ½λ‖θ‖² is what descent with decay descends.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.text import Text
+from textual.geometry import Region
 from textual.widget import Widget
 
 from eostui.runs.monitors import Monitor
@@ -20,10 +21,17 @@ class TextBar(Widget):
         self._text = Text()
 
     def show(self, text: Text) -> None:
-        """Show a text in place of the last one."""
-        if text != self._text or text.spans != self._text.spans:
-            self._text = text
+        """Show a text in place of the last one, repainting the lines that differ."""
+        if text == self._text and text.spans == self._text.spans:
+            return
+        before, now = self._text.split(allow_blank=True), text.split(allow_blank=True)
+        self._text = text
+        if len(before) != len(now):
             self.refresh()
+            return
+        for row, (old, new) in enumerate(zip(before, now, strict=True)):
+            if old != new or old.spans != new.spans:
+                self.refresh(Region(0, row, self.size.width, 1))
 
     def render(self) -> Text:
         """Return the text as last shown."""

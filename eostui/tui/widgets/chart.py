@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from rich.segment import Segment
 from textual.geometry import Region
@@ -58,7 +60,7 @@ class ChartWidget(Widget):
         background = self.rich_style
         segments = [
             Segment("".join(map(chr, codes[start:end])), background + STYLES[colours[start]])
-            for start, end in zip(bounds[:-1], bounds[1:], strict=True)
+            for start, end in pairwise(bounds)
         ]
         return Strip(segments, len(codes))
 

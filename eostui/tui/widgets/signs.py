@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import numpy as np
 from rich.text import Text
 from textual.widget import Widget
@@ -49,8 +51,9 @@ class SignRaster(Widget):
         changes = changes[np.isfinite(changes)][-room:]
         up, down = ("▲", "▼") if self._unicode else ("^", "v")
         line = Text(" signs ", COLOURS["axis"], end="", no_wrap=True)
-        for change in changes.tolist():
-            line.append(*((up, COLOURS["warm"]) if change > 0 else (down, COLOURS["cool"])))
+        for is_up, run in groupby(changes > 0):
+            style = COLOURS["warm"] if is_up else COLOURS["cool"]
+            line.append((up if is_up else down) * len(list(run)), style)
         line.append(" " * (room - len(changes)))
         line.append(f"  {summary}", COLOURS["title"])
         return line
@@ -73,13 +76,10 @@ class SignRaster(Widget):
         edges = np.linspace(*x_range, room + 1)
         shares = up_shares(view.x, view.run.steps["loss_step_regularized"], edges)
         bars = _BARS if self._unicode else _ASCII_BARS
-        line = Text(" ups    "[: _LABEL], COLOURS["axis"], no_wrap=True)
-        for share in shares.tolist():
-            if np.isnan(share):
-                line.append(" ")
-            elif share == 0:
-                line.append(bars[0], COLOURS["cool"])
-            else:  # a share of a half, the full bounce, fills the cell
-                level = min(int(np.ceil(share * 2 * (len(bars) - 1))), len(bars) - 1)
-                line.append(bars[level], COLOURS["warm"])
+        line = Text(" ups    "[:_LABEL], COLOURS["axis"], no_wrap=True)
+        # a share of a half, the full bounce, fills the cell
+        levels = np.minimum(np.ceil(shares * 2 * (len(bars) - 1)), len(bars) - 1)
+        for is_up, group in groupby(levels.tolist(), key=lambda level: level > 0):
+            cells = "".join(" " if np.isnan(level) else bars[int(level)] for level in group)
+            line.append(cells, COLOURS["warm"] if is_up else COLOURS["cool"])
         return line
