@@ -31,6 +31,10 @@ class EngineLock:
         os.ftruncate(self._descriptor, 0)
         os.write(self._descriptor, f"{os.getpid()}\n".encode())
 
+    def release(self) -> None:
+        """Give the lock up before the process ends."""
+        os.close(self._descriptor)
+
 
 def engine_alive(run_path: Path) -> bool:
     """Return whether an engine holds the lock of this run. Needs read permission only."""

@@ -101,6 +101,7 @@ class RunWriter:
         """Flush and close; the directory is complete afterwards."""
         self.flush()
         self._database.close()
+        self._lock.release()
 
     def _queue(self, statement: str, values: tuple[Any, ...]) -> None:
         self._pending.append((statement, values))

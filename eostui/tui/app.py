@@ -31,6 +31,7 @@ from eostui.tui.screens.dialogs import ChoiceDialog, MessageDialog, NumberDialog
 from eostui.tui.screens.help import HelpScreen
 from eostui.tui.screens.live import LiveScreen
 from eostui.tui.steering import Steering
+from eostui.tui.svg import portable
 
 #: A run longer than this is ended by n, p or r only after a question.
 LONG_RUN = 600.0
@@ -370,7 +371,7 @@ class EostuiApp(App[str]):
         name = f"{self._run.path.name}-{self._run.last_step}" if self._run else "eostui"
         target = Path.cwd() / f"{name}.svg"
         try:
-            target.write_text(self.export_screenshot(title="eostui"), encoding="utf-8")
+            target.write_text(portable(self.export_screenshot(title="eostui")), encoding="utf-8")
         except OSError as error:
             self.notify(f"{target}: can't be written: {error.strerror}", severity="error")
             return

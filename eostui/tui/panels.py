@@ -134,8 +134,8 @@ def _drives(view: RunView, kind: str) -> Chart:
         smooth = without_alternation(beta_alpha)
         curves = [
             Curve(view.x_measured, beta_alpha, "warm spread", "stippled"),
-            Curve(view.x_measured, lambda_g, "cool", "dashed", f"λg {compact(lambda_g[-1])}"),
             Curve(view.x_measured, smooth, "warm", label=f"βα {compact(smooth[-1])}"),
+            Curve(view.x_measured, lambda_g, "cool", "dashed", f"λg {compact(lambda_g[-1])}"),
         ]
         for row in crossings(measured, view.run.steps["path_curvature"]):
             spots.append(Spot(float(view.x_measured[row]), float(lambda_g[row]), "mark"))

@@ -161,7 +161,8 @@ def draw(
         message = chart.waiting or "nothing to show yet"
         grid.write(height // 2, max((width - len(message)) // 2, 0), message, TITLE)
         return grid
-    frame = _Frame(_GUTTER_LEFT, columns, rows, *x_range, *sticky.fit(*limits))
+    floor = 0.0 if chart.scale.kind == "linear" and limits[0] >= 0 else -math.inf
+    frame = _Frame(_GUTTER_LEFT, columns, rows, *x_range, *sticky.fit(*limits, floor))
     _y_axis(grid, frame, chart.scale)
     _x_axis(grid, frame, chart.marks, unicode)
     _curves(grid, frame, chart.curves, envelopes, unicode)

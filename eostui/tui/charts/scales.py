@@ -60,16 +60,19 @@ class StickyRange:
         self.low = math.nan
         self.high = math.nan
 
-    def fit(self, low: float, high: float) -> tuple[float, float]:
-        """Return a range that holds [low, high], the last one if it still serves."""
+    def fit(self, low: float, high: float, floor: float = -math.inf) -> tuple[float, float]:
+        """Return a range that holds [low, high], the last one if it still serves.
+
+        It never reaches below `floor` for room's sake alone.
+        """
         span = high - low
         fits = self.low <= low and high <= self.high
         if fits and span >= 0.35 * (self.high - self.low):
             return self.low, self.high
         pad = 0.08 * span if span > 0 else max(abs(low) * 0.1, 1e-12)
         grid = _tick_step(span + 2 * pad, 8)
-        # room in the direction of growth only: half a tick and the next round number
         self.low = math.floor((low - pad) / grid) * grid
+        self.low = max(self.low, min(low, floor))
         self.high = math.ceil((high + pad) / grid) * grid
         return self.low, self.high
 

@@ -53,7 +53,7 @@ class ChartWidget(Widget):
     def render_line(self, y: int) -> Strip:
         """Return one line of cells, grouped into segments of one colour."""
         if y >= len(self._grid.codes):
-            return Strip.blank(self.size.width)
+            return Strip.blank(self.size.width, self.rich_style)
         codes, colours = self._grid.codes[y], self._grid.colours[y]
         changes = np.flatnonzero(colours[1:] != colours[:-1]) + 1
         bounds = [0, *changes.tolist(), len(codes)]

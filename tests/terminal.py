@@ -1,0 +1,97 @@
+"""A real pseudo-terminal around the program, and what a person would see in it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+import pexpect
+import pyte
+
+
+class Terminal:
+    """Runs a command in a pseudo-terminal and emulates its screen."""
+
+    def __init__(
+        self, *arguments: str, cwd: Path, width: int = 120, height: int = 40, **environment: str
+    ) -> None:
+        keep = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "SSH_CONNECTION")}
+        self.process = pexpect.spawn(
+            sys.executable,
+            ["-m", "eostui", *arguments],
+            cwd=str(cwd),
+            env={**keep, "TERM": "xterm-256color", "LANG": "C.UTF-8", **environment},
+            dimensions=(height, width),
+            encoding=None,
+            timeout=5,
+        )
+        self.screen = pyte.Screen(width, height)
+        self._stream = pyte.ByteStream(self.screen)
+        self.output = b""
+
+    def read(self, seconds: float = 0.1) -> None:
+        """Take in what the program writes during `seconds`."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                data = self.process.read_nonblocking(65536, timeout=left)
+            except pexpect.TIMEOUT:
+                return
+            except pexpect.EOF:
+                return
+            self.output += data
+            # pyte doesn't know private mode queries; they draw nothing
+            self._stream.feed(re.sub(rb"\x1b\[[?>=][0-9;]*[$]?[pu]", b"", data))
+
+    @property
+    def text(self) -> str:
+        """The screen's lines."""
+        return "\n".join(self.screen.display)
+
+    def wait_for(self, pattern: str, timeout: float = 60.0) -> re.Match[str]:
+        """Wait until the screen shows `pattern`; fail with the screen."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            self.read()
+            match = re.search(pattern, self.text)
+            if match:
+                return match
+            if not self.process.isalive():
+                self.read()
+                match = re.search(pattern, self.text)
+                assert match, f"ended without showing {pattern!r}:\n{self.text}"
+                return match
+        raise AssertionError(f"{pattern!r} not seen in {timeout} s:\n{self.text}")
+
+    def send(self, keys: str) -> None:
+        """Press keys."""
+        self.process.send(keys.encode())
+
+    def resize(self, width: int, height: int) -> None:
+        """Change the size of the terminal."""
+        self.screen.resize(height, width)
+        self.screen.reset()
+        self.process.setwinsize(height, width)
+
+    def exit_code(self, timeout: float = 20.0) -> int:
+        """Wait for the end; return the exit code, 128 + n for an unhandled signal n."""
+        deadline = time.monotonic() + timeout
+        while self.process.isalive():
+            assert time.monotonic() < deadline, f"still running:\n{self.text}"
+            self.read()
+        self.read(0.2)
+        self.process.close()
+        if self.process.signalstatus is not None:
+            return 128 + self.process.signalstatus
+        return int(self.process.exitstatus)
+
+    @property
+    def restored(self) -> bool:
+        """Whether the alternate screen was left and the cursor shown again, in the end."""
+        tail = self.output
+        return tail.rfind(b"\x1b[?1049l") > tail.rfind(b"\x1b[?1049h") and tail.rfind(
+            b"\x1b[?25h"
+        ) > tail.rfind(b"\x1b[?25l")
