@@ -84,7 +84,10 @@ def small_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def small_case(small_files: dict[str, Path], one_thread: None) -> Callable[..., Case]:
+def small_case(
+    small_files: dict[str, Path],
+    one_thread: None,  # noqa: ARG001
+) -> Callable[..., Case]:
     """Build a small float64 problem by the ordinary way: RunConfig.build, then build_problem."""
     import torch
 

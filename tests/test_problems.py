@@ -21,8 +21,9 @@ import pytest
 import torch
 from oracles import LOSS
 
-from eostui import locations
+from eostui import locations, presets
 from eostui.config import RunConfig
+from eostui.curvature.point import Point
 from eostui.errors import InputError
 from eostui.problems import Problem, build_problem
 from eostui.problems.datasets import load_dataset
@@ -123,7 +124,7 @@ def test_balanced_selection_must_divide_and_exist():
     assert "smallest class has 174" in sentence
 
 
-def test_random_selection_is_keyed_by_the_seed(digits):
+def test_random_selection_is_keyed_by_the_seed():
     """Without repetition, the same for the same seed, another for another."""
     first = load(data="digits", samples=300, selection="random", seed=1)
     again = load(data="digits", samples=300, selection="random", seed=1)
@@ -477,6 +478,21 @@ def test_own_problem_is_called_with_device_dtype_and_arguments(own):
     assert float(problem.loss(problem.initial)) == 0.5 * 3 * 5
 
 
+def test_shipped_presets_with_an_own_problem_work():
+    """The example that users copy builds a problem with a finite loss and gradient."""
+    own_presets = [
+        config
+        for config in (presets.load(name).config for name in presets.available())
+        if config.problem != "network"
+    ]
+    assert own_presets, "there is no such preset"
+    for config in own_presets:
+        problem = build_problem(config, CPU, Path(), lambda _: None)
+        point = Point(problem.loss, problem.initial)
+        assert torch.isfinite(point.loss)
+        assert torch.isfinite(point.gradient).all()
+
+
 def test_own_problem_draws_by_the_seed(own):
     """torch is seeded before the user's code runs."""
     first, again = build(**own("draws"), seed=5), build(**own("draws"), seed=5)
@@ -568,7 +584,7 @@ def write_cifar(root, monkeypatch, name):
     entry = {**loader.meta, "md5": md5(folder / loader.meta["filename"])}
     monkeypatch.setattr(loader, "meta", entry)
     train_data = np.concatenate([written[file][0] for file, _ in train])
-    train_labels = sum((written[file][1] for file, _ in train), [])
+    train_labels = [label for file, _ in train for label in written[file][1]]
     return train_data, train_labels, *written[test[0][0]]
 
 

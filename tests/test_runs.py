@@ -33,8 +33,6 @@ from eostui.runs.liveness import engine_alive
 from eostui.runs.run import Run
 from eostui.runs.writer import RunWriter
 
-CHECKOUT = Path(__file__).parents[1]
-
 
 def facts_of(**facts):
     config = RunConfig.build({"preset": "test"}, "test").to_toml()
@@ -55,19 +53,14 @@ def rows(count, seed=0):
 
 
 def written(path, matrix, measurements=(), **facts):
-    """Make a run directory with these rows, close it, and release its lock as the engine's end would."""
+    """Make a run directory with these rows, and close it."""
     writer = RunWriter(path, facts_of(**facts))
     if len(matrix):
         writer.steps(0, matrix)
     for step, values in measurements:
         writer.measurement(step, values)
     writer.close()
-    release(writer)
     return path
-
-
-def release(writer):
-    os.close(writer._lock._descriptor)  # the engine's process ends; this one goes on
 
 
 # --- columns ---------------------------------------------------------------------------------------
@@ -198,7 +191,6 @@ def test_reading_piecewise_equals_reading_at_once(chunks, data):
             if data.draw(st.booleans()):
                 live.refresh()
         writer.close()
-        release(writer)
         live.refresh()
         assert not live.refresh()
         whole = Run(folder / "r")
@@ -234,7 +226,6 @@ def test_refresh_says_whether_there_was_anything(tmp_path):
         assert run.refresh()
     assert run.state == "paused"
     writer.close()
-    release(writer)
 
 
 # --- damage ----------------------------------------------------------------------------------------
@@ -251,7 +242,6 @@ def test_a_flipped_bit_is_noticed(tmp_path):
     writer.steps(0, rows(10))
     writer.steps(10, rows(5))
     writer.close()
-    release(writer)
     with contextlib.closing(sqlite3.connect(tmp_path / "r" / schema.DATABASE)) as database:
         (blob,) = database.execute("SELECT matrix FROM steps WHERE first_step = 10").fetchone()
     damaged = bytearray(blob)
@@ -263,13 +253,12 @@ def test_a_flipped_bit_is_noticed(tmp_path):
 
 
 def test_sound_rows_before_the_damage_are_not_lost_to_a_viewer(tmp_path):
-    """Sound and damaged rows that arrive together: the sound ones, which the sentence counts, are read."""
+    """Sound and damaged rows arrive together: those that the sentence calls sound are read."""
     writer = RunWriter(tmp_path / "r", facts_of())
     run = Run(tmp_path / "r")
     writer.steps(0, rows(10))
     writer.steps(10, rows(5))
     writer.close()
-    release(writer)
     edit(tmp_path / "r", "UPDATE steps SET crc32 = crc32 + 1 WHERE first_step = 10")
     for _ in range(2):  # at this refresh or at the next
         with contextlib.suppress(RunFormatError):
@@ -283,7 +272,6 @@ def test_missing_rows_are_noticed(tmp_path):
     for first in (0, 10, 20):
         writer.steps(first, rows(10))
     writer.close()
-    release(writer)
     edit(tmp_path / "r", "DELETE FROM steps WHERE first_step = 10")
     with pytest.raises(RunFormatError, match="steps 20 to 29 are damaged"):
         Run(tmp_path / "r")
@@ -330,7 +318,6 @@ def test_a_run_without_its_config_is_a_sentence(tmp_path):
     with pytest.raises(RunFormatError, match="facts"):
         shelf.read_entry(tmp_path / "r")
     writer.close()
-    release(writer)
 
 
 def test_a_failed_transaction_writes_nothing_of_itself(tmp_path):
@@ -346,7 +333,6 @@ def test_a_failed_transaction_writes_nothing_of_itself(tmp_path):
     run = Run(tmp_path / "r")
     assert run.last_step == 3
     assert run.measured["sharpness"].tolist() == [1.0]
-    release(writer)
 
 
 def test_rows_of_a_wrong_width_are_refused(tmp_path):
@@ -354,7 +340,6 @@ def test_rows_of_a_wrong_width_are_refused(tmp_path):
     writer = RunWriter(tmp_path / "r", facts_of())
     with pytest.raises(ValueError, match="5 columns"):
         writer.steps(0, np.zeros((2, 5)))
-    release(writer)
 
 
 # --- permissions, places ---------------------------------------------------------------------------
@@ -431,7 +416,7 @@ def test_opening_a_run_loads_no_torch():
         path = written(Path(folder) / "r", rows(3))
         done = subprocess.run(
             [sys.executable, "-c", code, str(path)],
-            cwd=CHECKOUT, capture_output=True, text=True, check=True,
+            capture_output=True, text=True, check=True,
         )  # fmt: skip
     assert done.stdout.strip() == "[]"
 
@@ -508,7 +493,7 @@ def holder(tmp_path):
     """A process that holds a run as an engine does."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path / "r")],
-        cwd=CHECKOUT, stdout=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
         assert process.stdout.readline() == "ready\n"
@@ -543,8 +528,9 @@ def test_a_run_lives_as_long_as_its_writers_process(tmp_path, holder):
 
 
 def test_a_run_without_a_lock_file_has_no_engine(tmp_path):
-    """A copied run may come without it."""
+    """A copied run may come without it; and a writer that closed holds it no longer."""
     path = written(tmp_path / "r", rows(1), status="running")
+    assert not engine_alive(path)
     (path / schema.LOCK).unlink()
     assert not engine_alive(path)
     assert Run(path).state == "interrupted"
@@ -577,7 +563,10 @@ def test_junk_is_taken_as_unreadable_and_removed(tmp_path, content):
     folder.mkdir()
     (folder / "0-junk.json").write_bytes(content)
     after = commands.send(tmp_path, "pause")
-    assert commands.take(tmp_path) == [("0-junk", {"kind": "unreadable"}), (after, {"kind": "pause"})]
+    assert commands.take(tmp_path) == [
+        ("0-junk", {"kind": "unreadable"}),
+        (after, {"kind": "pause"}),
+    ]
     assert os.listdir(folder) == []
 
 
@@ -639,7 +628,7 @@ def test_ambiguous_and_unknown_names_are_sentences(three):
     """All candidates, or the nearest name; an empty shelf says so."""
     with pytest.raises(InputError, match="`2c` could be digits-cd2c, digits-ab2c"):
         shelf.find(three, "2c")
-    with pytest.raises(InputError, match="no run `basline`.*did you mean `baseline`"):
+    with pytest.raises(InputError, match=r"no run `basline`.*did you mean `baseline`"):
         shelf.find(three, "basline")
     with pytest.raises(InputError, match="there is no run in"):
         shelf.find(three / "none", None)
@@ -756,7 +745,6 @@ def test_sidecar_has_the_events(tmp_path):
     writer.steps(0, rows(3))
     writer.event(1, "control", {"eta": [0.1, 0.2]})
     writer.close()
-    release(writer)
     (event,) = describe(Run(tmp_path / "r"))["events"]
     assert event["step"] == 1
     assert event["kind"] == "control"

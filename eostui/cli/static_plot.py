@@ -14,12 +14,13 @@ from eostui.runs.series import FloatArray
 
 GRID_WIDTH = 110  # from this width on, the panels stand 2×2
 SMALLEST_CHART = (30, 6)  # below these columns and rows there are only the titles
-OWN_AXIS_HEIGHT = 9  # lower panels share the step axis of the bottom one
+AXIS = 3  # rows of the step axis, which stands below the bottom panels
+LINE_HEIGHT = 10  # from this height on, other panels have the line of that axis too
+SHARES = {1: (8, 4, 5, 4), 2: (6, 5)}  # of the rows, from top to bottom, by panels side by side
 MEDIAN_STEPS = 25  # the running median of κ takes in at least so many steps
 FAR_ABOVE = 4.0  # a stability line so many times above the curvature doesn't stretch the axis
 LINEAR_PART = 1e-3  # drives below this share of the largest lie in the linear part of their axis
 LARGEST = 1e150  # what is larger counts as not finite: arithmetic on an axis would overflow
-
 #: Marker and colour: the accent is the curvature, warm sharpens, cool flattens, grey is theory.
 SHARPNESS, CURVATURE = ("•", "magenta+"), ("braille", "magenta")
 SHARPENS, FLATTENS = ("▴", "orange"), ("braille", "blue+")
@@ -54,31 +55,29 @@ _Panel = tuple[str, list[_Trace], _Axis]
 def render(run: Run, *, width: int, height: int, color: bool) -> str:
     """Draw sharpness, loss, drives and parameter norm of a run against the step.
 
-    In a low picture the last panels are left out; a tiny one is the titles alone.
-
     Args:
         width: columns, never exceeded.
         height: rows, never exceeded.
         color: with terminal colours; without, the text has no escape sequence at all.
 
     Returns:
-        At most `height` lines, without a newline at the end.
+        At most `height` lines, without a newline at the end. A low picture lacks the last panels,
+        a tiny one is the titles alone.
     """
     across = 2 if width >= GRID_WIDTH else 1
-    columns, down = max(width // across, 2), max(min((height - 2) // 3, 4 // across), 1)
-    below = 0 if height // down >= OWN_AXIS_HEIGHT else 2  # rows of a shared step axis
-    tall, left = divmod(max(height - below, 1), down)
-    panels = _panels(run, columns, tall)
+    columns, down = max(width // across, 2), max(min((height - AXIS) // 3, 4 // across), 1)
+    parts = np.cumsum(SHARES[across][:down])
+    ends = np.round(parts / parts[-1] * (height - AXIS)).astype(int)
+    heights = np.diff(ends, prepend=0) + AXIS * (np.arange(down) == down - 1)
+    panels = _panels(run, columns, max(int(heights.mean()), 3))
     if width < SMALLEST_CHART[0] or height < SMALLEST_CHART[1]:
         rows = [_title(panel, width) for panel in panels[: max(height, 0)]]
     else:
         margin = max(len(_short(y)) for _, _, axis in panels for y in axis.ticks) + across - 1
         rows = []
-        for i in range(down):
-            size = columns, tall + left * (i == 0) + below * (i == down - 1)
-            shared = below > 0 and i < down - 1
+        for i, tall in enumerate(heights):
             row = panels[i * across : (i + 1) * across]
-            drawn = [_draw(panel, run.last_step, size, margin, shared) for panel in row]
+            drawn = [_draw(panel, run, (columns, tall), margin, i == down - 1) for panel in row]
             rows.append(drawn[0].hstack(drawn[1]) if across == 2 else drawn[0])
     lines = [line for row in rows for line in row.string(colorless=not color).splitlines()]
     return "\n".join(line.rstrip() for line in lines)
@@ -90,17 +89,15 @@ def _panels(run: Run, columns: int, rows: int) -> list[_Panel]:
     sharpness = _band("•S", *_measured(run, "sharpness"), columns // 2, SHARPNESS)
     kappa = _running_median("⠒κ median", steps["path_curvature"], fine)
     lines = [("╌2/η", "two_over_eta", EDGE), ("┈2/η−λ", "stability_threshold", EDGE_WITH_DECAY)]
-    lines = lines if steps["weight_decay"].any() else lines[:1]
+    lines = lines[: 2 if steps["weight_decay"].any() else 1]
     edges = [_band(symbol, steps[name], every, columns, style) for symbol, name, style in lines]
     curvature = _axis(*_ends(_values(sharpness, kappa), _values(*edges)), rows)
-
     loss = _band("L", steps["loss"], every, fine, PLAIN)
     levels = _values(loss)
     kind, loss_axis = "symlog", _symlog(levels, rows)
     if len(levels) and levels.min() > 0:
         low = levels.min() / 1.1
         kind, loss_axis = "log", _axis(low, 1.1 * levels.max(), rows, unit=low / 100)
-
     sharpens = _band("▴βα", *_measured(run, "beta_alpha"), columns // 2, SHARPENS)
     flattens = _band("⠒λg", *_measured(run, "lambda_g"), fine, FLATTENS)
     drives = _symlog(_values(sharpens, flattens), rows)
@@ -128,11 +125,10 @@ def _values(*traces: _Trace) -> FloatArray:
 
 
 def _newest(symbol: str, values: FloatArray) -> str:
-    """Return a symbol with the last finite value."""
-    finite = values[_finite(values)]
-    if not len(finite):
+    finite = _finite(values)
+    if not finite.any():
         return f"{symbol}: no data"
-    return f"{symbol} {finite[-1]:.4g}" + ("" if _finite(values)[-1] else ", then not finite")
+    return f"{symbol} {values[finite][-1]:.4g}{'' if finite[-1] else ', then not finite'}"
 
 
 def _band(symbol: str, values: FloatArray, step: FloatArray, most: int, style: _Style) -> _Trace:
@@ -146,8 +142,9 @@ def _band(symbol: str, values: FloatArray, step: FloatArray, most: int, style: _
 
 
 def _running_median(symbol: str, values: FloatArray, most: int) -> _Trace:
-    """Return at most `most` running medians, each over its group of rows or MEDIAN_STEPS of them."""
-    points = []
+    """Return at most `most` running medians, each over its share of rows or MEDIAN_STEPS of them."""
+    points, known = [], values[_finite(values)]
+    newest = [np.median(known[-MEDIAN_STEPS:])] if len(known) else []
     wide = max(len(values) / most, MEDIAN_STEPS)
     for middle in np.linspace(0, len(values) - 1, min(len(values), most)):
         window = values[max(round(middle - wide / 2), 0) : round(middle + wide / 2)]
@@ -155,7 +152,7 @@ def _running_median(symbol: str, values: FloatArray, most: int) -> _Trace:
         if len(window):
             points.append((middle, np.median(window)))
     step, median = np.array(points).reshape(-1, 2).T
-    return _Trace(_newest(symbol, median), CURVATURE, step, median, median)
+    return _Trace(_newest(symbol, np.array(newest)), CURVATURE, step, median, median)
 
 
 def _ends(values: FloatArray, levels: FloatArray | None = None) -> tuple[float, float]:
@@ -168,7 +165,7 @@ def _ends(values: FloatArray, levels: FloatArray | None = None) -> tuple[float, 
     if levels is not None and len(levels):
         near = levels[levels <= FAR_ABOVE * max(high, levels.min())]
         low, high = min([low, *near]), max([high, *near])
-    low, high = (low, high) if low <= high else (0.0, 1.0)
+    low, high = (0.0, 1.0) if low > high else (low, high)
     room = 0.04 * (high - low) or 0.1 * abs(low) or 1.0
     return low - room, high + room
 
@@ -217,37 +214,36 @@ def _short(value: float) -> str:
 def _title(panel: _Panel, width: int) -> Any:
     """Return a panel's title as one row of `width` columns; its name goes first if room is short."""
     name, traces, axis = panel
-    values = _values(*traces)
     pieces = [(name, None), *((trace.title, trace.style[1]) for trace in traces)]
-    if ((values < axis.low) | (values > axis.high)).any():
+    if any((y < axis.low) | (y > axis.high) for y in _values(*traces)):
         pieces.append(("(axis cut)", None))
     for first, gap in ((0, 2), (0, 1), (1, 2), (1, 1)):
         if sum(len(text) + gap for text, _ in pieces[first:]) <= width:
             break
     row, at = plotext.matrix(width, 1, plotext.pixel()), 0
     for text, colour in pieces[first:]:
-        row.insert(at, 0, plotext.colorize(text[: max(width - at, 0)], colour))
+        row.insert(at, 0, plotext.colorize(text[: max(width - 1 - at, 0)], colour))
         at += len(text) + gap
     return row
 
 
-def _draw(panel: _Panel, last: int, size: tuple[int, int], margin: int, shared: bool) -> Any:
-    """Return a panel as a matrix of `size` columns and rows; a `shared` step axis isn't drawn."""
+def _draw(panel: _Panel, run: Run, size: tuple[int, int], margin: int, bottom: bool) -> Any:
+    """Return a panel as a matrix of `size` columns and rows, with the step axis if at the bottom."""
     plotext.terminal.limit(False, False)
     figure = plotext.figure.clear()
     figure.theme("colorless").plot_size(*size).title(_title(panel, size[0]))
-    figure.axes(False, side=1).axes(not shared, axis="x", side=0)
+    figure.axes(False, side=1).label("step" if bottom else None)
+    figure.axes(bottom or size[1] >= LINE_HEIGHT, axis="x", side=0)
     _, traces, (place, low, high, ticks) = panel
     labels = [_short(tick).rjust(margin) for tick in ticks]
     figure.ruler("y").lim(place(low), place(high)).ticks(place(np.array(ticks)), labels)
-    steps = _round_values(0, max(last, 1), max(size[0] // 12, 2))
-    labels = [_short(step) for step in steps]
-    figure.ruler("x").lim(0, max(last, 1)).ticks([] if shared else steps, labels)
-    figure.label(None if shared else "step")
+    last = max(run.last_step, 1)
+    steps = _round_values(0, last, max(size[0] // 12, 2))[: None if bottom else 0]
+    figure.ruler("x").lim(0, last).ticks(steps, [_short(step) for step in steps])
     for trace in traces[::-1]:
         joined, marker = trace.style[0] not in POINTS, plotext.marker(*trace.style)
         pair = [place(np.clip(y, low, high) if joined else y) for y in (trace.low, trace.high)]
-        bottom, top = (figure.signal(trace.step, y, marker=marker) for y in pair)
-        for signal in [top.fill(bottom).density("full").lines()] if joined else [bottom, top]:
+        lower, upper = (figure.signal(trace.step, y, marker=marker) for y in pair)
+        for signal in [upper.fill(lower).density("full").lines()] if joined else [lower, upper]:
             figure.draw(signal)
     return figure.build()

@@ -72,6 +72,8 @@ class EostuiApp(App[str]):
         self._engine: EngineProcess | None = None
         self._run: Run | None = None
         self._steering: Steering | None = None
+        self._preset = presets.DEFAULT_PRESET
+        self._begun = 0
         self._fetching = False
         self._state = ""
 
@@ -104,6 +106,7 @@ class EostuiApp(App[str]):
 
     def _begin(self, start: RunConfig | Path, name: str = "") -> None:
         """End the present run and start, or attach to, another."""
+        self._begun += 1
         self._end_run()
         if isinstance(start, Path):
             self.run_worker(self._open(start), group="start", exclusive=True, exit_on_error=False)
@@ -138,12 +141,13 @@ class EostuiApp(App[str]):
             self._start_failed(error)
             return
         self._run, self._steering, self._state = run, Steering(run), run.state
+        self._preset = run.config.preset
         self._live.show_run(RunView(run))
 
     def _start_failed(self, error: EostuiError) -> None:
         """The first run's failure ends the program with its sentence; a later one is shown."""
         self._engine = None
-        if self._run is None and self._state == "":
+        if self._begun == 1:
             self.exit(str(error), return_code=error.exit_code)
             return
         self._live.show_message("no run")
@@ -273,10 +277,10 @@ class EostuiApp(App[str]):
 
     def action_preset(self, offset: int) -> None:
         """Start the next or previous preset."""
-        name = self._run.config.preset if self._run else presets.DEFAULT_PRESET
 
         def begin() -> None:
-            neighbour = presets.neighbour(name, offset)
+            neighbour = presets.neighbour(self._preset, offset)
+            self._preset = neighbour  # even if it can't start: the next press goes on from there
             try:
                 config = presets.load(neighbour).config
             except InputError as error:

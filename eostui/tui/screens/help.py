@@ -10,25 +10,25 @@ from textual.widgets import Static
 from eostui.tui.keys import KEYS
 
 _PANELS = """\
-[b]Sharpness[/b]  S is the largest eigenvalue of the Hessian ∇²L(θ), measured every few steps. Plain
+[b]Sharpness[/b]: S is the largest eigenvalue of the Hessian ∇²L(θ), measured every few steps. Plain
 gradient descent is stable on a quadratic while S < 2/η; with weight decay the limit is 2/η − λ
 (dashed). κ is the path curvature, the curvature each step really met:
 κ = ⟨∇L(θ⁺) − ∇L(θ), Δθ⟩ / ‖Δθ‖². Its spread over the steps is stippled, its median a line. On ReLU
 networks with weight decay S may sink far below 2/η while κ stays there: the run is still at its edge.
 
-[b]Drives[/b]  To first order S⁺ − S ≈ η(βα − λg). βα = −⟨∇L, ∇S⟩ is the drive that sharpens, λg with
+[b]Drives[/b]: To first order S⁺ − S ≈ η(βα − λg). βα = −⟨∇L, ∇S⟩ is the drive that sharpens, λg with
 g = ⟨θ, ∇S⟩ the one with which decay flattens. Where they cross below the edge (✕) sharpening
 stops before S reaches 2/η: the phase transition. On the edge itself the bounce swings βα up and down
 (stippled); the line is freed of what alternates from reading to reading.
 
-[b]Loss[/b]  L is the unregularised full-batch loss; its band is the oscillation, nothing is skipped.
+[b]Loss[/b]: L is the unregularised full-batch loss; its band is the oscillation, nothing is skipped.
 Lλ = L + ½λ‖θ‖² is what descent with decay descends.
 
-[b]Norm[/b]  ‖θ‖ over all parameters, and which assumptions of the theory hold now: a single unstable
+[b]Norm[/b]: ‖θ‖ over all parameters, and which assumptions of the theory hold now: a single unstable
 direction, ∇S and ∇L orthogonal to its eigenvector u, and a drive that sharpens. ∇L ⟂ u always fails
 on the bounce itself.
 
-[b]Signs[/b]  ▲ a step that raised Lλ, ▼ one that lowered it, the newest at the right; below, the share of
+[b]Signs[/b]: ▲ a step that raised Lλ, ▼ one that lowered it, the newest at the right; below, the share of
 up-steps over the charts' x range (full at a half). At the edge nearly every second step goes up, and
 yet the loss falls in the long run.
 """
@@ -48,11 +48,16 @@ class HelpScreen(ModalScreen[None]):
         """Show the key table by group, then the panels."""
         with VerticalScroll(classes="help"):
             yield Static(_key_table())
-            yield Static(_PANELS)
+            yield Static(_reflowed(_PANELS))
 
     def action_dismiss_help(self) -> None:
         """Put the help away."""
         self.dismiss(None)
+
+
+def _reflowed(text: str) -> str:
+    """Return paragraphs without their line breaks: the widget breaks them where it must."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def _key_table() -> str:

@@ -1,0 +1,271 @@
+"""The command line as a process: stdout is data, stderr is narration, codes are promises."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from eostui.runs import shelf
+from eostui.runs.liveness import engine_alive
+
+TINY = ["--steps", "60", "--set", "samples=100", "--set", "width=10", "--set", "cadence=10"]
+
+
+class Shell:
+    """Runs `eostui` with a shelf and settings of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.runs = folder / "runs"
+        self.environment = {
+            **os.environ, "EOSTUI_RUNS": str(self.runs), "EOSTUI_SETTINGS": str(folder / "settings"),
+            "EOSTUI_DATA": str(folder / "data"), "COLUMNS": "120",
+        }  # fmt: skip
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "eostui", *arguments], cwd=self.folder, env=self.environment,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments)
+        out, error = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, error)
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A shelf with one finished run."""
+    shell = Shell(tmp_path_factory.mktemp("trained"))
+    done = shell("run", "digits-mlp", "--headless", "--name", "first", *TINY)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(shelf.entries(shell.runs)[0].path)
+    return shell
+
+
+def refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
+    """One sentence with these parts on stderr, nothing on stdout, exit 2, no traceback."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("eostui: ")
+    for part in parts:
+        assert part in last
+
+
+def test_help_is_quick_and_loads_no_torch() -> None:
+    """`eostui --help` imports neither torch nor textual, and no numpy."""
+    code = (
+        "import sys\nsys.argv = ['eostui', '--help']\n"
+        "from eostui.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "print({'torch', 'textual', 'numpy'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "set()"
+    assert "Examples" in done.stdout
+
+
+def test_help_of_every_command(shell: Shell) -> None:
+    for command in (
+        "run",
+        "attach",
+        "stop",
+        "runs",
+        "presets",
+        "export",
+        "plot",
+        "doctor",
+        "locate",
+    ):
+        done = shell(command, "--help")
+        assert done.returncode == 0
+        assert "Usage: eostui " + command in done.stdout
+
+
+def test_version(shell: Shell) -> None:
+    assert shell("--version").stdout == "eostui 0.1.0\n"
+
+
+def test_headless_json(shell: Shell) -> None:
+    """--json prints one object: state, resting readings, where the record is."""
+    done = shell("run", "digits-mlp", "--headless", "--json", "--eta", "2/100", *TINY)
+    summary = json.loads(done.stdout)
+    assert summary["state"] == "finished"
+    assert summary["last_step"] == 60
+    assert summary["eta"] == 0.02
+    assert Path(summary["path"]).is_dir()
+    assert "loading PyTorch" in done.stderr
+
+
+def test_divergence(shell: Shell) -> None:
+    """η far too large: exit 3, a sentence with the step, all rows kept."""
+    done = shell("run", "digits-mlp", "--headless", "--eta", "50", *TINY)
+    assert done.returncode == 3
+    assert "diverged at step " in done.stderr
+    (entry,) = shelf.entries(shell.runs)
+    assert entry.state == "diverged"
+    exported = shell("export", entry.id, "-o", "-")
+    rows = list(csv.DictReader(io.StringIO(exported.stdout)))
+    assert len(rows) == entry.last_step + 1
+    assert float(rows[0]["loss"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["digits-mpl"], ["digits-mpl", "did you mean `digits-mlp`"]),
+        (["nowhere/x.toml"], ["nowhere/x.toml", "no such file"]),
+        (["digits-mlp", "--eta", "0"], ["`eta` is 0", "greater than 0"]),
+        (["digits-mlp", "--eta", "nan"], ["nan", "isn't a number"]),
+        (["digits-mlp", "--weight-decay", "-1"], ["`weight_decay` is -1", "greater than or equal"]),
+        (["digits-mlp", "--weight-decay", "7"], ["`eta` × `weight_decay` is 1.05", "below 1"]),
+        (["digits-mlp", "--set", "wdth=3"], ["unknown key `wdth`", "did you mean `width`"]),
+        (["digits-mlp", "--set", "activation=rulu"], ["activation", "did you mean `relu`"]),
+        (["digits-mlp", "--set", "width"], ["must be key=value"]),
+        (["digits-mlp", "--set", "samples=2000"], ["`samples` is 2000", "only 1797"]),
+        (["digits-mlp", "--device", "cuda:7"], ["`device`", "cuda:7", "cpu"]),
+        (["digits-mlp", "--set", "data=npz"], ["`data_file` is missing"]),
+        (["digits-mlp", "--set", "data=npz", "--set", "data_file=no.npz"], ["no file", "no.npz"]),
+        (["digits-mlp", "--set", "problem=no.py:f"], ["no file", "no.py"]),
+    ],
+)  # fmt: skip
+def test_wrong_input(shell: Shell, arguments: list[str], parts: list[str]) -> None:
+    """One sentence, exit 2, and nothing on the shelf."""
+    refused(shell("run", *arguments, "--headless"), *parts)
+    assert not shell.runs.exists() or not list(shell.runs.iterdir())
+
+
+def test_a_broken_npz(shell: Shell) -> None:
+    (shell.folder / "broken.npz").write_bytes(b"PK not really")
+    arguments = ["--set", "data=npz", "--set", "data_file=broken.npz", "--headless"]
+    refused(shell("run", "digits-mlp", *arguments), "broken.npz", "not a readable .npz")
+
+
+def test_an_unwritable_runs_folder(shell: Shell) -> None:
+    (shell.folder / "file").write_text("")
+    done = shell("run", "digits-mlp", "--headless", "--runs-dir", "file/runs", *TINY)
+    refused(done, "file/runs", "--runs-dir")
+
+
+def test_list_show_and_export(trained: Shell) -> None:
+    """The shelf as table and JSON; a run by name and by the end of its id; CSV with its sidecar."""
+    (row,) = json.loads(trained("runs", "list", "--json").stdout)
+    assert (row["name"], row["state"], row["last_step"]) == ("first", "finished", 60)
+    assert row["id"] in trained("runs", "list").stdout
+    shown = json.loads(trained("runs", "show", "first", "--json").stdout)
+    assert shown["config"]["width"] == 10
+    assert "resting_sharpness" in trained("runs", "show", row["id"][-4:]).stdout
+
+    done = trained("export", "first", "-o", "out.csv")
+    assert done.stdout == ""
+    assert "61 rows" in done.stderr
+    with (trained.folder / "out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(r["step"]) for r in rows] == list(range(61))
+    assert rows[10]["sharpness"] and not rows[11]["sharpness"]
+    assert rows[59]["path_curvature"] and not rows[60]["path_curvature"]
+    sidecar = json.loads((trained.folder / "out.json").read_text(encoding="utf-8"))
+    assert set(sidecar["columns"]) == set(rows[0])
+    assert all(c["unit"] and c["description"] for c in sidecar["columns"].values())
+    assert sidecar["run"]["convention"].startswith("½ squared error")
+    measured = trained("export", "-o", "-", "--measured-only").stdout.splitlines()
+    assert len(measured) == 1 + 7
+
+
+def test_export_into_a_closed_pipe(trained: Shell) -> None:
+    """`eostui export -o - | head -1` ends quietly."""
+    command = f"{sys.executable} -m eostui export -o - | head -1"
+    done = subprocess.run(
+        ["bash", "-c", command], env=trained.environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("step,flow_time,loss,")
+    assert "Traceback" not in done.stderr
+
+
+def test_unknown_runs(trained: Shell) -> None:
+    refused(trained("export", "frist"), "`frist`", "did you mean `first`")
+    refused(trained("stop"), "no live run")
+    refused(trained("runs", "delete", "first"), "--yes")
+
+
+def test_delete(shell: Shell) -> None:
+    shell("run", "digits-mlp", "--headless", "--name", "gone", *TINY)
+    assert shell("runs", "delete", "gone", "--yes").returncode == 0
+    assert list(shell.runs.iterdir()) == []
+
+
+def test_plot(trained: Shell) -> None:
+    """A static picture within its size, without escape sequences when piped."""
+    done = trained("plot", "first", "--width", "80", "--height", "30")
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "2/η" in done.stdout
+
+
+def test_presets(shell: Shell) -> None:
+    """Shipped presets are listed with their summary, shown as files, and valid; own ones too."""
+    own = shell.folder / "settings" / "presets"
+    own.mkdir(parents=True)
+    (own / "mine.toml").write_text("# Mine.\neta = 0.1\nsteps = 10\n")
+    (own / "bad.toml").write_text("eta = 'x'\n")
+    done = shell("presets", "list")
+    assert "mine" in done.stdout and "Mine." in done.stdout
+    assert "bad" in done.stderr
+    names = {row["name"] for row in json.loads(shell("presets", "list", "--json").stdout)}
+    wanted = {
+        "digits-mlp", "digits-mlp-lowered-edge", "digits-mlp-collapse", "digits-mlp-tanh",
+        "cifar5k-mlp", "cifar5k-mlp-decay", "cifar5k-cnn", "cifar5k-mlp-tanh", "own-problem",
+    }  # fmt: skip
+    assert wanted | {"mine"} == names
+    assert shell("presets", "show", "digits-mlp").stdout.startswith("# The edge of stability")
+    assert shell("presets", "validate", *wanted).returncode == 0
+    refused(shell("presets", "validate", "bad"), "preset bad", '`eta` is "x"')
+
+
+def test_own_problem(shell: Shell) -> None:
+    """The worked example trains; another file's function is found beside its preset."""
+    done = shell("run", "own-problem", "--headless", "--steps", "30", "--json")
+    assert json.loads(done.stdout)["state"] == "finished", done.stderr
+
+
+def test_interrupt(shell: Shell) -> None:
+    """ctrl+c of a headless run stops it at the next step: exit 130, the record whole."""
+    process = shell.start("run", "digits-mlp", "--headless", "--steps", "1000000")
+    deadline = time.monotonic() + 90
+    while not any(e.last_step > 10 for e in shelf.entries(shell.runs)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    (entry,) = shelf.entries(shell.runs)
+    assert out.strip() == str(entry.path)
+    assert entry.state == "stopped"
+    assert not engine_alive(entry.path)
+
+
+def test_doctor_and_locate(shell: Shell) -> None:
+    done = shell("doctor")
+    assert done.returncode == 0, done.stdout
+    for name in ("torch", "devices", "terminal", "runs", "data", "digits"):
+        assert name in done.stdout
+    assert shell("locate", "runs").stdout.strip() == str(shell.runs)
+    refused(shell("locate", "rnus"), "`rnus`", "did you mean `runs`")

@@ -1,0 +1,86 @@
+"""The reference readings of real runs: engine, measurements and record together (MATH §9).
+
+The figures were taken by an independent script; they catch a wrong convention, not a last digit.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eostui import presets
+from eostui.runs.launch import EngineProcess
+from eostui.runs.run import Run
+from eostui.runs.summary import summarize_run
+
+CIFAR = Path(__file__).parents[2] / "shared" / "data" / "cifar5k.npz"
+
+
+def trained(tmp_path: Path, preset: str, **changes: object) -> Run:
+    """Train a preset to its end in a real engine process and open its record."""
+    config = presets.load(preset).config.changed(changes)
+    engine = EngineProcess(config, tmp_path, tmp_path)
+    path = engine.ready(print)
+    assert engine.wait(600) == 0
+    return Run(path)
+
+
+def test_digits_at_the_edge(tmp_path: Path) -> None:
+    """η 0.15, λ 0: S₀ 7.2, then S rests within 6 % of 2/η, κ on it, and the loss goes up and down."""
+    with trained(tmp_path, "digits-mlp", steps=2500) as run:
+        measured, steps = run.measured, run.steps
+        assert measured["sharpness"][0] == pytest.approx(7.2, abs=0.1)
+        assert measured["sharpness_residual"].max() <= 1e-3
+        resting = measured["sharpness"][measured["step"] >= 1500]
+        assert resting.mean() == pytest.approx(2 / 0.15, rel=0.06)
+        assert np.nanmedian(steps["path_curvature"][1500:]) == pytest.approx(2 / 0.15, rel=0.02)
+        ups = steps["loss_step"][1500:-1] > 0
+        assert 0.1 < ups.mean() < 0.6
+        assert steps["loss"][-1] < 0.1 * steps["loss"][0]
+        assert np.array_equal(steps["step"], np.arange(2501))
+
+
+def test_digits_collapse(tmp_path: Path) -> None:
+    """η 0.1, λ 0.003: S 8.9 ± 0.3 at step 3000, βα ≈ λg, and no step goes up."""
+    with trained(tmp_path, "digits-mlp-collapse") as run:
+        measured = run.measured
+        assert measured["step"][-1] == 3000
+        assert measured["sharpness"][-1] == pytest.approx(8.9, abs=0.3)
+        at_600 = measured["step"].tolist().index(600)
+        assert measured["beta_alpha"][at_600] == pytest.approx(0.124, rel=0.05)
+        assert measured["lambda_g"][at_600] == pytest.approx(0.127, rel=0.05)
+        late = measured["step"] >= 600
+        balance = measured["beta_alpha"][late] / measured["lambda_g"][late]
+        assert np.median(balance) == pytest.approx(1, abs=0.1)
+        assert not (run.steps["loss_step_regularized"][100:-1] > 0).any()
+
+
+def test_digits_lowered_edge(tmp_path: Path) -> None:
+    """η 0.15, λ 0.001 at step 12,000: S has sunk to 9, while κ and the signs are still at the edge."""
+    with trained(tmp_path, "digits-mlp-lowered-edge") as run:
+        summary = summarize_run(run.path)
+        assert run.measured["sharpness"][-1] == pytest.approx(9.0, abs=0.5)
+        assert summary["resting_path_curvature"] == pytest.approx(12.6, abs=0.3)
+        assert summary["resting_up_share_unregularized"] > 0.25
+        early = run.measured["sharpness"][run.measured["step"].tolist().index(1500)]
+        assert early == pytest.approx(12.5, abs=0.4)
+
+
+@pytest.mark.skipif(not CIFAR.exists(), reason="needs shared/data/cifar5k.npz beside the checkout")
+@pytest.mark.parametrize(
+    ("preset", "samples", "sharpness", "parameters"),
+    [("cifar5k-mlp", 5000, 16.5, 656_810), ("cifar5k-cnn", 1000, 86.6, 30_634)],
+)
+def test_cifar_at_the_start(
+    tmp_path: Path, preset: str, samples: int, sharpness: float, parameters: int
+) -> None:
+    """The initial sharpness of both CIFAR networks, from the .npz, within 1 %."""
+    changes = {"data": "npz", "data_file": str(CIFAR), "samples": samples, "steps": 1}
+    with trained(tmp_path, preset, **changes) as run:
+        assert run.facts["parameters"] == str(parameters)
+        assert run.measured["sharpness"][0] == pytest.approx(sharpness, rel=0.01)
+        if preset == "cifar5k-mlp":
+            assert run.steps["loss"][0] == pytest.approx(0.538, abs=0.002)
+            assert run.measured["beta"][0] == pytest.approx(9.5e3, rel=0.05)
