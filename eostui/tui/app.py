@@ -26,7 +26,7 @@ from eostui.runs.reader import Event
 from eostui.runs.run import Run
 from eostui.runs.schema import LIVE_STATES
 from eostui.tui.keys import KEYS
-from eostui.tui.panels import PANELS, RunView
+from eostui.tui.panels import RunView
 from eostui.tui.screens.dialogs import ChoiceDialog, MessageDialog, NumberDialog
 from eostui.tui.screens.help import HelpScreen
 from eostui.tui.screens.live import LiveScreen
@@ -322,53 +322,7 @@ class EostuiApp(App[str]):
         except EostuiError as error:
             self.notify(str(error), severity="error")
 
-    # -- controls of the view --------------------------------------------------------------------
-
-    def action_panel(self, index: int) -> None:
-        """Focus a panel."""
-        self._live.focused_panel = min(index, len(PANELS) - 1)
-        self._live.relayout()
-
-    def action_zoom_panel(self) -> None:
-        """Show the focused panel alone, or all."""
-        self._live.zoomed = not self._live.zoomed
-        self._live.relayout()
-
-    def action_toggle_scale(self) -> None:
-        """Next y scale in the focused panel."""
-        self._live.toggle_scale()
-
-    def action_toggle_axis(self) -> None:
-        """Step or flow time as x."""
-        if self._live.view is not None:
-            self._live.view.flow_time = not self._live.view.flow_time
-            self._live.window.show_all()
-            self._live.draw()
-
-    def action_pan(self, direction: int) -> None:
-        """Look back or forward."""
-        self._live.window.pan(direction, self._live.last_x, self._live.x_unit)
-        self._live.draw()
-
-    def action_span(self, direction: int) -> None:
-        """Zoom x in or out."""
-        self._live.window.scale(direction, self._live.last_x, self._live.x_unit)
-        self._live.draw()
-
-    def action_span_all(self) -> None:
-        """Show the whole run."""
-        self._live.window.show_all()
-        self._live.draw()
-
-    def action_follow(self) -> None:
-        """Follow the newest steps."""
-        self._live.window.follow()
-        self._live.draw()
-
-    def action_freeze(self) -> None:
-        """Freeze or thaw the view."""
-        self._live.frozen = not self._live.frozen
-        self._live.draw()
+    # -- the program -------------------------------------------------------------------------------
 
     def action_picture(self) -> None:
         """Save the screen as SVG."""
@@ -385,8 +339,6 @@ class EostuiApp(App[str]):
         """Show the help."""
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen())
-
-    # -- leaving -----------------------------------------------------------------------------------
 
     def action_leave(self) -> None:
         """Leave; ask whether a live run goes on. Leaving twice keeps it going."""

@@ -115,11 +115,6 @@ class LiveScreen(Screen[None]):
         )
         self.call_after_refresh(self.draw)
 
-    def toggle_scale(self) -> None:
-        """Step the focused chart through its y scales."""
-        self._scale_choice[self.focused_panel] += 1
-        self.draw()
-
     @property
     def last_x(self) -> float:
         """Position of the newest step."""
@@ -132,6 +127,53 @@ class LiveScreen(Screen[None]):
         if self.view is None or not self.view.flow_time:
             return 1.0
         return self.view.run.config.eta
+
+    def action_panel(self, index: int) -> None:
+        """Focus a panel."""
+        self.focused_panel = index
+        self.relayout()
+
+    def action_zoom_panel(self) -> None:
+        """Show the focused panel alone, or all."""
+        self.zoomed = not self.zoomed
+        self.relayout()
+
+    def action_toggle_scale(self) -> None:
+        """Step the focused chart through its y scales."""
+        self._scale_choice[self.focused_panel] += 1
+        self.draw()
+
+    def action_toggle_axis(self) -> None:
+        """Step or flow time as x."""
+        if self.view is not None:
+            self.view.flow_time = not self.view.flow_time
+            self.window.show_all()
+            self.draw()
+
+    def action_pan(self, direction: int) -> None:
+        """Look back or forward."""
+        self.window.pan(direction, self.last_x, self.x_unit)
+        self.draw()
+
+    def action_span(self, direction: int) -> None:
+        """Zoom x in or out."""
+        self.window.scale(direction, self.last_x, self.x_unit)
+        self.draw()
+
+    def action_span_all(self) -> None:
+        """Show the whole run."""
+        self.window.show_all()
+        self.draw()
+
+    def action_follow(self) -> None:
+        """Follow the newest steps."""
+        self.window.follow()
+        self.draw()
+
+    def action_freeze(self) -> None:
+        """Freeze or thaw the view."""
+        self.frozen = not self.frozen
+        self.draw()
 
     def draw(self) -> None:
         """Draw everything that is visible."""
