@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -91,16 +91,16 @@ def _panels(run: Run, columns: int, rows: int) -> list[_Panel]:
     lines = [("╌2/η", "two_over_eta", EDGE), ("┈2/η−λ", "stability_threshold", EDGE_WITH_DECAY)]
     lines = lines[: 2 if steps["weight_decay"].any() else 1]
     edges = [_band(symbol, steps[name], every, columns, style) for symbol, name, style in lines]
-    curvature = _axis(*_ends(_values(sharpness, kappa), _values(*edges)), rows)
+    levels = _values(*edges).tolist()
+    curvature = _axis(*_ends(_values(sharpness), _values(kappa), levels=levels), rows)
     loss = _band("L", steps["loss"], every, fine, PLAIN)
-    levels = _values(loss)
-    kind, loss_axis = "symlog", _symlog(levels, rows)
-    if len(levels) and levels.min() > 0:
-        low = levels.min() / 1.1
-        kind, loss_axis = "log", _axis(low, 1.1 * levels.max(), rows, unit=low / 100)
+    kind, loss_axis = "symlog", _symlog(rows, _values(loss))
+    if len(loss.low) and loss.low.min() > 0:
+        low = loss.low.min() / 1.1
+        kind, loss_axis = "log", _axis(low, 1.1 * loss.high.max(), rows, unit=low / 100)
     sharpens = _band("▴βα", *_measured(run, "beta_alpha"), columns // 2, SHARPENS)
     flattens = _band("⠒λg", *_measured(run, "lambda_g"), fine, FLATTENS)
-    drives = _symlog(_values(sharpens, flattens), rows)
+    drives = _symlog(rows, _values(sharpens), _values(flattens))
     norm = _band("‖θ‖", steps["theta_norm"], every, fine, PLAIN)
     return [
         ("sharpness", [sharpness, kappa, *edges], curvature),
@@ -155,26 +155,25 @@ def _running_median(symbol: str, values: FloatArray, most: int) -> _Trace:
     return _Trace(_newest(symbol, np.array(newest)), CURVATURE, step, median, median)
 
 
-def _ends(values: FloatArray, levels: FloatArray | None = None) -> tuple[float, float]:
-    """Return the ends of an axis around values without outliers and levels not far above."""
-    low, high = np.inf, -np.inf
-    if len(values):
-        low, high = np.percentile(values, (5, 95))
-        reach = 3 * (high - low)
-        low, high = max(values.min(), low - reach), min(values.max(), high + reach)
-    if levels is not None and len(levels):
-        near = levels[levels <= FAR_ABOVE * max(high, levels.min())]
-        low, high = min([low, *near]), max([high, *near])
-    low, high = (0.0, 1.0) if low > high else (low, high)
+def _ends(*parts: FloatArray, levels: Sequence[float] = ()) -> tuple[float, float]:
+    """Return the ends of an axis that holds each part but its outliers, and levels not far above."""
+    ends = []
+    for values in filter(len, parts):
+        low, high = np.percentile(values, (10, 90))
+        reach = max(3 * (high - low), abs(low), abs(high))
+        ends += [max(values.min(), low - reach), min(values.max(), high + reach)]
+    ends += [level for level in levels if level <= FAR_ABOVE * max([min(levels), *ends])]
+    low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
     room = 0.04 * (high - low) or 0.1 * abs(low) or 1.0
     return low - room, high + room
 
 
-def _symlog(values: FloatArray, rows: int) -> _Axis:
+def _symlog(rows: int, *parts: FloatArray) -> _Axis:
     """Return an axis that holds zero and is logarithmic away from it, to both sides."""
-    sizes = np.abs(values[values != 0]) if values.any() else np.ones(1)
+    sizes = np.abs(np.concatenate(parts))
+    sizes = sizes[sizes > 0] if sizes.any() else np.ones(1)
     unit = max(np.percentile(sizes, 10), LINEAR_PART * sizes.max())
-    low, high = unit * np.sinh(_ends(np.arcsinh(values / unit)))
+    low, high = unit * np.sinh(_ends(*(np.arcsinh(part / unit) for part in parts)))
     return _axis(min(low, -unit / 10), max(high, unit / 10), rows, unit)
 
 

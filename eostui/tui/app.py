@@ -180,8 +180,10 @@ class EostuiApp(App[str]):
             self._fetching = False
         if run is not self._run:
             return
-        run.apply(news)
-        self._live.refresh_run()
+        if run.apply(news):
+            self._live.refresh_run()
+        else:
+            self._live.refresh_title()
         self._tell_changes(run, news.events)
 
     def _tell_changes(self, run: Run, events: Iterable[Event]) -> None:

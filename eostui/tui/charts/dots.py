@@ -77,14 +77,14 @@ def _interpolate(
 
 def _join(low: FloatArray, high: FloatArray) -> None:
     """Let neighbouring columns touch: each reaches halfway to the other."""
-    rising = low[1:] > high[:-1]
-    middle = (low[1:] + high[:-1]) / 2
-    falling = high[1:] < low[:-1]
-    middle_down = (high[1:] + low[:-1]) / 2
-    high[:-1] = np.where(rising, middle, high[:-1])
-    low[1:] = np.where(rising, middle, low[1:])
-    low[:-1] = np.where(falling, middle_down, low[:-1])
-    high[1:] = np.where(falling, middle_down, high[1:])
+    rising, falling = low[1:] > high[:-1], high[1:] < low[:-1]
+    upward = np.where(rising, (low[1:] + high[:-1]) / 2, np.nan)
+    downward = np.where(falling, (high[1:] + low[:-1]) / 2, np.nan)
+    # fmin and fmax leave a column alone where there is nothing (NaN) to reach for
+    high[:-1] = np.fmax(high[:-1], upward)
+    low[1:] = np.fmin(low[1:], upward)
+    low[:-1] = np.fmin(low[:-1], downward)
+    high[1:] = np.fmax(high[1:], downward)
 
 
 def spans(

@@ -69,11 +69,14 @@ class StickyRange:
         fits = self.low <= low and high <= self.high
         if fits and span >= 0.35 * (self.high - self.low):
             return self.low, self.high
-        pad = 0.08 * span if span > 0 else max(abs(low) * 0.1, 1e-12)
-        grid = _tick_step(span + 2 * pad, 8)
-        self.low = math.floor((low - pad) / grid) * grid
-        self.low = max(self.low, min(low, floor))
-        self.high = math.ceil((high + pad) / grid) * grid
+        least = span * 0.05 if span > 0 else max(abs(low) * 0.1, 1e-12)
+        # where the data went beyond the last range it is likely to go on: room for a third more
+        below = max(span / 3, least) if low < self.low else least
+        above = max(span / 3, least) if high > self.high else least
+        grid = _tick_step(span + below + above, 8)
+        bottom = math.floor((low - below) / grid) * grid
+        self.low = max(bottom, min(low, floor))
+        self.high = math.ceil((high + above) / grid) * grid
         return self.low, self.high
 
 

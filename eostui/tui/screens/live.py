@@ -91,11 +91,15 @@ class LiveScreen(Screen[None]):
         """Redraw after the run gained rows."""
         if self.view is not None:
             self.view.update()
-            self._measure_speed(self.view.run.last_step)
         if not self.frozen:
             self.draw()
-        else:
-            self._draw_title()
+        self.refresh_title()
+
+    def refresh_title(self) -> None:
+        """Redraw the title: the speed and the state change without new rows, too."""
+        if self.view is not None:
+            self._measure_speed(self.view.run.last_step)
+        self._draw_title()
 
     def relayout(self) -> None:
         """Set the classes that choose between four charts, one chart, and text only."""

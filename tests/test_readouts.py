@@ -1,0 +1,150 @@
+"""What is read off a run's columns: signs, medians of κ, crossings, monitors, steering."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eostui.config import RunConfig
+from eostui.errors import InputError
+from eostui.runs import commands
+from eostui.runs.curvature_summary import BLOCK, BlockMedians, crossings, without_alternation
+from eostui.runs.monitors import monitors
+from eostui.runs.run import Run
+from eostui.runs.series import Series
+from eostui.runs.signs import summarize, up_shares
+from eostui.runs.writer import RunWriter
+from eostui.tui.steering import Steering
+
+
+def test_signs_of_a_full_bounce() -> None:
+    """Alternating steps: half go up, every step changes the sign; the unknown last one is left out."""
+    steps = np.array([1.0, -1.0] * 100 + [np.nan])
+    assert summarize(steps) == (0.5, 1.0)
+    assert np.isnan(summarize(np.array([np.nan]))).all()
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=300), st.integers(1, 40))
+def test_up_shares_count_every_step(values: list[float], slices: int) -> None:
+    x = np.arange(float(len(values)))
+    edges = np.linspace(0, len(values), slices + 1)
+    steps = np.array(values)
+    shares = up_shares(x, steps, edges)
+    counts = np.histogram(x, edges)[0]
+    assert np.nansum(shares * counts) == pytest.approx((steps > 0).sum())
+    assert (np.isnan(shares) == (counts == 0)).all()
+
+
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=12))
+def test_block_medians_grow_with_the_run(chunks: list[int]) -> None:
+    """However the rows arrive, each complete block has its own median."""
+    values = np.random.default_rng(0).normal(size=sum(chunks))
+    medians, upto = BlockMedians(), 0
+    for chunk in chunks:
+        upto += chunk
+        medians.update(values[:upto])
+    blocks = len(values) // BLOCK
+    expected = [np.median(values[k * BLOCK : (k + 1) * BLOCK]) for k in range(blocks)]
+    assert medians.medians.tolist() == expected
+    assert medians.rows.tolist() == [k * BLOCK + BLOCK // 2 for k in range(blocks)]
+
+
+def test_alternation_is_cancelled_and_a_trend_kept() -> None:
+    n = np.arange(40)
+    assert np.allclose(without_alternation((-1.0) ** n * 5), 0)
+    assert np.allclose(without_alternation(2.0 * n)[3:-3], 2.0 * n[3:-3])
+    assert without_alternation(np.array([3.0])).tolist() == [3.0]
+
+
+def measured(**columns: list[float]) -> Series:
+    names = ["step", "eta", "weight_decay", "sharpness", "beta", "beta_alpha", "lambda_g", "eig_2",
+             "sharpness_gradient_u", "gradient_u"]  # fmt: skip
+    series = Series(names)
+    rows = len(columns["step"])
+    series.append(rows, {"eta": 0.1, "weight_decay": 0.01, "beta": 1.0, **columns})
+    return series
+
+
+def test_a_crossing_counts_below_the_edge_only() -> None:
+    """The same crossing of the drives, far below 2/η and on it: only the first is the transition."""
+    drives = {"step": [0, 25, 50], "beta_alpha": [3.0, 1.0, 1.0], "lambda_g": [1.0, 2.0, 2.0]}
+    below = measured(**drives, sharpness=[10, 11, 11])
+    assert crossings(below, np.full(51, 5.0)).tolist() == [1]
+    assert crossings(below, np.full(51, 19.8)).tolist() == []  # κ is at the edge
+    on_edge = measured(**drives, sharpness=[19.5, 19.8, 19.8])
+    assert crossings(on_edge, np.full(51, 5.0)).tolist() == []
+    assert crossings(measured(step=[0], beta_alpha=[1], lambda_g=[0]), np.ones(1)).tolist() == []
+
+
+def test_monitors_judge_the_newest_reading() -> None:
+    series = measured(
+        step=[0, 25], eig_2=[3.0, 19.5], sharpness_gradient_u=[0.5, 0.01], gradient_u=[0.0, 0.9],
+        beta_alpha=[1.0, -1.0],
+    )  # fmt: skip
+    found = {monitor.name: monitor.holds for monitor in monitors(series)}
+    assert found == {"one direction": False, "∇S ⟂ u": True, "∇L ⟂ u": False, "βα > 0": False}
+    assert monitors(Series(["beta"])) == []
+
+
+@pytest.fixture
+def steering(tmp_path: Path) -> Steering:
+    config = RunConfig.build({"eta": 0.1, "weight_decay": 0.0}, "test")
+    writer = RunWriter(tmp_path / "run-test", {"config": config.to_toml(), "created": "0"})
+    writer.close()
+    return Steering(Run(tmp_path / "run-test"))
+
+
+def sent(steering: Steering) -> list[tuple[float, float]]:
+    return [(c["eta"], c["weight_decay"]) for _, c in commands.take(steering.run.path)]
+
+
+def test_quick_presses_add_up(steering: Steering) -> None:
+    """Ten presses before any answer are ten factors; λ starts from 0 and returns to it."""
+    for _ in range(10):
+        steering.scale_eta(1)
+    assert sent(steering)[-1][0] == pytest.approx(0.1 * 1.1**10, rel=1e-4)
+    for _ in range(3):
+        steering.scale_decay(1)
+    for _ in range(3):
+        steering.scale_decay(-1)
+    assert [decay for _, decay in sent(steering)] == pytest.approx(
+        [1e-4, 1.25e-4, 1.5625e-4, 1.25e-4, 1e-4, 0.0]
+    )
+
+
+def test_undo_returns_step_by_step(steering: Steering) -> None:
+    steering.set(eta=0.2)
+    steering.set(decay=0.5)
+    steering.undo()
+    steering.undo()
+    assert sent(steering) == [(0.2, 0.0), (0.2, 0.5), (0.2, 0.0), (0.1, 0.0)]
+    with pytest.raises(InputError, match="no change"):
+        steering.undo()
+
+
+@pytest.mark.parametrize("values", [{"eta": 0.0}, {"eta": -1.0}, {"decay": -1.0}, {"decay": 10.0}])
+def test_impossible_values_are_refused(steering: Steering, values: dict[str, float]) -> None:
+    with pytest.raises(InputError):
+        steering.set(**values)
+    assert sent(steering) == []
+
+
+def test_an_answer_ends_the_waiting(tmp_path: Path) -> None:
+    """Once the run shows a change, presses build on what the run says."""
+    config = RunConfig.build({"eta": 0.1}, "test")
+    writer = RunWriter(tmp_path / "run-test", {"config": config.to_toml(), "created": "0"})
+    run = Run(tmp_path / "run-test")
+    steering = Steering(run)
+    steering.set(eta=0.2)
+    assert steering.target == (0.2, 0.0)
+    writer.event(3, "refused", {"command": "x", "reason": "no"})
+    writer.flush()
+    time.sleep(0.01)
+    run.refresh()
+    assert steering.target == (0.1, 0.0)
+    writer.close()
