@@ -17,6 +17,8 @@ from pydantic import (
     FiniteFloat,
     PositiveInt,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic_core import ErrorDetails
@@ -89,6 +91,16 @@ class RunConfig(BaseModel):
     dtype: Literal["float32", "float64"] = Field("float32", description="precision")
     threads: PositiveInt | Literal["auto"] = Field("auto", description="CPU threads of the engine")
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switch_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        if (
+            isinstance(value, bool)
+            and cls.model_fields[str(info.field_name)].annotation is not bool
+        ):
+            raise ValueError(f"`{info.field_name}` is {str(value).lower()}, but isn't a switch")
+        return value
+
     @model_validator(mode="after")
     def _keys_agree(self) -> RunConfig:
         if self.eta * self.weight_decay >= 1:
@@ -143,7 +155,7 @@ class RunConfig(BaseModel):
 
     def to_toml(self) -> str:
         """Return the whole config as TOML, every setting stated."""
-        return tomli_w.dumps(self.model_dump(mode="json"))
+        return tomli_w.dumps(self.model_dump())
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:

@@ -179,8 +179,10 @@ def test_list_show_and_export(trained: Shell) -> None:
     with (trained.folder / "out.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [int(r["step"]) for r in rows] == list(range(61))
-    assert rows[10]["sharpness"] and not rows[11]["sharpness"]
-    assert rows[59]["path_curvature"] and not rows[60]["path_curvature"]
+    assert rows[10]["sharpness"]
+    assert not rows[11]["sharpness"]
+    assert rows[59]["path_curvature"]
+    assert not rows[60]["path_curvature"]
     sidecar = json.loads((trained.folder / "out.json").read_text(encoding="utf-8"))
     assert set(sidecar["columns"]) == set(rows[0])
     assert all(c["unit"] and c["description"] for c in sidecar["columns"].values())
@@ -227,7 +229,8 @@ def test_presets(shell: Shell) -> None:
     (own / "mine.toml").write_text("# Mine.\neta = 0.1\nsteps = 10\n")
     (own / "bad.toml").write_text("eta = 'x'\n")
     done = shell("presets", "list")
-    assert "mine" in done.stdout and "Mine." in done.stdout
+    assert "mine" in done.stdout
+    assert "Mine." in done.stdout
     assert "bad" in done.stderr
     names = {row["name"] for row in json.loads(shell("presets", "list", "--json").stdout)}
     wanted = {

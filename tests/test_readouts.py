@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -142,9 +141,9 @@ def test_an_answer_ends_the_waiting(tmp_path: Path) -> None:
     steering = Steering(run)
     steering.set(eta=0.2)
     assert steering.target == (0.2, 0.0)
-    writer.event(3, "refused", {"command": "x", "reason": "no"})
+    ((command, _),) = commands.take(run.path)
+    writer.event(3, "refused", {"command": command, "reason": "no"})
     writer.flush()
-    time.sleep(0.01)
     run.refresh()
     assert steering.target == (0.1, 0.0)
     writer.close()

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from terminal import Terminal
 
 import eostui
 from eostui.config import RunConfig
 from eostui.runs import shelf
 from eostui.runs.liveness import engine_alive
 from eostui.runs.writer import RunWriter
-from terminal import Terminal
 
 FIRST_POINTS = 90.0  # seconds: PyTorch's import on a busy machine
 

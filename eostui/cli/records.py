@@ -71,7 +71,7 @@ def show(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = False)
     summary = summarize_run(entry.path)
     with Run(entry.path) as opened:
         if as_json:
-            events = [{"step": e.step, "kind": e.kind, **e.payload} for e in opened.events]
+            events = [{"step": e.step, "kind": e.kind, "payload": e.payload} for e in opened.events]
             config = opened.config.model_dump(mode="json")
             whole = {**summary, "facts": opened.facts, "config": config, "events": events}
             print_json(whole)
@@ -85,6 +85,8 @@ def show(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = False)
             print(f"{key:<32}{text}")
         print("\n" + opened.config.to_toml().strip() + "\n")
         for event in opened.events:
+            if event.kind == "obeyed":
+                continue  # what it did is an event of its own
             print(f"step {event.step:<8}{event.kind:<10}{json.dumps(event.payload)}")
 
 

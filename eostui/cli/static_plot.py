@@ -19,7 +19,7 @@ LINE_HEIGHT = 10  # from this height on, other panels have the line of that axis
 SHARES = {1: (8, 4, 5, 4), 2: (6, 5)}  # of the rows, from top to bottom, by panels side by side
 MEDIAN_STEPS = 25  # the running median of κ takes in at least so many steps
 FAR_ABOVE = 4.0  # a stability line so many times above the curvature doesn't stretch the axis
-LINEAR_PART = 1e-3  # drives below this share of the largest lie in the linear part of their axis
+LINEAR_PART = 1e-3  # drives below this share of large ones lie in the linear part of their axis
 LARGEST = 1e150  # what is larger counts as not finite: arithmetic on an axis would overflow
 #: Marker and colour: the accent is the curvature, warm sharpens, cool flattens, grey is theory.
 SHARPNESS, CURVATURE = ("•", "magenta+"), ("braille", "magenta")
@@ -172,7 +172,8 @@ def _symlog(rows: int, *parts: FloatArray) -> _Axis:
     """Return an axis that holds zero and is logarithmic away from it, to both sides."""
     sizes = np.abs(np.concatenate(parts))
     sizes = sizes[sizes > 0] if sizes.any() else np.ones(1)
-    unit = max(np.percentile(sizes, 10), LINEAR_PART * sizes.max())
+    small, large = np.percentile(sizes, (10, 90))
+    unit = max(small, LINEAR_PART * large)
     low, high = unit * np.sinh(_ends(*(np.arcsinh(part / unit) for part in parts)))
     return _axis(min(low, -unit / 10), max(high, unit / 10), rows, unit)
 

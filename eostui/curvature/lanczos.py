@@ -123,9 +123,11 @@ def leading_eigenpairs(
         defects = images - values[:found].to(vectors)[:, None] * vectors
         residuals = [float(r) for r in defects.norm(dim=1).tolist()]
         scale = float(values[: basis.size].abs().max())
-        missing = _first_missing(values, residuals, wanted, tolerance * scale, vector_tolerance)
+        rounding = 16 * torch.finfo(like.dtype).eps * scale
+        allowed = max(tolerance * abs(float(values[0])), rounding)
+        missing = _first_missing(values, residuals, wanted, allowed, vector_tolerance, rounding)
         exhausted = basis.size == like.numel() or basis.products >= max_products
-        if missing is None or exhausted or scale == 0.0:
+        if missing is None or exhausted or (scale == 0.0 and basis.size > 1):
             break
         if basis.size == basis.capacity:
             keep = min(wanted + 4, basis.capacity - 1)
@@ -139,7 +141,7 @@ def leading_eigenpairs(
         vectors=vectors / vectors.norm(dim=1, keepdim=True),
         residuals=residuals,
         products=basis.products,
-        converged=missing is None or scale == 0.0 or basis.size == like.numel(),
+        converged=missing is None or basis.size == like.numel(),
     )
 
 
@@ -149,6 +151,7 @@ def _first_missing(
     wanted: int,
     tolerance: float,
     vector_tolerance: float,
+    rounding: float,
 ) -> int | None:
     """Return the index of the first pair that is not found well enough, or None."""
     if residuals[0] > tolerance:
@@ -159,7 +162,7 @@ def _first_missing(
         if residuals[index] > 10 * tolerance:
             return index
     gap = float(values[0] - values[1]) if len(values) > 1 else float("inf")
-    if residuals[0] > vector_tolerance * gap:
+    if residuals[0] > max(vector_tolerance * gap, rounding):
         return 0
     return None
 

@@ -26,7 +26,7 @@ class Point:
         self.theta = theta.detach().requires_grad_()
         loss = loss_function(self.theta)
         (graph,) = torch.autograd.grad(loss, self.theta, create_graph=True, materialize_grads=True)
-        self._graph = graph
+        self._graph: Tensor | None = graph
         self.loss = loss.detach()
         self.gradient = graph.detach()
 
@@ -50,9 +50,11 @@ class Point:
 
     def release(self) -> None:
         """Free the kept graph; only `theta`, `loss` and `gradient` can be read afterwards."""
-        self._graph = self.gradient
+        self._graph = None
 
     def _derivative(self, vector: Tensor, *, keep_graph: bool) -> Tensor:
+        if self._graph is None:
+            raise RuntimeError("this point was released: its derivatives are gone")
         if not self._graph.requires_grad:  # a linear loss has no Hessian
             return torch.zeros_like(vector)
         (product,) = torch.autograd.grad(

@@ -9,18 +9,23 @@ from eostui.curvature.lanczos import leading_eigenpairs
 from eostui.curvature.point import Point
 from eostui.curvature.state import ProbeState
 
+#: Every so many readings start cold: a warm start alone could follow an eigenvector that has ceased
+#: to be the leading one.
+COLD_EVERY = 20
+
 #: Eigenpairs followed: S, and the second one that tells whether theory's single direction holds.
 FOLLOWED = 2
 
 
 def measure_sharpness(point: Point, state: ProbeState) -> dict[str, float]:
-    """Find S = λ_max(∇²L) with its eigenvector, starting from the last eigenvectors.
+    """Find S = λ_max(∇²L) with its eigenvector, starting from the last eigenvectors, now and then cold.
 
     Fills sharpness, sharpness_residual, eig_2, hessian_products; leaves the eigenvectors in `state`.
     """
     start = state.eigenvectors
-    if start is None:
+    if start is None or state.sharpness_readings % COLD_EVERY == 0:
         start = _random_direction(point.theta, state.config.seed, state.step)[None]
+    state.sharpness_readings += 1
     pairs = leading_eigenpairs(
         point.hessian_product, start, wanted=FOLLOWED, tolerance=state.config.tolerance
     )

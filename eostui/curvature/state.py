@@ -18,6 +18,7 @@ class ProbeState:
         config: the run's configuration.
         problem: what is trained.
         step: the step at which is measured.
+        sharpness_readings: how often the sharpness was measured before.
         eigenvectors: the leading unit eigenvectors last found, shape (k, P), first the one of S: at
             this point once the sharpness probe has run, and the warm start of the next one.
     """
@@ -25,4 +26,5 @@ class ProbeState:
     config: RunConfig
     problem: Problem
     step: int = 0
+    sharpness_readings: int = 0
     eigenvectors: Tensor | None = None

@@ -7,6 +7,7 @@ its output goes to `engine.log`, and everything it has to say is in the run dire
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -66,14 +67,15 @@ def _run(config: RunConfig, request: dict[str, Any]) -> int:
     writer.fact("status", status)
     writer.fact("sentence", sentence)
     writer.fact("ended", str(time.time()))
-    writer.event(trainer.recorder.next_step - 1, status, {"sentence": sentence})
+    writer.event(max(trainer.recorder.next_step - 1, 0), status, {"sentence": sentence})
     writer.close()
     print(sentence, flush=True)
     return _EXIT_CODES[status]
 
 
 def _say(kind: str, text: str, **more: Any) -> None:
-    print(json.dumps({"kind": kind, "text": text, **more}), flush=True)
+    with contextlib.suppress(BrokenPipeError):  # whoever asked may be gone; the run goes on
+        print(json.dumps({"kind": kind, "text": text, **more}), flush=True)
 
 
 def _to_log(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,6 +53,8 @@ class Controls:
             refusal = self._apply(content, writer, step)
             if refusal:
                 writer.event(step, "refused", {"command": command_id, "reason": refusal})
+            else:
+                writer.event(step, "obeyed", {"command": command_id, "what": content["kind"]})
         return bool(taken)
 
     def waits(self) -> bool:
@@ -75,6 +77,7 @@ class Controls:
         if kind in ("pause", "resume"):
             if self.paused == (kind == "resume"):
                 self.paused = kind == "pause"
+                self.steps_allowed = 0
                 writer.event(step, "paused" if self.paused else "resumed")
             return None
         if kind == "step":
@@ -109,7 +112,7 @@ def refuse_controls(eta: object, weight_decay: object) -> str | None:
     for name, value in (("η", eta), ("λ", weight_decay)):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return f"{name} must be a number"
-        if not math.isfinite(value):
+        if not abs(value) <= sys.float_info.max:
             return f"{name} must be finite"
     assert isinstance(eta, (int, float))
     assert isinstance(weight_decay, (int, float))

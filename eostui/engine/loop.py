@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 
@@ -31,7 +32,7 @@ class Trainer:
         self.writer = writer
         self.controls = Controls(config.eta, config.weight_decay)
         self.recorder = Recorder(writer, problem.initial)
-        self.theta = problem.initial.clone()
+        self.theta = problem.initial.detach().clone()
         self._state = ProbeState(config, problem)
         self._nan = self.theta.new_tensor(float("nan"))
         self._gradient: Tensor | None = None
@@ -52,6 +53,10 @@ class Trainer:
             self.recorder.flush()
         except Divergence as divergence:
             return "diverged", self._diverged_sentence(divergence)
+        except Exception:
+            with contextlib.suppress(Exception):  # what failed matters more
+                self.recorder.flush()
+            raise
         return "finished", f"finished after {self.config.steps} steps"
 
     def _visit(self, step: int) -> None:

@@ -96,7 +96,7 @@ class Recorder:
         if self._first_loss is None and math.isfinite(loss[0]):
             self._first_loss = float(loss[0])
         start = self._first_loss if self._first_loss is not None else math.nan
-        limit = DIVERGED_FACTOR * max(abs(start), float(np.finfo(np.float32).tiny))
+        limit = DIVERGED_FACTOR * abs(start) if start else math.inf
         bad = ~np.isfinite(loss) | ~np.isfinite(norm) | (loss > limit)
         if not bad.any():
             return None

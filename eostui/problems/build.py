@@ -70,7 +70,7 @@ def _own_problem(config: RunConfig, device: torch.device) -> Problem:
     path = Path(file)
     if not path.is_file():
         raise InputError(f'`problem` is "{config.problem}", but there is no file {path}')
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(f"eostui_own_problem_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise InputError(f'`problem` is "{config.problem}", but {path} isn\'t a Python file')
     module = importlib.util.module_from_spec(spec)

@@ -112,7 +112,10 @@ def _read_npz(path: Path) -> RawData:
     if not path.is_file():
         raise InputError(f"`data_file`: there is no file {path}")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise ValueError("it holds a single array without a name")
+        with loaded as file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not a readable .npz file: {error}") from None
@@ -134,6 +137,14 @@ def _read_npz(path: Path) -> RawData:
             raise InputError(
                 f"{path}: {name} has {len(inputs)} samples and its targets {len(targets)}, "
                 "but they must be equal and not 0"
+            )
+        if not np.issubdtype(targets.dtype, np.number) or not np.isfinite(targets).all():
+            raise InputError(f"{path}: the targets of {name} must be finite numbers")
+    for one, other in ((arrays["x"], test_x), (arrays["y"], test_y)):
+        if other is not None and one.shape[1:] != other.shape[1:]:
+            raise InputError(
+                f"{path}: test samples have shape {other.shape[1:]} each and training samples "
+                f"{one.shape[1:]}, but they must be equal"
             )
     return RawData(arrays["x"], arrays["y"], test_x, test_y)
 

@@ -46,7 +46,7 @@ def take(run_path: Path) -> list[tuple[str, Mapping[str, Any]]]:
         file = folder / name
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             content = None
         file.unlink(missing_ok=True)
         if not isinstance(content, dict) or not isinstance(content.get("kind"), str):

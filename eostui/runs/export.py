@@ -63,7 +63,7 @@ def describe(run: Run) -> dict[str, Any]:
         "config": run.config.model_dump(mode="json"),
         "columns": {c.name: {"unit": c.unit, "description": c.description} for c in exported()},
         "events": [
-            {"step": e.step, "unix_time": e.unix_time, "kind": e.kind, **e.payload}
+            {"step": e.step, "unix_time": e.unix_time, "kind": e.kind, "payload": e.payload}
             for e in run.events
         ],
     }

@@ -30,6 +30,6 @@ def on_network(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
         if len(fields) < 3:
             continue
         mount_point = fields[1].replace("\\040", " ")
-        if path.resolve().is_relative_to(mount_point):
-            best = max(best, (len(mount_point), fields[2]))
+        if path.resolve().is_relative_to(mount_point) and len(mount_point) >= best[0]:
+            best = (len(mount_point), fields[2])  # of equals the later hides the earlier
     return best[1].startswith(_NETWORK_TYPES)

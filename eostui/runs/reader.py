@@ -89,7 +89,7 @@ class RunReader:
         self._database.close()
 
     def _new_steps(self) -> NDArray[np.float64]:
-        parts = []
+        parts: list[NDArray[np.float64]] = []
         for row_id, first, last, blob, crc in self._read(
             "SELECT id, first_step, last_step, matrix, crc32 FROM steps WHERE id > ? ORDER BY id",
             self._last_id["steps"],
@@ -100,6 +100,8 @@ class RunReader:
                 or len(blob) != (last - first + 1) * width * 8
                 or first != self._next_step
             ):
+                if parts:  # the sound rows first; the next poll comes here again and raises
+                    break
                 raise RunFormatError(
                     f"{self.path / schema.DATABASE}: steps {first} to {last} are damaged; "
                     f"the {self._next_step} rows before them are sound"
@@ -160,7 +162,11 @@ def _connect(database: Path) -> sqlite3.Connection:
         connection.execute("SELECT 1 FROM run LIMIT 1").fetchall()
     except sqlite3.OperationalError as error:
         connection.close()
-        if "unable to open" not in str(error) or database.with_name("run.db-wal").exists():
+        unwritable = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+        if (
+            error.sqlite_errorcode & 0xFF not in unwritable
+            or database.with_name("run.db-wal").exists()
+        ):
             raise RunFormatError(f"{database}: can't be read: {error}") from None
         return connect("&immutable=1")
     except sqlite3.DatabaseError as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eostui.config import RunConfig
+from eostui.errors import RunFormatError
 from eostui.runs.columns import DERIVED, EVERY_STEP, MEASURED, STORED_STEP_COLUMNS, exported
 from eostui.runs.reader import Event, News, RunReader, run_state
 from eostui.runs.series import FloatArray, Series
@@ -35,6 +36,9 @@ class Run:
         self.path = Path(path)
         self._reader = RunReader(self.path)
         self.facts = self._reader.facts()
+        if "config" not in self.facts:
+            self._reader.close()
+            raise RunFormatError(f"{self.path}: its facts are damaged or not written yet")
         self.config = RunConfig.from_toml(self.facts["config"], f"{self.path}: stored config")
         self.steps = Series([column.name for column in EVERY_STEP])
         self.measured = Series(
@@ -42,7 +46,8 @@ class Run:
             + [column.name for column in (*MEASURED, *DERIVED)]
         )
         self.events: list[Event] = []
-        self.refresh()
+        while self.refresh():  # until nothing is new: damage after sound rows raises on its turn
+            pass
 
     def __enter__(self) -> Run:
         return self
@@ -167,6 +172,8 @@ class Run:
                 for name in ("flow_time", "eta", "weight_decay"):
                     values[name] = float(self.steps[name][step])
             if "beta" in row:
-                values["alpha"] = row["beta_alpha"] / row["beta"] if row["beta"] else np.nan
-                values["lambda_g"] = values["weight_decay"] * row["g"]
+                values["alpha"] = (
+                    row.get("beta_alpha", np.nan) / row["beta"] if row["beta"] else np.nan
+                )
+                values["lambda_g"] = values["weight_decay"] * row.get("g", np.nan)
             self.measured.append(1, values)

@@ -93,10 +93,12 @@ def find(folder: Path, wanted: str | None, *, live: bool = False) -> Entry:
     Raises:
         InputError: if there is none, or more than one.
     """
-    if wanted and (Path(wanted) / DATABASE).is_file():
-        return read_entry(Path(wanted).absolute())
-    if wanted and (folder / wanted / DATABASE).is_file():
-        return read_entry(folder / wanted)
+    for path in (Path(wanted), folder / wanted) if wanted else ():
+        if (path / DATABASE).is_file():
+            entry = read_entry(path.absolute())
+            if live and not entry.live:
+                raise InputError(f"{entry.id} is no live run: it is {entry.state}")
+            return entry
     shelf = [entry for entry in entries(folder) if entry.live or not live]
     kind = "live run" if live else "run"
     if not shelf:

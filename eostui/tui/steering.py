@@ -22,16 +22,17 @@ class Steering:
     def __init__(self, run: Run) -> None:
         self.run = run
         self._asked: tuple[float, float] | None = None
-        self._asked_events = 0
+        self._command = ""
         self._undo: list[tuple[float, float]] = []
 
     @property
     def target(self) -> tuple[float, float]:
         """η and λ as last asked for, or as they are in the run."""
-        answered = sum(e.kind in ("control", "refused") for e in self.run.events)
-        if self._asked is not None and answered < self._asked_events:
-            return self._asked
-        return current_controls(self.run)
+        if self._asked is not None and any(
+            event.payload.get("command") == self._command for event in reversed(self.run.events)
+        ):
+            self._asked = None  # answered: obeyed or refused
+        return current_controls(self.run) if self._asked is None else self._asked
 
     def scale_eta(self, direction: int) -> None:
         """Multiply or divide η by ETA_FACTOR."""
@@ -73,12 +74,10 @@ class Steering:
             raise InputError(f"λ is {decay:g}, but must not be below 0")
         if eta * decay >= 1:
             raise InputError(f"ηλ would be {eta * decay:g}, but must be below 1")
-        answered = sum(e.kind in ("control", "refused") for e in self.run.events)
-        commands.send(self.run.path, "set", eta=eta, weight_decay=decay)
+        self._command = commands.send(self.run.path, "set", eta=eta, weight_decay=decay)
+        self._asked = (eta, decay)
         if remember:
             self._undo.append(before)
-        self._asked_events = max(self._asked_events, answered) + 1
-        self._asked = (eta, decay)
 
 
 def current_controls(run: Run) -> tuple[float, float]:

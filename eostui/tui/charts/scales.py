@@ -69,7 +69,8 @@ class StickyRange:
         fits = self.low <= low and high <= self.high
         if fits and span >= 0.35 * (self.high - self.low):
             return self.low, self.high
-        least = span * 0.05 if span > 0 else max(abs(low) * 0.1, 1e-12)
+        size = max(abs(low), abs(high))
+        least = span * 0.05 if span > 1e-9 * size else max(size * 0.1, 1e-12)
         # where the data went beyond the last range it is likely to go on: room for a third more
         below = max(span / 3, least) if low < self.low else least
         above = max(span / 3, least) if high > self.high else least
