@@ -748,7 +748,7 @@ def test_sidecar_has_the_events(tmp_path):
     (event,) = describe(Run(tmp_path / "r"))["events"]
     assert event["step"] == 1
     assert event["kind"] == "control"
-    assert event["eta"] == [0.1, 0.2]
+    assert event["payload"] == {"eta": [0.1, 0.2]}
     assert abs(event["unix_time"] - time.time()) < 60
 
 
