@@ -15,7 +15,7 @@ from eostui.runs.series import FloatArray
 GRID_WIDTH = 110  # from this width on, the panels stand 2×2
 SMALLEST_CHART = (30, 6)  # below these columns and rows there are only the titles
 AXIS = 3  # rows of the step axis, which stands below the bottom panels
-LINE_HEIGHT = 10  # from this height on, other panels have the line of that axis too
+LINE_HEIGHT = 12  # from this height on, other panels have the line of that axis too
 SHARES = {1: (8, 4, 5, 4), 2: (6, 5)}  # of the rows, from top to bottom, by panels side by side
 MEDIAN_STEPS = 25  # the running median of κ takes in at least so many steps
 FAR_ABOVE = 4.0  # a stability line so many times above the curvature doesn't stretch the axis

@@ -125,6 +125,7 @@ class Run:
         """Close the store; what was read stays."""
         self._reader.close()
 
+    @np.errstate(over="ignore", invalid="ignore")  # a diverged run ends in what isn't finite
     def _append_steps(self, news: News) -> None:
         stored = dict(zip(STORED_STEP_COLUMNS, news.steps.T, strict=True))
         eta, weight_decay = stored["eta"], stored["weight_decay"]

@@ -183,7 +183,7 @@ class EostuiApp(App[str]):
         if run.apply(news):
             self._live.refresh_run()
         else:
-            self._live.refresh_title()
+            self._live.refresh_texts()
         self._tell_changes(run, news.events)
 
     def _tell_changes(self, run: Run, events: Iterable[Event]) -> None:

@@ -32,6 +32,8 @@ _SMALL = (44, 12)
 _STATE_SIGNS = {"running": "●", "paused": "‖", "finished": "✓", "stopped": "■"}
 #: Seconds over which the speed is taken.
 _SPEED_WINDOW = 3.0
+#: Seconds between frames of the title, the signs and the readings.
+_TEXTS_EVERY = 0.3
 
 
 class LiveScreen(Screen[None]):
@@ -48,6 +50,7 @@ class LiveScreen(Screen[None]):
         self.zoomed = False
         self._scale_choice = [0] * len(PANELS)
         self._speed: deque[tuple[float, int]] = deque()
+        self._texts_drawn = 0.0
 
     def compose(self) -> ComposeResult:
         """Lay out title, tabs, charts, signs, monitors and keys; CSS classes choose what shows."""
@@ -92,14 +95,22 @@ class LiveScreen(Screen[None]):
         if self.view is not None:
             self.view.update()
         if not self.frozen:
-            self.draw()
-        self.refresh_title()
+            self._draw_charts()
+        self.refresh_texts()
 
-    def refresh_title(self) -> None:
-        """Redraw the title: the speed and the state change without new rows, too."""
-        if self.view is not None:
-            self._measure_speed(self.view.run.last_step)
+    def refresh_texts(self) -> None:
+        """Redraw what changes at every step, a few times a second: it would cost most of the bytes.
+
+        Called on every tick, so that the last state is shown, whether rows came or not.
+        """
+        now = time.monotonic()
+        if self.view is None or now - self._texts_drawn < _TEXTS_EVERY:
+            return
+        self._texts_drawn = now
+        self._measure_speed(self.view.run.last_step)
         self._draw_title()
+        if not self.frozen:
+            self._draw_texts(self.view)
 
     def relayout(self) -> None:
         """Set the classes that choose between four charts, one chart, and text only."""
@@ -185,15 +196,16 @@ class LiveScreen(Screen[None]):
             return
         self._draw_title()
         self.query_one("#keys", TextBar).show(key_line(self.size.width))
-        if self.has_class("-tiny"):
-            self.query_one("#values", TextBar).show(self._values())
-            return
         names = [panel.name for panel in PANELS]
         self.query_one("#tabs", TextBar).show(tabs_line(names, self.focused_panel))
         self._draw_charts()
+        if self.view is not None:
+            self._draw_texts(self.view)
 
     def _draw_charts(self) -> None:
-        x_range = self.window.range(self.last_x, self.x_unit)
+        if self.has_class("-tiny"):
+            return
+        x_range = self._x_range()
         for index, panel in enumerate(PANELS):
             widget = self.query_one(f"#{panel.name}", ChartWidget)
             if widget.has_class("-hidden"):
@@ -204,12 +216,19 @@ class LiveScreen(Screen[None]):
             kind = panel.scales[self._scale_choice[index] % len(panel.scales)]
             title = panel.title(self.view) + ("" if kind == "linear" else f" ({kind})")
             widget.show(panel.build(self.view, kind), x_range, title)
-        if self.view is not None:
-            self.query_one("#signs", SignRaster).show(self.view, x_range)
-            found = monitors(self.view.run.measured)
-            rest = self._rest()
-            self.query_one("#monitors", TextBar).show(monitor_lines(found, rest))
-            self.query_one("#holds", TextBar).show(monitor_line(found, rest))
+
+    def _draw_texts(self, view: RunView) -> None:
+        if self.has_class("-tiny"):
+            self.query_one("#values", TextBar).show(self._values())
+            return
+        self.query_one("#signs", SignRaster).show(view, self._x_range())
+        found = monitors(view.run.measured)
+        rest = self._rest()
+        self.query_one("#monitors", TextBar).show(monitor_lines(found, rest))
+        self.query_one("#holds", TextBar).show(monitor_line(found, rest))
+
+    def _x_range(self) -> tuple[float, float]:
+        return self.window.range(self.last_x, self.x_unit)
 
     def _draw_title(self) -> None:
         fields = [(0, self.message, COLOURS["title"])]
@@ -241,8 +260,7 @@ class LiveScreen(Screen[None]):
 
     def _values(self) -> Text:
         """Return the last values as text, for terminals too small for a chart."""
-        if self.view is None:
-            return Text(self.message)
+        assert self.view is not None
         run = self.view.run
         lines = [f"step {grouped(max(run.last_step, 0))} {run.state}"]
         if len(run.steps):
