@@ -129,6 +129,9 @@ def export(
 
       eostui export -o - --measured-only | head
     """
+    from rich.console import Console
+    from rich.progress import Progress
+
     from eostui import locations
     from eostui.runs import shelf
     from eostui.runs.export import export_files, write_csv
@@ -140,7 +143,14 @@ def export(
             write_csv(opened, sys.stdout, measured_only=measured_only)
             return
         target = Path(output or f"{entry.id}.csv").expanduser()
-        sidecar, rows = export_files(opened, target, measured_only=measured_only)
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(f"writing {target.name}", total=None)
+            sidecar, rows = export_files(
+                opened,
+                target,
+                measured_only=measured_only,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
     print(f"{rows} rows in {target}, columns explained in {sidecar}", file=sys.stderr)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,10 +19,17 @@ _CHUNK = 10_000
 _WHOLE_NUMBERS = {"step", "hessian_products"}
 
 
-def write_csv(run: Run, stream: TextIO, *, measured_only: bool = False) -> int:
+def write_csv(
+    run: Run,
+    stream: TextIO,
+    *,
+    measured_only: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
     """Write one row a step with a header, empty where a value isn't known; return the row count.
 
-    Numbers are written so that reading them back gives the same float64.
+    Numbers are written so that reading them back gives the same float64. `progress` is told how many
+    rows of how many are written.
     """
     table = run.columns(measured_only=measured_only)
     stream.write(",".join(table) + "\n")
@@ -30,10 +37,17 @@ def write_csv(run: Run, stream: TextIO, *, measured_only: bool = False) -> int:
     for start in range(0, rows, _CHUNK):
         cells = [_texts(name, values[start : start + _CHUNK]) for name, values in table.items()]
         stream.writelines(",".join(row) + "\n" for row in zip(*cells, strict=True))
+        progress(min(start + _CHUNK, rows), rows)
     return rows
 
 
-def export_files(run: Run, target: Path, *, measured_only: bool = False) -> tuple[Path, int]:
+def export_files(
+    run: Run,
+    target: Path,
+    *,
+    measured_only: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Path, int]:
     """Write `target` and the JSON sidecar beside it; return the sidecar's path and the row count.
 
     Each file is written aside and renamed, so that a reader never sees half of one.
@@ -46,7 +60,7 @@ def export_files(run: Run, target: Path, *, measured_only: bool = False) -> tupl
         raise InputError(f"{target}: name the CSV file .csv; the .json beside it is written too")
     try:
         with _replacing(target) as stream:
-            rows = write_csv(run, stream, measured_only=measured_only)
+            rows = write_csv(run, stream, measured_only=measured_only, progress=progress)
         with _replacing(sidecar) as stream:
             json.dump(describe(run), stream, indent=2, ensure_ascii=False)
             stream.write("\n")
@@ -69,12 +83,24 @@ def describe(run: Run) -> dict[str, Any]:
     }
 
 
-def _texts(name: str, values: FloatArray) -> Iterator[str]:
-    if name in _WHOLE_NUMBERS:
-        return ("" if value != value else str(int(value)) for value in values.tolist())
-    if np.isnan(values).all():
-        return iter([""] * len(values))
-    return ("" if value != value else repr(value) for value in values.tolist())
+def _texts(name: str, values: FloatArray) -> list[str]:
+    """Return the cells of one column; most columns are empty or constant over a chunk."""
+    known = np.flatnonzero(~np.isnan(values))
+    cells = [""] * len(values)
+    numbers = values[known]
+    if len(numbers) and (numbers == numbers[0]).all() and numbers[0] != 0:  # −0.0 equals 0.0
+        texts = [_text(name, float(numbers[0]))] * len(numbers)
+    else:
+        texts = [_text(name, number) for number in numbers.tolist()]
+    if len(known) == len(values):
+        return texts
+    for row, text in zip(known.tolist(), texts, strict=True):
+        cells[row] = text
+    return cells
+
+
+def _text(name: str, number: float) -> str:
+    return str(int(number)) if name in _WHOLE_NUMBERS else repr(number)
 
 
 class _replacing:

@@ -18,6 +18,9 @@ from eostui.runs import schema
 from eostui.runs.columns import STORED_STEP_COLUMNS
 from eostui.runs.liveness import engine_alive
 
+#: Flushes read in one poll at most: opening a long run holds no second copy of it in memory.
+_FLUSHES_AT_ONCE = 4096
+
 
 @dataclass(frozen=True)
 class Event:
@@ -35,13 +38,13 @@ class News:
 
     Attributes:
         steps: new rows, shape (n, len(STORED_STEP_COLUMNS)).
-        measurements: new measured rows: step and value by column, absent where not measured.
+        measurements: new measured rows by column, `step` among them, NaN where not measured.
         events: new events.
         facts: all facts as they are now.
     """
 
     steps: NDArray[np.float64]
-    measurements: list[dict[str, float]]
+    measurements: dict[str, NDArray[np.float64]]
     events: list[Event]
     facts: dict[str, str] = field(default_factory=dict)
 
@@ -75,7 +78,11 @@ class RunReader:
         return int(self._read("SELECT coalesce(max(last_step), -1) FROM steps")[0][0])
 
     def poll(self) -> News:
-        """Return what was appended since the last poll. Raises RunFormatError on damage."""
+        """Return what was appended since the last poll, the oldest part of it if it is much.
+
+        Raises:
+            RunFormatError: on damage.
+        """
         self._execute("BEGIN")  # one snapshot: a measured row never comes before its step's row
         try:
             return News(
@@ -91,8 +98,10 @@ class RunReader:
     def _new_steps(self) -> NDArray[np.float64]:
         parts: list[NDArray[np.float64]] = []
         for row_id, first, last, blob, crc in self._read(
-            "SELECT id, first_step, last_step, matrix, crc32 FROM steps WHERE id > ? ORDER BY id",
+            "SELECT id, first_step, last_step, matrix, crc32 FROM steps WHERE id > ? ORDER BY id "
+            "LIMIT ?",
             self._last_id["steps"],
+            _FLUSHES_AT_ONCE,
         ):
             width = len(STORED_STEP_COLUMNS)
             if (
@@ -110,19 +119,20 @@ class RunReader:
             self._last_id["steps"], self._next_step = row_id, last + 1
         return np.concatenate(parts) if parts else np.empty((0, len(STORED_STEP_COLUMNS)))
 
-    def _new_measurements(self) -> list[dict[str, float]]:
+    def _new_measurements(self) -> dict[str, NDArray[np.float64]]:
+        """Return the rows whose steps were read already, so that each finds its own."""
         cursor = self._execute(
-            "SELECT * FROM measurements WHERE id > ? AND point = 'raw' ORDER BY id",
+            "SELECT * FROM measurements WHERE id > ? AND step < ? AND point = 'raw' ORDER BY id",
             self._last_id["measurements"],
+            self._next_step,
         )
         names = [description[0] for description in cursor.description]
-        rows = []
-        for values in cursor.fetchall():
-            row = dict(zip(names, values, strict=True))
-            self._last_id["measurements"] = row.pop("id")
-            del row["point"]
-            rows.append({name: value for name, value in row.items() if value is not None})
-        return rows
+        rows = cursor.fetchall()
+        columns = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else {}
+        if rows:
+            self._last_id["measurements"] = columns.pop("id")[-1]
+            del columns["point"]
+        return {name: np.array(values, dtype=np.float64) for name, values in columns.items()}
 
     def _new_events(self) -> list[Event]:
         events = []

@@ -101,17 +101,16 @@ class Run:
             measured_only: only the rows at which something was measured.
         """
         at = self.measured["step"].astype(np.int64)
-        at = at[at < len(self.steps)]
         table: dict[str, FloatArray] = {}
         for column in exported():
             if column.name in self.steps:
                 values = self.steps[column.name]
                 table[column.name] = values[at] if measured_only else values.copy()
             elif measured_only:
-                table[column.name] = self.measured[column.name][: len(at)].copy()
+                table[column.name] = self.measured[column.name].copy()
             else:
                 sparse = np.full(len(self.steps), np.nan)
-                sparse[at] = self.measured[column.name][: len(at)]
+                sparse[at] = self.measured[column.name]
                 table[column.name] = sparse
         return table
 
@@ -166,15 +165,14 @@ class Run:
         return float(self.steps["flow_time"][-1] + self.steps["eta"][-1])
 
     def _append_measurements(self, news: News) -> None:
-        for row in news.measurements:
-            step = int(row["step"])
-            values = dict(row)
-            if step < len(self.steps):
-                for name in ("flow_time", "eta", "weight_decay"):
-                    values[name] = float(self.steps[name][step])
-            if "beta" in row:
-                values["alpha"] = (
-                    row.get("beta_alpha", np.nan) / row["beta"] if row["beta"] else np.nan
-                )
-                values["lambda_g"] = values["weight_decay"] * row.get("g", np.nan)
-            self.measured.append(1, values)
+        if not news.measurements:
+            return
+        values = {name: v for name, v in news.measurements.items() if name in self.measured}
+        at = values["step"].astype(np.int64)
+        for name in ("flow_time", "eta", "weight_decay"):
+            values[name] = self.steps[name][at]
+        beta = values["beta"]
+        values["alpha"] = np.full(len(at), np.nan)
+        np.divide(values["beta_alpha"], beta, out=values["alpha"], where=beta > 0)
+        values["lambda_g"] = values["weight_decay"] * values["g"]
+        self.measured.append(len(at), values)
