@@ -24,7 +24,7 @@ def write_csv(
     stream: TextIO,
     *,
     measured_only: bool = False,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Write one row a step with a header, empty where a value isn't known; return the row count.
 
@@ -37,7 +37,8 @@ def write_csv(
     for start in range(0, rows, _CHUNK):
         cells = [_texts(name, values[start : start + _CHUNK]) for name, values in table.items()]
         stream.writelines(",".join(row) + "\n" for row in zip(*cells, strict=True))
-        progress(min(start + _CHUNK, rows), rows)
+        if progress is not None:
+            progress(min(start + _CHUNK, rows), rows)
     return rows
 
 
@@ -46,7 +47,7 @@ def export_files(
     target: Path,
     *,
     measured_only: bool = False,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Path, int]:
     """Write `target` and the JSON sidecar beside it; return the sidecar's path and the row count.
 
