@@ -75,6 +75,11 @@ def test_a_crossing_counts_below_the_edge_only() -> None:
     below = measured(**drives, sharpness=[10, 11, 11])
     assert crossings(below, np.full(51, 5.0)).tolist() == [1]
     assert crossings(below, np.full(51, 19.8)).tolist() == []  # κ is at the edge
+    again = {"step": [0, 25, 50, 75], "beta_alpha": [3, 1, 3, 1], "lambda_g": [1, 2, 1, 2]}
+    once = measured(**again, sharpness=[10, 11, 11, 11])
+    assert crossings(once, np.full(76, 5.0)).tolist() == [1]
+    turned = measured(**again, sharpness=[10, 11, 11, 11], weight_decay=[0.01, 0.01, 0.02, 0.02])
+    assert crossings(turned, np.full(76, 5.0)).tolist() == [1, 3]
     on_edge = measured(**drives, sharpness=[19.5, 19.8, 19.8])
     assert crossings(on_edge, np.full(51, 5.0)).tolist() == []
     assert crossings(measured(step=[0], beta_alpha=[1], lambda_g=[0]), np.ones(1)).tolist() == []

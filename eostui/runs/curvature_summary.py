@@ -9,8 +9,9 @@ from eostui.runs.series import FloatArray, Series
 
 #: Steps in each block of which κ's median is taken.
 BLOCK = 25
-#: A crossing counts when S and κ are below the stability line by more than this share of it.
-BELOW_EDGE = 0.05
+#: A crossing counts when S and κ are below the stability line by more than these shares of it.
+SHARPNESS_BELOW_EDGE = 0.05
+PATH_BELOW_EDGE = 0.1
 
 
 class BlockMedians:
@@ -73,27 +74,29 @@ def _convolve(values: FloatArray, weights: FloatArray) -> FloatArray:
     return np.convolve(np.pad(values, len(weights) // 2, mode="reflect"), weights, mode="valid")
 
 
-def crossings(measured: Series, path_curvature: FloatArray, since: int = 0) -> NDArray[np.int64]:
+def crossings(measured: Series, path_curvature: FloatArray) -> NDArray[np.int64]:
     """Return the measured rows at which λg first reaches βα, below the edge only.
 
     On the edge the measured βα contains −½βx² and is forced negative (WD A.5): a crossing there says
-    nothing. Below it, it is the paper's phase transition.
+    nothing. Below it, it is the paper's phase transition. One row at most for each stretch of constant
+    η and λ.
 
     Args:
         measured: measured columns of a run.
         path_curvature: κ at every step.
-        since: first measured row to look at.
     """
-    beta_alpha, lambda_g = measured["beta_alpha"][since:], measured["lambda_g"][since:]
+    beta_alpha, lambda_g = measured["beta_alpha"], measured["lambda_g"]
     if len(beta_alpha) < 2:
         return np.empty(0, dtype=np.int64)
+    eta, decay = measured["eta"], measured["weight_decay"]
+    threshold = 2 / eta - decay
     with np.errstate(invalid="ignore"):
-        above = beta_alpha > lambda_g
-        crossed = above[:-1] & (beta_alpha[1:] <= lambda_g[1:]) & (lambda_g[1:] > 0)
-    found = since + 1 + np.flatnonzero(crossed)
-    if not len(found):
-        return found
-    threshold = 2 / measured["eta"][found] - measured["weight_decay"][found]
-    limit = (1 - BELOW_EDGE) * threshold
+        crossed = (beta_alpha[:-1] > lambda_g[:-1]) & (beta_alpha[1:] <= lambda_g[1:])
+        low = measured["sharpness"] < (1 - SHARPNESS_BELOW_EDGE) * threshold
+    found = 1 + np.flatnonzero(crossed & low[1:] & (lambda_g[1:] > 0))
     kappa = running_median(path_curvature, measured["step"][found])
-    return found[(measured["sharpness"][found] < limit) & ~(kappa >= limit)]
+    found = found[~(kappa >= (1 - PATH_BELOW_EDGE) * threshold[found])]
+    stretch = np.cumsum(
+        (np.diff(eta, prepend=eta[0]) != 0) | (np.diff(decay, prepend=decay[0]) != 0)
+    )
+    return found[np.unique(stretch[found], return_index=True)[1]]

@@ -155,7 +155,7 @@ def _linear_part(*columns: FloatArray) -> float:
 def _drives_title(view: RunView) -> str:
     measured = view.run.measured
     found = crossings(measured, view.run.steps["path_curvature"])
-    title = "drives: βα sharpens, λg flattens"
+    title = "drives βα, λg"
     if len(found):
         title += f" · crossed at step {int(measured['step'][found[-1]])}"
     return title
