@@ -15,6 +15,7 @@ from pathlib import Path
 
 from textual.app import App, SystemCommand
 from textual.screen import Screen
+from textual.worker import Worker, WorkerState
 
 from eostui import presets
 from eostui.config import RunConfig
@@ -101,6 +102,11 @@ class EostuiApp(App[str]):
         self.set_interval(1 / self.settings.fps, self._follow)
         self.set_interval(1.0, self._watch_terminal)
         self._begin(self._start, self.settings.name)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """Show what a background task failed with: it must not vanish."""
+        if event.state is WorkerState.ERROR:
+            self.push_screen(MessageDialog(f"unexpected: {event.worker.error!r}"))
 
     # -- the run ---------------------------------------------------------------------------------
 
