@@ -265,6 +265,19 @@ def test_interrupt(shell: Shell) -> None:
     assert not engine_alive(entry.path)
 
 
+def test_bench(shell: Shell) -> None:
+    """It times real pieces and agrees with SciPy; the figures themselves are the machine's."""
+    arguments = ["--steps", "30", "--points", "2", "--edge-limit", "0", "--json"]
+    done = shell("bench", "digits-mlp", *arguments, "--set", "width=20", "--set", "samples=200")
+    results = json.loads(done.stdout)
+    found = results["places"]["before the edge"]
+    assert all(value > 0 for value in found["pieces"].values())
+    assert found["whole_run"]["ratio"] > 1
+    assert found["comparison"]["disagreement"] < 1e-4
+    assert found["comparison"]["scipy_products"] > found["comparison"]["warm_products"]
+    refused(shell("bench", "digits-mlp", "--points", "0"), "--points is 0")
+
+
 def test_doctor_and_locate(shell: Shell) -> None:
     done = shell("doctor")
     assert done.returncode == 0, done.stdout

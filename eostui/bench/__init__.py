@@ -1,0 +1,1 @@
+"""Speed, as ratios taken in one process on one machine: what `eostui bench` prints."""
