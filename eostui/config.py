@@ -82,6 +82,9 @@ class RunConfig(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(10, description="of all random choices")
 
     cadence: PositiveInt = Field(25, description="steps between curvature measurements")
+    reading: Literal["raw", "midpoint"] = Field(
+        "raw", description="measure at θ_t, or at (θ_{t−1} + 2θ_t + θ_{t+1})/4, off the bounce"
+    )
     tolerance: Annotated[FiniteFloat, Field(gt=0, lt=1)] = Field(
         1e-3, description="residual ‖Hu − Su‖/S at which the eigensolver stops"
     )

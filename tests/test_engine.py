@@ -642,3 +642,23 @@ def test_only_numbers_that_descent_can_use_are_accepted():
     for value in (None, "0.1", True, [0.1], {}, float("nan"), float("inf"), json.loads("1" * 400)):
         assert refuse_controls(value, 0.0)
         assert refuse_controls(0.1, value)
+
+
+def test_midpoint_readings_are_taken_off_the_bounce(tmp_path):
+    """Every reading equals one at (θ_{t−1} + 2θ_t + θ_{t+1})/4, θ descended here by hand."""
+    config = RunConfig.build({**TINY, "reading": "midpoint"}, "test")
+    machine = prepare_machine(config)
+    problem = build_problem(config, machine.device, tmp_path, lambda _: None)
+    writer = RunWriter(tmp_path / "r", initial_facts(config, machine, problem, "r", ""))
+    Trainer(config, problem, writer).run()
+    writer.close()
+    _, thetas, loss_of = plain_training(config.steps, config.eta, config.weight_decay)
+    run = Run(tmp_path / "r")
+    assert run.measured["step"].tolist() == list(range(0, config.steps + 1, config.cadence))
+    for step, reading in zip(
+        run.measured["step"].astype(int), run.measured["grad_norm"], strict=True
+    ):
+        before, after = thetas[max(step - 1, 0)], thetas[min(step + 1, config.steps)]
+        middle = ((before + 2 * thetas[step] + after) / 4).requires_grad_()
+        loss_of(middle).backward()
+        assert reading == pytest.approx(float(middle.grad.norm()), rel=1e-9)

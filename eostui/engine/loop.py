@@ -60,16 +60,17 @@ class Trainer:
         return "finished", f"finished after {self.config.steps} steps"
 
     def _visit(self, step: int) -> None:
-        """Measure what is due at θ_step, record its row, and move on unless it is the last."""
+        """Record the row of θ_step, measure what is due, and move on unless it is the last."""
         probes = due(self.config, step)
-        eta, weight_decay = self.controls.eta, self.controls.weight_decay
-        if probes:
-            point = Point(self.problem.loss, self.theta)
-            loss, gradient = point.loss, point.gradient
+        shared = None
+        if probes and self.config.reading == "raw":  # one graph for the step and its measurement
+            shared = Point(self.problem.loss, self.theta)
+            loss, gradient = shared.loss, shared.gradient
         else:
             loss, gradient = plain_gradient(self.problem.loss, self.theta)
-        norm = torch.linalg.vector_norm(self.theta)
+        eta, weight_decay = self.controls.eta, self.controls.weight_decay
         decayed = self.problem.decayed
+        norm = torch.linalg.vector_norm(self.theta)
         self.recorder.add(
             loss,
             norm,
@@ -78,13 +79,22 @@ class Trainer:
             eta,
             weight_decay,
         )
-        if probes:
-            self._measure(step, point, probes)
+        moved = self.theta
         if step < self.config.steps:
             moved = descend(self.theta, gradient, eta, weight_decay, decayed)
-            self._displacement = moved - self.theta
-            self._gradient = gradient
-            self.theta = moved
+        displacement = moved - self.theta
+        if probes:
+            self.recorder.flush()  # raises Divergence: nothing is measured where θ isn't finite
+            self._measure(step, shared or self._midpoint(displacement), probes)
+        self.theta, self._gradient, self._displacement = moved, gradient, displacement
+
+    def _midpoint(self, ahead: Tensor) -> Point:
+        """Return the point (θ_{t−1} + 2θ_t + θ_{t+1})/4, free of the period-2 motion (MATH §8).
+
+        At the ends of a run the step that isn't there counts as 0.
+        """
+        behind = torch.zeros_like(ahead) if self._displacement is None else self._displacement
+        return Point(self.problem.loss, self.theta + (ahead - behind) / 4)
 
     def _arrival_curvature(self, gradient: Tensor) -> Tensor:
         if self._gradient is None or self._displacement is None:
@@ -92,14 +102,13 @@ class Trainer:
         return path_curvature(gradient, self._gradient, self._displacement)
 
     def _measure(self, step: int, point: Point, probes: Sequence[Probe]) -> None:
-        self.recorder.flush()  # raises Divergence: nothing is measured where θ isn't finite
         self._state.step = step
         values: dict[str, float] = {}
         for probe in probes:
             values |= probe.measure(point, self._state)
         point.release()
         if values:
-            self.writer.measurement(step, values)
+            self.writer.measurement(step, values, self.config.reading)
         self.recorder.flush()
 
     def _may_go_on(self, step: int) -> bool:

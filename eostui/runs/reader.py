@@ -122,7 +122,7 @@ class RunReader:
     def _new_measurements(self) -> dict[str, NDArray[np.float64]]:
         """Return the rows whose steps were read already, so that each finds its own."""
         cursor = self._execute(
-            "SELECT * FROM measurements WHERE id > ? AND step < ? AND point = 'raw' ORDER BY id",
+            "SELECT * FROM measurements WHERE id > ? AND step < ? ORDER BY id",
             self._last_id["measurements"],
             self._next_step,
         )

@@ -27,9 +27,9 @@ CREATE TABLE steps (
 CREATE TABLE measurements (
     id INTEGER PRIMARY KEY,
     step INTEGER NOT NULL,
-    point TEXT NOT NULL,        -- where it was taken: raw is θ_t
+    point TEXT NOT NULL,        -- where it was taken: raw or midpoint
     {", ".join(f"{column.name} REAL" for column in MEASURED)},
-    UNIQUE (step, point)
+    UNIQUE (step)
 );
 CREATE TABLE events (
     id INTEGER PRIMARY KEY,

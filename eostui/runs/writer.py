@@ -67,7 +67,13 @@ class RunWriter:
         )
 
     def measurement(self, step: int, values: Mapping[str, float], point: str = "raw") -> None:
-        """Append what was measured at one step; columns left out stay empty."""
+        """Append what was measured at one step; columns left out stay empty.
+
+        Args:
+            step: the step.
+            values: by column.
+            point: `raw` or `midpoint`, the same in the whole run.
+        """
         columns = "".join(f", {name}" for name in values)
         holes = ", ?" * len(values)
         self._queue(
