@@ -111,6 +111,8 @@ class RunConfig(BaseModel):
                 f"`eta` × `weight_decay` is {self.eta * self.weight_decay:g}, but must be below 1, "
                 "or decay alone would flip the sign of the weights"
             )
+        if not self.preset.isprintable():
+            raise ValueError("`preset` has control characters in it")
         if self.data == "npz" and not self.data_file:
             raise ValueError('`data_file` is missing: with data = "npz" it names the .npz file')
         if self.standardize == "constants" and not self.mean:
@@ -183,7 +185,8 @@ def parse_setting(text: str) -> tuple[str, Any]:
     try:
         return key, tomllib.loads(f"value = {raw}")["value"]
     except tomllib.TOMLDecodeError:
-        return key, raw
+        numeric = RunConfig.model_fields[key].annotation is float
+        return key, parse_number(raw) if numeric else raw
 
 
 def parse_number(text: str) -> float:

@@ -27,6 +27,11 @@ class RunFormatError(EostuiError):
     """A run directory can't be read: damaged, or written by another version."""
 
 
+def printable(text: str) -> str:
+    """Return the text with control characters replaced: a run or preset may come from a stranger."""
+    return "".join(c if c.isprintable() else "�" for c in text)
+
+
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """Return '; did you mean `x`?' for the nearest valid name, or '' when none is near."""
     near = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)

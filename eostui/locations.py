@@ -30,6 +30,20 @@ def user_presets_dir() -> Path:
     return settings_dir() / "presets"
 
 
+#: Data sets that are downloaded on first use: the folder they come to lie in, and megabytes.
+DOWNLOADS = {
+    "cifar10": ("cifar-10-batches-py", 170),
+    "cifar100": ("cifar-100-python", 169),
+    "fashion-mnist": ("FashionMNIST", 31),
+}
+
+
+def missing_download(data: str, folder: Path) -> int:
+    """Return how many megabytes a data set must download into `folder`; 0 if it is there."""
+    place, megabytes = DOWNLOADS.get(data, ("", 0))
+    return 0 if (folder / place).is_dir() else megabytes
+
+
 def shipped(kind: str) -> Path:
     """Return the folder of shipped `presets` or `assets`: in the wheel, or beside it in a checkout."""
     in_wheel = _PACKAGE / "shipped" / kind

@@ -118,7 +118,7 @@ arguments = st.dictionaries(
     st.fixed_dictionaries(
         {},
         optional={
-            "preset": texts,
+            "preset": texts.filter(str.isprintable),
             "problem_arguments": arguments,
             "samples": st.one_of(st.just("all"), st.integers(1, 10**9)),
             "selection": st.sampled_from(["first", "balanced", "random"]),

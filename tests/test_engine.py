@@ -167,7 +167,7 @@ def train_here(folder, function, **values):
     machine = prepare_machine(config)
     problem = build_problem(config, machine.device, folder, lambda _: None)
     writer = RunWriter(folder / "r", initial_facts(config, machine, problem, "r", ""))
-    status, sentence = Trainer(config, problem, writer).run()
+    status, sentence = Trainer(config, problem).run(writer)
     writer.close()
     assert status == "finished", sentence
     return Run(folder / "r")
@@ -650,7 +650,7 @@ def test_midpoint_readings_are_taken_off_the_bounce(tmp_path):
     machine = prepare_machine(config)
     problem = build_problem(config, machine.device, tmp_path, lambda _: None)
     writer = RunWriter(tmp_path / "r", initial_facts(config, machine, problem, "r", ""))
-    Trainer(config, problem, writer).run()
+    Trainer(config, problem).run(writer)
     writer.close()
     _, thetas, loss_of = plain_training(config.steps, config.eta, config.weight_decay)
     run = Run(tmp_path / "r")

@@ -90,9 +90,13 @@ def test_monitors_judge_the_newest_reading() -> None:
         step=[0, 25], eig_2=[3.0, 19.5], sharpness_gradient_u=[0.5, 0.01], gradient_u=[0.0, 0.9],
         beta_alpha=[1.0, -1.0],
     )  # fmt: skip
-    found = {monitor.name: monitor.holds for monitor in monitors(series)}
+    series["sharpness"][:] = 12
+    found = {monitor.name: monitor.holds for monitor in monitors(series, "raw")}
     assert found == {"one direction": False, "∇S ⟂ u": True, "∇L ⟂ u": False, "βα > 0": False}
-    assert monitors(Series(["beta"])) == []
+    series["sharpness"][:] = 19.9  # on the edge: a raw reading can't tell the last two
+    assert [monitor.holds for monitor in monitors(series, "raw")] == [False, True, None, None]
+    assert [monitor.holds for monitor in monitors(series, "midpoint")][2:] == [False, False]
+    assert monitors(Series(["beta"]), "raw") == []
 
 
 @pytest.fixture
@@ -103,15 +107,20 @@ def steering(tmp_path: Path) -> Steering:
     return Steering(Run(tmp_path / "run-test"))
 
 
-def sent(steering: Steering) -> list[tuple[float, float]]:
-    return [(c["eta"], c["weight_decay"]) for _, c in commands.take(steering.run.path)]
+def sent(steering: Steering) -> list[tuple[str, float]]:
+    return [
+        (key, value)
+        for _, content in commands.take(steering.run.path)
+        for key, value in content.items()
+        if key != "kind"
+    ]
 
 
 def test_quick_presses_add_up(steering: Steering) -> None:
     """Ten presses before any answer are ten factors; λ starts from 0 and returns to it."""
     for _ in range(10):
         steering.scale_eta(1)
-    assert sent(steering)[-1][0] == pytest.approx(0.1 * 1.1**10, rel=1e-4)
+    assert sent(steering)[-1] == ("eta", pytest.approx(0.1 * 1.1**10, rel=1e-4))
     for _ in range(3):
         steering.scale_decay(1)
     for _ in range(3):
@@ -122,19 +131,21 @@ def test_quick_presses_add_up(steering: Steering) -> None:
 
 
 def test_undo_returns_step_by_step(steering: Steering) -> None:
-    steering.set(eta=0.2)
-    steering.set(decay=0.5)
+    steering.set_eta(0.2)
+    steering.set_decay(0.5)
     steering.undo()
     steering.undo()
-    assert sent(steering) == [(0.2, 0.0), (0.2, 0.5), (0.2, 0.0), (0.1, 0.0)]
+    assert sent(steering) == [
+        ("eta", 0.2), ("weight_decay", 0.5), ("weight_decay", 0.0), ("eta", 0.1),
+    ]  # fmt: skip
     with pytest.raises(InputError, match="no change"):
         steering.undo()
 
 
-@pytest.mark.parametrize("values", [{"eta": 0.0}, {"eta": -1.0}, {"decay": -1.0}, {"decay": 10.0}])
-def test_impossible_values_are_refused(steering: Steering, values: dict[str, float]) -> None:
+@pytest.mark.parametrize(("key", "value"), [("eta", 0), ("eta", -1), ("decay", -1), ("decay", 10)])
+def test_impossible_values_are_refused(steering: Steering, key: str, value: float) -> None:
     with pytest.raises(InputError):
-        steering.set(**values)
+        getattr(steering, f"set_{key}")(value)
     assert sent(steering) == []
 
 
@@ -144,7 +155,7 @@ def test_an_answer_ends_the_waiting(tmp_path: Path) -> None:
     writer = RunWriter(tmp_path / "run-test", {"config": config.to_toml(), "created": "0"})
     run = Run(tmp_path / "run-test")
     steering = Steering(run)
-    steering.set(eta=0.2)
+    steering.set_eta(0.2)
     assert steering.target == (0.2, 0.0)
     ((command, _),) = commands.take(run.path)
     writer.event(3, "refused", {"command": command, "reason": "no"})

@@ -139,8 +139,8 @@ def time_whole_run(
     )
     with tempfile.TemporaryDirectory() as folder:
         writer = RunWriter(Path(folder) / "run", facts)
-        trainer = Trainer(config.changed({"steps": steps}), start, writer)
-        measured = seconds(trainer.run, theta.device)
+        trainer = Trainer(config.changed({"steps": steps}), start)
+        measured = seconds(lambda: trainer.run(writer), theta.device)
         writer.close()
     bare = seconds(lambda: bare_steps(config, problem, theta, steps), theta.device)
     return WholeRun(steps, measured, bare)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from eostui.errors import EostuiError
+from eostui.errors import EostuiError, printable
 
 
 def main() -> None:
@@ -14,5 +14,5 @@ def main() -> None:
     try:
         app(prog_name="eostui")
     except EostuiError as error:
-        print(f"eostui: {error}", file=sys.stderr)
+        print(f"eostui: {printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)

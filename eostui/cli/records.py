@@ -14,7 +14,7 @@ import typer
 
 from eostui.cli.options import AsJson, RunName, RunsDir
 from eostui.cli.output import print_json
-from eostui.errors import InputError
+from eostui.errors import InputError, printable
 
 runs = typer.Typer(help="List, show and delete runs.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -26,16 +26,13 @@ MeasuredOnly = Annotated[
 @runs.command("list")
 def list_runs(runs_dir: RunsDir = None, as_json: AsJson = False) -> None:
     """List all runs, the newest first."""
-    from rich.console import Console
-    from rich.table import Table
-
     from eostui import locations
     from eostui.runs import shelf
 
     folder = locations.runs_dir(runs_dir)
     entries = shelf.entries(folder)
     if as_json:
-        rows = [
+        listed = [
             {
                 "id": e.id, "name": e.name, "path": str(e.path), "state": e.state,
                 "preset": e.config.preset, "last_step": e.last_step, "steps": e.config.steps,
@@ -43,20 +40,23 @@ def list_runs(runs_dir: RunsDir = None, as_json: AsJson = False) -> None:
             }
             for e in entries
         ]  # fmt: skip
-        print_json(rows)
+        print_json(listed)
         return
     if not entries:
         print(f"no runs in {folder}", file=sys.stderr)
         return
-    table = Table(box=None, pad_edge=False)
-    for heading in ("run", "state", "steps", "η", "λ", "age", "name"):
-        table.add_column(heading, no_wrap=True)
-    for e in entries:
-        table.add_row(
+    rows = [("run", "state", "steps", "η", "λ", "age", "name")]
+    rows += [
+        (
             e.id, e.state, f"{max(e.last_step, 0)}/{e.config.steps}", f"{e.config.eta:g}",
             f"{e.config.weight_decay:g}", _age(time.time() - e.created), e.name,
-        )  # fmt: skip
-    Console(highlight=False, soft_wrap=True).print(table)
+        )
+        for e in entries
+    ]  # fmt: skip
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:  # never cut: ids are copied from here
+        print("  ".join(map(str.ljust, row, widths)).rstrip())
 
 
 @runs.command()
@@ -77,12 +77,13 @@ def show(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = False)
             print_json(whole)
             return
         for key, value in summary.items():
-            print(f"{key:<32}{value:.5g}" if isinstance(value, float) else f"{key:<32}{value}")
+            shown = f"{value:.5g}" if isinstance(value, float) else printable(str(value))
+            print(f"{key:<32}{shown}")
         for key in ("created", "device", "dtype", "threads", "parameters", "convention"):
             text = opened.facts[key]
             if key == "created":
                 text = datetime.fromtimestamp(float(text)).isoformat(" ", "seconds")
-            print(f"{key:<32}{text}")
+            print(f"{key:<32}{printable(text)}")
         print("\n" + opened.config.to_toml().strip() + "\n")
         for event in opened.events:
             if event.kind == "obeyed":
@@ -163,6 +164,9 @@ def plot(
     """Print a static picture of a run. Plain text when stdout isn't a terminal."""
     import os
 
+    for flag, cells in (("--width", width), ("--height", height)):
+        if cells is not None and cells < 1:
+            raise InputError(f"{flag} is {cells}, but must be at least 1")
     from eostui import locations
     from eostui.cli.static_plot import render
     from eostui.runs import shelf

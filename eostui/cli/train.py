@@ -75,6 +75,8 @@ def run(
         {"steps": steps, "seed": seed, "device": device, "dtype": dtype, "threads": threads},
         {"eta": eta, "weight_decay": weight_decay},
     )
+    if not name.isprintable():
+        raise InputError("--name has control characters in it")
     config = presets.load(preset).config.changed(values)
     if headless:
         raise typer.Exit(_run_headless(config, runs_dir, data_dir, name, as_json))

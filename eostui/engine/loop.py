@@ -26,26 +26,33 @@ PAUSED_POLL = 0.03
 class Trainer:
     """Trains one problem by full-batch gradient descent with weight decay, recording every step."""
 
-    def __init__(self, config: RunConfig, problem: Problem, writer: RunWriter) -> None:
+    def __init__(self, config: RunConfig, problem: Problem) -> None:
         self.config = config
         self.problem = problem
-        self.writer = writer
+        self.step = 0
         self.controls = Controls(config.eta, config.weight_decay)
-        self.recorder = Recorder(writer, problem.initial)
         self.theta = problem.initial.detach().clone()
         self._state = ProbeState(config, problem)
         self._nan = self.theta.new_tensor(float("nan"))
         self._gradient: Tensor | None = None
         self._displacement: Tensor | None = None
 
-    def run(self) -> tuple[str, str]:
+    def run(self, writer: RunWriter) -> tuple[str, str]:
         """Train until the steps are done, a stop is asked for, or the run diverges.
+
+        Args:
+            writer: of the run directory; whoever made it closes it.
 
         Returns:
             The final status (finished, stopped, diverged) and a sentence.
         """
+        self.writer = writer
+        self.recorder = Recorder(writer, self.problem.initial)
+        writer.event(0, "started")
+        writer.flush()
         try:
             for step in range(self.config.steps + 1):
+                self.step = step
                 if not self._may_go_on(step):
                     self.recorder.flush()
                     return "stopped", f"{self.controls.stop_reason} at step {step}"
@@ -70,11 +77,11 @@ class Trainer:
             loss, gradient = plain_gradient(self.problem.loss, self.theta)
         eta, weight_decay = self.controls.eta, self.controls.weight_decay
         decayed = self.problem.decayed
-        norm = torch.linalg.vector_norm(self.theta)
+        norm = self.recorder.norm(self.theta)
         self.recorder.add(
             loss,
             norm,
-            norm if decayed is None else torch.linalg.vector_norm(self.theta * decayed),
+            norm if decayed is None else self.recorder.norm(self.theta * decayed),
             self._arrival_curvature(gradient),
             eta,
             weight_decay,
@@ -131,6 +138,9 @@ class Trainer:
         self.writer.flush()
 
     def _diverged_sentence(self, divergence: Divergence) -> str:
+        self.step = divergence.step
         eta = self.controls.eta
         sentence = f"diverged at step {divergence.step}: {divergence.reason}"
+        if divergence.step == 0:
+            return sentence  # no step was taken: η has nothing to do with it
         return f"{sentence}; with η {eta:g} the stable sharpness is below 2/η = {2 / eta:g}"

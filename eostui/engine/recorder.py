@@ -44,11 +44,17 @@ class Recorder:
         """`like` gives the device and precision of the rows."""
         self.writer = writer
         self.next_step = 0
-        self._rows = like.new_empty((CAPACITY, len(_DEVICE_COLUMNS)))
+        self._precision = torch.float32 if like.device.type == "mps" else torch.float64
+        self._rows = like.new_empty((CAPACITY, len(_DEVICE_COLUMNS)), dtype=self._precision)
         self._controls = np.empty((CAPACITY, 2))
         self._count = 0
         self._first_loss: float | None = None
         self._flushed_at = time.monotonic()
+
+    def norm(self, vector: Tensor) -> Tensor:
+        """Return ‖v‖, accumulated as precisely as rows are kept: its changes decide signs of L_λ."""
+        norm: Tensor = torch.linalg.vector_norm(vector, dtype=self._precision)
+        return norm
 
     def add(
         self,
@@ -60,9 +66,8 @@ class Recorder:
         weight_decay: float,
     ) -> None:
         """Add the row of the next step; scalars stay on the device until the next flush."""
-        torch.stack(
-            (loss, theta_norm, decayed_norm, arrival_curvature), out=self._rows[self._count]
-        )
+        row = (loss, theta_norm, decayed_norm, arrival_curvature)
+        torch.stack([value.to(self._precision) for value in row], out=self._rows[self._count])
         self._controls[self._count] = eta, weight_decay
         self._count += 1
         self.next_step += 1

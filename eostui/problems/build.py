@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from eostui.config import RunConfig
 from eostui.errors import InputError, did_you_mean
@@ -87,9 +88,11 @@ def _own_problem(config: RunConfig, device: torch.device) -> Problem:
         problem = function(
             device=device, dtype=getattr(torch, config.dtype), **config.problem_arguments
         )
+        if isinstance(problem, Problem):
+            loss = problem.loss(problem.initial.detach().requires_grad_())
     except InputError:
         raise
-    except Exception as error:  # the user's code may raise anything; the log has the traceback
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise InputError(
             f"`problem`: {path}:{name} failed: {type(error).__name__}: {error}"
         ) from error
@@ -98,9 +101,28 @@ def _own_problem(config: RunConfig, device: torch.device) -> Problem:
             f"`problem`: {path}:{name} returned {type(problem).__name__}, "
             "but must return an eostui.problems.Problem"
         )
-    if problem.initial.ndim != 1 or problem.initial.numel() == 0:
-        raise InputError(
-            f"`problem`: {path}:{name} starts at a tensor of shape {tuple(problem.initial.shape)}, "
-            "but θ₀ must be one flat vector"
-        )
+    complaint = _complaint(problem, loss, device, getattr(torch, config.dtype))
+    if complaint:
+        raise InputError(f"`problem`: {path}:{name}: {complaint}")
     return problem
+
+
+def _complaint(
+    problem: Problem, loss: Tensor, device: torch.device, dtype: torch.dtype
+) -> str | None:
+    """Return what is wrong with a user's problem and its loss at θ₀, or None."""
+    initial = problem.initial
+    if initial.ndim != 1 or initial.numel() == 0:
+        return f"θ₀ has shape {tuple(initial.shape)}, but must be one flat vector"
+    if initial.dtype != dtype or initial.device.type != device.type:
+        return (
+            f"θ₀ is {initial.dtype} on {initial.device}, but must be {dtype} on {device}: "
+            "use the `dtype` and `device` that the function is given"
+        )
+    if not isinstance(loss, Tensor) or loss.ndim != 0:
+        return "its loss must be a scalar tensor"
+    if not loss.requires_grad:
+        return "its loss doesn't depend on θ by differentiable operations"
+    if not torch.isfinite(loss):
+        return f"its loss at θ₀ is {float(loss):g}"
+    return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
@@ -109,7 +109,7 @@ class _replacing:
 
     def __init__(self, target: Path) -> None:
         self._target = target
-        self._aside = target.with_name(f".{target.name}.{os.getpid()}")
+        self._aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
 
     def __enter__(self) -> TextIO:
         self._stream = self._aside.open("w", encoding="utf-8", newline="")

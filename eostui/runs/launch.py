@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,10 +61,7 @@ class EngineProcess:
         """
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            try:
-                message = json.loads(line)
-            except ValueError:
-                continue  # a library's print, on its way to the log's place
+            message = json.loads(line)
             if message["kind"] == "progress":
                 progress(message["text"])
             elif message["kind"] == "ready":
@@ -90,3 +88,8 @@ class EngineProcess:
     def cancel(self) -> None:
         """End the engine: before `ready` nothing is left behind, after it the run is stopped."""
         self._process.terminate()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Wait for the end in the background, so that the process leaves no zombie."""
+        threading.Thread(target=self._process.wait, daemon=True).start()

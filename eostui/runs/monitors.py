@@ -9,21 +9,31 @@ from eostui.runs.series import Series
 
 #: Alignments below this count as small.
 SMALL = 0.1
+#: S within this share of 2/η − λ: raw readings are taken on the bounce.
+NEAR_EDGE = 0.05
 #: η·λ₂ above this: a second direction is about to bounce too.
 SECOND_DIRECTION = 1.9
 
 
 class Monitor(NamedTuple):
-    """One assumption: whether it holds now, None where it wasn't measured."""
+    """One assumption: whether it holds now, None where that can't be judged."""
 
     name: str
     holds: bool | None
     reading: str
 
 
-def monitors(measured: Series) -> list[Monitor]:
-    """Judge the newest row of a run's measured columns; [] before the first."""
-    known = [row for row in range(len(measured))[-8:] if not math.isnan(measured["beta"][row])]
+def monitors(measured: Series, reading: str) -> list[Monitor]:
+    """Judge the newest row of a run's measured columns; [] before the first.
+
+    On the edge a raw reading is taken somewhere on the bounce, where ∇L lies along u and βα is forced
+    negative: those two assumptions can then not be judged, except at midpoints.
+
+    Args:
+        measured: measured columns of a run.
+        reading: where they were taken, `raw` or `midpoint`.
+    """
+    known = [row for row in range(len(measured))[-16:] if not math.isnan(measured["beta"][row])]
     if not known:
         return []
 
@@ -31,17 +41,20 @@ def monitors(measured: Series) -> list[Monitor]:
         return float(measured[name][known[-1]])
 
     limit = SECOND_DIRECTION / value("eta")
+    threshold = 2 / value("eta") - value("weight_decay")
+    bouncing = reading == "raw" and value("sharpness") > (1 - NEAR_EDGE) * threshold
+    second, along_s = value("eig_2"), value("sharpness_gradient_u")
+    along_l, drive = value("gradient_u"), value("beta_alpha")
+    sign = "<" if second < limit else "≥"
     return [
-        _monitor("one direction", value("eig_2") < limit, value("eig_2"), f" < {limit:.3g}", "λ₂ "),
-        _monitor("∇S ⟂ u", value("sharpness_gradient_u") < SMALL, value("sharpness_gradient_u")),
-        _monitor("∇L ⟂ u", value("gradient_u") < SMALL, value("gradient_u")),
-        _monitor("βα > 0", value("beta_alpha") > 0, value("beta_alpha")),
+        _monitor("one direction", second < limit, f"λ₂ {second:.2g} {sign} {limit:.3g}"),
+        _monitor("∇S ⟂ u", along_s < SMALL, f"{along_s:.2g}"),
+        _monitor("∇L ⟂ u", along_l < SMALL, f"{along_l:.2g}", unknown=bouncing),
+        _monitor("βα > 0", drive > 0, f"{drive:.2g}", unknown=bouncing),
     ]
 
 
-def _monitor(name: str, holds: bool, reading: float, after: str = "", before: str = "") -> Monitor:
-    if math.isnan(reading):
-        return Monitor(name, None, "not measured")
-    return Monitor(
-        name, holds, f"{before}{reading:.2g}{after if holds else after.replace('<', '≥')}"
-    )
+def _monitor(name: str, holds: bool, reading: str, *, unknown: bool = False) -> Monitor:
+    if unknown or "nan" in reading:
+        return Monitor(name, None, f"{reading} on the bounce" if unknown else "not measured")
+    return Monitor(name, holds, reading)

@@ -157,7 +157,13 @@ class RunReader:
 def run_state(path: Path, facts: Mapping[str, str]) -> str:
     """Return the state of a run: the stored one, or `interrupted` when its engine is gone."""
     state = facts.get("status", "running")
-    return "interrupted" if state in schema.LIVE_STATES and not engine_alive(path) else state
+    if state not in schema.LIVE_STATES or engine_alive(path):
+        return state
+    # it may have ended since the facts were read: an engine writes its end, then frees the lock
+    reader = RunReader(path)
+    state = reader.facts().get("status", "running")
+    reader.close()
+    return "interrupted" if state in schema.LIVE_STATES else state
 
 
 def _connect(database: Path) -> sqlite3.Connection:

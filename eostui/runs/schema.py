@@ -13,7 +13,6 @@ ENGINE_LOG = "engine.log"
 
 #: States of a run as stored. "interrupted" isn't among them: it is "running" without a living engine.
 LIVE_STATES = ("running", "paused")
-ENDED_STATES = ("finished", "stopped", "diverged", "failed")
 
 TABLES = f"""
 CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

@@ -93,6 +93,8 @@ def find(folder: Path, wanted: str | None, *, live: bool = False) -> Entry:
     Raises:
         InputError: if there is none, or more than one.
     """
+    if wanted == "":
+        raise InputError("the name of the run is empty; leave it out for the newest")
     for path in (Path(wanted), folder / wanted) if wanted else ():
         if (path / DATABASE).is_file():
             entry = read_entry(path.absolute())

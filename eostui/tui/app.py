@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -17,7 +15,7 @@ from textual.app import App, SystemCommand
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
-from eostui import presets
+from eostui import locations, presets
 from eostui.config import RunConfig
 from eostui.errors import EXIT_FAILED, EostuiError, InputError
 from eostui.runs import commands
@@ -33,6 +31,7 @@ from eostui.tui.screens.help import HelpScreen
 from eostui.tui.screens.live import LiveScreen
 from eostui.tui.steering import Steering
 from eostui.tui.svg import portable
+from eostui.tui.tty import terminal_gone
 
 #: A run longer than this is ended by n, p or r only after a question.
 LONG_RUN = 600.0
@@ -61,6 +60,7 @@ class EostuiApp(App[str]):
     """Shows one run at a time; its result is a sentence for stderr after it closed."""
 
     TITLE = "eostui"
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (12, "-high")]
     CSS_PATH = ["layout.tcss", "design.tcss"]
     BINDINGS = [binding for key in KEYS for binding in key.bindings()]
 
@@ -74,6 +74,7 @@ class EostuiApp(App[str]):
         self._run: Run | None = None
         self._steering: Steering | None = None
         self._preset = presets.DEFAULT_PRESET
+        self._config: RunConfig | None = None
         self._begun = 0
         self._fetching = False
         self._state = ""
@@ -85,9 +86,7 @@ class EostuiApp(App[str]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Offer every key's action in the command palette."""
         del screen
-        for key in KEYS:
-            if key.id == "palette":
-                continue
+        for key in (key for key in KEYS if key.id != "palette"):
             yield SystemCommand(
                 key.text[0].upper() + key.text[1:],
                 f"key {key.shown}",
@@ -118,18 +117,16 @@ class EostuiApp(App[str]):
             self.run_worker(self._open(start), group="start", exclusive=True, exit_on_error=False)
             return
         self._live.show_message(f"starting {start.preset}")
+        self._config = start
+        self._engine = EngineProcess(start, self.settings.runs_dir, self.settings.data_dir, name)
         self.run_worker(
-            self._launch(start, name), group="start", exclusive=True, exit_on_error=False
-        )
+            self._await_engine(self._engine, start.preset),
+            group="start", exclusive=True, exit_on_error=False,
+        )  # fmt: skip
 
-    async def _launch(self, config: RunConfig, name: str) -> None:
-        engine = await asyncio.to_thread(
-            EngineProcess, config, self.settings.runs_dir, self.settings.data_dir, name
-        )
-        self._engine = engine
-
+    async def _await_engine(self, engine: EngineProcess, preset: str) -> None:
         def progress(text: str) -> None:
-            self.call_from_thread(self._live.show_message, f"{config.preset}: {text}")
+            self.call_from_thread(self._live.show_message, f"{preset}: {text}")
 
         try:
             path = await asyncio.to_thread(engine.ready, progress)
@@ -137,6 +134,7 @@ class EostuiApp(App[str]):
             if self._engine is engine:
                 self._start_failed(error)
             return
+        engine.let_go()
         if self._engine is engine:
             await self._open(path)
 
@@ -146,8 +144,8 @@ class EostuiApp(App[str]):
         except EostuiError as error:
             self._start_failed(error)
             return
-        self._run, self._steering, self._state = run, Steering(run), run.state
-        self._preset = run.config.preset
+        self._run, self._steering, self._state = run, Steering(run), "running"
+        self._config, self._preset = run.config, run.config.preset
         self._live.show_run(RunView(run))
 
     def _start_failed(self, error: EostuiError) -> None:
@@ -215,6 +213,7 @@ class EostuiApp(App[str]):
 
     def _steer(self) -> Steering | None:
         """Return the steering of a live run, or say why there is none."""
+        self.clear_notifications()  # the newest word replaces the last, over the charts
         if self._run is None or self._steering is None:
             self.notify("there is no run yet", severity="warning")
             return None
@@ -239,11 +238,11 @@ class EostuiApp(App[str]):
 
     def action_type_eta(self) -> None:
         """Ask for a value of η."""
-        self._type("learning rate η", 0, lambda steering, value: steering.set(eta=value))
+        self._type("learning rate η", 0, lambda steering, value: steering.set_eta(value))
 
     def action_type_decay(self) -> None:
         """Ask for a value of λ."""
-        self._type("weight decay λ", 1, lambda steering, value: steering.set(decay=value))
+        self._type("weight decay λ", 1, lambda steering, value: steering.set_decay(value))
 
     def _try_steering(self, change: Callable[[Steering], None]) -> None:
         steering = self._steer()
@@ -279,22 +278,31 @@ class EostuiApp(App[str]):
 
     def action_restart(self) -> None:
         """Start the present run's config anew."""
-        if self._run is not None:
-            config = self._run.config
+        config = self._config
+        if config is not None:
             self._replace_run(lambda: self._begin(config))
 
     def action_preset(self, offset: int) -> None:
-        """Start the next or previous preset."""
+        """Start the next or previous preset; ask before it downloads anything."""
 
         def begin() -> None:
-            neighbour = presets.neighbour(self._preset, offset)
-            self._preset = neighbour  # even if it can't start: the next press goes on from there
+            self._preset = presets.neighbour(self._preset, offset)
             try:
-                config = presets.load(neighbour).config
+                config = presets.load(self._preset).config
             except InputError as error:
                 self.push_screen(MessageDialog(str(error)))
                 return
-            self._begin(config)
+            missing = locations.missing_download(config.data, self.settings.data_dir)
+            if not missing:
+                self._begin(config)
+                return
+            question = f"{self._preset} first downloads {config.data}, {missing} MB."
+            self.push_screen(
+                ChoiceDialog(question, {"y": "download and train", "s": "skip it"}),
+                lambda answer: {"y": lambda: self._begin(config), "s": begin}.get(
+                    answer or "", lambda: None
+                )(),
+            )
 
         self._replace_run(begin)
 
@@ -316,7 +324,9 @@ class EostuiApp(App[str]):
     def action_export(self) -> None:
         """Write the run as CSV into the present folder."""
         if self._run is not None:
-            self.run_worker(self._export(self._run.path), exit_on_error=False)
+            self.run_worker(
+                self._export(self._run.path), group="export", exclusive=True, exit_on_error=False
+            )
 
     async def _export(self, path: Path) -> None:
         def export() -> str:
@@ -377,14 +387,8 @@ class EostuiApp(App[str]):
         self.exit(return_code=128 + number)
 
     def _watch_terminal(self) -> None:
-        """Leave when the terminal is gone: a dropped link doesn't always bring a SIGHUP."""
-        poller = select.poll()
-        try:
-            poller.register(sys.__stdin__.fileno() if sys.__stdin__ else 0, 0)
-        except (OSError, ValueError):
-            return
-        gone = select.POLLHUP | select.POLLERR | select.POLLNVAL
-        if any(happened & gone for _, happened in poller.poll(0)):
+        """Leave when the terminal is gone."""
+        if terminal_gone():
             code = 128 + signal.SIGHUP
             self.exit(return_code=code)
             # restoring a terminal that isn't there may hang

@@ -16,68 +16,69 @@ class Steering:
     """Sends control changes of one run and remembers them.
 
     A press builds on the last value asked for, not on the last one seen in the run: ten quick
-    presses are ten factors.
+    presses are ten factors. What another viewer changed is left as it is, by undo too.
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self._asked: tuple[float, float] | None = None
+        self._asked: dict[str, float] = {}
         self._command = ""
-        self._undo: list[tuple[float, float]] = []
+        self._undo: list[tuple[str, float]] = []
 
     @property
     def target(self) -> tuple[float, float]:
         """η and λ as last asked for, or as they are in the run."""
-        if self._asked is not None and any(
+        if self._asked and any(
             event.payload.get("command") == self._command for event in reversed(self.run.events)
         ):
-            self._asked = None  # answered: obeyed or refused
-        return current_controls(self.run) if self._asked is None else self._asked
+            self._asked = {}  # answered: obeyed or refused
+        eta, decay = current_controls(self.run)
+        return self._asked.get("eta", eta), self._asked.get("weight_decay", decay)
 
     def scale_eta(self, direction: int) -> None:
         """Multiply or divide η by ETA_FACTOR."""
-        eta, decay = self.target
-        self._send(_round(eta * ETA_FACTOR**direction), decay)
+        self._send("eta", _round(self.target[0] * ETA_FACTOR**direction))
 
     def scale_decay(self, direction: int) -> None:
         """Multiply or divide λ by DECAY_FACTOR, from and to 0."""
-        eta, decay = self.target
+        decay = self.target[1]
         if decay == 0.0:
             scaled = DECAY_START if direction > 0 else 0.0
         else:
             scaled = _round(decay * DECAY_FACTOR**direction)
             scaled = 0.0 if scaled < DECAY_START * 0.999 else scaled
-        self._send(eta, scaled)
+        self._send("weight_decay", scaled)
 
-    def set(self, *, eta: float | None = None, decay: float | None = None) -> None:
-        """Ask for exact values. Raises InputError with a sentence for impossible ones."""
-        now_eta, now_decay = self.target
-        self._send(
-            now_eta if eta is None else eta,
-            now_decay if decay is None else decay,
-        )
+    def set_eta(self, value: float) -> None:
+        """Ask for an exact η. Raises InputError with a sentence for an impossible one."""
+        self._send("eta", value)
+
+    def set_decay(self, value: float) -> None:
+        """Ask for an exact λ. Raises InputError with a sentence for an impossible one."""
+        self._send("weight_decay", value)
 
     def undo(self) -> None:
-        """Return to the values before the last change. Raises InputError if there is none."""
+        """Return to the value before this viewer's last change. Raises InputError without one."""
         if not self._undo:
             raise InputError("there is no change of η or λ to undo")
-        values = self._undo.pop()
-        self._send(*values, remember=False)
+        self._send(*self._undo.pop(), remember=False)
 
-    def _send(self, eta: float, decay: float, *, remember: bool = True) -> None:
-        before = self.target
-        if (eta, decay) == before:
+    def _send(self, key: str, value: float, *, remember: bool = True) -> None:
+        wanted = dict(zip(("eta", "weight_decay"), self.target, strict=True))
+        before = wanted[key]
+        if value == before:
             return
+        eta, decay = (wanted | {key: value}).values()
         if not eta > 0:
             raise InputError(f"η is {eta:g}, but must be above 0")
         if not decay >= 0:
             raise InputError(f"λ is {decay:g}, but must not be below 0")
         if eta * decay >= 1:
             raise InputError(f"ηλ would be {eta * decay:g}, but must be below 1")
-        self._command = commands.send(self.run.path, "set", eta=eta, weight_decay=decay)
-        self._asked = (eta, decay)
+        self._command = commands.send(self.run.path, "set", **{key: value})
+        self._asked[key] = value
         if remember:
-            self._undo.append(before)
+            self._undo.append((key, before))
 
 
 def current_controls(run: Run) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from textual.app import ComposeResult
-from textual.containers import Vertical
+from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
@@ -23,7 +23,7 @@ class ChoiceDialog(ModalScreen[str]):
     def compose(self) -> ComposeResult:
         """Show the question and a line for each key."""
         lines = [f"[b]{key}[/b]  {text}" for key, text in self._choices.items()]
-        with Vertical(classes="dialog"):
+        with VerticalScroll(classes="dialog"):
             yield Static(self._question, markup=False)
             yield Static("\n".join(["", *lines, "[b]esc[/b]  back"]))
 
@@ -47,7 +47,7 @@ class MessageDialog(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """Show the sentence."""
-        with Vertical(classes="dialog"):
+        with VerticalScroll(classes="dialog"):
             yield Static(self._sentence, markup=False)
             yield Static("\n[b]any key[/b]  back")
 
@@ -66,7 +66,7 @@ class NumberDialog(ModalScreen[float | None]):
 
     def compose(self) -> ComposeResult:
         """Show the question, a field with the present value, and a place for complaints."""
-        with Vertical(classes="dialog"):
+        with VerticalScroll(classes="dialog"):
             yield Static(self._question, markup=False)
             yield Input(self._present, select_on_focus=True)
             yield Static("[b]enter[/b]  set   [b]esc[/b]  back", id="hint")

@@ -15,6 +15,7 @@ from eostui.runs.monitors import monitors
 from eostui.tui.numbers import compact, control, grouped, percent
 from eostui.tui.palette import COLOURS
 from eostui.tui.panels import PANELS, RunView
+from eostui.tui.steering import current_controls
 from eostui.tui.widgets.bars import (
     TextBar,
     fields_line,
@@ -141,7 +142,7 @@ class LiveScreen(Screen[None]):
         """Length of one step on the x axis."""
         if self.view is None or not self.view.flow_time:
             return 1.0
-        return self.view.run.config.eta
+        return current_controls(self.view.run)[0]
 
     def action_panel(self, index: int) -> None:
         """Focus a panel."""
@@ -222,7 +223,7 @@ class LiveScreen(Screen[None]):
             self.query_one("#values", TextBar).show(self._values())
             return
         self.query_one("#signs", SignRaster).show(view, self._x_range())
-        found = monitors(view.run.measured)
+        found = monitors(view.run.measured, view.run.config.reading)
         rest = self._rest()
         self.query_one("#monitors", TextBar).show(monitor_lines(found, rest))
         self.query_one("#holds", TextBar).show(monitor_line(found, rest))
@@ -239,9 +240,7 @@ class LiveScreen(Screen[None]):
     def _title_fields(self, view: RunView) -> list[tuple[int, str, str]]:
         run = view.run
         state, last = run.state, max(run.last_step, 0)
-        eta, decay = run.config.eta, run.config.weight_decay
-        if len(run.steps):
-            eta, decay = run.steps["eta"][-1], run.steps["weight_decay"][-1]
+        eta, decay = current_controls(run)
         residual = run.measured["sharpness_residual"]
         colour = COLOURS["path"] if state == "running" else COLOURS["mark"]
         return [
@@ -262,19 +261,15 @@ class LiveScreen(Screen[None]):
         """Return the last values as text, for terminals too small for a chart."""
         assert self.view is not None
         run = self.view.run
-        lines = [f"step {grouped(max(run.last_step, 0))} {run.state}"]
-        if len(run.steps):
-            lines[0:0] = [
-                f"η {control(run.steps['eta'][-1])} λ {control(run.steps['weight_decay'][-1])}"
-            ]
-            lines.append(f"L {compact(run.steps['loss'][-1])}")
+        lines = [f"{run.state} λ {control(current_controls(run)[1])}"]
         if len(run.measured):
-            kappa = self.view.medians.medians[-1:]
             lines.append(
                 f"S {compact(run.measured['sharpness'][-1])} "
                 f"2/η {compact(run.steps['two_over_eta'][-1])}"
             )
-            lines += [f"κ {compact(value)}" for value in kappa]
+            lines += [f"κ {compact(value)}" for value in self.view.medians.medians[-1:]]
+        if len(run.steps):
+            lines.append(f"L {compact(run.steps['loss'][-1])}")
         return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
     def _rest(self) -> str:

@@ -21,7 +21,7 @@ class ChartWidget(Widget):
     def __init__(self, *, unicode: bool, id: str) -> None:
         super().__init__(id=id)
         self._unicode = unicode
-        self._chart: Chart | None = None
+        self._chart = Chart([], waiting="starting")
         self._x_range = (0.0, 1.0)
         self._sticky = StickyRange()
         self._scale_kind = ""
@@ -66,7 +66,7 @@ class ChartWidget(Widget):
 
     def _redraw(self) -> None:
         width, height = self.size
-        if self._chart is None or not width or not height:
+        if not width or not height:
             return
         before = self._grid
         self._grid = draw(

@@ -45,7 +45,7 @@ class SignRaster(Widget):
 
     def _newest(self, view: RunView, width: int) -> Text:
         steps = view.run.steps
-        summary = self._summary(view, width)
+        summary = self._summary(view)
         room = width - _LABEL - len(summary) - 2
         changes = steps["loss_step_regularized"][-room - 1 :]
         changes = changes[np.isfinite(changes)][-room:]
@@ -58,23 +58,27 @@ class SignRaster(Widget):
         line.append(f"  {summary}", COLOURS["title"])
         return line
 
-    def _summary(self, view: RunView, width: int) -> str:
+    def _summary(self, view: RunView) -> str:
+        """Return up-shares and sign changes a step of both losses; once if they are the same."""
         steps = view.run.steps
-        of_regularized = summarize(steps["loss_step_regularized"])
-        text = f"Lλ up {percent(of_regularized.up_share)}"
-        if not np.isnan(of_regularized.changes):
-            text += f" {of_regularized.changes:.2f} changes/step"
-        if width >= 100:
-            of_loss = summarize(steps["loss_step"])
-            text += f" · L up {percent(of_loss.up_share)}"
-            if not np.isnan(of_loss.changes):
-                text += f" {of_loss.changes:.2f}"
-        return text
+        texts = []
+        for name, column in (("Lλ", "loss_step_regularized"), ("L", "loss_step")):
+            found = summarize(steps[column])
+            if not np.isnan(found.up_share):
+                changes = "" if np.isnan(found.changes) else f" {found.changes:.2f}/step"
+                texts.append(f"{name} up {percent(found.up_share)}{changes}")
+        if len(texts) == 2 and not steps["weight_decay"].any():
+            return texts[1]
+        return " · ".join(texts)
 
     def _shares(self, view: RunView, x_range: tuple[float, float], width: int) -> Text:
         room = width - _LABEL - 2
         edges = np.linspace(*x_range, room + 1)
         shares = up_shares(view.x, view.run.steps["loss_step_regularized"], edges)
+        known = np.flatnonzero(np.isfinite(shares))
+        if len(known):  # fewer steps than cells: a cell between two steps shows the step before it
+            before = np.maximum.accumulate(np.where(np.isfinite(shares), np.arange(room), 0))
+            shares[known[0] : known[-1]] = shares[before][known[0] : known[-1]]
         bars = _BARS if self._unicode else _ASCII_BARS
         line = Text(" ups    "[:_LABEL], COLOURS["axis"], no_wrap=True)
         # a share of a half, the full bounce, fills the cell

@@ -1,0 +1,34 @@
+"""What the engine says before there is a run directory: JSON lines to whoever started it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from eostui.runs.schema import ENGINE_LOG
+
+
+class Handshake:
+    """Owns the pipe that was stdout; prints, a library's or a user's, go to stderr from now on."""
+
+    def __init__(self) -> None:
+        self._pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)
+
+    def say(self, kind: str, text: str, **more: Any) -> None:
+        """Send one message; whoever asked may be gone, and the run goes on."""
+        with contextlib.suppress(BrokenPipeError):
+            self._pipe.write(json.dumps({"kind": kind, "text": text, **more}) + "\n")
+            self._pipe.flush()
+
+    def end(self, run_path: Path) -> None:
+        """Close the pipe and send stdout and stderr, of native code too, to the run's log."""
+        with contextlib.suppress(BrokenPipeError):
+            self._pipe.close()
+        log = os.open(run_path / ENGINE_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        for descriptor in (1, 2):
+            os.dup2(log, descriptor)
+        os.close(log)
