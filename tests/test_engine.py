@@ -58,7 +58,7 @@ from eostui.problems import Problem
 
 
 def fails_at_37(device, dtype):
-    evaluations = iter(range(10**9))
+    evaluations = iter(range(-1, 10**9))  # once before the run, to check it; then once a step
 
     def loss(at):
         if next(evaluations) == 37:
@@ -662,3 +662,31 @@ def test_midpoint_readings_are_taken_off_the_bounce(tmp_path):
         middle = ((before + 2 * thetas[step] + after) / 4).requires_grad_()
         loss_of(middle).backward()
         assert reading == pytest.approx(float(middle.grad.norm()), rel=1e-9)
+
+
+def test_what_an_own_problem_prints_goes_to_stderr_and_the_log(tmp_path):
+    """Prints, JSON among them, never reach whoever waits for the engine."""
+    (tmp_path / "own.py").write_text(
+        "import torch\nfrom eostui.problems import Problem\n\n"
+        "def f(device, dtype):\n"
+        "    print(5)\n"
+        '    print(\'{"kind": "ready", "text": "/tmp"}\', flush=True)\n'
+        "    return Problem(torch.ones(3, dtype=dtype), lambda t: 0.5 * (t * t).sum(), 'c')\n"
+    )
+    config = RunConfig.build({**TINY, "problem": f"{tmp_path / 'own.py'}:f"}, "test")
+    outcome = drive(tmp_path / "runs", config)
+    assert outcome.exit_code == 0
+    assert outcome.path.parent == tmp_path / "runs"
+    assert outcome.run.state == "finished"
+
+
+def test_a_run_that_ends_while_it_is_looked_at_is_not_interrupted(tmp_path):
+    """Facts read before the end and a lock tested after it: the end is read again."""
+    config = RunConfig.build(TINY, "test")
+    process = EngineProcess(config, tmp_path, tmp_path)
+    path = process.ready(print)
+    run = Run(path)
+    assert run.facts["status"] == "running"
+    assert process.wait(60) == 0
+    assert run.facts["status"] == "running"  # not refreshed
+    assert run.state == "finished"

@@ -740,3 +740,29 @@ def test_download_is_unpacked_and_its_progress_told(tmp_path, monkeypatch):
         server.server_close()
     np.testing.assert_allclose(loaded.x, data.reshape(-1, 3, 32, 32) / 255, rtol=1e-15)
     assert any("downloading cifar10" in line and "MB/s" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        ("return Problem(torch.ones(3, dtype=dtype), lambda t: t * t, 'c')", "scalar"),
+        (
+            "return Problem(torch.ones(3, dtype=dtype), lambda t: torch.ones(()), 'c')",
+            "depend on θ",
+        ),
+        ("return Problem(torch.ones(3), lambda t: (t * t).sum(), 'c')", "torch.float32"),
+        ("return Problem(torch.ones(3, dtype=dtype), lambda t: (t / 0).sum(), 'c')", "inf"),
+        ("return Problem(torch.ones(3).long(), lambda t: (t * t).sum(), 'c')", "floating point"),
+        ("raise SystemExit(5)", "SystemExit"),
+    ],
+)
+def test_an_own_problem_is_tried_before_its_run(tmp_path, body, complaint):
+    """What can't be trained is refused with a sentence, before there is a run directory."""
+    file = tmp_path / "own.py"
+    file.write_text(
+        f"import torch\nfrom eostui.problems import Problem\n\ndef f(device, dtype):\n    {body}\n"
+    )
+    config = RunConfig.build({"problem": f"{file}:f", "dtype": "float64"}, "test")
+    with pytest.raises(InputError, match=complaint) as error:
+        build_problem(config, torch.device("cpu"), tmp_path, print)
+    assert str(file) in str(error.value)
