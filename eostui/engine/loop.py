@@ -55,7 +55,8 @@ class Trainer:
                 self.step = step
                 if not self._may_go_on(step):
                     self.recorder.flush()
-                    return "stopped", f"{self.controls.stop_reason} at step {step}"
+                    self.step = max(step - 1, 0)  # the newest row
+                    return "stopped", f"{self.controls.stop_reason} at step {self.step}"
                 self._visit(step)
             self.recorder.flush()
         except Divergence as divergence:

@@ -124,5 +124,5 @@ def _complaint(
     if not loss.requires_grad:
         return "its loss doesn't depend on θ by differentiable operations"
     if not torch.isfinite(loss):
-        return f"its loss at θ₀ is {float(loss):g}"
+        return f"its loss at θ₀ is {float(loss.detach()):g}"
     return None

@@ -59,6 +59,8 @@ class MessageDialog(ModalScreen[None]):
 class NumberDialog(ModalScreen[float | None]):
     """Asks for a number such as 0.02, 1e-3 or 2/100; escape answers None."""
 
+    AUTO_FOCUS = "Input"
+
     def __init__(self, question: str, present: str) -> None:
         super().__init__()
         self._question = question
