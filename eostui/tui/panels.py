@@ -17,6 +17,8 @@ from eostui.tui.numbers import compact, control
 
 #: A threshold further from the data than this factor would flatten the curves: it is then clipped.
 _FAR = 4.0
+#: The label of κ tells the median over so many blocks of steps.
+_RECENT_BLOCKS = 8
 
 
 class RunView:
@@ -97,7 +99,7 @@ def _sharpness(view: RunView, kind: str) -> Chart:
             Curve(view.x, steps["path_curvature"], "path spread", "stippled", ranged=False)
         )
         if len(medians.medians):
-            last = medians.medians[-1]
+            last = float(np.nanmedian(medians.medians[-_RECENT_BLOCKS:]))
             x = view.x[medians.rows]
             curves.append(Curve(x, medians.medians, "path", label=f"κ {compact(last)}"))
     if len(sharpness):

@@ -65,7 +65,7 @@ class SignRaster(Widget):
         for name, column in (("Lλ", "loss_step_regularized"), ("L", "loss_step")):
             found = summarize(steps[column])
             if not np.isnan(found.up_share):
-                changes = "" if np.isnan(found.changes) else f" {found.changes:.2f}/step"
+                changes = "" if np.isnan(found.changes) else f" flips {found.changes:.2f}"
                 texts.append(f"{name} up {percent(found.up_share)}{changes}")
         if len(texts) == 2 and not steps["weight_decay"].any():
             return texts[1]
