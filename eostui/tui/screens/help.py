@@ -29,8 +29,8 @@ direction, ∇S and ∇L orthogonal to its eigenvector u, and a drive that sharp
 on the bounce itself.
 
 [b]Signs[/b]: ▲ a step that raised Lλ, ▼ one that lowered it, the newest at the right; below, the share of
-up-steps over the charts' x range (full at a half). Flips are sign changes a step. At the edge nearly every second step goes up, and
-yet the loss falls in the long run.
+up-steps over the charts' x range (full at a half). Flips are sign changes a step.
+At the edge nearly every second step goes up, and yet the loss falls in the long run.
 """
 
 
