@@ -107,8 +107,6 @@ class EostuiApp(App[str]):
         if event.state is WorkerState.ERROR:
             self.push_screen(MessageDialog(f"unexpected: {event.worker.error!r}"))
 
-    # -- the run ---------------------------------------------------------------------------------
-
     def _begin(self, start: RunConfig | Path, name: str = "") -> None:
         """End the present run and start, or attach to, another."""
         self._begun += 1
@@ -221,8 +219,6 @@ class EostuiApp(App[str]):
             self.notify(f"this run is {self._run.state}: r starts it anew", severity="warning")
             return None
         return self._steering
-
-    # -- controls of the training ----------------------------------------------------------------
 
     def action_scale_eta(self, direction: int) -> None:
         """Multiply or divide η."""
@@ -339,8 +335,6 @@ class EostuiApp(App[str]):
             self.notify(await asyncio.to_thread(export))
         except EostuiError as error:
             self.notify(str(error), severity="error")
-
-    # -- the program -------------------------------------------------------------------------------
 
     def action_picture(self) -> None:
         """Save the screen as SVG."""
