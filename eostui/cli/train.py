@@ -136,17 +136,21 @@ def _show(
     if fps is not None and not 0.1 <= fps <= 60:
         raise InputError(f"--fps is {fps:g}, but must be from 0.1 to 60")
     from eostui import locations
+    from eostui.runs.launch import EngineProcess
+
+    runs, data = locations.runs_dir(runs_dir), locations.data_dir(data_dir)
+    # the engine first: it loads PyTorch while this process loads the application
+    begun = start if isinstance(start, Path) else EngineProcess(start, runs, data, name)
     from eostui.tui.app import Settings, run_app
 
     slow_link = "SSH_CONNECTION" in os.environ
     settings = Settings(
-        runs_dir=locations.runs_dir(runs_dir),
-        data_dir=locations.data_dir(data_dir),
+        runs_dir=runs,
+        data_dir=data,
         fps=fps if fps is not None else (4.0 if slow_link else 10.0),
         unicode=not ascii_only and "utf" in (sys.stdout.encoding or "").lower(),
-        name=name,
     )
-    code, sentence = run_app(settings, start)
+    code, sentence = run_app(settings, begun)
     if sentence:
         print(f"eostui: {sentence}", file=sys.stderr)
     raise typer.Exit(code)

@@ -29,6 +29,7 @@ class EngineProcess:
 
     def __init__(self, config: RunConfig, runs_dir: Path, data_dir: Path, name: str = "") -> None:
         """Start the process; it validates the data and the device before it makes anything."""
+        self.config = config
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - read when the engine dies early
         request = {
             "config": config.to_toml(),

@@ -46,14 +46,12 @@ class Settings:
         data_dir: where downloaded data sets are kept.
         fps: frames a second at most.
         unicode: braille and arrows, or ASCII.
-        name: name of the first run.
     """
 
     runs_dir: Path
     data_dir: Path
     fps: float = 10.0
     unicode: bool = True
-    name: str = ""
 
 
 class EostuiApp(App[str]):
@@ -64,8 +62,8 @@ class EostuiApp(App[str]):
     CSS_PATH = ["layout.tcss", "design.tcss"]
     BINDINGS = [binding for key in KEYS for binding in key.bindings()]
 
-    def __init__(self, settings: Settings, start: RunConfig | Path) -> None:
-        """`start` is the config of a new run, or the directory of one to attach to."""
+    def __init__(self, settings: Settings, start: EngineProcess | Path) -> None:
+        """`start` is an engine on its way, or the directory of a run to attach to."""
         super().__init__()
         self.settings = settings
         self._start = start
@@ -75,7 +73,7 @@ class EostuiApp(App[str]):
         self._steering: Steering | None = None
         self._preset = presets.DEFAULT_PRESET
         self._config: RunConfig | None = None
-        self._begun = 0
+        self._first = True
         self._fetching = False
         self._state = ""
 
@@ -100,31 +98,33 @@ class EostuiApp(App[str]):
             loop.add_signal_handler(number, self._leave_by_signal, number)
         self.set_interval(1 / self.settings.fps, self._follow)
         self.set_interval(1.0, self._watch_terminal)
-        self._begin(self._start, self.settings.name)
+        if isinstance(self._start, Path):
+            self.run_worker(self._open(self._start), exit_on_error=False)
+        else:
+            self._await(self._start)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """Show what a background task failed with: it must not vanish."""
         if event.state is WorkerState.ERROR:
             self.push_screen(MessageDialog(f"unexpected: {event.worker.error!r}"))
 
-    def _begin(self, start: RunConfig | Path, name: str = "") -> None:
-        """End the present run and start, or attach to, another."""
-        self._begun += 1
+    def _begin(self, config: RunConfig) -> None:
+        """End the present run and start another."""
+        self._first = False
         self._end_run()
-        if isinstance(start, Path):
-            self.run_worker(self._open(start), group="start", exclusive=True, exit_on_error=False)
-            return
-        self._live.show_message(f"starting {start.preset}")
-        self._config = start
-        self._engine = EngineProcess(start, self.settings.runs_dir, self.settings.data_dir, name)
-        self.run_worker(
-            self._await_engine(self._engine, start.preset),
-            group="start", exclusive=True, exit_on_error=False,
-        )  # fmt: skip
+        self._await(EngineProcess(config, self.settings.runs_dir, self.settings.data_dir))
 
-    async def _await_engine(self, engine: EngineProcess, preset: str) -> None:
+    def _await(self, engine: EngineProcess) -> None:
+        """Wait for an engine in the background, telling what it does, and then show its run."""
+        self._engine, self._config, self._preset = engine, engine.config, engine.config.preset
+        self._live.show_message(f"starting {engine.config.preset}")
+        self.run_worker(
+            self._open_when_ready(engine), group="start", exclusive=True, exit_on_error=False
+        )
+
+    async def _open_when_ready(self, engine: EngineProcess) -> None:
         def progress(text: str) -> None:
-            self.call_from_thread(self._live.show_message, f"{preset}: {text}")
+            self.call_from_thread(self._live.show_message, f"{engine.config.preset}: {text}")
 
         try:
             path = await asyncio.to_thread(engine.ready, progress)
@@ -149,7 +149,7 @@ class EostuiApp(App[str]):
     def _start_failed(self, error: EostuiError) -> None:
         """The first run's failure ends the program with its sentence; a later one is shown."""
         self._engine = None
-        if self._begun == 1:
+        if self._first:
             self.exit(str(error), return_code=error.exit_code)
             return
         self._live.show_message("no run")
@@ -389,7 +389,7 @@ class EostuiApp(App[str]):
             threading.Timer(3.0, os._exit, (code,)).start()
 
 
-def run_app(settings: Settings, start: RunConfig | Path) -> tuple[int, str]:
+def run_app(settings: Settings, start: EngineProcess | Path) -> tuple[int, str]:
     """Run the application; return the exit code and a sentence for stderr."""
     app = EostuiApp(settings, start)
     sentence = app.run()
