@@ -18,6 +18,15 @@ class Evaluation(NamedTuple):
     accuracy: float | None
 
 
+class Supervised(NamedTuple):
+    """A module trained on one full batch: the loss is `loss(module(inputs), targets)`."""
+
+    module: nn.Module
+    loss: Callable[[Tensor, Tensor], Tensor]
+    inputs: Tensor
+    targets: Tensor
+
+
 @dataclass(frozen=True)
 class Problem:
     """A function to minimise and where to start.
@@ -30,6 +39,7 @@ class Problem:
         decayed: 1 for the parameters that weight decay acts on and 0 for the others, shape (P,); None
             for all.
         facts: anything else to be kept with the run.
+        supervised: what the loss is made of, where it is a module on data.
     """
 
     initial: Tensor
@@ -38,6 +48,7 @@ class Problem:
     test: Callable[[Tensor], Evaluation] | None = None
     decayed: Tensor | None = None
     facts: dict[str, str] = field(default_factory=dict)
+    supervised: Supervised | None = None
 
     @classmethod
     def from_module(
@@ -96,4 +107,5 @@ class Problem:
             convention=convention,
             test=None if test is None else evaluate,
             decayed=decayed,
+            supervised=Supervised(module, loss, inputs, targets),
         )

@@ -1,0 +1,91 @@
+"""The activation functions with their first three derivatives, in closed form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+#: (input z, value σ(z)) ↦ a derivative of σ at z, element by element.
+Derivative = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Activation:
+    """σ and its derivatives, as PyTorch differentiates σ (almost everywhere).
+
+    Attributes:
+        value: σ.
+        slope: σ′.
+        bend: σ″; None where it is zero almost everywhere, and σ‴ then too.
+        twist: σ‴.
+        monotone: whether σ never falls.
+    """
+
+    value: Callable[[Tensor], Tensor]
+    slope: Derivative
+    bend: Derivative | None = None
+    twist: Derivative | None = None
+    monotone: bool = True
+
+
+def _normal_density(z: Tensor) -> Tensor:
+    return torch.exp(-0.5 * z.square()) / math.sqrt(2 * math.pi)
+
+
+def _gelu_slope(z: Tensor, _: Tensor) -> Tensor:
+    return torch.special.ndtr(z) + z * _normal_density(z)
+
+
+def _elu_bend(z: Tensor, value: Tensor) -> Tensor:
+    return torch.where(z > 0, 0.0, value + 1.0)
+
+
+def _softplus_bend(z: Tensor, _: Tensor) -> Tensor:
+    slope = torch.sigmoid(z)
+    return slope * (1.0 - slope)
+
+
+ACTIVATIONS: dict[type[nn.Module], Activation] = {
+    nn.ReLU: Activation(torch.relu, lambda z, value: (value > 0).to(z.dtype)),
+    nn.Tanh: Activation(
+        torch.tanh,
+        slope=lambda _, value: 1.0 - value.square(),
+        bend=lambda _, value: -2.0 * value * (1.0 - value.square()),
+        twist=lambda _, value: (6.0 * value.square() - 2.0) * (1.0 - value.square()),
+    ),
+    nn.GELU: Activation(
+        functional.gelu,
+        slope=_gelu_slope,
+        bend=lambda z, _: _normal_density(z) * (2.0 - z.square()),
+        twist=lambda z, _: _normal_density(z) * z * (z.square() - 4.0),
+        monotone=False,
+    ),
+    nn.ELU: Activation(
+        functional.elu,
+        slope=lambda z, value: torch.where(z > 0, 1.0, value + 1.0),
+        bend=_elu_bend,
+        twist=_elu_bend,
+    ),
+    nn.Softplus: Activation(
+        functional.softplus,
+        slope=lambda z, _: torch.sigmoid(z),
+        bend=_softplus_bend,
+        twist=lambda z, _: _softplus_bend(z, z) * (1.0 - 2.0 * torch.sigmoid(z)),
+    ),
+}
+
+
+def is_standard(module: nn.Module) -> bool:
+    """Whether an activation module has the settings that the closed forms are of."""
+    if isinstance(module, nn.GELU):
+        return module.approximate == "none"
+    if isinstance(module, nn.ELU):
+        return module.alpha == 1.0
+    if isinstance(module, nn.Softplus):
+        return module.beta == 1.0 and module.threshold == 20.0
+    return type(module) in ACTIVATIONS

@@ -1,0 +1,347 @@
+"""The layers that Taylor coefficients can be pushed through, forward and backward.
+
+A layer at one θ and one input is a node. Along θ + εv let x, ẋ, ẍ be the value and the derivatives of its
+input, and δ, δ̇, δ̈ those of the loss's gradient in its output. Then
+
+    push1: ẋ ↦ ẏ,  push2: ẍ ↦ ÿ             forward, in the order of the layers;
+    pull0, pull1, pull2: δ, δ̇, δ̈ of the output ↦ those of the input, backward; on the way each writes
+        its own parameters' share of ∇L, of Hv and of D³L[v, v, ·].
+
+`None` stands for a coefficient that is zero. A call uses what the calls before it left in the node: push1
+before push2 and pull1, and both before pull2.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from eostui.curvature.activations import Activation
+
+Coefficient = Tensor | None
+
+
+class Node(ABC):
+    """A layer at one θ and one input x; `output` is its value there."""
+
+    output: Tensor
+
+    @abstractmethod
+    def push1(self, dx: Coefficient, v: Tensor) -> Coefficient:
+        """Return ẏ."""
+
+    @abstractmethod
+    def push2(self, ddx: Coefficient, v: Tensor) -> Coefficient:
+        """Return ÿ."""
+
+    @abstractmethod
+    def pull0(self, delta: Tensor, into: Tensor) -> Coefficient:
+        """Return δ of the input; write ∇L's share into `into`, shape (P,)."""
+
+    @abstractmethod
+    def pull1(self, d1: Tensor, v: Tensor, into: Tensor) -> Coefficient:
+        """Return δ̇ of the input; write Hv's share."""
+
+    @abstractmethod
+    def pull2(self, d2: Tensor, v: Tensor, into: Tensor) -> Coefficient:
+        """Return δ̈ of the input; write the share of D³L[v, v, ·]."""
+
+
+class Bilinear(ABC):
+    """What linear layers and convolutions have in common: y = B(x, W) + b with a bilinear B.
+
+    Each form is added to `onto` where that is given, in place.
+    """
+
+    @abstractmethod
+    def apply(self, x: Tensor, weight: Tensor, bias: Coefficient, onto: Coefficient) -> Tensor:
+        """Return B(x, W) + b."""
+
+    @abstractmethod
+    def transpose(self, delta: Tensor, weight: Tensor, x: Tensor, onto: Coefficient) -> Tensor:
+        """Return the gradient of ⟨δ, B(x, W)⟩ in x; of x only the shape counts."""
+
+    @abstractmethod
+    def outer(self, delta: Tensor, x: Tensor, weight: Tensor, *, add: bool) -> None:
+        """Write the gradient of ⟨δ, B(x, W)⟩ in W over `weight`, or add it to `weight`."""
+
+    @abstractmethod
+    def bias_share(self, delta: Tensor, bias: Tensor) -> None:
+        """Write the gradient of ⟨δ, b⟩ in b over `bias`."""
+
+
+class Dense(Bilinear):
+    """nn.Linear on inputs of shape (N, features)."""
+
+    def apply(self, x: Tensor, weight: Tensor, bias: Coefficient, onto: Coefficient) -> Tensor:
+        return functional.linear(x, weight, bias) if onto is None else onto.addmm_(x, weight.T)
+
+    def transpose(self, delta: Tensor, weight: Tensor, x: Tensor, onto: Coefficient) -> Tensor:
+        return delta @ weight if onto is None else onto.addmm_(delta, weight)
+
+    def outer(self, delta: Tensor, x: Tensor, weight: Tensor, *, add: bool) -> None:
+        weight.addmm_(delta.T, x, beta=float(add))
+
+    def bias_share(self, delta: Tensor, bias: Tensor) -> None:
+        torch.sum(delta, 0, out=bias)
+
+
+class Convolution(Bilinear):
+    """nn.Conv2d with zero padding, on inputs of shape (N, channels, height, width)."""
+
+    def __init__(self, module: nn.Conv2d) -> None:
+        self.settings = (module.stride, module.padding, module.dilation)
+        self.groups = module.groups
+
+    def apply(self, x: Tensor, weight: Tensor, bias: Coefficient, onto: Coefficient) -> Tensor:
+        result = functional.conv2d(x, weight, bias, *self.settings, self.groups)
+        return result if onto is None else onto.add_(result)
+
+    def transpose(self, delta: Tensor, weight: Tensor, x: Tensor, onto: Coefficient) -> Tensor:
+        result = self._backward(delta, x, weight, (True, False, False))[0]
+        return result if onto is None else onto.add_(result)
+
+    def outer(self, delta: Tensor, x: Tensor, weight: Tensor, *, add: bool) -> None:
+        result = self._backward(delta, x, weight, (False, True, False))[1]
+        weight.add_(result) if add else weight.copy_(result)
+
+    def bias_share(self, delta: Tensor, bias: Tensor) -> None:
+        torch.sum(delta, (0, 2, 3), out=bias)
+
+    def _backward(
+        self, delta: Tensor, x: Tensor, weight: Tensor, mask: tuple[bool, bool, bool]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
+            delta, x, weight, None, *self.settings, False, (0, 0), self.groups, mask
+        )
+        return gradients
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Where a layer with parameters finds them in θ.
+
+    Attributes:
+        form: its bilinear form.
+        shape: of the weight.
+        start: index of the weight's first element in θ; the bias follows the weight.
+        bias: length of the bias, 0 for none.
+        first: whether no layer before it has parameters, so that nothing needs the input's errors.
+    """
+
+    form: Bilinear
+    shape: torch.Size
+    start: int
+    bias: int
+    first: bool
+
+    def split(self, vector: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return views of the weight and the bias in a vector of shape (P,)."""
+        middle = self.start + self.shape.numel()
+        bias = vector[middle : middle + self.bias] if self.bias else None
+        return vector[self.start : middle].view(self.shape), bias
+
+    def at(self, x: Tensor, theta: Tensor) -> AffineNode:
+        """Return the node at input x."""
+        return AffineNode(self, x, theta)
+
+
+class AffineNode(Node):
+    """y = B(x, W) + b."""
+
+    dx: Coefficient
+    ddx: Coefficient
+    delta: Tensor
+    d1: Tensor
+
+    def __init__(self, layer: Affine, x: Tensor, theta: Tensor) -> None:
+        self.layer, self.form, self.x = layer, layer.form, x
+        self.weight, bias = layer.split(theta)
+        self.output = self.form.apply(x, self.weight, bias, None)
+
+    def push1(self, dx: Coefficient, v: Tensor) -> Coefficient:
+        self.dx = dx
+        dy = self.form.apply(self.x, *self.layer.split(v), None)
+        return dy if dx is None else self.form.apply(dx, self.weight, None, dy)
+
+    def push2(self, ddx: Coefficient, v: Tensor) -> Coefficient:
+        self.ddx = ddx
+        if self.dx is None:
+            return None  # then ẍ is zero too: nothing before this layer moves
+        ddy = self.form.apply(self.dx, 2 * self.layer.split(v)[0], None, None)
+        return ddy if ddx is None else self.form.apply(ddx, self.weight, None, ddy)
+
+    def pull0(self, delta: Tensor, into: Tensor) -> Coefficient:
+        self.delta = delta
+        self._write(into, delta, [(delta, self.x)])
+        return self._pull([(delta, self.weight)])
+
+    def pull1(self, d1: Tensor, v: Tensor, into: Tensor) -> Coefficient:
+        self.d1 = d1
+        self._write(into, d1, [(d1, self.x), (self.delta, self.dx)])
+        return self._pull([(d1, self.weight), (self.delta, self.layer.split(v)[0])])
+
+    def pull2(self, d2: Tensor, v: Tensor, into: Tensor) -> Coefficient:
+        twice = None if self.dx is None else 2 * self.dx
+        self._write(into, d2, [(d2, self.x), (self.d1, twice), (self.delta, self.ddx)])
+        return self._pull([(d2, self.weight), (self.d1, 2 * self.layer.split(v)[0])])
+
+    def _write(
+        self, into: Tensor, error: Tensor, terms: list[tuple[Tensor, Coefficient]]
+    ) -> None:
+        """Write this layer's parameters' share: the outer products of errors and inputs."""
+        weight, bias = self.layer.split(into)
+        add = False
+        for delta, x in terms:
+            if x is not None:
+                self.form.outer(delta, x, weight, add=add)
+                add = True
+        if bias is not None:
+            self.form.bias_share(error, bias)
+
+    def _pull(self, terms: list[tuple[Tensor, Tensor]]) -> Coefficient:
+        """Return the errors of the input, unless nothing needs them."""
+        if self.layer.first:
+            return None
+        result = None
+        for delta, weight in terms:
+            result = self.form.transpose(delta, weight, self.x, result)
+        return result
+
+
+class Elementwise:
+    """An activation function."""
+
+    def __init__(self, activation: Activation) -> None:
+        self.activation = activation
+
+    def at(self, x: Tensor, theta: Tensor) -> ElementwiseNode:
+        """Return the node at input x."""
+        return ElementwiseNode(self.activation, x)
+
+
+class ElementwiseNode(Node):
+    """y = σ(x) element by element."""
+
+    dx: Coefficient
+    ddx: Coefficient
+    delta: Tensor
+    d1: Tensor
+
+    def __init__(self, activation: Activation, x: Tensor) -> None:
+        self.activation, self.x = activation, x
+        self.output = activation.value(x)
+        self.slope = activation.slope(x, self.output)
+        self.bend = None if activation.bend is None else activation.bend(x, self.output)
+
+    def push1(self, dx: Coefficient, v: Tensor) -> Coefficient:
+        self.dx = dx
+        return None if dx is None else self.slope * dx
+
+    def push2(self, ddx: Coefficient, v: Tensor) -> Coefficient:
+        self.ddx = ddx
+        result = None if ddx is None else self.slope * ddx
+        if self.dx is None or self.bend is None:
+            return result
+        bent = self.bend * self.dx.square()
+        return bent if result is None else result.add_(bent)
+
+    def pull0(self, delta: Tensor, into: Tensor) -> Coefficient:
+        self.delta = delta
+        return self.slope * delta
+
+    def pull1(self, d1: Tensor, v: Tensor, into: Tensor) -> Coefficient:
+        self.d1 = d1
+        result = self.slope * d1
+        if self.dx is None or self.bend is None:
+            return result
+        return result.addcmul_(self.bend * self.dx, self.delta)
+
+    def pull2(self, d2: Tensor, v: Tensor, into: Tensor) -> Coefficient:
+        result = self.slope * d2
+        if self.dx is None or self.bend is None or self.activation.twist is None:
+            return result
+        result.addcmul_(self.bend * self.dx, self.d1, value=2.0)
+        twist = self.activation.twist(self.x, self.output) * self.dx.square()
+        if self.ddx is not None:
+            twist.addcmul_(self.bend, self.ddx)
+        return result.addcmul_(twist, self.delta)
+
+
+class Pool:
+    """nn.MaxPool2d: linear, once it is known which elements are the largest."""
+
+    def __init__(self, module: nn.MaxPool2d) -> None:
+        sizes = (module.kernel_size, module.stride, module.padding, module.dilation)
+        self.settings = (*(_pair(size) for size in sizes), module.ceil_mode)
+
+    def at(self, x: Tensor, theta: Tensor) -> PoolNode:
+        """Return the node at input x."""
+        return PoolNode(self.settings, x)
+
+
+def _pair(size: int | tuple[int, ...]) -> tuple[int, ...]:
+    return (size, size) if isinstance(size, int) else size
+
+
+class PoolNode(Node):
+    """y = x at the largest element of each window."""
+
+    def __init__(self, settings: tuple[object, ...], x: Tensor) -> None:
+        self.settings, self.x = settings, x
+        self.output, self.indices = torch.ops.aten.max_pool2d_with_indices(x, *settings)
+
+    def push1(self, dx: Coefficient, v: Tensor) -> Coefficient:
+        if dx is None:
+            return None
+        return dx.flatten(2).gather(2, self.indices.flatten(2)).view_as(self.output)
+
+    def push2(self, ddx: Coefficient, v: Tensor) -> Coefficient:
+        return self.push1(ddx, v)
+
+    def pull0(self, delta: Tensor, into: Tensor) -> Coefficient:
+        spread: Tensor = torch.ops.aten.max_pool2d_with_indices_backward(
+            delta, self.x, *self.settings, self.indices
+        )
+        return spread
+
+    def pull1(self, d1: Tensor, v: Tensor, into: Tensor) -> Coefficient:
+        return self.pull0(d1, into)
+
+    def pull2(self, d2: Tensor, v: Tensor, into: Tensor) -> Coefficient:
+        return self.pull0(d2, into)
+
+
+class Flat:
+    """nn.Flatten: every sample one row."""
+
+    def at(self, x: Tensor, theta: Tensor) -> FlatNode:
+        """Return the node at input x."""
+        return FlatNode(x)
+
+
+class FlatNode(Node):
+    """y = x with another shape."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.shape = x.shape
+        self.output = x.flatten(1)
+
+    def push1(self, dx: Coefficient, v: Tensor) -> Coefficient:
+        return None if dx is None else dx.flatten(1)
+
+    def push2(self, ddx: Coefficient, v: Tensor) -> Coefficient:
+        return self.push1(ddx, v)
+
+    def pull0(self, delta: Tensor, into: Tensor) -> Coefficient:
+        return delta.view(self.shape)
+
+    def pull1(self, d1: Tensor, v: Tensor, into: Tensor) -> Coefficient:
+        return self.pull0(d1, into)
+
+    def pull2(self, d2: Tensor, v: Tensor, into: Tensor) -> Coefficient:
+        return self.pull0(d2, into)
