@@ -111,8 +111,8 @@ def _refuse_flawed(node: Any, module: nn.Module | None) -> None:
     named = [f"`{name}`, {type(m).__name__}" for name, m in layers if isinstance(m, flaw.layers)]
     where = f" ({'; '.join(named[:3])}{'; …' if len(named) > 3 else ''})" if named else ""
     raise InputError(
-        f"the problem uses {flaw.operation}{where}, whose {flaw.wrong} PyTorch doesn't get right, so ∇S would "
-        f"be wrong: use {flaw.instead}"
+        f"the problem uses {flaw.operation}{where}, whose {flaw.wrong} PyTorch doesn't get right, "
+        f"so ∇S would be wrong: use {flaw.instead}"
     )
 
 
@@ -132,8 +132,8 @@ def _differentiate_thrice(value: Tensor, leaf: Tensor) -> None:
         if not re.search("derivative|differentia", text):
             raise
         raise InputError(
-            f"PyTorch can't differentiate the problem three times, as ∇S needs ({text}): use another operation "
-            "(for attention, torch.nn.attention.sdpa_kernel(SDPBackend.MATH))"
+            f"PyTorch can't differentiate the problem three times, as ∇S needs ({text}): use another "
+            "operation (for attention, torch.nn.attention.sdpa_kernel(SDPBackend.MATH))"
         ) from None
 
 
