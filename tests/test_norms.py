@@ -56,6 +56,11 @@ def around(make, shape):
     return module, x, y
 
 
+def quartic(outputs, targets):
+    """A loss with a third derivative of its own, for layers that are linear piece by piece."""
+    return (outputs - targets).pow(4).sum() / len(outputs)
+
+
 def errors(loss, theta):
     """Relative errors of Hv and D³L[v, v, ·] against central differences of ∇L and Hv."""
     v, step = unit(len(theta), 3), 1e-5
@@ -96,7 +101,7 @@ RIGHT = {
 def test_a_layer_that_is_let_through_has_right_derivatives(layer):
     """Hv and D³L[v, v, ·] are the central differences of ∇L and Hv."""
     module, x, y = around(*RIGHT[layer])
-    problem = Problem.from_module(module, half_squared_error, x, y, convention="test")
+    problem = Problem.from_module(module, quartic, x, y, convention="test")
     second, third = errors(problem.loss, problem.initial)
     assert second < 1e-7
     assert third < 1e-7
@@ -171,9 +176,9 @@ def test_what_torch_gets_wrong_is_refused_and_still_wrong(layer):
     try:
         _, third = errors(lambda at: half_squared_error(outputs(at, x), y), theta)
     except RuntimeError as raised:
-        assert "does not support 3rd" in str(raised)
-    else:
-        assert third > 1e-3
+        third, sentence = float("inf"), str(raised)
+        assert "does not support 3rd" in sentence  # noqa: PT017  (whether it raises depends on torch)
+    assert third > 1e-3
 
 
 def test_other_modules_that_cannot_be_measured_are_refused():
