@@ -177,7 +177,7 @@ def test_what_torch_gets_wrong_is_refused_and_still_wrong(layer):
         _, third = errors(lambda at: half_squared_error(outputs(at, x), y), theta)
     except RuntimeError as raised:
         third, sentence = float("inf"), str(raised)
-        assert "does not support 3rd" in sentence  # noqa: PT017  (whether it raises depends on torch)
+        assert "does not support 3rd" in sentence
     assert third > 1e-3
 
 
