@@ -375,11 +375,9 @@ def test_a_wrong_chunk_size_on_the_command_line(capsys, monkeypatch):
     from eostui.cli import main
 
     monkeypatch.setattr(sys, "argv", ["eostui", "run", "digits-mlp", "--chunk-size", "-3"])
-    try:
-        code = main()
-    except SystemExit as ended:
-        code = ended.code
-    assert code == 2
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
     assert "`chunk_size` is -3" in capsys.readouterr().err
 
 
