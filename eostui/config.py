@@ -90,6 +90,10 @@ class RunConfig(BaseModel):
     )
     test_cadence: PositiveInt = Field(250, description="steps between test evaluations")
 
+    chunk_size: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+        "auto",
+        description="samples in memory at a time; 0: all; auto: all, or what a GPU has room for",
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     dtype: Literal["float32", "float64"] = Field("float32", description="precision")
     threads: PositiveInt | Literal["auto"] = Field("auto", description="CPU threads of the engine")

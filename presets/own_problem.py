@@ -1,6 +1,7 @@
 """An example of a problem of one's own, used by own-problem.toml."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -8,11 +9,19 @@ from torch import Tensor, nn
 from eostui.problems import Problem
 
 
-def sine(*, device: torch.device, dtype: torch.dtype, samples: int, width: int) -> Problem:
+def sine(
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    samples: int,
+    width: int,
+    chunk_size: int | Literal["auto"],
+) -> Problem:
     """Fit y = sin(πx) on [−1, 1] with a network of two hidden tanh layers.
 
     The engine has seeded torch, so the initial weights are drawn here and are the same in every run
-    with this seed. `device` and `dtype` come from the preset; the other arguments from its
+    with this seed. `device`, `dtype` and `chunk_size` come from the preset's settings of these names
+    (`chunk_size` may be left out here, if the whole batch fits); the other arguments from its
     `problem_arguments`.
     """
     network = nn.Sequential(
@@ -31,4 +40,5 @@ def sine(*, device: torch.device, dtype: torch.dtype, samples: int, width: int) 
         torch.sin(math.pi * x),
         test=(between, torch.sin(math.pi * between)),
         convention="½ squared error, mean over samples",
+        chunk_size=chunk_size,
     )

@@ -752,7 +752,7 @@ def test_download_is_unpacked_and_its_progress_told(tmp_path, monkeypatch):
         ),
         ("return Problem(torch.ones(3), lambda t: (t * t).sum(), 'c')", "torch.float32"),
         ("return Problem(torch.ones(3, dtype=dtype), lambda t: (t / 0).sum(), 'c')", "inf"),
-        ("return Problem(torch.ones(3).long(), lambda t: (t * t).sum(), 'c')", "floating point"),
+        ("return Problem(torch.ones(3).long(), lambda t: (t * t).sum(), 'c')", "torch.int64"),
         ("raise SystemExit(5)", "SystemExit"),
     ],
 )

@@ -41,6 +41,9 @@ def run(
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of the engine.")] = None,
+    chunk_size: Annotated[
+        int | None, typer.Option(help="Samples in memory at a time; 0 for the whole batch.")
+    ] = None,
     name: Annotated[str, typer.Option(help="A name to find the run by.")] = "",
     assign: Annotated[
         list[str] | None,
@@ -72,7 +75,14 @@ def run(
 
     values = set_values(
         assign,
-        {"steps": steps, "seed": seed, "device": device, "dtype": dtype, "threads": threads},
+        {
+            "steps": steps,
+            "seed": seed,
+            "device": device,
+            "dtype": dtype,
+            "threads": threads,
+            "chunk_size": chunk_size,
+        },
         {"eta": eta, "weight_decay": weight_decay},
     )
     if not name.isprintable():

@@ -38,7 +38,8 @@ def _normal_density(z: Tensor) -> Tensor:
 
 
 def _gelu_slope(z: Tensor, _: Tensor) -> Tensor:
-    return torch.special.ndtr(z) + z * _normal_density(z)
+    cumulative: Tensor = torch.special.ndtr(z)
+    return cumulative + z * _normal_density(z)
 
 
 def _elu_bend(z: Tensor, value: Tensor) -> Tensor:

@@ -205,7 +205,10 @@ class _Ritz:
                 return 0
             if residual**2 > target.value_tolerance * first * self.gap:
                 return 0
-            if target.vector_tolerance is not None and residual > target.vector_tolerance * self.gap:
+            if (
+                target.vector_tolerance is not None
+                and residual > target.vector_tolerance * self.gap
+            ):
                 return 0
         if len(self.residuals) < wanted:
             return len(self.residuals) - 1

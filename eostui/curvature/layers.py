@@ -39,8 +39,12 @@ class Node(ABC):
         """Return ÿ."""
 
     @abstractmethod
+    def pull(self, error: Tensor, into: Tensor) -> Coefficient:
+        """Return Jᵀe for the input; write Jᵀe for the parameters into `into`, shape (P,)."""
+
+    @abstractmethod
     def pull0(self, delta: Tensor, into: Tensor) -> Coefficient:
-        """Return δ of the input; write ∇L's share into `into`, shape (P,)."""
+        """Return δ of the input; write ∇L's share."""
 
     @abstractmethod
     def pull1(self, d1: Tensor, v: Tensor, into: Tensor) -> Coefficient:
@@ -94,6 +98,7 @@ class Convolution(Bilinear):
     """nn.Conv2d with zero padding, on inputs of shape (N, channels, height, width)."""
 
     def __init__(self, module: nn.Conv2d) -> None:
+        assert not isinstance(module.padding, str)
         self.settings = (module.stride, module.padding, module.dilation)
         self.groups = module.groups
 
@@ -175,10 +180,13 @@ class AffineNode(Node):
         ddy = self.form.apply(self.dx, 2 * self.layer.split(v)[0], None, None)
         return ddy if ddx is None else self.form.apply(ddx, self.weight, None, ddy)
 
+    def pull(self, error: Tensor, into: Tensor) -> Coefficient:
+        self._write(into, error, [(error, self.x)])
+        return self._pull([(error, self.weight)])
+
     def pull0(self, delta: Tensor, into: Tensor) -> Coefficient:
         self.delta = delta
-        self._write(into, delta, [(delta, self.x)])
-        return self._pull([(delta, self.weight)])
+        return self.pull(delta, into)
 
     def pull1(self, d1: Tensor, v: Tensor, into: Tensor) -> Coefficient:
         self.d1 = d1
@@ -190,9 +198,7 @@ class AffineNode(Node):
         self._write(into, d2, [(d2, self.x), (self.d1, twice), (self.delta, self.ddx)])
         return self._pull([(d2, self.weight), (self.d1, 2 * self.layer.split(v)[0])])
 
-    def _write(
-        self, into: Tensor, error: Tensor, terms: list[tuple[Tensor, Coefficient]]
-    ) -> None:
+    def _write(self, into: Tensor, error: Tensor, terms: list[tuple[Tensor, Coefficient]]) -> None:
         """Write this layer's parameters' share: the outer products of errors and inputs."""
         weight, bias = self.layer.split(into)
         add = False
@@ -250,9 +256,12 @@ class ElementwiseNode(Node):
         bent = self.bend * self.dx.square()
         return bent if result is None else result.add_(bent)
 
+    def pull(self, error: Tensor, into: Tensor) -> Coefficient:
+        return self.slope * error
+
     def pull0(self, delta: Tensor, into: Tensor) -> Coefficient:
         self.delta = delta
-        return self.slope * delta
+        return self.pull(delta, into)
 
     def pull1(self, d1: Tensor, v: Tensor, into: Tensor) -> Coefficient:
         self.d1 = d1
@@ -288,32 +297,44 @@ def _pair(size: int | tuple[int, ...]) -> tuple[int, ...]:
     return (size, size) if isinstance(size, int) else size
 
 
-class PoolNode(Node):
+class Selection(Node):
+    """A layer without parameters that is linear, once it is known which elements it takes."""
+
+    @abstractmethod
+    def push(self, dx: Tensor) -> Tensor:
+        """Return J dx."""
+
+    def push1(self, dx: Coefficient, v: Tensor) -> Coefficient:
+        return None if dx is None else self.push(dx)
+
+    def push2(self, ddx: Coefficient, v: Tensor) -> Coefficient:
+        return self.push1(ddx, v)
+
+    def pull0(self, delta: Tensor, into: Tensor) -> Coefficient:
+        return self.pull(delta, into)
+
+    def pull1(self, d1: Tensor, v: Tensor, into: Tensor) -> Coefficient:
+        return self.pull(d1, into)
+
+    def pull2(self, d2: Tensor, v: Tensor, into: Tensor) -> Coefficient:
+        return self.pull(d2, into)
+
+
+class PoolNode(Selection):
     """y = x at the largest element of each window."""
 
     def __init__(self, settings: tuple[object, ...], x: Tensor) -> None:
         self.settings, self.x = settings, x
         self.output, self.indices = torch.ops.aten.max_pool2d_with_indices(x, *settings)
 
-    def push1(self, dx: Coefficient, v: Tensor) -> Coefficient:
-        if dx is None:
-            return None
+    def push(self, dx: Tensor) -> Tensor:
         return dx.flatten(2).gather(2, self.indices.flatten(2)).view_as(self.output)
 
-    def push2(self, ddx: Coefficient, v: Tensor) -> Coefficient:
-        return self.push1(ddx, v)
-
-    def pull0(self, delta: Tensor, into: Tensor) -> Coefficient:
+    def pull(self, error: Tensor, into: Tensor) -> Coefficient:
         spread: Tensor = torch.ops.aten.max_pool2d_with_indices_backward(
-            delta, self.x, *self.settings, self.indices
+            error, self.x, *self.settings, self.indices
         )
         return spread
-
-    def pull1(self, d1: Tensor, v: Tensor, into: Tensor) -> Coefficient:
-        return self.pull0(d1, into)
-
-    def pull2(self, d2: Tensor, v: Tensor, into: Tensor) -> Coefficient:
-        return self.pull0(d2, into)
 
 
 class Flat:
@@ -324,24 +345,15 @@ class Flat:
         return FlatNode(x)
 
 
-class FlatNode(Node):
+class FlatNode(Selection):
     """y = x with another shape."""
 
     def __init__(self, x: Tensor) -> None:
         self.shape = x.shape
         self.output = x.flatten(1)
 
-    def push1(self, dx: Coefficient, v: Tensor) -> Coefficient:
-        return None if dx is None else dx.flatten(1)
+    def push(self, dx: Tensor) -> Tensor:
+        return dx.flatten(1)
 
-    def push2(self, ddx: Coefficient, v: Tensor) -> Coefficient:
-        return self.push1(ddx, v)
-
-    def pull0(self, delta: Tensor, into: Tensor) -> Coefficient:
-        return delta.view(self.shape)
-
-    def pull1(self, d1: Tensor, v: Tensor, into: Tensor) -> Coefficient:
-        return self.pull0(d1, into)
-
-    def pull2(self, d2: Tensor, v: Tensor, into: Tensor) -> Coefficient:
-        return self.pull0(d2, into)
+    def pull(self, error: Tensor, into: Tensor) -> Coefficient:
+        return error.view(self.shape)

@@ -14,7 +14,7 @@ Coefficient = Tensor | None
 
 
 class OutputLoss(ABC):
-    """A loss at one set of outputs f, shape (N, C): `value`, and `delta` = ∂loss/∂f."""
+    """Some samples' share of L at their outputs f, shape (n, C): `value`, and δ = ∂L/∂f in `delta`."""
 
     value: Tensor
     delta: Tensor
@@ -31,25 +31,26 @@ class OutputLoss(ABC):
 class HalfSquaredError(OutputLoss):
     """½ squared error, mean over samples: δ = (f − y)/N."""
 
-    def __init__(self, outputs: Tensor, targets: Tensor) -> None:
-        self.value = half_squared_error(outputs, targets)
-        self.delta = (outputs - targets) / len(outputs)
+    def __init__(self, outputs: Tensor, targets: Tensor, share: float) -> None:
+        self.weight = share / len(outputs)
+        self.value = half_squared_error(outputs, targets) * share
+        self.delta = (outputs - targets) * self.weight
 
     def first(self, df: Tensor) -> Tensor:
-        return df / len(df)
+        return df * self.weight
 
     def second(self, df: Tensor, ddf: Tensor) -> Tensor:
-        return ddf / len(ddf)
+        return ddf * self.weight
 
 
 class CrossEntropy(OutputLoss):
     """Cross-entropy, mean over samples: δ = (p Σy − y)/N with p = softmax(f)."""
 
-    def __init__(self, outputs: Tensor, targets: Tensor) -> None:
-        self.value = cross_entropy(outputs, targets)
+    def __init__(self, outputs: Tensor, targets: Tensor, share: float) -> None:
+        self.value = cross_entropy(outputs, targets) * share
         self.probabilities = functional.softmax(outputs, dim=1)
-        self.weights = targets.sum(1, keepdim=True) / len(outputs)
-        self.delta = self.probabilities * self.weights - targets / len(outputs)
+        self.weights = targets.sum(1, keepdim=True) * (share / len(outputs))
+        self.delta = self.probabilities * self.weights - targets * (share / len(outputs))
 
     def first(self, df: Tensor) -> Tensor:
         return self.weights * self._moved(self.probabilities, df)
@@ -67,6 +68,7 @@ class CrossEntropy(OutputLoss):
         return p * (df - (p * df).sum(1, keepdim=True))
 
 
+#: By the loss function: (outputs, targets, share of the samples in L) ↦ the loss with its derivatives.
 OUTPUT_LOSSES: dict[
-    Callable[[Tensor, Tensor], Tensor], Callable[[Tensor, Tensor], OutputLoss]
+    Callable[[Tensor, Tensor], Tensor], Callable[[Tensor, Tensor, float], OutputLoss]
 ] = {half_squared_error: HalfSquaredError, cross_entropy: CrossEntropy}

@@ -1,65 +1,112 @@
-"""One point θ with its gradient graph kept: the work that all measurements at θ share."""
+"""One point θ: the work that its training step and all measurements there share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-LossFunction = Callable[[Tensor], Tensor]
+from eostui.curvature.taylor import Chain, ChainDerivatives, chain_of
+from eostui.errors import InputError
+from eostui.problems.batch import Chunk, LossFunction, parts_of
+
+__all__ = ["LossFunction", "Point", "plain_gradient"]
 
 
 class Point:
-    """A parameter vector, its loss and gradient, and the derivatives of the kept graph.
+    """A parameter vector, its loss and gradient, and derivatives that share their work.
 
-    The gradient is computed once with its graph kept, so the training step, every Hessian product and
-    ∇S of this step share one forward and one backward pass.
+    The gradient is computed once and what it was made of is kept, so the training step, every Hessian
+    product and ∇S of this step share one forward and one backward pass. A plain chain of layers is
+    differentiated by its Taylor coefficients, anything else by automatic differentiation on a kept
+    graph. Of a loss in several parts nothing is kept: each derivative goes through one part at a time,
+    which bounds the memory.
 
     Attributes:
-        theta: the parameters θ, shape (P,), a leaf that requires grad.
+        theta: the parameters θ, shape (P,), detached.
         loss: L(θ), a detached scalar.
         gradient: ∇L(θ), shape (P,), detached.
     """
 
     def __init__(self, loss_function: LossFunction, theta: Tensor) -> None:
-        self.theta = theta.detach().requires_grad_()
-        loss = loss_function(self.theta)
-        (graph,) = torch.autograd.grad(loss, self.theta, create_graph=True, materialize_grads=True)
-        self._graph: Tensor | None = graph
-        self.loss = loss.detach()
-        self.gradient = graph.detach()
+        self.theta = theta.detach()
+        self._parts = parts_of(loss_function)
+        self._kept: _Derivatives | None = None
+        self._released = False
+        if len(self._parts) == 1:
+            self._kept = _derivatives(self._parts[0], self.theta)
+            self.loss, self.gradient = self._kept.loss.detach(), self._kept.gradient.detach()
+        else:
+            self.loss, self.gradient = plain_gradient(loss_function, theta)
 
     def hessian_product(self, vector: Tensor) -> Tensor:
         """Return H v, shape (P,), for v of shape (P,), with H = ∇²L(θ)."""
-        return self._derivative(vector, keep_graph=False)
+        (product,) = self._sum(lambda graph: (graph.hessian_product(vector),))
+        return product
 
     def curvature_gradient(self, vector: Tensor) -> tuple[Tensor, Tensor]:
         """Return H v and D³L[v, v, ·], the gradient of vᵀH(θ)v with v held fixed, each of shape (P,).
 
         For the unit eigenvector u of a simple eigenvalue S this is ∇S (SS, Lemma 2).
         """
-        product = self._derivative(vector, keep_graph=True)
-        curvature = product @ vector
-        if not curvature.requires_grad:  # a quadratic loss: its Hessian doesn't move
-            return product.detach(), torch.zeros_like(vector)
-        (third,) = torch.autograd.grad(
-            curvature, self.theta, retain_graph=True, materialize_grads=True
-        )
-        return product.detach(), third
+        product, third = self._sum(lambda graph: graph.curvature_gradient(vector))
+        return product, third
+
+    def gauss_newton_product(self, vector: Tensor) -> Tensor:
+        """Return G v = Jᵀ H_out J v, shape (P,), for v of shape (P,).
+
+        J is the Jacobian of the outputs in θ and H_out the Hessian of the loss in the outputs, so that
+        H = G + R, where R carries the second derivatives of the outputs (MATH §5).
+
+        Raises:
+            InputError: if the problem is a loss of θ alone, without outputs.
+        """
+        (product,) = self._sum(lambda graph: (graph.gauss_newton_product(vector),))
+        return product
 
     def release(self) -> None:
         """Free the kept graph; only `theta`, `loss` and `gradient` can be read afterwards."""
-        self._graph = None
+        self._kept = None
+        self._released = True
 
-    def _derivative(self, vector: Tensor, *, keep_graph: bool) -> Tensor:
-        if self._graph is None:
+    def _sum(self, derivatives: Callable[[_Derivatives], tuple[Tensor, ...]]) -> list[Tensor]:
+        """Return the derivatives summed over the parts, of which one is in memory at a time."""
+        if self._released:
             raise RuntimeError("this point was released: its derivatives are gone")
-        if not self._graph.requires_grad:  # a linear loss has no Hessian
+        if self._kept is not None:
+            return list(derivatives(self._kept))
+        return _accurate_sums(self._parts, lambda part: derivatives(_derivatives(part, self.theta)))
+
+
+class _Graph:
+    """The graph of one part of the loss at θ, built as far as it is asked for and kept with it."""
+
+    def __init__(self, part: LossFunction, theta: Tensor) -> None:
+        self._theta = theta = theta.detach().requires_grad_()
+        self._chunk = part if isinstance(part, Chunk) else None
+        if self._chunk is None:
+            self.loss = part(theta)
+        else:
+            self._outputs = self._chunk.outputs(theta)
+            self.loss = self._chunk.output_loss(self._outputs)
+
+    @cached_property
+    def gradient(self) -> Tensor:
+        """The part's share of ∇L(θ), with its graph."""
+        (gradient,) = torch.autograd.grad(
+            self.loss, self._theta, create_graph=True, materialize_grads=True
+        )
+        return gradient
+
+    def hessian_product(self, vector: Tensor, *, keep_graph: bool = False) -> Tensor:
+        """Return the part's share of H v; with a graph of its own if `keep_graph`."""
+        if not self.gradient.requires_grad:  # a linear loss has no Hessian
             return torch.zeros_like(vector)
         (product,) = torch.autograd.grad(
-            self._graph,
-            self.theta,
+            self.gradient,
+            self._theta,
             vector,
             retain_graph=True,
             create_graph=keep_graph,
@@ -67,10 +114,101 @@ class Point:
         )
         return product
 
+    def curvature_gradient(self, vector: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the part's shares of H v and D³L[v, v, ·]."""
+        product = self.hessian_product(vector, keep_graph=True)
+        curvature = product @ vector
+        if not curvature.requires_grad:  # a quadratic loss: its Hessian doesn't move
+            return product.detach(), torch.zeros_like(vector)
+        (third,) = torch.autograd.grad(
+            curvature, self._theta, retain_graph=True, materialize_grads=True
+        )
+        return product.detach(), third
+
+    @cached_property
+    def _pullback(self) -> tuple[Tensor, Tensor]:
+        """A dummy w of the outputs' shape, and Jᵀw with its graph: linear in w, its derivative is J."""
+        dummy = torch.zeros_like(self._outputs).requires_grad_()
+        (pulled,) = torch.autograd.grad(
+            self._outputs, self._theta, dummy, create_graph=True, materialize_grads=True
+        )
+        return dummy, pulled
+
+    def gauss_newton_product(self, vector: Tensor) -> Tensor:
+        """Return the part's share of Jᵀ H_out J v."""
+        if self._chunk is None:
+            raise InputError(
+                "Gauss–Newton products need a problem that knows its outputs, and this one is a loss of "
+                "θ alone: make it with Problem.from_module"
+            )
+        # J v by a second backward pass: half the cost of forward mode, which has to repeat the outputs
+        dummy, pulled = self._pullback
+        (pushed,) = torch.autograd.grad(pulled, dummy, vector, retain_graph=True)
+        outputs = self._outputs.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(
+            self._chunk.output_loss(outputs), outputs, create_graph=True, materialize_grads=True
+        )
+        if not slope.requires_grad:  # a loss linear in the outputs
+            return torch.zeros_like(vector)
+        (curved,) = torch.autograd.grad(slope, outputs, pushed)
+        (product,) = torch.autograd.grad(
+            self._outputs, self._theta, curved, retain_graph=True, materialize_grads=True
+        )
+        return product
+
+
+_Derivatives = _Graph | ChainDerivatives
+
+
+def _chain(part: LossFunction) -> Chain | None:
+    supervised = part.supervised if isinstance(part, Chunk) else None
+    return None if supervised is None else chain_of(supervised)
+
+
+def _derivatives(part: LossFunction, theta: Tensor) -> _Derivatives:
+    """Return the derivatives of one part of the loss at θ, by the shortest way to them."""
+    chain = _chain(part)
+    return _Graph(part, theta) if chain is None else ChainDerivatives(chain, theta)
+
 
 def plain_gradient(loss_function: LossFunction, theta: Tensor) -> tuple[Tensor, Tensor]:
-    """Return L(θ) and ∇L(θ), detached, without keeping a graph: an unmeasured step."""
+    """Return L(θ) and ∇L(θ), detached, and keep nothing: an unmeasured step.
+
+    The same to the bit as those of a Point, so that measuring doesn't change the training.
+    """
     leaf = theta.detach().requires_grad_()
-    loss = loss_function(leaf)
-    (gradient,) = torch.autograd.grad(loss, leaf, materialize_grads=True)
-    return loss.detach(), gradient
+
+    def share(part: LossFunction) -> tuple[Tensor, Tensor]:
+        chain = _chain(part)
+        if chain is not None:
+            found = ChainDerivatives(chain, theta.detach())
+            return found.loss, found.gradient
+        loss = part(leaf)
+        (gradient,) = torch.autograd.grad(loss, leaf, materialize_grads=True)
+        return loss.detach(), gradient
+
+    parts = parts_of(loss_function)
+    if len(parts) == 1:
+        return share(parts[0])
+    loss, gradient = _accurate_sums(parts, share)
+    return loss, gradient
+
+
+def _accurate_sums(
+    parts: Sequence[LossFunction], shares: Callable[[LossFunction], tuple[Tensor, ...]]
+) -> list[Tensor]:
+    """Return the sums of `shares` over the parts, added up in float64 where the device has it.
+
+    So the rounding of the result doesn't grow with the number of parts.
+    """
+    first, *others = parts
+    found = shares(first)
+    dtypes = [share.dtype for share in found]
+    exact = found[0].dtype if found[0].device.type == "mps" else torch.float64
+    totals = [share.to(exact, copy=True) for share in found]
+    for part in others:
+        del found  # one part's graph and results at a time
+        found = shares(part)
+        for total, share in zip(totals, found, strict=True):
+            total.add_(share)
+    return [total.to(dtype) for total, dtype in zip(totals, dtypes, strict=True)]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ from eostui.curvature.layers import (
     Pool,
 )
 from eostui.curvature.output_losses import OUTPUT_LOSSES, OutputLoss
-from eostui.problems.problem import Supervised
+from eostui.problems.batch import Supervised
 
 
 class Layer(Protocol):
@@ -39,27 +40,33 @@ class Layer(Protocol):
 
 @dataclass(frozen=True)
 class Chain:
-    """A network that is a plain chain of known layers, with its data and loss.
+    """A network that is a plain chain of known layers, on some samples.
 
     Attributes:
         layers: from inputs to outputs.
-        inputs: the full batch.
-        targets: what the outputs are compared with, shape (N, C).
-        loss: (outputs, targets) ↦ the loss with its derivatives in the outputs.
+        inputs: of these samples.
+        loss: outputs ↦ these samples' share of L with its derivatives in the outputs.
     """
 
     layers: Sequence[Layer]
     inputs: Tensor
-    targets: Tensor
-    loss: Callable[[Tensor, Tensor], OutputLoss]
+    loss: Callable[[Tensor], OutputLoss]
 
 
-def chain_of(supervised: Supervised | None) -> Chain | None:
+#: Chains already made, by what they were made of.
+_CHAINS: WeakKeyDictionary[Supervised, Chain | None] = WeakKeyDictionary()
+
+
+def chain_of(supervised: Supervised) -> Chain | None:
     """Return the chain that a network is, or None if it is anything but known layers in a row."""
-    if supervised is None or supervised.loss not in OUTPUT_LOSSES:
-        return None
-    modules = supervised.module
-    if not isinstance(modules, nn.Sequential) or len(set(modules)) < len(modules):
+    if supervised not in _CHAINS:
+        _CHAINS[supervised] = _make_chain(supervised)
+    return _CHAINS[supervised]
+
+
+def _make_chain(supervised: Supervised) -> Chain | None:
+    modules, loss = supervised.module, OUTPUT_LOSSES.get(supervised.loss)
+    if loss is None or not isinstance(modules, nn.Sequential) or len(set(modules)) < len(modules):
         return None
     layers: list[Layer] = []
     start = 0
@@ -72,8 +79,13 @@ def chain_of(supervised: Supervised | None) -> Chain | None:
         start += sum(parameter.numel() for parameter in module.parameters())
         with torch.no_grad():
             sample = module(sample)
-    loss = OUTPUT_LOSSES[supervised.loss]
-    return Chain(_pooled_early(layers), supervised.inputs, supervised.targets, loss)
+    if start == 0:
+        return None
+    # of `supervised` its parts only: a reference to itself would keep it in the dictionary for ever
+    targets, share = supervised.targets, supervised.share
+    return Chain(
+        _pooled_early(layers), supervised.inputs, lambda outputs: loss(outputs, targets, share)
+    )
 
 
 def _pooled_early(layers: list[Layer]) -> list[Layer]:
@@ -110,77 +122,70 @@ def _affine(form: Dense | Convolution, module: nn.Linear | nn.Conv2d, start: int
     return Affine(form, module.weight.shape, start, bias, first=start == 0)
 
 
-class ChainPoint:
-    """A point θ of a chain, its loss and gradient, and what Hessian products and ∇S share.
+class ChainDerivatives:
+    """A chain at one θ: its share of L and ∇L, and of what is derived further.
 
     Attributes:
-        theta: the parameters θ, shape (P,).
-        loss: L(θ), a scalar.
-        gradient: ∇L(θ), shape (P,).
+        loss: share of L(θ), a scalar.
+        gradient: share of ∇L(θ), shape (P,).
     """
 
     @torch.no_grad()
     def __init__(self, chain: Chain, theta: Tensor) -> None:
-        self.theta = theta.detach()
         x = chain.inputs
-        nodes: list[Node] = []
+        self._nodes: list[Node] = []
         for layer in chain.layers:
-            nodes.append(layer.at(x, self.theta))
-            x = nodes[-1].output
-        self._nodes: list[Node] | None = nodes
-        self._outputs = chain.loss(x, chain.targets)
+            self._nodes.append(layer.at(x, theta))
+            x = self._nodes[-1].output
+        self._outputs = chain.loss(x)
         self.loss = self._outputs.value
-        self.gradient = torch.empty_like(self.theta)
-        delta: Tensor | None = self._outputs.delta
-        for node in reversed(nodes):
-            if delta is None:
-                break
-            delta = node.pull0(delta, self.gradient)
+        self.gradient = torch.empty_like(theta)
+        self._backward(self._outputs.delta, lambda node, d: node.pull0(d, self.gradient))
 
     @torch.no_grad()
     def hessian_product(self, vector: Tensor) -> Tensor:
-        """Return H v, shape (P,), for v of shape (P,), with H = ∇²L(θ)."""
+        """Return the share of H v, shape (P,)."""
         return self._first_order(vector)[0]
 
     @torch.no_grad()
     def curvature_gradient(self, vector: Tensor) -> tuple[Tensor, Tensor]:
-        """Return H v and D³L[v, v, ·], the gradient of vᵀH(θ)v with v held fixed, each of shape (P,).
-
-        For the unit eigenvector u of a simple eigenvalue S this is ∇S (SS, Lemma 2).
-        """
+        """Return the shares of H v and D³L[v, v, ·], each of shape (P,)."""
         product, df = self._first_order(vector)
         ddx: Tensor | None = None
-        nodes = self._open()
-        for node in nodes:
+        for node in self._nodes:
             ddx = node.push2(ddx, vector)
         third = torch.empty_like(vector)
-        d2: Tensor | None = self._outputs.second(df, torch.zeros_like(df) if ddx is None else ddx)
-        for node in reversed(nodes):
-            if d2 is None:
-                break
-            d2 = node.pull2(d2, vector, third)
+        d2 = self._outputs.second(df, torch.zeros_like(df) if ddx is None else ddx)
+        self._backward(d2, lambda node, d: node.pull2(d, vector, third))
         return product, third
 
-    def release(self) -> None:
-        """Free what the derivatives need; only `theta`, `loss` and `gradient` can be read afterwards."""
-        self._nodes = None
+    @torch.no_grad()
+    def gauss_newton_product(self, vector: Tensor) -> Tensor:
+        """Return the share of Jᵀ H_out J v, shape (P,)."""
+        product = torch.empty_like(vector)
+        moved = self._outputs.first(self._push(vector))
+        self._backward(moved, lambda node, d: node.pull(d, product))
+        return product
+
+    def _push(self, vector: Tensor) -> Tensor:
+        """Return ḟ along θ + εv, leaving the first-order coefficients in the nodes."""
+        dx: Tensor | None = None
+        for node in self._nodes:
+            dx = node.push1(dx, vector)
+        assert dx is not None, "a chain has a layer with parameters"
+        return dx
 
     def _first_order(self, vector: Tensor) -> tuple[Tensor, Tensor]:
-        """Return H v and ḟ, leaving the first-order coefficients in the nodes."""
-        nodes = self._open()
-        dx: Tensor | None = None
-        for node in nodes:
-            dx = node.push1(dx, vector)
-        assert dx is not None, "a chain has at least one layer with parameters"
+        """Return the share of H v, and ḟ."""
+        df = self._push(vector)
         product = torch.empty_like(vector)
-        d1: Tensor | None = self._outputs.first(dx)
-        for node in reversed(nodes):
-            if d1 is None:
-                break
-            d1 = node.pull1(d1, vector, product)
-        return product, dx
+        self._backward(self._outputs.first(df), lambda node, d: node.pull1(d, vector, product))
+        return product, df
 
-    def _open(self) -> list[Node]:
-        if self._nodes is None:
-            raise RuntimeError("this point was released: its derivatives are gone")
-        return self._nodes
+    def _backward(self, error: Tensor, pull: Callable[[Node, Tensor], Tensor | None]) -> None:
+        """Pull errors back from the outputs as far as there are parameters."""
+        d: Tensor | None = error
+        for node in reversed(self._nodes):
+            if d is None:
+                return
+            d = pull(node, d)

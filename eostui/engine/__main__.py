@@ -55,6 +55,8 @@ def _run(config: RunConfig, request: dict[str, Any], handshake: Handshake) -> in
         Path(request["data_dir"]),
         lambda text: handshake.say("progress", text),
     )
+    if config.chunk_size == "auto":  # what was chosen belongs to the run
+        config = config.changed({"chunk_size": problem.chunk_size})
     path = Path(request["run_path"])
     trainer = Trainer(config, problem)
     signal.signal(signal.SIGTERM, lambda *_: trainer.controls.request_stop("stopped by SIGTERM"))
@@ -81,7 +83,7 @@ def _explain(error: Exception) -> str:
         return str(error)
     text = str(error)
     if isinstance(error, MemoryError) or ("memory" in text and "alloc" in text):
-        return "out of memory: use a smaller network (`width`) or fewer samples (`samples`)"
+        return "out of memory: use a smaller `chunk_size`, a smaller network or fewer `samples`"
     return f"{type(error).__name__}: {text}"
 
 

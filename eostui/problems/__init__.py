@@ -1,6 +1,16 @@
 """What is minimised: data sets, networks and losses, made into one `Problem`."""
 
+from eostui.problems.batch import Chunk, SummedLoss
 from eostui.problems.build import build_problem
+from eostui.problems.norms import ElementaryBatchNorm, ElementaryLayerNorm
 from eostui.problems.problem import Evaluation, Problem
 
-__all__ = ["Evaluation", "Problem", "build_problem"]
+__all__ = [
+    "Chunk",
+    "ElementaryBatchNorm",
+    "ElementaryLayerNorm",
+    "Evaluation",
+    "Problem",
+    "SummedLoss",
+    "build_problem",
+]

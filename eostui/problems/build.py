@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from eostui.config import RunConfig
 from eostui.errors import InputError, did_you_mean
+from eostui.problems.batch import parts_of
 from eostui.problems.datasets import Dataset, load_dataset
+from eostui.problems.differentiable import examine
 from eostui.problems.losses import LOSSES, accuracy
 from eostui.problems.networks import build_network
 from eostui.problems.problem import Problem
@@ -60,6 +62,7 @@ def _network_problem(config: RunConfig, data: Dataset, device: torch.device) -> 
         test=test,
         accuracy=accuracy if data.classes else None,
         decay_biases=config.decay_biases,
+        chunk_size=config.chunk_size,
     )
     problem.facts.update(data.facts)
     return problem
@@ -86,12 +89,15 @@ def _own_problem(config: RunConfig, device: torch.device) -> Problem:
                 f"`problem`: {path} has no function `{name}`{did_you_mean(name, public)}"
             )
         problem = function(
-            device=device, dtype=getattr(torch, config.dtype), **config.problem_arguments
+            device=device,
+            dtype=getattr(torch, config.dtype),
+            **_chunk_argument(config, function),
+            **config.problem_arguments,
         )
         if isinstance(problem, Problem):
-            loss = problem.loss(problem.initial.detach().requires_grad_())
-    except InputError:
-        raise
+            complaint = _complaint(problem, device, getattr(torch, config.dtype))
+    except InputError as error:
+        raise InputError(f"`problem`: {path}:{name}: {error}") from None
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise InputError(
             f"`problem`: {path}:{name} failed: {type(error).__name__}: {error}"
@@ -101,16 +107,30 @@ def _own_problem(config: RunConfig, device: torch.device) -> Problem:
             f"`problem`: {path}:{name} returned {type(problem).__name__}, "
             "but must return an eostui.problems.Problem"
         )
-    complaint = _complaint(problem, loss, device, getattr(torch, config.dtype))
     if complaint:
         raise InputError(f"`problem`: {path}:{name}: {complaint}")
     return problem
 
 
-def _complaint(
-    problem: Problem, loss: Tensor, device: torch.device, dtype: torch.dtype
-) -> str | None:
-    """Return what is wrong with a user's problem and its loss at θ₀, or None."""
+def _chunk_argument(config: RunConfig, function: Callable[..., object]) -> dict[str, object]:
+    """Return `chunk_size` as an argument for a user's function that takes it."""
+    parameters = inspect.signature(function).parameters
+    if "chunk_size" in parameters:
+        return {"chunk_size": config.chunk_size}
+    if config.chunk_size in ("auto", 0):
+        return {}
+    raise InputError(
+        f"it takes no argument `chunk_size`, but the config sets it to {config.chunk_size}: let it take "
+        "one and hand it to Problem.from_module"
+    )
+
+
+def _complaint(problem: Problem, device: torch.device, dtype: torch.dtype) -> str | None:
+    """Return what is wrong with a user's problem and its loss at θ₀, or None.
+
+    Raises:
+        InputError: if the loss can't be differentiated as it must be.
+    """
     initial = problem.initial
     if initial.ndim != 1 or initial.numel() == 0:
         return f"θ₀ has shape {tuple(initial.shape)}, but must be one flat vector"
@@ -119,10 +139,9 @@ def _complaint(
             f"θ₀ is {initial.dtype} on {initial.device}, but must be {dtype} on {device}: "
             "use the `dtype` and `device` that the function is given"
         )
-    if not isinstance(loss, Tensor) or loss.ndim != 0:
-        return "its loss must be a scalar tensor"
-    if not loss.requires_grad:
-        return "its loss doesn't depend on θ by differentiable operations"
-    if not torch.isfinite(loss):
-        return f"its loss at θ₀ is {float(loss.detach()):g}"
-    return None
+    first, *others = parts_of(problem.loss)
+    loss = examine(first, initial)
+    with torch.no_grad():
+        for part in others:
+            loss = loss + part(initial)
+    return None if torch.isfinite(loss) else f"its loss at θ₀ is {float(loss):g}"

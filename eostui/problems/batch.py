@@ -1,0 +1,121 @@
+"""The full batch as one function of θ, or as chunks of samples whose losses add up to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+LossFunction = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Supervised:
+    """What a share of L is made of: share · loss(module(inputs), targets).
+
+    Attributes:
+        module: maps inputs to outputs; θ is its parameters in their order.
+        loss: (outputs, targets) ↦ their mean loss, a scalar.
+        inputs: shape (n, …).
+        targets: shape (n, …).
+        share: of these samples in L.
+    """
+
+    module: nn.Module
+    loss: Callable[[Tensor, Tensor], Tensor]
+    inputs: Tensor
+    targets: Tensor
+    share: float
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The share of some samples in L, as a function of θ that knows the network's outputs.
+
+    Attributes:
+        outputs: θ of shape (P,) ↦ the outputs for these samples, shape (n, …).
+        output_loss: these outputs ↦ their share of L, a scalar.
+        supervised: what both are made of, where that is a module on data.
+    """
+
+    outputs: Callable[[Tensor], Tensor]
+    output_loss: Callable[[Tensor], Tensor]
+    supervised: Supervised | None = None
+
+    def __call__(self, theta: Tensor) -> Tensor:
+        """Return the share of L(θ), a scalar."""
+        return self.output_loss(self.outputs(theta))
+
+
+@dataclass(frozen=True)
+class SummedLoss:
+    """L(θ) = Σ part(θ): a loss whose derivatives are taken part by part, to save memory.
+
+    Attributes:
+        parts: functions θ ↦ share of L; those that are a `Chunk` know their outputs too.
+    """
+
+    parts: tuple[LossFunction, ...]
+
+    def __call__(self, theta: Tensor) -> Tensor:
+        """Return L(θ), a scalar."""
+        total = self.parts[0](theta)
+        for part in self.parts[1:]:
+            total = total + part(theta)
+        return total
+
+
+def parts_of(loss: LossFunction) -> tuple[LossFunction, ...]:
+    """Return the functions that `loss` is the sum of: itself alone, unless it is a `SummedLoss`."""
+    return loss.parts if isinstance(loss, SummedLoss) else (loss,)
+
+
+def batch_loss(
+    outputs: Callable[[Tensor, Tensor], Tensor],
+    loss: Callable[[Tensor, Tensor], Tensor],
+    inputs: Tensor,
+    targets: Tensor,
+    chunk_size: int,
+    module: nn.Module | None = None,
+) -> LossFunction:
+    """Return θ ↦ loss(outputs(θ, inputs), targets), in chunks weighted by their share of the samples.
+
+    Args:
+        outputs: (θ, inputs) ↦ outputs, each sample by itself.
+        loss: (outputs, targets) ↦ their mean loss, a scalar.
+        inputs: shape (N, …).
+        targets: shape (N, …).
+        chunk_size: samples a chunk, the last one smaller; 0 for all in one.
+        module: what `outputs` calls, if the chunks should know it.
+    """
+    chunks = [
+        _chunk(outputs, loss, inputs[rows], targets[rows], share, module)
+        for rows, share in slices(len(inputs), chunk_size)
+    ]
+    return chunks[0] if len(chunks) == 1 else SummedLoss(tuple(chunks))
+
+
+def slices(samples: int, chunk_size: int) -> Sequence[tuple[slice, float]]:
+    """Return each chunk's rows and its share of all samples; one chunk if `chunk_size` is 0."""
+    size = chunk_size or samples
+    return [
+        (slice(start, start + size), (min(start + size, samples) - start) / samples)
+        for start in range(0, samples, size)
+    ]
+
+
+def _chunk(
+    outputs: Callable[[Tensor, Tensor], Tensor],
+    loss: Callable[[Tensor, Tensor], Tensor],
+    inputs: Tensor,
+    targets: Tensor,
+    share: float,
+    module: nn.Module | None,
+) -> Chunk:
+    def output_loss(found: Tensor) -> Tensor:
+        value = loss(found, targets)
+        return value if share == 1.0 else share * value
+
+    supervised = None if module is None else Supervised(module, loss, inputs, targets, share)
+    return Chunk(lambda theta: outputs(theta, inputs), output_loss, supervised)
