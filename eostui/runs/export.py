@@ -75,7 +75,7 @@ def describe(run: Run) -> dict[str, Any]:
     facts = {key: value for key, value in run.facts.items() if key != "config"}
     return {
         "run": {**facts, "status": run.state},
-        "config": run.config.model_dump(mode="json"),
+        "config": run.config.acting(mode="json"),
         "columns": {c.name: {"unit": c.unit, "description": c.description} for c in exported()},
         "events": [
             {"step": e.step, "unix_time": e.unix_time, "kind": e.kind, "payload": e.payload}
