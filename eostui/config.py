@@ -24,9 +24,16 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from eostui.errors import InputError, did_you_mean
+from eostui.toys import TOYS
 
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 NotNegative = Annotated[FiniteFloat, Field(ge=0)]
+
+#: Settings that act on problem = "network" alone.
+_OF_NETWORKS = {
+    "data", "data_file", "samples", "test_samples", "selection", "standardize", "mean", "deviation",
+    "network", "depth", "width", "channels", "kernel", "activation", "bias", "loss", "decay_biases",
+}  # fmt: skip
 
 
 class RunConfig(BaseModel):
@@ -40,9 +47,11 @@ class RunConfig(BaseModel):
 
     preset: str = Field("unnamed", description="name of the preset this came from")
 
-    problem: str = Field("network", description='"network", or your own "file.py:function"')
+    problem: str = Field(
+        "network", description='"network", a toy\'s name, or your own "file.py:function"'
+    )
     problem_arguments: dict[str, Any] = Field(
-        default_factory=dict, description="keyword arguments of your own problem's function"
+        default_factory=dict, description="arguments of the toy, or of your own problem's function"
     )
 
     data: Literal["digits", "cifar10", "cifar100", "fashion-mnist", "npz"] = Field(
@@ -108,6 +117,32 @@ class RunConfig(BaseModel):
             raise ValueError(f"`{info.field_name}` is {str(value).lower()}, but isn't a switch")
         return value
 
+    @field_validator("problem")
+    @classmethod
+    def _problem_is_known(cls, value: str) -> str:
+        if value != "network" and value not in TOYS and ":" not in value:
+            raise ValueError(
+                f'`problem` is "{value}", but must be "network", one of {", ".join(TOYS)}, '
+                f'or your own "file.py:function"{did_you_mean(value, ["network", *TOYS])}'
+            )
+        return value
+
+    @field_validator("problem_arguments")
+    @classmethod
+    def _toy_takes_them(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        """Check the arguments of a toy and state all of them: defaults may change."""
+        toy = info.data.get("problem", "")
+        if toy not in TOYS:
+            return value
+        try:
+            return TOYS[toy].model_validate(value).model_dump()
+        except ValidationError as error:
+            keys = tuple(TOYS[toy].model_fields)
+            sentence = _sentence(error.errors(), keys)
+            raise ValueError(
+                f"`problem_arguments`: {sentence} ({toy} takes {', '.join(keys)})"
+            ) from None
+
     @model_validator(mode="after")
     def _keys_agree(self) -> RunConfig:
         if self.eta * self.weight_decay >= 1:
@@ -130,10 +165,6 @@ class RunConfig(BaseModel):
             )
         if self.kernel % 2 == 0:
             raise ValueError(f"`kernel` is {self.kernel}, but must be odd")
-        if self.problem != "network" and ":" not in self.problem:
-            raise ValueError(
-                f'`problem` is "{self.problem}", but must be "network" or "file.py:function"'
-            )
         return self
 
     @classmethod
@@ -151,7 +182,7 @@ class RunConfig(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise InputError(f"{where}: {_sentence(error.errors())}") from None
+            raise InputError(f"{where}: {_sentence(error.errors(), cls.keys())}") from None
 
     @classmethod
     def from_toml(cls, text: str, where: str) -> RunConfig:
@@ -162,9 +193,14 @@ class RunConfig(BaseModel):
         """Return a copy with some settings replaced, validated anew. Raises InputError."""
         return self.build({**self.model_dump(), **values}, where) if values else self
 
+    def acting(self, *, mode: Literal["python", "json"] = "python") -> dict[str, Any]:
+        """Return the settings that act: for a problem that isn't a network, not those of networks."""
+        unused = set() if self.problem == "network" else _OF_NETWORKS
+        return self.model_dump(mode=mode, exclude=unused)
+
     def to_toml(self) -> str:
-        """Return the whole config as TOML, every setting stated."""
-        return tomli_w.dumps(self.model_dump())
+        """Return the whole config as TOML, every setting stated that acts."""
+        return tomli_w.dumps(self.acting())
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:
@@ -222,14 +258,14 @@ def absolute_files(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return resolved
 
 
-def _sentence(errors: list[ErrorDetails]) -> str:
+def _sentence(errors: list[ErrorDetails], keys: tuple[str, ...]) -> str:
     """Turn the first of pydantic's errors into a sentence: key, value, what would be right."""
     error = errors[0]
-    if not error["loc"]:
+    if not error["loc"] or error["msg"].startswith("Value error"):
         return str(error["ctx"]["error"]) if "ctx" in error else error["msg"]
     key = str(error["loc"][0])
     if error["type"] == "extra_forbidden":
-        return f"unknown key `{key}`{did_you_mean(key, RunConfig.keys())}"
+        return f"unknown key `{key}`{did_you_mean(key, keys)}"
     value = error["input"]
     shown = f'"{value}"' if isinstance(value, str) else value
     # a union reports one error for each of its branches, under the same key

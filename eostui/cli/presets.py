@@ -43,7 +43,7 @@ def show(preset: PresetName, as_json: AsJson = False) -> None:
 
     loaded = found.load(preset)
     if as_json:
-        print_json(loaded.config.model_dump(mode="json"))
+        print_json(loaded.config.acting(mode="json"))
     else:
         print(loaded.path.read_text(encoding="utf-8"), end="")
 

@@ -72,7 +72,7 @@ def show(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = False)
     with Run(entry.path) as opened:
         if as_json:
             events = [{"step": e.step, "kind": e.kind, "payload": e.payload} for e in opened.events]
-            config = opened.config.model_dump(mode="json")
+            config = opened.config.acting(mode="json")
             whole = {**summary, "facts": opened.facts, "config": config, "events": events}
             print_json(whole)
             return

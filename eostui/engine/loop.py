@@ -15,8 +15,10 @@ from eostui.curvature.probes import Probe, due
 from eostui.curvature.state import ProbeState
 from eostui.dynamics.descent import descend, path_curvature
 from eostui.engine.controls import Controls
+from eostui.engine.landscape import LandscapeMapper
 from eostui.engine.recorder import Divergence, Recorder
 from eostui.problems import Problem
+from eostui.runs.columns import STORED_STEP_COLUMNS, stored_columns
 from eostui.runs.writer import RunWriter
 
 #: Seconds between looks for commands while paused.
@@ -36,6 +38,7 @@ class Trainer:
         self._nan = self.theta.new_tensor(float("nan"))
         self._gradient: Tensor | None = None
         self._displacement: Tensor | None = None
+        self._coordinates = len(stored_columns(self.theta.numel())) - len(STORED_STEP_COLUMNS)
 
     def run(self, writer: RunWriter) -> tuple[str, str]:
         """Train until the steps are done, a stop is asked for, or the run diverges.
@@ -47,7 +50,8 @@ class Trainer:
             The final status (finished, stopped, diverged) and a sentence.
         """
         self.writer = writer
-        self.recorder = Recorder(writer, self.problem.initial)
+        observe = LandscapeMapper(self.problem, writer).observe if self._coordinates == 2 else None
+        self.recorder = Recorder(writer, self.problem.initial, self._coordinates, observe)
         writer.event(0, "started")
         writer.flush()
         try:
@@ -86,6 +90,7 @@ class Trainer:
             self._arrival_curvature(gradient),
             eta,
             weight_decay,
+            self.theta.unbind() if self._coordinates else (),
         )
         moved = self.theta
         if step < self.config.steps:

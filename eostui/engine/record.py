@@ -14,13 +14,14 @@ import eostui
 from eostui.config import RunConfig
 from eostui.engine.device import Machine
 from eostui.problems import Problem
-from eostui.runs.columns import exported
+from eostui.runs.columns import exported, stored_columns
 
 
 def initial_facts(
     config: RunConfig, machine: Machine, problem: Problem, run_id: str, name: str
 ) -> dict[str, str]:
     """Return what is known before the first step, as text by key."""
+    stored = stored_columns(problem.initial.numel())
     return {
         "id": run_id,
         "name": name,
@@ -38,6 +39,7 @@ def initial_facts(
         "torch": torch.__version__,
         "numpy": numpy.__version__,
         "python": platform.python_version(),
-        "columns": json.dumps({c.name: f"{c.unit}: {c.description}" for c in exported()}),
+        "columns": json.dumps({c.name: f"{c.unit}: {c.description}" for c in exported(stored)}),
+        "step_columns": json.dumps(stored),
         **{f"problem.{key}": value for key, value in problem.facts.items()},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -40,12 +41,27 @@ class Divergence(Exception):
 class Recorder:
     """Collects one row a step and flushes them; notices divergence when it reads them."""
 
-    def __init__(self, writer: RunWriter, like: Tensor) -> None:
-        """`like` gives the device and precision of the rows."""
+    def __init__(
+        self,
+        writer: RunWriter,
+        like: Tensor,
+        coordinates: int = 0,
+        observe: Callable[[NDArray[np.float64]], None] | None = None,
+    ) -> None:
+        """Begin with step 0.
+
+        Args:
+            writer: takes the rows.
+            like: gives their device and precision.
+            coordinates: how many parameters are kept in each row, after its other columns.
+            observe: told those of every flush, shape (n, coordinates), before they are written.
+        """
         self.writer = writer
+        self._observe = observe
         self.next_step = 0
         self._precision = torch.float32 if like.device.type == "mps" else torch.float64
-        self._rows = like.new_empty((CAPACITY, len(_DEVICE_COLUMNS)), dtype=self._precision)
+        width = len(_DEVICE_COLUMNS) + coordinates
+        self._rows = like.new_empty((CAPACITY, width), dtype=self._precision)
         self._controls = np.empty((CAPACITY, 2))
         self._count = 0
         self._first_loss: float | None = None
@@ -64,9 +80,10 @@ class Recorder:
         arrival_curvature: Tensor,
         eta: float,
         weight_decay: float,
+        coordinates: Sequence[Tensor] = (),
     ) -> None:
         """Add the row of the next step; scalars stay on the device until the next flush."""
-        row = (loss, theta_norm, decayed_norm, arrival_curvature)
+        row = (loss, theta_norm, decayed_norm, arrival_curvature, *coordinates)
         torch.stack([value.to(self._precision) for value in row], out=self._rows[self._count])
         self._controls[self._count] = eta, weight_decay
         self._count += 1
@@ -83,12 +100,15 @@ class Recorder:
         divergence = None
         if self._count:
             values = self._rows[: self._count].cpu().double().numpy()
-            matrix = np.concatenate((values, self._controls[: self._count]), axis=1)
+            scalars, coordinates = np.split(values, [len(_DEVICE_COLUMNS)], axis=1)
+            matrix = np.concatenate((scalars, self._controls[: self._count], coordinates), axis=1)
             first = self.next_step - self._count
             divergence = self._divergence(first, matrix)
             if divergence is not None:
                 matrix = matrix[: divergence.step - first + 1]
                 self.next_step = divergence.step + 1
+            if self._observe is not None:  # where it diverged is far off what is worth a look
+                self._observe(coordinates[: len(matrix) - (divergence is not None)])
             self.writer.steps(first, matrix)
             self._count = 0
         self.writer.flush()

@@ -1,4 +1,4 @@
-"""From a config to the problem it names: a network on data, or a user's own function."""
+"""From a config to the problem it names: a network on data, a toy, or a user's own function."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from eostui.problems.differentiable import examine
 from eostui.problems.losses import LOSSES, accuracy
 from eostui.problems.networks import build_network
 from eostui.problems.problem import Problem
+from eostui.problems.toys import build_toy
+from eostui.toys import TOYS
 
 Narrate = Callable[[str], None]
 
@@ -36,6 +38,11 @@ def build_problem(
     Raises:
         InputError: if the data or the user's function can't be had, or don't fit the config.
     """
+    if config.problem in TOYS:
+        like = torch.empty(0, device=device, dtype=getattr(torch, config.dtype))
+        torch.manual_seed(config.seed)
+        arguments = TOYS[config.problem].model_validate(config.problem_arguments)
+        return build_toy(config.problem, arguments, like)
     if config.problem != "network":
         return _own_problem(config, device)
     data = load_dataset(config, data_dir, narrate)

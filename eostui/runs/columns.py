@@ -6,6 +6,8 @@ its columns to `MEASURED`.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -27,6 +29,12 @@ STORED_STEP_COLUMNS = (
     "arrival_curvature",
     "eta",
     "weight_decay",
+)
+
+#: θ itself, stored after the columns above for problems of at most two parameters.
+COORDINATES = (
+    Column("theta_1", "θ", "first parameter θ₁, of a problem with at most two"),
+    Column("theta_2", "θ", "second parameter θ₂"),
 )
 
 #: Known for every step, from the stored columns alone.
@@ -86,7 +94,20 @@ _EXPORT_ORDER = (
 )  # fmt: skip
 
 
-def exported() -> tuple[Column, ...]:
-    """Return all columns in the order of the CSV."""
+def exported(stored: Sequence[str] = STORED_STEP_COLUMNS) -> tuple[Column, ...]:
+    """Return all columns in the order of the CSV, for a run whose steps have the `stored` columns."""
     known = {column.name: column for column in (*EVERY_STEP, *MEASURED, *DERIVED)}
+    known |= {column.name: column for column in COORDINATES if column.name in stored}
     return tuple(known.pop(name) for name in _EXPORT_ORDER) + tuple(known.values())
+
+
+def stored_columns(parameters: int) -> tuple[str, ...]:
+    """Return what is stored for every step of a problem of so many parameters, in order."""
+    few = COORDINATES[:parameters] if parameters <= len(COORDINATES) else ()
+    return STORED_STEP_COLUMNS + tuple(column.name for column in few)
+
+
+def columns_of(facts: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the stored step columns that a run states; those of format 1 where it says nothing."""
+    stated = facts.get("step_columns")
+    return STORED_STEP_COLUMNS if stated is None else tuple(json.loads(stated))

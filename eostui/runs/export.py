@@ -11,7 +11,6 @@ from typing import Any, TextIO
 import numpy as np
 
 from eostui.errors import InputError
-from eostui.runs.columns import exported
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
 
@@ -75,8 +74,8 @@ def describe(run: Run) -> dict[str, Any]:
     facts = {key: value for key, value in run.facts.items() if key != "config"}
     return {
         "run": {**facts, "status": run.state},
-        "config": run.config.model_dump(mode="json"),
-        "columns": {c.name: {"unit": c.unit, "description": c.description} for c in exported()},
+        "config": run.config.acting(mode="json"),
+        "columns": {c.name: {"unit": c.unit, "description": c.description} for c in run.exported()},
         "events": [
             {"step": e.step, "unix_time": e.unix_time, "kind": e.kind, "payload": e.payload}
             for e in run.events

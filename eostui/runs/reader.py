@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from eostui.errors import InputError, RunFormatError
 from eostui.runs import schema
-from eostui.runs.columns import STORED_STEP_COLUMNS
+from eostui.runs.columns import columns_of
+from eostui.runs.landscape import Landscape
 from eostui.runs.liveness import engine_alive
 
 #: Flushes read in one poll at most: opening a long run holds no second copy of it in memory.
@@ -37,16 +38,18 @@ class News:
     """What a poll found.
 
     Attributes:
-        steps: new rows, shape (n, len(STORED_STEP_COLUMNS)).
+        steps: new rows, one column for each of the reader's `step_columns`.
         measurements: new measured rows by column, `step` among them, NaN where not measured.
         events: new events.
         facts: all facts as they are now.
+        landscape: the newest map, if there is one that wasn't read before.
     """
 
     steps: NDArray[np.float64]
     measurements: dict[str, NDArray[np.float64]]
     events: list[Event]
     facts: dict[str, str] = field(default_factory=dict)
+    landscape: Landscape | None = None
 
 
 class RunReader:
@@ -60,14 +63,18 @@ class RunReader:
         if not database.is_file():
             raise InputError(f"{path}: not a run directory (it has no {schema.DATABASE})")
         self._database = _connect(database)
-        self._last_id = {"steps": 0, "measurements": 0, "events": 0}
+        self._last_id = {"steps": 0, "measurements": 0, "events": 0, "landscapes": 0}
         self._next_step = 0
-        version = self._read("PRAGMA user_version")[0][0]
-        if version != schema.SCHEMA_VERSION:
+        self._version = self._read("PRAGMA user_version")[0][0]
+        if not 1 <= self._version <= schema.SCHEMA_VERSION:
             raise RunFormatError(
-                f"{database}: written in format {version}, "
-                f"but this eostui reads format {schema.SCHEMA_VERSION}"
+                f"{database}: written in format {self._version}, "
+                f"but this eostui reads format {schema.SCHEMA_VERSION} and before"
             )
+        try:
+            self.step_columns = columns_of(self.facts())
+        except ValueError:
+            raise RunFormatError(f"{database}: its fact `step_columns` is damaged") from None
 
     def facts(self) -> dict[str, str]:
         """Return all facts of the run: id, config (TOML), status, versions and so on."""
@@ -86,7 +93,11 @@ class RunReader:
         self._execute("BEGIN")  # one snapshot: a measured row never comes before its step's row
         try:
             return News(
-                self._new_steps(), self._new_measurements(), self._new_events(), self.facts()
+                self._new_steps(),
+                self._new_measurements(),
+                self._new_events(),
+                self.facts(),
+                self._new_landscape(),
             )
         finally:
             self._execute("COMMIT")
@@ -103,7 +114,7 @@ class RunReader:
             self._last_id["steps"],
             _FLUSHES_AT_ONCE,
         ):
-            width = len(STORED_STEP_COLUMNS)
+            width = len(self.step_columns)
             if (
                 zlib.crc32(blob) != crc
                 or len(blob) != (last - first + 1) * width * 8
@@ -117,7 +128,7 @@ class RunReader:
                 )
             parts.append(np.frombuffer(blob, dtype="<f8").reshape(-1, width))
             self._last_id["steps"], self._next_step = row_id, last + 1
-        return np.concatenate(parts) if parts else np.empty((0, len(STORED_STEP_COLUMNS)))
+        return np.concatenate(parts) if parts else np.empty((0, len(self.step_columns)))
 
     def _new_measurements(self) -> dict[str, NDArray[np.float64]]:
         """Return the rows whose steps were read already, so that each finds its own."""
@@ -143,6 +154,19 @@ class RunReader:
             events.append(Event(step, unix_time, kind, json.loads(payload)))
             self._last_id["events"] = row_id
         return events
+
+    def _new_landscape(self) -> Landscape | None:
+        if self._version < 2:
+            return None
+        found = self._read("SELECT * FROM landscapes WHERE id > ?", self._last_id["landscapes"])
+        if not found:
+            return None
+        (row_id, *row) = found[-1]
+        self._last_id["landscapes"] = row_id
+        try:
+            return Landscape.from_row(tuple(row))
+        except ValueError:
+            raise RunFormatError(f"{self.path / schema.DATABASE}: its map is damaged") from None
 
     def _execute(self, query: str, *values: object) -> sqlite3.Cursor:
         try:

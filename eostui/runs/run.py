@@ -10,7 +10,8 @@ import numpy as np
 
 from eostui.config import RunConfig
 from eostui.errors import RunFormatError
-from eostui.runs.columns import DERIVED, EVERY_STEP, MEASURED, STORED_STEP_COLUMNS, exported
+from eostui.runs.columns import COORDINATES, DERIVED, EVERY_STEP, MEASURED, Column, exported
+from eostui.runs.landscape import Landscape
 from eostui.runs.reader import Event, News, RunReader, run_state
 from eostui.runs.series import FloatArray, Series
 
@@ -25,10 +26,12 @@ class Run:
         path: the run directory.
         facts: id, name, status, versions, device, dtype, threads and the rest, as text.
         config: the run's configuration.
-        steps: columns known for every step (`EVERY_STEP`), one row a step from step 0.
+        steps: columns known for every step (`EVERY_STEP`, and `COORDINATES` of a problem with at most
+            two parameters), one row a step from step 0.
         measured: columns known at measured steps (`MEASURED`, `DERIVED`), with their `step`, and
             the `flow_time`, `eta` and `weight_decay` of that step.
         events: everything that happened, oldest first.
+        landscape: the newest map of a two-parameter problem, or None.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -40,12 +43,15 @@ class Run:
             self._reader.close()
             raise RunFormatError(f"{self.path}: its facts are damaged or not written yet")
         self.config = RunConfig.from_toml(self.facts["config"], f"{self.path}: stored config")
-        self.steps = Series([column.name for column in EVERY_STEP])
+        stored = self._reader.step_columns
+        self.coordinates = [column.name for column in COORDINATES if column.name in stored]
+        self.steps = Series([column.name for column in EVERY_STEP] + self.coordinates)
         self.measured = Series(
             ["step", "flow_time", "eta", "weight_decay"]
             + [column.name for column in (*MEASURED, *DERIVED)]
         )
         self.events: list[Event] = []
+        self.landscape: Landscape | None = None
         while self.refresh():  # until nothing is new: damage after sound rows raises on its turn
             pass
 
@@ -85,14 +91,23 @@ class Run:
     def apply(self, news: News) -> bool:
         """Append what was fetched to the columns; return whether there was anything."""
         changed = bool(
-            len(news.steps) or news.measurements or news.events or news.facts != self.facts
+            len(news.steps)
+            or news.measurements
+            or news.events
+            or news.facts != self.facts
+            or news.landscape
         )
         self.facts = news.facts
+        self.landscape = news.landscape or self.landscape
         self.events.extend(news.events)
         if len(news.steps):
             self._append_steps(news)
         self._append_measurements(news)
         return changed
+
+    def exported(self) -> tuple[Column, ...]:
+        """Return the columns that `columns` and the export have, in their order."""
+        return exported(self._reader.step_columns)
 
     def columns(self, *, measured_only: bool = False) -> dict[str, FloatArray]:
         """Return every exported column at full length, NaN where it isn't known.
@@ -102,7 +117,7 @@ class Run:
         """
         at = self.measured["step"].astype(np.int64)
         table: dict[str, FloatArray] = {}
-        for column in exported():
+        for column in self.exported():
             if column.name in self.steps:
                 values = self.steps[column.name]
                 table[column.name] = values[at] if measured_only else values.copy()
@@ -126,7 +141,7 @@ class Run:
 
     @np.errstate(over="ignore", invalid="ignore")  # a diverged run ends in what isn't finite
     def _append_steps(self, news: News) -> None:
-        stored = dict(zip(STORED_STEP_COLUMNS, news.steps.T, strict=True))
+        stored = dict(zip(self._reader.step_columns, news.steps.T, strict=True))
         eta, weight_decay = stored["eta"], stored["weight_decay"]
         half_square = 0.5 * stored["decayed_norm"] ** 2
         before = len(self.steps)
@@ -144,6 +159,7 @@ class Run:
                 "decayed_norm": stored["decayed_norm"],
                 "two_over_eta": 2 / eta,
                 "stability_threshold": 2 / eta - weight_decay,
+                **{name: stored[name] for name in self.coordinates},
             },
         )
         # what a step did is known with the row after it, so the last row before these gets it too

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from eostui.runs.columns import MEASURED
 
-SCHEMA_VERSION = 1
+#: 2 added the fact `step_columns` and the table `landscapes`; runs of format 1 are read too.
+SCHEMA_VERSION = 2
 
 DATABASE = "run.db"
 COMMANDS = "commands"
@@ -29,6 +30,17 @@ CREATE TABLE measurements (
     point TEXT NOT NULL,        -- where it was taken: raw or midpoint
     {", ".join(f"{column.name} REAL" for column in MEASURED)},
     UNIQUE (step)
+);
+CREATE TABLE landscapes (      -- of two-parameter problems: only the newest map is kept
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    left REAL NOT NULL,
+    right REAL NOT NULL,
+    bottom REAL NOT NULL,
+    top REAL NOT NULL,
+    rows INTEGER NOT NULL,
+    columns INTEGER NOT NULL,
+    maps BLOB NOT NULL,         -- float32, little-endian: the loss, then the sharpness
+    crc32 INTEGER NOT NULL
 );
 CREATE TABLE events (
     id INTEGER PRIMARY KEY,

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from eostui.errors import InputError
 from eostui.runs import schema
-from eostui.runs.columns import STORED_STEP_COLUMNS
+from eostui.runs.columns import columns_of
 from eostui.runs.filesystem import on_network
+from eostui.runs.landscape import Landscape
 from eostui.runs.liveness import EngineLock
 
 
@@ -40,6 +41,7 @@ class RunWriter:
                 "choose another with --runs-dir or EOSTUI_RUNS"
             ) from None
         self._lock = EngineLock(path)
+        self._width = len(columns_of(facts))
         self._pending: list[tuple[str, tuple[Any, ...]]] = []
         self._database = sqlite3.connect(path / schema.DATABASE, isolation_level=None)
         journal = "DELETE" if on_network(path) else "WAL"
@@ -57,9 +59,9 @@ class RunWriter:
         self._queue("INSERT OR REPLACE INTO run VALUES (?, ?)", (key, value))
 
     def steps(self, first_step: int, matrix: NDArray[np.float64]) -> None:
-        """Append rows, one a step, with the columns of STORED_STEP_COLUMNS."""
-        if matrix.shape[1] != len(STORED_STEP_COLUMNS):
-            raise ValueError(f"{matrix.shape[1]} columns, not {len(STORED_STEP_COLUMNS)}")
+        """Append rows, one a step, with the columns that the run's facts state."""
+        if matrix.shape[1] != self._width:
+            raise ValueError(f"{matrix.shape[1]} columns, not {self._width}")
         blob = np.ascontiguousarray(matrix, dtype="<f8").tobytes()
         self._queue(
             "INSERT INTO steps (first_step, last_step, matrix, crc32) VALUES (?, ?, ?, ?)",
@@ -79,6 +81,15 @@ class RunWriter:
         self._queue(
             f"INSERT INTO measurements (step, point{columns}) VALUES (?, ?{holes})",
             (step, point, *values.values()),
+        )
+
+    def landscape(self, landscape: Landscape) -> None:
+        """Put a map in place of the last one."""
+        self._queue("DELETE FROM landscapes", ())
+        self._queue(
+            "INSERT INTO landscapes (left, right, bottom, top, rows, columns, maps, crc32) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            landscape.to_row(),
         )
 
     def event(self, step: int, kind: str, payload: Mapping[str, Any] | None = None) -> None:

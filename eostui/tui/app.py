@@ -28,6 +28,7 @@ from eostui.tui.keys import KEYS
 from eostui.tui.panels import RunView
 from eostui.tui.screens.dialogs import ChoiceDialog, MessageDialog, NumberDialog
 from eostui.tui.screens.help import HelpScreen
+from eostui.tui.screens.landscape import LandscapeScreen
 from eostui.tui.screens.live import LiveScreen
 from eostui.tui.steering import Steering
 from eostui.tui.svg import portable
@@ -68,6 +69,7 @@ class EostuiApp(App[str]):
         self.settings = settings
         self._start = start
         self._live = LiveScreen(unicode=settings.unicode)
+        self._landscape = LandscapeScreen(self._live, unicode=settings.unicode)
         self._engine: EngineProcess | None = None
         self._run: Run | None = None
         self._steering: Steering | None = None
@@ -96,6 +98,7 @@ class EostuiApp(App[str]):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._leave_by_signal, number)
+        self.install_screen(self._landscape, "landscape")
         self.set_interval(1 / self.settings.fps, self._follow)
         self.set_interval(1.0, self._watch_terminal)
         if isinstance(self._start, Path):
@@ -167,6 +170,7 @@ class EostuiApp(App[str]):
 
     async def _follow(self) -> None:
         """Take in new rows and redraw; a fetch that is slow is never started twice."""
+        self._landscape.draw_if_shown()
         run = self._run
         if run is None or self._fetching:
             return
@@ -346,6 +350,13 @@ class EostuiApp(App[str]):
             self.notify(f"{target}: can't be written: {error.strerror}", severity="error")
             return
         self.notify(f"picture in {target}")
+
+    def action_next_screen(self) -> None:
+        """Go from the charts to the landscape, and back."""
+        if self.screen is self._live:
+            self.push_screen("landscape")
+        elif self.screen is self._landscape:
+            self.pop_screen()
 
     def action_help(self) -> None:
         """Show the help."""

@@ -30,10 +30,14 @@ class Key:
     group: str = "view"
 
     def bindings(self) -> list[Binding]:
-        """Return Textual's bindings: control keys act in every dialog too, letters don't."""
+        """Return Textual's bindings: control keys act in every dialog too, letters don't.
+
+        So does tab, which a screen would take for itself otherwise; its action looks where it is.
+        """
         names = self.keys.split(",")
-        letters = ",".join(name for name in names if not name.startswith("ctrl+"))
-        controls = ",".join(name for name in names if name.startswith("ctrl+"))
+        first = [name for name in names if name.startswith("ctrl+") or name == "tab"]
+        letters = ",".join(name for name in names if name not in first)
+        controls = ",".join(first)
         bindings = []
         if letters:
             bindings.append(Binding(letters, self.action, self.text, show=False, id=self.id))
@@ -66,6 +70,7 @@ KEYS = (
         Key(f"panel.{n}", str(n), str(n), f"screen.panel({n - 1})", f"focus panel {n}")
         for n in range(1, 5)
     ),
+    Key("screen.next", "tab", "tab", "next_screen", "charts, or the landscape of two parameters", "map"),
     Key("zoom", "z", "z", "screen.zoom_panel", "one panel, full screen", "zoom"),
     Key("scale", "y", "y", "screen.toggle_scale", "log or linear in the focused panel", "log"),
     Key("axis", "t", "t", "screen.toggle_axis", "step or flow time η·step as x", "time"),

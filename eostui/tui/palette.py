@@ -19,6 +19,8 @@ COLOURS = {
     "warm": "#ff9d4d",
     "warm spread": "#8a5a33",
     "cool": "#56b4e9",
+    "cool spread": "#2c5571",
+    "shade": "#4b535d",
     "loss": "#d7dde5",
     "test": "#cc79a7",
     "norm": "#b7a1f5",

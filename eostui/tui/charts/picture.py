@@ -14,7 +14,7 @@ from eostui.tui.charts.scales import FloatArray, Scale, StickyRange, linear_tick
 #: Index into the widget's styles; 0 is the axis.
 AXIS, TITLE, MARK = "axis", "title", "mark"
 
-_GUTTER_LEFT = 6
+GUTTER_LEFT = 6
 _GUTTER_RIGHT = 12
 _NARROW = 44
 
@@ -106,8 +106,9 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class _Frame:
-    """Where the plot lies in the grid and what it shows."""
+class Frame:
+    """Where a plot lies in its grid and what it shows: `left`, `width`, `height` in cells, x from `x0`
+    to `x1`, places on the y scale from `bottom` to `top`."""
 
     left: int
     width: int
@@ -152,7 +153,7 @@ def draw(
     grid = Grid.blank(width, height)
     rows = height - 2
     gutter = _GUTTER_RIGHT if width >= _NARROW else 0
-    columns = width - _GUTTER_LEFT - gutter
+    columns = width - GUTTER_LEFT - gutter
     if rows < 1 or columns < 4:
         return grid
     envelopes = [_envelope(curve, chart.scale, x_range, columns) for curve in chart.curves]
@@ -162,9 +163,9 @@ def draw(
         grid.write(height // 2, max((width - len(message)) // 2, 0), message, TITLE)
         return grid
     floor = 0.0 if chart.scale.kind == "linear" and limits[0] >= 0 else -math.inf
-    frame = _Frame(_GUTTER_LEFT, columns, rows, *x_range, *sticky.fit(*limits, floor))
-    _y_axis(grid, frame, chart.scale)
-    _x_axis(grid, frame, chart.marks, unicode)
+    frame = Frame(GUTTER_LEFT, columns, rows, *x_range, *sticky.fit(*limits, floor))
+    y_axis(grid, frame, chart.scale)
+    x_axis(grid, frame, chart.marks, unicode)
     _curves(grid, frame, chart.curves, envelopes, unicode)
     for spot in chart.spots:
         column = frame.column(spot.x)
@@ -198,7 +199,7 @@ def _limits(
 
 def _curves(
     grid: Grid,
-    frame: _Frame,
+    frame: Frame,
     curves: list[Curve],
     envelopes: list[tuple[FloatArray, FloatArray]],
     unicode: bool,
@@ -214,7 +215,8 @@ def _curves(
         grid.colours[inside] = np.where(codes > 0, curve.colour, grid.colours[inside])
 
 
-def _y_axis(grid: Grid, frame: _Frame, scale: Scale) -> None:
+def y_axis(grid: Grid, frame: Frame, scale: Scale) -> None:
+    """Draw the line left of the plot, with round values of the scale."""
     most = max(frame.height // 3, 2)
     bar = frame.left - 1
     for row in range(frame.height):
@@ -226,7 +228,8 @@ def _y_axis(grid: Grid, frame: _Frame, scale: Scale) -> None:
         grid.write(row, bar, "┤", AXIS)
 
 
-def _x_axis(grid: Grid, frame: _Frame, marks: list[Mark], unicode: bool) -> None:
+def x_axis(grid: Grid, frame: Frame, marks: list[Mark], unicode: bool) -> None:
+    """Draw the line below the plot, with round values and the marks."""
     axis, labels = frame.height, frame.height + 1
     grid.write(axis, frame.left - 1, "└" + "─" * frame.width, AXIS)
     taken = np.zeros(grid.codes.shape[1] + 1, dtype=bool)
@@ -257,7 +260,7 @@ def _label_below(
         taken[start : start + len(text)] = True
 
 
-def _labels(grid: Grid, frame: _Frame, chart: Chart) -> None:
+def _labels(grid: Grid, frame: Frame, chart: Chart) -> None:
     """Write each labelled curve's label at the height of its last value, one a row."""
     wanted = []
     for curve in chart.curves:

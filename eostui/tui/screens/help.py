@@ -28,6 +28,10 @@ Lλ = L + ½λ‖θ‖² is what descent with decay descends.
 direction, ∇S and ∇L orthogonal to its eigenvector u, and a drive that sharpens. ∇L ⟂ u always fails
 on the bounce itself.
 
+[b]Landscape[/b] (tab): L and S around the path of a problem of two parameters; shades part each map
+into five bands of equal area. On the sharpness map the line is S = 2/η, dotted S = 2/η − λ: it moves
+with η and λ. ● is θ now, and its newest steps are joined. Descent bounces where S lies above the line.
+
 [b]Signs[/b]: ▲ a step that raised Lλ, ▼ one that lowered it, the newest at the right; below, the share of
 up-steps over the charts' x range (full at a half). Flips are sign changes a step.
 At the edge nearly every second step goes up, and yet the loss falls in the long run.

@@ -29,7 +29,8 @@ from eostui.tui.widgets.signs import SignRaster
 from eostui.tui.window import Window
 
 _WIDE = (100, 30)
-_SMALL = (44, 12)
+#: Below this only text is shown.
+SMALL = (44, 12)
 _STATE_SIGNS = {"running": "●", "paused": "‖", "finished": "✓", "stopped": "■"}
 #: Seconds over which the speed is taken.
 _SPEED_WINDOW = 3.0
@@ -116,7 +117,7 @@ class LiveScreen(Screen[None]):
     def relayout(self) -> None:
         """Set the classes that choose between four charts, one chart, and text only."""
         width, height = self.size
-        tiny = width < _SMALL[0] or height < _SMALL[1]
+        tiny = width < SMALL[0] or height < SMALL[1]
         single = not tiny and (self.zoomed or width < _WIDE[0] or height < _WIDE[1])
         self.set_class(tiny, "-tiny")
         self.set_class(single, "-single")
@@ -231,11 +232,15 @@ class LiveScreen(Screen[None]):
     def _x_range(self) -> tuple[float, float]:
         return self.window.range(self.last_x, self.x_unit)
 
-    def _draw_title(self) -> None:
+    def title_line(self, width: int) -> Text:
+        """Return what every screen says at its top: the run, its step, η and λ."""
         fields = [(0, self.message, COLOURS["title"])]
         if self.view is not None:
             fields = self._title_fields(self.view)
-        self.query_one("#title", TextBar).show(fields_line(fields, self.size.width))
+        return fields_line(fields, width)
+
+    def _draw_title(self) -> None:
+        self.query_one("#title", TextBar).show(self.title_line(self.size.width))
 
     def _title_fields(self, view: RunView) -> list[tuple[int, str, str]]:
         run = view.run
