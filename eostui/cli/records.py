@@ -76,6 +76,8 @@ def show(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = False)
             whole = {**summary, "facts": opened.facts, "config": config, "events": events}
             print_json(whole)
             return
+        lasted = [f"{each['phase']} {each['first']}–{each['last']}" for each in summary["phases"]]
+        summary["phases"] = ", ".join(lasted) or "too few steps to tell"
         for key, value in summary.items():
             shown = f"{value:.5g}" if isinstance(value, float) else printable(str(value))
             print(f"{key:<32}{shown}")
