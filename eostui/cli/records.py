@@ -90,7 +90,8 @@ def show(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = False)
         for event in opened.events:
             if event.kind == "obeyed":
                 continue  # what it did is an event of its own
-            print(f"step {event.step:<8}{event.kind:<10}{json.dumps(event.payload)}")
+            told = json.dumps(dict(event.payload), ensure_ascii=False)
+            print(f"step {event.step:<8}{event.kind:<10}{printable(told)}")
 
 
 @runs.command()

@@ -15,6 +15,19 @@ NEAR_EDGE = 0.05
 SECOND_DIRECTION = 1.9
 
 
+#: What each assumption is for: what its failing means for the theory.
+MEANINGS = {
+    "one direction": "theory follows a single unstable direction u; once η·λ₂ comes near 2 a second one "
+    "bounces too, and its predictions of x, y and of the resting sharpness need no longer hold.",
+    "∇S ⟂ u": "theory takes the sharpness to change along ∇S while the bounce goes along u; where they "
+    "align, the bounce itself moves S at every step and x and y are not separate.",
+    "∇L ⟂ u": "theory takes the slope along u to be nothing but the bounce; a slope that stays moves the "
+    "bounce's centre, so its period-2 cycle isn't centred where theory has it.",
+    "βα > 0": "theory takes training to sharpen by itself; where βα isn't above 0 nothing drives S to "
+    "the edge, and theory has neither a cycle there nor a self-stabilisation to explain.",
+}
+
+
 class Monitor(NamedTuple):
     """One assumption: whether it holds now, None where that can't be judged."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -35,26 +35,31 @@ def payload(change: PhaseChange) -> dict[str, object]:
     return {"from": before, "to": change.phase.name, "step": change.step, "why": change.why}
 
 
-def told_changes(events: Iterable[Event]) -> list[tuple[int, Phase]]:
-    """Return the steps at which phases begin, and which, as a run's events tell."""
-    return [
-        (event.step, BY_NAME[event.payload["to"]])
-        for event in events
-        if event.kind == PHASE_EVENT and event.payload["to"] in BY_NAME
-    ]
+def told_spans(events: Iterable[Event], last_step: int) -> list[Span]:
+    """Return the phases that a run's events tell, up to its newest step; [] where they tell none."""
+    return _spans(
+        [
+            (event.step, BY_NAME[event.payload["to"]])
+            for event in events
+            if event.kind == PHASE_EVENT and event.payload["to"] in BY_NAME
+        ],
+        last_step,
+    )
 
 
 def spans(run: Run) -> list[Span]:
-    """Return the phases of a run, without those of no length.
+    """Return the phases of a run; those of a record without such events are told from its rows."""
+    return told_spans(run.events, run.last_step) or _spans(
+        [(change.step, change.phase) for change in classify(run)], run.last_step
+    )
 
-    Its events tell them; those of a record from before there were any are told from its rows.
-    """
-    begun = told_changes(run.events) or [(step, phase) for step, _, phase, _ in classify(run)]
-    ends = [step - 1 for step, _ in begun[1:]] + [run.last_step]
+
+def _spans(begun: Sequence[tuple[int, Phase]], last_step: int) -> list[Span]:
+    ends = [first - 1 for first, _ in begun[1:]] + [last_step]
     return [
         Span(phase, first, last)
         for (first, phase), last in zip(begun, ends, strict=True)
-        if last >= first
+        if last >= first  # a catapult may begin where the phase before it did
     ]
 
 
