@@ -19,7 +19,7 @@ ROUNDING = 4 * 2.0**-24
 JUMP = 0.02
 #: Steps over which readings of S tell its level, and over which they tell whether it rises.
 LEVEL_STEPS, TREND_STEPS = 100, 400
-#: Readings that tell a level at least: an even number, so that an alternation cancels.
+#: Readings that tell whether S rises, at least: halves of two, so that an alternation cancels.
 LEAST_READINGS = 4
 #: A reading older than this, and than twice the cadence, says nothing of now.
 STALE_STEPS = 200
@@ -154,12 +154,12 @@ class Level:
 
     Attributes:
         sharpness: S, a median over readings.
-        rise: how far S rose from the older half of the readings to the newer one.
+        slope: by how much S rises a step, from the older half of the readings to the newer one.
         balance: (βα − λg)/(|βα| + |λg|), a median: 0 where the drives balance.
     """
 
     sharpness: float
-    rise: float
+    slope: float
     balance: float
 
 
@@ -174,19 +174,27 @@ def level(readings: list[Reading], step: int, weight_decay: float) -> Level:
     gap = last - readings[-2].step if len(readings) > 1 else 0
     if step - last > max(STALE_STEPS, 2 * gap):
         return NOTHING_READ
-    newest = [reading for reading in readings if reading.step >= step - LEVEL_STEPS]
-    if len(newest) < LEAST_READINGS:
-        newest = readings[-LEAST_READINGS:]
+    newest = [reading for reading in readings if reading.step >= step - LEVEL_STEPS] or readings[
+        -1:
+    ]
     balances = []
     for reading in newest:
         flattening = weight_decay * reading.g
         size = abs(reading.beta_alpha) + abs(flattening)
         balances.append((reading.beta_alpha - flattening) / size if size else math.nan)
-    half, rise = len(readings) // 2, math.nan
-    if half * 2 >= LEAST_READINGS:
-        sharpness = [reading.sharpness for reading in readings]
-        rise = median(sharpness[half:]) - median(sharpness[:half])
-    return Level(median([reading.sharpness for reading in newest]), rise, median(balances))
+    return Level(
+        median([reading.sharpness for reading in newest]), _slope(readings), median(balances)
+    )
+
+
+def _slope(readings: list[Reading]) -> float:
+    if len(readings) < LEAST_READINGS:
+        return math.nan
+    half = len(readings) // 2
+    older, newer = readings[:half], readings[half:]
+    steps = median([each.step for each in newer]) - median([each.step for each in older])
+    rise = median([each.sharpness for each in newer]) - median([each.sharpness for each in older])
+    return rise / steps
 
 
 def kept(readings: list[Reading], step: int) -> list[Reading]:

@@ -55,6 +55,8 @@ def spans(run: Run) -> list[Span]:
 
 
 def _spans(begun: Sequence[tuple[int, Phase]], last_step: int) -> list[Span]:
+    if not begun:
+        return []
     ends = [first - 1 for first, _ in begun[1:]] + [last_step]
     return [
         Span(phase, first, last)

@@ -46,8 +46,8 @@ FLIPS_ENTER, FLIPS_LEAVE = 0.05, 0.02
 LOWERED_BELOW, LOWERED_ABOVE = 0.92, 0.95
 #: |βα − λg| against |βα| + |λg|: the drives balance below the first, and no more above the second.
 BALANCED, UNBALANCED = 0.15, 0.3
-#: S rises when it gained more than this share of 2/η − λ over half of phase_blocks.TREND_STEPS.
-RISES = 0.005
+#: S rises when it gains more than this share of 2/η − λ in 100 steps.
+RISES = 0.0025
 #: A catapult raises L_λ to so many times where it rose from, and ends where L_λ is back there,
 CATAPULT_RISE = 1.5
 #: or so many steps after its top; at the edge it needs a change of η or λ no more steps ago.
@@ -88,6 +88,7 @@ DIVERGED = Phase(
 PHASES = (
     TRANSIENT, SHARPENING, EDGE, LOWERED, COLLAPSED, CATAPULT, CONVERGED_PHASE, DIVERGED
 )  # fmt: skip
+_EDGES = (EDGE.name, LOWERED.name)
 BY_NAME = {phase.name: phase for phase in PHASES}
 
 
@@ -252,7 +253,7 @@ class PhaseClassifier:
 
     def _may_fly(self, step: int) -> bool:
         """The edge has humps of its own; what rounding does at the end isn't a flight."""
-        if self.phase in (EDGE.name, LOWERED.name, CONVERGED_PHASE.name):
+        if self.phase in (*_EDGES, CONVERGED_PHASE.name):
             return step - self._steered <= CATAPULT_STEPS
         return True
 
@@ -278,9 +279,11 @@ class PhaseClassifier:
         if found.name == self.phase or (self.phase, found) == (TRANSIENT.name, SHARPENING):
             self._candidate, self._candidate_blocks = None, 0
             return []
-        if found.name != self._candidate:
-            self._candidate, self._candidate_since = found.name, block.first
-            self._candidate_blocks = 0
+        if found.name != self._candidate and not (  # on arriving at the edge S may lag behind κ
+            self._candidate in _EDGES and found.name in _EDGES and self.phase not in _EDGES
+        ):
+            self._candidate_since, self._candidate_blocks = block.first, 0
+        self._candidate = found.name
         self._candidate_blocks += 1
         if self._candidate_blocks < CONFIRM:
             return []
@@ -288,7 +291,7 @@ class PhaseClassifier:
 
     def _find(self, block: Block, now: Level, held: str | None) -> Phase:
         """Return the phase that a block alone speaks for; `held` is easier to stay in."""
-        at_edge = held in (EDGE.name, LOWERED.name)
+        at_edge = held in _EDGES
         flips = self._flips()
         bounces = block.kappa >= (KAPPA_LEAVES if at_edge else KAPPA_ENTERS) or flips >= (
             FLIPS_LEAVE if at_edge else FLIPS_ENTER
@@ -301,7 +304,7 @@ class PhaseClassifier:
             unread = math.isnan(share) and held == LOWERED.name
             return LOWERED if lowered or unread else EDGE
         balance = UNBALANCED if held == COLLAPSED.name else BALANCED
-        rises = now.rise > RISES * block.threshold
+        rises = now.slope * 100 > RISES * block.threshold
         unread = math.isnan(share) and held == COLLAPSED.name
         low = share < LOWERED_BELOW and abs(now.balance) < balance and not rises
         return COLLAPSED if low or unread else SHARPENING
