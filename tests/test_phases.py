@@ -303,16 +303,15 @@ def any_run(seed: int) -> Made:
 def test_flush_by_flush_equals_at_once(seed: int, sizes: list[int]) -> None:
     """As the engine does: a flush before each measurement and whenever else; the state through JSON."""
     case = any_run(seed)
-    ends = (
-        set(np.cumsum(sizes).tolist()) | {step + 1 for step, _ in case.readings} | {len(case.rows)}
-    )
+    restarts = set(np.cumsum(sizes).tolist())
+    ends = restarts | {step + 1 for step, _ in case.readings} | {len(case.rows)}
     classifier, online, start = PhaseClassifier(), [], 0
     readings = dict(case.readings)
     for end in sorted(ends):
         online += classifier.feed(case.rows[start:end])
         if end - 1 in readings:
             classifier.read(end - 1, readings[end - 1])
-        if end % 3 == 0:
+        if end in restarts:
             classifier = PhaseClassifier.restored(classifier.state())
         start = end
     assert online == case.fed_at_once()

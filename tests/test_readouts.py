@@ -13,7 +13,7 @@ from eostui.config import RunConfig
 from eostui.errors import InputError
 from eostui.runs import commands
 from eostui.runs.curvature_summary import BLOCK, BlockMedians, crossings, without_alternation
-from eostui.runs.monitors import monitors
+from eostui.runs.monitors import MEANINGS, monitors
 from eostui.runs.run import Run
 from eostui.runs.series import Series
 from eostui.runs.signs import summarize, up_shares
@@ -96,6 +96,9 @@ def test_monitors_judge_the_newest_reading() -> None:
     series["sharpness"][:] = 19.9  # on the edge: a raw reading can't tell the last two
     assert [monitor.holds for monitor in monitors(series, "raw")] == [False, True, None, None]
     assert [monitor.holds for monitor in monitors(series, "midpoint")][2:] == [False, False]
+    series["sharpness"][:] = 12  # a lowered edge: the phase tells what S can't
+    assert [monitor.holds for monitor in monitors(series, "raw", at_edge=True)][2:] == [None, None]
+    assert set(MEANINGS) == {monitor.name for monitor in monitors(series, "raw")}
     assert monitors(Series(["beta"]), "raw") == []
 
 

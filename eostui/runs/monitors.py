@@ -36,7 +36,7 @@ class Monitor(NamedTuple):
     reading: str
 
 
-def monitors(measured: Series, reading: str) -> list[Monitor]:
+def monitors(measured: Series, reading: str, *, at_edge: bool = False) -> list[Monitor]:
     """Judge the newest row of a run's measured columns; [] before the first.
 
     On the edge a raw reading is taken somewhere on the bounce, where ∇L lies along u and βα is forced
@@ -45,6 +45,7 @@ def monitors(measured: Series, reading: str) -> list[Monitor]:
     Args:
         measured: measured columns of a run.
         reading: where they were taken, `raw` or `midpoint`.
+        at_edge: whether the run's phase says so: S itself can't where the edge is lowered.
     """
     known = [row for row in range(len(measured))[-16:] if not math.isnan(measured["beta"][row])]
     if not known:
@@ -55,7 +56,8 @@ def monitors(measured: Series, reading: str) -> list[Monitor]:
 
     limit = SECOND_DIRECTION / value("eta")
     threshold = 2 / value("eta") - value("weight_decay")
-    bouncing = reading == "raw" and value("sharpness") > (1 - NEAR_EDGE) * threshold
+    near = at_edge or value("sharpness") > (1 - NEAR_EDGE) * threshold
+    bouncing = reading == "raw" and near
     second, along_s = value("eig_2"), value("sharpness_gradient_u")
     along_l, drive = value("gradient_u"), value("beta_alpha")
     sign = "<" if second < limit else "≥"

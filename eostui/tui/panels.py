@@ -16,7 +16,7 @@ from eostui.runs.curvature_summary import (
     without_alternation,
 )
 from eostui.runs.phase_spans import Span, told_spans
-from eostui.runs.phases import COLLAPSED
+from eostui.runs.phases import COLLAPSED, EDGE, LOWERED, Phase
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
 from eostui.tui.charts.picture import Chart, Curve, Mark, Spot
@@ -70,6 +70,16 @@ class RunView:
             for event in self.run.events
             if event.kind == "control"
         ]
+
+    @property
+    def phase(self) -> Phase | None:
+        """The present phase, None before the first."""
+        return self.phases[-1].phase if self.phases else None
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether the present phase is an edge, lowered or not."""
+        return self.phase in (EDGE, LOWERED)
 
     def off_the_bounce(self) -> NDArray[np.bool_]:
         """Return which readings were taken off the bounce: collapsed, or at midpoints."""

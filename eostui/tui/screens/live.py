@@ -229,7 +229,7 @@ class LiveScreen(Screen[None]):
             return
         self.query_one("#phases", PhaseBand).show_run(view, self._x_range())
         self.query_one("#signs", SignRaster).show(view, self._x_range())
-        found = monitors(view.run.measured, view.run.config.reading)
+        found = monitors(view.run.measured, view.run.config.reading, at_edge=view.at_edge)
         rest = self._rest()
         self.query_one("#monitors", TextBar).show(monitor_lines(found, rest))
         self.query_one("#holds", TextBar).show(monitor_line(found, rest))
@@ -248,13 +248,12 @@ class LiveScreen(Screen[None]):
         state, last = run.state, max(run.last_step, 0)
         eta, decay = current_controls(run)
         residual = run.measured["sharpness_residual"]
-        phase = view.phases[-1].phase if view.phases else None
-        phase_colour = PHASE_COLOURS[phase.letter] if phase else COLOURS["axis"]
+        phase_colour = PHASE_COLOURS[view.phase.letter] if view.phase else COLOURS["axis"]
         colour = COLOURS["path"] if state == "running" else COLOURS["mark"]
         return [
             (6, "eostui", COLOURS["axis"]),
             (5, run.config.preset, f"bold {COLOURS['title']}"),
-            (1, phase.name.upper() if phase else "", f"bold {phase_colour}"),
+            (1, view.phase.name.upper() if view.phase else "", f"bold {phase_colour}"),
             (2, f"{_STATE_SIGNS.get(state, '✗')} {state.upper()}", f"bold {colour}"),
             (3, "❄ view frozen" if self.frozen else "", COLOURS["cool"]),
             (0, f"step {grouped(last)}", COLOURS["title"]),
