@@ -137,6 +137,16 @@ def test_a_collapse_needs_balanced_drives_and_a_sharpness_that_does_not_rise() -
         assert [name for name, _ in told(unbalanced.fed_at_once())] == ["sharpening"]
 
 
+def test_without_decay_nothing_collapses_however_the_drive_swings() -> None:
+    """βα swings about λg = 0 while S sinks, as after η was lowered: on average alone they balance."""
+    case = made(np.full(1500, 0.1), sharpness=np.linspace(0.6, 0.5, 1500))
+    swinging = [
+        (step, {**values, "beta_alpha": (-1.0) ** index})
+        for index, (step, values) in enumerate(case.readings)
+    ]
+    assert told(Made(case.rows, swinging).fed_at_once()) == [("sharpening", 0)]
+
+
 def test_the_bounce_returns_after_a_collapse() -> None:
     kappa = stretches((1000, 0.1), (600, 0.95))
     case = made(kappa, sharpness=np.full(1600, 0.5), decay=0.1, drive=1.0, g=10.0)

@@ -155,7 +155,7 @@ class Level:
     Attributes:
         sharpness: S, a median over readings.
         slope: by how much S rises a step, from the older half of the readings to the newer one.
-        balance: (βα − λg)/(|βα| + |λg|), a median: 0 where the drives balance.
+        balance: |βα − λg|/(|βα| + |λg|), a median: 0 where the drives balance, 1 where one is alone.
     """
 
     sharpness: float
@@ -181,7 +181,7 @@ def level(readings: list[Reading], step: int, weight_decay: float) -> Level:
     for reading in newest:
         flattening = weight_decay * reading.g
         size = abs(reading.beta_alpha) + abs(flattening)
-        balances.append((reading.beta_alpha - flattening) / size if size else math.nan)
+        balances.append(abs(reading.beta_alpha - flattening) / size if size else math.nan)
     return Level(
         median([reading.sharpness for reading in newest]), _slope(readings), median(balances)
     )

@@ -48,7 +48,8 @@ LOWERED_BELOW, LOWERED_ABOVE = 0.92, 0.95
 BALANCED, UNBALANCED = 0.15, 0.3
 #: S rises when it gains more than this share of 2/η − λ in 100 steps.
 RISES = 0.0025
-#: A catapult raises L_λ to so many times where it rose from, and ends where L_λ is back there,
+#: A catapult raises L_λ to so many times where it rose from. It ends where L_λ is back there, or has
+#: been below so many times for a block,
 CATAPULT_RISE = 1.5
 #: or so many steps after its top; at the edge it needs a change of η or λ no more steps ago.
 CATAPULT_STEPS = 200
@@ -128,6 +129,7 @@ class PhaseClassifier:
     _low_step: int = 0
     _top: float = -math.inf
     _top_step: int = 0
+    _high_step: int = 0
     _landed: int | None = None
     _steered: int = -CATAPULT_STEPS
     _since: int = 0
@@ -246,7 +248,7 @@ class PhaseClassifier:
             elif loss < self._low:
                 self._low, self._low_step = loss, step
             elif loss > CATAPULT_RISE * self._low and self._may_fly(step):
-                self._top, self._top_step = loss, step
+                self._top, self._top_step, self._high_step = loss, step, step
                 why = f"the loss rose from {self._low:.3g} to {loss:.3g} by step {step}"
                 changes.append(self._enter(max(self._low_step, self._since), CATAPULT, why))
         return changes
@@ -261,10 +263,12 @@ class PhaseClassifier:
         if loss > self._top:
             self._top, self._top_step = loss, step
         if loss > CATAPULT_RISE * self._low:
-            self._landed = None
-        down = loss <= self._low or step - self._top_step > CATAPULT_STEPS
-        if down and self._landed is None:
-            self._landed = step
+            self._high_step, self._landed = step, None
+        if self._landed is None:
+            if loss <= self._low or step - self._top_step > CATAPULT_STEPS:
+                self._landed = step
+            elif step - self._high_step == BLOCK:
+                self._landed = self._high_step + 1
 
     def _judge(self, block: Block) -> list[PhaseChange]:
         """Compare the block with the present phase; change it when another was confirmed."""
@@ -306,7 +310,7 @@ class PhaseClassifier:
         balance = UNBALANCED if held == COLLAPSED.name else BALANCED
         rises = now.slope * 100 > RISES * block.threshold
         unread = math.isnan(share) and held == COLLAPSED.name
-        low = share < LOWERED_BELOW and abs(now.balance) < balance and not rises
+        low = share < LOWERED_BELOW and now.balance < balance and not rises
         return COLLAPSED if low or unread else SHARPENING
 
     def _is_converged(self, block: Block, held: bool, bounces: bool) -> bool:
@@ -337,5 +341,5 @@ class PhaseClassifier:
         if math.isfinite(flips):
             parts.append(f"{flips:.2g} sign changes a step")
         if phase is COLLAPSED and math.isfinite(now.balance):
-            parts.append(f"(βα − λg)/(|βα| + |λg|) {now.balance:.2g}")
+            parts.append(f"|βα − λg|/(|βα| + |λg|) {now.balance:.2g}")
         return ", ".join(parts)
