@@ -167,6 +167,16 @@ def test_a_catapult_begins_where_the_loss_rose_from_and_ends_where_it_is_back() 
     assert found == [("sharpening", 0), ("catapult", 60), ("sharpening", 86)]
 
 
+def test_a_catapult_that_goes_on_bouncing_has_become_the_edge() -> None:
+    """The loss never comes back, nor stays down: but from step 75 on, past the top, κ is at the edge."""
+    t = np.arange(600)
+    loss = np.where(t <= 60, 1 - 0.01 * t, 0.7 + 0.3 * (-1.0) ** (t // 10))
+    loss[61:70] = 2.0
+    kappa = stretches((60, 0.3), (540, 0.98))
+    found = told(made(kappa, sharpness=np.full(600, 1.02), loss=loss).fed_at_once())
+    assert found == [("sharpening", 0), ("catapult", 60), ("edge", 75)]
+
+
 def test_humps_of_the_edge_are_no_catapults_unless_a_control_made_them() -> None:
     loss = np.exp(-np.arange(1500) / 1500)
     loss[900:920] *= 2  # the same hump at the edge, with and without a change of η before it

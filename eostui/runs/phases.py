@@ -51,7 +51,8 @@ RISES = 0.0025
 #: A catapult raises L_λ to so many times where it rose from. It ends where L_λ is back there, or has
 #: been below so many times for a block,
 CATAPULT_RISE = 1.5
-#: or so many steps after its top; at the edge it needs a change of η or λ no more steps ago.
+#: or so many steps after its top, or where the edge begins; there it takes a change of η or λ no more
+#: steps ago to begin one.
 CATAPULT_STEPS = 200
 #: Converged: ‖∇L_λ‖ is below this share of the largest so far, and stays below three times that,
 CONVERGED = 1e-3
@@ -274,13 +275,15 @@ class PhaseClassifier:
         """Compare the block with the present phase; change it when another was confirmed."""
         end = block.first + BLOCK
         now = level(self._newest_readings(end), end, block.weight_decay)
-        if self.phase == CATAPULT.name:
-            if self._landed is None or block.first < self._landed:
-                return []
-            found = self._find(block, now, CATAPULT.name)
-            return [self._enter(self._landed, found, self._why(found, block, now))]
         found = self._find(block, now, self._candidate or self.phase)
-        if found.name == self.phase or (self.phase, found) == (TRANSIENT.name, SHARPENING):
+        flying = self.phase == CATAPULT.name
+        if flying and self._landed is not None:
+            if block.first < self._landed:
+                return []
+            return [self._enter(self._landed, found, self._why(found, block, now))]
+        higher = flying and (self._top_step >= block.first or found.name not in _EDGES)
+        unstarted = (self.phase, found) == (TRANSIENT.name, SHARPENING)
+        if higher or unstarted or found.name == self.phase:
             self._candidate, self._candidate_blocks = None, 0
             return []
         if found.name != self._candidate and not (  # on arriving at the edge S may lag behind κ
