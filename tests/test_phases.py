@@ -170,7 +170,7 @@ def test_a_catapult_begins_where_the_loss_rose_from_and_ends_where_it_is_back() 
 def test_a_catapult_that_goes_on_bouncing_has_become_the_edge() -> None:
     """The loss never comes back, nor stays down: but from step 75 on, past the top, κ is at the edge."""
     t = np.arange(600)
-    loss = np.where(t <= 60, 1 - 0.01 * t, 0.7 + 0.3 * (-1.0) ** (t // 10))
+    loss = np.where(t <= 60, 1 - 0.01 * t, 0.8 + 0.3 * (-1.0) ** (t // 10))
     loss[61:70] = 2.0
     kappa = stretches((60, 0.3), (540, 0.98))
     found = told(made(kappa, sharpness=np.full(600, 1.02), loss=loss).fed_at_once())
