@@ -171,7 +171,11 @@ def test_list_show_and_export(trained: Shell) -> None:
     assert row["id"] in trained("runs", "list").stdout
     shown = json.loads(trained("runs", "show", "first", "--json").stdout)
     assert shown["config"]["width"] == 10
-    assert "resting_sharpness" in trained("runs", "show", row["id"][-4:]).stdout
+    (sharpening,) = shown["phases"]
+    assert (sharpening["phase"], sharpening["last"]) == ("sharpening", 60)
+    text = trained("runs", "show", row["id"][-4:]).stdout
+    assert "resting_sharpness" in text
+    assert f"sharpening {sharpening['first']}–60\n" in text
 
     done = trained("export", "first", "-o", "out.csv")
     assert done.stdout == ""

@@ -12,6 +12,7 @@ import pytest
 
 from eostui import presets
 from eostui.runs.launch import EngineProcess
+from eostui.runs.phase_spans import spans
 from eostui.runs.run import Run
 from eostui.runs.summary import summarize_run
 
@@ -27,6 +28,11 @@ def trained(tmp_path: Path, preset: str, **changes: object) -> Run:
     return Run(path)
 
 
+def phases(run: Run) -> list[str]:
+    """Return the names of a run's phases in turn."""
+    return [span.phase.name for span in spans(run)]
+
+
 def test_digits_at_the_edge(tmp_path: Path) -> None:
     """η 0.15, λ 0: S₀ 7.2, then S rests within 6 % of 2/η, κ on it, and the loss goes up and down."""
     with trained(tmp_path, "digits-mlp", steps=2500) as run:
@@ -40,21 +46,30 @@ def test_digits_at_the_edge(tmp_path: Path) -> None:
         assert 0.1 < ups.mean() < 0.6
         assert steps["loss"][-1] < 0.1 * steps["loss"][0]
         assert np.array_equal(steps["step"], np.arange(2501))
+        assert phases(run) == ["sharpening", "edge"]
 
 
 def test_digits_collapse(tmp_path: Path) -> None:
-    """η 0.1, λ 0.003: S 8.9 ± 0.3 at step 3000, βα ≈ λg, and no step goes up."""
-    with trained(tmp_path, "digits-mlp-collapse") as run:
+    """η 0.1, λ 0.003: S 8.9 ± 0.3 at step 3000, βα ≈ λg, and no step goes up: collapsed.
+
+    By step 12,000 S is 6.0, κ 17.3 of 2/η = 20, and some steps go up: the lowered edge.
+    """
+    with trained(tmp_path, "digits-mlp-collapse", steps=12_000) as run:
         measured = run.measured
-        assert measured["step"][-1] == 3000
-        assert measured["sharpness"][-1] == pytest.approx(8.9, abs=0.3)
-        at_600 = measured["step"].tolist().index(600)
+        at_600, at_3000 = (measured["step"].tolist().index(step) for step in (600, 3000))
+        assert measured["sharpness"][at_3000] == pytest.approx(8.9, abs=0.3)
         assert measured["beta_alpha"][at_600] == pytest.approx(0.124, rel=0.05)
         assert measured["lambda_g"][at_600] == pytest.approx(0.127, rel=0.05)
-        late = measured["step"] >= 600
+        late = (measured["step"] >= 600) & (measured["step"] <= 3000)
         balance = measured["beta_alpha"][late] / measured["lambda_g"][late]
         assert np.median(balance) == pytest.approx(1, abs=0.1)
-        assert not (run.steps["loss_step_regularized"][100:-1] > 0).any()
+        assert not (run.steps["loss_step_regularized"][100:3000] > 0).any()
+        assert phases(run) == ["sharpening", "collapsed", "lowered edge"]
+        _, collapsed, lowered = spans(run)
+        assert collapsed.first < 600
+        assert lowered.first > 6000
+        assert measured["sharpness"][-1] == pytest.approx(6.0, abs=0.3)
+        assert np.nanmedian(run.steps["path_curvature"][-2000:]) == pytest.approx(17.3, abs=0.6)
 
 
 def test_digits_lowered_edge(tmp_path: Path) -> None:
@@ -64,6 +79,7 @@ def test_digits_lowered_edge(tmp_path: Path) -> None:
         assert run.measured["sharpness"][-1] == pytest.approx(9.0, abs=0.5)
         assert summary["resting_path_curvature"] == pytest.approx(12.6, abs=0.3)
         assert summary["resting_up_share_unregularized"] > 0.25
+        assert phases(run) == ["sharpening", "edge", "lowered edge"]
         early = run.measured["sharpness"][run.measured["step"].tolist().index(1500)]
         assert early == pytest.approx(12.5, abs=0.4)
 

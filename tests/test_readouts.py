@@ -13,12 +13,13 @@ from eostui.config import RunConfig
 from eostui.errors import InputError
 from eostui.runs import commands
 from eostui.runs.curvature_summary import BLOCK, BlockMedians, crossings, without_alternation
-from eostui.runs.monitors import monitors
+from eostui.runs.monitors import MEANINGS, Monitor, monitors
 from eostui.runs.run import Run
 from eostui.runs.series import Series
 from eostui.runs.signs import summarize, up_shares
 from eostui.runs.writer import RunWriter
 from eostui.tui.steering import Steering
+from eostui.tui.widgets.bars import monitor_line, monitor_lines
 
 
 def test_signs_of_a_full_bounce() -> None:
@@ -96,7 +97,22 @@ def test_monitors_judge_the_newest_reading() -> None:
     series["sharpness"][:] = 19.9  # on the edge: a raw reading can't tell the last two
     assert [monitor.holds for monitor in monitors(series, "raw")] == [False, True, None, None]
     assert [monitor.holds for monitor in monitors(series, "midpoint")][2:] == [False, False]
+    series["sharpness"][:] = 12  # a lowered edge: the phase tells what S can't
+    assert [monitor.holds for monitor in monitors(series, "raw", at_edge=True)][2:] == [None, None]
+    assert set(MEANINGS) == {monitor.name for monitor in monitors(series, "raw")}
     assert monitors(Series(["beta"]), "raw") == []
+
+
+def test_a_failing_assumption_turns_visible() -> None:
+    """Where there is one line, it comes first and says why; everywhere it alone is bold."""
+    found = [Monitor("one direction", True, "λ₂ 3"), Monitor("βα > 0", False, "−0.02")]
+    line = monitor_line(found, "‖θ‖ 8")
+    assert line.plain == " holds ✗ βα > 0 fails: −0.02  ✓ one direction  ‖θ‖ 8"
+    for text in (line, monitor_lines(found, "")):
+        bold = [text.plain[s.start : s.end].strip() for s in text.spans if "bold" in str(s.style)]
+        assert len(bold) == 1
+        assert bold[0].startswith("βα > 0")
+        assert "−0.02" in bold[0]
 
 
 @pytest.fixture

@@ -66,6 +66,8 @@ def finished(runs_dir: Path) -> Path:
                 "grad_norm": 0.1, "sharpness_gradient_u": 0.01, "gradient_u": 0.5,
             },
         )  # fmt: skip
+    writer.event(0, "phase", {"from": None, "to": "sharpening", "step": 0, "why": "made so"})
+    writer.event(800, "phase", {"from": "sharpening", "to": "edge", "step": 800, "why": "made so"})
     writer.event(1000, "control", {"weight_decay": [0.0, 0.001]})
     writer.close()
     return path
@@ -183,12 +185,19 @@ def test_every_size(finished: Path) -> None:
         assert title in terminal.text
     assert "λ→0.001" in terminal.text
     assert re.search(r"signs [▲▼]{20}", terminal.text)
+    assert re.search(r"made +EDGE", terminal.text)
+    assert re.search(r"phase S{45}E{3,}", terminal.text)  # 0.4 of 111 cells
     terminal.resize(80, 24)
     terminal.wait_for("1 sharpness  2 drives")
     assert "loss L" not in terminal.text
     terminal.send("3")
     terminal.wait_for("loss L")
     terminal.wait_for("holds ✓ one direction")
+    terminal.wait_for(r"phase S{29}E")  # 0.4 of 71 cells
+    terminal.resize(80, 18)
+    terminal.wait_for("EDGE")
+    terminal.wait_for("signs")
+    assert "phase" not in terminal.text
     terminal.resize(20, 5)
     terminal.wait_for(r"S 20\.0")
     assert "╭" not in terminal.text
@@ -244,6 +253,7 @@ def test_no_colour(finished: Path) -> None:
     terminal.wait_for(r"S 20\.0")
     colours = set(re.findall(rb"[34]8;2;(\d+);(\d+);(\d+)", terminal.output))
     assert all(red == green == blue for red, green, blue in colours)
+    terminal.wait_for("phase S+E+")
     terminal.send("q")
     assert terminal.exit_code() == 0
 

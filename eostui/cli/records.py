@@ -76,6 +76,8 @@ def show(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = False)
             whole = {**summary, "facts": opened.facts, "config": config, "events": events}
             print_json(whole)
             return
+        lasted = [f"{each['phase']} {each['first']}–{each['last']}" for each in summary["phases"]]
+        summary["phases"] = ", ".join(lasted) or "too few steps to tell"
         for key, value in summary.items():
             shown = f"{value:.5g}" if isinstance(value, float) else printable(str(value))
             print(f"{key:<32}{shown}")
@@ -88,7 +90,8 @@ def show(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = False)
         for event in opened.events:
             if event.kind == "obeyed":
                 continue  # what it did is an event of its own
-            print(f"step {event.step:<8}{event.kind:<10}{json.dumps(event.payload)}")
+            told = json.dumps(dict(event.payload), ensure_ascii=False)
+            print(f"step {event.step:<8}{event.kind:<10}{printable(told)}")
 
 
 @runs.command()

@@ -121,7 +121,7 @@ class Trainer:
             values |= probe.measure(point, self._state)
         point.release()
         if values:
-            self.writer.measurement(step, values, self.config.reading)
+            self.recorder.measured(step, values, self.config.reading)
         self.recorder.flush()
 
     def _may_go_on(self, step: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eostui.runs.columns import STORED_STEP_COLUMNS
+from eostui.runs.divergence import first_diverged
+from eostui.runs.phase_spans import PHASE_EVENT, payload
+from eostui.runs.phases import PhaseClassifier
 from eostui.runs.writer import RunWriter
 
 #: Rows are handed to the store at least this often, in seconds of training.
 FLUSH_EVERY = 0.1
 #: Rows held on the device at most.
 CAPACITY = 1024
-#: A loss this many times its start ends the run (MATH §4).
-DIVERGED_FACTOR = 1e4
 
 _DEVICE_COLUMNS = STORED_STEP_COLUMNS[:4]
 
@@ -39,7 +40,7 @@ class Divergence(Exception):
 
 
 class Recorder:
-    """Collects one row a step and flushes them; notices divergence when it reads them."""
+    """Collects one row a step and flushes them; tells divergence and phases when it reads them."""
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class Recorder:
         self.writer = writer
         self._observe = observe
         self.next_step = 0
+        self.phases = PhaseClassifier()
         self._precision = torch.float32 if like.device.type == "mps" else torch.float64
         width = len(_DEVICE_COLUMNS) + coordinates
         self._rows = like.new_empty((CAPACITY, width), dtype=self._precision)
@@ -91,6 +93,11 @@ class Recorder:
         if self._count == CAPACITY or time.monotonic() - self._flushed_at > FLUSH_EVERY:
             self.flush()
 
+    def measured(self, step: int, values: Mapping[str, float], reading: str) -> None:
+        """Add what was measured at the newest step; `reading` is `raw` or `midpoint`."""
+        self.writer.measurement(step, values, reading)
+        self.phases.read(step, values)
+
     def flush(self) -> None:
         """Read the rows from the device and write everything pending as one transaction.
 
@@ -110,6 +117,8 @@ class Recorder:
             if self._observe is not None:  # where it diverged is far off what is worth a look
                 self._observe(coordinates[: len(matrix) - (divergence is not None)])
             self.writer.steps(first, matrix)
+            for change in self.phases.feed(matrix):
+                self.writer.event(change.step, PHASE_EVENT, payload(change))
             self._count = 0
         self.writer.flush()
         self._flushed_at = time.monotonic()
@@ -117,19 +126,8 @@ class Recorder:
             raise divergence
 
     def _divergence(self, first: int, matrix: NDArray[np.float64]) -> Divergence | None:
-        loss, norm = matrix[:, 0], matrix[:, 1]
+        loss = matrix[:, 0]
         if self._first_loss is None and math.isfinite(loss[0]):
             self._first_loss = float(loss[0])
-        start = self._first_loss if self._first_loss is not None else math.nan
-        limit = DIVERGED_FACTOR * abs(start) if start else math.inf
-        bad = ~np.isfinite(loss) | ~np.isfinite(norm) | (loss > limit)
-        if not bad.any():
-            return None
-        row = int(bad.argmax())
-        if math.isfinite(loss[row]) and math.isfinite(norm[row]):
-            reason = f"the loss is {loss[row]:.3g}, more than 10,000 times its start of {start:.3g}"
-        elif math.isfinite(norm[row]):
-            reason = f"the loss is {loss[row]:g}"
-        else:
-            reason = "the parameters aren't finite"
-        return Divergence(first + row, reason)
+        found = first_diverged(loss, matrix[:, 1], self._first_loss)
+        return None if found is None else Divergence(first + found[0], found[1])

@@ -70,6 +70,31 @@ def without_alternation(values: FloatArray, columns: int = 50) -> FloatArray:
     return _convolve(smooth, np.full(2 * half + 1, 1 / (2 * half + 1))) if half else smooth
 
 
+def collapsed_level(
+    measured: Series, off_the_bounce: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], FloatArray]:
+    """Return where theory puts the sharpness if nothing bounces, and the measured rows of it.
+
+    The fixed point x = 0 of the reduced map rests at S* + βα/λ − g (MATH §3). With its reference where
+    S* = 2/η, this is the paper's 2/η + βα/λ − g (WD, Theorem B.1); here the reference is each reading,
+    since the drives of a network that collapsed are known where it is, not at an edge that it never met.
+
+    Args:
+        measured: measured columns of a run.
+        off_the_bounce: which readings aren't taken on the bounce, where βα is forced negative.
+
+    Returns:
+        The rows with λ > 0 at which the level lies between 0 and 2/η − λ, and the levels, freed of
+        what alternates between readings.
+    """
+    decay, eta = measured["weight_decay"], measured["eta"]
+    rows = np.flatnonzero(off_the_bounce & (decay > 0) & np.isfinite(measured["beta_alpha"]))
+    shift = measured["beta_alpha"][rows] / decay[rows] - measured["g"][rows]
+    level = without_alternation(measured["sharpness"][rows] + shift)
+    shown = (level > 0) & (level < 2 / eta[rows] - decay[rows])
+    return rows[shown], level[shown]
+
+
 def _convolve(values: FloatArray, weights: FloatArray) -> FloatArray:
     return np.convolve(np.pad(values, len(weights) // 2, mode="reflect"), weights, mode="valid")
 

@@ -15,6 +15,19 @@ NEAR_EDGE = 0.05
 SECOND_DIRECTION = 1.9
 
 
+#: What each assumption is for: what its failing means for the theory.
+MEANINGS = {
+    "one direction": "theory follows a single unstable direction u; once η·λ₂ comes near 2 a second one "
+    "bounces too, and its predictions of x, y and of the resting sharpness need no longer hold.",
+    "∇S ⟂ u": "theory takes the sharpness to change along ∇S while the bounce goes along u; where they "
+    "align, the bounce itself moves S at every step and x and y are not separate.",
+    "∇L ⟂ u": "theory takes the slope along u to be nothing but the bounce; a slope that stays moves the "
+    "bounce's centre, so its period-2 cycle isn't centred where theory has it.",
+    "βα > 0": "theory takes training to sharpen by itself; where βα isn't above 0 nothing drives S to "
+    "the edge, and theory has neither a cycle there nor a self-stabilisation to explain.",
+}
+
+
 class Monitor(NamedTuple):
     """One assumption: whether it holds now, None where that can't be judged."""
 
@@ -23,7 +36,7 @@ class Monitor(NamedTuple):
     reading: str
 
 
-def monitors(measured: Series, reading: str) -> list[Monitor]:
+def monitors(measured: Series, reading: str, *, at_edge: bool = False) -> list[Monitor]:
     """Judge the newest row of a run's measured columns; [] before the first.
 
     On the edge a raw reading is taken somewhere on the bounce, where ∇L lies along u and βα is forced
@@ -32,6 +45,7 @@ def monitors(measured: Series, reading: str) -> list[Monitor]:
     Args:
         measured: measured columns of a run.
         reading: where they were taken, `raw` or `midpoint`.
+        at_edge: whether the run's phase says so: S itself can't where the edge is lowered.
     """
     known = [row for row in range(len(measured))[-16:] if not math.isnan(measured["beta"][row])]
     if not known:
@@ -42,7 +56,8 @@ def monitors(measured: Series, reading: str) -> list[Monitor]:
 
     limit = SECOND_DIRECTION / value("eta")
     threshold = 2 / value("eta") - value("weight_decay")
-    bouncing = reading == "raw" and value("sharpness") > (1 - NEAR_EDGE) * threshold
+    near = at_edge or value("sharpness") > (1 - NEAR_EDGE) * threshold
+    bouncing = reading == "raw" and near
     second, along_s = value("eig_2"), value("sharpness_gradient_u")
     along_l, drive = value("gradient_u"), value("beta_alpha")
     sign = "<" if second < limit else "≥"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from eostui.runs.phase_spans import spans
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
 
@@ -16,7 +17,8 @@ def summarize_run(path: Path) -> dict[str, Any]:
     """Return a run's identity, state and resting readings; NaN where they aren't known.
 
     `resting_*` are over the last fifth of the run: the mean of the measured sharpness with its
-    deviation, the median of the path curvature, and the share of steps that raised the loss.
+    deviation, the median of the path curvature, and the share of steps that raised the loss. `phases`
+    are the phases in turn, each with its first and last step.
 
     Raises:
         InputError, RunFormatError: if the run can't be read.
@@ -44,6 +46,10 @@ def summarize_run(path: Path) -> dict[str, Any]:
             "eta": last("eta"),
             "weight_decay": last("weight_decay"),
             "control_changes": sum(event.kind == "control" for event in run.events),
+            "phases": [
+                {"phase": span.phase.name, "first": span.first, "last": span.last}
+                for span in spans(run)
+            ],
             "loss": last("loss"),
             "stability_threshold": last("stability_threshold"),
             "resting_sharpness": float(sharpness.mean()) if len(sharpness) else math.nan,

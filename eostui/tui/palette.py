@@ -26,4 +26,16 @@ COLOURS = {
     "norm": "#b7a1f5",
 }
 
+#: The band of phases, by letter: warm on the way up, the path's green at the edge, cool where decay won.
+PHASE_COLOURS = {
+    "T": COLOURS["axis"],
+    "S": COLOURS["warm"],
+    "E": COLOURS["path"],
+    "L": COLOURS["sharpness"],
+    "C": COLOURS["cool"],
+    "K": COLOURS["test"],
+    "V": COLOURS["norm"],
+    "D": COLOURS["mark"],
+}
+
 STYLES = {name: Style(color=colour) for name, colour in COLOURS.items()}

@@ -7,8 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from eostui.runs.curvature_summary import BlockMedians, crossings, without_alternation
+from eostui.runs.curvature_summary import (
+    BlockMedians,
+    collapsed_level,
+    crossings,
+    without_alternation,
+)
+from eostui.runs.phase_spans import Span, told_spans
+from eostui.runs.phases import COLLAPSED, EDGE, LOWERED, Phase
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
 from eostui.tui.charts.picture import Chart, Curve, Mark, Spot
@@ -28,11 +36,13 @@ class RunView:
         self.run = run
         self.flow_time = False
         self.medians = BlockMedians()
+        self.phases: list[Span] = []
         self.update()
 
     def update(self) -> None:
         """Take in the rows that the run gained."""
         self.medians.update(self.run.steps["path_curvature"][:-1])
+        self.phases = told_spans(self.run.events, self.run.last_step)
 
     @property
     def x(self) -> FloatArray:
@@ -60,6 +70,27 @@ class RunView:
             for event in self.run.events
             if event.kind == "control"
         ]
+
+    @property
+    def phase(self) -> Phase | None:
+        """The present phase, None before the first."""
+        return self.phases[-1].phase if self.phases else None
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether the present phase is an edge, lowered or not."""
+        return self.phase in (EDGE, LOWERED)
+
+    def off_the_bounce(self) -> NDArray[np.bool_]:
+        """Return which readings were taken off the bounce: collapsed, or at midpoints."""
+        at = self.run.measured["step"]
+        if self.run.config.reading == "midpoint":
+            return np.ones(len(at), dtype=np.bool_)
+        off = np.zeros(len(at), dtype=np.bool_)
+        for phase, first, last in self.phases:
+            if phase is COLLAPSED:
+                off |= (at >= first) & (at <= last)
+        return off
 
     def waiting(self) -> str:
         """Return what a chart of measurements waits for."""
@@ -102,6 +133,12 @@ def _sharpness(view: RunView, kind: str) -> Chart:
             last = float(np.nanmedian(medians.medians[-_RECENT_BLOCKS:]))
             x = view.x[medians.rows]
             curves.append(Curve(x, medians.medians, "path", label=f"κ {compact(last)}"))
+    if steps["weight_decay"].any():
+        rows, level = collapsed_level(measured, view.off_the_bounce())
+        if len(rows):
+            label = f"rest {compact(level[-1])}"
+            x = view.x_measured[rows]
+            curves.append(Curve(x, level, "theory", "dotted", label, ranged=False))
     if len(sharpness):
         label = f"S {compact(sharpness[-1])}"
         curves.append(Curve(view.x_measured, sharpness, "sharpness", label=label))

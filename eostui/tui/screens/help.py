@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from eostui.runs.monitors import MEANINGS
+from eostui.runs.phases import PHASES
 from eostui.tui.keys import KEYS
+from eostui.tui.palette import PHASE_COLOURS
 
 _PANELS = """\
 [b]Sharpness[/b]: S is the largest eigenvalue of the Hessian ∇²L(θ), measured every few steps. Plain
 gradient descent is stable on a quadratic while S < 2/η; with weight decay the limit is 2/η − λ
-(dashed). κ is the path curvature, the curvature each step really met:
+(dashed). "rest" (dotted) is where the drives of a run that doesn't bounce would put S:
+S + βα/λ − g, the paper's collapsed level. κ is the path curvature, the curvature each step really met:
 κ = ⟨∇L(θ⁺) − ∇L(θ), Δθ⟩ / ‖Δθ‖². Its spread over the steps is stippled, its median a line. On ReLU
 networks with weight decay S may sink far below 2/η while κ stays there: the run is still at its edge.
 
@@ -24,9 +29,8 @@ stops before S reaches 2/η: the phase transition. On the edge itself the bounce
 [b]Loss[/b]: L is the unregularised full-batch loss; its band is the oscillation, nothing is skipped.
 Lλ = L + ½λ‖θ‖² is what descent with decay descends.
 
-[b]Norm[/b]: ‖θ‖ over all parameters, and which assumptions of the theory hold now: a single unstable
-direction, ∇S and ∇L orthogonal to its eigenvector u, and a drive that sharpens. ∇L ⟂ u always fails
-on the bounce itself.
+[b]Norm[/b]: ‖θ‖ over all parameters, and which assumptions of the theory hold now (see below). On the
+bounce itself ∇L ⟂ u always fails and βα is forced negative, so neither can be judged there.
 
 [b]Landscape[/b] (tab): L and S around the path of a problem of two parameters; shades part each map
 into five bands of equal area. On the sharpness map the line is S = 2/η, dotted S = 2/η − λ: it moves
@@ -53,6 +57,8 @@ class HelpScreen(ModalScreen[None]):
         with VerticalScroll(classes="help"):
             yield Static(_key_table())
             yield Static(_reflowed(_PANELS))
+            yield Static(_phase_table())
+            yield Static(_assumption_table())
 
     def action_dismiss_help(self) -> None:
         """Put the help away."""
@@ -62,6 +68,33 @@ class HelpScreen(ModalScreen[None]):
 def _reflowed(text: str) -> str:
     """Return paragraphs without their line breaks: the widget breaks them where it must."""
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+
+
+def _phase_table() -> Text:
+    """Return the letters of the band, each with its phase and what it means."""
+    text = Text()
+    text.append("\nPhase", "bold")
+    text.append(
+        ": told from κ, S, the signs and the drives, never from λ; a phase changes once another held in "
+        "100 steps, and is dated to the first of them. Of the phases in a cell the shortest is shown.\n"
+    )
+    for phase in PHASES:
+        text.append(f"  {phase.letter} ", f"bold {PHASE_COLOURS[phase.letter]}")
+        text.append(f"{phase.name}: {phase.meaning}.\n")
+    return text
+
+
+def _assumption_table() -> Text:
+    """Return what each assumption of the theory is for."""
+    text = Text()
+    text.append("\nHolds", "bold")
+    text.append(
+        ": ✓ an assumption of the theory holds now, ✗ it fails, · it can't be judged now.\n"
+    )
+    for name, meaning in MEANINGS.items():
+        text.append(f"  {name}", "bold")
+        text.append(f": {meaning}\n")
+    return text
 
 
 def _key_table() -> str:

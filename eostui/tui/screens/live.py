@@ -13,7 +13,7 @@ from textual.screen import Screen
 
 from eostui.runs.monitors import monitors
 from eostui.tui.numbers import compact, control, grouped, percent
-from eostui.tui.palette import COLOURS
+from eostui.tui.palette import COLOURS, PHASE_COLOURS
 from eostui.tui.panels import PANELS, RunView
 from eostui.tui.steering import current_controls
 from eostui.tui.widgets.bars import (
@@ -25,12 +25,15 @@ from eostui.tui.widgets.bars import (
     tabs_line,
 )
 from eostui.tui.widgets.chart import ChartWidget
+from eostui.tui.widgets.phases import PhaseBand
 from eostui.tui.widgets.signs import SignRaster
 from eostui.tui.window import Window
 
 _WIDE = (100, 30)
 #: Below this only text is shown.
 SMALL = (44, 12)
+#: From this height on there is a row for the band of phases; below, the title alone tells the phase.
+_BAND_HEIGHT = 20
 _STATE_SIGNS = {"running": "●", "paused": "‖", "finished": "✓", "stopped": "■"}
 #: Seconds over which the speed is taken.
 _SPEED_WINDOW = 3.0
@@ -64,6 +67,7 @@ class LiveScreen(Screen[None]):
             with Container(id="side"):
                 yield ChartWidget(unicode=self._unicode, id=PANELS[-1].name)
                 yield TextBar(id="monitors")
+        yield PhaseBand(id="phases")
         yield SignRaster(unicode=self._unicode, id="signs")
         yield TextBar(id="holds")
         yield TextBar(id="keys")
@@ -120,6 +124,7 @@ class LiveScreen(Screen[None]):
         tiny = width < SMALL[0] or height < SMALL[1]
         single = not tiny and (self.zoomed or width < _WIDE[0] or height < _WIDE[1])
         self.set_class(tiny, "-tiny")
+        self.set_class(height < _BAND_HEIGHT, "-short")
         self.set_class(single, "-single")
         self.set_class(not tiny and not single, "-grid")
         for index, panel in enumerate(PANELS):
@@ -223,8 +228,9 @@ class LiveScreen(Screen[None]):
         if self.has_class("-tiny"):
             self.query_one("#values", TextBar).show(self._values())
             return
+        self.query_one("#phases", PhaseBand).show_run(view, self._x_range())
         self.query_one("#signs", SignRaster).show(view, self._x_range())
-        found = monitors(view.run.measured, view.run.config.reading)
+        found = monitors(view.run.measured, view.run.config.reading, at_edge=view.at_edge)
         rest = self._rest()
         self.query_one("#monitors", TextBar).show(monitor_lines(found, rest))
         self.query_one("#holds", TextBar).show(monitor_line(found, rest))
@@ -247,19 +253,21 @@ class LiveScreen(Screen[None]):
         state, last = run.state, max(run.last_step, 0)
         eta, decay = current_controls(run)
         residual = run.measured["sharpness_residual"]
+        phase_colour = PHASE_COLOURS[view.phase.letter] if view.phase else COLOURS["axis"]
         colour = COLOURS["path"] if state == "running" else COLOURS["mark"]
         return [
-            (5, "eostui", COLOURS["axis"]),
-            (4, run.config.preset, f"bold {COLOURS['title']}"),
-            (1, f"{_STATE_SIGNS.get(state, '✗')} {state.upper()}", f"bold {colour}"),
-            (2, "❄ view frozen" if self.frozen else "", COLOURS["cool"]),
+            (6, "eostui", COLOURS["axis"]),
+            (5, run.config.preset, f"bold {COLOURS['title']}"),
+            (1, view.phase.name.upper() if view.phase else "", f"bold {phase_colour}"),
+            (2, f"{_STATE_SIGNS.get(state, '✗')} {state.upper()}", f"bold {colour}"),
+            (3, "❄ view frozen" if self.frozen else "", COLOURS["cool"]),
             (0, f"step {grouped(last)}", COLOURS["title"]),
-            (6, self._speed_text(state), COLOURS["axis"]),
+            (7, self._speed_text(state), COLOURS["axis"]),
             (0, f"η {control(eta)}", f"bold {COLOURS['mark']}"),
             (0, f"λ {control(decay)}", f"bold {COLOURS['mark']}"),
-            (8, f"residual {compact(residual[-1], 2)}" if len(residual) else "", COLOURS["axis"]),
-            (7, f"{run.facts['device']} {run.config.dtype}", COLOURS["axis"]),
-            (3, f"run {run.path.name.rpartition('-')[2]}", COLOURS["axis"]),
+            (9, f"residual {compact(residual[-1], 2)}" if len(residual) else "", COLOURS["axis"]),
+            (8, f"{run.facts['device']} {run.config.dtype}", COLOURS["axis"]),
+            (4, f"run {run.path.name.rpartition('-')[2]}", COLOURS["axis"]),
         ]
 
     def _values(self) -> Text:

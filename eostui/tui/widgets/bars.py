@@ -71,17 +71,18 @@ def monitor_lines(found: Sequence[Monitor], rest: str) -> Text:
     text = Text("holds for the theory, now:\n", COLOURS["axis"], no_wrap=True)
     for monitor in found:
         text.append_text(_monitor(monitor))
-        text.append(f"  {monitor.name:<14}{monitor.reading}\n", COLOURS["title"])
+        text.append(f"  {monitor.name:<14}{monitor.reading}\n", _monitor_style(monitor))
     text.append(rest, COLOURS["test"])
     return text
 
 
 def monitor_line(found: Sequence[Monitor], rest: str) -> Text:
-    """Return the assumptions in one line, for small terminals."""
+    """Return the assumptions in one line, for small terminals, those that fail first."""
     line = Text(" holds ", COLOURS["axis"], no_wrap=True, overflow="ellipsis")
-    for monitor in found:
+    for monitor in sorted(found, key=lambda monitor: monitor.holds is not False):
         line.append_text(_monitor(monitor))
-        line.append(f" {monitor.name}  ", COLOURS["title"])
+        failed = f" fails: {monitor.reading}" if monitor.holds is False else ""
+        line.append(f" {monitor.name}{failed}  ", _monitor_style(monitor))
     line.append(rest, COLOURS["test"])
     return line
 
@@ -101,6 +102,11 @@ def key_line(width: int) -> Text:
         line.append(f" {keys}", f"bold {COLOURS['mark']}")
         line.append(f" {word} ", COLOURS["title"])
     return line
+
+
+def _monitor_style(monitor: Monitor) -> str:
+    """A failing assumption turns visible: bold and warm."""
+    return f"bold {COLOURS['warm']}" if monitor.holds is False else COLOURS["title"]
 
 
 def _monitor(monitor: Monitor) -> Text:
