@@ -11,9 +11,13 @@ from eostui import locations
 from eostui.config import parse_toml
 from eostui.errors import InputError, did_you_mean
 from eostui.oscillator import Parameters
+from eostui.oscillator.orbit import ESCAPED
+from eostui.oscillator.parameters import check
 from eostui.presets import head_comment
 
 DEFAULT_PRESET = "oscillator-damped"
+#: What an orbit of so many steps takes, 3 GB in all, is still there on most machines.
+MOST_STEPS = 100_000_000
 #: Every setting; those without a default must be given.
 KEYS = (*Parameters.names(), "x", "y", "steps")
 _DEFAULTS = {"g": 0.0, "g_x": 0.0, "gradient_u": 0.0, "sharpness": None, "y": 0.0, "steps": 2000}
@@ -60,13 +64,18 @@ class Simulation:
         missing = [key for key in KEYS if key not in known]
         if missing:
             raise InputError(f"{where}: `{missing[0]}` is missing")
-        numbers = {k: v if v is None else float(v) for k, v in known.items() if k != "steps"}
+        numbers: dict[str, Any] = {k: v for k, v in known.items() if k != "steps"}
+        numbers |= {k: float(v) for k, v in numbers.items() if v is not None}
         try:
             parameters = Parameters(**{name: numbers[name] for name in Parameters.names()})
+            for key in ("x", "y"):
+                check(numbers[key], f"`{key}`", f"within ±{ESCAPED:g}", lambda v: abs(v) <= ESCAPED)
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
-        if known["steps"] < 1:
-            raise InputError(f"{where}: `steps` is {known['steps']}, but must be at least 1")
+        if not 1 <= known["steps"] <= MOST_STEPS:
+            raise InputError(
+                f"{where}: `steps` is {known['steps']}, but must be from 1 to {MOST_STEPS}"
+            )
         return cls(parameters, numbers["x"], numbers["y"], known["steps"])
 
     def settings(self) -> dict[str, Any]:
@@ -87,6 +96,11 @@ class OscillatorPreset:
     path: Path
     description: str
     simulation: Simulation
+
+    @property
+    def summary(self) -> str:
+        """The first line of the description."""
+        return self.description.partition("\n")[0]
 
 
 def available() -> dict[str, Path]:
@@ -109,6 +123,8 @@ def load(name_or_path: str) -> OscillatorPreset:
             f"there is no oscillator preset `{name_or_path}`{did_you_mean(name_or_path, presets)} "
             f"(there are {', '.join(presets)}; your own can be given by path)"
         )
+    if not path.is_file():
+        raise InputError(f"oscillator preset {path}: there is no such file")
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

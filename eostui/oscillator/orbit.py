@@ -110,15 +110,16 @@ def simulate(
     decay = _each_step(decay, steps, "weight_decay")
     check_rates(eta, decay)
     each = zip(*map(_each, coefficients(parameters, eta, decay)), strict=False)
-    xs, qs = [float(start[0])], [float(start[1])]
+    states = [np.array([start], dtype=np.float64)]
     for done in range(0, steps, _BLOCK):
-        _iterate(islice(each, min(_BLOCK, steps - done)), xs, qs)
+        states.append(_iterate(islice(each, min(_BLOCK, steps - done)), *states[-1][-1].tolist()))
         if progress is not None:
             progress(min(done + _BLOCK, steps), steps)
-        if not abs(xs[-1]) <= ESCAPED:
+        if not abs(states[-1][-1, 0]) <= ESCAPED:
             break
-    escape_step = None if abs(xs[-1]) <= ESCAPED else len(xs) - 1
-    x, q = np.array(xs)[:escape_step], np.array(qs)[:escape_step]
+    x, q = np.concatenate(states).T.copy()
+    escape_step = None if abs(x[-1]) <= ESCAPED else len(x) - 1
+    x, q = x[:escape_step], q[:escape_step]
     etas, decays = (_by_row(values, steps)[: len(x)] for values in (eta, decay))
     return Orbit(parameters, x, q, etas, decays, escape_step)
 
@@ -136,9 +137,9 @@ def _each(value: Values) -> Iterable[float]:
     return value.tolist() if isinstance(value, np.ndarray) else repeat(value)
 
 
-def _iterate(coefficients: Iterable[tuple[float, ...]], xs: list[float], qs: list[float]) -> None:
-    """Append states until the coefficients or the finite numbers end."""
-    x, q = xs[-1], qs[-1]
+def _iterate(coefficients: Iterable[tuple[float, ...]], x: float, q: float) -> FloatArray:
+    """Return the states after x, q until the coefficients end or x escapes, shape (k, 2)."""
+    xs, qs = [], []
     # Python's floats: numpy's scalars take several times as long here, and warn on overflow
     for factor, eta, push, keep, drive, pull in coefficients:
         x, q = (factor - eta * q) * x - push, keep * q + drive - pull * (x * x)
@@ -146,6 +147,7 @@ def _iterate(coefficients: Iterable[tuple[float, ...]], xs: list[float], qs: lis
         qs.append(q)
         if not -ESCAPED <= x <= ESCAPED:
             break
+    return np.array([xs, qs]).T
 
 
 def _each_step(values: Values, steps: int, name: str) -> Values:

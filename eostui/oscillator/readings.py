@@ -39,8 +39,8 @@ class Reached(NamedTuple):
     """Where orbits went, shape of the grid each.
 
     Attributes:
-        attractor: "cycle", "collapsed", "escaped", or "none" while an orbit isn't near anything that
-            attracts: it is slow, or wanders.
+        attractor: "cycle", "collapsed", "escaped"; else "unsettled" where something attracts but isn't
+            reached yet, and "wandering" where no cycle or fixed point attracts.
         decay, frequency: exact ones (Floquet) of the attractor, a step; NaN without one.
     """
 
@@ -63,9 +63,11 @@ def reached(
     """
     p = parameters
     shape = np.broadcast_shapes(p.shape, np.shape(x))
-    attractor = np.where(escaped, "escaped", "none         ")
+    solutions = {"collapsed": fixed_points(p), "cycle": two_cycles(p)}
+    settles = np.any([found.attract.any(axis=0) for found in solutions.values()], axis=0)
+    attractor = np.where(escaped, "escaped", np.where(settles, "unsettled", "wandering"))
     decay, frequency = np.full(shape, np.nan), np.full(shape, np.nan)
-    for name, found in (("collapsed", fixed_points(p)), ("cycle", two_cycles(p))):
+    for name, found in solutions.items():
         with np.errstate(all="ignore"):
             edge = found.mean_q + p.offset + p.weight_decay
             scale = p.beta * found.amplitude**2 if name == "cycle" else edge**2
@@ -78,7 +80,7 @@ def reached(
             attractor = np.where(near[k], name, attractor)
             decay = np.where(near[k], found.decay[k], decay)
             frequency = np.where(near[k], found.frequency[k], frequency)
-    return Reached(np.char.strip(attractor), decay, frequency)
+    return Reached(attractor, decay, frequency)
 
 
 def read(orbit: Orbit) -> Readings:

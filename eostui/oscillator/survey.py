@@ -22,7 +22,7 @@ class Survey(NamedTuple):
     """What became of each point, shape of the grid each.
 
     Attributes:
-        attractor: "cycle", "collapsed", "escaped" or "none" (see `readings.Reached`).
+        attractor: where the orbit went, as in `readings.Reached`.
         sharpness: mean S over the last fifth of the steps; NaN where escaped.
         amplitude: mean ½|x_{t+1} − x_t| over the same steps; NaN where escaped.
         decay, frequency: exact, of the attractor reached; NaN without one.
