@@ -24,8 +24,8 @@ from eostui.cli.static_plot import (
     symlog_axis,
 )
 from eostui.oscillator import Orbit
+from eostui.oscillator.grid import Survey
 from eostui.oscillator.parameters import FloatArray
-from eostui.oscillator.survey import Survey
 
 #: Letter and colour of what became of a point.
 MARKS = {
@@ -111,8 +111,10 @@ def regime_map(axes: Mapping[str, FloatArray], found: Survey, *, width: int, hei
     text.append("\n")
     for name, (letter, style) in MARKS.items():
         share = float(np.mean(found.attractor == name))
-        text.append(letter, style)
-        text.append(f" {name} {share:.1%}   ")
+        if share:
+            text.append(letter, style)
+            text.append(f" {name} {'<1%' if share < 0.01 else f'{share:.0%}'}  ")
+    text.rstrip()
     return text
 
 

@@ -13,6 +13,7 @@ from eostui.oscillator import (
     Parameters,
     Solutions,
     Survey,
+    cycle_amplitude,
     fixed_points,
     leading_order,
     reached,
@@ -120,6 +121,7 @@ def summarize(simulation: Simulation, orbit: Orbit) -> dict[str, Any]:
     p = simulation.parameters
     cycles, points = two_cycles(p), fixed_points(p)
     leading = {name: value.item() for name, value in leading_order(p)._asdict().items()}
+    leading["amplitude_off_centre"] = cycle_amplitude(p, centred=False).item()
     ratio = leading["damping_ratio"]
     leading["damping"] = None if ratio != ratio else "under" if ratio < 1 else "over"
     attractor = "escaped"
@@ -187,6 +189,8 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     ):  # fmt: skip
         cells = [_cell(column.get(key)) for column in (leading, exact, measured)]
         lines.append(f"{name:<22}{cells[0]:>14}{cells[1]:>16}{cells[2]:>12}")
+    if leading["centre"]:
+        lines.insert(5, f"{'  with the centre':<22}{_cell(leading['amplitude_off_centre']):>14}")
     if leading["damping"]:
         damping = f"{leading['damping']}damped"
         lines.append(f"{'damping ratio':<22}{_cell(leading['damping_ratio']):>14}  {damping}")

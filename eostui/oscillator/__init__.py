@@ -10,11 +10,11 @@ Example:
     (0.011547005383792514, 0.011547005393...)
 """
 
+from eostui.oscillator.grid import Survey, survey
 from eostui.oscillator.orbit import Orbit, advance, jacobian, simulate
 from eostui.oscillator.parameters import Parameters
 from eostui.oscillator.readings import Reached, Readings, reached, read
-from eostui.oscillator.stages import STAGES, stages
-from eostui.oscillator.survey import Survey, survey
+from eostui.oscillator.stage import STAGES, stages
 from eostui.oscillator.theory import (
     LeadingOrder,
     Solutions,
