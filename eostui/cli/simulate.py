@@ -108,15 +108,19 @@ def _orbit(simulation: Simulation, csv: str, as_json: bool, room: tuple[int, int
 
     with _progress("steps of the map") as report:
         orbit = iterate(simulation.parameters, simulation.start, simulation.steps, progress=report)
-    summary = summarize(simulation, orbit)
+    with _progress("theory and stages"):
+        summary = summarize(simulation, orbit)
+        table = orbit_table(orbit) if csv else {}
     if csv:
-        _write_csv(csv, orbit_table(orbit), ORBIT_COLUMNS, summary)
+        _write_csv(csv, table, ORBIT_COLUMNS, summary)
     if as_json:
         print_json(summary)
     elif not csv:
         lines = summary_lines(summary)
         color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        print(picture(orbit, width=room[0], height=room[1] - len(lines), color=color))
+        with _progress("drawing"):
+            drawn = picture(orbit, width=room[0], height=room[1] - len(lines), color=color)
+        print(drawn)
         print("\n".join(line[: room[0]] for line in lines))
     if orbit.escape_step is not None:
         print(f"the orbit escaped at step {orbit.escape_step}; {len(orbit.x)} steps before it are kept",
