@@ -177,6 +177,13 @@ def test_real_roots_against_numpy(cubic, linear, constant):
     np.testing.assert_allclose(np.sort(ours), real, rtol=1e-6, atol=1e-9)
 
 
+def test_the_smallest_root_keeps_its_digits():
+    """10⁸ t ≈ 1 with t³ in the way: the root is 1e-8 (1 + 1e-32), beside two of ±1e4."""
+    roots = real_roots(1.0, -1e8, 1.0)
+    assert roots[0] == pytest.approx(1e-8, rel=1e-14)
+    np.testing.assert_allclose(np.abs(roots[1:]), 1e4, rtol=1e-8)
+
+
 @settings(max_examples=300)
 @given(some_parameters)
 def test_solutions_solve(p):
