@@ -51,7 +51,7 @@ def load(name_or_path: str) -> Preset:
     where = f"preset {path}" if name_or_path != path.stem else f"preset {path.stem}"
     values = absolute_files(parse_toml(text, where), path.parent)
     values.setdefault("preset", path.stem)
-    return Preset(path.stem, path, _head_comment(text), RunConfig.build(values, where))
+    return Preset(path.stem, path, head_comment(text), RunConfig.build(values, where))
 
 
 def neighbour(name: str, offset: int) -> str:
@@ -76,7 +76,7 @@ def _find(name_or_path: str) -> Path:
     )
 
 
-def _head_comment(text: str) -> str:
+def head_comment(text: str) -> str:
     """Return the comment lines that a preset starts with, without their #."""
     lines = []
     for line in text.splitlines():

@@ -91,6 +91,7 @@ def test_help_of_every_command(shell: Shell) -> None:
         "presets",
         "export",
         "plot",
+        "simulate",
         "doctor",
         "locate",
     ):

@@ -47,6 +47,7 @@ def test_the_wheel_works_alone(installed: Path, tmp_path: Path) -> None:
     assert str(installed) in shown.stdout
     assert eostui("locate", "presets").strip().startswith(str(installed))
     assert "digits-mlp-lowered-edge" in eostui("presets", "list")
+    assert "oscillator-gx" in eostui("simulate", "--list")
     assert "finished" in eostui("run", "own-problem", "--headless", "--json", "--steps", "5")
     assert "finished" in eostui("run", "digits-mlp", "--headless", "--json", "--steps", "5")
     for style in ("layout.tcss", "design.tcss"):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from eostui.cli import bench, machine, presets, records, train
+from eostui.cli import bench, machine, presets, records, simulate, train
 
 app = typer.Typer(
     name="eostui",
@@ -29,6 +29,7 @@ app.add_typer(records.runs, name="runs")
 app.add_typer(presets.presets, name="presets")
 app.command()(records.export)
 app.command()(records.plot)
+app.command()(simulate.simulate)
 app.command()(bench.bench)
 app.command()(machine.doctor)
 app.command()(machine.locate)

@@ -8,14 +8,15 @@ from typing import Any
 
 def print_json(value: Any) -> None:
     """Print a value as one line of JSON; NaN and infinities become null, which JSON lacks."""
-    print(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False))
+    print(json.dumps(plain(value), ensure_ascii=False, allow_nan=False))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value with NaN and infinities in it replaced by None."""
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
+        return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
     if isinstance(value, float) and (value != value or abs(value) == float("inf")):
         return None
     return value

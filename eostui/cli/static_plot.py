@@ -26,20 +26,20 @@ SHARPNESS, CURVATURE = ("•", "magenta+"), ("braille", "magenta")
 SHARPENS, FLATTENS = ("▴", "orange"), ("braille", "blue+")
 EDGE, EDGE_WITH_DECAY, PLAIN = ("╌", "gray"), ("┈", "gray"), ("braille", None)
 POINTS = "•▴"
-_Style = tuple[str, str | None]
+Style = tuple[str, str | None]
 
 
-class _Trace(NamedTuple):
+class Trace(NamedTuple):
     """A band of finite values, arrays of shape (n,), joined unless its marker is one of POINTS."""
 
     title: str
-    style: _Style
+    style: Style
     step: FloatArray
     low: FloatArray
     high: FloatArray
 
 
-class _Axis(NamedTuple):
+class Axis(NamedTuple):
     """A y axis: the map from values to places, and the values of its ends and ticks."""
 
     place: Callable[[Any], Any]
@@ -49,7 +49,7 @@ class _Axis(NamedTuple):
 
 
 #: Name, traces (earlier ones lie over later ones) and y axis.
-_Panel = tuple[str, list[_Trace], _Axis]
+Panel = tuple[str, list[Trace], Axis]
 
 
 def render(run: Run, *, width: int, height: int, color: bool) -> str:
@@ -64,12 +64,36 @@ def render(run: Run, *, width: int, height: int, color: bool) -> str:
         At most `height` lines, without a newline at the end. A low picture lacks the last panels,
         a tiny one is the titles alone.
     """
+    return draw_panels(
+        lambda columns, rows: _panels(run, columns, rows),
+        max(run.last_step, 1), width=width, height=height, color=color,
+    )  # fmt: skip
+
+
+def draw_panels(
+    panels_for: Callable[[int, int], list[Panel]],
+    last: int,
+    *,
+    width: int,
+    height: int,
+    color: bool,
+) -> str:
+    """Draw four panels against the steps 0 … `last`, 2×2 where the width allows it.
+
+    Args:
+        panels_for: returns the panels for about so many columns and rows each.
+        last: the last step on the axis, at least 1.
+        width, height, color: as in `render`.
+
+    Returns:
+        The text, as `render` does.
+    """
     across = 2 if width >= GRID_WIDTH else 1
     columns, down = max(width // across, 2), max(min((height - AXIS) // 3, 4 // across), 1)
     parts = np.cumsum(SHARES[across][:down])
     ends = np.round(parts / parts[-1] * (height - AXIS)).astype(int)
     heights = np.diff(ends, prepend=0) + AXIS * (np.arange(down) == down - 1)
-    panels = _panels(run, columns, max(int(heights.mean()), 3))
+    panels = panels_for(columns, max(int(heights.mean()), 3))
     if width < SMALLEST_CHART[0] or height < SMALLEST_CHART[1]:
         rows = [_title(panel, width) for panel in panels[: max(height, 0)]]
     else:
@@ -77,36 +101,36 @@ def render(run: Run, *, width: int, height: int, color: bool) -> str:
         rows = []
         for i, tall in enumerate(heights):
             row = panels[i * across : (i + 1) * across]
-            drawn = [_draw(panel, run, (columns, tall), margin, i == down - 1) for panel in row]
+            drawn = [_draw(panel, last, (columns, tall), margin, i == down - 1) for panel in row]
             rows.append(drawn[0].hstack(drawn[1]) if across == 2 else drawn[0])
     lines = [line for row in rows for line in row.string(colorless=not color).splitlines()]
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _panels(run: Run, columns: int, rows: int) -> list[_Panel]:
+def _panels(run: Run, columns: int, rows: int) -> list[Panel]:
     """Return the four panels, for about so many columns and rows."""
     steps, every, fine = run.steps, run.steps["step"], 2 * columns
-    sharpness = _band("•S", *_measured(run, "sharpness"), columns // 2, SHARPNESS)
+    sharpness = band("•S", *_measured(run, "sharpness"), columns // 2, SHARPNESS)
     kappa = _running_median("⠒κ median", steps["path_curvature"], fine)
     lines = [("╌2/η", "two_over_eta", EDGE), ("┈2/η−λ", "stability_threshold", EDGE_WITH_DECAY)]
     lines = lines[: 2 if steps["weight_decay"].any() else 1]
-    edges = [_band(symbol, steps[name], every, columns, style) for symbol, name, style in lines]
-    levels = _values(*edges).tolist()
-    curvature = _axis(*_ends(_values(sharpness), _values(kappa), levels=levels), rows)
-    loss = _band("L", steps["loss"], every, fine, PLAIN)
-    kind, loss_axis = "symlog", _symlog(rows, _values(loss))
+    edges = [band(symbol, steps[name], every, columns, style) for symbol, name, style in lines]
+    levels = pooled(*edges).tolist()
+    curvature = make_axis(*span(pooled(sharpness), pooled(kappa), levels=levels), rows)
+    loss = band("L", steps["loss"], every, fine, PLAIN)
+    kind, loss_axis = "symlog", symlog_axis(rows, pooled(loss))
     if len(loss.low) and loss.low.min() > 0:
         low = loss.low.min() / 1.1
-        kind, loss_axis = "log", _axis(low, 1.1 * loss.high.max(), rows, unit=low / 100)
-    sharpens = _band("▴βα", *_measured(run, "beta_alpha"), columns // 2, SHARPENS)
-    flattens = _band("⠒λg", *_measured(run, "lambda_g"), fine, FLATTENS)
-    drives = _symlog(rows, _values(sharpens), _values(flattens))
-    norm = _band("‖θ‖", steps["theta_norm"], every, fine, PLAIN)
+        kind, loss_axis = "log", make_axis(low, 1.1 * loss.high.max(), rows, unit=low / 100)
+    sharpens = band("▴βα", *_measured(run, "beta_alpha"), columns // 2, SHARPENS)
+    flattens = band("⠒λg", *_measured(run, "lambda_g"), fine, FLATTENS)
+    drives = symlog_axis(rows, pooled(sharpens), pooled(flattens))
+    norm = band("‖θ‖", steps["theta_norm"], every, fine, PLAIN)
     return [
         ("sharpness", [sharpness, kappa, *edges], curvature),
         (f"loss ({kind}), min to max", [loss], loss_axis),
         ("drives (symlog)", [sharpens, flattens], drives),
-        ("parameter norm", [norm], _axis(*_ends(_values(norm)), rows)),
+        ("parameter norm", [norm], make_axis(*span(pooled(norm)), rows)),
     ]
 
 
@@ -120,7 +144,7 @@ def _finite(values: FloatArray) -> NDArray[np.bool_]:
     return np.abs(values) < LARGEST
 
 
-def _values(*traces: _Trace) -> FloatArray:
+def pooled(*traces: Trace) -> FloatArray:
     return np.concatenate([end for trace in traces for end in (trace.low, trace.high)])
 
 
@@ -131,17 +155,17 @@ def _newest(symbol: str, values: FloatArray) -> str:
     return f"{symbol} {values[finite][-1]:.4g}{'' if finite[-1] else ', then not finite'}"
 
 
-def _band(symbol: str, values: FloatArray, step: FloatArray, most: int, style: _Style) -> _Trace:
+def band(symbol: str, values: FloatArray, step: FloatArray, most: int, style: Style) -> Trace:
     """Return the smallest and the largest finite value in each of at most `most` groups of rows."""
     title, values = _newest(symbol, values), np.where(_finite(values), values, np.nan)
     bounds = np.linspace(0, len(values), min(len(values), most) + 1).astype(np.int64)
     low = np.fmin.reduceat(values, bounds[:-1]) if len(values) else values
     high = np.fmax.reduceat(values, bounds[:-1]) if len(values) else values
     known, middle = np.isfinite(low), (bounds[:-1] + bounds[1:] - 1) // 2
-    return _Trace(title, style, step[middle][known], low[known], high[known])
+    return Trace(title, style, step[middle][known], low[known], high[known])
 
 
-def _running_median(symbol: str, values: FloatArray, most: int) -> _Trace:
+def _running_median(symbol: str, values: FloatArray, most: int) -> Trace:
     """Return at most `most` running medians, each over its share of rows or MEDIAN_STEPS of them."""
     points, known = [], values[_finite(values)]
     newest = [np.median(known[-MEDIAN_STEPS:])] if len(known) else []
@@ -152,10 +176,10 @@ def _running_median(symbol: str, values: FloatArray, most: int) -> _Trace:
         if len(window):
             points.append((middle, np.median(window)))
     step, median = np.array(points).reshape(-1, 2).T
-    return _Trace(_newest(symbol, np.array(newest)), CURVATURE, step, median, median)
+    return Trace(_newest(symbol, np.array(newest)), CURVATURE, step, median, median)
 
 
-def _ends(*parts: FloatArray, levels: Sequence[float] = ()) -> tuple[float, float]:
+def span(*parts: FloatArray, levels: Sequence[float] = ()) -> tuple[float, float]:
     """Return the ends of an axis that holds each part but its outliers, and levels not far above."""
     ends = []
     for values in filter(len, parts):
@@ -168,17 +192,17 @@ def _ends(*parts: FloatArray, levels: Sequence[float] = ()) -> tuple[float, floa
     return low - room, high + room
 
 
-def _symlog(rows: int, *parts: FloatArray) -> _Axis:
+def symlog_axis(rows: int, *parts: FloatArray) -> Axis:
     """Return an axis that holds zero and is logarithmic away from it, to both sides."""
     sizes = np.abs(np.concatenate(parts))
     sizes = sizes[sizes > 0] if sizes.any() else np.ones(1)
     small, large = np.percentile(sizes, (10, 90))
     unit = max(small, LINEAR_PART * large)
-    low, high = unit * np.sinh(_ends(*(np.arcsinh(part / unit) for part in parts)))
-    return _axis(min(low, -unit / 10), max(high, unit / 10), rows, unit)
+    low, high = unit * np.sinh(span(*(np.arcsinh(part / unit) for part in parts)))
+    return make_axis(min(low, -unit / 10), max(high, unit / 10), rows, unit)
 
 
-def _axis(low: float, high: float, rows: int, unit: float | None = None) -> _Axis:
+def make_axis(low: float, high: float, rows: int, unit: float | None = None) -> Axis:
     """Return a linear axis or, with a unit, one that is linear within ±unit, logarithmic outside."""
 
     def place(value: Any) -> Any:
@@ -193,7 +217,7 @@ def _axis(low: float, high: float, rows: int, unit: float | None = None) -> _Axi
     for tick in choice:
         if low <= tick <= high and (np.abs(place(np.array(ticks)) - place(tick)) >= gap).all():
             ticks.append(tick)
-    return _Axis(place, low, high, ticks)
+    return Axis(place, low, high, ticks)
 
 
 def _round_values(low: float, high: float, most: int) -> FloatArray:
@@ -211,11 +235,11 @@ def _short(value: float) -> str:
     return f"{value / 1e3:.6g}k" if 1e3 <= abs(value) < 1e9 else f"{value:.6g}"
 
 
-def _title(panel: _Panel, width: int) -> Any:
+def _title(panel: Panel, width: int) -> Any:
     """Return a panel's title as one row of `width` columns; its name goes first if room is short."""
     name, traces, axis = panel
     pieces = [(name, None), *((trace.title, trace.style[1]) for trace in traces)]
-    if any((y < axis.low) | (y > axis.high) for y in _values(*traces)):
+    if any((y < axis.low) | (y > axis.high) for y in pooled(*traces)):
         pieces.append(("(axis cut)", None))
     for first, gap in ((0, 2), (0, 1), (1, 2), (1, 1)):
         if sum(len(text) + gap for text, _ in pieces[first:]) <= width:
@@ -227,7 +251,7 @@ def _title(panel: _Panel, width: int) -> Any:
     return row
 
 
-def _draw(panel: _Panel, run: Run, size: tuple[int, int], margin: int, bottom: bool) -> Any:
+def _draw(panel: Panel, last: int, size: tuple[int, int], margin: int, bottom: bool) -> Any:
     """Return a panel as a matrix of `size` columns and rows, with the step axis if at the bottom."""
     plotext.terminal.limit(False, False)
     figure = plotext.figure.clear()
@@ -237,7 +261,6 @@ def _draw(panel: _Panel, run: Run, size: tuple[int, int], margin: int, bottom: b
     _, traces, (place, low, high, ticks) = panel
     labels = [_short(tick).rjust(margin) for tick in ticks]
     figure.ruler("y").lim(place(low), place(high)).ticks(place(np.array(ticks)), labels)
-    last = max(run.last_step, 1)
     steps = _round_values(0, last, max(size[0] // 12, 2))[: None if bottom else 0]
     figure.ruler("x").lim(0, last).ticks(steps, [_short(step) for step in steps])
     for trace in traces[::-1]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from eostui.curvature.lanczos import leading_eigenpairs
+from eostui.curvature.eigenpairs import Target, leading_eigenpairs
 from eostui.curvature.point import Point
 from eostui.curvature.state import ProbeState
 
@@ -27,7 +27,7 @@ def measure_sharpness(point: Point, state: ProbeState) -> dict[str, float]:
         start = _random_direction(point.theta, state.config.seed, state.step)[None]
     state.sharpness_readings += 1
     pairs = leading_eigenpairs(
-        point.hessian_product, start, wanted=FOLLOWED, tolerance=state.config.tolerance
+        point.hessian_product, start, Target(FOLLOWED)
     )
     vectors = pairs.vectors
     if state.eigenvectors is not None:

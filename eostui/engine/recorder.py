@@ -117,7 +117,7 @@ class Recorder:
             if self._observe is not None:  # where it diverged is far off what is worth a look
                 self._observe(coordinates[: len(matrix) - (divergence is not None)])
             self.writer.steps(first, matrix)
-            for change in self.phases.feed(matrix):
+            for change in self.phases.feed(matrix[:, : len(STORED_STEP_COLUMNS)]):
                 self.writer.event(change.step, PHASE_EVENT, payload(change))
             self._count = 0
         self.writer.flush()

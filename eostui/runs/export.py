@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eostui.errors import InputError
 from eostui.runs.run import Run
-from eostui.runs.series import FloatArray
 
 _CHUNK = 10_000
-_WHOLE_NUMBERS = {"step", "hessian_products"}
+_WHOLE_NUMBERS = {"step", "hessian_products", "escape_step"}
 
 
 def write_csv(
@@ -30,9 +30,18 @@ def write_csv(
     Numbers are written so that reading them back gives the same float64. `progress` is told how many
     rows of how many are written.
     """
-    table = run.columns(measured_only=measured_only)
+    return write_table(run.columns(measured_only=measured_only), stream, progress=progress)
+
+
+def write_table(
+    table: Mapping[str, NDArray[Any]],
+    stream: TextIO,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Write columns of numbers or texts, of one length, as `write_csv` does; return the row count."""
     stream.write(",".join(table) + "\n")
-    rows = len(table["step"])
+    rows = len(next(iter(table.values())))
     for start in range(0, rows, _CHUNK):
         cells = [_texts(name, values[start : start + _CHUNK]) for name, values in table.items()]
         stream.writelines(",".join(row) + "\n" for row in zip(*cells, strict=True))
@@ -55,14 +64,28 @@ def export_files(
     Raises:
         InputError: if the files can't be written there.
     """
+    return export_table(
+        target,
+        lambda stream: write_csv(run, stream, measured_only=measured_only, progress=progress),
+        describe(run),
+    )
+
+
+def export_table(
+    target: Path, write: Callable[[TextIO], int], description: dict[str, Any]
+) -> tuple[Path, int]:
+    """Write `target` by `write`, which returns the row count, and `description` beside it as JSON.
+
+    Files, result and errors are those of `export_files`.
+    """
     sidecar = target.with_suffix(".json")
     if sidecar == target:
         raise InputError(f"{target}: name the CSV file .csv; the .json beside it is written too")
     try:
         with _replacing(target) as stream:
-            rows = write_csv(run, stream, measured_only=measured_only, progress=progress)
+            rows = write(stream)
         with _replacing(sidecar) as stream:
-            json.dump(describe(run), stream, indent=2, ensure_ascii=False)
+            json.dump(description, stream, indent=2, ensure_ascii=False)
             stream.write("\n")
     except OSError as error:
         raise InputError(f"{target}: can't be written: {error.strerror}") from None
@@ -83,8 +106,10 @@ def describe(run: Run) -> dict[str, Any]:
     }
 
 
-def _texts(name: str, values: FloatArray) -> list[str]:
+def _texts(name: str, values: NDArray[Any]) -> list[str]:
     """Return the cells of one column; most columns are empty or constant over a chunk."""
+    if values.dtype.kind == "U":
+        return [str(text) for text in values]
     known = np.flatnonzero(~np.isnan(values))
     cells = [""] * len(values)
     numbers = values[known]

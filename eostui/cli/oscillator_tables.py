@@ -1,0 +1,201 @@
+"""An orbit, and a grid of them, as tables: what `eostui simulate` writes and prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eostui.oscillator import (
+    Orbit,
+    Parameters,
+    Solutions,
+    Survey,
+    cycle_amplitude,
+    fixed_points,
+    leading_order,
+    reached,
+    read,
+    regime,
+    stages,
+    two_cycles,
+)
+from eostui.oscillator.envelope import integrate
+from eostui.oscillator.parameters import FloatArray
+from eostui.oscillator_presets import Simulation
+from eostui.runs.columns import Column
+
+Table = dict[str, NDArray[Any]]
+
+ORBIT_COLUMNS = (
+    Column("step", "steps", "steps of the map before this row"),
+    Column("x", "θ", "⟨u, θ − θ*⟩: along the sharpest direction"),
+    Column("y", "L/θ²", "S − 2/η"),
+    Column("sharpness", "L/θ²", "S = S* + q"),
+    Column(
+        "stage", "", "sharpening, blow-up, self-stabilization, return; at rest edge or collapsed"
+    ),
+    Column("envelope", "θ", "A = ½|x_{t+1} − x_t|; empty in the last row"),
+    Column("centre", "θ", "c = ½(x_{t+1} + x_t); empty in the last row"),
+    Column("envelope_predicted", "θ", "A of the envelope equations, started from the first row"),
+    Column("y_predicted", "L/θ²", "y of the envelope equations, started from the first two rows"),
+    Column("beta_alpha", "L²/θ⁴", "βα: the drive that sharpens"),
+    Column("lambda_g", "L²/θ⁴", "λ(g + q): the drive with which decay flattens, at this row"),
+    Column("bounce", "L²/θ⁴", "½βx²: the drive with which the bounce flattens"),
+    Column("eta", "θ²/L", "learning rate η"),
+    Column("weight_decay", "1/η", "weight decay λ"),
+    Column("two_over_eta", "L/θ²", "2/η"),
+    Column("stability_threshold", "L/θ²", "2/η − λ"),
+)
+
+GRID_COLUMNS = (
+    Column(
+        "attractor", "", "where the orbit went: cycle, collapsed, escaped, unsettled, wandering"
+    ),
+    Column("regime", "", "what attracts here: cycle, collapse, both, neither"),
+    Column("resting_sharpness", "L/θ²", "mean S over the last fifth of the steps"),
+    Column("amplitude", "θ", "mean ½|x_{t+1} − x_t| over the same steps"),
+    Column("decay", "1/steps", "exact decay of small deviations from the attractor reached"),
+    Column("frequency", "1/steps", "exact angular frequency of the same"),
+    Column("escape_step", "steps", "first step at which |x| > 1e15"),
+    Column("leading_sharpness", "L/θ²", "the paper's resting sharpness"),
+    Column("leading_amplitude", "θ", "the paper's amplitude; 0 where collapsed"),
+    Column("leading_decay", "1/steps", "the paper's decay"),
+)
+
+
+def orbit_table(orbit: Orbit) -> Table:
+    """Return the columns of ORBIT_COLUMNS, one row a state."""
+    p, rows = orbit.parameters, len(orbit.x)
+    predicted = prediction(orbit)
+    values = (
+        np.arange(rows), orbit.x, orbit.y, orbit.sharpness, stages(orbit), orbit.envelope,
+        orbit.centre, *predicted, np.broadcast_to(p.beta * p.alpha, rows), *drives(orbit),
+        orbit.eta, orbit.weight_decay, 2 / orbit.eta, 2 / orbit.eta - orbit.weight_decay,
+    )  # fmt: skip
+    return {c.name: np.asarray(v) for c, v in zip(ORBIT_COLUMNS, values, strict=True)}
+
+
+def drives(orbit: Orbit) -> tuple[FloatArray, FloatArray]:
+    """Return what pulls the sharpness down: λ(g + q) and ½βx², shape (n,) each."""
+    p = orbit.parameters
+    return orbit.weight_decay * (p.g + orbit.q), p.beta * orbit.x**2 / 2
+
+
+def prediction(orbit: Orbit) -> tuple[FloatArray, FloatArray]:
+    """Return A and y of the envelope equations from the orbit's first two states, shape (n,) each."""
+    rows = len(orbit.x)
+    if rows < 2:
+        return np.full(rows, np.nan), np.full(rows, np.nan)
+    start = float(orbit.envelope[0]), float(np.mean(orbit.y[:2]))
+    return integrate(orbit.parameters, start, rows - 1)
+
+
+def grid_table(axes: Mapping[str, FloatArray], parameters: Parameters, found: Survey) -> Table:
+    """Return the columns of a survey: the swept ones as named by `axes`, then GRID_COLUMNS.
+
+    Args:
+        axes: name and value at each point, shape of the grid.
+        parameters: the same grid.
+        found: what became of it.
+    """
+    leading = leading_order(parameters)
+    shape = found.attractor.shape
+    values = (
+        found.attractor, np.broadcast_to(regime(parameters), shape), found.sharpness,
+        found.amplitude, found.decay, found.frequency, found.escape_step,
+        *(np.broadcast_to(v, shape) for v in (leading.sharpness, leading.amplitude, leading.decay)),
+    )  # fmt: skip
+    swept = {name: np.ravel(value) for name, value in axes.items()}
+    return swept | {c.name: np.ravel(v) for c, v in zip(GRID_COLUMNS, values, strict=True)}
+
+
+def summarize(simulation: Simulation, orbit: Orbit) -> dict[str, Any]:
+    """Return an orbit's summary: settings, where it went, and three answers side by side.
+
+    `leading_order` is the paper's, `exact` the map's own for the attractor reached (else for the cycle,
+    which then repels, or the fixed point), `measured` what this orbit shows by itself.
+    """
+    p = simulation.parameters
+    cycles, points = two_cycles(p), fixed_points(p)
+    leading = {name: value.item() for name, value in leading_order(p)._asdict().items()}
+    leading["amplitude_off_centre"] = cycle_amplitude(p, centred=False).item()
+    ratio = leading["damping_ratio"]
+    leading["damping"] = None if ratio != ratio else "under" if ratio < 1 else "over"
+    attractor = "escaped"
+    if orbit.escape_step is None:
+        attractor = str(reached(p, orbit.x[-1], orbit.q[-1], np.array(False)).attractor)
+    all_cycles = [_solution(cycles, k, p) for k in range(3) if np.isfinite(cycles.x[k])]
+    all_points = [_solution(points, k, p) for k in range(3) if np.isfinite(points.x[k])]
+    kinds = [("collapsed", s) for s in all_points] + [("cycle", s) for s in all_cycles]
+    where = [s for kind, s in kinds if kind == attractor and s["attracts"]]
+    exact = next(iter(where + all_cycles + all_points), None)
+    return {
+        "settings": simulation.settings(),
+        "regime": regime(p).item(),
+        "attractor": attractor,
+        "escape_step": orbit.escape_step,
+        "last_step": len(orbit.x) - 1,
+        "leading_order": leading,
+        "exact": exact,
+        "measured": read(orbit)._asdict(),
+        "two_cycles": all_cycles,
+        "fixed_points": all_points,
+    }
+
+
+def _solution(found: Solutions, k: int, parameters: Parameters) -> dict[str, Any]:
+    """Return one exact solution: its states as (x, y), and what goes with them."""
+    offset = float(parameters.offset)
+    states = [[found.x[k].item(), found.q[k].item() + offset]]
+    if found.next_x[k] != found.x[k]:
+        states.append([found.next_x[k].item(), found.next_q[k].item() + offset])
+    return {
+        "states": states,
+        "sharpness": float(parameters.reference_sharpness + found.mean_q[k]),
+        "amplitude": found.amplitude[k].item(),
+        "centre": found.centre[k].item(),
+        "decay": found.decay[k].item(),
+        "frequency": found.frequency[k].item(),
+        "multiplier": abs(found.multiplier[k].item()),
+        "attracts": found.attract[k].item(),
+    }
+
+
+def summary_lines(summary: dict[str, Any]) -> list[str]:
+    """Return a summary as the lines of a table, at most 64 columns wide."""
+    leading, exact, measured = (summary[key] for key in ("leading_order", "exact", "measured"))
+    exact = exact or {}
+    where = {
+        "cycle": "rests on the 2-cycle",
+        "collapsed": "rests at the collapsed point",
+        "escaped": f"escaped at step {summary['escape_step']}",
+        "unsettled": f"isn't at rest yet at step {summary['last_step']}",
+        "wandering": "wanders without escaping",
+    }[summary["attractor"]]
+    kind = "2-cycle" if len(exact.get("states", [])) == 2 else "collapsed"
+    kind += "" if exact.get("attracts") else ", repels"
+    lines = [
+        f"the orbit {where}; what attracts here: {summary['regime']}",
+        f"{'':<22}{'leading order':>14}{'exact':>16}{'measured':>12}",
+        f"{'solution':<22}{'2-cycle' if leading['cycles'] else 'collapsed':>14}"
+        f"{kind if exact else 'none':>16}",
+    ]
+    for key, name in (
+        ("sharpness", "resting sharpness"), ("amplitude", "amplitude A"), ("centre", "centre c"),
+        ("decay", "decay a step"), ("frequency", "frequency a step"),
+    ):  # fmt: skip
+        cells = [_cell(column.get(key)) for column in (leading, exact, measured)]
+        lines.append(f"{name:<22}{cells[0]:>14}{cells[1]:>16}{cells[2]:>12}")
+    if leading["centre"]:
+        lines.insert(5, f"{'  with the centre':<22}{_cell(leading['amplitude_off_centre']):>14}")
+    if leading["damping"]:
+        damping = f"{leading['damping']}damped"
+        lines.append(f"{'damping ratio':<22}{_cell(leading['damping_ratio']):>14}  {damping}")
+    return lines
+
+
+def _cell(value: float | None) -> str:
+    return "–" if value is None or not np.isfinite(value) else f"{value + 0.0:.5g}"  # no −0
