@@ -29,6 +29,9 @@ from eostui.toys import TOYS
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 NotNegative = Annotated[FiniteFloat, Field(ge=0)]
 
+#: Eigenvalues that are followed at most.
+MOST_EIGENVALUES = 24
+
 #: Settings that act on problem = "network" alone.
 _OF_NETWORKS = {
     "data", "data_file", "samples", "test_samples", "selection", "standardize", "mean", "deviation",
@@ -94,8 +97,25 @@ class RunConfig(BaseModel):
     reading: Literal["raw", "midpoint"] = Field(
         "raw", description="measure at θ_t, or at (θ_{t−1} + 2θ_t + θ_{t+1})/4, off the bounce"
     )
+    far_cadence: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="steps between measurements far below the edge, a multiple of cadence, while "
+        "they stay dense near it and after a change of η or λ; 0 for the same everywhere",
+    )
+    measure: Literal["drives", "spectrum"] = Field(
+        "drives", description="spectrum: eigenvalues alone, without ∇S, β, βα, g"
+    )
+    eigenvalues: Annotated[int, Field(ge=1, le=MOST_EIGENVALUES)] | Literal["edge"] = Field(
+        2,
+        description='how many of the largest eigenvalues are followed; "edge": all above 0.75·2/η '
+        f"and one more, {MOST_EIGENVALUES} at most",
+    )
+    smallest_eigenvalue: bool = Field(False, description="whether eig_min is measured too")
     tolerance: Annotated[FiniteFloat, Field(gt=0, lt=1)] = Field(
-        1e-3, description="residual ‖Hu − Su‖/S at which the eigensolver stops"
+        1e-5, description="relative error of S, residual²/gap, at which the eigensolver stops"
+    )
+    vector_tolerance: Annotated[FiniteFloat, Field(gt=0, lt=1)] = Field(
+        0.02, description="error of u, residual/gap, at which it stops; β, βα, g are as good as u"
     )
     test_cadence: PositiveInt = Field(250, description="steps between test evaluations")
 
@@ -162,6 +182,11 @@ class RunConfig(BaseModel):
             raise ValueError(
                 f"`mean` has {len(self.mean)} values and `deviation` {len(self.deviation)}: "
                 "they must have one for each channel"
+            )
+        if self.far_cadence % self.cadence:
+            raise ValueError(
+                f"`far_cadence` is {self.far_cadence}, but must be a multiple of `cadence`, "
+                f"{self.cadence}, or 0"
             )
         if self.kernel % 2 == 0:
             raise ValueError(f"`kernel` is {self.kernel}, but must be odd")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from eostui.curvature.lanczos import leading_eigenpairs
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse.linalg import eigsh
-
-from eostui.curvature.lanczos import leading_eigenpairs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

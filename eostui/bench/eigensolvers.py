@@ -1,27 +1,32 @@
-"""The sharpness of the same points by the field's usual means: SciPy's eigsh, cold, products rebuilt."""
+"""The same curvature by the field's usual means: SciPy's eigsh on rebuilt products, curvlinops."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from eostui.curvature.point import LossFunction, Point
+from eostui.curvature.graph import GraphDerivatives
+from eostui.problems.batch import Chunk, LossFunction, parts_of
+from eostui.problems.losses import cross_entropy, half_squared_error
 
 FloatArray = NDArray[np.float64]
 
+#: Our losses as PyTorch's modules; squared errors differ by a factor that costs no time.
+_LOSS_MODULES = {half_squared_error: nn.MSELoss, cross_entropy: nn.CrossEntropyLoss}
 
-def rebuilt_product(loss: LossFunction, theta: Tensor) -> Callable[[FloatArray], FloatArray]:
-    """Return v ↦ Hv on numpy vectors, forward and backward recomputed at every call."""
 
-    def product(vector: FloatArray) -> FloatArray:
-        point = Point(loss, theta)
-        direction = torch.from_numpy(vector.astype(np.float64)).to(theta)
-        image: FloatArray = point.hessian_product(direction).double().cpu().numpy()
-        return image
+def rebuilt_product(loss: LossFunction, theta: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return v ↦ Hv by automatic differentiation, forward and backward recomputed at every call."""
+
+    def product(vector: Tensor) -> Tensor:
+        first, *others = (
+            GraphDerivatives(part, theta).hessian_product(vector) for part in parts_of(loss)
+        )
+        return sum(others, start=first)
 
     return product
 
@@ -37,6 +42,7 @@ def scipy_sharpness(
         tolerance: eigsh's `tol`; 0 is its default, machine precision.
         seed: of the start vector.
     """
+    import torch
     from scipy.sparse.linalg import LinearOperator, eigsh
 
     count = 0
@@ -45,10 +51,37 @@ def scipy_sharpness(
     def counted(vector: FloatArray) -> FloatArray:
         nonlocal count
         count += 1
-        return product(vector)
+        image: FloatArray = product(torch.from_numpy(vector).to(theta)).double().cpu().numpy()
+        return image
 
     size = theta.numel()
     operator = LinearOperator((size, size), matvec=counted, dtype=np.float64)
     start = np.random.default_rng(seed).normal(size=size)
     values = eigsh(operator, k=1, which="LA", tol=tolerance, v0=start, return_eigenvectors=False)
     return float(values[0]), count
+
+
+def curvlinops_product(chunk: Chunk, theta: Tensor) -> Callable[[Tensor], Tensor] | None:
+    """Return v ↦ Hv by curvlinops' HessianLinearOperator; None where it isn't installed or can't."""
+    made_of = chunk.supervised
+    if made_of is None or made_of.loss not in _LOSS_MODULES:
+        return None
+    try:
+        from curvlinops import HessianLinearOperator
+    except ImportError:
+        return None
+    module = copy.deepcopy(made_of.module)
+    nn.utils.vector_to_parameters(theta, module.parameters())
+    operator = HessianLinearOperator(
+        module,
+        _LOSS_MODULES[made_of.loss](),
+        list(module.parameters()),
+        [(made_of.inputs, made_of.targets)],
+        check_deterministic=False,
+    )
+
+    def product(vector: Tensor) -> Tensor:
+        image: Tensor = operator @ vector
+        return image.detach()
+
+    return product

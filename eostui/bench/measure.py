@@ -1,51 +1,62 @@
-"""What is timed: single pieces, the same measurements by two means, whole runs."""
+"""What is timed: single pieces, the same measurements by several means, whole runs."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from eostui.bench.clock import median_seconds, seconds
-from eostui.bench.eigensolvers import scipy_sharpness
+from eostui.bench.eigensolvers import curvlinops_product, rebuilt_product, scipy_sharpness
 from eostui.config import RunConfig
+from eostui.curvature.graph import GraphDerivatives
 from eostui.curvature.point import Point, plain_gradient
 from eostui.curvature.sharpness import measure_sharpness
 from eostui.curvature.state import ProbeState
 from eostui.dynamics.descent import descend
 from eostui.engine.loop import Trainer
 from eostui.problems import Problem
+from eostui.problems.batch import Chunk, SummedLoss, batch_loss
 from eostui.runs.writer import RunWriter
 
-Narrate = Callable[[str], None]
+#: Told what is being done, how much of it is done, and of how much (None where that isn't known).
+Narrate = Callable[[str, int, int | None], None]
 
+#: Whole runs are repeated until so many seconds are spent, so many times at most.
+_ENOUGH, _TURNS = 20.0, 5
 
-@dataclass(frozen=True)
-class Pieces:
-    """Median seconds of each piece of work at one θ."""
-
-    bare_step: float
-    kept_graph: float
-    product_kept: float
-    product_fresh: float
-    sharpness_gradient: float
+#: Chunks that the cost of chunking is told for.
+CHUNKS = 4
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The same consecutive measurements by eostui (warm) and by SciPy (cold, products rebuilt).
+    """The same consecutive measurements of S alone: by eostui, warm, and by SciPy, cold.
 
-    Seconds and products are sums over `points` measurements; `disagreement` is the largest relative
-    difference of S to SciPy's at machine precision.
+    Seconds and products are sums over `points` measurements.
+
+    Attributes:
+        points: measurements, one cadence of training apart.
+        warm_seconds, warm_products: eostui's, from the measurement before; the gradient is counted.
+        cold_seconds, cold_products: eostui's, from a random direction and without a memory.
+        scipy_seconds, scipy_products: eigsh at its default tolerance, products rebuilt.
+        scipy_loose_seconds, scipy_loose_products: eigsh at the residual that eostui reached.
+        disagreement: largest relative difference of S to SciPy's at machine precision.
     """
 
     points: int
     warm_seconds: float
     warm_products: int
+    cold_seconds: float
+    cold_products: int
     scipy_seconds: float
     scipy_products: int
     scipy_loose_seconds: float
@@ -55,111 +66,177 @@ class Comparison:
 
 @dataclass(frozen=True)
 class WholeRun:
-    """A stretch of steps as a measured run and as bare gradient descent from the same θ."""
+    """A stretch of steps, as measured runs and as bare gradient descent from the same θ.
+
+    Attributes:
+        steps: in the stretch.
+        bare_seconds: plain PyTorch: forward, backward, θ − η(∇L + λθ), nothing recorded.
+        measured_seconds: an engine's run, with the record, κ at every step, S, ∇S and the drives.
+        configured_seconds: the same with all the eigenvalues that the preset follows.
+    """
 
     steps: int
-    measured_seconds: float
     bare_seconds: float
-
-    @property
-    def ratio(self) -> float:
-        """Measured over bare."""
-        return self.measured_seconds / self.bare_seconds
+    measured_seconds: float
+    configured_seconds: float
 
 
-def bare_steps(config: RunConfig, problem: Problem, theta: Tensor, steps: int) -> Tensor:
-    """Descend without measuring anything; return the new θ."""
-    for _ in range(steps):
-        _, gradient = plain_gradient(problem.loss, theta)
-        theta = descend(theta, gradient, config.eta, config.weight_decay, problem.decayed)
-    return theta
+def autograd_step(config: RunConfig, problem: Problem, theta: Tensor) -> Tensor:
+    """Return θ after one step of bare gradient descent as anybody writes it: the unit of this bench."""
+    leaf = theta.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(problem.loss(leaf), leaf)
+    return descend(theta, gradient, config.eta, config.weight_decay, problem.decayed)
 
 
-def time_pieces(config: RunConfig, problem: Problem, theta: Tensor) -> Pieces:
-    """Time the pieces of a measurement at θ, each by itself."""
-    device = theta.device
-    point = Point(problem.loss, theta)
-    vector = torch.randn(theta.numel(), generator=torch.Generator().manual_seed(0)).to(theta)
-    vector /= vector.norm()
-    return Pieces(
-        bare_step=median_seconds(lambda: bare_steps(config, problem, theta, 1), device),
-        kept_graph=median_seconds(lambda: Point(problem.loss, theta), device),
-        product_kept=median_seconds(lambda: point.hessian_product(vector), device),
-        product_fresh=median_seconds(
-            lambda: Point(problem.loss, theta).hessian_product(vector), device
-        ),
-        sharpness_gradient=median_seconds(lambda: point.curvature_gradient(vector), device),
-    )
+def time_pieces(
+    config: RunConfig, problem: Problem, theta: Tensor, narrate: Narrate
+) -> dict[str, float]:
+    """Return median seconds of each piece of work at θ; what doesn't apply to a problem is left out."""
+    point, vector = Point(problem.loss, theta), _direction(theta)
+    work: dict[str, Callable[[], object]] = {
+        "bare_step": lambda: autograd_step(config, problem, theta),
+        "gradient": lambda: plain_gradient(problem.loss, theta),
+        "product": lambda: point.hessian_product(vector),
+        "sharpness_gradient": lambda: point.curvature_gradient(vector),
+    }
+    if isinstance(problem.loss, Chunk):
+        chunk = problem.loss
+        graph = GraphDerivatives(chunk, theta)
+        work |= {
+            "gauss_newton_product": lambda: point.gauss_newton_product(vector),
+            "product_autograd": lambda: graph.hessian_product(vector),
+            "sharpness_gradient_autograd": lambda: graph.curvature_gradient(vector),
+        }
+        work |= _chunked(chunk, theta, vector)
+        curvlinops = curvlinops_product(chunk, theta)
+        if curvlinops is not None:
+            work["product_curvlinops"] = lambda: curvlinops(vector)
+    work["product_rebuilt"] = lambda: rebuilt_product(problem.loss, theta)(vector)
+    times = {}
+    for done, (name, call) in enumerate(work.items()):
+        narrate("timing the pieces", done, len(work))
+        times[name] = median_seconds(call, theta.device)
+    return times
 
 
-def compare(config: RunConfig, problem: Problem, theta: Tensor, points: int) -> Comparison:
-    """Measure S at `points` thetas, one cadence apart along the real trajectory, by both means."""
-    device = theta.device
-    state = ProbeState(config, problem, sharpness_readings=1)
-    measure_sharpness(Point(problem.loss, theta), state)  # the warm start that a run would have
-    warm = exact = loose = worst = 0.0
-    products = exact_products = loose_products = 0
-    for _ in range(points):
-        theta = bare_steps(config, problem, theta, config.cadence)
-        state.step += config.cadence
+def _chunked(chunk: Chunk, theta: Tensor, vector: Tensor) -> dict[str, Callable[[], object]]:
+    """Return a gradient and a product of the same loss, summed over CHUNKS chunks."""
+    made_of = chunk.supervised
+    if made_of is None or len(made_of.inputs) < CHUNKS:
+        return {}
+    size = -(-len(made_of.inputs) // CHUNKS)
+    loss = batch_loss(made_of.outputs, made_of.loss, made_of.inputs, made_of.targets, size)
+    assert isinstance(loss, SummedLoss)
+    point = Point(loss, theta)
+    return {
+        "gradient_chunked": lambda: plain_gradient(loss, theta),
+        "product_chunked": lambda: point.hessian_product(vector),
+    }
+
+
+def compare(
+    config: RunConfig, problem: Problem, theta: Tensor, points: int, narrate: Narrate
+) -> Comparison:
+    """Measure S at `points` thetas, one cadence apart along the real trajectory, by all means."""
+    device, loss = theta.device, problem.loss
+    config = config.changed({"eigenvalues": 1})
+    state = ProbeState(config, problem)
+    measure_sharpness(Point(loss, theta), state)  # the warm start that a run would have
+    total = dict.fromkeys((f.name for f in dataclasses.fields(Comparison)), 0.0)
+
+    def timed(name: str, measure: Callable[[], tuple[float, int]]) -> float:
+        found: list[tuple[float, int]] = []
+        total[f"{name}_seconds"] += seconds(lambda: found.append(measure()), device)
+        total[f"{name}_products"] += found[0][1]
+        return found[0][0]
+
+    for done in range(points):
+        narrate("S by eostui and by SciPy", done, points)
+        for _ in range(config.cadence):
+            theta = autograd_step(config, problem, theta)
+        state.at(state.step + config.cadence, config.eta, config.weight_decay)
         ours: dict[str, float] = {}
 
-        def measure(theta: Tensor = theta, ours: dict[str, float] = ours) -> None:
-            ours.update(measure_sharpness(Point(problem.loss, theta), state))
+        def measured(into: ProbeState, theta: Tensor, ours: dict[str, float]) -> tuple[float, int]:
+            ours |= measure_sharpness(Point(loss, theta), into)
+            return ours["sharpness"], int(ours["hessian_products"])
 
-        warm += seconds(measure, device)
-        products += int(ours["hessian_products"])
-        reference = 0.0
-
-        def at_precision(theta: Tensor = theta) -> None:
-            nonlocal reference, exact_products
-            reference, count = scipy_sharpness(problem.loss, theta, tolerance=0)
-            exact_products += count
-
-        def at_residual(theta: Tensor = theta) -> None:
-            nonlocal loose_products
-            loose_products += scipy_sharpness(problem.loss, theta, tolerance=config.tolerance)[1]
-
-        exact += seconds(at_precision, device)
-        loose += seconds(at_residual, device)
-        worst = max(worst, abs(ours["sharpness"] / reference - 1))
-    return Comparison(points, warm, products, exact, exact_products, loose, loose_products, worst)
+        sharpness = timed("warm", lambda: measured(state, theta, ours))  # noqa: B023
+        residual = max(ours["sharpness_residual"], 1e-12)
+        cold = ProbeState(config, problem, step=state.step)
+        timed("cold", lambda: measured(cold, theta, {}))  # noqa: B023
+        exact = timed("scipy", lambda: scipy_sharpness(loss, theta, tolerance=0))  # noqa: B023
+        timed("scipy_loose", lambda: scipy_sharpness(loss, theta, tolerance=residual))  # noqa: B023
+        total["disagreement"] = max(total["disagreement"], abs(sharpness / exact - 1))
+    counts = {name: int(n) for name, n in total.items() if name.endswith("products")}
+    fields: dict[str, Any] = {**total, **counts, "points": points}
+    return Comparison(**fields)
 
 
 def time_whole_run(
-    config: RunConfig, problem: Problem, theta: Tensor, steps: int, facts: dict[str, str]
+    config: RunConfig,
+    problem: Problem,
+    theta: Tensor,
+    steps: int,
+    facts: dict[str, str],
+    narrate: Narrate,
 ) -> WholeRun:
-    """Train `steps` steps from θ as an engine does, record and all, and bare."""
-    start = Problem(
-        initial=theta,
-        loss=problem.loss,
-        convention=problem.convention,
-        test=problem.test,
-        decayed=problem.decayed,
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        writer = RunWriter(Path(folder) / "run", facts)
-        trainer = Trainer(config.changed({"steps": steps}), start)
-        measured = seconds(lambda: trainer.run(writer), theta.device)
-        writer.close()
-    bare = seconds(lambda: bare_steps(config, problem, theta, steps), theta.device)
-    return WholeRun(steps, measured, bare)
+    """Train `steps` steps from θ, bare and as an engine does, by turns; return the best of each.
+
+    Whatever else a machine does makes a turn slower, never faster.
+    """
+    start = dataclasses.replace(problem, initial=theta)
+
+    def measured(changes: dict[str, object]) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            writer = RunWriter(Path(folder) / "run", facts)
+            trainer = Trainer(config.changed({"steps": steps, **changes}), start)
+            taken = seconds(lambda: trainer.run(writer), theta.device)
+            writer.close()
+        return taken
+
+    def bare(steps: int) -> None:
+        at = theta
+        for _ in range(steps):
+            at = autograd_step(config, problem, at)
+
+    bare(min(steps, 5))  # warms up
+    work: dict[str, Callable[[], float]] = {
+        "bare_seconds": lambda: seconds(lambda: bare(steps), theta.device),
+        "measured_seconds": lambda: measured({"eigenvalues": 1}),
+        "configured_seconds": lambda: measured({}),
+    }
+    best = dict.fromkeys(work, math.inf)
+    begun = time.monotonic()
+    for turn in range(_TURNS):
+        for name, take in work.items():
+            narrate(f"{steps} steps, bare and measured", turn, _TURNS)
+            best[name] = min(best[name], take())
+        if time.monotonic() - begun > _ENOUGH:
+            break
+    return WholeRun(steps, **best)
 
 
 def reach_edge(
     config: RunConfig, problem: Problem, limit: int, narrate: Narrate
 ) -> tuple[Tensor, int] | None:
-    """Descend until S is within 3 % of 2/η − λ at two measurements; None if not within `limit`."""
-    theta, step, near = problem.initial, 0, 0
+    """Descend until S is within 3 % of 2/η − λ at eight measurements; None if not within `limit`."""
+    theta, near = problem.initial, 0
     state = ProbeState(config, problem)
     threshold = 2 / config.eta - config.weight_decay
-    while step < limit:
-        theta = bare_steps(config, problem, theta, config.cadence)
-        step += config.cadence
-        state.step = step
+    while state.step < limit:
+        for _ in range(config.cadence):
+            theta = autograd_step(config, problem, theta)
+        state.at(state.step + config.cadence, config.eta, config.weight_decay)
         sharpness = measure_sharpness(Point(problem.loss, theta), state)["sharpness"]
-        narrate(f"on the way to the edge: step {step}, S {sharpness:.4g} of {threshold:.4g}")
+        narrate(f"on the way to the edge: S {sharpness:.4g} of {threshold:.4g}", state.step, limit)
         near = near + 1 if sharpness > 0.97 * threshold else 0
         if near >= 8:
-            return theta, step
+            return theta, state.step
     return None
+
+
+def _direction(theta: Tensor) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    vector: Tensor = torch.randn(theta.numel(), generator=generator).to(theta)
+    return vector.div_(vector.norm())

@@ -48,17 +48,14 @@ def bench(
         raise InputError(
             "`eostui bench` needs SciPy: python -m pip install 'eostui[bench]'"
         ) from None
-    from rich.console import Console
-
     from eostui import locations, presets
 
     config = presets.load(preset).config.changed(
         set_values(assign, {"device": device, "threads": threads}, {})
     )
-    console = Console(stderr=True)
-    with console.status("loading PyTorch") as status:
+    with _Narrator() as narrator:
         results = _results(
-            config, steps, points, edge_limit, locations.data_dir(data_dir), status.update
+            config, steps, points, edge_limit, locations.data_dir(data_dir), narrator
         )
     if as_json:
         print_json(results)
@@ -66,8 +63,35 @@ def bench(
         _print_table(results)
 
 
+class _Narrator:
+    """A progress bar on stderr, told what is being done."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
+            console=Console(stderr=True), transient=True,
+        )  # fmt: skip
+        self._task = self._progress.add_task("loading PyTorch", total=None)
+        self.place = ""
+
+    def __enter__(self) -> _Narrator:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, text: str, done: int = 0, total: int | None = None) -> None:
+        self._progress.update(
+            self._task, description=f"{self.place}{text}", completed=done, total=total
+        )
+
+
 def _results(
-    config: Any, steps: int, points: int, edge_limit: int, data_dir: Any, narrate: Any
+    config: Any, steps: int, points: int, edge_limit: int, data_dir: Any, narrator: _Narrator
 ) -> dict[str, Any]:
     from eostui.bench import measure
     from eostui.engine.device import prepare_machine
@@ -75,11 +99,11 @@ def _results(
     from eostui.problems import build_problem
 
     machine = prepare_machine(config)
-    problem = build_problem(config, machine.device, data_dir, narrate)
+    problem = build_problem(config, machine.device, data_dir, narrator)
     facts = initial_facts(config, machine, problem, "bench", "")
     starts = {"before the edge": (problem.initial, 0)}
     if edge_limit:
-        found = measure.reach_edge(config, problem, edge_limit, narrate)
+        found = measure.reach_edge(config, problem, edge_limit, narrator)
         if found is not None:
             starts["on the edge"] = found
     keys = ("device", "device_name", "threads", "dtype", "parameters", "torch")
@@ -89,19 +113,33 @@ def _results(
         "places": {},
     }
     for place, (theta, step) in starts.items():
-        narrate(f"{place}: pieces")
-        pieces = measure.time_pieces(config, problem, theta)
-        narrate(f"{place}: whole run of {steps} steps")
-        whole = measure.time_whole_run(config, problem, theta, steps, facts)
-        narrate(f"{place}: {points} measurements by both means")
-        comparison = measure.compare(config, problem, theta, points)
+        narrator.place = f"{place}: "
         results["places"][place] = {
             "from_step": step,
-            "pieces": dataclasses.asdict(pieces),
-            "whole_run": {**dataclasses.asdict(whole), "ratio": whole.ratio},
-            "comparison": dataclasses.asdict(comparison),
+            "pieces": measure.time_pieces(config, problem, theta, narrator),
+            "whole_run": dataclasses.asdict(
+                measure.time_whole_run(config, problem, theta, steps, facts, narrator)
+            ),
+            "comparison": dataclasses.asdict(
+                measure.compare(config, problem, theta, points, narrator)
+            ),
         }
     return results
+
+
+#: The pieces in the order of the table, in steps of bare descent.
+_PIECES = {
+    "gradient": "gradient, as the engine takes it",
+    "product": "one more Hessian product Hv",
+    "product_autograd": "  by autograd on a kept graph",
+    "product_rebuilt": "  by autograd, rebuilt",
+    "product_curvlinops": "  by curvlinops",
+    "gauss_newton_product": "Gauss–Newton product Gv",
+    "sharpness_gradient": "∇S with Hu",
+    "sharpness_gradient_autograd": "  by autograd on a kept graph",
+    "gradient_chunked": "gradient in 4 chunks",
+    "product_chunked": "Hv in 4 chunks",
+}
 
 
 def _print_table(results: dict[str, Any]) -> None:
@@ -112,27 +150,41 @@ def _print_table(results: dict[str, Any]) -> None:
         f"torch {machine['torch']}"
     )
     for place, found in results["places"].items():
-        pieces, whole, both = found["pieces"], found["whole_run"], found["comparison"]
-        step = pieces["bare_step"]
         print(f"\n{place}, from step {found['from_step']}")
-        print(f"  one bare step                    {step * 1e3:10.2f} ms")
-        for name, text in (
-            ("kept_graph", "gradient with its graph kept"),
-            ("product_kept", "one more product on the graph"),
-            ("product_fresh", "one product, rebuilt"),
-            ("sharpness_gradient", "∇S on the graph"),
-        ):
-            print(f"  {text:<32} {pieces[name] / step:10.2f} steps")
-        print(
-            f"  measured run / bare descent      {whole['ratio']:10.2f}  ({whole['steps']} steps)"
-        )
-        ours, exact, loose = (
-            both[f"{who}_seconds"] / both["points"] for who in ("warm", "scipy", "scipy_loose")
-        )
-        print(f"  one S, warm                      {ours * 1e3:10.2f} ms  "
-              f"({both['warm_products'] / both['points']:.1f} products)")  # fmt: skip
-        print(f"  SciPy eigsh, default tolerance   {exact / ours:10.1f} × as long  "
-              f"({both['scipy_products'] / both['points']:.1f} products)")  # fmt: skip
-        print(f"  SciPy eigsh, at our residual     {loose / ours:10.1f} × as long  "
-              f"({both['scipy_loose_products'] / both['points']:.1f} products)")  # fmt: skip
-        print(f"  S differs from SciPy's by        {both['disagreement']:10.1e}")
+        for line in _lines(found):
+            print(f"  {line}")
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    """Return the lines of the table for one place."""
+    pieces, whole, both = found["pieces"], found["whole_run"], found["comparison"]
+    step = pieces["bare_step"]
+    lines = [f"{'one step of bare descent':<36}{step * 1e3:10.2f} ms"]
+    lines += [
+        f"{text:<36}{pieces[name] / step:10.2f} steps"
+        for name, text in _PIECES.items()
+        if name in pieces
+    ]
+    for name, text in (
+        ("measured", "measured run"),
+        ("configured", "  with the preset's eigenvalues"),
+    ):
+        ratio = whole[f"{name}_seconds"] / whole["bare_seconds"]
+        lines.append(f"{text:<36}{ratio:10.2f} × bare descent, {whole['steps']} steps")
+    ours = both["warm_seconds"]
+    lines.append(
+        f"{'one S, warm':<36}{ours / both['points'] * 1e3:10.2f} ms  {_products(both, 'warm')}"
+    )
+    for name, text in (
+        ("cold", "  cold"),
+        ("scipy", "  SciPy eigsh, default tolerance"),
+        ("scipy_loose", "  SciPy eigsh, at our residual"),
+    ):
+        ratio = both[f"{name}_seconds"] / ours
+        lines.append(f"{text:<36}{ratio:10.1f} × as long  {_products(both, name)}")
+    lines.append(f"{'S differs from SciPy by at most':<36}{both['disagreement']:10.1e}")
+    return lines
+
+
+def _products(both: dict[str, Any], name: str) -> str:
+    return f"({both[f'{name}_products'] / both['points']:.1f} products)"

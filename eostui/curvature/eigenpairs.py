@@ -6,15 +6,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from eostui.config import MOST_EIGENVALUES
 from eostui.curvature.memory import HessianMemory
 
 #: Directions shorter than this share of their length before orthogonalisation carry only rounding.
 DEPENDENT = 1e-5
-#: Pairs followed at most.
-MOST = 24
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,10 @@ class _Basis:
                 return True
         return self.add(defect) or self.add(_fresh_direction(defect, self.products))
 
-    def known(self) -> tuple[Tensor, Tensor, Tensor]:
+    def known(self) -> tuple[Tensor, Tensor, NDArray[np.float64]]:
         """Return the vectors, their products and T."""
         size = self.size
-        return self.vectors[:size], self.images[:size], self.projected[:size, :size]
+        return self.vectors[:size], self.images[:size], self.projected[:size, :size].numpy()
 
     def restart(self, coefficients: Tensor, values: Tensor) -> None:
         """Thick restart: keep the span of the given Ritz vectors, reusing their products."""
@@ -107,7 +108,7 @@ class Target:
 
     Attributes:
         wanted: how many pairs; fewer where P or the reachable space is smaller.
-        above: pairs with values from here on are wanted too, up to MOST.
+        above: pairs with values from here on are wanted too, up to MOST_EIGENVALUES.
         value_tolerance: bound on the error of the first value, residual²/gap, relative to it.
         vector_tolerance: bound on the error of the first vector, residual/gap: what is derived from u
             (α, β, g) is as good as this, not as the residual. None if only values are wanted.
@@ -157,7 +158,11 @@ def leading_eigenpairs(
         ritz = _Ritz(basis, wanted, memory)
         exhausted = basis.size == like.numel() or basis.products >= target.max_products
         missing = ritz.first_missing(wanted, target)
-        if missing is None and ritz.values[-1] >= target.above and wanted < min(MOST, like.numel()):
+        if (
+            missing is None
+            and ritz.values[-1] >= target.above
+            and wanted < min(MOST_EIGENVALUES, like.numel())
+        ):
             wanted += 1
             continue
         if missing is None or exhausted or (ritz.scale == 0.0 and basis.size > 1):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+FloatArray = NDArray[np.float64]
 
 #: Directions kept, those of the largest remembered eigenvalues.
 KEPT = 16
 #: A direction with less than this share of its square left after orthogonalisation is rounding.
-DEPENDENT = 1e-6
+DEPENDENT = 1e-4
 #: Nearest that a remembered eigenvalue may come to the shift, as a share of it.
 CLEARANCE = 0.02
 
@@ -24,35 +28,45 @@ class HessianMemory:
 
     Attributes:
         vectors: Q, orthonormal rows, shape (m, P).
-        values: Θ, remembered eigenvalues in falling order, shape (m,), float64 on the CPU.
+        values: Θ, remembered eigenvalues in falling order, shape (m,).
     """
 
     def __init__(self) -> None:
         self.vectors: Tensor | None = None
-        self.values = torch.empty(0, dtype=torch.float64)
+        self.values: FloatArray = np.empty(0)
 
-    def learn(self, vectors: Tensor, images: Tensor, projected: Tensor) -> None:
+    def learn(self, vectors: Tensor, images: Tensor, projected: FloatArray) -> None:
         """Take in products: what was remembered of the span of `vectors` gives way to them.
+
+        The long vectors are touched as little as can be: what Q adds to V, X(Q − CV) with C = QVᵀ, is
+        never formed, only the small matrices that it would give.
 
         Args:
             vectors: orthonormal rows V, shape (k, P).
             images: their products, W = VH, shape (k, P).
-            projected: V H Vᵀ, shape (k, k), float64 on the CPU.
+            projected: V H Vᵀ, shape (k, k).
         """
-        basis, matrix = vectors, projected
-        if self.vectors is not None:
-            rest, inside = self._outside(vectors)
-            cross = _small(rest @ images.T)
-            old = (inside * self.values) @ inside.T
-            basis = torch.cat([vectors, rest])
-            matrix = torch.cat(
-                [torch.cat([projected, cross.T], dim=1), torch.cat([cross, old], dim=1)]
-            )
-        if not torch.isfinite(matrix).all():
+        if not np.isfinite(projected).all():
             return
-        values, coefficients = torch.linalg.eigh(matrix)
-        self.values = values.flip(0)[:KEPT].clone()
-        self.vectors = coefficients.flip(1).T[:KEPT].to(basis) @ basis
+        if self.vectors is None:
+            values, coefficients = np.linalg.eigh(projected)
+            self.values = values[::-1][:KEPT]
+            self.vectors = _like(coefficients.T[::-1][:KEPT], vectors) @ vectors
+            return
+        shared, seen = _small(vectors @ self.vectors.T).T, _small(images @ self.vectors.T).T
+        outside = _small(self.vectors @ self.vectors.T) - shared @ shared.T
+        lengths, mix = np.linalg.eigh(outside)
+        kept = lengths > DEPENDENT
+        mix = (mix[:, kept] / np.sqrt(lengths[kept])).T
+        cross = mix @ (seen - shared @ projected)
+        inside = mix @ outside
+        old = (inside * self.values) @ inside.T
+        values, coefficients = np.linalg.eigh(np.block([[projected, cross.T], [cross, old]]))
+        self.values = values[::-1][:KEPT]
+        coefficients = coefficients.T[::-1][:KEPT]
+        of_new, of_rest = coefficients[:, : len(projected)], coefficients[:, len(projected) :] @ mix
+        new = _like(of_rest, vectors) @ self.vectors
+        self.vectors = new.addmm_(_like(of_new - of_rest @ shared, vectors), vectors)
 
     def correction(self, residual: Tensor, vector: Tensor, value: float) -> Tensor | None:
         """Return the direction in which to correct a Ritz pair, or None with nothing remembered.
@@ -69,10 +83,10 @@ class HessianMemory:
         both = torch.stack([residual, vector])
         distance = value - self.values
         nearest = CLEARANCE * abs(value)
-        distance = torch.where(distance.abs() < nearest, nearest, distance)
+        distance = np.where(np.abs(distance) < nearest, nearest, distance)
         # (μ − H)⁻¹ where H is remembered as Θ, and 1/μ elsewhere, where it counts as 0
         inner = _small(both @ self.vectors.T) * (1 / distance - 1 / value)
-        solved_r, solved_u = both / value + inner.to(both) @ self.vectors
+        solved_r, solved_u = torch.addmm(both, _like(inner, both), self.vectors, beta=1 / value)
         direction: Tensor = solved_r - solved_u * (vector @ solved_r) / (vector @ solved_u)
         return direction
 
@@ -81,27 +95,18 @@ class HessianMemory:
         if self.vectors is None:
             return float("-inf")
         shares = _small(self.vectors @ vector)
-        length = float(shares.norm())
-        matrix = torch.diag(self.values)
-        if length > 0:
-            along = torch.eye(len(shares), dtype=torch.float64)
-            along -= torch.outer(shares, shares) / length**2
-            matrix = along @ matrix @ along
-        return float(torch.linalg.eigvalsh(matrix)[-1])
-
-    def _outside(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Return an orthonormal basis of what Q adds to `vectors`, and its coordinates in Q."""
-        assert self.vectors is not None
-        rest = self.vectors
-        for _ in range(2):
-            rest = rest - (rest @ vectors.T) @ vectors
-        lengths, mix = torch.linalg.eigh(_small(rest @ rest.T))
-        kept = lengths > DEPENDENT
-        mix = (mix[:, kept] / lengths[kept].sqrt()).T
-        basis = mix.to(rest) @ rest
-        return basis, _small(basis @ self.vectors.T)
+        shares /= np.linalg.norm(shares) or 1.0
+        turned = self.values * shares
+        matrix = np.diag(self.values) - np.outer(shares, turned) - np.outer(turned, shares)
+        matrix += (shares @ turned) * np.outer(shares, shares)
+        return float(np.linalg.eigvalsh(matrix)[-1])
 
 
-def _small(matrix: Tensor) -> Tensor:
-    """Return a small matrix in float64 on the CPU: eigenproblems are solved there."""
-    return matrix.double().cpu()
+def _small(matrix: Tensor) -> FloatArray:
+    """Return a small matrix in float64 for numpy: eigenproblems are solved there."""
+    found: FloatArray = matrix.double().cpu().numpy()
+    return found
+
+
+def _like(matrix: FloatArray, like: Tensor) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(matrix)).to(like)

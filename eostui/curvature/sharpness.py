@@ -5,60 +5,81 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from eostui.curvature.eigenpairs import Target, leading_eigenpairs
+from eostui.curvature.eigenpairs import Eigenpairs, Target, leading_eigenpairs
 from eostui.curvature.point import Point
 from eostui.curvature.state import ProbeState
 
-#: Every so many readings start cold: a warm start alone could follow an eigenvector that has ceased
-#: to be the leading one.
-COLD_EVERY = 20
-
-#: Eigenpairs followed: S, and the second one that tells whether theory's single direction holds.
-FOLLOWED = 2
+#: Every so many readings are audited by a search that starts cold: a warm start alone could go on
+#: following an eigenvector that has ceased to be the leading one.
+AUDIT_EVERY = 40
+#: A cold search that finds S higher by more than this share of it has found what the warm one lost.
+AUDIT_TOLERANCE = 1e-3
+#: eigenvalues = "edge" follows those above this share of 2/η.
+FOLLOWED_FROM = 0.75
 
 
 def measure_sharpness(point: Point, state: ProbeState) -> dict[str, float]:
-    """Find S = λ_max(∇²L) with its eigenvector, starting from the last eigenvectors, now and then cold.
+    """Find S = λ_max(∇²L) with its eigenvector and the eigenvalues after it, from where they were last.
 
-    Fills sharpness, sharpness_residual, eig_2, hessian_products; leaves the eigenvectors in `state`.
+    Fills sharpness, sharpness_residual, sharpness_gap, overlap, hessian_products, eig_2 and so on;
+    leaves the eigenvectors in `state`.
     """
-    start = state.eigenvectors
-    if start is None or state.sharpness_readings % COLD_EVERY == 0:
-        start = _random_direction(point.theta, state.config.seed, state.step)[None]
-    state.sharpness_readings += 1
-    pairs = leading_eigenpairs(
-        point.hessian_product, start, Target(FOLLOWED)
-    )
+    previous = state.eigenvectors
+    start = _random_direction(point.theta, state)[None] if previous is None else previous
+    pairs = leading_eigenpairs(point.hessian_product, start, _target(state), memory=state.memory)
+    products = pairs.products
+    if previous is not None and state.readings % AUDIT_EVERY == 0:
+        pairs, products = _audited(pairs, point, state)
+    state.readings += 1
     vectors = pairs.vectors
-    if state.eigenvectors is not None:
-        previous = state.eigenvectors[: len(vectors)]
-        signs = torch.sign((vectors[: len(previous)] * previous).sum(dim=1))
-        vectors = vectors * torch.where(signs == 0, 1.0, signs)[:, None]
-    state.eigenvectors = vectors
-    sharpness = pairs.values[0]
-    values = {
-        "sharpness": sharpness,
-        "sharpness_residual": pairs.residuals[0] / abs(sharpness) if sharpness else 0.0,
-        "hessian_products": float(pairs.products),
+    values = {}
+    if previous is not None:
+        overlaps = vectors @ previous.T
+        # a sign of its own an eigenvector hasn't: that of the one it was, be it in another place
+        nearest = overlaps.gather(1, overlaps.abs().argmax(dim=1, keepdim=True))
+        vectors = vectors * torch.where(nearest < 0, -1.0, 1.0).to(vectors)
+        values["overlap"] = float(overlaps[0, 0].abs())
+    state.eigenvectors, state.sharpness = vectors, pairs.values[0]
+    values |= {
+        "sharpness": pairs.values[0],
+        "sharpness_residual": _relative(pairs.residuals[0], pairs.values[0]),
+        "hessian_products": float(products),
     }
     if len(pairs.values) > 1:
-        values["eig_2"] = pairs.values[1]
-    return values
+        values["sharpness_gap"] = pairs.gap
+    return values | {f"eig_{n}": value for n, value in enumerate(pairs.values[1:], start=2)}
+
+
+def measure_smallest(point: Point, state: ProbeState) -> dict[str, float]:
+    """Find the smallest eigenvalue, if the config asks for it: the largest of −∇²L, negated."""
+    if not state.config.smallest_eigenvalue:
+        return {}
+    start = _random_direction(point.theta, state)[None]
+    pairs = leading_eigenpairs(
+        lambda vector: -point.hessian_product(vector),
+        start if state.smallest is None else state.smallest,
+        Target(wanted=1, value_tolerance=state.config.tolerance, vector_tolerance=None),
+    )
+    state.smallest = pairs.vectors
+    return {"eig_min": -pairs.values[0]}
 
 
 def measure_drives(point: Point, state: ProbeState) -> dict[str, float]:
     """Measure ∇S and what follows from it: β, βα, g, g_u and the alignments theory takes as small.
 
-    Source: WD §4 and Assumptions 1–3; ∇S as in SS, Lemma 2.
+    Source: WD §4 and Assumptions 1–3; ∇S as in SS, Lemma 2. Those with ⊥ are of ∇S without its part
+    along u, as SS has it: near a second eigenvalue of the same size that part need not be small.
     """
+    if state.config.measure == "spectrum":
+        return {}
     if state.eigenvectors is None:
         raise ValueError("the drives need the eigenvector that the sharpness probe leaves")
     vector = state.eigenvectors[0]
-    _, sharpness_gradient = point.curvature_gradient(vector)
+    _, state.sharpness_gradient = point.curvature_gradient(vector)
     decayed = state.problem.decayed
-    pulled = point.theta.detach() if decayed is None else point.theta.detach() * decayed
+    pulled = point.theta if decayed is None else point.theta * decayed
     u, ds, dl, theta = (
-        _accurate(tensor) for tensor in (vector, sharpness_gradient, point.gradient, pulled)
+        _accurate(tensor) for tensor in (vector, state.sharpness_gradient, point.gradient, pulled)
     )
     products = torch.stack(
         [ds @ ds, dl @ dl, -(dl @ ds), theta @ ds, theta @ u, ds @ u, dl @ u]
@@ -71,6 +92,9 @@ def measure_drives(point: Point, state: ProbeState) -> dict[str, float]:
         "g": g,
         "g_u": g_u,
         "grad_norm": grad_norm,
+        "beta_perp": max(beta - ds_u**2, 0.0),
+        "beta_alpha_perp": beta_alpha + dl_u * ds_u,
+        "g_perp": g - g_u * ds_u,
     }
     if beta > 0:
         values["sharpness_gradient_u"] = abs(ds_u) / beta**0.5
@@ -79,12 +103,45 @@ def measure_drives(point: Point, state: ProbeState) -> dict[str, float]:
     return values
 
 
+def _target(state: ProbeState) -> Target:
+    """Return what is looked for, from the config and from what was found last."""
+    config = state.config
+    wanted, above = config.eigenvalues, float("inf")
+    if wanted == "edge":
+        above = FOLLOWED_FROM * 2 / state.eta
+        wanted = 1
+    return Target(
+        wanted=wanted,
+        above=above,
+        value_tolerance=config.tolerance,
+        vector_tolerance=None if config.measure == "spectrum" else config.vector_tolerance,
+    )
+
+
+def _audited(warm: Eigenpairs, point: Point, state: ProbeState) -> tuple[Eigenpairs, int]:
+    """Return the warm reading, or a cold one that found more, and the products of both."""
+    cold = leading_eigenpairs(
+        point.hessian_product, _random_direction(point.theta, state)[None], _target(state)
+    )
+    products = warm.products + cold.products
+    found, known = cold.values[0], warm.values[0]
+    if not found > known + AUDIT_TOLERANCE * abs(known):
+        return warm, products
+    state.events.append(("audit", {"sharpness": found, "warm_start": known}))
+    return cold, products
+
+
+def _relative(residual: float, value: float) -> float:
+    return residual / abs(value) if value else 0.0
+
+
 def _accurate(vector: Tensor) -> Tensor:
     """Return the vector in float64 where the device has it: dot products of many terms cancel."""
     return vector if vector.device.type == "mps" else vector.double()
 
 
-def _random_direction(like: Tensor, seed: int, step: int) -> Tensor:
+def _random_direction(like: Tensor, state: ProbeState) -> Tensor:
     """Return a direction keyed by seed and step, so that replay repeats it."""
-    generator = torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
+    key = (state.config.seed * 1_000_003 + state.step) % 2**63
+    generator = torch.Generator().manual_seed(key)
     return torch.randn(like.numel(), generator=generator, dtype=torch.float64).to(like)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
 from eostui.config import RunConfig
+from eostui.curvature.memory import HessianMemory
 from eostui.problems import Problem
 
 
@@ -18,13 +20,39 @@ class ProbeState:
         config: the run's configuration.
         problem: what is trained.
         step: the step at which is measured.
-        sharpness_readings: how often the sharpness was measured before.
+        eta: learning rate η of that step.
+        weight_decay: λ of that step.
+        changed_at: the step from which on η and λ have been what they are.
+        readings: how often the sharpness was measured before.
+        sharpness: S last found.
         eigenvectors: the leading unit eigenvectors last found, shape (k, P), first the one of S: at
             this point once the sharpness probe has run, and the warm start of the next one.
+        smallest: the eigenvector of the smallest eigenvalue, shape (1, P), if that is followed.
+        sharpness_gradient: ∇S last found, shape (P,).
+        memory: what is known of H from the measurements so far.
+        events: what the probes have to say beside numbers, (kind, payload); the engine takes them.
     """
 
     config: RunConfig
     problem: Problem
     step: int = 0
-    sharpness_readings: int = 0
+    eta: float = 0.0
+    weight_decay: float = 0.0
+    changed_at: int = 0
+    readings: int = 0
+    sharpness: float | None = None
     eigenvectors: Tensor | None = None
+    smallest: Tensor | None = None
+    sharpness_gradient: Tensor | None = None
+    memory: HessianMemory = field(default_factory=HessianMemory)
+    events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.eta = self.eta or self.config.eta
+        self.weight_decay = self.weight_decay or self.config.weight_decay
+
+    def at(self, step: int, eta: float, weight_decay: float) -> None:
+        """Go on to a step with these η and λ."""
+        if (eta, weight_decay) != (self.eta, self.weight_decay):
+            self.eta, self.weight_decay, self.changed_at = eta, weight_decay, step
+        self.step = step

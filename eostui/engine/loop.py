@@ -73,14 +73,15 @@ class Trainer:
 
     def _visit(self, step: int) -> None:
         """Record the row of θ_step, measure what is due, and move on unless it is the last."""
-        probes = due(self.config, step)
+        eta, weight_decay = self.controls.eta, self.controls.weight_decay
+        self._state.at(step, eta, weight_decay)
+        probes = due(self._state)
         shared = None
         if probes and self.config.reading == "raw":  # one graph for the step and its measurement
             shared = Point(self.problem.loss, self.theta)
             loss, gradient = shared.loss, shared.gradient
         else:
             loss, gradient = plain_gradient(self.problem.loss, self.theta)
-        eta, weight_decay = self.controls.eta, self.controls.weight_decay
         decayed = self.problem.decayed
         norm = self.recorder.norm(self.theta)
         self.recorder.add(
@@ -115,11 +116,13 @@ class Trainer:
         return path_curvature(gradient, self._gradient, self._displacement)
 
     def _measure(self, step: int, point: Point, probes: Sequence[Probe]) -> None:
-        self._state.step = step
         values: dict[str, float] = {}
         for probe in probes:
             values |= probe.measure(point, self._state)
         point.release()
+        for kind, payload in self._state.events:
+            self.writer.event(step, kind, payload)
+        self._state.events.clear()
         if values:
             self.recorder.measured(step, values, self.config.reading)
         self.recorder.flush()

@@ -16,6 +16,7 @@ class Supervised:
 
     Attributes:
         module: maps inputs to outputs; θ is its parameters in their order.
+        outputs: (θ, inputs) ↦ the module's outputs with these parameters.
         loss: (outputs, targets) ↦ their mean loss, a scalar.
         inputs: shape (n, …).
         targets: shape (n, …).
@@ -23,6 +24,7 @@ class Supervised:
     """
 
     module: nn.Module
+    outputs: Callable[[Tensor, Tensor], Tensor]
     loss: Callable[[Tensor, Tensor], Tensor]
     inputs: Tensor
     targets: Tensor
@@ -117,5 +119,7 @@ def _chunk(
         value = loss(found, targets)
         return value if share == 1.0 else share * value
 
-    supervised = None if module is None else Supervised(module, loss, inputs, targets, share)
+    supervised = (
+        None if module is None else Supervised(module, outputs, loss, inputs, targets, share)
+    )
     return Chunk(lambda theta: outputs(theta, inputs), output_loss, supervised)

@@ -10,14 +10,20 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from eostui.config import MOST_EIGENVALUES
+
 
 @dataclass(frozen=True)
 class Column:
-    """A named column: `unit` is in terms of the loss [L], steps and parameters [θ]."""
+    """A named column: `unit` is in terms of the loss [L], steps and parameters [θ].
+
+    An `optional` one is left out of an export where it is empty.
+    """
 
     name: str
     unit: str
     description: str
+    optional: bool = False
 
 
 #: What the engine stores for every step, in the order of the stored matrix. `arrival_curvature` is
@@ -66,7 +72,16 @@ EVERY_STEP = (
 MEASURED = (
     Column("sharpness", "L/θ²", "S, largest eigenvalue of the Hessian of L at θ_t"),
     Column("sharpness_residual", "1", "‖Hu − Su‖/S: how well S and u are found"),
+    Column("sharpness_gap", "L/θ²", "S less the next eigenvalue: ‖Hu − Su‖ over it is u's error"),
+    Column("overlap", "1", "|⟨u, u of the measurement before⟩|"),
     Column("eig_2", "L/θ²", "second largest eigenvalue of the Hessian"),
+    *(
+        Column(
+            f"eig_{n}", "L/θ²", f"eigenvalue {n} of the Hessian, in falling order", optional=True
+        )
+        for n in range(3, MOST_EIGENVALUES + 1)
+    ),
+    Column("eig_min", "L/θ²", "smallest eigenvalue of the Hessian", optional=True),
     Column("beta", "L²/θ⁶", "β = ‖∇S‖², the squared norm of the gradient of the sharpness"),
     Column("beta_alpha", "L²/θ⁴", "βα = −⟨∇L, ∇S⟩: the drive that sharpens"),
     Column("g", "L/θ²", "g = ⟨θ, ∇S⟩ over the decayed parameters: the global interaction term"),
@@ -74,6 +89,9 @@ MEASURED = (
     Column("grad_norm", "L/θ", "‖∇L‖"),
     Column("sharpness_gradient_u", "1", "|⟨∇S, u⟩|/‖∇S‖: theory takes it small"),
     Column("gradient_u", "1", "|⟨∇L, u⟩|/‖∇L‖: small off the bounce, always large on it"),
+    Column("beta_perp", "L²/θ⁶", "‖∇S⊥‖², of ∇S without its part along u"),
+    Column("beta_alpha_perp", "L²/θ⁴", "−⟨∇L, ∇S⊥⟩"),
+    Column("g_perp", "L/θ²", "⟨θ, ∇S⊥⟩ over the decayed parameters"),
     Column("hessian_products", "1", "Hessian products spent on this measurement"),
     Column("test_loss", "L", "loss on the test samples, same convention"),
     Column("test_accuracy", "1", "share of test samples classified correctly"),

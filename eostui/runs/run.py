@@ -107,7 +107,11 @@ class Run:
 
     def exported(self) -> tuple[Column, ...]:
         """Return the columns that `columns` and the export have, in their order."""
-        return exported(self._reader.step_columns)
+        return tuple(
+            column
+            for column in exported(self._reader.step_columns)
+            if not column.optional or np.isfinite(self.measured[column.name]).any()
+        )
 
     def columns(self, *, measured_only: bool = False) -> dict[str, FloatArray]:
         """Return every exported column at full length, NaN where it isn't known.
