@@ -52,7 +52,7 @@ def _softplus_bend(z: Tensor, _: Tensor) -> Tensor:
 
 
 ACTIVATIONS: dict[type[nn.Module], Activation] = {
-    nn.ReLU: Activation(torch.relu, lambda z, value: (value > 0).to(z.dtype)),
+    nn.ReLU: Activation(torch.relu, slope=lambda _, value: value.sign()),
     nn.Tanh: Activation(
         torch.tanh,
         slope=lambda _, value: 1.0 - value.square(),

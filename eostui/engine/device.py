@@ -49,7 +49,7 @@ def prepare_machine(config: RunConfig) -> Machine:
     # warn only: CUDA's max-pooling has no deterministic backward pass
     torch.use_deterministic_algorithms(True, warn_only=True)
     # that would also fill all new memory with NaN, a pass over it each time: nothing here reads it
-    deterministic.fill_uninitialized_memory = False
+    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
