@@ -15,6 +15,9 @@ from eostui.curvature.state import ProbeState
 from eostui.problems import Problem
 from eostui.runs.columns import MEASURED
 
+#: The eigensolver goes on to rounding.
+EXACT = {"tolerance": 1e-20, "vector_tolerance": 1e-10}
+
 
 def measure(case, theta=None, state=None):
     """Both probes at one point, as the engine runs them; returns the values and the state."""
@@ -47,7 +50,9 @@ def test_sharpness_is_the_largest_eigenvalue_of_the_dense_hessian(
     small_case, network, activation, loss
 ):
     """S and eig_2 equal the two largest eigenvalues, u their eigenvector, the residual is true."""
-    case = small_case(network, activation=activation, loss=loss, tolerance=1e-9)
+    case = small_case(
+        network, activation=activation, loss=loss, tolerance=1e-18, vector_tolerance=1e-9
+    )
     theta = moved(case)
     values, state = measure(case, theta)
     exact, vectors = dense(case, theta)
@@ -65,7 +70,13 @@ def test_sharpness_is_the_largest_eigenvalue_of_the_dense_hessian(
 @pytest.mark.parametrize("network", NETWORKS)
 def test_drives_are_what_their_definitions_say(small_case, network, decay_biases):
     """β, βα, g, g_u, ‖∇L‖ and the alignments, each from dense ∇S, ∇L and u; g over decayed θ only."""
-    case = small_case(network, activation="tanh", decay_biases=decay_biases, tolerance=1e-10)
+    case = small_case(
+        network,
+        activation="tanh",
+        decay_biases=decay_biases,
+        tolerance=1e-20,
+        vector_tolerance=1e-10,
+    )
     theta = moved(case)
     values, _ = measure(case, theta)
     u = dense(case, theta)[1][0]
@@ -99,7 +110,7 @@ def test_drives_are_what_their_definitions_say(small_case, network, decay_biases
 @pytest.mark.parametrize("activation", ["tanh", "gelu", "softplus"])
 def test_beta_alpha_is_the_rate_at_which_descent_sharpens(small_case, activation):
     """dS/dt along −∇L, by central differences of the dense S, is βα."""
-    case = small_case("mlp", activation=activation, tolerance=1e-10)
+    case = small_case("mlp", activation=activation, **EXACT)
     theta = moved(case)
     values, _ = measure(case, theta)
     direction, epsilon = -gradient(case.problem.loss, theta), 1e-5
@@ -110,7 +121,9 @@ def test_beta_alpha_is_the_rate_at_which_descent_sharpens(small_case, activation
 
 def test_lambda_g_is_the_rate_at_which_decay_flattens(small_case):
     """dS/dt along −θ on the decayed parameters is −g."""
-    case = small_case("mlp", activation="tanh", decay_biases=False, tolerance=1e-10)
+    case = small_case(
+        "mlp", activation="tanh", decay_biases=False, tolerance=1e-20, vector_tolerance=1e-10
+    )
     theta = moved(case)
     values, _ = measure(case, theta)
     direction, epsilon = -theta * case.problem.decayed, 1e-5
@@ -121,7 +134,7 @@ def test_lambda_g_is_the_rate_at_which_decay_flattens(small_case):
 
 def test_sharpness_moves_by_eta_times_the_drives_in_one_step(small_case):
     """S⁺ − S ≈ η(βα − λg), to first order in η (MATH §2)."""
-    case = small_case("mlp", activation="tanh", tolerance=1e-10)
+    case = small_case("mlp", activation="tanh", **EXACT)
     theta, eta, decay = moved(case), 1e-5, 0.5
     values, _ = measure(case, theta)
     after = (1 - eta * decay) * theta - eta * gradient(case.problem.loss, theta)
@@ -197,7 +210,7 @@ def test_one_parameter_has_no_second_eigenvalue(small_case):
 
 def test_same_seed_and_step_repeat_a_measurement_exactly(small_case):
     """Two cold measurements agree bit for bit, and another seed differs only within the tolerance."""
-    case = small_case("mlp", activation="tanh", depth=3, width=8, tolerance=1e-4)
+    case = small_case("mlp", activation="tanh", depth=3, width=8, tolerance=1e-8)
     theta = moved(case)
     first, first_state = measure(case, theta)
     second, second_state = measure(case, theta)

@@ -206,9 +206,9 @@ class _Ritz:
         """Return the index of the first pair that is not found well enough, or None."""
         first, residual = abs(self.values[0]), self.residuals[0]
         if residual > self.rounding:
-            if math.isinf(self.gap):  # a single vector, and nothing known of the others
+            if math.isinf(self.gap) or first == 0.0:  # nothing known of the others, or of the scale
                 return 0
-            if residual**2 > target.value_tolerance * first * self.gap:
+            if (residual / first) ** 2 > target.value_tolerance * (self.gap / first):
                 return 0
             if (
                 target.vector_tolerance is not None

@@ -109,4 +109,4 @@ def _small(matrix: Tensor) -> FloatArray:
 
 
 def _like(matrix: FloatArray, like: Tensor) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(matrix)).to(like)
+    return torch.from_numpy(matrix.copy()).to(like)
