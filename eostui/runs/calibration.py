@@ -1,0 +1,182 @@
+"""Calibrations of a run: the network's x and q of every step, and the orbit that theory predicts (MATH §3.4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eostui.oscillator import Parameters, simulate
+from eostui.oscillator.orbit import ESCAPED
+from eostui.runs.reader import Event
+from eostui.runs.series import FloatArray, Series
+
+if TYPE_CHECKING:
+    from eostui.runs.run import Run
+
+#: Kinds of the events in which an engine tells of a calibration and of a re-seating.
+CALIBRATED, RESEATED = "calibrated", "reseated"
+#: Prediction and network agree while their sharpness differs by at most this share of S*.
+TOLERANCE = 0.02
+#: x is out of the noise, and re-seating is offered, from this share of theory's amplitude √(2α) on.
+OUT_OF_NOISE = 0.01
+#: The parts of a `calibrated` event that are parameters of the map, by their names there.
+_PARAMETERS = ("eta", "weight_decay", "alpha", "beta", "g", "g_x", "gradient_u", "sharpness")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A reference point θ* and what was frozen there: number from 1, step, S* and the map's parameters."""
+
+    number: int
+    step: int
+    sharpness: float
+    parameters: Parameters
+
+    @classmethod
+    def from_payload(cls, payload: Mapping[str, Any]) -> Calibration:
+        """Return the calibration that an event tells of."""
+        values = {name: float(payload[name]) for name in _PARAMETERS}
+        number, step = int(payload["number"]), int(payload["step"])
+        return cls(number, step, values["sharpness"], Parameters(**values))
+
+
+@dataclass
+class Seat:
+    """Where a predicted orbit starts: at θ*, or at the network's own state when re-seated.
+
+    Attributes:
+        calibration: whose map it is.
+        step: the step it starts at.
+        x: ⟨u, θ − θ*⟩ there.
+        q: ⟨∇S, θ − θ*⟩ there.
+        parted: the first step at which S* + q or the measured S differs from the prediction by more
+            than TOLERANCE, None while there is none.
+    """
+
+    calibration: Calibration
+    step: int
+    x: float
+    q: float
+    parted: int | None = None
+
+    def part(self, step: int) -> None:
+        """Take in a step at which they differ."""
+        self.parted = step if self.parted is None else min(self.parted, step)
+
+
+def in_noise(x: float, alpha: float) -> bool:
+    """Return whether x is too small to seat an orbit on: below OUT_OF_NOISE of √(2α)."""
+    return not abs(x) > OUT_OF_NOISE * math.sqrt(2 * max(alpha, 0.0))
+
+
+class Calibrations:
+    """The calibrated part of a run, which grows as the run does; all of it is predicted once.
+
+    Attributes:
+        rows: `step`, `calibration`, `x`, `q`, `x_predicted`, `q_predicted`: one row for every step from
+            the first calibration on. Predictions are NaN once they escaped.
+        seats: where predictions start, in turn.
+    """
+
+    def __init__(self) -> None:
+        self.rows = Series(["step", "calibration", "x", "q", "x_predicted", "q_predicted"])
+        self.seats: list[Seat] = []
+        self._predicted = 0
+        self._compared = 0
+
+    def __len__(self) -> int:
+        """How many calibrations there were."""
+        return self.seats[-1].calibration.number if self.seats else 0
+
+    def append(self, rows: FloatArray, events: list[Event], steps: Series) -> None:
+        """Take in new rows and events, and predict the rows.
+
+        Args:
+            rows: step, calibration, x and q of new rows, shape (n, 4); their events came before.
+            events: new events of the run.
+            steps: the run's columns of every step, up to the newest of `rows` at least.
+        """
+        for event in events:
+            if event.kind == CALIBRATED:
+                calibration = Calibration.from_payload(event.payload)
+                self.seats.append(Seat(calibration, calibration.step, 0.0, 0.0))
+            elif event.kind == RESEATED:
+                where = event.payload
+                seat = Seat(self.seats[-1].calibration, where["step"], where["x"], where["q"])
+                self.seats.append(seat)
+        if len(rows):
+            names = ("step", "calibration", "x", "q")
+            self.rows.append(len(rows), dict(zip(names, rows.T, strict=True)))
+            self._predict(steps)
+
+    def compare(self, measured: Series) -> None:
+        """Compare the readings of S that are new with the predicted sharpness."""
+        if not len(self.rows):
+            return
+        steps = measured["step"][self._compared :]
+        known = steps[: np.searchsorted(steps, self.rows["step"][-1], side="right")]
+        readings = measured["sharpness"][self._compared :][: len(known)]
+        self._compared += len(known)
+        at = (known - self.rows["step"][0]).astype(np.int64)
+        taken = (at >= 0) & np.isfinite(readings)  # only the test samples may have been measured
+        at, readings = at[taken], readings[taken]
+        for first, last, seat in self._stretches(at):
+            rows = at[first:last]
+            predicted = seat.calibration.sharpness + self.rows["q_predicted"][rows]
+            self._part(seat, rows, readings[first:last] - predicted)
+
+    def _predict(self, steps: Series) -> None:
+        """Predict the rows that have no prediction yet, each from the seat in force there."""
+        new = np.arange(self._predicted, len(self.rows))
+        for first, last, seat in self._stretches(new):
+            at = new[first:last]
+            state = (seat.x, seat.q)
+            if self.rows["step"][at[0]] != seat.step:  # go on from the row before
+                at = np.append(at[0] - 1, at)
+                state = (self.rows["x_predicted"][at[0]], self.rows["q_predicted"][at[0]])
+            orbit = _orbit(seat.calibration, state, self.rows["step"][at[:-1]], steps)
+            for name, values in zip(("x_predicted", "q_predicted"), orbit, strict=True):
+                self.rows[name][at] = values
+            self._part(seat, at, self.rows["q"][at] - self.rows["q_predicted"][at])
+        self._predicted = len(self.rows)
+
+    def _stretches(self, at: NDArray[np.int64]) -> list[tuple[int, int, Seat]]:
+        """Return where in rising rows `at` each seat in force there begins and ends, with the seat."""
+        begins = np.array([seat.step for seat in self.seats])
+        force = np.searchsorted(begins, self.rows["step"][at], side="right") - 1
+        bounds = [0, *(1 + np.flatnonzero(np.diff(force))).tolist(), len(at)]
+        return [
+            (first, last, self.seats[force[first]])
+            for first, last in zip(bounds[:-1], bounds[1:], strict=True)
+            if last > first
+        ]
+
+    def _part(self, seat: Seat, at: NDArray[np.int64], differences: FloatArray) -> None:
+        allowed = TOLERANCE * abs(seat.calibration.sharpness)
+        apart = np.flatnonzero(~(np.abs(differences) <= allowed))
+        if len(apart):
+            seat.part(int(self.rows["step"][at[apart[0]]]))
+
+
+def _orbit(
+    calibration: Calibration, state: tuple[float, float], moving: FloatArray, steps: Series
+) -> tuple[FloatArray, FloatArray]:
+    """Return x and q from `state` on, one more than there are `moving` steps; NaN after an escape."""
+    found = np.full((2, len(moving) + 1), np.nan)
+    found[:, 0] = state
+    if len(moving) and (np.abs(found[:, 0]) <= ESCAPED).all():
+        at = moving.astype(np.int64)
+        orbit = simulate(
+            calibration.parameters,
+            state,
+            len(at),
+            eta=steps["eta"][at],
+            weight_decay=steps["weight_decay"][at],
+        )
+        found[:, : len(orbit.x)] = orbit.x, orbit.q
+    return found[0], found[1]
