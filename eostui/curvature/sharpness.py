@@ -26,7 +26,9 @@ def measure_sharpness(point: Point, state: ProbeState) -> dict[str, float]:
     if start is None or state.sharpness_readings % COLD_EVERY == 0:
         start = _random_direction(point.theta, state.config.seed, state.step)[None]
     state.sharpness_readings += 1
-    pairs = leading_eigenpairs(point.hessian_product, start, Target(FOLLOWED))
+    pairs = leading_eigenpairs(
+        point.hessian_product, start, Target(FOLLOWED)
+    )
     vectors = pairs.vectors
     if state.eigenvectors is not None:
         previous = state.eigenvectors[: len(vectors)]

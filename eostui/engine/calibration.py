@@ -1,4 +1,4 @@
-"""Calibration: a reference point frozen on the way, and the network's x and q from there on (MATH §3.4)."""
+"""Calibration: a reference point frozen on the way, and x and q from there on (MATH §3.4)."""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
-"""Calibrations of a run: the network's x and q of every step, and the orbit that theory predicts (MATH §3.4)."""
+"""Calibrations: a network's x and q of every step, and what theory predicts for them (MATH §3.4)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,6 @@ from eostui.oscillator import Parameters, simulate
 from eostui.oscillator.orbit import ESCAPED
 from eostui.runs.reader import Event
 from eostui.runs.series import FloatArray, Series
-
-if TYPE_CHECKING:
-    from eostui.runs.run import Run
 
 #: Kinds of the events in which an engine tells of a calibration and of a re-seating.
 CALIBRATED, RESEATED = "calibrated", "reseated"
@@ -30,19 +28,27 @@ _PARAMETERS = ("eta", "weight_decay", "alpha", "beta", "g", "g_x", "gradient_u",
 
 @dataclass(frozen=True)
 class Calibration:
-    """A reference point θ* and what was frozen there: number from 1, step, S* and the map's parameters."""
+    """A reference point θ*: its number from 1, its step, S*, α, β, and all the map's parameters."""
 
     number: int
     step: int
     sharpness: float
+    alpha: float
+    beta: float
     parameters: Parameters
 
     @classmethod
     def from_payload(cls, payload: Mapping[str, Any]) -> Calibration:
         """Return the calibration that an event tells of."""
         values = {name: float(payload[name]) for name in _PARAMETERS}
-        number, step = int(payload["number"]), int(payload["step"])
-        return cls(number, step, values["sharpness"], Parameters(**values))
+        return cls(
+            int(payload["number"]),
+            int(payload["step"]),
+            values["sharpness"],
+            values["alpha"],
+            values["beta"],
+            Parameters(**values),
+        )
 
 
 @dataclass
@@ -64,6 +70,11 @@ class Seat:
     q: float
     parted: int | None = None
 
+    @property
+    def at_reference(self) -> bool:
+        """Whether it is θ* itself, not where the prediction was re-seated."""
+        return self.step == self.calibration.step
+
     def part(self, step: int) -> None:
         """Take in a step at which they differ."""
         self.parted = step if self.parted is None else min(self.parted, step)
@@ -72,6 +83,20 @@ class Seat:
 def in_noise(x: float, alpha: float) -> bool:
     """Return whether x is too small to seat an orbit on: below OUT_OF_NOISE of √(2α)."""
     return not abs(x) > OUT_OF_NOISE * math.sqrt(2 * max(alpha, 0.0))
+
+
+def told(event: Event) -> str:
+    """Return what an event says of a calibration or a re-seating; "" for any other event."""
+    values = event.payload
+    if event.kind == CALIBRATED:
+        edge = 2 / values["eta"] - values["weight_decay"]
+        return (
+            f"calibration {values['number']} at step {values['step']}: "
+            f"S {values['sharpness']:.5g} of {edge:.5g}, βα {values['beta_alpha']:.3g}"
+        )
+    if event.kind == RESEATED:
+        return f"prediction re-seated at step {values['step']}: x {values['x']:.3g}, q {values['q']:.3g}"
+    return ""
 
 
 class Calibrations:
@@ -152,7 +177,7 @@ class Calibrations:
         bounds = [0, *(1 + np.flatnonzero(np.diff(force))).tolist(), len(at)]
         return [
             (first, last, self.seats[force[first]])
-            for first, last in zip(bounds[:-1], bounds[1:], strict=True)
+            for first, last in pairwise(bounds)
             if last > first
         ]
 
