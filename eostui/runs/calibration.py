@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -205,3 +205,71 @@ def _orbit(
         )
         found[:, : len(orbit.x)] = orbit.x, orbit.q
     return found[0], found[1]
+
+
+class Hump(NamedTuple):
+    """One turn of self-stabilisation in y = S* + q − 2/η: where it peaks and how deep it falls after."""
+
+    peak: float
+    peak_step: int
+    trough: float
+    trough_step: int
+
+
+def first_hump(y: FloatArray, first_step: int) -> Hump | None:
+    """Return the first hump: from where y rises above 0 until it is back there; None if it isn't whole.
+
+    y is taken as the mean over two steps, which the bounce doesn't move.
+
+    Args:
+        y: of steps in a row, shape (n,); it may end in NaN.
+        first_step: the step of the first.
+    """
+    y = (y[1:] + y[:-1]) / 2
+    y = y[: int(np.isfinite(y).sum())]
+    rise = _first(y > 0, 0)
+    fall = _first(y < 0, rise)
+    back = _first(y > 0, fall)
+    if fall == len(y):
+        return None
+    top = rise + int(np.argmax(y[rise:fall]))
+    bottom = fall + int(np.argmin(y[fall:back]))
+    if bottom == len(y) - 1:  # it still falls
+        return None
+    return Hump(float(y[top]), first_step + top, float(y[bottom]), first_step + bottom)
+
+
+def summarize_seats(calibrations: Calibrations, steps: Series) -> list[dict[str, Any]]:
+    """Return for each seat, in turn, what was predicted from there on and what came.
+
+    The prediction of a seat is followed to the next calibration, through later re-seatings.
+    """
+    rows = calibrations.rows
+    summaries: list[dict[str, Any]] = []
+    for seat in calibrations.seats:
+        calibration = seat.calibration
+        own = (rows["calibration"] == calibration.number) & (rows["step"] >= seat.step)
+        at = rows["step"][own]
+        _, predicted = _orbit(calibration, (seat.x, seat.q), at[:-1], steps)
+        offset = calibration.sharpness - steps["two_over_eta"][at.astype(np.int64)]
+        humps = {
+            name: first_hump(q[: len(at)] + offset, seat.step)
+            for name, q in (("measured", rows["q"][own]), ("predicted", predicted))
+        }
+        summaries.append(
+            {
+                "calibration": calibration.number,
+                "step": seat.step,
+                "reseated": not seat.at_reference,
+                "parted": seat.parted,
+                "tolerance": TOLERANCE * abs(calibration.sharpness),
+                **{name: hump and hump._asdict() for name, hump in humps.items()},
+            }
+        )
+    return summaries
+
+
+def _first(true: NDArray[np.bool_], start: int) -> int:
+    """Return the first place from `start` on that is true; the length if there is none."""
+    found = np.flatnonzero(true[start:])
+    return start + int(found[0]) if len(found) else len(true)

@@ -60,22 +60,22 @@ def _strands(view: RunView, calibration: Calibration, first: int) -> list[Curve]
 def oscillator_title(view: RunView) -> str:
     """Return the panel's title: what is drawn, and for how long the prediction agrees."""
     told = agreement(view.run)
-    return "q and √β x: measured ━ predicted ┄" + (f" · {told}" if told else "")
+    return "oscillator q, √β x: measured ━ predicted ┄" + (f" · {told}" if told else "")
 
 
 def agreement(run: Run) -> str:
-    """Return how long network and newest prediction agree, in words; "" without a calibration."""
+    """Return for how long the newest prediction agrees, in words; "" without a calibration."""
     if not run.calibrations.seats:
         return ""
     seat = run.calibrations.seats[-1]
     if seat.parted is None:
-        text = f"prediction agrees so far, {max(run.last_step - seat.step, 0)} steps"
+        text = f"agrees so far, {max(run.last_step - seat.step, 0)} steps"
     else:
-        text = f"prediction agreed for {seat.parted - seat.step} steps"
+        text = f"agreed for {seat.parted - seat.step} steps"
         rows = run.calibrations.rows
         alpha = seat.calibration.alpha
         if run.state in LIVE_STATES and len(rows) and not in_noise(rows["x"][-1], alpha):
-            text += ", C re-seats it"
+            text += ", C re-seats"
     return text
 
 

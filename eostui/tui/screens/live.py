@@ -97,7 +97,7 @@ class LiveScreen(Screen[None]):
         self._speed.clear()
         for panel in PANELS:
             self.query_one(f"#{panel.name}", ChartWidget).forget()
-        self.draw()
+        self.relayout()
 
     def refresh_run(self) -> None:
         """Redraw after the run gained rows."""
@@ -276,7 +276,7 @@ class LiveScreen(Screen[None]):
             (7, self._speed_text(state), COLOURS["axis"]),
             (0, f"η {control(eta)}", f"bold {COLOURS['mark']}"),
             (0, f"λ {control(decay)}", f"bold {COLOURS['mark']}"),
-            (10, agreement(run), COLOURS["theory"]),
+            (6, agreement(run), COLOURS["theory"]),
             (9, f"residual {compact(residual[-1], 2)}" if len(residual) else "", COLOURS["axis"]),
             (8, f"{run.facts['device']} {run.config.dtype}", COLOURS["axis"]),
             (4, f"run {run.path.name.rpartition('-')[2]}", COLOURS["axis"]),
