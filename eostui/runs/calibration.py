@@ -21,7 +21,7 @@ CALIBRATED, RESEATED = "calibrated", "reseated"
 #: Prediction and network agree while their sharpness differs by at most this share of S*.
 TOLERANCE = 0.02
 #: x is out of the noise, and re-seating is offered, from this share of theory's amplitude √(2α) on.
-OUT_OF_NOISE = 0.01
+OUT_OF_NOISE = 0.03
 #: The parts of a `calibrated` event that are parameters of the map, by their names there.
 _PARAMETERS = ("eta", "weight_decay", "alpha", "beta", "g", "g_x", "gradient_u", "sharpness")
 
