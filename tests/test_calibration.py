@@ -463,7 +463,7 @@ def test_c_lays_the_prediction_over_a_live_run(tmp_path: Path) -> None:
         terminal.send("1")
         terminal.send("c")
         terminal.wait_for(r"calibration 1 at step \d+: S [\d.]+ of")
-        terminal.wait_for(r"oscillator q, √β x: measured")
+        terminal.wait_for(r"oscillator q, √β x")
         terminal.send("C")
         terminal.wait_for("still in the noise|re-seated at step")
     finally:

@@ -16,8 +16,13 @@ from eostui.dynamics.descent import descend
 from eostui.engine.recorder import Recorder
 from eostui.runs.calibration import CALIBRATED, RESEATED, in_noise
 
-#: S* and u are found as well as the precision allows: x and q are taken along them from now on.
-CONVERGED = Target(value_tolerance=1e-9, vector_tolerance=1e-6, max_products=600)
+#: How well u is found, x and q being taken along it from now on: as the precision allows.
+CONVERGED = {
+    torch.float64: Target(value_tolerance=1e-12, vector_tolerance=1e-9, max_products=400),
+    torch.float32: Target(value_tolerance=1e-7, vector_tolerance=1e-3, max_products=200),
+}
+#: On the way to a crossing S alone is asked for.
+ON_THE_WAY = Target(wanted=1, value_tolerance=1e-7, vector_tolerance=None)
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,7 @@ class Calibrator:
 
     def _is_above(self, theta: Tensor, step: int, eta: float, weight_decay: float) -> bool:
         point = Point(self._problem.loss, theta)
-        sharpness = self._eigenpairs(point, step).values[0]
+        sharpness = self._eigenpairs(point, step, ON_THE_WAY).values[0]
         point.release()
         return sharpness >= 2 / eta - weight_decay
 
@@ -148,7 +153,7 @@ class Calibrator:
 
     def _constants(self, point: Point, step: int) -> tuple[dict[str, float], Tensor]:
         """Measure what theory takes from a reference point, and its axes u and ∇S, shape (2, P)."""
-        pairs = self._eigenpairs(point, step)
+        pairs = self._eigenpairs(point, step, CONVERGED[point.theta.dtype])
         state = replace(self._state, step=step, eigenvectors=pairs.vectors)
         drives = measure_drives(point, state)
         _, sharpness_gradient = point.curvature_gradient(pairs.vectors[0])
@@ -179,11 +184,11 @@ class Calibrator:
         self._writer.event(step, RESEATED, {"number": number, "step": step, "x": x, "q": q})
         return None
 
-    def _eigenpairs(self, point: Point, step: int) -> Eigenpairs:
-        """Return the leading eigenpairs, converged: from the last ones found and a fresh direction."""
+    def _eigenpairs(self, point: Point, step: int, target: Target) -> Eigenpairs:
+        """Return the leading eigenpairs, searched from the last ones found and a fresh direction."""
         generator = torch.Generator().manual_seed((self._config.seed * 1_000_003 + step) % 2**63)
         size = point.theta.numel()
         fresh = torch.randn((1, size), generator=generator, dtype=torch.float64).to(point.theta)
         known = self._state.eigenvectors
         start = fresh if known is None else torch.cat([known, fresh])
-        return leading_eigenpairs(point.hessian_product, start, CONVERGED)
+        return leading_eigenpairs(point.hessian_product, start, target)

@@ -9,6 +9,7 @@ import numpy as np
 from eostui.runs.calibration import Calibration, in_noise
 from eostui.runs.run import Run
 from eostui.runs.schema import LIVE_STATES
+from eostui.runs.series import FloatArray
 from eostui.tui.charts.picture import Chart, Curve, Mark
 from eostui.tui.charts.scales import Scale
 from eostui.tui.numbers import compact
@@ -31,7 +32,7 @@ def oscillator(view: RunView, kind: str) -> Chart:
     curves = [
         Curve(x, limit, "theory", "dashed", "2/η−λ", ranged=False),
         *_strands(view, calibration, first),
-        Curve(x, rows["q_predicted"][first:], "theory", "dotted", "q pred.", ranged=False),
+        Curve(x, _parted(view, "q_predicted")[first:], "theory", "dotted", "q pred.", ranged=False),
         Curve(x, q, "sharpness", label=f"q {compact(q[-1])}"),
     ]
     marks = [
@@ -46,21 +47,34 @@ def _strands(view: RunView, calibration: Calibration, first: int) -> list[Curve]
     """Return √β x of even and of odd steps: the bounce changes its sign at every step."""
     rows = view.run.calibrations.rows
     scale = float(np.sqrt(calibration.beta))
+    start = int(rows["step"][first])
     curves = []
-    for name, colour, pattern in (("x_predicted", "theory", "dotted"), ("x", "norm", "solid")):
+    for values, colour, pattern, measured in (
+        (_parted(view, "x_predicted"), "theory", "dotted", False),
+        (rows["x"], "norm", "solid", True),
+    ):
         for parity in (0, 1):
-            values = scale * rows[name][first + parity :: 2]
-            x = view.x[int(rows["step"][first]) + parity :: 2][: len(values)]
-            label = "√β x" if name == "x" and parity == 0 else ""
-            measured = name == "x"
-            curves.append(Curve(x, values, colour, pattern, label, ranged=measured))
+            strand = scale * values[first + parity :: 2]
+            x = view.x[start + parity :: 2][: len(strand)]
+            label = "√β x" if measured and parity == 0 else ""
+            curves.append(Curve(x, strand, colour, pattern, label, ranged=measured))
     return curves
+
+
+def _parted(view: RunView, name: str) -> FloatArray:
+    """Return predictions with a gap where each starts anew: what jumps there isn't an orbit."""
+    rows = view.run.calibrations.rows
+    values = rows[name].copy()
+    for seat in view.run.calibrations.seats:
+        place = seat.step - int(rows["step"][0])
+        values[place : place + 2] = np.nan  # one for each strand
+    return values
 
 
 def oscillator_title(view: RunView) -> str:
     """Return the panel's title: what is drawn, and for how long the prediction agrees."""
     told = agreement(view.run)
-    return "oscillator q, √β x: measured ━ predicted ┄" + (f" · {told}" if told else "")
+    return "oscillator q, √β x ━ predicted ┄" + (f" · {told}" if told else "")
 
 
 def agreement(run: Run) -> str:
