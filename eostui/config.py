@@ -119,6 +119,12 @@ class RunConfig(BaseModel):
     )
     test_cadence: PositiveInt = Field(250, description="steps between test evaluations")
 
+    calibrate_at: Literal["never", "auto"] | Annotated[int, Field(ge=0)] = Field(
+        "never",
+        description="when theory's prediction is laid over the run: auto, where S first crosses 2/η − λ; "
+        "or at a step",
+    )
+
     chunk_size: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
         "auto",
         description="samples in memory at a time; 0: all; auto: all, or what a GPU has room for",
@@ -183,10 +189,16 @@ class RunConfig(BaseModel):
                 f"`mean` has {len(self.mean)} values and `deviation` {len(self.deviation)}: "
                 "they must have one for each channel"
             )
+<<<<<<< HEAD
         if self.far_cadence % self.cadence:
             raise ValueError(
                 f"`far_cadence` is {self.far_cadence}, but must be a multiple of `cadence`, "
                 f"{self.cadence}, or 0"
+=======
+        if isinstance(self.calibrate_at, int) and self.calibrate_at >= self.steps:
+            raise ValueError(
+                f"`calibrate_at` is {self.calibrate_at}, but must be below `steps`, {self.steps}"
+>>>>>>> calib
             )
         if self.kernel % 2 == 0:
             raise ValueError(f"`kernel` is {self.kernel}, but must be odd")

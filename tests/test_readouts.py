@@ -63,7 +63,7 @@ def test_alternation_is_cancelled_and_a_trend_kept() -> None:
 
 def measured(**columns: list[float]) -> Series:
     names = ["step", "eta", "weight_decay", "sharpness", "beta", "beta_alpha", "lambda_g", "eig_2",
-             "sharpness_gradient_u", "gradient_u"]  # fmt: skip
+             "sharpness_gap", "sharpness_gradient_u", "gradient_u"]  # fmt: skip
     series = Series(names)
     rows = len(columns["step"])
     series.append(rows, {"eta": 0.1, "weight_decay": 0.01, "beta": 1.0, **columns})
@@ -89,16 +89,24 @@ def test_a_crossing_counts_below_the_edge_only() -> None:
 def test_monitors_judge_the_newest_reading() -> None:
     series = measured(
         step=[0, 25], eig_2=[3.0, 19.5], sharpness_gradient_u=[0.5, 0.01], gradient_u=[0.0, 0.9],
-        beta_alpha=[1.0, -1.0],
+        beta_alpha=[1.0, -1.0], sharpness_gap=[1.0, 0.1],
     )  # fmt: skip
     series["sharpness"][:] = 12
     found = {monitor.name: monitor.holds for monitor in monitors(series, "raw")}
-    assert found == {"one direction": False, "∇S ⟂ u": True, "∇L ⟂ u": False, "βα > 0": False}
+    assert found == {
+        "one direction": False, "u stands apart": False, "∇S ⟂ u": True, "∇L ⟂ u": False, "βα > 0": False,
+    }  # fmt: skip
     series["sharpness"][:] = 19.9  # on the edge: a raw reading can't tell the last two
-    assert [monitor.holds for monitor in monitors(series, "raw")] == [False, True, None, None]
-    assert [monitor.holds for monitor in monitors(series, "midpoint")][2:] == [False, False]
+    assert [monitor.holds for monitor in monitors(series, "raw")] == [
+        False,
+        False,
+        True,
+        None,
+        None,
+    ]
+    assert [monitor.holds for monitor in monitors(series, "midpoint")][3:] == [False, False]
     series["sharpness"][:] = 12  # a lowered edge: the phase tells what S can't
-    assert [monitor.holds for monitor in monitors(series, "raw", at_edge=True)][2:] == [None, None]
+    assert [monitor.holds for monitor in monitors(series, "raw", at_edge=True)][3:] == [None, None]
     assert set(MEANINGS) == {monitor.name for monitor in monitors(series, "raw")}
     assert monitors(Series(["beta"]), "raw") == []
 

@@ -8,7 +8,7 @@ import sys
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -77,6 +77,7 @@ def show(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = False)
             print_json(whole)
             return
         lasted = [f"{each['phase']} {each['first']}–{each['last']}" for each in summary["phases"]]
+        predictions = summary.pop("predictions")
         summary["phases"] = ", ".join(lasted) or "too few steps to tell"
         for key, value in summary.items():
             shown = f"{value:.5g}" if isinstance(value, float) else printable(str(value))
@@ -86,6 +87,8 @@ def show(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = False)
             if key == "created":
                 text = datetime.fromtimestamp(float(text)).isoformat(" ", "seconds")
             print(f"{key:<32}{printable(text)}")
+        for prediction in predictions:
+            print(f"{'prediction from step':<32}{_prediction(prediction)}")
         print("\n" + opened.config.to_toml().strip() + "\n")
         for event in opened.events:
             if event.kind == "obeyed":
@@ -181,6 +184,24 @@ def plot(
     with Run(entry.path) as opened:
         print(render(opened, width=width or size.columns, height=height or size.lines - 1,
                      color=color))  # fmt: skip
+
+
+def _prediction(told: dict[str, Any]) -> str:
+    """Return one line on a prediction and what came of it."""
+    text = f"{told['step']}: "
+    if told["parted"] is None:
+        text += "agrees to the end"
+    else:
+        text += (
+            f"agreed for {told['parted'] - told['step']} steps, to ±{told['tolerance']:.3g} of S"
+        )
+    for name in ("measured", "predicted"):
+        if hump := told[name]:
+            text += (
+                f"; {name} y {hump['peak']:.3g} at {hump['peak_step']}, "
+                f"{hump['trough']:.3g} at {hump['trough_step']}"
+            )
+    return text
 
 
 def _age(seconds: float) -> str:

@@ -44,6 +44,13 @@ def run(
     chunk_size: Annotated[
         int | None, typer.Option(help="Samples in memory at a time; 0 for the whole batch.")
     ] = None,
+    calibrate_at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|STEP|never",
+            help="Lay theory's prediction over the run: from where S crosses 2/η − λ, or a step.",
+        ),
+    ] = None,
     name: Annotated[str, typer.Option(help="A name to find the run by.")] = "",
     assign: Annotated[
         list[str] | None,
@@ -82,6 +89,7 @@ def run(
             "dtype": dtype,
             "threads": threads,
             "chunk_size": chunk_size,
+            "calibrate_at": calibrate_at,
         },
         {"eta": eta, "weight_decay": weight_decay},
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Controls:
         paused: whether training waits.
         steps_allowed: single steps to take while paused.
         stop: whether the run should end; by whom is in `stop_reason`.
+        asked: what the calibrator is asked to do at this step, in order: `calibrate`, `reseat`.
     """
 
     eta: float
@@ -34,6 +35,7 @@ class Controls:
     steps_allowed: int = 0
     stop: bool = False
     stop_reason: str = ""
+    asked: list[str] = field(default_factory=list)
     _polled_at: float = 0.0
 
     def poll(self, run_path: Path, writer: RunWriter, step: int) -> bool:
@@ -87,6 +89,9 @@ class Controls:
             return None
         if kind == "stop":
             self.request_stop("stopped by its user")
+            return None
+        if kind in ("calibrate", "reseat"):
+            self.asked.append(kind)
             return None
         return f"unknown command `{kind}`"
 

@@ -14,6 +14,7 @@ from eostui.curvature.point import Point, plain_gradient
 from eostui.curvature.probes import Probe, due
 from eostui.curvature.state import ProbeState
 from eostui.dynamics.descent import descend, path_curvature
+from eostui.engine.calibration import Calibrator
 from eostui.engine.controls import Controls
 from eostui.engine.landscape import LandscapeMapper
 from eostui.engine.recorder import Divergence, Recorder
@@ -52,6 +53,7 @@ class Trainer:
         self.writer = writer
         observe = LandscapeMapper(self.problem, writer).observe if self._coordinates == 2 else None
         self.recorder = Recorder(writer, self.problem.initial, self._coordinates, observe)
+        self.calibrator = Calibrator(self._state, self.recorder)
         writer.event(0, "started")
         writer.flush()
         try:
@@ -92,14 +94,18 @@ class Trainer:
             eta,
             weight_decay,
             self.theta.unbind() if self._coordinates else (),
+            self.calibrator.project(self.theta),
         )
         moved = self.theta
         if step < self.config.steps:
             moved = descend(self.theta, gradient, eta, weight_decay, decayed)
         displacement = moved - self.theta
+        sharpness = None
         if probes:
             self.recorder.flush()  # raises Divergence: nothing is measured where θ isn't finite
-            self._measure(step, shared or self._midpoint(displacement), probes)
+            values = self._measure(step, shared or self._midpoint(displacement), probes)
+            sharpness = values.get("sharpness")
+        self.calibrator.watch(step, self.theta, eta, weight_decay, sharpness)
         self.theta, self._gradient, self._displacement = moved, gradient, displacement
 
     def _midpoint(self, ahead: Tensor) -> Point:
@@ -115,7 +121,12 @@ class Trainer:
             return self._nan
         return path_curvature(gradient, self._gradient, self._displacement)
 
+<<<<<<< HEAD
     def _measure(self, step: int, point: Point, probes: Sequence[Probe]) -> None:
+=======
+    def _measure(self, step: int, point: Point, probes: Sequence[Probe]) -> dict[str, float]:
+        self._state.step = step
+>>>>>>> calib
         values: dict[str, float] = {}
         for probe in probes:
             values |= probe.measure(point, self._state)
@@ -126,10 +137,12 @@ class Trainer:
         if values:
             self.recorder.measured(step, values, self.config.reading)
         self.recorder.flush()
+        return values
 
     def _may_go_on(self, step: int) -> bool:
         """Take commands and wait while paused; return False when the run should end."""
         self.controls.poll(self.writer.path, self.writer, step)
+        self._serve_calibration(step)
         if self.controls.waits():
             self.recorder.flush()
             self._status("paused")
@@ -137,10 +150,15 @@ class Trainer:
                 time.sleep(PAUSED_POLL)
                 if self.controls.poll(self.writer.path, self.writer, step):
                     self.writer.flush()
+                    self._serve_calibration(step)
             if not self.controls.paused:
                 self._status("running")
         self.controls.count_step()
         return not self.controls.stop
+
+    def _serve_calibration(self, step: int) -> None:
+        controls = self.controls
+        self.calibrator.serve(controls.asked, step, self.theta, controls.eta, controls.weight_decay)
 
     def _status(self, status: str) -> None:
         self.writer.fact("status", status)

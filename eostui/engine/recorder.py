@@ -40,7 +40,12 @@ class Divergence(Exception):
 
 
 class Recorder:
-    """Collects one row a step and flushes them; tells divergence and phases when it reads them."""
+    """Collects one row a step and flushes them; tells divergence and phases when it reads them.
+
+    Attributes:
+        calibration: number of the calibration whose x and q come with the rows, 0 for none; set it
+            right after a flush.
+    """
 
     def __init__(
         self,
@@ -60,10 +65,11 @@ class Recorder:
         self.writer = writer
         self._observe = observe
         self.next_step = 0
+        self.calibration = 0
         self.phases = PhaseClassifier()
         self._precision = torch.float32 if like.device.type == "mps" else torch.float64
-        width = len(_DEVICE_COLUMNS) + coordinates
-        self._rows = like.new_empty((CAPACITY, width), dtype=self._precision)
+        self._width = len(_DEVICE_COLUMNS) + coordinates
+        self._rows = like.new_empty((CAPACITY, self._width + 2), dtype=self._precision)
         self._controls = np.empty((CAPACITY, 2))
         self._count = 0
         self._first_loss: float | None = None
@@ -83,15 +89,24 @@ class Recorder:
         eta: float,
         weight_decay: float,
         coordinates: Sequence[Tensor] = (),
+        projections: Sequence[Tensor] = (),
     ) -> None:
-        """Add the row of the next step; scalars stay on the device until the next flush."""
-        row = (loss, theta_norm, decayed_norm, arrival_curvature, *coordinates)
-        torch.stack([value.to(self._precision) for value in row], out=self._rows[self._count])
+        """Add the row of the next step; scalars stay on the device until the next flush.
+
+        `projections` are x and q where there is a calibration.
+        """
+        row = (loss, theta_norm, decayed_norm, arrival_curvature, *coordinates, *projections)
+        place = self._rows[self._count, : len(row)]
+        torch.stack([value.to(self._precision) for value in row], out=place)
         self._controls[self._count] = eta, weight_decay
         self._count += 1
         self.next_step += 1
         if self._count == CAPACITY or time.monotonic() - self._flushed_at > FLUSH_EVERY:
             self.flush()
+
+    def precise(self, vector: Tensor) -> Tensor:
+        """Return the vector in the precision of the rows: float64 where the device has it."""
+        return vector.to(self._precision)
 
     def measured(self, step: int, values: Mapping[str, float], reading: str) -> None:
         """Add what was measured at the newest step; `reading` is `raw` or `midpoint`."""
@@ -107,7 +122,9 @@ class Recorder:
         divergence = None
         if self._count:
             values = self._rows[: self._count].cpu().double().numpy()
-            scalars, coordinates = np.split(values, [len(_DEVICE_COLUMNS)], axis=1)
+            scalars, coordinates, projections = np.split(
+                values, [len(_DEVICE_COLUMNS), self._width], axis=1
+            )
             matrix = np.concatenate((scalars, self._controls[: self._count], coordinates), axis=1)
             first = self.next_step - self._count
             divergence = self._divergence(first, matrix)
@@ -117,6 +134,8 @@ class Recorder:
             if self._observe is not None:  # where it diverged is far off what is worth a look
                 self._observe(coordinates[: len(matrix) - (divergence is not None)])
             self.writer.steps(first, matrix)
+            if self.calibration:
+                self.writer.calibrated(self.calibration, first, projections[: len(matrix)])
             for change in self.phases.feed(matrix[:, : len(STORED_STEP_COLUMNS)]):
                 self.writer.event(change.step, PHASE_EVENT, payload(change))
             self._count = 0

@@ -103,6 +103,17 @@ DERIVED = (
     Column("lambda_g", "L²/θ⁴", "λg: the drive with which decay flattens"),
 )
 
+#: From the first calibration on, where a run has one; see runs/calibration.py.
+CALIBRATED = (
+    Column("calibration", "1", "number of the calibration that the following columns refer to"),
+    Column("x", "θ", "⟨u, θ − θ*⟩: how far along the reference's sharpest direction"),
+    Column("q", "L/θ²", "⟨∇S, θ − θ*⟩, to first order S − S*"),
+    Column(
+        "x_predicted", "θ", "x of the reduced oscillator from the same start; empty once escaped"
+    ),
+    Column("q_predicted", "L/θ²", "q of the reduced oscillator"),
+)
+
 #: The order of the export. Columns that are not named here follow in the order of `MEASURED`.
 _EXPORT_ORDER = (
     "step", "flow_time", "loss", "loss_regularized", "loss_step", "loss_step_regularized",
@@ -112,11 +123,14 @@ _EXPORT_ORDER = (
 )  # fmt: skip
 
 
-def exported(stored: Sequence[str] = STORED_STEP_COLUMNS) -> tuple[Column, ...]:
+def exported(
+    stored: Sequence[str] = STORED_STEP_COLUMNS, *, calibrated: bool = False
+) -> tuple[Column, ...]:
     """Return all columns in the order of the CSV, for a run whose steps have the `stored` columns."""
     known = {column.name: column for column in (*EVERY_STEP, *MEASURED, *DERIVED)}
     known |= {column.name: column for column in COORDINATES if column.name in stored}
-    return tuple(known.pop(name) for name in _EXPORT_ORDER) + tuple(known.values())
+    ordered = tuple(known.pop(name) for name in _EXPORT_ORDER) + tuple(known.values())
+    return ordered + (CALIBRATED if calibrated else ())
 
 
 def stored_columns(parameters: int) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from eostui.errors import InputError
 from eostui.runs.run import Run
 
 _CHUNK = 10_000
-_WHOLE_NUMBERS = {"step", "hessian_products", "escape_step"}
+_WHOLE_NUMBERS = {"step", "hessian_products", "escape_step", "calibration"}
 
 
 def write_csv(

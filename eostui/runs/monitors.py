@@ -11,6 +11,8 @@ from eostui.runs.series import Series
 SMALL = 0.1
 #: S within this share of 2/η − λ: raw readings are taken on the bounce.
 NEAR_EDGE = 0.05
+#: The gap below S, as a share of it, from which on u counts as standing apart.
+APART = 0.02
 #: η·λ₂ above this: a second direction is about to bounce too.
 SECOND_DIRECTION = 1.9
 
@@ -19,6 +21,8 @@ SECOND_DIRECTION = 1.9
 MEANINGS = {
     "one direction": "theory follows a single unstable direction u; once η·λ₂ comes near 2 a second one "
     "bounces too, and its predictions of x, y and of the resting sharpness need no longer hold.",
+    "u stands apart": "∇S belongs to a simple eigenvalue; with λ₂ this close u turns easily, and β, βα and g "
+    "with it from one reading to the next. The columns with _perp are of ∇S without its part along u.",
     "∇S ⟂ u": "theory takes the sharpness to change along ∇S while the bounce goes along u; where they "
     "align, the bounce itself moves S at every step and x and y are not separate.",
     "∇L ⟂ u": "theory takes the slope along u to be nothing but the bounce; a slope that stays moves the "
@@ -60,9 +64,11 @@ def monitors(measured: Series, reading: str, *, at_edge: bool = False) -> list[M
     bouncing = reading == "raw" and near
     second, along_s = value("eig_2"), value("sharpness_gradient_u")
     along_l, drive = value("gradient_u"), value("beta_alpha")
+    apart = value("sharpness_gap") / abs(value("sharpness") or math.nan)
     sign = "<" if second < limit else "≥"
     return [
         _monitor("one direction", second < limit, f"λ₂ {second:.2g} {sign} {limit:.3g}"),
+        _monitor("u stands apart", apart >= APART, f"gap {100 * apart:.2g} %"),
         _monitor("∇S ⟂ u", along_s < SMALL, f"{along_s:.2g}"),
         _monitor("∇L ⟂ u", along_l < SMALL, f"{along_l:.2g}", unknown=bouncing),
         _monitor("βα > 0", drive > 0, f"{drive:.2g}", unknown=bouncing),

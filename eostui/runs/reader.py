@@ -43,6 +43,7 @@ class News:
         events: new events.
         facts: all facts as they are now.
         landscape: the newest map, if there is one that wasn't read before.
+        calibrated: step, calibration, x and q of new calibrated rows, shape (n, 4).
     """
 
     steps: NDArray[np.float64]
@@ -50,6 +51,7 @@ class News:
     events: list[Event]
     facts: dict[str, str] = field(default_factory=dict)
     landscape: Landscape | None = None
+    calibrated: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 4)))
 
 
 class RunReader:
@@ -63,7 +65,9 @@ class RunReader:
         if not database.is_file():
             raise InputError(f"{path}: not a run directory (it has no {schema.DATABASE})")
         self._database = _connect(database)
-        self._last_id = {"steps": 0, "measurements": 0, "events": 0, "landscapes": 0}
+        self._last_id = dict.fromkeys(
+            ("steps", "measurements", "events", "landscapes", "calibrated"), 0
+        )
         self._next_step = 0
         self._version = self._read("PRAGMA user_version")[0][0]
         if not 1 <= self._version <= schema.SCHEMA_VERSION:
@@ -98,6 +102,7 @@ class RunReader:
                 self._new_events(),
                 self.facts(),
                 self._new_landscape(),
+                self._new_calibrated(),
             )
         finally:
             self._execute("COMMIT")
@@ -167,6 +172,28 @@ class RunReader:
             return Landscape.from_row(tuple(row))
         except ValueError:
             raise RunFormatError(f"{self.path / schema.DATABASE}: its map is damaged") from None
+
+    def _new_calibrated(self) -> NDArray[np.float64]:
+        """Return the rows whose steps were read already: their η and λ are there."""
+        if self._version < 3:
+            return np.empty((0, 4))
+        parts = [np.empty((0, 4))]
+        for row_id, number, first, last, blob, crc in self._read(
+            "SELECT id, number, first_step, last_step, matrix, crc32 FROM calibrated "
+            "WHERE id > ? AND last_step < ? ORDER BY id",
+            self._last_id["calibrated"],
+            self._next_step,
+        ):
+            count = last - first + 1
+            if zlib.crc32(blob) != crc or len(blob) != count * 2 * 8:
+                raise RunFormatError(
+                    f"{self.path / schema.DATABASE}: the calibrated steps {first} to {last} are damaged"
+                )
+            matrix = np.frombuffer(blob, dtype="<f8").reshape(-1, 2)
+            steps = np.arange(first, last + 1)
+            parts.append(np.column_stack([steps, np.full(count, number), matrix]))
+            self._last_id["calibrated"] = row_id
+        return np.concatenate(parts)
 
     def _execute(self, query: str, *values: object) -> sqlite3.Cursor:
         try:

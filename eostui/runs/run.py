@@ -10,6 +10,7 @@ import numpy as np
 
 from eostui.config import RunConfig
 from eostui.errors import RunFormatError
+from eostui.runs.calibration import Calibrations
 from eostui.runs.columns import COORDINATES, DERIVED, EVERY_STEP, MEASURED, Column, exported
 from eostui.runs.landscape import Landscape
 from eostui.runs.reader import Event, News, RunReader, run_state
@@ -32,6 +33,7 @@ class Run:
             the `flow_time`, `eta` and `weight_decay` of that step.
         events: everything that happened, oldest first.
         landscape: the newest map of a two-parameter problem, or None.
+        calibrations: x and q of the calibrated steps, measured and predicted.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -52,6 +54,7 @@ class Run:
         )
         self.events: list[Event] = []
         self.landscape: Landscape | None = None
+        self.calibrations = Calibrations()
         while self.refresh():  # until nothing is new: damage after sound rows raises on its turn
             pass
 
@@ -103,15 +106,21 @@ class Run:
         if len(news.steps):
             self._append_steps(news)
         self._append_measurements(news)
+        self.calibrations.append(news.calibrated, news.events, self.steps)
+        self.calibrations.compare(self.measured)
         return changed
 
     def exported(self) -> tuple[Column, ...]:
         """Return the columns that `columns` and the export have, in their order."""
+<<<<<<< HEAD
         return tuple(
             column
             for column in exported(self._reader.step_columns)
             if not column.optional or np.isfinite(self.measured[column.name]).any()
         )
+=======
+        return exported(self._reader.step_columns, calibrated=len(self.calibrations) > 0)
+>>>>>>> calib
 
     def columns(self, *, measured_only: bool = False) -> dict[str, FloatArray]:
         """Return every exported column at full length, NaN where it isn't known.
@@ -120,9 +129,14 @@ class Run:
             measured_only: only the rows at which something was measured.
         """
         at = self.measured["step"].astype(np.int64)
+        calibrated = self.calibrations.rows
         table: dict[str, FloatArray] = {}
         for column in self.exported():
-            if column.name in self.steps:
+            if column.name in calibrated and column.name != "step":
+                whole = np.full(len(self.steps), np.nan)
+                whole[calibrated["step"].astype(np.int64)] = calibrated[column.name]
+                table[column.name] = whole[at] if measured_only else whole
+            elif column.name in self.steps:
                 values = self.steps[column.name]
                 table[column.name] = values[at] if measured_only else values.copy()
             elif measured_only:

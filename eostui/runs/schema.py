@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from eostui.runs.columns import MEASURED
 
-#: 2 added the fact `step_columns` and the table `landscapes`; runs of format 1 are read too.
-SCHEMA_VERSION = 2
+#: 2 added the fact `step_columns` and the table `landscapes`, 3 the table `calibrated`; all are read.
+SCHEMA_VERSION = 3
 
 DATABASE = "run.db"
 COMMANDS = "commands"
@@ -30,6 +30,14 @@ CREATE TABLE measurements (
     point TEXT NOT NULL,        -- where it was taken: raw or midpoint
     {", ".join(f"{column.name} REAL" for column in MEASURED)},
     UNIQUE (step)
+);
+CREATE TABLE calibrated (      -- from the first calibration on, as `steps`
+    id INTEGER PRIMARY KEY,
+    number INTEGER NOT NULL,    -- of the calibration, from 1
+    first_step INTEGER NOT NULL,
+    last_step INTEGER NOT NULL,
+    matrix BLOB NOT NULL,       -- float64, little-endian: x and q, one row a step
+    crc32 INTEGER NOT NULL
 );
 CREATE TABLE landscapes (      -- of two-parameter problems: only the newest map is kept
     id INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from eostui.runs.calibration import summarize_seats
 from eostui.runs.phase_spans import spans
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
@@ -18,7 +19,9 @@ def summarize_run(path: Path) -> dict[str, Any]:
 
     `resting_*` are over the last fifth of the run: the mean of the measured sharpness with its
     deviation, the median of the path curvature, and the share of steps that raised the loss. `phases`
-    are the phases in turn, each with its first and last step.
+    are the phases in turn, each with its first and last step. `predictions` are those of the reduced
+    oscillator: one for each calibration and re-seating, with the step at which the network parted from
+    it, and the first hump of S* + q − 2/η, measured and predicted.
 
     Raises:
         InputError, RunFormatError: if the run can't be read.
@@ -50,6 +53,7 @@ def summarize_run(path: Path) -> dict[str, Any]:
                 {"phase": span.phase.name, "first": span.first, "last": span.last}
                 for span in spans(run)
             ],
+            "predictions": summarize_seats(run.calibrations, steps),
             "loss": last("loss"),
             "stability_threshold": last("stability_threshold"),
             "resting_sharpness": float(sharpness.mean()) if len(sharpness) else math.nan,

@@ -62,10 +62,17 @@ class RunWriter:
         """Append rows, one a step, with the columns that the run's facts state."""
         if matrix.shape[1] != self._width:
             raise ValueError(f"{matrix.shape[1]} columns, not {self._width}")
-        blob = np.ascontiguousarray(matrix, dtype="<f8").tobytes()
         self._queue(
             "INSERT INTO steps (first_step, last_step, matrix, crc32) VALUES (?, ?, ?, ?)",
-            (first_step, first_step + len(matrix) - 1, blob, zlib.crc32(blob)),
+            _blob_row(first_step, matrix),
+        )
+
+    def calibrated(self, number: int, first_step: int, matrix: NDArray[np.float64]) -> None:
+        """Append x and q of the calibration `number`, one row a step, shape (n, 2)."""
+        self._queue(
+            "INSERT INTO calibrated (number, first_step, last_step, matrix, crc32) "
+            "VALUES (?, ?, ?, ?, ?)",
+            (number, *_blob_row(first_step, matrix)),
         )
 
     def measurement(self, step: int, values: Mapping[str, float], point: str = "raw") -> None:
@@ -122,3 +129,9 @@ class RunWriter:
 
     def _queue(self, statement: str, values: tuple[Any, ...]) -> None:
         self._pending.append((statement, values))
+
+
+def _blob_row(first_step: int, matrix: NDArray[np.float64]) -> tuple[int, int, bytes, int]:
+    """Return first and last step, the matrix as bytes, and their CRC-32."""
+    blob = np.ascontiguousarray(matrix, dtype="<f8").tobytes()
+    return first_step, first_step + len(matrix) - 1, blob, zlib.crc32(blob)

@@ -19,6 +19,7 @@ from eostui import locations, presets
 from eostui.config import RunConfig
 from eostui.errors import EXIT_FAILED, EostuiError, InputError
 from eostui.runs import commands
+from eostui.runs.calibration import told
 from eostui.runs.export import export_files
 from eostui.runs.launch import EngineProcess, StartError
 from eostui.runs.reader import Event
@@ -197,6 +198,8 @@ class EostuiApp(App[str]):
         for event in events:
             if event.kind == "refused":
                 self.notify(str(event.payload["reason"]), severity="error")
+            elif text := told(event):
+                self.notify(text)
         state = run.state
         if state != self._state:
             self._state = state
@@ -275,6 +278,17 @@ class EostuiApp(App[str]):
             if self._run.facts.get("status") != "paused":
                 self._command("pause")
             self._command("step")
+
+    def action_calibrate(self) -> None:
+        """Freeze θ* here, for theory to predict the rest."""
+        if self._steer() is not None:
+            self._command("calibrate")
+            self.notify("calibrating: S, u and ∇S here, converged")
+
+    def action_reseat(self) -> None:
+        """Restart the predicted orbit from the network's own state."""
+        if self._steer() is not None:
+            self._command("reseat")
 
     def action_restart(self) -> None:
         """Start the present run's config anew."""

@@ -65,10 +65,18 @@ KEYS = (
     Key("preset.next", "n", "n", "preset(1)", "next preset", group="training"),
     Key("preset.previous", "p", "p", "preset(-1)", "previous preset", group="training"),
     Key("restart", "r", "r", "restart", "restart from step 0", "restart", "training"),
+    Key(
+        "calibrate", "c", "c", "calibrate", "calibrate: lay theory's prediction over the run from here",
+        "calibrate", "training",
+    ),
+    Key(
+        "reseat", "C", "C", "reseat", "restart the prediction from the network's own x and q",
+        group="training",
+    ),
     Key("export", "x", "x", "export", "export as CSV into this folder", "csv", "training"),
     *(
         Key(f"panel.{n}", str(n), str(n), f"screen.panel({n - 1})", f"focus panel {n}")
-        for n in range(1, 5)
+        for n in range(1, 6)
     ),
     Key("screen.next", "tab", "tab", "next_screen", "charts, or the landscape of two parameters", "map"),
     Key("zoom", "z", "z", "screen.zoom_panel", "one panel, full screen", "zoom"),

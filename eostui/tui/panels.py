@@ -19,6 +19,7 @@ from eostui.runs.phase_spans import Span, told_spans
 from eostui.runs.phases import COLLAPSED, EDGE, LOWERED, Phase
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
+from eostui.tui.calibration_panel import oscillator, oscillator_title
 from eostui.tui.charts.picture import Chart, Curve, Mark, Spot
 from eostui.tui.charts.scales import Scale
 from eostui.tui.numbers import compact, control
@@ -218,4 +219,7 @@ PANELS = (
     Panel("drives", _drives_title, ("symlog", "linear"), _drives),
     Panel("loss", _loss_title, ("log", "linear"), _loss),
     Panel("norm", lambda _: "‖θ‖", ("linear", "log"), _norm),
+    Panel("oscillator", oscillator_title, ("linear", "symlog"), oscillator),
 )
+#: Two panels share the fourth place: the second takes it once there is a calibration.
+NORM, OSCILLATOR = 3, 4

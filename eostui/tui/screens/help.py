@@ -32,6 +32,13 @@ Lλ = L + ½λ‖θ‖² is what descent with decay descends.
 [b]Norm[/b]: ‖θ‖ over all parameters, and which assumptions of the theory hold now (see below). On the
 bounce itself ∇L ⟂ u always fails and βα is forced negative, so neither can be judged there.
 
+[b]Oscillator[/b]: c freezes θ*, u and ∇S; from there on x = ⟨u, θ − θ*⟩, whose sign the bounce turns at
+every step (so two strands; times √β it has the unit of S), and q = ⟨∇S, θ − θ*⟩, to first order S − S*,
+are drawn beside what the reduced map of the theory predicts (dotted) from the constants measured at θ*.
+They agree while S* + q and S stay within 2 % of S* of the prediction. At θ* x is 0 to rounding, so a
+predicted hump is right in height and depth before it is right in time: once x is out of the noise, C
+restarts the prediction from the network's own x and q.
+
 [b]Landscape[/b] (tab): L and S around the path of a problem of two parameters; shades part each map
 into five bands of equal area. On the sharpness map the line is S = 2/η, dotted S = 2/η − λ: it moves
 with η and λ. ● is θ now, and its newest steps are joined. Descent bounces where S lies above the line.

@@ -12,9 +12,10 @@ from textual.containers import Container
 from textual.screen import Screen
 
 from eostui.runs.monitors import monitors
+from eostui.tui.calibration_panel import agreement
 from eostui.tui.numbers import compact, control, grouped, percent
 from eostui.tui.palette import COLOURS, PHASE_COLOURS
-from eostui.tui.panels import PANELS, RunView
+from eostui.tui.panels import NORM, OSCILLATOR, PANELS, RunView
 from eostui.tui.steering import current_controls
 from eostui.tui.widgets.bars import (
     TextBar,
@@ -53,6 +54,7 @@ class LiveScreen(Screen[None]):
         self.frozen = False
         self.focused_panel = 0
         self.zoomed = False
+        self._corner = NORM
         self._scale_choice = [0] * len(PANELS)
         self._speed: deque[tuple[float, int]] = deque()
         self._texts_drawn = 0.0
@@ -62,10 +64,11 @@ class LiveScreen(Screen[None]):
         yield TextBar(id="title")
         yield TextBar(id="tabs")
         with Container(id="charts"):
-            for panel in PANELS[:-1]:
+            for panel in PANELS[:NORM]:
                 yield ChartWidget(unicode=self._unicode, id=panel.name)
             with Container(id="side"):
-                yield ChartWidget(unicode=self._unicode, id=PANELS[-1].name)
+                for panel in PANELS[NORM:]:
+                    yield ChartWidget(unicode=self._unicode, id=panel.name)
                 yield TextBar(id="monitors")
         yield PhaseBand(id="phases")
         yield SignRaster(unicode=self._unicode, id="signs")
@@ -94,12 +97,14 @@ class LiveScreen(Screen[None]):
         self._speed.clear()
         for panel in PANELS:
             self.query_one(f"#{panel.name}", ChartWidget).forget()
-        self.draw()
+        self.relayout()
 
     def refresh_run(self) -> None:
         """Redraw after the run gained rows."""
         if self.view is not None:
             self.view.update()
+        if self._corner_panel() != self._corner:
+            self.relayout()
         if not self.frozen:
             self._draw_charts()
         self.refresh_texts()
@@ -127,15 +132,21 @@ class LiveScreen(Screen[None]):
         self.set_class(height < _BAND_HEIGHT, "-short")
         self.set_class(single, "-single")
         self.set_class(not tiny and not single, "-grid")
+        self._corner = self._corner_panel()
         for index, panel in enumerate(PANELS):
-            hidden = single and index != self.focused_panel
+            hidden = index != (self.focused_panel if single else self._corner)
+            hidden = hidden and (single or index >= NORM)
             widget = self.query_one(f"#{panel.name}", ChartWidget)
             widget.set_class(hidden, "-hidden")
             widget.set_class(not single and index == self.focused_panel, "-focused")
-        self.query_one("#side").set_class(
-            single and self.focused_panel != len(PANELS) - 1, "-hidden"
-        )
+        self.query_one("#side").set_class(single and self.focused_panel < NORM, "-hidden")
         self.call_after_refresh(self.draw)
+
+    def _corner_panel(self) -> int:
+        """Return which panel has the fourth place: the focused one, or the oscillator if calibrated."""
+        if self.focused_panel >= NORM:
+            return self.focused_panel
+        return OSCILLATOR if self.view and len(self.view.run.calibrations) else NORM
 
     @property
     def last_x(self) -> float:
@@ -265,6 +276,7 @@ class LiveScreen(Screen[None]):
             (7, self._speed_text(state), COLOURS["axis"]),
             (0, f"η {control(eta)}", f"bold {COLOURS['mark']}"),
             (0, f"λ {control(decay)}", f"bold {COLOURS['mark']}"),
+            (6, agreement(run), COLOURS["theory"]),
             (9, f"residual {compact(residual[-1], 2)}" if len(residual) else "", COLOURS["axis"]),
             (8, f"{run.facts['device']} {run.config.dtype}", COLOURS["axis"]),
             (4, f"run {run.path.name.rpartition('-')[2]}", COLOURS["axis"]),

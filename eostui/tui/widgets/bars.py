@@ -71,7 +71,7 @@ def monitor_lines(found: Sequence[Monitor], rest: str) -> Text:
     text = Text("holds for the theory, now:\n", COLOURS["axis"], no_wrap=True)
     for monitor in found:
         text.append_text(_monitor(monitor))
-        text.append(f"  {monitor.name:<14}{monitor.reading}\n", _monitor_style(monitor))
+        text.append(f"  {monitor.name:<16}{monitor.reading}\n", _monitor_style(monitor))
     text.append(rest, COLOURS["test"])
     return text
 

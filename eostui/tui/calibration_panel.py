@@ -1,0 +1,101 @@
+"""The oscillator's panel: x and q of the network since its calibration, with their prediction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eostui.runs.calibration import Calibration, in_noise
+from eostui.runs.run import Run
+from eostui.runs.schema import LIVE_STATES
+from eostui.runs.series import FloatArray
+from eostui.tui.charts.picture import Chart, Curve, Mark
+from eostui.tui.charts.scales import Scale
+from eostui.tui.numbers import compact
+
+if TYPE_CHECKING:
+    from eostui.tui.panels import RunView
+
+
+def oscillator(view: RunView, kind: str) -> Chart:
+    """Return q and the two strands of √β x, which has q's unit, of the newest calibration."""
+    calibrations = view.run.calibrations
+    rows = calibrations.rows
+    if not len(rows):
+        return Chart([], Scale(kind), waiting=_waiting(view.run))
+    calibration = calibrations.seats[-1].calibration
+    first = max(min(calibration.step - int(rows["step"][0]), len(rows) - 1), 0)
+    x = view.x[int(rows["step"][first]) :][: len(rows) - first]
+    limit = view.run.steps["stability_threshold"][-len(x) :] - calibration.sharpness
+    q = rows["q"][first:]
+    curves = [
+        Curve(x, limit, "theory", "dashed", "2/η−λ", ranged=False),
+        *_strands(view, calibration, first),
+        Curve(x, _parted(view, "q_predicted")[first:], "theory", "dotted", "q pred.", ranged=False),
+        Curve(x, q, "sharpness", label=f"q {compact(q[-1])}"),
+    ]
+    marks = [
+        Mark(view.x_at(seat.step), f"θ*{seat.calibration.number}" if seat.at_reference else "seat")
+        for seat in calibrations.seats
+        if seat.calibration is calibration
+    ]
+    return Chart(curves, Scale(kind), marks)
+
+
+def _strands(view: RunView, calibration: Calibration, first: int) -> list[Curve]:
+    """Return √β x of even and of odd steps: the bounce changes its sign at every step."""
+    rows = view.run.calibrations.rows
+    scale = float(np.sqrt(calibration.beta))
+    start = int(rows["step"][first])
+    curves = []
+    for values, colour, pattern, measured in (
+        (_parted(view, "x_predicted"), "theory", "dotted", False),
+        (rows["x"], "norm", "solid", True),
+    ):
+        for parity in (0, 1):
+            strand = scale * values[first + parity :: 2]
+            x = view.x[start + parity :: 2][: len(strand)]
+            label = "√β x" if measured and parity == 0 else ""
+            curves.append(Curve(x, strand, colour, pattern, label, ranged=measured))
+    return curves
+
+
+def _parted(view: RunView, name: str) -> FloatArray:
+    """Return predictions with a gap where each starts anew: what jumps there isn't an orbit."""
+    rows = view.run.calibrations.rows
+    values = rows[name].copy()
+    for seat in view.run.calibrations.seats:
+        place = seat.step - int(rows["step"][0])
+        values[place : place + 2] = np.nan  # one for each strand
+    return values
+
+
+def oscillator_title(view: RunView) -> str:
+    """Return the panel's title: what is drawn, and for how long the prediction agrees."""
+    told = agreement(view.run)
+    return "oscillator q, √β x ━ predicted ┄" + (f" · {told}" if told else "")
+
+
+def agreement(run: Run) -> str:
+    """Return for how long the newest prediction agrees, in words; "" without a calibration."""
+    if not run.calibrations.seats:
+        return ""
+    seat = run.calibrations.seats[-1]
+    if seat.parted is None:
+        text = f"agrees so far, {max(run.last_step - seat.step, 0)} steps"
+    else:
+        text = f"agreed for {seat.parted - seat.step} steps"
+        rows = run.calibrations.rows
+        alpha = seat.calibration.alpha
+        if run.state in LIVE_STATES and len(rows) and not in_noise(rows["x"][-1], alpha):
+            text += ", C re-seats"
+    return text
+
+
+def _waiting(run: Run) -> str:
+    if run.state not in LIVE_STATES:
+        return "this run wasn't calibrated"
+    if run.config.calibrate_at == "auto":
+        return "calibrates where S crosses 2/η − λ; c: now"
+    return "press c to calibrate"
