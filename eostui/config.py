@@ -189,16 +189,14 @@ class RunConfig(BaseModel):
                 f"`mean` has {len(self.mean)} values and `deviation` {len(self.deviation)}: "
                 "they must have one for each channel"
             )
-<<<<<<< HEAD
         if self.far_cadence % self.cadence:
             raise ValueError(
                 f"`far_cadence` is {self.far_cadence}, but must be a multiple of `cadence`, "
                 f"{self.cadence}, or 0"
-=======
+            )
         if isinstance(self.calibrate_at, int) and self.calibrate_at >= self.steps:
             raise ValueError(
                 f"`calibrate_at` is {self.calibrate_at}, but must be below `steps`, {self.steps}"
->>>>>>> calib
             )
         if self.kernel % 2 == 0:
             raise ValueError(f"`kernel` is {self.kernel}, but must be odd")

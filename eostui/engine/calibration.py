@@ -154,7 +154,8 @@ class Calibrator:
     def _constants(self, point: Point, step: int) -> tuple[dict[str, float], Tensor]:
         """Measure what theory takes from a reference point, and its axes u and ∇S, shape (2, P)."""
         pairs = self._eigenpairs(point, step, CONVERGED[point.theta.dtype])
-        state = replace(self._state, step=step, eigenvectors=pairs.vectors)
+        config = self._config.changed({"measure": "drives"})
+        state = replace(self._state, config=config, step=step, eigenvectors=pairs.vectors)
         drives = measure_drives(point, state)
         _, sharpness_gradient = point.curvature_gradient(pairs.vectors[0])
         precise = self._recorder.precise

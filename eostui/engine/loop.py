@@ -121,12 +121,7 @@ class Trainer:
             return self._nan
         return path_curvature(gradient, self._gradient, self._displacement)
 
-<<<<<<< HEAD
-    def _measure(self, step: int, point: Point, probes: Sequence[Probe]) -> None:
-=======
     def _measure(self, step: int, point: Point, probes: Sequence[Probe]) -> dict[str, float]:
-        self._state.step = step
->>>>>>> calib
         values: dict[str, float] = {}
         for probe in probes:
             values |= probe.measure(point, self._state)

@@ -21,8 +21,8 @@ SECOND_DIRECTION = 1.9
 MEANINGS = {
     "one direction": "theory follows a single unstable direction u; once η·λ₂ comes near 2 a second one "
     "bounces too, and its predictions of x, y and of the resting sharpness need no longer hold.",
-    "u stands apart": "∇S belongs to a simple eigenvalue; with λ₂ this close u turns easily, and β, βα and g "
-    "with it from one reading to the next. The columns with _perp are of ∇S without its part along u.",
+    "u stands apart": "∇S belongs to a simple eigenvalue; with λ₂ this close u turns easily, and β, βα "
+    "and g with it. The columns that end in _perp are of ∇S without its part along u.",
     "∇S ⟂ u": "theory takes the sharpness to change along ∇S while the bounce goes along u; where they "
     "align, the bounce itself moves S at every step and x and y are not separate.",
     "∇L ⟂ u": "theory takes the slope along u to be nothing but the bounce; a slope that stays moves the "

@@ -112,15 +112,12 @@ class Run:
 
     def exported(self) -> tuple[Column, ...]:
         """Return the columns that `columns` and the export have, in their order."""
-<<<<<<< HEAD
+        columns = exported(self._reader.step_columns, calibrated=len(self.calibrations) > 0)
         return tuple(
             column
-            for column in exported(self._reader.step_columns)
+            for column in columns
             if not column.optional or np.isfinite(self.measured[column.name]).any()
         )
-=======
-        return exported(self._reader.step_columns, calibrated=len(self.calibrations) > 0)
->>>>>>> calib
 
     def columns(self, *, measured_only: bool = False) -> dict[str, FloatArray]:
         """Return every exported column at full length, NaN where it isn't known.
