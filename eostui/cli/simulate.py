@@ -103,13 +103,14 @@ def simulate(
 def _orbit(simulation: Simulation, csv: str, as_json: bool, room: tuple[int, int]) -> None:
     """Iterate one orbit and hand it out; exit with 3 if it escaped."""
     from eostui.cli.oscillator_pictures import picture
-    from eostui.cli.oscillator_tables import ORBIT_COLUMNS, orbit_table, summarize, summary_lines
+    from eostui.cli.oscillator_tables import ORBIT_COLUMNS, orbit_table, summary_lines
     from eostui.oscillator import simulate as iterate
+    from eostui.oscillator.summary import summarize
 
     with _progress("steps of the map") as report:
         orbit = iterate(simulation.parameters, simulation.start, simulation.steps, progress=report)
     with _progress("theory and stages"):
-        summary = summarize(simulation, orbit)
+        summary = {"settings": simulation.settings(), **summarize(orbit)}
         table = orbit_table(orbit) if csv else {}
     if csv:
         _write_csv(csv, table, ORBIT_COLUMNS, summary)
