@@ -223,8 +223,8 @@ def y_axis(grid: Grid, frame: Frame, scale: Scale) -> None:
         grid.write(row, bar, "│", AXIS)
     for value in scale.ticks(frame.bottom, frame.top, most):
         row = frame.row(float(scale.forward(np.array([value]))[0]))
-        text = tick_text(value)
-        grid.write(row, max(bar - len(text), 0), text[:bar], AXIS)
+        text = tick_text(value, bar)
+        grid.write(row, max(bar - len(text), 0), text, AXIS)
         grid.write(row, bar, "┤", AXIS)
 
 
