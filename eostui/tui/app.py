@@ -109,7 +109,7 @@ class EostuiApp(SteeredApp):
         if isinstance(self._start, Path):
             self.run_worker(self._open(self._start), exit_on_error=False)
         elif isinstance(self._start, OscillatorPreset):
-            self._live.show_message("no training yet: n starts one")
+            self._live.show_message("no run yet: n starts one")
             self.push_screen("oscillator")
         else:
             self._await(self._start)

@@ -96,7 +96,7 @@ KEYS = (
     Key("setting.down", "down", "↓", "screen.scale_chosen(-1)", "that setting ÷ 1.25, through 0",
         group="oscillator"),
     Key("setting.type", "enter", "enter", "screen.type_chosen", "type a value for that setting",
-        "type", "oscillator"),
+        group="oscillator"),
     Key("help", "question_mark,f1", "?", "help", "help", "help", "program"),
     Key("palette", "ctrl+p", "ctrl+p", "command_palette", "command palette", group="program"),
     Key(
@@ -122,5 +122,8 @@ ON_OSCILLATOR = {
     "restart": "reset the oscillator to its preset",
 }
 
-#: The key bar's opening pairs on the oscillator screen.
-OSCILLATOR_PAIRS = (*PAIRS, ("< >", "choose"), ("↑ ↓", "change"), ("r", "reset"))
+#: The key bar of the oscillator screen.
+OSCILLATOR_HINTS = (
+    *PAIRS, ("< >", "choose"), ("↑ ↓", "change"), ("enter", "type"), ("r", "reset"), ("tab", "screen"),
+    ("i", "run's values"), ("y", "scale"), ("z", "zoom"), ("?", "help"), ("q", "quit"),
+)  # fmt: skip

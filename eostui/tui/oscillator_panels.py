@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from eostui.oscillator.envelope import prediction
 from eostui.oscillator.summary import summarize
 from eostui.oscillator_presets import Simulation
 from eostui.runs.series import FloatArray
-from eostui.tui.charts.picture import Chart, Curve, Mark, Spot
+from eostui.tui.charts.picture import LABEL_ROOM, Chart, Curve, Mark, Spot
 from eostui.tui.charts.plane import Background, Plane, Region, Strand
 from eostui.tui.charts.scales import Scale, StickyRange, nice_above
 from eostui.tui.numbers import compact
@@ -37,7 +37,6 @@ class OscillatorView:
     Attributes:
         orbit: as iterated, at most MOST_SHOWN steps of it.
         summary: as in `eostui.oscillator.summary`.
-        predicted: the envelope equations' A at each row.
         sane: rows before the end of an escape, which would flatten everything else.
     """
 
@@ -46,7 +45,6 @@ class OscillatorView:
         steps = min(simulation.steps, MOST_SHOWN)
         self.orbit = simulate(simulation.parameters, simulation.start, steps)
         self.summary = summarize(self.orbit)
-        self.predicted = prediction(self.orbit)[0]
         rows = len(self.orbit.x)
         self.sane = slice(0, rows)
         if self.orbit.escape_step is not None:
@@ -63,6 +61,11 @@ class OscillatorView:
     def steps(self) -> FloatArray:
         """0, 1, …: the position of each row."""
         return np.arange(len(self.orbit.x), dtype=np.float64)
+
+    @cached_property
+    def predicted(self) -> FloatArray:
+        """The envelope equations' A at each row; a third of the time, so only where it is drawn."""
+        return prediction(self.orbit)[0]
 
     def marks(self) -> list[Mark]:
         """Return a mark where the orbit escaped."""
@@ -128,21 +131,22 @@ def sharpness_chart(view: OscillatorView, kind: str) -> tuple[Chart, str]:
     leading, exact = summary["leading_order"], summary["exact"]
     edge, decay = float(2 / p.eta) - shift, float(p.weight_decay)
     span = max(float(np.ptp(values[sane])), decay)
-    levels = [("2/η", edge, "dashed", True)]
+    levels = [("2/η", edge, "dashed")]
     if decay:
-        levels.append(("2/η−λ" if kind == "S" else "−λ", edge - decay, "dashed", True))
-        collapsed = edge + float(p.beta * p.alpha) / decay - float(p.paper_g)
-        levels.append(("collapsed", collapsed, "dotted", not leading["cycles"]))
+        levels.append(("2/η−λ" if kind == "S" else "−λ", edge - decay, "dashed"))
+    if not leading["cycles"] and math.isfinite(leading["sharpness"]):
+        levels.append(("rest", leading["sharpness"] - shift, "dotted"))
     if exact and abs(exact["sharpness"] - leading["sharpness"]) > _SAME * span:
-        levels.append(("exact", exact["sharpness"] - shift, "dotted", True))
+        levels.append(("exact", exact["sharpness"] - shift, "dotted"))
     curves = [
-        Curve(steps[[0, -1]], np.full(2, level), "theory", pattern, f"{name} {compact(level)}",
-              ranged=ranged, extended=True)
-        for name, level, pattern, ranged in levels
+        Curve(steps[[0, -1]], np.full(2, level), "theory", pattern,
+              _label(name, level), extended=True)
+        for name, level, pattern in levels
     ]  # fmt: skip
     last = values[sane][-1]
-    curves.append(Curve(steps, values, "sharpness", ranged=False))
-    curves.append(Curve(steps[sane], values[sane], "sharpness", label=f"{kind} {compact(last)}"))
+    if orbit.escape_step is not None:
+        curves.append(Curve(steps, values, "sharpness", ranged=False))
+    curves.append(Curve(steps[sane], values[sane], "sharpness", label=_label(kind, last)))
     title = "sharpness S = 2/η + y" if kind == "S" else "y = S − 2/η"
     return Chart(curves, Scale(), view.marks()), title
 
@@ -156,7 +160,7 @@ def bounce_chart(view: OscillatorView, kind: str) -> tuple[Chart, str]:
     curves = [
         Curve(steps, (centre + sign * view.predicted) / unit, "theory", "dotted", label, ranged=False)
         for sign, label in (
-            (1, f"A {compact(last[0])}" if len(last) else ""), (-1, "")
+            (1, _label("A", last[0] / unit) if len(last) else ""), (-1, "")
         )
     ]  # fmt: skip
     x = orbit.x[sane] / unit
@@ -164,12 +168,19 @@ def bounce_chart(view: OscillatorView, kind: str) -> tuple[Chart, str]:
         (1, "norm", "stippled", "odd"),
         (0, "loss", "solid", "even"),
     ):
-        label = f"{name} {compact(orbit.x[sane][first::2][-1])}" if len(x) > first else ""
-        curves.append(Curve(steps[sane][first::2], x[first::2], colour, pattern, label))
+        strand = x[first::2]
+        label = _label(name, strand[-1]) if len(strand) else ""
+        curves.append(Curve(steps[sane][first::2], strand, colour, pattern, label))
     largest = float(np.abs(x).max()) or 1.0
     scale = Scale(kind, 10.0 ** (math.floor(math.log10(largest)) - _DECADES))
     title = f"bounce x{said}" + ("" if kind == "linear" else f" ({kind})")
     return Chart(curves, scale, view.marks()), title
+
+
+def _label(name: str, value: float) -> str:
+    """Return a curve's label, with as many digits, four at most, as there is room for beside it."""
+    texts = (f"{name} {compact(float(value), digits)}" for digits in (4, 3, 2))
+    return next((text for text in texts if len(text) <= LABEL_ROOM), name)
 
 
 class Portrait:
@@ -247,7 +258,7 @@ class RegimeMap:
 
 def _end(before: float, value: float, wanted: float) -> float:
     """Return where an axis from 0 ends: where it did, unless that hides the value or squeezes it."""
-    fits = value <= 0.9 * before and wanted > 0.2 * before
+    fits = before > 0 and value <= 0.9 * before and wanted > 0.2 * before
     return before if fits else nice_above(wanted)
 
 

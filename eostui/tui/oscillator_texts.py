@@ -26,7 +26,9 @@ CONDITIONS = {
 }
 _SMALL_CENTRE = 0.1
 _COLUMNS = ("sharpness", "amplitude", "centre", "decay", "frequency")
-_HEAD = ("rest S", "A", "centre", "decay/step", "freq/step")
+_HEAD = ("rest S", "A", "centre", "decay", "frequency")
+#: So many characters of a number, and a space, are a cell.
+_CELL = 9
 
 
 def conditions(view: OscillatorView) -> list[Monitor]:
@@ -62,41 +64,42 @@ def settings_line(settings: OscillatorSettings) -> Text:
     for setting in SETTINGS:
         chosen = setting is settings.setting
         style = f"reverse {COLOURS['mark']}" if chosen else COLOURS["title"]
-        line.append(f" {setting.sign} {control(values[setting.name])} ", style)
+        line.append(f" {setting.sign} {_setting(values[setting.name])} ", style)
+    if settings.simulation.steps > MOST_SHOWN:
+        line.append(f" first {MOST_SHOWN} shown ", COLOURS["cool"])
     for sign, name in (("∇L·u", "gradient_u"), ("S*", "sharpness")):
         if values.get(name):
-            line.append(f" {sign} {control(values[name])} ", COLOURS["axis"])
+            line.append(f" {sign} {_setting(values[name])} ", COLOURS["axis"])
     return line
 
 
-def answer_lines(view: OscillatorView) -> Text:
+def answer_lines(view: OscillatorView, width: int) -> Text:
     """Return the table of the paper's leading order, the exact answer and this orbit's own."""
     summary = view.summary
     leading, exact = summary["leading_order"], summary["exact"] or {}
-    text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(f"{'':<9}" + "".join(f"{name:>11}" for name in _HEAD), COLOURS["axis"])
+    lines = [Text(f"{'':<8}" + "".join(f"{name:>10}" for name in _HEAD), COLOURS["axis"])]
     for name, answer, said, colour in (
         ("leading", leading, _damping(leading), "theory"),
         ("exact", exact, _attraction(exact), "sharpness"),
         ("orbit", summary["measured"], where(view), "title"),
     ):
-        cells = "".join(f"{_cell(answer.get(column)):>11}" for column in _COLUMNS)
-        text.append(f"\n {name:<8}{cells}  {said}", COLOURS[colour])
-    return text
+        cells = "".join(f"{_cell(answer.get(column)):>10}" for column in _COLUMNS)
+        lines.append(Text(f" {name:<7}{cells}  {said}", COLOURS[colour]))
+    for line in lines:
+        line.truncate(width, overflow="ellipsis")
+    return Text("\n").join(lines)
 
 
 def where(view: OscillatorView) -> str:
     """Return where this orbit went."""
     summary = view.summary
-    last = summary["last_step"]
-    text = {
+    return {
         "cycle": "at the 2-cycle",
         "collapsed": "collapsed",
         "escaped": f"escaped at {summary['escape_step']}",
-        "unsettled": f"no rest by {last}",
+        "unsettled": f"no rest by {summary['last_step']}",
         "wandering": "wanders",
-    }[summary["attractor"]]
-    return text + (f" (of {MOST_SHOWN} steps)" if view.simulation.steps > MOST_SHOWN else "")
+    }[str(summary["attractor"])]
 
 
 def short_values(view: OscillatorView) -> Text:
@@ -104,11 +107,16 @@ def short_values(view: OscillatorView) -> Text:
     exact = view.summary["exact"] or {}
     measured = view.summary["measured"]
     lines = [
+        "oscillator",
         f"S {_cell(measured['sharpness'])} exact {_cell(exact.get('sharpness'))}",
         f"A {_cell(measured['amplitude'])}",
         where(view),
     ]
     return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
+
+
+def _setting(value: float) -> str:
+    return f"{value:.5g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
 
 
 def _damping(leading: dict[str, Any]) -> str:
@@ -125,4 +133,7 @@ def _attraction(exact: dict[str, Any]) -> str:
 
 
 def _cell(value: float | None) -> str:
-    return "–" if value is None or not math.isfinite(value) else f"{value + 0.0:.5g}"  # no −0
+    if value is None or not math.isfinite(value):
+        return "–"
+    text = f"{value + 0.0:.5g}"  # no −0
+    return text if len(text) <= _CELL else f"{value:.3g}"

@@ -16,6 +16,8 @@ AXIS, TITLE, MARK = "axis", "title", "mark"
 
 GUTTER_LEFT = 6
 _GUTTER_RIGHT = 12
+#: Characters of a label beside the plot.
+LABEL_ROOM = _GUTTER_RIGHT - 1
 _NARROW = 44
 
 
@@ -275,7 +277,7 @@ def _labels(grid: Grid, frame: Frame, chart: Chart) -> None:
     rows = _spread([row for row, _ in wanted], frame.height)
     for row, (_, curve) in zip(rows, wanted, strict=False):
         column = frame.left + frame.width + 1
-        grid.write(row, column, curve.label[: _GUTTER_RIGHT - 1], curve.colour)
+        grid.write(row, column, curve.label[:LABEL_ROOM], curve.colour)
 
 
 def _spread(rows: list[int], height: int) -> list[int]:

@@ -87,7 +87,7 @@ class OscillatorScreen(LinkedCharts):
         names = [panel.name for panel in PANELS]
         self.query_one("#tabs", TextBar).show(tabs_line(names, self.focused_panel))
         self.query_one("#settings", TextBar).show(settings_line(self.settings))
-        self.query_one("#answers", TextBar).show(answer_lines(self.view))
+        self.query_one("#answers", TextBar).show(answer_lines(self.view, self.size.width))
         self.query_one("#conditions", TextBar).show(monitor_line(conditions(self.view), ""))
         self.query_one("#keys", TextBar).show(key_line(self.size.width, oscillator=True))
 
@@ -202,7 +202,7 @@ class OscillatorScreen(LinkedCharts):
                     (2, self.settings.name, f"bold {COLOURS['title']}"),
                     (0, f"η {control(values['eta'])}", f"bold {COLOURS['mark']}"),
                     (0, f"λ {control(values['weight_decay'])}", f"bold {COLOURS['mark']}"),
-                    (3, "of the oscillator, not of the training", COLOURS["cool"]),
+                    (3, "not the training's", COLOURS["cool"]),
                     (4, self._training(), COLOURS["axis"]),
                 ],
                 self.size.width,
@@ -213,7 +213,7 @@ class OscillatorScreen(LinkedCharts):
         """Return what goes on behind this screen."""
         view = self._live.view
         if view is None:
-            return self._live.message
+            return "behind: no run yet"
         return (
             f"behind: {view.run.config.preset} {view.run.state}, step {grouped(view.run.last_step)}"
         )
