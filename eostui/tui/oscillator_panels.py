@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from eostui.oscillator import Parameters, regime, simulate
 from eostui.oscillator.envelope import prediction
+from eostui.oscillator.orbit import ESCAPED
 from eostui.oscillator.summary import summarize
 from eostui.oscillator_presets import Simulation
 from eostui.runs.series import FloatArray
@@ -64,8 +65,12 @@ class OscillatorView:
 
     @cached_property
     def predicted(self) -> FloatArray:
-        """The envelope equations' A at each row; a third of the time, so only where it is drawn."""
-        return prediction(self.orbit)[0]
+        """The envelope equations' A at each row, NaN where it would be an escape.
+
+        It takes a third of the time, so it is computed only where it is drawn.
+        """
+        amplitude = prediction(self.orbit)[0]
+        return np.where(amplitude <= ESCAPED, amplitude, np.nan)
 
     def marks(self) -> list[Mark]:
         """Return a mark where the orbit escaped."""

@@ -94,7 +94,7 @@ class OscillatorScreen(LinkedCharts):
     def draw_if_shown(self) -> None:
         """Draw what changes by itself: what the title says of the training."""
         now = time.monotonic()
-        if self.is_current and now - self._titled >= _TITLE_EVERY:
+        if self.is_mounted and self.is_current and now - self._titled >= _TITLE_EVERY:
             self._draw_title()
 
     def take(self, preset: OscillatorPreset) -> None:
