@@ -16,11 +16,13 @@ from eostui.oscillator.parameters import check
 from eostui.presets import head_comment
 
 DEFAULT_PRESET = "oscillator-damped"
+DEFAULT_STEPS = 2000
 #: What an orbit of so many steps takes, 3 GB in all, is still there on most machines.
 MOST_STEPS = 100_000_000
 #: Every setting; those without a default must be given.
 KEYS = (*Parameters.names(), "x", "y", "steps")
-_DEFAULTS = {"g": 0.0, "g_x": 0.0, "gradient_u": 0.0, "sharpness": None, "y": 0.0, "steps": 2000}
+_DEFAULTS = {"g": 0.0, "g_x": 0.0, "gradient_u": 0.0, "sharpness": None, "y": 0.0,
+             "steps": DEFAULT_STEPS}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,9 +55,9 @@ def load(name_or_path: str) -> Preset:
     return Preset(path.stem, path, head_comment(text), RunConfig.build(values, where))
 
 
-def neighbour(name: str, offset: int) -> str:
-    """Return the name `offset` places after `name` in the sorted list, going round."""
-    names = list(available())
+def neighbour(name: str, offset: int, among: Iterable[str] | None = None) -> str:
+    """Return the name `offset` places after `name` in a list, all presets' if left out, going round."""
+    names = list(available() if among is None else among)
     position = names.index(name) if name in names else 0
     return names[(position + offset) % len(names)]
 

@@ -225,7 +225,7 @@ def test_a_map_too_small_to_draw_is_blank():
 
 
 def test_the_screen_by_keys(tmp_path):
-    """tab shows both maps; the contour's value follows η; another tab returns; digits say why not."""
+    """tab shows both maps; the contour's value follows η; further tabs return."""
     terminal = Terminal(
         "run", "toy-elliptical-valley", "--set", "steps=100000000",
         cwd=tmp_path, EOSTUI_RUNS=str(tmp_path / "runs"),
@@ -251,6 +251,8 @@ def test_the_screen_by_keys(tmp_path):
     terminal.resize(120, 40)
     terminal.wait_for("loss L over")
     terminal.send("\t")
+    terminal.wait_for("phase portrait")
+    terminal.send("\t")
     terminal.wait_for("drives")
     terminal.send("q")
     terminal.wait_for("stop it")
@@ -262,12 +264,16 @@ def test_the_screen_by_keys(tmp_path):
 
 
 def test_runs_of_more_parameters_get_a_sentence(tmp_path):
-    """How many it has, and where a map can be seen."""
+    """How many it has, and where a map can be seen; tab passes such a screen by."""
     run, _ = train(tmp_path, toy_config("deep-linear", {"depth": 1, "width": 2}, eta=0.1, steps=5))
     run.close()
     terminal = Terminal("attach", str(tmp_path / "r"), cwd=tmp_path, EOSTUI_RUNS=str(tmp_path))
     terminal.wait_for("FINISHED")
-    terminal.send("\t")
+    terminal.send("\x1bOR")  # f3
     terminal.wait_for("two parameters; this one has 4")
+    terminal.send("\t")
+    terminal.wait_for("phase portrait")
+    terminal.send("\x1b[Z")  # shift+tab
+    terminal.wait_for("drives")
     terminal.send("q")
     assert terminal.exit_code() == 0

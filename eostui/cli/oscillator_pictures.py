@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from rich.text import Text
 
-from eostui.cli.oscillator_tables import drives, prediction
+from eostui.cli.oscillator_tables import drives
 from eostui.cli.static_plot import (
     CURVATURE,
     EDGE,
@@ -24,6 +24,7 @@ from eostui.cli.static_plot import (
     symlog_axis,
 )
 from eostui.oscillator import Orbit
+from eostui.oscillator.envelope import prediction
 from eostui.oscillator.grid import Survey
 from eostui.oscillator.parameters import FloatArray
 

@@ -8,23 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eostui.oscillator import (
-    Orbit,
-    Parameters,
-    Solutions,
-    Survey,
-    cycle_amplitude,
-    fixed_points,
-    leading_order,
-    reached,
-    read,
-    regime,
-    stages,
-    two_cycles,
-)
-from eostui.oscillator.envelope import integrate
+from eostui.oscillator import Orbit, Parameters, Survey, leading_order, regime, stages
+from eostui.oscillator.envelope import prediction
 from eostui.oscillator.parameters import FloatArray
-from eostui.oscillator_presets import Simulation
 from eostui.runs.columns import Column
 
 Table = dict[str, NDArray[Any]]
@@ -84,15 +70,6 @@ def drives(orbit: Orbit) -> tuple[FloatArray, FloatArray]:
     return orbit.weight_decay * (p.g + orbit.q), p.beta * orbit.x**2 / 2
 
 
-def prediction(orbit: Orbit) -> tuple[FloatArray, FloatArray]:
-    """Return A and y of the envelope equations from the orbit's first two states, shape (n,) each."""
-    rows = len(orbit.x)
-    if rows < 2:
-        return np.full(rows, np.nan), np.full(rows, np.nan)
-    start = float(orbit.envelope[0]), float(np.mean(orbit.y[:2]))
-    return integrate(orbit.parameters, start, rows - 1)
-
-
 def grid_table(axes: Mapping[str, FloatArray], parameters: Parameters, found: Survey) -> Table:
     """Return the columns of a survey: the swept ones as named by `axes`, then GRID_COLUMNS.
 
@@ -110,58 +87,6 @@ def grid_table(axes: Mapping[str, FloatArray], parameters: Parameters, found: Su
     )  # fmt: skip
     swept = {name: np.ravel(value) for name, value in axes.items()}
     return swept | {c.name: np.ravel(v) for c, v in zip(GRID_COLUMNS, values, strict=True)}
-
-
-def summarize(simulation: Simulation, orbit: Orbit) -> dict[str, Any]:
-    """Return an orbit's summary: settings, where it went, and three answers side by side.
-
-    `leading_order` is the paper's, `exact` the map's own for the attractor reached (else for the cycle,
-    which then repels, or the fixed point), `measured` what this orbit shows by itself.
-    """
-    p = simulation.parameters
-    cycles, points = two_cycles(p), fixed_points(p)
-    leading = {name: value.item() for name, value in leading_order(p)._asdict().items()}
-    leading["amplitude_off_centre"] = cycle_amplitude(p, centred=False).item()
-    ratio = leading["damping_ratio"]
-    leading["damping"] = None if ratio != ratio else "under" if ratio < 1 else "over"
-    attractor = "escaped"
-    if orbit.escape_step is None:
-        attractor = str(reached(p, orbit.x[-1], orbit.q[-1], np.array(False)).attractor)
-    all_cycles = [_solution(cycles, k, p) for k in range(3) if np.isfinite(cycles.x[k])]
-    all_points = [_solution(points, k, p) for k in range(3) if np.isfinite(points.x[k])]
-    kinds = [("collapsed", s) for s in all_points] + [("cycle", s) for s in all_cycles]
-    where = [s for kind, s in kinds if kind == attractor and s["attracts"]]
-    exact = next(iter(where + all_cycles + all_points), None)
-    return {
-        "settings": simulation.settings(),
-        "regime": regime(p).item(),
-        "attractor": attractor,
-        "escape_step": orbit.escape_step,
-        "last_step": len(orbit.x) - 1,
-        "leading_order": leading,
-        "exact": exact,
-        "measured": read(orbit)._asdict(),
-        "two_cycles": all_cycles,
-        "fixed_points": all_points,
-    }
-
-
-def _solution(found: Solutions, k: int, parameters: Parameters) -> dict[str, Any]:
-    """Return one exact solution: its states as (x, y), and what goes with them."""
-    offset = float(parameters.offset)
-    states = [[found.x[k].item(), found.q[k].item() + offset]]
-    if found.next_x[k] != found.x[k]:
-        states.append([found.next_x[k].item(), found.next_q[k].item() + offset])
-    return {
-        "states": states,
-        "sharpness": float(parameters.reference_sharpness + found.mean_q[k]),
-        "amplitude": found.amplitude[k].item(),
-        "centre": found.centre[k].item(),
-        "decay": found.decay[k].item(),
-        "frequency": found.frequency[k].item(),
-        "multiplier": abs(found.multiplier[k].item()),
-        "attracts": found.attract[k].item(),
-    }
 
 
 def summary_lines(summary: dict[str, Any]) -> list[str]:

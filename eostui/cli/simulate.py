@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ import typer
 
 from eostui.cli.options import AsJson
 from eostui.cli.output import print_json
+from eostui.cli.train import Ascii, show
 from eostui.errors import EXIT_DIVERGED, InputError
 
 if TYPE_CHECKING:
@@ -52,6 +54,10 @@ def simulate(
         str, typer.Option(help="NAME=LOW:HIGH:COUNT[:log], one or two, with a comma between.")
     ] = "",
     csv: Annotated[str, typer.Option(help="Write a CSV file; - is stdout.")] = "",
+    live: Annotated[
+        bool, typer.Option("--live", help="Open the oscillator screen; keys change the settings.")
+    ] = False,
+    ascii_only: Ascii = False,
     list_presets: Annotated[
         bool, typer.Option("--list", help="List the oscillator presets, and do no more.")
     ] = False,
@@ -67,7 +73,7 @@ def simulate(
 
     Examples:
 
-      eostui simulate oscillator-gx
+      eostui simulate oscillator-gx --live
 
       eostui simulate --weight-decay 0 --steps 20000 --csv - | head
 
@@ -91,7 +97,12 @@ def simulate(
     }  # fmt: skip
     values: dict[str, Any] = {k: parse_number(v) for k, v in numbers.items() if v is not None}
     values |= {} if steps is None else {"steps": steps}
-    simulation = oscillator_presets.load(preset).simulation.changed(values)
+    found = oscillator_presets.load(preset)
+    simulation = found.simulation.changed(values)
+    if live:
+        if grid or csv or as_json:
+            raise InputError("--live is a screen: leave out --grid, --csv and --json")
+        show(replace(found, simulation=simulation), None, None, ascii_only=ascii_only)
     size = shutil.get_terminal_size((120, 40))
     room = width or size.columns, height or size.lines - 1
     if grid:
@@ -103,13 +114,14 @@ def simulate(
 def _orbit(simulation: Simulation, csv: str, as_json: bool, room: tuple[int, int]) -> None:
     """Iterate one orbit and hand it out; exit with 3 if it escaped."""
     from eostui.cli.oscillator_pictures import picture
-    from eostui.cli.oscillator_tables import ORBIT_COLUMNS, orbit_table, summarize, summary_lines
+    from eostui.cli.oscillator_tables import ORBIT_COLUMNS, orbit_table, summary_lines
     from eostui.oscillator import simulate as iterate
+    from eostui.oscillator.summary import summarize
 
     with _progress("steps of the map") as report:
         orbit = iterate(simulation.parameters, simulation.start, simulation.steps, progress=report)
     with _progress("theory and stages"):
-        summary = summarize(simulation, orbit)
+        summary = {"settings": simulation.settings(), **summarize(orbit)}
         table = orbit_table(orbit) if csv else {}
     if csv:
         _write_csv(csv, table, ORBIT_COLUMNS, summary)

@@ -16,6 +16,7 @@ from eostui.errors import InputError
 
 if TYPE_CHECKING:
     from eostui.config import RunConfig
+    from eostui.oscillator_presets import OscillatorPreset
 
 #: How long `stop` waits for the engine to end.
 _STOP_PATIENCE = 30.0
@@ -29,7 +30,7 @@ def run_default() -> None:
     """Train the default preset and show it live."""
     from eostui import presets
 
-    _show(presets.load(presets.DEFAULT_PRESET).config, None, None)
+    show(presets.load(presets.DEFAULT_PRESET).config, None, None)
 
 
 def run(
@@ -98,7 +99,7 @@ def run(
     config = presets.load(preset).config.changed(values)
     if headless:
         raise typer.Exit(_run_headless(config, runs_dir, data_dir, name, as_json))
-    _show(config, runs_dir, data_dir, name=name, fps=fps, ascii_only=ascii_only)
+    show(config, runs_dir, data_dir, name=name, fps=fps, ascii_only=ascii_only)
 
 
 def attach(
@@ -113,7 +114,7 @@ def attach(
 
     folder = locations.runs_dir(runs_dir)
     entry = shelf.find(folder, run, live=run is None)
-    _show(entry.path, runs_dir, None, fps=fps, ascii_only=ascii_only)
+    show(entry.path, runs_dir, None, fps=fps, ascii_only=ascii_only)
 
 
 def stop(run: RunName = None, runs_dir: RunsDir = None) -> None:
@@ -136,8 +137,8 @@ def stop(run: RunName = None, runs_dir: RunsDir = None) -> None:
     print(f"{ended.id}: {ended.sentence}", file=sys.stderr)
 
 
-def _show(
-    start: RunConfig | Path,
+def show(
+    start: RunConfig | Path | OscillatorPreset,
     runs_dir: Path | None,
     data_dir: Path | None,
     *,
@@ -145,7 +146,7 @@ def _show(
     fps: float | None = None,
     ascii_only: bool = False,
 ) -> None:
-    """Open the live view and exit with its code."""
+    """Open the live view of a run to start, a run's directory or an oscillator; exit with its code."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
         raise InputError(
             "the live view needs a terminal, and this isn't one; "
@@ -154,11 +155,12 @@ def _show(
     if fps is not None and not 0.1 <= fps <= 60:
         raise InputError(f"--fps is {fps:g}, but must be from 0.1 to 60")
     from eostui import locations
+    from eostui.config import RunConfig
     from eostui.runs.launch import EngineProcess
 
     runs, data = locations.runs_dir(runs_dir), locations.data_dir(data_dir)
     # the engine first: it loads PyTorch while this process loads the application
-    begun = start if isinstance(start, Path) else EngineProcess(start, runs, data, name)
+    begun = EngineProcess(start, runs, data, name) if isinstance(start, RunConfig) else start
     from eostui.tui.app import Settings, run_app
 
     slow_link = "SSH_CONNECTION" in os.environ

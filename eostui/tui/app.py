@@ -1,39 +1,38 @@
-"""The application: starts or attaches to a run, follows it, and turns keys into commands."""
+"""The application: starts or attaches to a run, follows it, and shows it on its screens."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from textual.app import App, SystemCommand
-from textual.screen import Screen
+from textual.app import SystemCommand
+from textual.screen import ModalScreen, Screen
 from textual.worker import Worker, WorkerState
 
-from eostui import locations, presets
+from eostui import locations, oscillator_presets, presets
 from eostui.config import RunConfig
 from eostui.errors import EXIT_FAILED, EostuiError, InputError
-from eostui.runs import commands
+from eostui.oscillator_presets import OscillatorPreset
 from eostui.runs.calibration import told
-from eostui.runs.export import export_files
 from eostui.runs.launch import EngineProcess, StartError
 from eostui.runs.reader import Event
 from eostui.runs.run import Run
 from eostui.runs.schema import LIVE_STATES
-from eostui.tui.keys import KEYS
+from eostui.tui import files
+from eostui.tui.keys import KEYS, ON_OSCILLATOR
+from eostui.tui.oscillator_settings import newest_reading
 from eostui.tui.panels import RunView
-from eostui.tui.screens.dialogs import ChoiceDialog, MessageDialog, NumberDialog
+from eostui.tui.screens.dialogs import ChoiceDialog, MessageDialog
 from eostui.tui.screens.help import HelpScreen
 from eostui.tui.screens.landscape import LandscapeScreen
 from eostui.tui.screens.live import LiveScreen
+from eostui.tui.screens.oscillator import OscillatorScreen
+from eostui.tui.steered import SteeredApp
 from eostui.tui.steering import Steering
-from eostui.tui.svg import portable
-from eostui.tui.tty import terminal_gone
+from eostui.tui.tty import leave_if_gone, leave_on_signals
 
 #: A run longer than this is ended by n, p or r only after a question.
 LONG_RUN = 600.0
@@ -56,7 +55,7 @@ class Settings:
     unicode: bool = True
 
 
-class EostuiApp(App[str]):
+class EostuiApp(SteeredApp):
     """Shows one run at a time; its result is a sentence for stderr after it closed."""
 
     TITLE = "eostui"
@@ -64,16 +63,18 @@ class EostuiApp(App[str]):
     CSS_PATH = ["layout.tcss", "design.tcss"]
     BINDINGS = [binding for key in KEYS for binding in key.bindings()]
 
-    def __init__(self, settings: Settings, start: EngineProcess | Path) -> None:
-        """`start` is an engine on its way, or the directory of a run to attach to."""
+    def __init__(self, settings: Settings, start: EngineProcess | Path | OscillatorPreset) -> None:
+        """`start` is an engine on its way, a run's directory, or an oscillator to show without any."""
         super().__init__()
         self.settings = settings
         self._start = start
         self._live = LiveScreen(unicode=settings.unicode)
         self._landscape = LandscapeScreen(self._live, unicode=settings.unicode)
+        oscillator = oscillator_presets.load(oscillator_presets.DEFAULT_PRESET)
+        if isinstance(start, OscillatorPreset):
+            oscillator = start
+        self._oscillator = OscillatorScreen(self._live, oscillator, unicode=settings.unicode)
         self._engine: EngineProcess | None = None
-        self._run: Run | None = None
-        self._steering: Steering | None = None
         self._preset = presets.DEFAULT_PRESET
         self._config: RunConfig | None = None
         self._first = True
@@ -86,24 +87,31 @@ class EostuiApp(App[str]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Offer every key's action in the command palette."""
-        del screen
-        for key in (key for key in KEYS if key.id != "palette"):
+        here = ON_OSCILLATOR if screen is self._oscillator else {}
+        for key in KEYS:
+            if key.id == "palette" or (key.group == "oscillator" and not here):
+                continue
+            text = here.get(key.id, key.text)
             yield SystemCommand(
-                key.text[0].upper() + key.text[1:],
+                text[0].upper() + text[1:],
                 f"key {key.shown}",
-                lambda action=key.action: self.call_later(self.run_action, action),
+                lambda action=key.action, on=screen if key.id in here else self: self.call_later(
+                    self.run_action, action, on
+                ),
             )
 
     async def on_mount(self) -> None:
         """Catch signals, begin the run, and follow it."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._leave_by_signal, number)
+        leave_on_signals(self._leave_with)
         self.install_screen(self._landscape, "landscape")
+        self.install_screen(self._oscillator, "oscillator")
         self.set_interval(1 / self.settings.fps, self._follow)
-        self.set_interval(1.0, self._watch_terminal)
+        self.set_interval(1.0, lambda: leave_if_gone(self._leave_with))
         if isinstance(self._start, Path):
             self.run_worker(self._open(self._start), exit_on_error=False)
+        elif isinstance(self._start, OscillatorPreset):
+            self._live.show_message("no run yet: n starts one")
+            self.push_screen("oscillator")
         else:
             self._await(self._start)
 
@@ -172,6 +180,7 @@ class EostuiApp(App[str]):
     async def _follow(self) -> None:
         """Take in new rows and redraw; a fetch that is slow is never started twice."""
         self._landscape.draw_if_shown()
+        self._oscillator.draw_if_shown()
         run = self._run
         if run is None or self._fetching:
             return
@@ -207,88 +216,6 @@ class EostuiApp(App[str]):
                 text = run.facts.get("sentence", f"the run is {state}: its engine is gone")
                 bad = state in ("diverged", "failed", "interrupted")
                 self.notify(text, severity="error" if bad else "information", timeout=10)
-
-    def _command(self, kind: str) -> None:
-        if self._run is None:
-            return
-        try:
-            commands.send(self._run.path, kind)
-        except EostuiError as error:
-            self.notify(str(error), severity="error")
-
-    def _steer(self) -> Steering | None:
-        """Return the steering of a live run, or say why there is none."""
-        self.clear_notifications()  # the newest word replaces the last, over the charts
-        if self._run is None or self._steering is None:
-            self.notify("there is no run yet", severity="warning")
-            return None
-        if self._run.state not in LIVE_STATES:
-            self.notify(f"this run is {self._run.state}: r starts it anew", severity="warning")
-            return None
-        return self._steering
-
-    def action_scale_eta(self, direction: int) -> None:
-        """Multiply or divide η."""
-        self._try_steering(lambda steering: steering.scale_eta(direction))
-
-    def action_scale_decay(self, direction: int) -> None:
-        """Multiply or divide λ."""
-        self._try_steering(lambda steering: steering.scale_decay(direction))
-
-    def action_undo(self) -> None:
-        """Undo the last change of η or λ."""
-        self._try_steering(lambda steering: steering.undo())
-
-    def action_type_eta(self) -> None:
-        """Ask for a value of η."""
-        self._type("learning rate η", 0, lambda steering, value: steering.set_eta(value))
-
-    def action_type_decay(self) -> None:
-        """Ask for a value of λ."""
-        self._type("weight decay λ", 1, lambda steering, value: steering.set_decay(value))
-
-    def _try_steering(self, change: Callable[[Steering], None]) -> None:
-        steering = self._steer()
-        if steering is None:
-            return
-        try:
-            change(steering)
-        except EostuiError as error:
-            self.notify(str(error), severity="error")
-
-    def _type(self, question: str, index: int, change: Callable[[Steering, float], None]) -> None:
-        steering = self._steer()
-        if steering is None:
-            return
-
-        def answered(value: float | None) -> None:
-            if value is not None:
-                self._try_steering(lambda steering: change(steering, value))
-
-        self.push_screen(NumberDialog(question, f"{steering.target[index]:g}"), answered)
-
-    def action_pause(self) -> None:
-        """Pause or resume training."""
-        if self._steer() is not None and self._run is not None:
-            self._command("resume" if self._run.facts.get("status") == "paused" else "pause")
-
-    def action_single_step(self) -> None:
-        """Take one step; pause first."""
-        if self._steer() is not None and self._run is not None:
-            if self._run.facts.get("status") != "paused":
-                self._command("pause")
-            self._command("step")
-
-    def action_calibrate(self) -> None:
-        """Freeze θ* here, for theory to predict the rest."""
-        if self._steer() is not None:
-            self._command("calibrate")
-            self.notify("calibrating: S, u and ∇S here, converged")
-
-    def action_reseat(self) -> None:
-        """Restart the predicted orbit from the network's own state."""
-        if self._steer() is not None:
-            self._command("reseat")
 
     def action_restart(self) -> None:
         """Start the present run's config anew."""
@@ -343,34 +270,64 @@ class EostuiApp(App[str]):
             )
 
     async def _export(self, path: Path) -> None:
-        def export() -> str:
-            target = Path.cwd() / f"{path.name}.csv"
-            with Run(path) as run:
-                _, rows = export_files(run, target)
-            return f"{rows} rows in {target}"
-
         try:
-            self.notify(await asyncio.to_thread(export))
+            self.notify(await asyncio.to_thread(files.write_csv, path))
         except EostuiError as error:
             self.notify(str(error), severity="error")
 
     def action_picture(self) -> None:
         """Save the screen as SVG."""
         name = f"{self._run.path.name}-{self._run.last_step}" if self._run else "eostui"
-        target = Path.cwd() / f"{name}.svg"
+        if self.screen is self._oscillator:
+            name = "oscillator"
         try:
-            target.write_text(portable(self.export_screenshot(title="eostui")), encoding="utf-8")
-        except OSError as error:
-            self.notify(f"{target}: can't be written: {error.strerror}", severity="error")
-            return
-        self.notify(f"picture in {target}")
+            self.notify(files.write_picture(name, self.export_screenshot(title="eostui")))
+        except InputError as error:
+            self.notify(str(error), severity="error")
 
-    def action_next_screen(self) -> None:
-        """Go from the charts to the landscape, and back."""
+    def action_next_screen(self, direction: int) -> None:
+        """Go round the screens; the landscape is passed by where there can't be one."""
+        ring = ["live", "landscape", "oscillator"]
+        if self._run is None or len(self._run.coordinates) != 2:
+            ring = [name for name in ring if name != "landscape" or self.screen is self._landscape]
+        for name in ring:
+            if self.screen is self._screen_named(name):
+                self.action_show_screen(ring[(ring.index(name) + direction) % len(ring)])
+                return
+
+    def action_show_screen(self, name: str) -> None:
+        """Show one of the screens; the run's charts lie below the others. Dialogs stay."""
+        wanted = self._screen_named(name)
+        if self.screen is wanted or isinstance(self.screen, ModalScreen):
+            return
         if self.screen is self._live:
-            self.push_screen("landscape")
-        elif self.screen is self._landscape:
+            self.push_screen(wanted)
+        elif wanted is self._live:
             self.pop_screen()
+        else:
+            self.switch_screen(wanted)
+
+    def _screen_named(self, name: str) -> Screen[None]:
+        screens: dict[str, Screen[None]] = {
+            "live": self._live, "landscape": self._landscape, "oscillator": self._oscillator,
+        }  # fmt: skip
+        return screens[name]
+
+    def action_take_reading(self) -> None:
+        """Show the oscillator at the newest measurement of the run."""
+        self.clear_notifications()
+        try:
+            if self._run is None:
+                raise InputError("there is no run to take a measurement from")
+            reading = newest_reading(self._run, oscillator_presets.DEFAULT_STEPS)
+        except InputError as error:
+            self.notify(str(error), severity="warning")
+            return
+        self._oscillator.take(reading)
+        self.action_show_screen("oscillator")
+        view = self._live.view
+        if view is not None and view.at_edge and view.run.config.reading == "raw":
+            self.notify("measured on the bounce: α is too small by ½x²", severity="warning")
 
     def action_help(self) -> None:
         """Show the help."""
@@ -401,20 +358,12 @@ class EostuiApp(App[str]):
         else:
             self.exit(f"{short} goes on; `eostui attach {short}` returns to it")
 
-    def _leave_by_signal(self, number: int) -> None:
+    def _leave_with(self, code: int) -> None:
         """Restore the terminal and leave; the run goes on."""
-        self.exit(return_code=128 + number)
-
-    def _watch_terminal(self) -> None:
-        """Leave when the terminal is gone."""
-        if terminal_gone():
-            code = 128 + signal.SIGHUP
-            self.exit(return_code=code)
-            # restoring a terminal that isn't there may hang
-            threading.Timer(3.0, os._exit, (code,)).start()
+        self.exit(return_code=code)
 
 
-def run_app(settings: Settings, start: EngineProcess | Path) -> tuple[int, str]:
+def run_app(settings: Settings, start: EngineProcess | Path | OscillatorPreset) -> tuple[int, str]:
     """Run the application; return the exit code and a sentence for stderr."""
     app = EostuiApp(settings, start)
     sentence = app.run()

@@ -18,7 +18,7 @@ class Key:
         action: the application's action.
         text: what it does.
         short: a word for the key bar; "" keeps it out of there.
-        group: training, view or program.
+        group: training, view, oscillator (keys of that screen alone) or program.
     """
 
     id: str
@@ -35,7 +35,7 @@ class Key:
         So does tab, which a screen would take for itself otherwise; its action looks where it is.
         """
         names = self.keys.split(",")
-        first = [name for name in names if name.startswith("ctrl+") or name == "tab"]
+        first = [name for name in names if name.startswith("ctrl+") or name.endswith("tab")]
         letters = ",".join(name for name in names if name not in first)
         controls = ",".join(first)
         bindings = []
@@ -78,7 +78,12 @@ KEYS = (
         Key(f"panel.{n}", str(n), str(n), f"screen.panel({n - 1})", f"focus panel {n}")
         for n in range(1, 6)
     ),
-    Key("screen.next", "tab", "tab", "next_screen", "charts, or the landscape of two parameters", "map"),
+    Key("screen.next", "tab", "tab", "next_screen(1)", "next screen", "screen"),
+    Key("screen.previous", "shift+tab", "shift+tab", "next_screen(-1)", "previous screen"),
+    Key("screen.live", "f2", "f2", "show_screen('live')", "the run's charts"),
+    Key("screen.landscape", "f3", "f3", "show_screen('landscape')", "landscape of two parameters"),
+    Key("screen.oscillator", "f4", "f4", "show_screen('oscillator')", "the reduced oscillator"),
+    Key("theory", "i", "i", "take_reading", "the oscillator at this run's newest measurement", "theory"),
     Key("zoom", "z", "z", "screen.zoom_panel", "one panel, full screen", "zoom"),
     Key("scale", "y", "y", "screen.toggle_scale", "log or linear in the focused panel", "log"),
     Key("axis", "t", "t", "screen.toggle_axis", "step or flow time η·step as x", "time"),
@@ -90,6 +95,16 @@ KEYS = (
     Key("follow", "a", "a", "screen.follow", "follow the newest steps"),
     Key("freeze", "v", "v", "screen.freeze", "freeze the view; training goes on", "freeze"),
     Key("picture", "ctrl+s", "ctrl+s", "picture", "save a picture (SVG) into this folder"),
+    Key("setting.next", "greater_than_sign", ">", "screen.choose(1)", "next setting",
+        group="oscillator"),
+    Key("setting.previous", "less_than_sign", "<", "screen.choose(-1)", "previous setting",
+        group="oscillator"),
+    Key("setting.up", "up", "↑", "screen.scale_chosen(1)", "that setting × 1.25, from 0 too",
+        group="oscillator"),
+    Key("setting.down", "down", "↓", "screen.scale_chosen(-1)", "that setting ÷ 1.25, through 0",
+        group="oscillator"),
+    Key("setting.type", "enter", "enter", "screen.type_chosen", "type a value for that setting",
+        group="oscillator"),
     Key("help", "question_mark,f1", "?", "help", "help", "help", "program"),
     Key("palette", "ctrl+p", "ctrl+p", "command_palette", "command palette", group="program"),
     Key(
@@ -100,3 +115,23 @@ KEYS = (
 
 #: The key bar's opening pairs: two keys under one word.
 PAIRS = (("[ ]", "η"), ("{ }", "λ"), ("n p", "preset"))
+
+#: Keys of the training that act on the oscillator instead where that screen is shown, and how.
+ON_OSCILLATOR = {
+    "eta.down": "η of the oscillator ÷ 1.1",
+    "eta.up": "η of the oscillator × 1.1",
+    "decay.down": "λ of the oscillator ÷ 1.25, down to 0",
+    "decay.up": "λ of the oscillator × 1.25, from 0 too",
+    "eta.type": "type η of the oscillator",
+    "decay.type": "type λ of the oscillator",
+    "undo": "undo the last change of the oscillator",
+    "preset.next": "next preset of the oscillator",
+    "preset.previous": "previous preset of the oscillator",
+    "restart": "reset the oscillator to its preset",
+}
+
+#: The key bar of the oscillator screen.
+OSCILLATOR_HINTS = (
+    *PAIRS, ("< >", "choose"), ("↑ ↓", "change"), ("enter", "type"), ("r", "reset"), ("tab", "screen"),
+    ("i", "run's values"), ("y", "scale"), ("z", "zoom"), ("?", "help"), ("q", "quit"),
+)  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from eostui.errors import InputError
 from eostui.runs import commands
 from eostui.runs.run import Run
@@ -37,17 +39,11 @@ class Steering:
 
     def scale_eta(self, direction: int) -> None:
         """Multiply or divide η by ETA_FACTOR."""
-        self._send("eta", _round(self.target[0] * ETA_FACTOR**direction))
+        self._send("eta", scaled_eta(self.target[0], direction))
 
     def scale_decay(self, direction: int) -> None:
         """Multiply or divide λ by DECAY_FACTOR, from and to 0."""
-        decay = self.target[1]
-        if decay == 0.0:
-            scaled = DECAY_START if direction > 0 else 0.0
-        else:
-            scaled = _round(decay * DECAY_FACTOR**direction)
-            scaled = 0.0 if scaled < DECAY_START * 0.999 else scaled
-        self._send("weight_decay", scaled)
+        self._send("weight_decay", scaled_decay(self.target[1], direction))
 
     def set_eta(self, value: float) -> None:
         """Ask for an exact η. Raises InputError with a sentence for an impossible one."""
@@ -89,6 +85,31 @@ def current_controls(run: Run) -> tuple[float, float]:
             eta = event.payload.get("eta", (eta, eta))[1]
             decay = event.payload.get("weight_decay", (decay, decay))[1]
     return eta, decay
+
+
+def scaled_eta(eta: float, direction: int) -> float:
+    """Return η one press up (+1) or down (−1)."""
+    return _round(eta * ETA_FACTOR**direction)
+
+
+def scaled_decay(decay: float, direction: int) -> float:
+    """Return λ one press up (+1) or down (−1), from and to 0."""
+    return max(scaled(decay, direction, DECAY_FACTOR, DECAY_START), 0.0)
+
+
+def scaled(value: float, direction: int, factor: float, start: float) -> float:
+    """Return a value of either sign one press up (+1) or down (−1).
+
+    Args:
+        value: where it is.
+        direction: +1 or −1.
+        factor: by which its size changes.
+        start: its least size; below that it is 0, and beyond 0 its sign is the other.
+    """
+    if value == 0.0:
+        return direction * start
+    size = _round(abs(value) * (factor if value * direction > 0 else 1 / factor))
+    return 0.0 if size < start * 0.999 else math.copysign(size, value)
 
 
 def _round(value: float) -> float:

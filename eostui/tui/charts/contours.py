@@ -66,7 +66,7 @@ def draw_map(drawn: Map, width: int, height: int, *, unicode: bool = True) -> Gr
     frame = Frame(GUTTER_LEFT, columns, rows, left, right, bottom, top)
     _shade(grid, frame, drawn, unicode)
     for contour in drawn.contours:
-        _lay(grid, frame, _contour_dots(drawn, contour, frame), contour.colour, unicode)
+        lay(grid, frame, _contour_dots(drawn, contour, frame), contour.colour, unicode)
     y_axis(grid, frame, Scale())
     x_axis(grid, frame, [], unicode)
     _path(grid, frame, drawn, unicode)
@@ -115,9 +115,9 @@ def _path(grid: Grid, frame: Frame, drawn: Map, unicode: bool) -> None:
     path = drawn.path[np.isfinite(drawn.path).all(axis=1)]
     if not len(path):
         return
-    _lay(grid, frame, _dots_at(frame, path), "path", unicode)
+    lay(grid, frame, dots_at(frame, path), "path", unicode)
     newest = path[-_JOINED:]
-    _lay(grid, frame, _dots_at(frame, _joined(newest, frame)), "loss", unicode)
+    lay(grid, frame, dots_at(frame, _joined(newest, frame)), "loss", unicode)
     x, y = newest[-1]
     column = frame.column(x)
     if column is not None and frame.bottom <= y <= frame.top:
@@ -131,7 +131,8 @@ def _joined(points: FloatArray, frame: Frame) -> FloatArray:
     return np.concatenate([steps.reshape(-1, 2), points[-1:]])
 
 
-def _dots_at(frame: Frame, points: FloatArray) -> BoolArray:
+def dots_at(frame: Frame, points: FloatArray) -> BoolArray:
+    """Return the dots of a frame, shape (4·height, 2·width), in which points (x, y) lie."""
     rows, columns = frame.height * dots.DOTS_Y, frame.width * dots.DOTS_X
     x = np.floor((points[:, 0] - frame.x0) / (frame.x1 - frame.x0) * columns)
     y = np.floor((frame.top - points[:, 1]) / (frame.top - frame.bottom) * rows)
@@ -141,7 +142,7 @@ def _dots_at(frame: Frame, points: FloatArray) -> BoolArray:
     return found
 
 
-def _lay(grid: Grid, frame: Frame, points: BoolArray, colour: str, unicode: bool) -> None:
+def lay(grid: Grid, frame: Frame, points: BoolArray, colour: str, unicode: bool) -> None:
     """Write dots over what is there; cells without dots stay as they are."""
     codes: NDArray[np.uint32] = dots.braille(points) if unicode else dots.ascii_art(points)
     inside = (slice(0, frame.height), slice(frame.left, frame.left + frame.width))

@@ -16,6 +16,8 @@ AXIS, TITLE, MARK = "axis", "title", "mark"
 
 GUTTER_LEFT = 6
 _GUTTER_RIGHT = 12
+#: Characters of a label beside the plot.
+LABEL_ROOM = _GUTTER_RIGHT - 1
 _NARROW = 44
 
 
@@ -223,8 +225,8 @@ def y_axis(grid: Grid, frame: Frame, scale: Scale) -> None:
         grid.write(row, bar, "│", AXIS)
     for value in scale.ticks(frame.bottom, frame.top, most):
         row = frame.row(float(scale.forward(np.array([value]))[0]))
-        text = tick_text(value)
-        grid.write(row, max(bar - len(text), 0), text[:bar], AXIS)
+        text = tick_text(value, bar)
+        grid.write(row, max(bar - len(text), 0), text, AXIS)
         grid.write(row, bar, "┤", AXIS)
 
 
@@ -275,7 +277,7 @@ def _labels(grid: Grid, frame: Frame, chart: Chart) -> None:
     rows = _spread([row for row, _ in wanted], frame.height)
     for row, (_, curve) in zip(rows, wanted, strict=False):
         column = frame.left + frame.width + 1
-        grid.write(row, column, curve.label[: _GUTTER_RIGHT - 1], curve.colour)
+        grid.write(row, column, curve.label[:LABEL_ROOM], curve.colour)
 
 
 def _spread(rows: list[int], height: int) -> list[int]:

@@ -97,8 +97,15 @@ def linear_ticks(low: float, high: float, most: int) -> list[float]:
     return [n * step for n in range(first, last + 1)]
 
 
-def tick_text(value: float) -> str:
-    """Return a short text for a tick: 0, 2k, 12.5, 1e-3."""
+def tick_text(value: float, room: int = 12) -> str:
+    """Return a short text for a tick: 0, 2k, 12.5, 1e-3; -.025 in a narrow room, "" if none fits."""
+    text = _tick_text(value)
+    if len(text) > room:
+        text = text.replace("0.", ".", 1)
+    return text if len(text) <= room else ""
+
+
+def _tick_text(value: float) -> str:
     size = abs(value)
     if size < 1e-300:
         return "0"

@@ -10,7 +10,9 @@ from textual.widgets import Static
 
 from eostui.runs.monitors import MEANINGS
 from eostui.runs.phases import PHASES
-from eostui.tui.keys import KEYS
+from eostui.tui.keys import KEYS, ON_OSCILLATOR
+from eostui.tui.oscillator_panels import PANELS as OSCILLATOR_PANELS
+from eostui.tui.oscillator_texts import CONDITIONS
 from eostui.tui.palette import PHASE_COLOURS
 
 _PANELS = """\
@@ -66,6 +68,7 @@ class HelpScreen(ModalScreen[None]):
             yield Static(_reflowed(_PANELS))
             yield Static(_phase_table())
             yield Static(_assumption_table())
+            yield Static(_oscillator_table())
 
     def action_dismiss_help(self) -> None:
         """Put the help away."""
@@ -104,14 +107,29 @@ def _assumption_table() -> Text:
     return text
 
 
+def _oscillator_table() -> Text:
+    """Return what the oscillator screen's panels show, and what the theory's conditions are for."""
+    text = Text()
+    text.append("\nOscillator", "bold")
+    text.append(
+        " (tab): the reduced map of the bounce x along u and of y = S − 2/η, with settings of its own; "
+        "i takes them from the run's newest measurement. Below the panels stand the paper's leading "
+        "order, the map's exact answer and what this orbit shows.\n"
+    )
+    meanings = {panel.name: panel.meaning for panel in OSCILLATOR_PANELS} | CONDITIONS
+    for name, meaning in meanings.items():
+        text.append(f"  {name}", "bold")
+        text.append(f": {meaning}\n")
+    return text
+
+
 def _key_table() -> str:
     lines = []
-    for group in ("training", "view", "program"):
+    for group in ("training", "view", "oscillator", "program"):
         lines.append(f"[b]{group.capitalize()}[/b]")
-        lines += [
-            f"  {key.shown.replace('[', chr(92) + '['):<10}{key.text}"
-            for key in KEYS
-            if key.group == group
-        ]
+        shown = [(key.shown, key.text) for key in KEYS if key.group == group]
+        if group == "oscillator":
+            shown += [(key.shown, ON_OSCILLATOR[key.id]) for key in KEYS if key.id in ON_OSCILLATOR]
+        lines += [f"  {keys.replace('[', chr(92) + '['):<10}{text}" for keys, text in shown]
         lines.append("")
     return "\n".join(lines)

@@ -16,7 +16,8 @@ from eostui.runs.run import Run
 from eostui.tui.charts.contours import ASCII_SHADES, SHADES, Contour, Map, bands
 from eostui.tui.numbers import compact
 from eostui.tui.palette import COLOURS
-from eostui.tui.screens.live import SMALL, LiveScreen
+from eostui.tui.screens.linked import SMALL
+from eostui.tui.screens.live import LiveScreen
 from eostui.tui.steering import current_controls
 from eostui.tui.widgets.bars import TextBar, key_line
 from eostui.tui.widgets.map import MapWidget

@@ -9,13 +9,13 @@ import numpy as np
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Container
-from textual.screen import Screen
 
 from eostui.runs.monitors import monitors
 from eostui.tui.calibration_panel import agreement
 from eostui.tui.numbers import compact, control, grouped, percent
 from eostui.tui.palette import COLOURS, PHASE_COLOURS
 from eostui.tui.panels import NORM, OSCILLATOR, PANELS, RunView
+from eostui.tui.screens.linked import LinkedCharts
 from eostui.tui.steering import current_controls
 from eostui.tui.widgets.bars import (
     TextBar,
@@ -30,9 +30,6 @@ from eostui.tui.widgets.phases import PhaseBand
 from eostui.tui.widgets.signs import SignRaster
 from eostui.tui.window import Window
 
-_WIDE = (100, 30)
-#: Below this only text is shown.
-SMALL = (44, 12)
 #: From this height on there is a row for the band of phases; below, the title alone tells the phase.
 _BAND_HEIGHT = 20
 _STATE_SIGNS = {"running": "●", "paused": "‖", "finished": "✓", "stopped": "■"}
@@ -42,20 +39,15 @@ _SPEED_WINDOW = 3.0
 _TEXTS_EVERY = 0.3
 
 
-class LiveScreen(Screen[None]):
+class LiveScreen(LinkedCharts):
     """Shows one run; the application feeds it with `show_run` and `refresh_run`."""
 
     def __init__(self, *, unicode: bool) -> None:
-        super().__init__()
-        self._unicode = unicode
+        super().__init__([panel.name for panel in PANELS], unicode=unicode)
         self.view: RunView | None = None
         self.message = "starting"
-        self.window = Window()
         self.frozen = False
-        self.focused_panel = 0
-        self.zoomed = False
         self._corner = NORM
-        self._scale_choice = [0] * len(PANELS)
         self._speed: deque[tuple[float, int]] = deque()
         self._texts_drawn = 0.0
 
@@ -75,14 +67,6 @@ class LiveScreen(Screen[None]):
         yield TextBar(id="holds")
         yield TextBar(id="keys")
         yield TextBar(id="values")
-
-    def on_mount(self) -> None:
-        """Draw the first frame, before there is any run."""
-        self.relayout()
-
-    def on_resize(self) -> None:
-        """Choose the layout for the new size."""
-        self.relayout()
 
     def show_message(self, message: str) -> None:
         """Say what is going on while there is no run to show."""
@@ -124,23 +108,15 @@ class LiveScreen(Screen[None]):
             self._draw_texts(self.view)
 
     def relayout(self) -> None:
-        """Set the classes that choose between four charts, one chart, and text only."""
-        width, height = self.size
-        tiny = width < SMALL[0] or height < SMALL[1]
-        single = not tiny and (self.zoomed or width < _WIDE[0] or height < _WIDE[1])
-        self.set_class(tiny, "-tiny")
-        self.set_class(height < _BAND_HEIGHT, "-short")
-        self.set_class(single, "-single")
-        self.set_class(not tiny and not single, "-grid")
+        """Choose the layout; the side has the fourth chart and the monitors."""
+        super().relayout()
+        self.set_class(self.size.height < _BAND_HEIGHT, "-short")
+        single = self.has_class("-single")
         self._corner = self._corner_panel()
-        for index, panel in enumerate(PANELS):
+        for index, panel in enumerate(PANELS[NORM:], start=NORM):
             hidden = index != (self.focused_panel if single else self._corner)
-            hidden = hidden and (single or index >= NORM)
-            widget = self.query_one(f"#{panel.name}", ChartWidget)
-            widget.set_class(hidden, "-hidden")
-            widget.set_class(not single and index == self.focused_panel, "-focused")
+            self.query_one(f"#{panel.name}").set_class(hidden, "-hidden")
         self.query_one("#side").set_class(single and self.focused_panel < NORM, "-hidden")
-        self.call_after_refresh(self.draw)
 
     def _corner_panel(self) -> int:
         """Return which panel has the fourth place: the focused one, or the oscillator if calibrated."""
@@ -161,47 +137,12 @@ class LiveScreen(Screen[None]):
             return 1.0
         return current_controls(self.view.run)[0]
 
-    def action_panel(self, index: int) -> None:
-        """Focus a panel."""
-        self.focused_panel = index
-        self.relayout()
-
-    def action_zoom_panel(self) -> None:
-        """Show the focused panel alone, or all."""
-        self.zoomed = not self.zoomed
-        self.relayout()
-
-    def action_toggle_scale(self) -> None:
-        """Step the focused chart through its y scales."""
-        self._scale_choice[self.focused_panel] += 1
-        self.draw()
-
     def action_toggle_axis(self) -> None:
         """Step or flow time as x."""
         if self.view is not None:
             self.view.flow_time = not self.view.flow_time
             self.window.show_all()
             self.draw()
-
-    def action_pan(self, direction: int) -> None:
-        """Look back or forward."""
-        self.window.pan(direction, self.last_x, self.x_unit)
-        self.draw()
-
-    def action_span(self, direction: int) -> None:
-        """Zoom x in or out."""
-        self.window.scale(direction, self.last_x, self.x_unit)
-        self.draw()
-
-    def action_span_all(self) -> None:
-        """Show the whole run."""
-        self.window.show_all()
-        self.draw()
-
-    def action_follow(self) -> None:
-        """Follow the newest steps."""
-        self.window.follow()
-        self.draw()
 
     def action_freeze(self) -> None:
         """Freeze or thaw the view."""

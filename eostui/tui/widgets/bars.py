@@ -9,7 +9,7 @@ from textual.geometry import Region
 from textual.widget import Widget
 
 from eostui.runs.monitors import Monitor
-from eostui.tui.keys import KEYS, PAIRS
+from eostui.tui.keys import KEYS, OSCILLATOR_HINTS, PAIRS
 from eostui.tui.palette import COLOURS
 
 
@@ -87,10 +87,11 @@ def monitor_line(found: Sequence[Monitor], rest: str) -> Text:
     return line
 
 
-def key_line(width: int) -> Text:
-    """Return the key bar, as much of it as fits."""
-    hints = [(f"{keys}", word) for keys, word in PAIRS]
-    hints += [(key.shown, key.short) for key in KEYS if key.short]
+def key_line(width: int, *, oscillator: bool = False) -> Text:
+    """Return the key bar, as much of it as fits: of the oscillator screen, or of the others."""
+    hints = list(OSCILLATOR_HINTS)
+    if not oscillator:
+        hints = [*PAIRS, *((key.shown, key.short) for key in KEYS if key.short)]
     # help and quit must be seen on every width
     hints.sort(key=lambda hint: hint[1] in ("help", "quit"))
     must = sum(len(keys) + len(word) + 3 for keys, word in hints[-2:])

@@ -1,0 +1,28 @@
+"""What the application writes into the present folder: a run as CSV, the screen as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eostui.errors import InputError
+from eostui.runs.export import export_files
+from eostui.runs.run import Run
+from eostui.tui.svg import portable
+
+
+def write_csv(run: Path) -> str:
+    """Write a run as CSV and return what to say of it. Raises EostuiError."""
+    target = Path.cwd() / f"{run.name}.csv"
+    with Run(run) as opened:
+        _, rows = export_files(opened, target)
+    return f"{rows} rows in {target}"
+
+
+def write_picture(name: str, screenshot: str) -> str:
+    """Write a screenshot as an SVG picture and return what to say of it. Raises InputError."""
+    target = Path.cwd() / f"{name}.svg"
+    try:
+        target.write_text(portable(screenshot), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{target}: can't be written: {error.strerror}") from None
+    return f"picture in {target}"

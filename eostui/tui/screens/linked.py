@@ -1,0 +1,99 @@
+"""Screens of charts that share their x: which panel is in focus, which stretch of x is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.screen import Screen
+
+from eostui.tui.window import Window
+
+#: From this size on all charts are shown.
+WIDE = (100, 30)
+#: Below this only text is shown.
+SMALL = (44, 12)
+
+
+class LinkedCharts(Screen[None]):
+    """A screen with panels; a subclass draws them in `draw` and shows and hides them in `relayout`."""
+
+    def __init__(self, panels: Sequence[str], *, unicode: bool) -> None:
+        """`panels` are the ids of the panels' widgets."""
+        super().__init__()
+        self._panels = panels
+        self._unicode = unicode
+        self.window = Window()
+        self.focused_panel = 0
+        self.zoomed = False
+        self._scale_choice = [0] * len(panels)
+
+    def on_mount(self) -> None:
+        """Draw the first frame, before there is any run."""
+        self.relayout()
+
+    def on_resize(self) -> None:
+        """Choose the layout for the new size."""
+        self.relayout()
+
+    @property
+    def last_x(self) -> float:
+        """Position of the newest point."""
+        raise NotImplementedError
+
+    @property
+    def x_unit(self) -> float:
+        """Length of one step on the x axis."""
+        return 1.0
+
+    def relayout(self) -> None:
+        """Set the classes that choose between all charts, one chart, and text only."""
+        width, height = self.size
+        tiny = width < SMALL[0] or height < SMALL[1]
+        single = not tiny and (self.zoomed or width < WIDE[0] or height < WIDE[1])
+        self.set_class(tiny, "-tiny")
+        self.set_class(single, "-single")
+        self.set_class(not tiny and not single, "-grid")
+        for index, name in enumerate(self._panels):
+            widget = self.query_one(f"#{name}")
+            widget.set_class(single and index != self.focused_panel, "-hidden")
+            widget.set_class(not single and index == self.focused_panel, "-focused")
+        self.call_after_refresh(self.draw)
+
+    def draw(self) -> None:
+        """Draw everything that is visible."""
+        raise NotImplementedError
+
+    def action_panel(self, index: int) -> None:
+        """Focus a panel."""
+        self.focused_panel = index
+        self.relayout()
+
+    def action_zoom_panel(self) -> None:
+        """Show the focused panel alone, or all."""
+        self.zoomed = not self.zoomed
+        self.relayout()
+
+    def action_toggle_scale(self) -> None:
+        """Step the focused chart through its y scales."""
+        self._scale_choice[self.focused_panel] += 1
+        self.draw()
+
+    def action_pan(self, direction: int) -> None:
+        """Look back or forward."""
+        self.window.pan(direction, self.last_x, self.x_unit)
+        self.draw()
+
+    def action_span(self, direction: int) -> None:
+        """Zoom x in or out."""
+        self.window.scale(direction, self.last_x, self.x_unit)
+        self.draw()
+
+    def action_span_all(self) -> None:
+        """Show all of x."""
+        self.window.show_all()
+        self.draw()
+
+    def action_follow(self) -> None:
+        """Follow the newest point."""
+        self.window.follow()
+        self.draw()
