@@ -179,6 +179,8 @@ class EostuiApp(SteeredApp):
 
     async def _follow(self) -> None:
         """Take in new rows and redraw; a fetch that is slow is never started twice."""
+        if not self.is_running:  # leaving: the screens are losing their widgets
+            return
         self._landscape.draw_if_shown()
         self._oscillator.draw_if_shown()
         run = self._run
@@ -194,7 +196,7 @@ class EostuiApp(SteeredApp):
             return
         finally:
             self._fetching = False
-        if run is not self._run:
+        if run is not self._run or not self.is_running:
             return
         if run.apply(news):
             self._live.refresh_run()

@@ -25,6 +25,8 @@ MOST_SHOWN = 100_000
 #: Two levels closer than this share of what S spans look the same.
 _SAME = 0.02
 _DECADES = 3
+#: An x this small is drawn as 0: floats end not far below.
+_NOTHING = 1e-280
 #: Signs and colours of the regimes, in the order of `KINDS`; the signs are those of `simulate --grid`.
 KINDS = ("cycle", "collapse", "both", "neither")
 _REGIME_SIGNS = (
@@ -81,7 +83,7 @@ class OscillatorView:
     def unit(self) -> tuple[float, str]:
         """A power of a thousand to measure x in, which leaves its ticks short, and how to say so."""
         largest = float(np.abs(self.orbit.x[self.sane]).max())
-        power = 3 * math.floor(math.log10(largest) / 3) if largest else 0
+        power = 3 * math.floor(math.log10(largest) / 3) if largest > _NOTHING else 0
         return 10.0**power, f" in 1e{power}" if power else ""
 
 
@@ -176,7 +178,7 @@ def bounce_chart(view: OscillatorView, kind: str) -> tuple[Chart, str]:
         strand = x[first::2]
         label = _label(name, strand[-1]) if len(strand) else ""
         curves.append(Curve(steps[sane][first::2], strand, colour, pattern, label))
-    largest = float(np.abs(x).max()) or 1.0
+    largest = max(float(np.abs(x).max()), _NOTHING)
     scale = Scale(kind, 10.0 ** (math.floor(math.log10(largest)) - _DECADES))
     title = f"bounce x{said}" + ("" if kind == "linear" else f" ({kind})")
     return Chart(curves, scale, view.marks()), title

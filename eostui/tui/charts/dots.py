@@ -92,7 +92,7 @@ def spans(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return first and last dot row (from the top) of each column; empty where first > last."""
     scale = rows / (top - bottom)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         first = np.floor((top - high) * scale)
         last = np.floor((top - low) * scale)
     hidden = ~(np.isfinite(first) & np.isfinite(last)) | (last < 0) | (first > rows - 1)
