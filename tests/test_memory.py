@@ -187,9 +187,29 @@ def test_a_rising_vector_the_memory_does_not_know_is_found_through_its_coupling(
     follower = Follower(Target(max_products=400))
     for share in np.linspace(0, 1, 41):
         core = np.diag([6.0, 5.0, 4.5, *np.linspace(3, -1, 56), 10 * share])
-        matrix = (q @ (core + 0.05 * mixed)) @ q.T
+        matrix = (q @ (core + mixed)) @ q.T
         pairs = follower.measure(matrix)
         assert pairs.values[0] == pytest.approx(np.linalg.eigvalsh(matrix)[-1], rel=2e-5)
+
+
+def outliers_above_a_bulk(seed):
+    values = [2.2, 1.7, 1.25, 1.13, 0.78, 0.45, *np.linspace(0.4, -0.1, 45)]
+    q = rotation(51, np.random.default_rng(seed))
+    return (q * np.array(values)) @ q.T, values
+
+
+@pytest.mark.parametrize("remembered", [False, True], ids=["vectors", "memory"])
+@pytest.mark.parametrize("seed", range(6))
+def test_pairs_that_are_asked_for_later_are_the_following_ones(seed, remembered):
+    """Two pairs are known, then five are wanted, or all above 0.95: none may be passed over."""
+    matrix, values = outliers_above_a_bulk(seed)
+    for target in (Target(wanted=5), Target(wanted=1, above=0.95)):
+        memory = HessianMemory() if remembered else None
+        operator = tensor(matrix)
+        first = leading_eigenpairs(operator.mv, start_of(51, seed), Target(), memory=memory)
+        pairs = leading_eigenpairs(operator.mv, first.vectors, target, memory=memory)
+        assert pairs.converged
+        np.testing.assert_allclose(pairs.values, values[:5], atol=0.01 * values[0])
 
 
 # --- what learn() keeps ----------------------------------------------------------------------------
@@ -209,8 +229,9 @@ def test_vectors_stay_orthonormal_over_hundreds_of_updates(dtype, allowed):
         matrix = matrix + 0.05 * symmetric(size, rng)
         directions = rng.normal(size=(1 + (number + 1) % 3, size))
         if memory.vectors is not None and number % 2:  # nearly within the span, as warm starts are
+            directions *= 10.0 ** -rng.integers(1, 7) / np.sqrt(size)
             known = memory.vectors[: len(directions)].double().numpy()
-            directions = known + 10.0 ** -rng.integers(1, 7) * directions / np.sqrt(size)
+            directions[: len(known)] += known
         vectors = np.linalg.qr(directions.T)[0].T
         rows = tensor(vectors, dtype)
         images = tensor(vectors @ matrix, dtype)
