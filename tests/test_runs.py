@@ -121,7 +121,7 @@ def test_measured_columns_and_what_is_derived_from_them(tmp_path):
     np.testing.assert_array_equal(run.measured["test_accuracy"], [np.nan, np.nan, 0.875])
 
     table = run.columns()
-    assert list(table) == [column.name for column in exported()]
+    assert list(table) == [column.name for column in exported() if not column.optional]
     assert {len(values) for values in table.values()} == {30}
     assert np.flatnonzero(~np.isnan(table["sharpness"])).tolist() == [0, 20]
     assert table["alpha"][20] == -0.25
@@ -152,7 +152,7 @@ def test_pandas_frame_has_the_same_columns(tmp_path):
     """`frame` is `columns` with a whole-numbered step."""
     run = Run(written(tmp_path / "r", rows(12), [(5, {"sharpness": 2.0})]))
     frame = run.frame()
-    assert list(frame.columns) == [column.name for column in exported()]
+    assert list(frame.columns) == [column.name for column in exported() if not column.optional]
     assert frame["step"].tolist() == list(range(12))
     np.testing.assert_array_equal(frame["loss"].to_numpy(), run.steps["loss"])
     assert len(run.frame(measured_only=True)) == 1
@@ -688,7 +688,7 @@ def test_csv_reads_back_as_the_same_float64(run_to_export, measured_only):
     count = write_csv(run_to_export, stream, measured_only=measured_only)
     lines = list(csv.reader(io.StringIO(stream.getvalue())))
     table = run_to_export.columns(measured_only=measured_only)
-    assert lines[0] == list(table) == [column.name for column in exported()]
+    assert lines[0] == list(table) == [column.name for column in exported() if not column.optional]
     assert count == len(lines) - 1 == (8 if measured_only else 200)
     for name, cells in zip(lines[0], zip(*lines[1:], strict=True), strict=True):
         back = np.array([float(cell) if cell else np.nan for cell in cells])
