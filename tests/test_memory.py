@@ -122,7 +122,9 @@ def test_value_and_vector_are_as_good_as_their_tolerances_say(seed, ratio, step,
         u = pairs.vectors[0].numpy()
         sine = np.linalg.norm(u - vectors[:, -1] * (vectors[:, -1] @ u))
         assert sine <= 1.5 * tolerances[1]
-        assert abs(pairs.values[1] - values[-2]) <= 0.01 * values[-1]
+        # of the second its residual is bounded: some eigenvalue lies that near
+        assert pairs.values[1] <= values[-2] + 1e-9
+        assert np.abs(pairs.values[1] - values).min() <= 0.01 * values[-1]
         gram = pairs.vectors @ pairs.vectors.T
         torch.testing.assert_close(gram, torch.eye(len(gram)).double(), rtol=0, atol=1e-9)
 
