@@ -22,6 +22,7 @@ from eostui import oscillator_presets
 from eostui.config import RunConfig
 from eostui.errors import InputError
 from eostui.oscillator import Parameters, advance, survey, two_cycles
+from eostui.oscillator.envelope import prediction
 from eostui.runs import commands
 from eostui.runs.run import Run
 from eostui.runs.writer import RunWriter
@@ -160,6 +161,16 @@ def test_the_bounce_is_two_strands_within_its_envelope() -> None:
     # 2-cycle of leading order about a centre that isn't 0
     upper, lower, *_ = bounce_chart(view_of("gx"), "linear")[0].curves
     assert (upper.y[-1] + lower.y[-1]) / 2e3 == pytest.approx(-0.5 * 0.02 * 1 * 1, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_envelope_is_the_same_by_longer_steps(name: str) -> None:
+    """As far as a chart could show, the equations solved one step at a time give the same."""
+    view = view_of(name)
+    at, amplitude = view.predicted
+    finely = prediction(view.orbit)[0][at.astype(int)]
+    assert len(at) < len(view.orbit.x) or name == "escape"
+    np.testing.assert_allclose(amplitude, finely, atol=2e-3 * finely.max())
 
 
 def test_an_escape_is_marked_and_flattens_nothing() -> None:

@@ -19,22 +19,24 @@ def derivative(parameters: Parameters, amplitude: float, y: float) -> tuple[floa
 
 
 def integrate(
-    parameters: Parameters, start: tuple[float, float], steps: int
+    parameters: Parameters, start: tuple[float, float], steps: int, every: int = 1
 ) -> tuple[FloatArray, FloatArray]:
-    """Solve the envelope equations by Runge and Kutta's classical method, one step a step.
+    """Solve the envelope equations by Runge and Kutta's classical method.
 
     Args:
         parameters: numbers, not arrays.
         start: A and y at step 0.
         steps: for how long.
+        every: the map's steps in one of the method's.
 
     Returns:
-        A and y at steps 0 … `steps`, shape (steps + 1,) each; NaN from where they aren't finite. The
-        steps are fine enough while η√β A, the change of phase in one, is below about 1.
+        A and y at steps 0, every, 2·every … up to `steps`, shape (steps // every + 1,) each; NaN from
+        where they aren't finite. The method's steps are fine enough while η√β A, the change of phase in
+        a step of the map, times `every` is below about 1.
     """
-    p = parameters
-    eta, keep, half = float(p.eta), float(p.eta * p.weight_decay), float(p.eta * p.beta / 2)
-    drive = float(p.eta * (p.beta * p.alpha - p.weight_decay * p.paper_g))
+    p, rate, steps = parameters, every * parameters.eta, steps // every
+    eta, keep, half = float(rate), float(rate * p.weight_decay), float(rate * p.beta / 2)
+    drive = float(rate * (p.beta * p.alpha - p.weight_decay * p.paper_g))
     amplitudes, ys = [], []
     a, y = float(start[0]), float(start[1])
     for _ in range(steps + 1):
@@ -56,10 +58,15 @@ def integrate(
     return states[0], states[1]
 
 
-def prediction(orbit: Orbit) -> tuple[FloatArray, FloatArray]:
-    """Return A and y of the envelope equations from the orbit's first two states, shape (n,) each."""
+def prediction(orbit: Orbit, every: int = 1) -> tuple[FloatArray, FloatArray]:
+    """Return A and y of the envelope equations from an orbit's first two states.
+
+    Args:
+        orbit: of which rows 0, every, 2·every … are predicted.
+        every: as in `integrate`.
+    """
     rows = len(orbit.x)
     if rows < 2:
         return np.full(rows, np.nan), np.full(rows, np.nan)
     start = float(orbit.envelope[0]), float(np.mean(orbit.y[:2]))
-    return integrate(orbit.parameters, start, rows - 1)
+    return integrate(orbit.parameters, start, rows - 1, every)

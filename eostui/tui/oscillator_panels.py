@@ -25,6 +25,8 @@ MOST_SHOWN = 100_000
 #: Two levels closer than this share of what S spans look the same.
 _SAME = 0.02
 _DECADES = 3
+#: Longest step of the envelope equations: in units of their fastest rate, and in the map's steps.
+_FINE, _LONGEST = 0.5, 8
 #: An x this small is drawn as 0: floats end not far below.
 _NOTHING = 1e-280
 #: Signs and colours of the regimes, in the order of `KINDS`; the signs are those of `simulate --grid`.
@@ -66,13 +68,20 @@ class OscillatorView:
         return np.arange(len(self.orbit.x), dtype=np.float64)
 
     @cached_property
-    def predicted(self) -> FloatArray:
-        """The envelope equations' A at each row, NaN where it would be an escape.
+    def predicted(self) -> tuple[FloatArray, FloatArray]:
+        """Steps, and the envelope equations' A at them, NaN where it would be an escape.
 
-        It takes a third of the time, so it is computed only where it is drawn.
+        Their steps are as long as the fastest rate of this orbit lets them be: computed one by one they
+        would take as long as all else together.
         """
-        amplitude = prediction(self.orbit)[0]
-        return np.where(amplitude <= ESCAPED, amplitude, np.nan)
+        sane, p = self.sane, self.parameters
+        growth = np.abs(self.orbit.y[sane] + p.weight_decay).max()
+        turning = math.sqrt(float(p.beta)) * np.abs(self.orbit.x[sane]).max()
+        fastest = float(p.eta) * max(float(growth), float(turning))
+        every = min(max(int(_FINE / max(fastest, _NOTHING)), 1), _LONGEST)
+        amplitude = prediction(self.orbit, every)[0]
+        steps = self.steps[::every]
+        return steps, np.where(amplitude <= ESCAPED, amplitude, np.nan)
 
     def marks(self) -> list[Mark]:
         """Return a mark where the orbit escaped."""
@@ -163,9 +172,10 @@ def bounce_chart(view: OscillatorView, kind: str) -> tuple[Chart, str]:
     orbit, sane, steps = view.orbit, view.sane, view.steps
     unit, said = view.unit
     centre = view.summary["leading_order"]["centre"]
-    last = view.predicted[np.isfinite(view.predicted)][-1:]
+    at, amplitude = view.predicted
+    last = amplitude[np.isfinite(amplitude)][-1:]
     curves = [
-        Curve(steps, (centre + sign * view.predicted) / unit, "theory", "dotted", label, ranged=False)
+        Curve(at, (centre + sign * amplitude) / unit, "theory", "dotted", label, ranged=False)
         for sign, label in (
             (1, _label("A", last[0] / unit) if len(last) else ""), (-1, "")
         )
