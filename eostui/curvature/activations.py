@@ -42,8 +42,8 @@ def _gelu_slope(z: Tensor, _: Tensor) -> Tensor:
     return cumulative + z * _normal_density(z)
 
 
-def _elu_bend(z: Tensor, value: Tensor) -> Tensor:
-    return torch.where(z > 0, 0.0, value + 1.0)
+def _elu_bend(z: Tensor, _: Tensor) -> Tensor:
+    return torch.where(z > 0, 0.0, torch.exp(z.clamp(max=0.0)))
 
 
 def _softplus_bend(z: Tensor, _: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ ACTIVATIONS: dict[type[nn.Module], Activation] = {
     ),
     nn.ELU: Activation(
         functional.elu,
-        slope=lambda z, value: torch.where(z > 0, 1.0, value + 1.0),
+        slope=lambda z, _: torch.exp(z.clamp(max=0.0)),
         bend=_elu_bend,
         twist=_elu_bend,
     ),

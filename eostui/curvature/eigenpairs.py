@@ -16,6 +16,8 @@ from eostui.curvature.memory import HessianMemory
 
 #: Directions shorter than this share of their length before orthogonalisation carry only rounding.
 DEPENDENT = 1e-5
+#: Below this residual, as a share of the first value, a following pair is corrected by the memory.
+BEGUN = 0.1
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ class Eigenpairs:
     gap: float
     products: int
     converged: bool
+
+
+class NotFiniteError(ArithmeticError):
+    """A Hessian product has NaN or infinity in it: there is no spectrum to be had at this point."""
 
 
 class _Basis:
@@ -68,6 +74,8 @@ class _Basis:
         self.images[row] = image
         self.size += 1
         column = (self.vectors[: self.size] @ image).double().cpu()
+        if not torch.isfinite(column).all():
+            raise NotFiniteError("a Hessian product isn't finite")
         self.projected[row, : self.size] = column
         self.projected[: self.size, row] = column
         return True
@@ -80,7 +88,9 @@ class _Basis:
     def grow(self, ritz: _Ritz, index: int, memory: HessianMemory | None) -> bool:
         """Add the direction that one Ritz pair needs most; False if there is none left."""
         defect = ritz.defects[index]
-        if memory is not None:
+        # a pair that is hardly begun isn't near any that is remembered: it is still to be searched for
+        begun = index == 0 or ritz.residuals[index] < BEGUN * abs(ritz.values[0])
+        if memory is not None and begun:
             correction = memory.correction(defect, ritz.vectors[index], ritz.values[index])
             if correction is not None and self.add(correction):
                 return True
@@ -145,9 +155,13 @@ def leading_eigenpairs(
         target: what is looked for.
         memory: what is known of H from measurements nearby; it learns the products spent here.
         basis_size: vectors kept before a thick restart.
+
+    Raises:
+        NotFiniteError: if a product isn't finite.
     """
     like = start[0]
-    capacity = min(max(basis_size, len(start) + 4, 2 * target.wanted + 8), like.numel())
+    most = target.wanted if math.isinf(target.above) else MOST_EIGENVALUES
+    capacity = min(max(basis_size, len(start) + 4, 2 * most + 8), like.numel())
     basis = _Basis(product, capacity, like)
     for direction in start[:capacity]:
         basis.add(direction)
@@ -160,7 +174,7 @@ def leading_eigenpairs(
         missing = ritz.first_missing(wanted, target)
         if (
             missing is None
-            and ritz.values[-1] >= target.above
+            and ritz.values[-1] + ritz.residuals[-1] >= target.above
             and wanted < min(MOST_EIGENVALUES, like.numel())
         ):
             wanted += 1
@@ -199,7 +213,7 @@ class _Ritz:
         self.rounding = 16 * torch.finfo(images.dtype).eps * self.scale
         below = float(self.all_values[1]) if basis.size > 1 else float("-inf")
         if memory is not None:
-            below = max(below, memory.next_value(self.vectors[0]))
+            below = max(below, memory.next_value(basis.vectors[: basis.size]))
         self.gap = max(self.values[0] - below, 0.0)
 
     def first_missing(self, wanted: int, target: Target) -> int | None:

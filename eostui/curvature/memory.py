@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,9 +14,23 @@ FloatArray = NDArray[np.float64]
 #: Directions kept, those of the largest remembered eigenvalues.
 KEPT = 16
 #: A direction with less than this share of its square left after orthogonalisation is rounding.
-DEPENDENT = 1e-4
+DEPENDENT = 1e-2
 #: Nearest that a remembered eigenvalue may come to the shift, as a share of it.
 CLEARANCE = 0.02
+
+
+class _Rest(NamedTuple):
+    """What Q adds to orthonormal V: the directions X(Q − CV), by their small matrices.
+
+    Attributes:
+        shared: C = QVᵀ, shape (m, k).
+        mix: X, shape (r, m).
+        values: what is remembered of H in these directions, shape (r, r).
+    """
+
+    shared: FloatArray
+    mix: FloatArray
+    values: FloatArray
 
 
 class HessianMemory:
@@ -53,20 +69,38 @@ class HessianMemory:
             self.values = values[::-1][:KEPT]
             self.vectors = _like(coefficients.T[::-1][:KEPT], vectors) @ vectors
             return
-        shared, seen = _small(vectors @ self.vectors.T).T, _small(images @ self.vectors.T).T
+        rest = self._rest(vectors)
+        seen = _small(images @ self.vectors.T).T
+        cross = rest.mix @ (seen - rest.shared @ projected)
+        values, coefficients = np.linalg.eigh(
+            np.block([[projected, cross.T], [cross, rest.values]])
+        )
+        self.values = values[::-1][:KEPT]
+        coefficients = coefficients.T[::-1][:KEPT]
+        of_new, of_rest = np.split(coefficients, [len(projected)], axis=1)
+        of_rest = of_rest @ rest.mix
+        new = _like(of_rest, vectors) @ self.vectors
+        self.vectors = new.addmm_(_like(of_new - of_rest @ rest.shared, vectors), vectors)
+
+    def next_value(self, vectors: Tensor) -> float:
+        """Return the largest remembered eigenvalue outside the span of orthonormal rows, shape (k, P).
+
+        −∞ if nothing is remembered there.
+        """
+        if self.vectors is None:
+            return float("-inf")
+        values = self._rest(vectors).values
+        return float(np.linalg.eigvalsh(values)[-1]) if len(values) else float("-inf")
+
+    def _rest(self, vectors: Tensor) -> _Rest:
+        assert self.vectors is not None
+        shared = _small(vectors @ self.vectors.T).T
         outside = _small(self.vectors @ self.vectors.T) - shared @ shared.T
         lengths, mix = np.linalg.eigh(outside)
         kept = lengths > DEPENDENT
         mix = (mix[:, kept] / np.sqrt(lengths[kept])).T
-        cross = mix @ (seen - shared @ projected)
         inside = mix @ outside
-        old = (inside * self.values) @ inside.T
-        values, coefficients = np.linalg.eigh(np.block([[projected, cross.T], [cross, old]]))
-        self.values = values[::-1][:KEPT]
-        coefficients = coefficients.T[::-1][:KEPT]
-        of_new, of_rest = coefficients[:, : len(projected)], coefficients[:, len(projected) :] @ mix
-        new = _like(of_rest, vectors) @ self.vectors
-        self.vectors = new.addmm_(_like(of_new - of_rest @ shared, vectors), vectors)
+        return _Rest(shared, mix, (inside * self.values) @ inside.T)
 
     def correction(self, residual: Tensor, vector: Tensor, value: float) -> Tensor | None:
         """Return the direction in which to correct a Ritz pair, or None with nothing remembered.
@@ -89,17 +123,6 @@ class HessianMemory:
         solved_r, solved_u = torch.addmm(both, _like(inner, both), self.vectors, beta=1 / value)
         direction: Tensor = solved_r - solved_u * (vector @ solved_r) / (vector @ solved_u)
         return direction
-
-    def next_value(self, vector: Tensor) -> float:
-        """Return the largest remembered eigenvalue across a unit vector; −∞ with nothing remembered."""
-        if self.vectors is None:
-            return float("-inf")
-        shares = _small(self.vectors @ vector)
-        shares /= np.linalg.norm(shares) or 1.0
-        turned = self.values * shares
-        matrix = np.diag(self.values) - np.outer(shares, turned) - np.outer(turned, shares)
-        matrix += (shares @ turned) * np.outer(shares, shares)
-        return float(np.linalg.eigvalsh(matrix)[-1])
 
 
 def _small(matrix: Tensor) -> FloatArray:

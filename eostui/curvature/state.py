@@ -56,3 +56,8 @@ class ProbeState:
         if (eta, weight_decay) != (self.eta, self.weight_decay):
             self.eta, self.weight_decay, self.changed_at = eta, weight_decay, step
         self.step = step
+
+    def forget(self) -> None:
+        """Drop what was found so far: the next search starts cold."""
+        self.sharpness = self.eigenvectors = self.smallest = self.sharpness_gradient = None
+        self.memory = HessianMemory()

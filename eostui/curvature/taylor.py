@@ -66,7 +66,7 @@ def chain_of(supervised: Supervised) -> Chain | None:
 
 def _make_chain(supervised: Supervised) -> Chain | None:
     modules, loss = supervised.module, OUTPUT_LOSSES.get(supervised.loss)
-    if loss is None or not isinstance(modules, nn.Sequential) or len(set(modules)) < len(modules):
+    if loss is None or type(modules) is not nn.Sequential or not _is_plain(modules):
         return None
     layers: list[Layer] = []
     start = 0
@@ -88,6 +88,21 @@ def _make_chain(supervised: Supervised) -> Chain | None:
     )
 
 
+def _is_plain(modules: nn.Sequential) -> bool:
+    """Whether what the layers' types tell is all: nothing shared, hooked, added or replaced."""
+    own = [parameter for module in modules for parameter in module.parameters()]
+    listed = list(modules.parameters())
+    return (
+        len(set(modules)) == len(modules)
+        and len(own) == len(listed)
+        and all(first is second for first, second in zip(own, listed, strict=True))
+        and not any(
+            module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
+            for module in modules.modules()
+        )
+    )
+
+
 def _pooled_early(layers: list[Layer]) -> list[Layer]:
     """Swap each activation that never falls with the max-pooling after it.
 
@@ -103,17 +118,17 @@ def _pooled_early(layers: list[Layer]) -> list[Layer]:
 def _layer(module: nn.Module, sample: Tensor, start: int) -> Layer | None:
     """Return the layer that a module is, with its parameters at `start` in θ; None if unknown."""
     kind = type(module)
-    if isinstance(module, nn.Linear) and kind is nn.Linear and sample.ndim == 2:
+    if kind is nn.Linear and isinstance(module, nn.Linear) and sample.ndim == 2:
         return _affine(Dense(), module, start)
-    if isinstance(module, nn.Conv2d) and kind is nn.Conv2d and not isinstance(module.padding, str):
+    if kind is nn.Conv2d and isinstance(module, nn.Conv2d) and not isinstance(module.padding, str):
         plain = module.padding_mode == "zeros" and sample.ndim == 4
         return _affine(Convolution(module), module, start) if plain else None
     if kind in ACTIVATIONS and is_standard(module):
         return Elementwise(ACTIVATIONS[kind])
-    if isinstance(module, nn.MaxPool2d) and not module.return_indices and sample.ndim == 4:
-        return Pool(module)
-    if isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1):
-        return Flat()
+    if kind is nn.MaxPool2d and isinstance(module, nn.MaxPool2d) and sample.ndim == 4:
+        return None if module.return_indices else Pool(module)
+    if kind is nn.Flatten and isinstance(module, nn.Flatten):
+        return Flat() if (module.start_dim, module.end_dim) == (1, -1) else None
     return None
 
 

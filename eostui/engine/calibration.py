@@ -8,7 +8,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from eostui.curvature.eigenpairs import Eigenpairs, Target, leading_eigenpairs
+from eostui.curvature.eigenpairs import (
+    Eigenpairs,
+    NotFiniteError,
+    Target,
+    leading_eigenpairs,
+)
 from eostui.curvature.point import Point, plain_gradient
 from eostui.curvature.sharpness import measure_drives
 from eostui.curvature.state import ProbeState
@@ -106,7 +111,11 @@ class Calibrator:
         while last - first > 1:
             middle = (first + last) // 2
             moved = self._descend(below, controls[first - start : middle - start])
-            if self._is_above(moved, middle, *controls[middle - start]):
+            try:
+                crossed = self._is_above(moved, middle, *controls[middle - start])
+            except NotFiniteError:
+                break  # S can't be had there: the crossing is told as late as it is known
+            if crossed:
                 last, above = middle, moved
             else:
                 first, below = middle, moved
@@ -143,8 +152,12 @@ class Calibrator:
         if not torch.isfinite(torch.cat([theta, point.gradient])).all():
             return "θ or its gradient isn't finite any more: there is nothing to calibrate at"
         self._wanted, self._below, self._since = "never", None, []
-        told, axes = self._constants(point, step)
-        point.release()
+        try:
+            told, axes = self._constants(point, step)
+        except NotFiniteError as error:
+            return f"{error} here: there is nothing to calibrate at"
+        finally:
+            point.release()
         self._frame = Frame(self._recorder.precise(theta), axes, told["alpha"])
         number = self._recorder.calibration = self._recorder.calibration + 1
         told |= {"number": number, "step": step, "eta": eta, "weight_decay": weight_decay}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from eostui.config import RunConfig
+from eostui.curvature.eigenpairs import NotFiniteError
 from eostui.curvature.point import Point, plain_gradient
 from eostui.curvature.probes import Probe, due
 from eostui.curvature.state import ProbeState
@@ -123,8 +124,12 @@ class Trainer:
 
     def _measure(self, step: int, point: Point, probes: Sequence[Probe]) -> dict[str, float]:
         values: dict[str, float] = {}
-        for probe in probes:
-            values |= probe.measure(point, self._state)
+        try:
+            for probe in probes:
+                values |= probe.measure(point, self._state)
+        except NotFiniteError as error:  # θ and L still are: the training may go on
+            self._state.forget()
+            self._state.events.append(("unmeasured", {"reason": str(error)}))
         point.release()
         for kind, payload in self._state.events:
             self.writer.event(step, kind, payload)
