@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from eostui.curvature.eigenpairs import NotFiniteError, Target, leading_eigenpairs
-from eostui.curvature.memory import CLEARANCE, KEPT, HessianMemory
+from eostui.curvature.memory import CLEARANCE, DEPENDENT, KEPT, HessianMemory
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -324,7 +324,7 @@ def test_an_empty_memory_knows_nothing():
     """Before the first product: no correction, and no value below the first."""
     memory = HessianMemory()
     assert memory.correction(torch.ones(3), torch.ones(3), 1.0) is None
-    assert memory.next_value(torch.ones(3)) == float("-inf")
+    assert memory.next_value(torch.ones(1, 3)) == float("-inf")
 
 
 @few
@@ -373,7 +373,7 @@ def test_correction_is_orthogonal_to_the_vector(seed, known, sign):
 @few
 @given(seeds, st.integers(2, KEPT), st.sampled_from([0.0, 3.0, -3.0]), st.booleans())
 def test_next_value_is_the_largest_remembered_across_the_vector(seed, known, shift, inside):
-    """Against the picture restricted to what is orthogonal to v, by its dense projection."""
+    """Against the picture restricted to what its span has across v, by dense projection."""
     rng = np.random.default_rng(seed)
     matrix = symmetric(30, rng) + shift * np.eye(30)
     rows = np.linalg.qr(rng.normal(size=(30, known)))[0].T
@@ -381,10 +381,11 @@ def test_next_value_is_the_largest_remembered_across_the_vector(seed, known, shi
     memory.learn(tensor(rows), tensor(rows @ matrix), rows @ matrix @ rows.T)
     vector = rng.normal(size=30) if not inside else rng.normal(size=known) @ rows
     vector /= np.linalg.norm(vector)
-    shares = rows @ vector
-    across = np.linalg.svd(shares[:, None])[0][:, 1:].T @ rows
-    wanted = np.linalg.eigvalsh(across @ matrix @ across.T)[-1]
-    assert memory.next_value(tensor(vector)) == pytest.approx(wanted, abs=1e-10)
+    picture = rows.T @ rows @ matrix @ rows.T @ rows
+    directions, lengths, _ = np.linalg.svd(rows.T - np.outer(vector, vector @ rows.T))
+    across = directions[:, :known][:, lengths**2 > DEPENDENT]
+    wanted = np.linalg.eigvalsh(across.T @ picture @ across)[-1]
+    assert memory.next_value(tensor(vector)[None]) == pytest.approx(wanted, abs=1e-10)
 
 
 # --- matrices at the edge of what there is ---------------------------------------------------------

@@ -17,7 +17,7 @@ from eostui.curvature.memory import HessianMemory
 #: Directions shorter than this share of their length before orthogonalisation carry only rounding.
 DEPENDENT = 1e-5
 #: Below this residual, as a share of the first value, a following pair is corrected by the memory.
-BEGUN = 0.1
+BEGUN = 0.03
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ AUDIT_EVERY = 40
 AUDIT_TOLERANCE = 1e-3
 #: eigenvalues = "edge" follows those above this share of 2/η.
 FOLLOWED_FROM = 0.75
+#: and finds them to this residual, as a share of S: a looser one could pass over one of them.
+COUNTED = 1e-3
 
 
 def measure_sharpness(point: Point, state: ProbeState) -> dict[str, float]:
@@ -106,13 +108,13 @@ def measure_drives(point: Point, state: ProbeState) -> dict[str, float]:
 def _target(state: ProbeState) -> Target:
     """Return what is looked for, from the config and from what was found last."""
     config = state.config
-    wanted, above = config.eigenvalues, float("inf")
+    wanted, above, following = config.eigenvalues, float("inf"), Target.following_tolerance
     if wanted == "edge":
-        above = FOLLOWED_FROM * 2 / state.eta
-        wanted = 1
+        wanted, above, following = 1, FOLLOWED_FROM * 2 / state.eta, COUNTED
     return Target(
         wanted=wanted,
         above=above,
+        following_tolerance=following,
         value_tolerance=config.tolerance,
         vector_tolerance=None if config.measure == "spectrum" else config.vector_tolerance,
     )
