@@ -45,7 +45,8 @@ class EngineProcess:
             stderr=self._errors,
             start_new_session=True,
             text=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            # numpy has only small matrices to solve there: its threads would wait in torch's way
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "OPENBLAS_NUM_THREADS": "1"},
         )
         assert self._process.stdin is not None
         try:
