@@ -298,7 +298,9 @@ def test_zero_start_is_refused():
         leading_eigenpairs(Operator(np.eye(3)), torch.zeros(1, 3).double())
 
 
-spectra = st.lists(st.floats(-100, 100, allow_subnormal=False), min_size=1, max_size=40)
+# nothing so small that its square is lost
+values = st.floats(-100, 100).map(lambda value: value if abs(value) > 1e-100 else 0.0)
+spectra = st.lists(values, min_size=1, max_size=40)
 seeds = st.integers(0, 2**31)
 
 
@@ -314,7 +316,7 @@ def test_property_what_is_reported_is_true(spectrum, seed):
         assert np.abs(exact - value).min() <= residual + 1e-10 * scale
     assert pairs.values[0] <= exact.max() + 1e-10 * scale
     if pairs.converged:
-        relative, gap = pairs.residuals[0] / scale, min(pairs.gap / scale, 1.0)
+        relative, gap = pairs.residuals[0] / scale, min(pairs.gap / scale, 2.0)
         assert relative**2 <= 1e-5 * gap + 1e-25
 
 
