@@ -78,24 +78,26 @@ normal_forms = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, derandomize=True)
 @given(normal_forms, st.floats(0.9, 1.1), st.floats(0.0, 1.0))
 def test_descent_on_the_cubic_normal_form_is_the_reduced_map(arguments, ratio, decay):
     """400 steps of the engine's descent and 400 of the map: the same (x, y), to rounding.
 
-    Orbits that blow rounding up are left out: beside them runs one that starts 1e-13 away.
+    Orbits that blow rounding up are left out: one beside them is pushed by 1e-14, a hundred times
+    rounding, at every step, and must keep to 1e-8.
     """
     a, b = arguments["a"], arguments["b"]
     x_star, s_star = arguments["x_star"], arguments["s_star"]
     eta = ratio * arguments["eta_star"]
     x, s = arguments["start"]
-    orbit, beside = [(x, b * s)], (x * (1 + 1e-13), b * s)
+    orbit, beside = [(x, b * s)], (x, b * s)
     constants = (eta, decay, 2 / arguments["eta_star"], b * b, a / b, x_star, b * s_star)
-    for _ in range(400):
+    for step in range(400):
         orbit.append(reduced_map(*orbit[-1], *constants))
-        beside = reduced_map(*beside, *constants)
+        push = 1e-14 * (-1) ** step  # as x alternates
+        beside = reduced_map(beside[0] + push, beside[1] + 1e-14, *constants)
         assume(max(map(abs, orbit[-1])) < 2 / eta)
-        assume(max(abs(new - old) for new, old in zip(beside, orbit[-1], strict=True)) < 1e-10)
+        assume(max(abs(new - old) for new, old in zip(beside, orbit[-1], strict=True)) < 1e-8)
     problem = build(toy_config("cubic-normal-form", arguments))
     theta = problem.initial
     seen = [theta]
