@@ -20,7 +20,7 @@ from eostui.tui.screens.linked import SMALL
 from eostui.tui.screens.live import LiveScreen
 from eostui.tui.steering import current_controls
 from eostui.tui.widgets.bars import TextBar, key_line
-from eostui.tui.widgets.map import MapWidget
+from eostui.tui.widgets.plane import PlaneWidget
 
 #: Seconds between frames: a long path takes a while to draw.
 _EVERY = 0.3
@@ -40,8 +40,8 @@ class LandscapeScreen(Screen[None]):
         """Lay out title, the two maps, a line of readings, and keys."""
         yield TextBar(id="title")
         with Container(id="maps"):
-            yield MapWidget(unicode=self._unicode, id="loss-map")
-            yield MapWidget(unicode=self._unicode, id="sharpness-map")
+            yield PlaneWidget(unicode=self._unicode, id="loss-map")
+            yield PlaneWidget(unicode=self._unicode, id="sharpness-map")
         yield TextBar(id="sentence")
         yield TextBar(id="readings")
         yield TextBar(id="keys")
@@ -97,10 +97,10 @@ class LandscapeScreen(Screen[None]):
             lines.append(Contour(2 / eta - decay, "theory", stippled=True))
             title += f" · dotted 2/η−λ {compact(2 / eta - decay)}"
         loss, sharpness = landscape.loss.astype(float), landscape.sharpness.astype(float)
-        self.query_one("#loss-map", MapWidget).show(
+        self.query_one("#loss-map", PlaneWidget).show(
             Map(loss, landscape.region, path), "loss L over (θ₁, θ₂)", self._legend(loss)
         )
-        self.query_one("#sharpness-map", MapWidget).show(
+        self.query_one("#sharpness-map", PlaneWidget).show(
             Map(sharpness, landscape.region, path, lines, ("cool spread", "warm spread")),
             title,
             self._legend(sharpness),
