@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 from textual.screen import Screen
@@ -36,9 +37,9 @@ class LinkedCharts(Screen[None]):
         self.relayout()
 
     @property
+    @abstractmethod
     def last_x(self) -> float:
         """Position of the newest point."""
-        raise NotImplementedError
 
     @property
     def x_unit(self) -> float:
@@ -59,9 +60,9 @@ class LinkedCharts(Screen[None]):
             widget.set_class(not single and index == self.focused_panel, "-focused")
         self.call_after_refresh(self.draw)
 
+    @abstractmethod
     def draw(self) -> None:
         """Draw everything that is visible."""
-        raise NotImplementedError
 
     def action_panel(self, index: int) -> None:
         """Focus a panel."""
