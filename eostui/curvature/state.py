@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +21,8 @@ class ProbeState:
         config: the run's configuration.
         problem: what is trained.
         step: the step at which is measured.
-        eta: learning rate η of that step.
-        weight_decay: λ of that step.
+        eta: learning rate η of that step; the config's before the first.
+        weight_decay: λ of that step; the config's before the first.
         changed_at: the step from which on η and λ have been what they are.
         readings: how often the sharpness was measured before.
         sharpness: S last found.
@@ -36,8 +37,8 @@ class ProbeState:
     config: RunConfig
     problem: Problem
     step: int = 0
-    eta: float = 0.0
-    weight_decay: float = 0.0
+    eta: float = math.nan
+    weight_decay: float = math.nan
     changed_at: int = 0
     readings: int = 0
     sharpness: float | None = None
@@ -48,8 +49,8 @@ class ProbeState:
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.eta = self.eta or self.config.eta
-        self.weight_decay = self.weight_decay or self.config.weight_decay
+        if math.isnan(self.eta):  # given ones stay, a λ of 0 among them
+            self.eta, self.weight_decay = self.config.eta, self.config.weight_decay
 
     def at(self, step: int, eta: float, weight_decay: float) -> None:
         """Go on to a step with these η and λ."""
