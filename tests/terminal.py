@@ -76,6 +76,13 @@ class Terminal:
         self.screen.reset()
         self.process.setwinsize(height, width)
 
+    def hang_up(self) -> None:
+        """Close the other end, as a terminal does that crashes."""
+        os.close(self.process.child_fd)
+        # or pexpect closes the number once more, which may be another file's by then
+        self.process.child_fd = self.process.ptyproc.fd = -1
+        self.process.closed = self.process.ptyproc.closed = True
+
     def exit_code(self, timeout: float = 20.0) -> int:
         """Wait for the end; return the exit code, 128 + n for an unhandled signal n."""
         deadline = time.monotonic() + timeout

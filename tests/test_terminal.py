@@ -307,7 +307,7 @@ def test_a_dead_terminal_ends_the_viewer(finished: Path) -> None:
     terminal = open_terminal("attach", "abcd", runs_dir=finished.parent)
     terminal.wait_for("FINISHED")
     pid = terminal.process.pid
-    os.close(terminal.process.child_fd)
+    terminal.hang_up()
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         done, _ = os.waitpid(pid, os.WNOHANG)

@@ -32,7 +32,7 @@ from eostui.tui.screens.live import LiveScreen
 from eostui.tui.screens.oscillator import OscillatorScreen
 from eostui.tui.steered import SteeredApp
 from eostui.tui.steering import Steering
-from eostui.tui.tty import leave_if_gone, leave_on_signals
+from eostui.tui.tty import leave_on_signals, leave_when_gone
 
 #: A run longer than this is ended by n, p or r only after a question.
 LONG_RUN = 600.0
@@ -103,10 +103,10 @@ class EostuiApp(SteeredApp):
     async def on_mount(self) -> None:
         """Catch signals, begin the run, and follow it."""
         leave_on_signals(self._leave_with)
+        leave_when_gone(self._leave_with)
         self.install_screen(self._landscape, "landscape")
         self.install_screen(self._oscillator, "oscillator")
         self.set_interval(1 / self.settings.fps, self._follow)
-        self.set_interval(1.0, lambda: leave_if_gone(self._leave_with))
         if isinstance(self._start, Path):
             self.run_worker(self._open(self._start), exit_on_error=False)
         elif isinstance(self._start, OscillatorPreset):

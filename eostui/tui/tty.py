@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
+
+#: Seconds between looks at the terminal.
+_LOOK_EVERY = 0.5
+#: Seconds that leaving may take, with a terminal and without: what is written to one that is gone, or
+#: that nobody reads, waits for ever, and the event loop with it.
+_PATIENCE, _PATIENCE_ALONE = 5.0, 2.0
 
 
 def leave_on_signals(leave: Callable[[int], None]) -> None:
@@ -17,17 +25,32 @@ def leave_on_signals(leave: Callable[[int], None]) -> None:
     Needs a running event loop.
     """
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, leave, 128 + number)
 
-
-def leave_if_gone(leave: Callable[[int], None]) -> None:
-    """Call `leave` with SIGHUP's exit code when the terminal is gone."""
-    if terminal_gone():
-        code = 128 + signal.SIGHUP
+    def obey(code: int) -> None:
+        _end_after(_PATIENCE, code)
         leave(code)
-        # restoring a terminal that isn't there may hang
-        threading.Timer(3.0, os._exit, (code,)).start()
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, obey, 128 + number)
+
+
+def leave_when_gone(leave: Callable[[int], None]) -> None:
+    """Call `leave` with SIGHUP's exit code once the terminal is gone, and end the process soon after.
+
+    A thread looks, not the event loop: the loop may wait for the terminal that is gone. Needs a running
+    event loop, in which `leave` is called.
+    """
+    loop = asyncio.get_running_loop()
+    code = 128 + signal.SIGHUP
+
+    def watch() -> None:
+        while not terminal_gone():
+            time.sleep(_LOOK_EVERY)
+        _end_after(_PATIENCE_ALONE, code)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: it was leaving already
+            loop.call_soon_threadsafe(leave, code)
+
+    threading.Thread(target=watch, name="eostui-terminal", daemon=True).start()
 
 
 def terminal_gone() -> bool:
@@ -40,3 +63,9 @@ def terminal_gone() -> bool:
     except (OSError, ValueError):
         return True
     return any(happened & (select.POLLHUP | select.POLLERR) for _, happened in poller.poll(0))
+
+
+def _end_after(seconds: float, code: int) -> None:
+    timer = threading.Timer(seconds, os._exit, (code,))
+    timer.daemon = True
+    timer.start()
