@@ -1,0 +1,144 @@
+"""How exact readings are, whole: eigenpairs and ∇S of small networks, S of CIFAR, points without any."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ACTIVATIONS, LOSSES
+from oracles import LOSS, cnn, dense_hessian, dense_third, mlp
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+from eostui import presets
+from eostui.curvature.eigenpairs import NotFiniteError, Target, leading_eigenpairs
+from eostui.curvature.point import Point
+from eostui.curvature.sharpness import measure_drives, measure_sharpness
+from eostui.curvature.state import ProbeState
+from eostui.dynamics.descent import descend
+from eostui.problems import Problem, build_problem
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+# ten problems: every activation, MLP and CNN, both losses
+TEN = [
+    (network, activation, LOSSES[(i + j) % 2])
+    for i, network in enumerate(("mlp", "cnn"))
+    for j, activation in enumerate(ACTIVATIONS)
+]
+#: As far as float64 goes.
+EXACT = Target(
+    wanted=5,
+    value_tolerance=1e-22,
+    vector_tolerance=1e-10,
+    following_tolerance=1e-12,
+    max_products=400,
+)
+
+
+@pytest.mark.parametrize("chunk_size", [0, 3])
+@pytest.mark.parametrize(("network", "activation", "loss"), TEN)
+def test_five_eigenpairs_and_the_gradient_of_each_are_the_dense_ones(
+    small_case, network, activation, loss, chunk_size
+):
+    """Values, vectors and D³L[u, u, ·] to 1e-8 of torch.func's on a network written by hand."""
+    case = small_case(network, activation=activation, loss=loss, chunk_size=chunk_size)
+    config = case.config
+
+    def plain(theta):
+        if network == "mlp":
+            outputs = mlp(theta, case.inputs, [config.width] * config.depth, 3, activation)[0]
+        else:
+            outputs = cnn(theta, case.inputs, config.channels, 3, activation)[0]
+        return LOSS[loss](outputs, case.targets)
+
+    values, vectors = torch.linalg.eigh(dense_hessian(plain, case.theta))
+    values, vectors = values.flip(0)[:6], vectors.flip(1).T[:5]
+    gaps = values[:-1] - values[1:]
+    assert float(gaps.min()) > 1e-4 * float(values[0]), "vectors of equal values are arbitrary"
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(1, len(case.theta), generator=generator, dtype=torch.float64)
+    point = Point(case.problem.loss, case.theta)
+    pairs = leading_eigenpairs(point.hessian_product, start, EXACT)
+    np.testing.assert_allclose(pairs.values, values[:5], rtol=1e-8)
+    for found, wanted in zip(pairs.vectors, vectors, strict=True):
+        assert float((found - wanted * torch.sign(found @ wanted)).norm()) < 1e-8
+        third = dense_third(plain, case.theta, wanted)
+        assert float((point.third_derivative(found) - third).norm()) < 1e-8 * float(third.norm())
+
+
+@pytest.mark.parametrize(("network", "activation", "loss"), TEN)
+def test_the_third_derivative_alone_is_the_one_beside_the_product(
+    small_case, network, activation, loss
+):
+    case = small_case(network, activation=activation, loss=loss)
+    point = Point(case.problem.loss, case.theta)
+    vector = point.gradient / point.gradient.norm()
+    assert torch.equal(point.third_derivative(vector), point.curvature_gradient(vector)[1])
+
+
+@pytest.mark.parametrize(("preset", "samples"), [("cifar5k-mlp", 200), ("cifar5k-cnn", 30)])
+def test_single_precision_finds_the_sharpness_of_cifar_networks(cifar_file, preset, samples):
+    """S in float32 with the default tolerances, cold and warm, against eigsh in float64: to 1e-4."""
+    changes = {"data": "npz", "data_file": str(cifar_file), "samples": samples, "test_samples": 10}
+    config = presets.load(preset).config.changed(changes)
+    cpu, nowhere = torch.device("cpu"), Path(os.devnull)
+    problem = build_problem(config, cpu, nowhere, lambda _: None)
+    exact = build_problem(config.changed({"dtype": "float64"}), cpu, nowhere, lambda _: None)
+    state, theta = ProbeState(config, problem), problem.initial
+    for step in (0, config.cadence):
+        state.at(step, config.eta, config.weight_decay)
+        point = Point(problem.loss, theta)
+        found = measure_sharpness(point, state)["sharpness"]
+        product = Point(exact.loss, theta.double()).hessian_product
+        operator = LinearOperator(
+            (len(theta), len(theta)),
+            matvec=lambda v, product=product: product(torch.from_numpy(v)).numpy(),
+            dtype=np.float64,
+        )
+        start = np.random.default_rng(step).normal(size=len(theta))
+        (wanted,) = eigsh(operator, k=1, which="LA", v0=start, tol=1e-8, return_eigenvectors=False)
+        assert found == pytest.approx(wanted, rel=1e-4)
+        for _ in range(config.cadence):
+            gradient = Point(problem.loss, theta).gradient
+            theta = descend(theta, gradient, config.eta, config.weight_decay, problem.decayed)
+
+
+def test_a_loss_that_turns_nan_where_it_is_curved_ends_the_reading(small_case):
+    """θ, L and ∇L finite, Hv not: an error of its own kind, and what was known stays as it was."""
+    config = small_case().config
+    start = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+
+    def loss(theta):  # the second derivative of |x|^1.5 at 0 is infinite
+        return 0.5 * theta.square().sum() + theta[0].abs().pow(1.5)
+
+    problem = Problem(initial=start, loss=loss, convention="a cusp")
+    state = ProbeState(config, problem)
+    measure_sharpness(Point(loss, start), state)
+    before = state.eigenvectors.clone(), state.sharpness, state.memory.vectors.clone()
+    broken = Point(loss, start * torch.tensor([0.0, 1.0, 1.0]))
+    assert torch.isfinite(broken.loss)
+    assert torch.isfinite(broken.gradient).all()
+    with pytest.raises(NotFiniteError, match="isn't finite"):
+        measure_sharpness(broken, state)
+    assert torch.equal(state.eigenvectors, before[0])
+    assert state.sharpness == before[1]
+    assert torch.equal(state.memory.vectors, before[2])
+
+
+@pytest.mark.parametrize("network", ["mlp", "cnn"])
+def test_a_batch_of_one_is_measured(small_case, network):
+    """One sample: S and the drives are those of its dense Hessian."""
+    case = small_case(network, activation="tanh", samples=1)
+    state = ProbeState(
+        case.config.changed({"eigenvalues": 1, "vector_tolerance": 1e-6}), case.problem
+    )
+    point = Point(case.problem.loss, case.theta)
+    found = measure_sharpness(point, state) | measure_drives(point, state)
+    hessian = dense_hessian(case.problem.loss, case.theta)
+    values, vectors = torch.linalg.eigh(hessian)
+    assert found["sharpness"] == pytest.approx(float(values[-1]), rel=1e-8)
+    third = dense_third(case.problem.loss, case.theta, vectors[:, -1])
+    assert found["beta"] == pytest.approx(float(third @ third), rel=1e-5)
