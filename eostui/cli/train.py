@@ -17,6 +17,7 @@ from eostui.errors import InputError
 if TYPE_CHECKING:
     from eostui.config import RunConfig
     from eostui.oscillator_presets import OscillatorPreset
+    from eostui.runs.shelf import Entry
 
 #: How long `stop` waits for the engine to end.
 _STOP_PATIENCE = 30.0
@@ -107,13 +108,14 @@ def attach(
 ) -> None:
     """Show a run: the newest live one, or the one named, live or ended.
 
-    The whole history is shown; a live run goes on being steered with the same keys.
+    The whole history is shown; a live run goes on being steered with the same keys, by several viewers at
+    once too. A fork is shown with its parent's curves under its own.
     """
     from eostui import locations
     from eostui.runs import shelf
 
     folder = locations.runs_dir(runs_dir)
-    entry = shelf.find(folder, run, live=run is None)
+    entry = shelf.find(folder, run) if run is not None else _newest_live(folder)
     show(entry.path, runs_dir, None, fps=fps, ascii_only=ascii_only)
 
 
@@ -137,6 +139,23 @@ def stop(run: RunName = None, runs_dir: RunsDir = None) -> None:
     print(f"{ended.id}: {ended.sentence}", file=sys.stderr)
 
 
+def _newest_live(folder: Path) -> Entry:
+    """Return the newest live run; without one, tell of the newest that ended. Raises InputError."""
+    from eostui.runs import shelf
+
+    entries = shelf.entries(folder)
+    for entry in entries:
+        if entry.live:
+            return entry
+    if not entries:
+        raise InputError(f"there is no run in {folder}; `eostui` starts one")
+    newest = entries[0]
+    raise InputError(
+        f"no run is live in {folder}; the newest, {newest.id}, is {newest.state}: "
+        f"`eostui attach {newest.id}` shows it"
+    )
+
+
 def show(
     start: RunConfig | Path | OscillatorPreset,
     runs_dir: Path | None,
@@ -149,8 +168,8 @@ def show(
     """Open the live view of a run to start, a run's directory or an oscillator; exit with its code."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
         raise InputError(
-            "the live view needs a terminal, and this isn't one; "
-            "without one, use `eostui run PRESET --headless`"
+            "the live view needs a terminal, and this isn't one; without one, use "
+            + ("`eostui plot RUN`" if isinstance(start, Path) else "`eostui run PRESET --headless`")
         )
     if fps is not None and not 0.1 <= fps <= 60:
         raise InputError(f"--fps is {fps:g}, but must be from 0.1 to 60")

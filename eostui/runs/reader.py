@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import zlib
@@ -92,11 +93,12 @@ class RunReader:
         """Return what was appended since the last poll, the oldest part of it if it is much.
 
         Raises:
-            RunFormatError: on damage.
+            RunFormatError: on damage, or if the store can't be read now; trying again misses no row.
         """
+        before = dict(self._last_id), self._next_step
         self._execute("BEGIN")  # one snapshot: a measured row never comes before its step's row
         try:
-            return News(
+            news = News(
                 self._new_steps(),
                 self._new_measurements(),
                 self._new_events(),
@@ -104,8 +106,13 @@ class RunReader:
                 self._new_landscape(),
                 self._new_calibrated(),
             )
-        finally:
             self._execute("COMMIT")
+        except BaseException:
+            self._last_id, self._next_step = before
+            with contextlib.suppress(RunFormatError):  # what failed first is what matters
+                self._execute("ROLLBACK")
+            raise
+        return news
 
     def close(self) -> None:
         """Close the store."""

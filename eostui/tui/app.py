@@ -16,22 +16,16 @@ from eostui import locations, oscillator_presets, presets
 from eostui.config import RunConfig
 from eostui.errors import EXIT_FAILED, EostuiError, InputError
 from eostui.oscillator_presets import OscillatorPreset
-from eostui.runs.calibration import told
 from eostui.runs.launch import EngineProcess, StartError
-from eostui.runs.reader import Event
-from eostui.runs.run import Run
-from eostui.runs.schema import LIVE_STATES
 from eostui.tui import files
+from eostui.tui.followed import FollowedApp, open_run
 from eostui.tui.keys import KEYS, ON_OSCILLATOR
 from eostui.tui.oscillator_settings import newest_reading
-from eostui.tui.panels import RunView
 from eostui.tui.screens.dialogs import ChoiceDialog, MessageDialog
 from eostui.tui.screens.help import HelpScreen
 from eostui.tui.screens.landscape import LandscapeScreen
 from eostui.tui.screens.live import LiveScreen
 from eostui.tui.screens.oscillator import OscillatorScreen
-from eostui.tui.steered import SteeredApp
-from eostui.tui.steering import Steering
 from eostui.tui.tty import leave_on_signals, leave_when_gone
 
 #: A run longer than this is ended by n, p or r only after a question.
@@ -55,7 +49,7 @@ class Settings:
     unicode: bool = True
 
 
-class EostuiApp(SteeredApp):
+class EostuiApp(FollowedApp):
     """Shows one run at a time; its result is a sentence for stderr after it closed."""
 
     TITLE = "eostui"
@@ -78,8 +72,6 @@ class EostuiApp(SteeredApp):
         self._preset = presets.DEFAULT_PRESET
         self._config: RunConfig | None = None
         self._first = True
-        self._fetching = False
-        self._state = ""
 
     def get_default_screen(self) -> Screen[None]:
         """The live screen is the application's first."""
@@ -106,7 +98,7 @@ class EostuiApp(SteeredApp):
         leave_when_gone(self._leave_with)
         self.install_screen(self._landscape, "landscape")
         self.install_screen(self._oscillator, "oscillator")
-        self.set_interval(1 / self.settings.fps, self._follow)
+        self.set_interval(1 / self.settings.fps, self._tick)
         if isinstance(self._start, Path):
             self.run_worker(self._open(self._start), exit_on_error=False)
         elif isinstance(self._start, OscillatorPreset):
@@ -150,13 +142,12 @@ class EostuiApp(SteeredApp):
 
     async def _open(self, path: Path) -> None:
         try:
-            run = await asyncio.to_thread(Run, path)
+            opened = await asyncio.to_thread(open_run, path)
         except EostuiError as error:
             self._start_failed(error)
             return
-        self._run, self._steering, self._state = run, Steering(run), "running"
-        self._config, self._preset = run.config, run.config.preset
-        self._live.show_run(RunView(run))
+        self._config, self._preset = opened.follower.run.config, opened.follower.run.config.preset
+        self._show(opened)
 
     def _start_failed(self, error: EostuiError) -> None:
         """The first run's failure ends the program with its sentence; a later one is shown."""
@@ -169,55 +160,19 @@ class EostuiApp(SteeredApp):
 
     def _end_run(self) -> None:
         """Stop the present run, if its engine lives, and let go of it."""
-        if self._run is not None:
-            if self._run.state in LIVE_STATES:
-                self._command("stop")
-            self._run.close()
-        elif self._engine is not None:
+        if self._live_run is not None:
+            self._command("stop")
+        elif self._feed is None and self._engine is not None:
             self._engine.cancel()
-        self._run = self._steering = self._engine = None
+        self._let_go()
+        self._engine = None
 
-    async def _follow(self) -> None:
-        """Take in new rows and redraw; a fetch that is slow is never started twice."""
-        if not self.is_running:  # leaving: the screens are losing their widgets
-            return
-        self._landscape.draw_if_shown()
-        self._oscillator.draw_if_shown()
-        run = self._run
-        if run is None or self._fetching:
-            return
-        self._fetching = True
-        try:
-            news = await asyncio.to_thread(run.fetch)
-        except EostuiError as error:
-            if run is self._run:
-                self._run = self._steering = None
-                self.push_screen(MessageDialog(str(error)))
-            return
-        finally:
-            self._fetching = False
-        if run is not self._run or not self.is_running:
-            return
-        if run.apply(news):
-            self._live.refresh_run()
-        else:
-            self._live.refresh_texts()
-        self._tell_changes(run, news.events)
-
-    def _tell_changes(self, run: Run, events: Iterable[Event]) -> None:
-        """Say what a viewer must not miss: a refusal, the end of the run."""
-        for event in events:
-            if event.kind == "refused":
-                self.notify(str(event.payload["reason"]), severity="error")
-            elif text := told(event):
-                self.notify(text)
-        state = run.state
-        if state != self._state:
-            self._state = state
-            if state not in LIVE_STATES:
-                text = run.facts.get("sentence", f"the run is {state}: its engine is gone")
-                bad = state in ("diverged", "failed", "interrupted")
-                self.notify(text, severity="error" if bad else "information", timeout=10)
+    async def _tick(self) -> None:
+        """Redraw what has something new to show."""
+        if self.is_running:  # not while leaving: the screens are losing their widgets
+            self._landscape.draw_if_shown()
+            self._oscillator.draw_if_shown()
+            await self._follow()
 
     def action_restart(self) -> None:
         """Start the present run's config anew."""
@@ -251,8 +206,8 @@ class EostuiApp(SteeredApp):
 
     def _replace_run(self, begin: Callable[[], None]) -> None:
         """Call `begin` at once, or after a question if the present run is long."""
-        run = self._run
-        if run is None or run.state not in LIVE_STATES:
+        run = self._live_run
+        if run is None:
             begin()
             return
         if time.time() - float(run.facts["created"]) < LONG_RUN:
@@ -338,17 +293,17 @@ class EostuiApp(SteeredApp):
 
     def action_leave(self) -> None:
         """Leave; ask whether a live run goes on. Leaving twice keeps it going."""
-        run = self._run
-        if run is None or run.state not in LIVE_STATES:
-            if self._engine is not None and run is None:
+        run = self._live_run
+        if run is None:
+            if self._engine is not None and self._feed is None:
                 self._engine.cancel()
-            self.exit(f"the record is in {run.path}" if run else None)
+            self.exit(f"the record is in {self._run.path}" if self._run else None)
             return
         if isinstance(self.screen, ChoiceDialog):
             self._leave("k")
             return
         choices = {"k": "keep it running; `eostui attach` returns to it", "s": "stop it"}
-        self.push_screen(ChoiceDialog(f"{run.path.name} is {run.state}.", choices), self._leave)
+        self.push_screen(ChoiceDialog(f"{run.path.name} goes on.", choices), self._leave)
 
     def _leave(self, answer: str | None) -> None:
         if self._run is None or not answer:

@@ -93,6 +93,7 @@ KEYS = (
     Key("span.out", "minus", "-", "screen.span(1)", "zoom out on x"),
     Key("span.all", "0", "0", "screen.span_all", "show the whole run"),
     Key("follow", "a", "a", "screen.follow", "follow the newest steps"),
+    Key("overlay", "o", "o", "overlay", "draw another run under this one, or take it away"),
     Key("freeze", "v", "v", "screen.freeze", "freeze the view; training goes on", "freeze"),
     Key("picture", "ctrl+s", "ctrl+s", "picture", "save a picture (SVG) into this folder"),
     Key("setting.next", "greater_than_sign", ">", "screen.choose(1)", "next setting",

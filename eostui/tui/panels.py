@@ -19,10 +19,11 @@ from eostui.runs.phase_spans import Span, told_spans
 from eostui.runs.phases import COLLAPSED, EDGE, LOWERED, Phase
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
-from eostui.tui.calibration_panel import oscillator, oscillator_title
+from eostui.tui.calibration_panel import one_reference, oscillator, oscillator_title
 from eostui.tui.charts.picture import Chart, Curve, Mark, Spot
 from eostui.tui.charts.scales import Scale
 from eostui.tui.numbers import compact, control
+from eostui.tui.overlay import Overlay, forked_at
 
 #: A threshold further from the data than this factor would flatten the curves: it is then clipped.
 _FAR = 4.0
@@ -31,17 +32,40 @@ _RECENT_BLOCKS = 8
 
 
 class RunView:
-    """A run with what is derived from it once and drawn many times, and the x axis in use."""
+    """A run with what is derived from it once and drawn many times, and the x axis in use.
 
-    def __init__(self, run: Run) -> None:
+    Attributes:
+        run: what is shown.
+        state: its state, as a follower found it.
+        flow_time: whether x is flow time; `toggle_axis` changes it.
+        overlay: another run, drawn under this one.
+        medians: running median of κ.
+        phases: which steps each phase took.
+    """
+
+    def __init__(self, run: Run, state: str) -> None:
         self.run = run
+        self.state = state
         self.flow_time = False
+        self.overlay: Overlay | None = None
         self.medians = BlockMedians()
         self.phases: list[Span] = []
-        self.update()
+        self.update(run)
 
-    def update(self) -> None:
-        """Take in the rows that the run gained."""
+    def toggle_axis(self) -> None:
+        """Take steps or flow time as x, for the overlay too."""
+        self.flow_time = not self.flow_time
+        self.lay_over(self.overlay)
+
+    def lay_over(self, overlay: Overlay | None) -> None:
+        """Show another run under this one, on the same x axis; None takes it away."""
+        self.overlay = overlay
+        if overlay is not None:
+            overlay.view.flow_time = self.flow_time
+
+    def update(self, run: Run) -> None:
+        """Take in the rows that the run gained, or the same run at another step."""
+        self.run = run
         self.medians.update(self.run.steps["path_curvature"][:-1])
         self.phases = told_spans(self.run.events, self.run.last_step)
 
@@ -61,16 +85,29 @@ class RunView:
         return float(x[min(step, len(x) - 1)]) if len(x) else 0.0
 
     def marks(self) -> list[Mark]:
-        """Return a mark for every change of η or λ."""
+        """Return a mark for every fork and every change of η or λ, in the order of their steps."""
         signs = {"eta": "η", "weight_decay": "λ"}
-        return [
-            Mark(
-                self.x_at(event.step),
+        texts = [
+            (
+                event.step,
                 " ".join(f"{signs[key]}→{control(new)}" for key, (_, new) in event.payload.items()),
             )
             for event in self.run.events
             if event.kind == "control"
         ]
+        for step in self._forks():
+            changed = [text for at, text in texts if at == step]
+            texts = [(at, text) for at, text in texts if at != step]
+            texts.append((step, " ".join(["fork", *changed])))
+        return [Mark(self.x_at(step), text) for step, text in sorted(texts)]
+
+    def _forks(self) -> set[int]:
+        """Return the steps at which this run and others were one."""
+        own = forked_at(self.run)
+        steps = {own[1]} if own else set()
+        if self.overlay is not None and self.overlay.parted is not None:
+            steps.add(self.overlay.parted)
+        return steps
 
     @property
     def phase(self) -> Phase | None:
@@ -102,12 +139,32 @@ class RunView:
 
 @dataclass(frozen=True)
 class Panel:
-    """A chart's identity: its name, title, y scales in the order of the toggle, and its content."""
+    """A chart's identity: its name, title, y scales in the order of the toggle, and its content.
+
+    `comparable` tells whether the same panel of another run can be laid under it.
+    """
 
     name: str
     title: Callable[[RunView], str]
     scales: tuple[str, ...]
     build: Callable[[RunView, str], Chart]
+    comparable: Callable[[RunView, RunView], bool] = lambda _, __: True
+
+
+def chart_of(panel: Panel, view: RunView, kind: str) -> Chart:
+    """Return what a panel shows of a run, with the run that is laid under it.
+
+    Args:
+        panel: which.
+        view: the run.
+        kind: of the y scale.
+    """
+    chart = panel.build(view, kind)
+    overlay = view.overlay
+    if overlay is None or not chart.curves or not panel.comparable(view, overlay.view):
+        return chart
+    left = -math.inf if overlay.parted is None else view.x_at(overlay.parted)
+    return overlay.lay_under(chart, panel.build(overlay.view, kind), left)
 
 
 def _sharpness(view: RunView, kind: str) -> Chart:
@@ -219,7 +276,7 @@ PANELS = (
     Panel("drives", _drives_title, ("symlog", "linear"), _drives),
     Panel("loss", _loss_title, ("log", "linear"), _loss),
     Panel("norm", lambda _: "‖θ‖", ("linear", "log"), _norm),
-    Panel("oscillator", oscillator_title, ("linear", "symlog"), oscillator),
+    Panel("oscillator", oscillator_title, ("linear", "symlog"), oscillator, one_reference),
 )
 #: Two panels share the fourth place: the second takes it once there is a calibration.
 NORM, OSCILLATOR = 3, 4

@@ -29,7 +29,8 @@ class Curve:
         x: rising positions, shape (n,).
         y: values, shape (n,).
         colour: name of its colour in the palette.
-        pattern: solid (measured), dashed (threshold), dotted (prediction), stippled (raw spread).
+        pattern: solid (measured), dashed (threshold), dotted (prediction), stippled (raw spread),
+            pointed (of another run: a point a cell).
         label: text at its right end, or "".
         ranged: whether the y axis makes room for it; a curve that isn't may be clipped.
         extended: whether the last value is drawn on to the right end, as thresholds are.
@@ -50,6 +51,7 @@ class Mark:
 
     x: float
     text: str
+    colour: str = MARK
 
 
 @dataclass(frozen=True)
@@ -212,7 +214,10 @@ def _curves(
     for curve, (low, high) in zip(curves, envelopes, strict=True):
         first, last = dots.spans(low, high, frame.bottom, frame.top, rows)
         points = dots.curve(first, last, rows, curve.pattern)
-        codes = dots.braille(points) if unicode else dots.ascii_art(points)
+        if curve.pattern == "pointed":
+            codes = dots.one_a_cell(points, ord("·" if unicode else "o"))
+        else:
+            codes = dots.braille(points) if unicode else dots.ascii_art(points)
         grid.codes[inside] = np.where(codes > 0, codes, grid.codes[inside])
         grid.colours[inside] = np.where(codes > 0, curve.colour, grid.colours[inside])
 
@@ -240,12 +245,12 @@ def x_axis(grid: Grid, frame: Frame, marks: list[Mark], unicode: bool) -> None:
         if column is None:
             continue
         for row in range(frame.height):
-            grid.write(row, column, "┊" if unicode else ":", MARK)
-        grid.write(axis, column, "┴", MARK)
-        _label_below(grid, labels, column, mark.text, MARK, taken)
+            grid.write(row, column, "┊" if unicode else ":", mark.colour)
+        grid.write(axis, column, "┴", mark.colour)
+        _label_below(grid, labels, column, mark.text, mark.colour, taken)
     for value in linear_ticks(frame.x0, frame.x1, max(frame.width // 9, 2)):
         column = frame.column(value)
-        if column is not None and grid.colours[axis, column] != MARK:
+        if column is not None and grid.codes[axis, column] != ord("┴"):
             grid.write(axis, column, "┬", AXIS)
             _label_below(grid, labels, column, tick_text(value), AXIS, taken)
 

@@ -66,7 +66,7 @@ class LandscapeScreen(Screen[None]):
         seen: tuple[object, ...] = (self._live.message,)
         if view is not None:
             run = view.run
-            seen = (run, run.last_step, len(run.events), run.landscape, run.facts.get("status"))
+            seen = (run, run.last_step, len(run.events), run.landscape, view.state)
         if seen != self._seen:
             self._drawn, self._seen = now, seen
             self.draw()

@@ -13,8 +13,9 @@ from textual.containers import Container
 from eostui.runs.monitors import monitors
 from eostui.tui.calibration_panel import agreement
 from eostui.tui.numbers import compact, control, grouped, percent
+from eostui.tui.overlay import short
 from eostui.tui.palette import COLOURS, PHASE_COLOURS
-from eostui.tui.panels import NORM, OSCILLATOR, PANELS, RunView
+from eostui.tui.panels import NORM, OSCILLATOR, PANELS, RunView, chart_of
 from eostui.tui.screens.linked import LinkedCharts
 from eostui.tui.steering import current_controls
 from eostui.tui.widgets.bars import (
@@ -85,8 +86,6 @@ class LiveScreen(LinkedCharts):
 
     def refresh_run(self) -> None:
         """Redraw after the run gained rows."""
-        if self.view is not None:
-            self.view.update()
         if self._corner_panel() != self._corner:
             self.relayout()
         if not self.frozen:
@@ -140,7 +139,7 @@ class LiveScreen(LinkedCharts):
     def action_toggle_axis(self) -> None:
         """Step or flow time as x."""
         if self.view is not None:
-            self.view.flow_time = not self.view.flow_time
+            self.view.toggle_axis()
             self.window.show_all()
             self.draw()
 
@@ -174,7 +173,13 @@ class LiveScreen(LinkedCharts):
                 continue
             kind = panel.scales[self._scale_choice[index] % len(panel.scales)]
             title = panel.title(self.view) + ("" if kind == "linear" else f" ({kind})")
-            widget.show(panel.build(self.view, kind), x_range, title)
+            widget.show(chart_of(panel, self.view, kind), x_range, title, self._legend())
+
+    def _legend(self) -> str:
+        """Return which curves are whose; "" without another run."""
+        if self.view is None or self.view.overlay is None:
+            return ""
+        return self.view.overlay.legend(self.view.run, unicode=self._unicode)
 
     def _draw_texts(self, view: RunView) -> None:
         if self.has_class("-tiny"):
@@ -188,7 +193,10 @@ class LiveScreen(LinkedCharts):
         self.query_one("#holds", TextBar).show(monitor_line(found, rest))
 
     def _x_range(self) -> tuple[float, float]:
-        return self.window.range(self.last_x, self.x_unit)
+        last = self.last_x
+        if self.window.span is None and self.view is not None and self.view.overlay is not None:
+            last = max([last, *self.view.overlay.view.x[-1:]])
+        return self.window.range(last, self.x_unit)
 
     def title_line(self, width: int) -> Text:
         """Return what every screen says at its top: the run, its step, η and λ."""
@@ -202,7 +210,7 @@ class LiveScreen(LinkedCharts):
 
     def _title_fields(self, view: RunView) -> list[tuple[int, str, str]]:
         run = view.run
-        state, last = run.state, max(run.last_step, 0)
+        state, last = view.state, max(run.last_step, 0)
         eta, decay = current_controls(run)
         residual = run.measured["sharpness_residual"]
         phase_colour = PHASE_COLOURS[view.phase.letter] if view.phase else COLOURS["axis"]
@@ -217,17 +225,17 @@ class LiveScreen(LinkedCharts):
             (7, self._speed_text(state), COLOURS["axis"]),
             (0, f"η {control(eta)}", f"bold {COLOURS['mark']}"),
             (0, f"λ {control(decay)}", f"bold {COLOURS['mark']}"),
-            (6, agreement(run), COLOURS["theory"]),
+            (6, agreement(view), COLOURS["theory"]),
             (9, f"residual {compact(residual[-1], 2)}" if len(residual) else "", COLOURS["axis"]),
-            (8, f"{run.facts['device']} {run.config.dtype}", COLOURS["axis"]),
-            (4, f"run {run.path.name.rpartition('-')[2]}", COLOURS["axis"]),
+            (8, f"{run.facts.get('device', '')} {run.config.dtype}", COLOURS["axis"]),
+            (4, f"run {short(run)}", COLOURS["axis"]),
         ]
 
     def _values(self) -> Text:
         """Return the last values as text, for terminals too small for a chart."""
         assert self.view is not None
         run = self.view.run
-        lines = [f"{run.state} λ {control(current_controls(run)[1])}"]
+        lines = [f"{self.view.state} λ {control(current_controls(run)[1])}"]
         if len(run.measured):
             lines.append(
                 f"S {compact(run.measured['sharpness'][-1])} "

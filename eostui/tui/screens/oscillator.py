@@ -214,6 +214,4 @@ class OscillatorScreen(LinkedCharts):
         view = self._live.view
         if view is None:
             return "behind: no run yet"
-        return (
-            f"behind: {view.run.config.preset} {view.run.state}, step {grouped(view.run.last_step)}"
-        )
+        return f"behind: {view.run.config.preset} {view.state}, step {grouped(view.run.last_step)}"
