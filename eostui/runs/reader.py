@@ -56,7 +56,13 @@ class News:
 
 class RunReader:
     """Reads one run directory, read-only, each table in short reads. May be used from any thread,
-    by one at a time."""
+    by one at a time.
+
+    Attributes:
+        path: the run directory.
+        version: the format it is written in.
+        step_columns: names of the columns stored for every step.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open the store. Raises InputError or RunFormatError with a sentence."""
@@ -69,10 +75,10 @@ class RunReader:
             ("steps", "measurements", "events", "landscapes", "calibrated"), 0
         )
         self._next_step = 0
-        self._version = self._read("PRAGMA user_version")[0][0]
-        if not 1 <= self._version <= schema.SCHEMA_VERSION:
+        self.version = self._read("PRAGMA user_version")[0][0]
+        if not 1 <= self.version <= schema.SCHEMA_VERSION:
             raise RunFormatError(
-                f"{database}: written in format {self._version}, "
+                f"{database}: written in format {self.version}, "
                 f"but this eostui reads format {schema.SCHEMA_VERSION} and before"
             )
         try:
@@ -161,7 +167,7 @@ class RunReader:
         return events
 
     def _new_landscape(self) -> Landscape | None:
-        if self._version < 2:
+        if self.version < 2:
             return None
         found = self._read("SELECT * FROM landscapes WHERE id > ?", self._last_id["landscapes"])
         if not found:
@@ -175,7 +181,7 @@ class RunReader:
 
     def _new_calibrated(self) -> NDArray[np.float64]:
         """Return the rows whose steps were read already: their η and λ are there."""
-        if self._version < 3:
+        if self.version < 3:
             return np.empty((0, 4))
         parts = [np.empty((0, 4))]
         for row_id, number, first, last, blob, crc in self._read(
@@ -203,6 +209,15 @@ class RunReader:
 
     def _read(self, query: str, *values: object) -> list[Any]:
         return self._execute(query, *values).fetchall()
+
+
+def facts_of(path: Path) -> dict[str, str]:
+    """Return the facts of a run. Raises InputError or RunFormatError."""
+    reader = RunReader(path)
+    try:
+        return reader.facts()
+    finally:
+        reader.close()
 
 
 def run_state(path: Path, facts: Mapping[str, str]) -> str:

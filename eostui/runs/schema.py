@@ -15,6 +15,9 @@ ENGINE_LOG = "engine.log"
 #: States of a run as stored. "interrupted" isn't among them: it is "running" without a living engine.
 LIVE_STATES = ("running", "paused")
 
+#: Kinds of the events that follow from the steps alone: whoever repeats these makes them again.
+DERIVED_EVENTS = ("phase", "audit", "unmeasured", "calibrated", "reseated", "unmapped")
+
 TABLES = f"""
 CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE steps (

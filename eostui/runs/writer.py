@@ -8,51 +8,83 @@ import time
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eostui.errors import InputError
+from eostui.errors import EostuiError, InputError
 from eostui.runs import schema
 from eostui.runs.columns import columns_of
 from eostui.runs.filesystem import on_network
 from eostui.runs.landscape import Landscape
 from eostui.runs.liveness import EngineLock
+from eostui.runs.reader import Event, RunReader
+
+
+class Store(Protocol):
+    """What an engine writes a run to; see `RunWriter`, which does it."""
+
+    path: Path
+    derived_events: int
+
+    def fact(self, key: str, value: str) -> None: ...
+    def steps(self, first_step: int, matrix: NDArray[np.float64]) -> None: ...
+    def calibrated(self, number: int, first_step: int, matrix: NDArray[np.float64]) -> None: ...
+    def measurement(self, step: int, values: Mapping[str, float], point: str = "raw") -> None: ...
+    def landscape(self, landscape: Landscape) -> None: ...
+    def event(self, step: int, kind: str, payload: Mapping[str, Any] | None = None) -> None: ...
+    def flush(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class RunWriter:
-    """Creates a run directory and appends to it; what is appended is durable from `flush` on."""
+    """Appends to a run directory; what is appended is durable from `flush` on.
 
-    def __init__(self, path: Path, facts: Mapping[str, str]) -> None:
-        """Make the directory (mode 0700), take its lock and write the run's facts.
+    Attributes:
+        path: the run directory.
+        derived_events: how many of `schema.DERIVED_EVENTS` were appended in the run's life.
+    """
+
+    def __init__(self, path: Path, facts: Mapping[str, str] | None = None) -> None:
+        """Take the directory's lock; make it first (mode 0700) if there are `facts` to begin with.
+
+        Args:
+            path: the run directory.
+            facts: of a new run; None to go on with one that is there.
 
         Raises:
-            InputError: if the directory can't be made.
+            InputError: if the directory can't be made, or is no run to go on with.
+            EostuiError: if another engine drives this run.
         """
         self.path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.mkdir(mode=0o700)
-            (path / schema.COMMANDS).mkdir(mode=0o700)
-        except OSError as error:
-            raise InputError(
-                f"runs folder {path.parent}: can't make a run there ({error.strerror}); "
-                "choose another with --runs-dir or EOSTUI_RUNS"
-            ) from None
+        if facts is not None:
+            _make(path)
         self._lock = EngineLock(path)
-        self._width = len(columns_of(facts))
+        try:
+            known = _writable_facts(path) if facts is None else facts
+        except EostuiError:
+            self._lock.release()
+            raise
+        self._width = len(columns_of(known))
         self._pending: list[tuple[str, tuple[Any, ...]]] = []
         self._database = sqlite3.connect(path / schema.DATABASE, isolation_level=None)
         journal = "DELETE" if on_network(path) else "WAL"
         self._database.execute(f"PRAGMA journal_mode={journal}")
         self._database.execute("PRAGMA synchronous=NORMAL")
-        self._database.executescript(
-            f"BEGIN; {schema.TABLES} PRAGMA user_version={schema.SCHEMA_VERSION}; COMMIT;"
-        )
-        for key, value in facts.items():
-            self.fact(key, value)
-        self.flush()
+        self.derived_events = 0
+        if facts is None:
+            holes = ", ".join("?" * len(schema.DERIVED_EVENTS))
+            self.derived_events = self._database.execute(
+                f"SELECT count(*) FROM events WHERE kind IN ({holes})", schema.DERIVED_EVENTS
+            ).fetchone()[0]
+        else:
+            self._database.executescript(
+                f"BEGIN; {schema.TABLES} PRAGMA user_version={schema.SCHEMA_VERSION}; COMMIT;"
+            )
+            for key, value in facts.items():
+                self.fact(key, value)
+            self.flush()
 
     def fact(self, key: str, value: str) -> None:
         """Set one fact of the run."""
@@ -100,10 +132,16 @@ class RunWriter:
         )
 
     def event(self, step: int, kind: str, payload: Mapping[str, Any] | None = None) -> None:
-        """Append something that happened."""
+        """Append something that happens now."""
+        self.past_event(Event(step, time.time(), kind, payload or {}))
+
+    def past_event(self, event: Event) -> None:
+        """Append something that happened when the event says."""
+        text = json.dumps(dict(event.payload), allow_nan=False)
+        self.derived_events += event.kind in schema.DERIVED_EVENTS
         self._queue(
             "INSERT INTO events (step, unix_time, kind, payload) VALUES (?, ?, ?, ?)",
-            (step, time.time(), kind, json.dumps(payload or {}, allow_nan=False)),
+            (event.step, event.unix_time, event.kind, text),
         )
 
     def flush(self) -> None:
@@ -129,6 +167,32 @@ class RunWriter:
 
     def _queue(self, statement: str, values: tuple[Any, ...]) -> None:
         self._pending.append((statement, values))
+
+
+def _make(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700)
+        (path / schema.COMMANDS).mkdir(mode=0o700)
+    except OSError as error:
+        raise InputError(
+            f"runs folder {path.parent}: can't make a run there ({error.strerror}); "
+            "choose another with --runs-dir or EOSTUI_RUNS"
+        ) from None
+
+
+def _writable_facts(path: Path) -> dict[str, str]:
+    """Return the facts of a run that is gone on with. Raises InputError or RunFormatError."""
+    reader = RunReader(path)
+    try:
+        if reader.version != schema.SCHEMA_VERSION:
+            raise InputError(
+                f"{path}: written in format {reader.version}, and only {schema.SCHEMA_VERSION} is "
+                "written: it can be read, or forked, but not gone on with"
+            )
+        return reader.facts()
+    finally:
+        reader.close()
 
 
 def _blob_row(first_step: int, matrix: NDArray[np.float64]) -> tuple[int, int, bytes, int]:
