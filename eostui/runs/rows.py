@@ -38,12 +38,9 @@ class Event:
     payload: Mapping[str, Any]
 
 
-def checksum(*cells: object) -> int:
-    """Return the CRC-32 of a row's cells, its id aside: bytes as they are, the rest as Python's repr."""
-    crc = 0
-    for cell in cells:
-        crc = zlib.crc32(cell if isinstance(cell, bytes) else f"{cell!r},".encode(), crc)
-    return crc
+def checksum(cells: Sequence[object], blob: bytes = b"") -> int:
+    """Return the CRC-32 of a row without its id: the repr of its numbers and texts, then its blob."""
+    return zlib.crc32(blob, zlib.crc32(repr(tuple(cells)).encode(errors="surrogatepass")))
 
 
 def measured_values(values: Mapping[str, float]) -> FloatArray:
@@ -54,16 +51,16 @@ def measured_values(values: Mapping[str, float]) -> FloatArray:
     return _canonical([values.get(name) for name in _MEASURED_NAMES])
 
 
-def measured_checksum(names: Sequence[str], step: int, point: str, values: FloatArray) -> int:
-    """Return the checksum of a measured row; `names` and `values` are of one length."""
-    return checksum(",".join(names), step, point, values.tobytes())
+def measured_checksum(names: str, step: int, point: str, values: FloatArray) -> int:
+    """Return the checksum of a measured row: its columns' names, commas between, and their values."""
+    return checksum((names, step, point), values.tobytes())
 
 
 def read_fact(row: Sequence[Any], *, sealed: bool) -> tuple[str, str]:
     """Return key and value. Raises RowError."""
     key, value, crc = row
     _expect(isinstance(key, str) and isinstance(value, str), "a fact isn't text")
-    _expect(not sealed or checksum(key, value) == crc, f"the fact `{key}`: {_FORGED}")
+    _expect(not sealed or checksum((key, value)) == crc, f"the fact `{key}`: {_FORGED}")
     return key, value
 
 
@@ -79,8 +76,8 @@ def read_block(
         width: its columns.
         sealed: whether the format is 4 or later.
     """
-    _expect(all(type(cell) is int for cell in cells) and isinstance(blob, bytes), "not its types")
-    _expect((checksum(*cells, blob) if sealed else zlib.crc32(blob)) == crc, _FORGED)
+    _expect({*map(type, cells)} == {int} and isinstance(blob, bytes), "not its types")
+    _expect((checksum(cells, blob) if sealed else zlib.crc32(blob)) == crc, _FORGED)
     first, last = cells[-2:]
     _expect(0 <= first <= last < MOST_STEPS, "its steps are none")
     _expect(len(blob) == (last - first + 1) * width * 8, "not as many rows as steps")
@@ -106,15 +103,13 @@ def read_measurements(
         tuple(names[:3]) == ("id", "step", "point") and (not sealed or names[-1] == "crc32"),
         "its columns aren't those of measurements",
     )
-    table = np.empty((len(rows), len(stored)))
-    for place, row in enumerate(rows):
-        step, point = row[1:3]
-        where = f"the measurement of step {step}"
+    table = _canonical([row[3:-1] if sealed else row[3:] for row in rows])
+    joined = ",".join(stored)
+    for (_, step, point, *_, crc), values in zip(rows, table, strict=True):
         _expect(type(step) is int and 0 <= step < MOST_STEPS, "a measurement has no step")
-        table[place] = _canonical(row[3:-1] if sealed else row[3:], where)
         _expect(
-            not sealed or measured_checksum(stored, step, point, table[place]) == row[-1],
-            f"{where}: {_FORGED}",
+            not sealed or measured_checksum(joined, step, point, values) == crc,
+            f"the measurement of step {step}: {_FORGED}",
         )
     by_name = dict(zip(stored, table.T, strict=True))
     steps = np.array([row[1] for row in rows], dtype=np.float64)
@@ -134,7 +129,7 @@ def read_event(row: Sequence[Any], *, sealed: bool) -> Event:
         "an event isn't of its types",
     )
     where = f"the event of step {step}"
-    _expect(not sealed or checksum(step, unix_time, kind, payload) == crc, f"{where}: {_FORGED}")
+    _expect(not sealed or checksum((step, unix_time, kind, payload)) == crc, f"{where}: {_FORGED}")
     _expect(0 <= step < MOST_STEPS and math.isfinite(unix_time), f"{where}: no step or no time")
     try:
         content = json.loads(payload, parse_constant=_no_number, parse_float=_finite)
@@ -148,19 +143,19 @@ def read_landscape(row: Sequence[Any], *, sealed: bool) -> Landscape:
     """Return a map from the columns after its id. Raises RowError."""
     try:
         *cells, maps, crc = row
-        expected = checksum(*cells, maps) if sealed else zlib.crc32(maps)
+        expected = checksum(cells, maps) if sealed else zlib.crc32(maps)
         _expect(expected == crc, f"its map: {_FORGED}")
         return Landscape.from_cells(cells, maps)
     except (TypeError, ValueError) as error:
         raise RowError(f"its map is damaged ({error})") from None
 
 
-def _canonical(values: Sequence[Any], where: str = "a measurement") -> FloatArray:
+def _canonical(values: Sequence[Any]) -> FloatArray:
     """Return numbers as float64 with one NaN and one zero, as SQLite gives them back."""
     try:
         numbers = np.array(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
-        raise RowError(f"{where}: not numbers") from None
+        raise RowError("a measurement isn't of numbers") from None
     numbers[np.isnan(numbers)] = math.nan
     return numbers + 0.0
 

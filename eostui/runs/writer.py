@@ -63,7 +63,7 @@ class RunWriter:
     def fact(self, key: str, value: str) -> None:
         """Set one fact of the run."""
         self._queue(
-            "INSERT OR REPLACE INTO run VALUES (?, ?, ?)", (key, value, checksum(key, value))
+            "INSERT OR REPLACE INTO run VALUES (?, ?, ?)", (key, value, checksum((key, value)))
         )
 
     def steps(self, first_step: int, matrix: NDArray[np.float64]) -> None:
@@ -92,7 +92,7 @@ class RunWriter:
             point: `raw` or `midpoint`, the same in the whole run.
         """
         step, row = int(step), measured_values(values)
-        crc = measured_checksum(_MEASURED_NAMES, step, point, row)
+        crc = measured_checksum(",".join(_MEASURED_NAMES), step, point, row)
         self._queue(_INSERT_MEASUREMENT, (step, point, *row.tolist(), crc))
 
     def landscape(self, landscape: Landscape) -> None:
@@ -102,7 +102,7 @@ class RunWriter:
         self._queue(
             "INSERT INTO landscapes (left, right, bottom, top, rows, columns, maps, crc32) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (*cells, checksum(*cells)),
+            (*cells, checksum(cells[:-1], cells[-1])),
         )
 
     def event(self, step: int, kind: str, payload: Mapping[str, Any] | None = None) -> None:
@@ -110,7 +110,7 @@ class RunWriter:
         cells = (int(step), time.time(), kind, json.dumps(payload or {}, allow_nan=False))
         self._queue(
             "INSERT INTO events (step, unix_time, kind, payload, crc32) VALUES (?, ?, ?, ?, ?)",
-            (*cells, checksum(*cells)),
+            (*cells, checksum(cells)),
         )
 
     def flush(self) -> None:
@@ -145,4 +145,4 @@ def _block(
     """Return the cells of a row of steps: `cells`, first and last step, the matrix, the checksum."""
     blob = np.ascontiguousarray(matrix, dtype="<f8").tobytes()
     numbers = (*map(int, cells), int(first_step), int(first_step) + len(matrix) - 1)
-    return (*numbers, blob, checksum(*numbers, blob))
+    return (*numbers, blob, checksum(numbers, blob))
