@@ -20,8 +20,9 @@ from eostui.problems import build_problem
 from eostui.runs import checkpoints, commands
 from eostui.runs.branch import copy_history
 from eostui.runs.checkpoints import Checkpoint
-from eostui.runs.reader import Event, facts_of
+from eostui.runs.reader import facts_of
 from eostui.runs.record import Record
+from eostui.runs.rows import Event
 from eostui.runs.writer import RunWriter
 
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from eostui.runs import schema
 from eostui.runs.checkpoints import Checkpoint
 from eostui.runs.landscape import Landscape
-from eostui.runs.reader import Event
 from eostui.runs.record import Record
+from eostui.runs.rows import Event
 from eostui.runs.writer import RunWriter
 
 #: Told the step that comes next, the first one and the one to reach.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eostui.runs import commands
-from eostui.runs.reader import Event
+from eostui.runs.rows import Event
 from eostui.runs.writer import Store
 
 #: Seconds between looks into the commands folder while training: a key acts within this.

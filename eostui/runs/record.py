@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from eostui.runs import schema
 from eostui.runs.checkpoints import Checkpoint
-from eostui.runs.reader import Event, News, RunReader
+from eostui.runs.reader import News, RunReader
+from eostui.runs.rows import Event
 
 
 @dataclass

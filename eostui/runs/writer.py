@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,11 +14,18 @@ from numpy.typing import NDArray
 
 from eostui.errors import EostuiError, InputError
 from eostui.runs import schema
-from eostui.runs.columns import columns_of
+from eostui.runs.columns import MEASURED, columns_of
 from eostui.runs.filesystem import on_network
 from eostui.runs.landscape import Landscape
 from eostui.runs.liveness import EngineLock
-from eostui.runs.reader import Event, RunReader
+from eostui.runs.reader import RunReader
+from eostui.runs.rows import Event, checksum, measured_checksum, measured_values
+
+_MEASURED_NAMES = tuple(column.name for column in MEASURED)
+_INSERT_MEASUREMENT = (
+    f"INSERT INTO measurements (step, point, {', '.join(_MEASURED_NAMES)}, crc32) "
+    f"VALUES (?, ?, {'?, ' * len(_MEASURED_NAMES)}?)"
+)
 
 
 class Store(Protocol):
@@ -88,7 +94,9 @@ class RunWriter:
 
     def fact(self, key: str, value: str) -> None:
         """Set one fact of the run."""
-        self._queue("INSERT OR REPLACE INTO run VALUES (?, ?)", (key, value))
+        self._queue(
+            "INSERT OR REPLACE INTO run VALUES (?, ?, ?)", (key, value, checksum((key, value)))
+        )
 
     def steps(self, first_step: int, matrix: NDArray[np.float64]) -> None:
         """Append rows, one a step, with the columns that the run's facts state."""
@@ -96,7 +104,7 @@ class RunWriter:
             raise ValueError(f"{matrix.shape[1]} columns, not {self._width}")
         self._queue(
             "INSERT INTO steps (first_step, last_step, matrix, crc32) VALUES (?, ?, ?, ?)",
-            _blob_row(first_step, matrix),
+            _block((), first_step, matrix),
         )
 
     def calibrated(self, number: int, first_step: int, matrix: NDArray[np.float64]) -> None:
@@ -104,7 +112,7 @@ class RunWriter:
         self._queue(
             "INSERT INTO calibrated (number, first_step, last_step, matrix, crc32) "
             "VALUES (?, ?, ?, ?, ?)",
-            (number, *_blob_row(first_step, matrix)),
+            _block((number,), first_step, matrix),
         )
 
     def measurement(self, step: int, values: Mapping[str, float], point: str = "raw") -> None:
@@ -115,20 +123,18 @@ class RunWriter:
             values: by column.
             point: `raw` or `midpoint`, the same in the whole run.
         """
-        columns = "".join(f", {name}" for name in values)
-        holes = ", ?" * len(values)
-        self._queue(
-            f"INSERT INTO measurements (step, point{columns}) VALUES (?, ?{holes})",
-            (step, point, *values.values()),
-        )
+        step, row = int(step), measured_values(values)
+        crc = measured_checksum(",".join(_MEASURED_NAMES), step, point, row)
+        self._queue(_INSERT_MEASUREMENT, (step, point, *row.tolist(), crc))
 
     def landscape(self, landscape: Landscape) -> None:
         """Put a map in place of the last one."""
+        cells = landscape.to_cells()
         self._queue("DELETE FROM landscapes", ())
         self._queue(
             "INSERT INTO landscapes (left, right, bottom, top, rows, columns, maps, crc32) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            landscape.to_row(),
+            (*cells, checksum(cells[:-1], cells[-1])),
         )
 
     def event(self, step: int, kind: str, payload: Mapping[str, Any] | None = None) -> None:
@@ -138,10 +144,11 @@ class RunWriter:
     def past_event(self, event: Event) -> None:
         """Append something that happened when the event says."""
         text = json.dumps(dict(event.payload), allow_nan=False)
+        cells = (int(event.step), float(event.unix_time), event.kind, text)
         self.derived_events += event.kind in schema.DERIVED_EVENTS
         self._queue(
-            "INSERT INTO events (step, unix_time, kind, payload) VALUES (?, ?, ?, ?)",
-            (event.step, event.unix_time, event.kind, text),
+            "INSERT INTO events (step, unix_time, kind, payload, crc32) VALUES (?, ?, ?, ?, ?)",
+            (*cells, checksum(cells)),
         )
 
     def flush(self) -> None:
@@ -152,6 +159,7 @@ class RunWriter:
         try:
             for statement, values in self._pending:
                 self._database.execute(statement, values)
+            self._database.execute(schema.SEAL)
             self._database.execute("COMMIT")
         except sqlite3.Error:
             if self._database.in_transaction:
@@ -195,7 +203,10 @@ def _writable_facts(path: Path) -> dict[str, str]:
         reader.close()
 
 
-def _blob_row(first_step: int, matrix: NDArray[np.float64]) -> tuple[int, int, bytes, int]:
-    """Return first and last step, the matrix as bytes, and their CRC-32."""
+def _block(
+    cells: tuple[int, ...], first_step: int, matrix: NDArray[np.float64]
+) -> tuple[int | bytes, ...]:
+    """Return the cells of a row of steps: `cells`, first and last step, the matrix, the checksum."""
     blob = np.ascontiguousarray(matrix, dtype="<f8").tobytes()
-    return first_step, first_step + len(matrix) - 1, blob, zlib.crc32(blob)
+    numbers = (*map(int, cells), int(first_step), int(first_step) + len(matrix) - 1)
+    return (*numbers, blob, checksum(numbers, blob))

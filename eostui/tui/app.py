@@ -18,7 +18,7 @@ from eostui.errors import EXIT_FAILED, EostuiError, InputError
 from eostui.oscillator_presets import OscillatorPreset
 from eostui.runs.calibration import told
 from eostui.runs.launch import EngineProcess, StartError
-from eostui.runs.reader import Event
+from eostui.runs.rows import Event
 from eostui.runs.run import Run
 from eostui.runs.schema import LIVE_STATES
 from eostui.tui import files
