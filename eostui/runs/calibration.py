@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from eostui.oscillator import Parameters, simulate
 from eostui.oscillator.orbit import ESCAPED
-from eostui.runs.reader import Event
+from eostui.runs.rows import Event
 from eostui.runs.series import FloatArray, Series
 
 #: Kinds of the events in which an engine tells of a calibration and of a re-seating.

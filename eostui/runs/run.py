@@ -14,7 +14,8 @@ from eostui.errors import RunFormatError
 from eostui.runs.calibration import Calibrations
 from eostui.runs.columns import COORDINATES, DERIVED, EVERY_STEP, MEASURED, Column, exported
 from eostui.runs.landscape import Landscape
-from eostui.runs.reader import Event, News, RunReader, run_state
+from eostui.runs.reader import News, RunReader, run_state
+from eostui.runs.rows import Event
 from eostui.runs.series import FloatArray, Series
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from eostui.errors import EostuiError
 from eostui.runs import shelf
 from eostui.runs.calibration import told
-from eostui.runs.reader import Event
+from eostui.runs.rows import Event
 from eostui.runs.run import Run
 from eostui.runs.schema import LIVE_STATES
 from eostui.tui.following import GONE, UNREADABLE, Follower, Reading
