@@ -180,7 +180,8 @@ def show(
     runs, data = locations.runs_dir(runs_dir), locations.data_dir(data_dir)
     # the engine first: it loads PyTorch while this process loads the application
     begun = EngineProcess(start, runs, data, name) if isinstance(start, RunConfig) else start
-    from eostui.tui.app import Settings, run_app
+    from eostui.tui.app import run_app
+    from eostui.tui.started import Settings
 
     slow_link = "SSH_CONNECTION" in os.environ
     settings = Settings(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from textual.app import SystemCommand
@@ -13,43 +13,33 @@ from textual.screen import ModalScreen, Screen
 from textual.worker import Worker, WorkerState
 
 from eostui import locations, oscillator_presets, presets
-from eostui.config import RunConfig
 from eostui.errors import EXIT_FAILED, EostuiError, InputError
 from eostui.oscillator_presets import OscillatorPreset
-from eostui.runs.launch import EngineProcess, StartError
+from eostui.runs.launch import EngineProcess
 from eostui.tui import files
-from eostui.tui.followed import FollowedApp, open_run
-from eostui.tui.keys import KEYS, ON_OSCILLATOR
+from eostui.tui.following import Follower
+from eostui.tui.forking import ForkingApp
+from eostui.tui.keys import KEYS, ON_OSCILLATOR, ON_PLAYBACK
 from eostui.tui.oscillator_settings import newest_reading
+from eostui.tui.playback import Playback
 from eostui.tui.screens.dialogs import ChoiceDialog, MessageDialog
 from eostui.tui.screens.help import HelpScreen
 from eostui.tui.screens.landscape import LandscapeScreen
 from eostui.tui.screens.live import LiveScreen
 from eostui.tui.screens.oscillator import OscillatorScreen
+from eostui.tui.screens.playback import PlaybackScreen
+from eostui.tui.started import Settings, Watch
 from eostui.tui.tty import leave_on_signals, leave_when_gone
 
 #: A run longer than this is ended by n, p or r only after a question.
 LONG_RUN = 600.0
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How the application was started.
-
-    Attributes:
-        runs_dir: where new runs are made.
-        data_dir: where downloaded data sets are kept.
-        fps: frames a second at most.
-        unicode: braille and arrows, or ASCII.
-    """
-
-    runs_dir: Path
-    data_dir: Path
-    fps: float = 10.0
-    unicode: bool = True
+#: What to show first: an engine on its way, a run, a run played back, or an oscillator without any run.
+Start = EngineProcess | Path | Watch | OscillatorPreset
 
 
-class EostuiApp(FollowedApp):
+class EostuiApp(ForkingApp):
     """Shows one run at a time; its result is a sentence for stderr after it closed."""
 
     TITLE = "eostui"
@@ -57,21 +47,17 @@ class EostuiApp(FollowedApp):
     CSS_PATH = ["layout.tcss", "design.tcss"]
     BINDINGS = [binding for key in KEYS for binding in key.bindings()]
 
-    def __init__(self, settings: Settings, start: EngineProcess | Path | OscillatorPreset) -> None:
-        """`start` is an engine on its way, a run's directory, or an oscillator to show without any."""
-        super().__init__()
-        self.settings = settings
+    def __init__(self, settings: Settings, start: Start) -> None:
+        super().__init__(settings)
         self._start = start
         self._live = LiveScreen(unicode=settings.unicode)
+        if isinstance(start, Watch):
+            self._live = PlaybackScreen(start.speed, unicode=settings.unicode)
         self._landscape = LandscapeScreen(self._live, unicode=settings.unicode)
         oscillator = oscillator_presets.load(oscillator_presets.DEFAULT_PRESET)
         if isinstance(start, OscillatorPreset):
             oscillator = start
         self._oscillator = OscillatorScreen(self._live, oscillator, unicode=settings.unicode)
-        self._engine: EngineProcess | None = None
-        self._preset = presets.DEFAULT_PRESET
-        self._config: RunConfig | None = None
-        self._first = True
 
     def get_default_screen(self) -> Screen[None]:
         """The live screen is the application's first."""
@@ -79,9 +65,15 @@ class EostuiApp(FollowedApp):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Offer every key's action in the command palette."""
-        here = ON_OSCILLATOR if screen is self._oscillator else {}
+        here, group = {}, ""
+        if screen is self._oscillator:
+            here, group = ON_OSCILLATOR, "oscillator"
+        elif isinstance(screen, PlaybackScreen):
+            here, group = ON_PLAYBACK, "playback"
         for key in KEYS:
-            if key.id == "palette" or (key.group == "oscillator" and not here):
+            if key.id == "palette" or (
+                key.group in ("oscillator", "playback") and key.group != group
+            ):
                 continue
             text = here.get(key.id, key.text)
             yield SystemCommand(
@@ -99,8 +91,9 @@ class EostuiApp(FollowedApp):
         self.install_screen(self._landscape, "landscape")
         self.install_screen(self._oscillator, "oscillator")
         self.set_interval(1 / self.settings.fps, self._tick)
-        if isinstance(self._start, Path):
-            self.run_worker(self._open(self._start), exit_on_error=False)
+        if isinstance(self._start, Path | Watch):
+            path = self._start.path if isinstance(self._start, Watch) else self._start
+            self.run_worker(self._open(path), exit_on_error=False)
         elif isinstance(self._start, OscillatorPreset):
             self._live.show_message("no run yet: n starts one")
             self.push_screen("oscillator")
@@ -112,60 +105,11 @@ class EostuiApp(FollowedApp):
         if event.state is WorkerState.ERROR:
             self.push_screen(MessageDialog(f"unexpected: {event.worker.error!r}"))
 
-    def _begin(self, config: RunConfig) -> None:
-        """End the present run and start another."""
-        self._first = False
-        self._end_run()
-        self._await(EngineProcess(config, self.settings.runs_dir, self.settings.data_dir))
-
-    def _await(self, engine: EngineProcess) -> None:
-        """Wait for an engine in the background, telling what it does, and then show its run."""
-        self._engine, self._config, self._preset = engine, engine.config, engine.config.preset
-        self._live.show_message(f"starting {engine.config.preset}")
-        self.run_worker(
-            self._open_when_ready(engine), group="start", exclusive=True, exit_on_error=False
-        )
-
-    async def _open_when_ready(self, engine: EngineProcess) -> None:
-        def progress(text: str) -> None:
-            self.call_from_thread(self._live.show_message, f"{engine.config.preset}: {text}")
-
-        try:
-            path = await asyncio.to_thread(engine.ready, progress)
-        except StartError as error:
-            if self._engine is engine:
-                self._start_failed(error)
-            return
-        engine.let_go()
-        if self._engine is engine:
-            await self._open(path)
-
-    async def _open(self, path: Path) -> None:
-        try:
-            opened = await asyncio.to_thread(open_run, path)
-        except EostuiError as error:
-            self._start_failed(error)
-            return
-        self._config, self._preset = opened.follower.run.config, opened.follower.run.config.preset
-        self._show(opened)
-
-    def _start_failed(self, error: EostuiError) -> None:
-        """The first run's failure ends the program with its sentence; a later one is shown."""
-        self._engine = None
-        if self._first:
-            self.exit(str(error), return_code=error.exit_code)
-            return
-        self._live.show_message("no run")
-        self.push_screen(MessageDialog(str(error)))
-
-    def _end_run(self) -> None:
-        """Stop the present run, if its engine lives, and let go of it."""
-        if self._live_run is not None:
-            self._command("stop")
-        elif self._feed is None and self._engine is not None:
-            self._engine.cancel()
-        self._let_go()
-        self._engine = None
+    def _show(self, feed: Follower | Playback, parent: Follower | None) -> None:
+        """Show a run; on the screen for that, play it back."""
+        if isinstance(self._live, PlaybackScreen) and isinstance(feed, Follower):
+            feed = self._live.play(feed)
+        super()._show(feed, parent)
 
     async def _tick(self) -> None:
         """Redraw what has something new to show."""
@@ -206,6 +150,9 @@ class EostuiApp(FollowedApp):
 
     def _replace_run(self, begin: Callable[[], None]) -> None:
         """Call `begin` at once, or after a question if the present run is long."""
+        if isinstance(self._feed, Playback):
+            self._steer()  # which says why not
+            return
         run = self._live_run
         if run is None:
             begin()
@@ -295,8 +242,7 @@ class EostuiApp(FollowedApp):
         """Leave; ask whether a live run goes on. Leaving twice keeps it going."""
         run = self._live_run
         if run is None:
-            if self._engine is not None and self._feed is None:
-                self._engine.cancel()
+            self._cancel()
             self.exit(f"the record is in {self._run.path}" if self._run else None)
             return
         if isinstance(self.screen, ChoiceDialog):
@@ -308,6 +254,7 @@ class EostuiApp(FollowedApp):
     def _leave(self, answer: str | None) -> None:
         if self._run is None or not answer:
             return
+        self._cancel()
         short = self._run.path.name
         if answer == "s":
             self._command("stop")
@@ -320,7 +267,23 @@ class EostuiApp(FollowedApp):
         self.exit(return_code=code)
 
 
-def run_app(settings: Settings, start: EngineProcess | Path | OscillatorPreset) -> tuple[int, str]:
+def watch(path: Path, speed: float | None, settings: Settings) -> tuple[int, str]:
+    """Play a run back; return the exit code and a sentence for stderr.
+
+    Args:
+        path: the run directory.
+        speed: steps a second, None for the whole run in a minute.
+        settings: how the application is started.
+
+    Raises:
+        InputError: if the speed isn't above 0.
+    """
+    if speed is not None and not 0 < speed < math.inf:
+        raise InputError(f"--speed is {speed:g}, but must be above 0 steps a second")
+    return run_app(settings, Watch(path, speed))
+
+
+def run_app(settings: Settings, start: Start) -> tuple[int, str]:
     """Run the application; return the exit code and a sentence for stderr."""
     app = EostuiApp(settings, start)
     sentence = app.run()

@@ -37,16 +37,14 @@ class FollowedApp(SteeredApp):
         self._fetching = False
         self._told = ""
 
-    def _show(self, opened: Opened, *, speed: float | None = None, playback: bool = False) -> None:
-        """Show a run that was opened, with its parent if it is a fork; or play it back."""
+    def _show(self, feed: Follower | Playback, parent: Follower | None) -> None:
+        """Show a run that was opened, over its parent if it is a fork; a playback can't be steered."""
         self._let_go()
-        follower, self._beside = opened
-        self._feed = Playback(follower, speed) if playback else follower
-        self._steering = None if playback else Steering(follower.run)
-        self._told = self._feed.state if playback else "running"
-        view = RunView(self._feed.shown, self._feed.state)
-        self._live.show_run(view)
-        self._lay_over(self._beside)
+        self._feed, self._beside = feed, parent
+        self._steering = Steering(feed.shown) if isinstance(feed, Follower) else None
+        self._told = "running"
+        self._live.show_run(RunView(feed.shown, feed.state))
+        self._lay_over(parent)
 
     def _let_go(self) -> None:
         """Close the run that is shown and the one beside it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from eostui.runs.run import Run
 from eostui.tui.following import Follower, Reading
 
 #: The whole run takes so many seconds, unless another speed is asked for.
@@ -36,9 +37,14 @@ class Playback:
         self.shown = follower.run.until(0)
 
     @property
+    def whole(self) -> Run:
+        """The run with all that was read of it."""
+        return self._follower.run
+
+    @property
     def last_step(self) -> int:
         """The newest step that there is to be revealed."""
-        return self._follower.run.last_step
+        return self.whole.last_step
 
     @property
     def state(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from typing import ClassVar
 
 import numpy as np
 from rich.text import Text
@@ -12,6 +13,7 @@ from textual.containers import Container
 
 from eostui.runs.monitors import monitors
 from eostui.tui.calibration_panel import agreement
+from eostui.tui.keys import TRAINING_HINTS, Hints
 from eostui.tui.numbers import compact, control, grouped, percent
 from eostui.tui.overlay import short
 from eostui.tui.palette import COLOURS, PHASE_COLOURS
@@ -33,7 +35,9 @@ from eostui.tui.window import Window
 
 #: From this height on there is a row for the band of phases; below, the title alone tells the phase.
 _BAND_HEIGHT = 20
-_STATE_SIGNS = {"running": "●", "paused": "‖", "finished": "✓", "stopped": "■"}
+_STATE_SIGNS = {
+    "running": "●", "paused": "‖", "finished": "✓", "stopped": "■", "playing": "▶", "held": "‖",
+}  # fmt: skip
 #: Seconds over which the speed is taken.
 _SPEED_WINDOW = 3.0
 #: Seconds between frames of the title, the signs and the readings.
@@ -41,12 +45,19 @@ _TEXTS_EVERY = 0.3
 
 
 class LiveScreen(LinkedCharts):
-    """Shows one run; the application feeds it with `show_run` and `refresh_run`."""
+    """Shows one run; the application feeds it with `show_run` and `refresh_run`.
+
+    Attributes:
+        HINTS: what the key bar shows.
+    """
+
+    HINTS: ClassVar[Hints] = TRAINING_HINTS
 
     def __init__(self, *, unicode: bool) -> None:
         super().__init__([panel.name for panel in PANELS], unicode=unicode)
         self.view: RunView | None = None
         self.message = "starting"
+        self.progress = ""
         self.frozen = False
         self._corner = NORM
         self._speed: deque[tuple[float, int]] = deque()
@@ -73,6 +84,11 @@ class LiveScreen(LinkedCharts):
         """Say what is going on while there is no run to show."""
         self.view, self.message = None, message
         self.draw()
+
+    def show_progress(self, text: str) -> None:
+        """Say in the title what an engine on its way does, while a run is shown; "" for none."""
+        self.progress = text
+        self._draw_title()
 
     def show_run(self, view: RunView) -> None:
         """Show another run, from its start."""
@@ -153,7 +169,7 @@ class LiveScreen(LinkedCharts):
         if not self.is_mounted:
             return
         self._draw_title()
-        self.query_one("#keys", TextBar).show(key_line(self.size.width))
+        self.query_one("#keys", TextBar).show(key_line(self.size.width, self.HINTS))
         names = [panel.name for panel in PANELS]
         self.query_one("#tabs", TextBar).show(tabs_line(names, self.focused_panel))
         self._draw_charts()
@@ -193,10 +209,14 @@ class LiveScreen(LinkedCharts):
         self.query_one("#holds", TextBar).show(monitor_line(found, rest))
 
     def _x_range(self) -> tuple[float, float]:
-        last = self.last_x
-        if self.window.span is None and self.view is not None and self.view.overlay is not None:
-            last = max([last, *self.view.overlay.view.x[-1:]])
+        last = self._end_of_x() if self.window.span is None else self.last_x
         return self.window.range(last, self.x_unit)
+
+    def _end_of_x(self) -> float:
+        """Return how far the whole of x reaches: to the newest step, that of another run too."""
+        if self.view is None or self.view.overlay is None:
+            return self.last_x
+        return float(max([self.last_x, *self.view.overlay.view.x[-1:]]))
 
     def title_line(self, width: int) -> Text:
         """Return what every screen says at its top: the run, its step, η and λ."""
@@ -220,6 +240,7 @@ class LiveScreen(LinkedCharts):
             (5, run.config.preset, f"bold {COLOURS['title']}"),
             (1, view.phase.name.upper() if view.phase else "", f"bold {phase_colour}"),
             (2, f"{_STATE_SIGNS.get(state, '✗')} {state.upper()}", f"bold {colour}"),
+            (0, f"⋯ {self.progress}" if self.progress else "", f"bold {COLOURS['cool']}"),
             (3, "❄ view frozen" if self.frozen else "", COLOURS["cool"]),
             (0, f"step {grouped(last)}", COLOURS["title"]),
             (7, self._speed_text(state), COLOURS["axis"]),
