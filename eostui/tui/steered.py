@@ -55,7 +55,7 @@ class SteeredApp(App[str]):
         elif self._steering is None:
             run = self._feed.shown
             self.notify(
-                "a playback can't be steered; what trains from this step is:\n"
+                "a playback can't be steered; a run from this step on:\n"
                 f"eostui fork {run.path.name} --at {run.last_step}",
                 severity="warning",
             )

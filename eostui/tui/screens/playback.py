@@ -74,4 +74,4 @@ class PlaybackScreen(LiveScreen):
             return fields
         place = f"of {grouped(max(self.playback.last_step, 0))}"
         speed = f"plays {compact(self.playback.speed)} steps/s"
-        return [*fields[:6], (1, place, COLOURS["title"]), (2, speed, COLOURS["axis"]), *fields[6:]]
+        return [*fields[:7], (1, place, COLOURS["title"]), (2, speed, COLOURS["axis"]), *fields[7:]]
