@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import time
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +44,9 @@ def look(follower: Follower) -> str:
 def test_a_locked_store_is_said_and_tried_again(path: Path) -> None:
     """While another program locks the store the state says so; then everything is read."""
     other = sqlite3.connect(path / "run.db", isolation_level=None)
-    other.execute("PRAGMA journal_mode=DELETE")  # as on a network file system: a writer locks all out
+    other.execute(
+        "PRAGMA journal_mode=DELETE"
+    )  # as on a network file system: a writer locks all out
     follower = Follower(path)
     other.execute("BEGIN EXCLUSIVE")
     assert look(follower) == UNREADABLE
@@ -171,7 +172,7 @@ def test_points_differ_from_lines_without_colour(family: tuple[Path, Path]) -> N
     grid = draw(chart, 80, 20, (0.0, 500.0), StickyRange())
     lines = grid.text().split("\n")
     assert any(line.count("·") > 20 for line in lines)
-    fork = [line.index("┊") for line in lines if "┊" in line][0]
+    fork = next(line.index("┊") for line in lines if "┊" in line)
     assert not any("·" in line[:fork] for line in lines)
     assert "o" * 20 in draw(chart, 80, 20, (0.0, 500.0), StickyRange(), unicode=False).text()
 

@@ -50,6 +50,7 @@ class RunView:
         self.overlay: Overlay | None = None
         self.medians = BlockMedians()
         self.phases: list[Span] = []
+        self._crossings: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, dtype=np.int64))
         self.update(run)
 
     def toggle_axis(self) -> None:
@@ -118,6 +119,13 @@ class RunView:
     def at_edge(self) -> bool:
         """Whether the present phase is an edge, lowered or not."""
         return self.phase in (EDGE, LOWERED)
+
+    def crossings(self) -> NDArray[np.int64]:
+        """Return the measured rows at which the drives crossed below the edge."""
+        if self._crossings[0] != len(self.run.measured):  # title and chart ask in every frame
+            found = crossings(self.run.measured, self.run.steps["path_curvature"])
+            self._crossings = (len(self.run.measured), found)
+        return self._crossings[1]
 
     def off_the_bounce(self) -> NDArray[np.bool_]:
         """Return which readings were taken off the bounce: collapsed, or at midpoints."""
@@ -234,7 +242,7 @@ def _drives(view: RunView, kind: str) -> Chart:
             Curve(view.x_measured, smooth, "warm", label=f"βα {compact(smooth[-1])}"),
             Curve(view.x_measured, lambda_g, "cool", "dashed", f"λg {compact(lambda_g[-1])}"),
         ]
-        for row in crossings(measured, view.run.steps["path_curvature"]):
+        for row in view.crossings():
             spots.append(Spot(float(view.x_measured[row]), float(lambda_g[row]), "mark"))
     scale = Scale(kind, _linear_part(beta_alpha, lambda_g))
     return Chart(curves, scale, view.marks(), spots, view.waiting())
@@ -251,7 +259,7 @@ def _linear_part(*columns: FloatArray) -> float:
 
 def _drives_title(view: RunView) -> str:
     measured = view.run.measured
-    found = crossings(measured, view.run.steps["path_curvature"])
+    found = view.crossings()
     title = "drives βα, λg"
     if len(found):
         title += f" · crossed at step {int(measured['step'][found[-1]])}"
