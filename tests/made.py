@@ -13,9 +13,10 @@ from eostui.runs.writer import RunWriter
 MEASURED_EVERY = 25
 
 
-def facts(steps: int, **others: str) -> dict[str, str]:
-    """Return the facts of a run of so many steps."""
-    config = RunConfig.build({"preset": "made", "steps": steps, "eta": 0.1}, "test")
+def facts(steps: int, problem: str = "", **others: str) -> dict[str, str]:
+    """Return the facts of a run of so many steps, of the usual problem or of the one named."""
+    settings = {"preset": "made", "steps": steps, "eta": 0.1}
+    config = RunConfig.build(settings | ({"problem": problem} if problem else {}), "test")
     return {
         "config": config.to_toml(), "created": str(time.time()), "status": "finished",
         "sentence": f"finished after {steps} steps", "device": "cpu", **others,

@@ -32,30 +32,38 @@ def runs_dir(tmp_path: Path):
     """A shelf of its own; engines left alive by a failing test are stopped."""
     folder = tmp_path / "runs"
     yield folder
+    kill_engines(folder)
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory):
+    """A run that goes on by itself, started without any viewer, alone on its shelf at first.
+
+    Several tests share it, for PyTorch takes seconds to load: each leaves it running.
+    """
+    folder = tmp_path_factory.mktemp("live") / "runs"
+    config = presets.load("digits-mlp").config.changed({"steps": 1_000_000})
+    engine = EngineProcess(config, folder, folder.parent / "data")
+    path = engine.ready(lambda _: None)
+    engine.let_go()
+    yield path
+    kill_engines(folder)
+
+
+def kill_engines(folder: Path) -> None:
+    """Kill the engines of a shelf's runs."""
     for path in folder.glob("*"):
         if engine_alive(path):
             os.kill(int((path / "lock").read_text()), signal.SIGKILL)
 
 
 @pytest.fixture
-def live(runs_dir: Path) -> Path:
-    """A run that goes on by itself, started without any viewer."""
-    config = presets.load("digits-mlp").config.changed({"steps": 1_000_000})
-    engine = EngineProcess(config, runs_dir, runs_dir.parent / "data")
-    path = engine.ready(lambda _: None)
-    engine.let_go()
-    return path
-
-
-@pytest.fixture
-def open_terminal(runs_dir: Path):
+def open_terminal():
     """Open terminals on the shelf; viewers left by a failing test are killed."""
     opened: list[Terminal] = []
 
-    def open_one(*arguments: str, **options) -> Terminal:
-        opened.append(
-            Terminal(*arguments, cwd=runs_dir.parent, EOSTUI_RUNS=str(runs_dir), **options)
-        )
+    def open_one(folder: Path, *arguments: str, **options) -> Terminal:
+        opened.append(Terminal(*arguments, cwd=folder.parent, EOSTUI_RUNS=str(folder), **options))
         return opened[-1]
 
     yield open_one
@@ -97,7 +105,7 @@ def cpu_seconds(pid: int) -> float:
 
 def test_a_terminal_that_crashes(runs_dir: Path, open_terminal: Open) -> None:
     """Start in one terminal, lose it, attach from another: history, new rows, steering, the end."""
-    first = open_terminal("run", "digits-mlp", "--set", "steps=1000000")
+    first = open_terminal(runs_dir, "run", "digits-mlp", "--set", "steps=1000000")
     first.wait_for(r"RUNNING +step \d", FIRST_POINTS)
     first.send("}")
     first.wait_for("λ→0.0001")
@@ -107,7 +115,7 @@ def test_a_terminal_that_crashes(runs_dir: Path, open_terminal: Open) -> None:
     assert entry.state == "running"
     grows(entry.path)
 
-    second = open_terminal("attach")
+    second = open_terminal(runs_dir, "attach")
     second.wait_for(r"RUNNING +step \d")
     second.wait_for("λ→0.0001")  # of before
     seen = int(second.wait_for(r"step ([\d ]+?)  ")[1].replace(" ", ""))
@@ -128,7 +136,7 @@ def test_a_terminal_that_crashes(runs_dir: Path, open_terminal: Open) -> None:
 
 def test_two_viewers_steer_one_run(live: Path, open_terminal: Open) -> None:
     """Each sees what the other changed; undo takes back only what its own viewer did."""
-    one, two = open_terminal("attach"), open_terminal("attach", live.name)
+    one, two = open_terminal(live.parent, "attach"), open_terminal(live.parent, "attach", live.name)
     for terminal in (one, two):
         terminal.wait_for(r"RUNNING +step \d")
     one.send("}")
@@ -154,37 +162,17 @@ def test_two_viewers_steer_one_run(live: Path, open_terminal: Open) -> None:
     two.wait_for("keep it running")
     two.send("k")
     assert two.exit_code() == 0
-    commands.send(live, "stop")
-    one.wait_for("STOPPED")
     one.send("q")
+    one.wait_for("keep it running")
+    one.send("k")
     assert one.exit_code() == 0
-
-
-def test_viewers_killed_at_any_instant(live: Path, open_terminal: Open) -> None:
-    """SIGKILL while they open, draw and steer: the engine never notices."""
-    chance = random.Random(7)
-    for attempt in range(6):
-        terminal = open_terminal("attach", live.name)
-        terminal.read(chance.uniform(0.0, 3.0))
-        if attempt % 2:
-            terminal.send("}{][ccu")
-            terminal.read(chance.uniform(0.0, 0.3))
-        terminal.process.kill(signal.SIGKILL)
-        assert terminal.exit_code() == 137
-        assert engine_alive(live)
-        grows(live)
-    commands.send(live, "stop")
-    stopped = _wait_for_state(live, "stopped")
-    assert stopped.sentence == f"stopped by its user at step {stopped.last_step}"
-    with eostui.open_run(live) as run:
-        assert (run.steps["step"] == np.arange(len(run.steps))).all()
-        assert np.isfinite(run.steps["loss"]).all()
+    commands.send(live, "set", eta=0.15)
 
 
 def test_a_dead_terminal_costs_nothing(runs_dir: Path, open_terminal: Open) -> None:
     """From the hang-up to its end a viewer computes for a moment, not all the time."""
     make_run(runs_dir / "made-aaaa", 500)
-    terminal = open_terminal("attach", "aaaa")
+    terminal = open_terminal(runs_dir, "attach", "aaaa")
     terminal.wait_for("FINISHED")
     pid = terminal.process.pid
     before = cpu_seconds(pid)
@@ -224,7 +212,7 @@ def test_nothing_is_live(runs_dir: Path) -> None:
 def test_a_directory_that_vanishes_while_it_is_shown(runs_dir: Path, open_terminal: Open) -> None:
     """Said in words, what was read stays; back again it is followed on."""
     path = make_run(runs_dir / "made-aaaa", 500)
-    terminal = open_terminal("attach", "aaaa")
+    terminal = open_terminal(runs_dir, "attach", "aaaa")
     terminal.wait_for("FINISHED")
     aside = path.rename(runs_dir / "aside")
     terminal.wait_for("GONE")
@@ -242,7 +230,10 @@ def test_an_engine_that_is_killed_and_a_run_that_is_gone_on_with(
     live: Path, open_terminal: Open
 ) -> None:
     """Interrupted is told; R goes on from where it was, and the other viewer follows too."""
-    one, two = open_terminal("attach", live.name), open_terminal("attach", live.name)
+    one, two = (
+        open_terminal(live.parent, "attach", live.name),
+        open_terminal(live.parent, "attach", live.name),
+    )
     for terminal in (one, two):
         terminal.wait_for(r"RUNNING +step \d")
     os.kill(int((live / "lock").read_text()), signal.SIGKILL)
@@ -260,17 +251,17 @@ def test_an_engine_that_is_killed_and_a_run_that_is_gone_on_with(
     assert shelf.read_entry(live).last_step > before
     one.send("R")
     one.wait_for("this run is live")
-    commands.send(live, "stop")
     for terminal in (one, two):
-        terminal.wait_for("STOPPED")
         terminal.send("q")
+        terminal.wait_for("keep it running")
+        terminal.send("k")
         assert terminal.exit_code() == 0
 
 
-def test_a_fork_by_two_keys(live: Path, runs_dir: Path, open_terminal: Open) -> None:
+def test_a_fork_by_two_keys(live: Path, open_terminal: Open) -> None:
     """f, enter: λ → 0 from here, beside its parent, which goes on."""
     commands.send(live, "set", weight_decay=1e-3)
-    terminal = open_terminal("attach", live.name)
+    terminal = open_terminal(live.parent, "attach", live.name)
     terminal.wait_for("λ→0.001")
     terminal.send("f")
     at = int(terminal.wait_for(r"λ → 0 from step ([\d ]+) on")[1].replace(" ", ""))
@@ -278,7 +269,7 @@ def test_a_fork_by_two_keys(live: Path, runs_dir: Path, open_terminal: Open) -> 
     terminal.wait_for("fork λ→0", FIRST_POINTS)
     terminal.wait_for(rf"··· parent {live.name[-4:]} from step")
     terminal.wait_for("·S ")
-    child, parent = shelf.entries(runs_dir)
+    child, parent = shelf.entries(live.parent)
     assert parent.path == live
     assert parent.state == child.state == "running"
     terminal.send("o")
@@ -288,20 +279,41 @@ def test_a_fork_by_two_keys(live: Path, runs_dir: Path, open_terminal: Open) -> 
     terminal.wait_for("stop it")
     terminal.send("s")
     assert terminal.exit_code() == 0
-    commands.send(live, "stop")
     _wait_for_state(child.path, "stopped")
-    _wait_for_state(live, "stopped")
+    assert engine_alive(live)
     with eostui.open_run(child.path) as run, eostui.open_run(live) as whole:
         assert (run.facts["parent"], run.facts["parent_step"]) == (live.name, str(at))
         assert (run.steps["loss"][:at] == whole.steps["loss"][:at]).all()
         assert (run.steps["weight_decay"][at:] == 0).all()
         assert (whole.steps["weight_decay"][at:] == 1e-3).all()
+        assert whole.last_step > at
+
+
+def test_viewers_killed_at_any_instant(live: Path, open_terminal: Open) -> None:
+    """SIGKILL while they open, draw and steer: the engine never notices, and ends as usual."""
+    chance = random.Random(7)
+    for attempt in range(6):
+        terminal = open_terminal(live.parent, "attach", live.name)
+        terminal.read(chance.uniform(0.0, 3.0))
+        if attempt % 2:
+            terminal.send("}{][ccu")
+            terminal.read(chance.uniform(0.0, 0.3))
+        terminal.process.kill(signal.SIGKILL)
+        assert terminal.exit_code() == 137
+        assert engine_alive(live)
+        grows(live)
+    commands.send(live, "stop")
+    stopped = _wait_for_state(live, "stopped")
+    assert stopped.sentence == f"stopped by its user at step {stopped.last_step}"
+    with eostui.open_run(live) as run:
+        assert (run.steps["step"] == np.arange(len(run.steps))).all()
+        assert np.isfinite(run.steps["loss"]).all()
 
 
 def test_a_fork_with_other_values(runs_dir: Path, open_terminal: Open) -> None:
     """Values are typed as fractions; what can't be is said in the dialog, or by the engine's side."""
     make_fork(runs_dir / "made-bbbb", "made-aaaa", 20, 50)
-    terminal = open_terminal("attach", "bbbb")
+    terminal = open_terminal(runs_dir, "attach", "bbbb")
     terminal.wait_for("FINISHED")
     terminal.send("f")
     terminal.wait_for("fork made-bbbb")
@@ -322,7 +334,7 @@ def test_overlay_by_keys(runs_dir: Path, open_terminal: Open) -> None:
     """o offers the other runs, draws one under this one, and takes it away again."""
     make_run(runs_dir / "made-aaaa", 500)
     make_run(runs_dir / "made-cccc", 300)
-    terminal = open_terminal("attach", "cccc")
+    terminal = open_terminal(runs_dir, "attach", "cccc")
     terminal.wait_for("FINISHED")
     terminal.wait_for(r"S 10\.0")
     terminal.send("o")
@@ -335,6 +347,78 @@ def test_overlay_by_keys(runs_dir: Path, open_terminal: Open) -> None:
     assert "···" not in terminal.text
     terminal.send("q")
     assert terminal.exit_code() == 0
+
+
+def test_playing_a_record_back(runs_dir: Path, open_terminal: Open) -> None:
+    """replay --watch: held, scrubbed, sped up, to its ends; keys of the training say why not."""
+    make_run(runs_dir / "made-aaaa", 1000)
+    terminal = open_terminal(runs_dir, "replay", "aaaa", "--watch", "--speed", "50")
+    terminal.wait_for(r"PLAYING +step \d+ +of 1 000 +plays 50")
+    assert "space hold" in terminal.text
+    terminal.send(" ")
+    held = int(terminal.wait_for(r"HELD +step (\d+) ")[1])
+    terminal.send("\x1b[C")  # →
+    terminal.wait_for(rf"HELD +step {held + 20} ")
+    terminal.send("\x1b[D")  # ←
+    terminal.wait_for(rf"HELD +step {held} ")
+    terminal.send(".")
+    terminal.wait_for(rf"HELD +step {held + 1} ")
+    terminal.send(">")
+    terminal.wait_for("plays 100")
+    terminal.send("\x1b[F")  # end
+    terminal.wait_for(r"HELD +step 1 000 ")
+    terminal.send("\x1b[H")  # home
+    terminal.wait_for(r"HELD +step 0 ")
+    for key in "]fnR":
+        terminal.send(key)
+        terminal.wait_for("a playback can't be steered")
+        terminal.send("\x1b")
+        terminal.read(0.2)
+    terminal.send("q")
+    assert terminal.exit_code() == 0
+    assert [entry.id for entry in shelf.entries(runs_dir)] == ["made-aaaa"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--speed", "50"), "--speed is for --watch"),
+        (("--watch", "--speed", "0"), "--speed is 0, but must be above 0"),
+        (("--watch", "--speed", "nan"), "--speed is nan, but must be above 0"),
+        (("--watch",), "needs a terminal"),
+    ],
+)
+def test_what_a_playback_refuses(runs_dir: Path, arguments: tuple[str, ...], sentence: str) -> None:
+    make_run(runs_dir / "made-aaaa", 50)
+    done = subprocess.run(
+        [sys.executable, "-m", "eostui", "replay", *arguments, "--runs-dir", str(runs_dir)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert sentence in done.stderr
+
+
+def test_code_named_by_a_run_is_not_executed(runs_dir: Path, open_terminal: Open) -> None:
+    """Neither r, R nor f run what a run directory names, when it was only opened."""
+    trap = runs_dir.parent / "trap.py"
+    trap.write_text("open('sprung', 'w')\n")
+    path = make_run(runs_dir / "made-aaaa", 50, problem=f"{trap}:make")
+    terminal = open_terminal(runs_dir, "attach", path.name)
+    terminal.wait_for("FINISHED")
+    terminal.send("r")
+    terminal.wait_for("would execute")
+    terminal.send("x")
+    terminal.read(0.5)
+    terminal.send("f")
+    terminal.wait_for("steps in all")
+    terminal.send("\r")
+    terminal.wait_for("would execute")
+    terminal.send("x")
+    terminal.read(0.5)
+    terminal.send("q")
+    assert terminal.exit_code() == 0
+    assert not (runs_dir.parent / "sprung").exists()
+    assert [entry.id for entry in shelf.entries(runs_dir)] == ["made-aaaa"]
 
 
 def _wait_for_state(path: Path, state: str, timeout: float = 30.0) -> shelf.Entry:

@@ -41,6 +41,21 @@ RunsDir = Annotated[
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Folder of the data sets [env: EOSTUI_DATA].")
 ]
+Number = str | None
+Name = Annotated[str, typer.Option(help="A name to find the run by.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any setting; repeatable."),
+]
+Headless = Annotated[
+    bool, typer.Option("--headless", help="Without the live view; prints the run's folder.")
+]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Run the code of your own that the run names as its problem."),
+]
+Fps = Annotated[float | None, typer.Option(help="Frames a second; fewer over SSH by default.")]
+AsciiOnly = Annotated[bool, typer.Option("--ascii", help="Draw without Unicode.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eostui.cli.options import AsJson
+from eostui.cli.options import AsciiOnly, AsJson, Number
 from eostui.cli.output import print_json
-from eostui.cli.train import Ascii, show
+from eostui.cli.train import show
 from eostui.errors import EXIT_DIVERGED, InputError
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from eostui.oscillator_presets import Simulation
     from eostui.runs.columns import Column
 
-Number = str | None
 Report = Callable[[int, int], None]
 
 
@@ -57,7 +56,7 @@ def simulate(
     live: Annotated[
         bool, typer.Option("--live", help="Open the oscillator screen; keys change the settings.")
     ] = False,
-    ascii_only: Ascii = False,
+    ascii_only: AsciiOnly = False,
     list_presets: Annotated[
         bool, typer.Option("--list", help="List the oscillator presets, and do no more.")
     ] = False,

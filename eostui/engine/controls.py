@@ -28,6 +28,7 @@ class Controls:
         steps_allowed: single steps to take while paused.
         stop: whether the run should end; by whom is in `stop_reason`.
         asked: what the calibrator is asked to do at this step, in order: `calibrate`, `reseat`.
+        save: whether a checkpoint of this step is asked for.
     """
 
     eta: float
@@ -37,6 +38,7 @@ class Controls:
     stop: bool = False
     stop_reason: str = ""
     asked: list[str] = field(default_factory=list)
+    save: bool = False
     _polled_at: float = 0.0
 
     def poll(self, run_path: Path, writer: Store, step: int) -> bool:
@@ -109,6 +111,9 @@ class Controls:
             return None
         if kind == "stop":
             self.request_stop("stopped by its user")
+            return None
+        if kind == "checkpoint":
+            self.save = True
             return None
         if kind in ("calibrate", "reseat"):
             self.asked.append(kind)

@@ -219,7 +219,7 @@ class Trainer:
     def _may_go_on(self, step: int) -> bool:
         """Take commands and wait while paused; return False when the run should end."""
         self.controls.poll(self.writer.path, self.writer, step)
-        self._calibrate(step)
+        self._serve(step)
         if self.controls.waits():
             self.save()
             self._status("paused")
@@ -227,16 +227,19 @@ class Trainer:
                 time.sleep(PAUSED_POLL)
                 if self.controls.poll(self.writer.path, self.writer, step):
                     self.writer.flush()
-                    self._calibrate(step)
+                    self._serve(step)
             if not self.controls.paused:
                 self._status("running")
         self.controls.count_step()
         return not self.controls.stop
 
-    def _calibrate(self, step: int) -> None:
-        """Calibrate if it is asked for; a checkpoint of a step is of the time before that."""
-        if self.calibrator.wants(self.controls.asked, step):
+    def _serve(self, step: int) -> None:
+        """Save or calibrate if it is asked for; a checkpoint of a step is of the time before that."""
+        calibrates = self.calibrator.wants(self.controls.asked, step)
+        if calibrates or self.controls.save:
             self.save()
+            self.controls.save = False
+        if calibrates:
             self._serve_calibration(step)
 
     def _serve_calibration(self, step: int) -> None:

@@ -71,7 +71,7 @@ def write(run_path: Path, checkpoint: Checkpoint) -> CheckpointFile:
         {
             "plain": plain,
             "plain_crc32": str(zlib.crc32(plain.encode())),
-            "crc32": json.dumps({name: zlib.crc32(array.data) for name, array in tensors.items()}),
+            "crc32": json.dumps(_checksums(tensors)),
         },
     )
     target = folder / f"{checkpoint.step:012d}.safetensors"
@@ -93,9 +93,9 @@ def read(path: Path) -> Checkpoint:
             told = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         sums = json.loads(told["crc32"])
-        sound = sums == {
-            name: zlib.crc32(np.ascontiguousarray(array).data) for name, array in tensors.items()
-        } and int(told["plain_crc32"]) == zlib.crc32(told["plain"].encode())
+        sound = sums == _checksums(tensors) and int(told["plain_crc32"]) == zlib.crc32(
+            told["plain"].encode()
+        )
         plain = json.loads(told["plain"])
         step, events = plain.pop("at")
     except OSError as error:
@@ -144,6 +144,14 @@ def superfluous(kept: Sequence[CheckpointFile], budget: int, first: int) -> list
             break
         removed.append(kept.pop(min(gaps, key=lambda place: (gaps[place], place))))
     return removed
+
+
+def _checksums(tensors: Mapping[str, NDArray[Any]]) -> dict[str, int]:
+    """Return the CRC-32 of each tensor: of its type and shape, then of its bytes."""
+    return {
+        name: zlib.crc32(array.tobytes(), zlib.crc32(f"{array.dtype.str}{array.shape}".encode()))
+        for name, array in tensors.items()
+    }
 
 
 def _write_through(path: Path, content: bytes) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -120,8 +119,8 @@ class EostuiApp(ForkingApp):
 
     def action_restart(self) -> None:
         """Start the present run's config anew."""
-        config = self._config
-        if config is not None:
+        config, run = self._config, self._run
+        if config is not None and (run is None or self._may_execute(config, run.path)):
             self._replace_run(lambda: self._begin(config))
 
     def action_preset(self, offset: int) -> None:
@@ -265,22 +264,6 @@ class EostuiApp(ForkingApp):
     def _leave_with(self, code: int) -> None:
         """Restore the terminal and leave; the run goes on."""
         self.exit(return_code=code)
-
-
-def watch(path: Path, speed: float | None, settings: Settings) -> tuple[int, str]:
-    """Play a run back; return the exit code and a sentence for stderr.
-
-    Args:
-        path: the run directory.
-        speed: steps a second, None for the whole run in a minute.
-        settings: how the application is started.
-
-    Raises:
-        InputError: if the speed isn't above 0.
-    """
-    if speed is not None and not 0 < speed < math.inf:
-        raise InputError(f"--speed is {speed:g}, but must be above 0 steps a second")
-    return run_app(settings, Watch(path, speed))
 
 
 def run_app(settings: Settings, start: Start) -> tuple[int, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from eostui import presets
 from eostui.config import RunConfig
 from eostui.errors import EostuiError, InputError
 from eostui.runs.launch import EngineProcess, Fork, Resume, StartError
+from eostui.runs.trust import refuse_foreign_code
 from eostui.tui.followed import FollowedApp, open_run
 from eostui.tui.screens.dialogs import MessageDialog
 
@@ -33,10 +35,20 @@ class Settings:
 
 @dataclass(frozen=True)
 class Watch:
-    """A run to play back: its directory, and steps a second (None: the whole run in a minute)."""
+    """A run to play back.
+
+    Attributes:
+        path: its directory.
+        speed: steps a second, None for the whole run in a minute.
+    """
 
     path: Path
     speed: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raise InputError if the speed isn't above 0."""
+        if self.speed is not None and not 0 < self.speed < math.inf:
+            raise InputError(f"--speed is {self.speed:g}, but must be above 0 steps a second")
 
 
 class StartedApp(FollowedApp):
@@ -49,6 +61,7 @@ class StartedApp(FollowedApp):
         self._preset = presets.DEFAULT_PRESET
         self._config: RunConfig | None = None
         self._first = True
+        self._trusted = False  # whether the run shown was started here: it may name code to execute
 
     def _begin(self, config: RunConfig) -> None:
         """End the present run and start another."""
@@ -61,12 +74,24 @@ class StartedApp(FollowedApp):
         if self._engine is not None:
             self.notify("another engine is on its way: wait for it", severity="warning")
             return
+        entry = start.entry if isinstance(start, Resume) else start.parent
+        if not self._may_execute(entry.config, entry.path):
+            return
         try:
             engine = EngineProcess(start, runs_dir, self.settings.data_dir)
         except InputError as error:
             self.push_screen(MessageDialog(str(error)))
             return
         self._await(engine)
+
+    def _may_execute(self, config: RunConfig, path: Path) -> bool:
+        """Return whether the code that a run names may be executed; say so if not."""
+        try:
+            refuse_foreign_code(config, path, trusted=self._trusted)
+        except InputError as error:
+            self.push_screen(MessageDialog(f"{error} to `eostui resume` or `eostui fork`"))
+            return False
+        return True
 
     def _await(self, engine: EngineProcess) -> None:
         """Wait for an engine in the background, telling what it does, and then show its run."""
@@ -102,15 +127,15 @@ class StartedApp(FollowedApp):
             self._engine = None
             self._live.show_progress("")
             if self._run is None or self._run.path != path:
-                await self._open(path)
+                await self._open(path, trusted=True)
 
-    async def _open(self, path: Path) -> None:
+    async def _open(self, path: Path, *, trusted: bool = False) -> None:
         try:
             opened = await asyncio.to_thread(open_run, path)
         except EostuiError as error:
             self._start_failed(error)
             return
-        self._first = False
+        self._first, self._trusted = False, trusted
         self._config, self._preset = opened.follower.run.config, opened.follower.run.config.preset
         self._show(opened.follower, opened.parent)
 
