@@ -125,6 +125,14 @@ class RunConfig(BaseModel):
         "or at a step",
     )
 
+    checkpoint_every: NotNegative = Field(
+        30.0,
+        description="seconds of training between checkpoints; 0: only at a pause, a calibration, the end",
+    )
+    checkpoint_budget: Positive = Field(
+        1000.0, description="megabytes of checkpoints kept: the newest, and others evenly before it"
+    )
+
     chunk_size: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
         "auto",
         description="samples in memory at a time; 0: all; auto: all, or what a GPU has room for",

@@ -19,8 +19,8 @@ from eostui.cli.app import app
 from eostui.config import RunConfig
 from eostui.engine.controls import Controls
 from eostui.engine.device import prepare_machine
+from eostui.engine.facts import initial_facts
 from eostui.engine.loop import Trainer
-from eostui.engine.record import initial_facts
 from eostui.errors import RunFormatError
 from eostui.problems import build_problem
 from eostui.runs.calibration import OUT_OF_NOISE, TOLERANCE, Calibrations, first_hump

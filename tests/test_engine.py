@@ -21,8 +21,8 @@ from eostui import locations
 from eostui.config import RunConfig
 from eostui.engine.controls import Controls, refuse_controls
 from eostui.engine.device import prepare_machine
+from eostui.engine.facts import initial_facts
 from eostui.engine.loop import Trainer
-from eostui.engine.record import initial_facts
 from eostui.errors import EXIT_DIVERGED, EXIT_FAILED, EXIT_INPUT
 from eostui.problems import build_problem
 from eostui.runs import commands, schema

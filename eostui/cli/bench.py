@@ -95,7 +95,7 @@ def _results(
 ) -> dict[str, Any]:
     from eostui.bench import measure
     from eostui.engine.device import prepare_machine
-    from eostui.engine.record import initial_facts
+    from eostui.engine.facts import initial_facts
     from eostui.problems import build_problem
 
     machine = prepare_machine(config)

@@ -22,7 +22,7 @@ from eostui.engine.handshake import Handshake
 from eostui.errors import EXIT_DIVERGED, EXIT_FAILED, EostuiError
 
 if TYPE_CHECKING:
-    from eostui.runs.writer import RunWriter
+    from eostui.runs.writer import Store
 
 _EXIT_CODES = {"finished": 0, "stopped": 0, "diverged": EXIT_DIVERGED, "failed": EXIT_FAILED}
 
@@ -45,37 +45,41 @@ def main() -> int:
 
 
 def _run(config: RunConfig, request: dict[str, Any], handshake: Handshake) -> int:
-    from eostui.engine.device import prepare_machine
-    from eostui.engine.loop import Trainer
-    from eostui.engine.record import initial_facts
-    from eostui.problems import build_problem
-    from eostui.runs.writer import RunWriter
+    from eostui.engine.begin import Workshop
 
-    machine = prepare_machine(config)
-    handshake.say("progress", "building the problem")
-    problem = build_problem(
+    fork = request.get("fork")
+    path = Path(request["run_path"])
+    like = Path(fork["parent"]) if fork else path if request["resume"] else None
+    workshop = Workshop(
         config,
-        machine.device,
         Path(request["data_dir"]),
         lambda text: handshake.say("progress", text),
+        like,
+        fork["changed"] if fork else (),
     )
-    if config.chunk_size == "auto":  # what was chosen belongs to the run
-        config = config.changed({"chunk_size": problem.chunk_size})
-    path = Path(request["run_path"])
-    trainer = Trainer(config, problem)
+    trainer = workshop.trainer
     signal.signal(signal.SIGTERM, lambda *_: trainer.controls.request_stop("stopped by SIGTERM"))
-    writer = RunWriter(path, initial_facts(config, machine, problem, path.name, request["name"]))
+    writer: Store
+    if request["resume"]:
+        writer = workshop.resume(path, handshake.steps)
+    elif fork:
+        parent, at, controls = Path(fork["parent"]), fork["at"], fork["controls"]
+        writer = workshop.fork(path, request["name"], parent, at, controls, handshake.steps)
+    else:
+        writer = workshop.new(path, request["name"])
     handshake.say("ready", str(path))
     handshake.end(path)
     try:
         status, sentence = trainer.run(writer)
+        if status in ("finished", "stopped"):
+            trainer.save()
     except Exception as error:  # whatever it was: named in the record, its traceback in the log
         traceback.print_exc()
         status, sentence = "failed", f"failed at step {trainer.step}: {_explain(error)}"
     return _EXIT_CODES[_end(writer, trainer.step, status, sentence)]
 
 
-def _end(writer: RunWriter, step: int, status: str, sentence: str) -> str:
+def _end(writer: Store, step: int, status: str, sentence: str) -> str:
     """Record how the run ended; return how in the end: where that can't be written, `failed`."""
     from eostui.runs.ending import LAST_WORDS
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from eostui.runs import commands
-from eostui.runs.writer import RunWriter
+from eostui.runs.rows import Event
+from eostui.runs.writer import Store
 
 #: Seconds between looks into the commands folder while training: a key acts within this.
 POLL_EVERY = 0.01
@@ -38,7 +39,7 @@ class Controls:
     asked: list[str] = field(default_factory=list)
     _polled_at: float = 0.0
 
-    def poll(self, run_path: Path, writer: RunWriter, step: int) -> bool:
+    def poll(self, run_path: Path, writer: Store, step: int) -> bool:
         """Take waiting commands, at most every POLL_EVERY seconds; return whether there were any.
 
         Args:
@@ -59,6 +60,25 @@ class Controls:
                 writer.event(step, "obeyed", {"command": command_id, "what": content["kind"]})
         return bool(taken)
 
+    def repeat(self, events: Iterable[Event]) -> None:
+        """Do again what is on record of one step: changes of η and λ, and calibrations."""
+        for event in events:
+            if event.kind == "control":
+                self.eta = float(event.payload.get("eta", (0, self.eta))[1])
+                self.weight_decay = float(
+                    event.payload.get("weight_decay", (0, self.weight_decay))[1]
+                )
+            else:
+                self.asked.append(event.payload["what"])
+
+    def state(self) -> dict[str, Any]:
+        """Return η and λ: whether a run waits or ends isn't gone on with."""
+        return {"eta": self.eta, "weight_decay": self.weight_decay}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state` returned."""
+        self.eta, self.weight_decay = state["eta"], state["weight_decay"]
+
     def waits(self) -> bool:
         """Return whether training must wait: paused, with no single step allowed, not ended."""
         return self.paused and not self.stop and not self.steps_allowed
@@ -71,7 +91,7 @@ class Controls:
         """End the run before the next step."""
         self.stop, self.stop_reason = True, reason
 
-    def _apply(self, content: Mapping[str, Any], writer: RunWriter, step: int) -> str | None:
+    def _apply(self, content: Mapping[str, Any], writer: Store, step: int) -> str | None:
         """Apply one command; return why not, or None."""
         kind = content["kind"]
         if kind == "set":
@@ -95,7 +115,7 @@ class Controls:
             return None
         return f"unknown command `{kind}`"
 
-    def _set(self, content: Mapping[str, Any], writer: RunWriter, step: int) -> str | None:
+    def _set(self, content: Mapping[str, Any], writer: Store, step: int) -> str | None:
         eta = content.get("eta", self.eta)
         weight_decay = content.get("weight_decay", self.weight_decay)
         refusal = refuse_controls(eta, weight_decay)

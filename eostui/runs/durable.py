@@ -107,16 +107,14 @@ def _sentence(path: Path, found: Trouble, error: sqlite3.Error, waited: float) -
 
 
 def reserve(path: Path) -> None:
-    """Take up the room that the end of a run may need. Raises OSError where there is none."""
-    descriptor = os.open(path / RESERVE, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    """Take up the room that the end of a run may need. Raises StoreError where there is none."""
     try:
-        for _ in range(RESERVED // 4096):
-            os.write(descriptor, os.urandom(4096))  # zeros take no room on a disk that compresses
-    except OSError:
+        descriptor = os.open(path / RESERVE, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(os.urandom(RESERVED))  # zeros take no room on a disk that compresses
+    except OSError as error:
         free_reserve(path)
-        raise
-    finally:
-        os.close(descriptor)
+        raise StoreError(f"{path}: no run can be written there: {error.strerror}") from None
 
 
 def free_reserve(path: Path) -> None:

@@ -54,7 +54,13 @@ class News:
 
 class RunReader:
     """Reads one run directory, read-only, each table in short reads. May be used from any thread,
-    by one at a time."""
+    by one at a time.
+
+    Attributes:
+        path: the run directory.
+        version: the format it is written in.
+        step_columns: names of the columns stored for every step.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open the store. Raises InputError or RunFormatError with a sentence."""
@@ -67,13 +73,13 @@ class RunReader:
         self._next_step = 0
         self._measured_step = -1.0
         try:
-            self._version = self._read("PRAGMA user_version")[0][0]
-            if not 1 <= self._version <= schema.SCHEMA_VERSION:
+            self.version = self._read("PRAGMA user_version")[0][0]
+            if not 1 <= self.version <= schema.SCHEMA_VERSION:
                 raise RunFormatError(
-                    f"{database}: written in format {self._version}, "
+                    f"{database}: written in format {self.version}, "
                     f"but this eostui reads format {schema.SCHEMA_VERSION} and before"
                 )
-            self._sealed = self._version >= schema.SEALED_SINCE
+            self._sealed = self.version >= schema.SEALED_SINCE
             try:
                 self.step_columns = columns_of(self.facts())
             except ValueError:
@@ -205,7 +211,7 @@ class RunReader:
         return events
 
     def _new_landscape(self) -> Landscape | None:
-        if self._version < 2:
+        if self.version < 2:
             return None
         found = self._read(
             "SELECT id, left, right, bottom, top, rows, columns, maps, crc32 FROM landscapes "
@@ -221,7 +227,7 @@ class RunReader:
 
     def _new_calibrated(self) -> FloatArray:
         """Return the rows whose steps were read already: their η and λ are there."""
-        if self._version < 3:
+        if self.version < 3:
             return np.empty((0, 4))
         parts = [np.empty((0, 4))]
         for row_id, number, first, last, blob, crc in self._iterate(
@@ -277,6 +283,15 @@ class RunReader:
 
     def _read(self, query: str, *values: object) -> list[Any]:
         return list(self._iterate(query, *values))
+
+
+def facts_of(path: Path) -> dict[str, str]:
+    """Return the facts of a run. Raises InputError or RunFormatError."""
+    reader = RunReader(path)
+    try:
+        return reader.facts()
+    finally:
+        reader.close()
 
 
 def run_state(path: Path, facts: Mapping[str, str]) -> str:

@@ -20,6 +20,9 @@ RESERVE = "reserve"
 #: States of a run as stored. "interrupted" isn't among them: it is "running" without a living engine.
 LIVE_STATES = ("running", "paused")
 
+#: Kinds of the events that follow from the steps alone: whoever repeats these makes them again.
+DERIVED_EVENTS = ("phase", "audit", "unmeasured", "calibrated", "reseated", "unmapped")
+
 # crc32 is that of all cells of its row but the id: see runs/rows.py. Bits also flip where no blob is.
 TABLES = f"""
 CREATE TABLE run (

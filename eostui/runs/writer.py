@@ -8,19 +8,20 @@ import sqlite3
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eostui.errors import InputError, StoreError
+from eostui.errors import EostuiError, InputError, StoreError
 from eostui.runs import schema
 from eostui.runs.columns import MEASURED, columns_of
 from eostui.runs.durable import free_reserve, persist, reserve
 from eostui.runs.filesystem import on_network
 from eostui.runs.landscape import Landscape
 from eostui.runs.liveness import EngineLock
-from eostui.runs.rows import checksum, measured_checksum, measured_values
+from eostui.runs.reader import RunReader
+from eostui.runs.rows import Event, checksum, measured_checksum, measured_values
 
 _MEASURED_NAMES = tuple(column.name for column in MEASURED)
 _INSERT_MEASUREMENT = (
@@ -29,43 +30,80 @@ _INSERT_MEASUREMENT = (
 )
 
 
-class RunWriter:
-    """Creates a run directory and appends to it; what is appended is durable from `flush` on."""
+class Store(Protocol):
+    """What an engine writes a run to; see `RunWriter`, which does it."""
 
-    def __init__(self, path: Path, facts: Mapping[str, str]) -> None:
-        """Make the directory (mode 0700), take its lock and write the run's facts.
+    path: Path
+    derived_events: int
+
+    def fact(self, key: str, value: str) -> None: ...
+    def steps(self, first_step: int, matrix: NDArray[np.float64]) -> None: ...
+    def calibrated(self, number: int, first_step: int, matrix: NDArray[np.float64]) -> None: ...
+    def measurement(self, step: int, values: Mapping[str, float], point: str = "raw") -> None: ...
+    def landscape(self, landscape: Landscape) -> None: ...
+    def event(self, step: int, kind: str, payload: Mapping[str, Any] | None = None) -> None: ...
+    def flush(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class RunWriter:
+    """Appends to a run directory; what is appended is durable from `flush` on.
+
+    Attributes:
+        path: the run directory.
+        derived_events: how many of `schema.DERIVED_EVENTS` were appended in the run's life.
+    """
+
+    def __init__(self, path: Path, facts: Mapping[str, str] | None = None) -> None:
+        """Take the directory's lock; make it first (mode 0700) if there are `facts` to begin with.
+
+        Args:
+            path: the run directory.
+            facts: of a new run; None to go on with one that is there.
 
         Raises:
-            InputError: if the directory can't be made.
+            InputError: if the directory can't be made, or is no run to go on with.
+            EostuiError: if another engine drives this run.
         """
         self.path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.mkdir(mode=0o700)
-            (path / schema.COMMANDS).mkdir(mode=0o700)
-            reserve(path)
-        except OSError as error:
-            raise InputError(
-                f"runs folder {path.parent}: can't make a run there ({error.strerror}); "
-                "choose another with --runs-dir or EOSTUI_RUNS"
-            ) from None
+        if facts is not None:
+            _make(path)
         self._lock = EngineLock(path)
-        self._width = len(columns_of(facts))
+        try:
+            reserve(path)
+            known = _writable_facts(path) if facts is None else facts
+        except EostuiError:
+            free_reserve(path)
+            self._lock.release()
+            raise
+        self._width = len(columns_of(known))
         self._pending: list[tuple[str, tuple[Any, ...]]] = []
         self._failed = False
         database = path / schema.DATABASE
-        os.close(os.open(database, os.O_CREAT | os.O_EXCL, 0o600))  # its journals get its mode
-        self._database = sqlite3.connect(database, isolation_level=None)
-        persist(path, self._create)
-        for key, value in facts.items():
-            self.fact(key, value)
-        self.flush()
+        self._database = sqlite3.connect(
+            f"{database.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None
+        )
+        self._database.execute("PRAGMA trusted_schema=OFF")
+        self.derived_events = 0
+        if facts is None:
+            persist(path, self._set_journal)
+            holes = ", ".join("?" * len(schema.DERIVED_EVENTS))
+            self.derived_events = self._database.execute(
+                f"SELECT count(*) FROM events WHERE kind IN ({holes})", schema.DERIVED_EVENTS
+            ).fetchone()[0]
+        else:
+            persist(path, self._create)
+            for key, value in facts.items():
+                self.fact(key, value)
+            self.flush()
+
+    def _set_journal(self) -> None:
+        journal = "DELETE" if on_network(self.path) else "WAL"
+        self._database.execute(f"PRAGMA journal_mode={journal}")
+        self._database.execute("PRAGMA synchronous=NORMAL")
 
     def _create(self) -> None:
-        self._database.execute(
-            f"PRAGMA journal_mode={'DELETE' if on_network(self.path) else 'WAL'}"
-        )
-        self._database.execute("PRAGMA synchronous=NORMAL")
+        self._set_journal()
         tables = f"{schema.TABLES} PRAGMA user_version={schema.SCHEMA_VERSION};"
         try:
             self._database.executescript(f"BEGIN; {tables} COMMIT;")
@@ -119,8 +157,14 @@ class RunWriter:
         )
 
     def event(self, step: int, kind: str, payload: Mapping[str, Any] | None = None) -> None:
-        """Append something that happened."""
-        cells = (int(step), time.time(), kind, json.dumps(payload or {}, allow_nan=False))
+        """Append something that happens now."""
+        self.past_event(Event(step, time.time(), kind, payload or {}))
+
+    def past_event(self, event: Event) -> None:
+        """Append something that happened when the event says."""
+        text = json.dumps(dict(event.payload), allow_nan=False)
+        cells = (int(event.step), float(event.unix_time), event.kind, text)
+        self.derived_events += event.kind in schema.DERIVED_EVENTS
         self._queue(
             "INSERT INTO events (step, unix_time, kind, payload, crc32) VALUES (?, ?, ?, ?, ?)",
             (*cells, checksum(cells)),
@@ -173,6 +217,34 @@ class RunWriter:
 
     def _queue(self, statement: str, values: tuple[Any, ...]) -> None:
         self._pending.append((statement, values))
+
+
+def _make(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700)
+        (path / schema.COMMANDS).mkdir(mode=0o700)
+        # made here for its mode, which its journals get too
+        os.close(os.open(path / schema.DATABASE, os.O_CREAT | os.O_EXCL, 0o600))
+    except OSError as error:
+        raise InputError(
+            f"runs folder {path.parent}: can't make a run there ({error.strerror}); "
+            "choose another with --runs-dir or EOSTUI_RUNS"
+        ) from None
+
+
+def _writable_facts(path: Path) -> dict[str, str]:
+    """Return the facts of a run that is gone on with. Raises InputError or RunFormatError."""
+    reader = RunReader(path)
+    try:
+        if reader.version != schema.SCHEMA_VERSION:
+            raise InputError(
+                f"{path}: written in format {reader.version}, and only {schema.SCHEMA_VERSION} is "
+                "written: it can be read, or forked, but not gone on with"
+            )
+        return reader.facts()
+    finally:
+        reader.close()
 
 
 def _block(
