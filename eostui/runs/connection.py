@@ -8,8 +8,8 @@ from pathlib import Path
 from eostui.errors import BusyError, RunFormatError
 from eostui.runs import schema
 
-#: No cell is larger, in bytes: 16 million steps in one flush; what an engine writes has 1024 at most.
-MOST_BYTES = 1 << 30
+#: No cell is larger, in bytes: 5 million steps in one flush; what an engine writes has 1024 at most.
+MOST_BYTES = 1 << 28
 #: Seconds that a reader waits for another program's lock.
 PATIENCE = 1.0
 
@@ -20,6 +20,7 @@ def connect(database: Path) -> sqlite3.Connection:
     Raises:
         RunFormatError: if it is no store, or has in it what no eostui puts there.
     """
+    refuse_links(database)
     connection = _open(database, "")
     try:
         connection.execute("SELECT 1 FROM run LIMIT 1").fetchall()
@@ -63,11 +64,23 @@ def _open(database: Path, options: str) -> sqlite3.Connection:
         )
     except sqlite3.Error as error:
         raise unreadable(database, error) from None
-    # functions with effects are refused in views, triggers and the like; and nothing is written
+    restrain(connection)
+    return connection
+
+
+def refuse_links(database: Path) -> None:
+    """Raise RunFormatError if a store or one of its logs is a link: SQLite would write through it."""
+    for ending in ("", "-wal", "-shm", "-journal"):
+        file = database.with_name(database.name + ending)
+        if file.is_symlink():
+            raise RunFormatError(f"{file}: is a link, and a run's files lie in its own directory")
+
+
+def restrain(connection: sqlite3.Connection) -> None:
+    """Let a connection only read, with no functions that have effects, and no huge cells."""
     connection.execute("PRAGMA trusted_schema=OFF")
     connection.execute("PRAGMA query_only=ON")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
-    return connection
 
 
 def _refuse_foreign_schema(connection: sqlite3.Connection, database: Path) -> None:

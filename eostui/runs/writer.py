@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -211,6 +212,9 @@ class RunWriter:
         free_reserve(self.path)
         try:
             self.flush()
+            # viewers keep the log open, and with it the rows out of run.db; none is waited for
+            with contextlib.suppress(sqlite3.Error):  # a full disk: the log has all of them
+                self._database.execute("PRAGMA wal_checkpoint(PASSIVE)")
         finally:
             self._database.close()
             self._lock.release()
