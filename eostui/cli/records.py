@@ -12,11 +12,14 @@ from typing import Annotated, Any
 
 import typer
 
+from eostui.cli import repair
 from eostui.cli.options import AsJson, RunName, RunsDir
 from eostui.cli.output import print_json
 from eostui.errors import InputError, printable
 
 runs = typer.Typer(help="List, show and delete runs.", no_args_is_help=True, rich_markup_mode=None)
+
+repair.register(runs)
 
 MeasuredOnly = Annotated[
     bool, typer.Option("--measured-only", help="Only rows at which something was measured.")
@@ -149,7 +152,7 @@ def export(
         if output == "-":
             write_csv(opened, sys.stdout, measured_only=measured_only)
             return
-        target = Path(output or f"{entry.id}.csv").expanduser()
+        target = Path(output or f"{shelf.safe_name(entry.id)}.csv").expanduser()
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(f"writing {target.name}", total=None)
             sidecar, rows = export_files(

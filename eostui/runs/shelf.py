@@ -39,7 +39,7 @@ class Entry:
 
 def new_run_path(folder: Path, preset: str) -> Path:
     """Return the path of a new run: the preset's name and four letters that nobody has."""
-    stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", preset).strip("-.") or "run"
+    stem = safe_name(preset)
     while True:
         tag = "".join(secrets.choice(_TAG_LETTERS) for _ in range(4))
         path = folder / f"{stem}-{tag}"
@@ -118,12 +118,34 @@ def find(folder: Path, wanted: str | None, *, live: bool = False) -> Entry:
     raise InputError(f"there is no {kind} `{wanted}` in {folder}{did_you_mean(wanted, known)}")
 
 
+def find_path(folder: Path, wanted: str | None) -> Path:
+    """Return the directory that `wanted` names, as `find` does, also of a run that can't be read.
+
+    Raises:
+        InputError: if there is none, or more than one.
+    """
+    for path in (Path(wanted), folder / wanted) if wanted else ():
+        if (path / DATABASE).is_file():
+            return path.absolute()
+    ending = [path for path in _run_paths(folder) if wanted and path.name.endswith(wanted)]
+    return ending[0] if len(ending) == 1 else find(folder, wanted).path
+
+
+def safe_name(text: str, otherwise: str = "run") -> str:
+    """Return a text as a name that is safe for a file: letters, digits and `._-` alone."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or otherwise
+
+
 def delete(entry: Entry) -> None:
     """Delete a run directory. Raises InputError if its engine is alive."""
     if engine_alive(entry.path):
         raise InputError(f"{entry.id} is still {entry.state}: `eostui stop {entry.id}` first")
+    if entry.path.is_symlink():
+        raise InputError(
+            f"{entry.path}: is a link, and only what it leads to can be deleted as a run"
+        )
     try:
-        shutil.rmtree(entry.path)
+        shutil.rmtree(entry.path)  # links in it are removed, not followed
     except OSError as error:
         raise InputError(f"{entry.path}: can't be deleted: {error.strerror}") from None
 

@@ -14,9 +14,10 @@ from textual.worker import Worker, WorkerState
 
 from eostui import locations, oscillator_presets, presets
 from eostui.config import RunConfig
-from eostui.errors import EXIT_FAILED, EostuiError, InputError
+from eostui.errors import EXIT_FAILED, BusyError, EostuiError, InputError
 from eostui.oscillator_presets import OscillatorPreset
 from eostui.runs.calibration import told
+from eostui.runs.ending import end_sentence
 from eostui.runs.launch import EngineProcess, StartError
 from eostui.runs.rows import Event
 from eostui.runs.run import Run
@@ -189,6 +190,9 @@ class EostuiApp(SteeredApp):
         self._fetching = True
         try:
             news = await asyncio.to_thread(run.fetch)
+        except BusyError as error:  # nothing was read; the next time may be luckier
+            self.notify(str(error), severity="warning")
+            return
         except EostuiError as error:
             if run is self._run:
                 self._run = self._steering = None
@@ -215,7 +219,7 @@ class EostuiApp(SteeredApp):
         if state != self._state:
             self._state = state
             if state not in LIVE_STATES:
-                text = run.facts.get("sentence", f"the run is {state}: its engine is gone")
+                text = end_sentence(run.path, run.facts, state)
                 bad = state in ("diverged", "failed", "interrupted")
                 self.notify(text, severity="error" if bad else "information", timeout=10)
 
