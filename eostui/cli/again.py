@@ -120,28 +120,48 @@ def fork(
 
 def replay(
     run: RunName = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Play the record back in the live view instead.")
+    ] = False,
+    speed: Annotated[
+        float | None,
+        typer.Option(help="With --watch: steps a second; the whole run in a minute if left out."),
+    ] = None,
     trust: Trust = False,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
+    fps: Fps = None,
+    ascii_only: AsciiOnly = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take all steps of a run once more and compare them with its record.
+    """Take all steps of a run once more and compare them with its record; or play the record back.
 
     On the same machine and a CPU they are the same to the bit; else the first step that differs is told,
     and by how much. The exit code is 0 when they are the same, 1 when not. Nothing is written.
 
-    Example:
+    With --watch nothing is computed: the record is shown as it came, and keys hold and scrub it.
+
+    Examples:
 
       eostui replay k3f9
+
+      eostui replay k3f9 --watch --speed 200
     """
     from eostui import locations
+    from eostui.cli.train import show
     from eostui.runs import shelf
     from eostui.runs.trust import refuse_foreign_code
 
+    if speed is not None and not watch:
+        raise InputError("--speed is for --watch: what is computed anew goes as fast as it can")
     entry = shelf.find(locations.runs_dir(runs_dir), run)
-    refuse_foreign_code(entry.config, entry.path, trusted=trust)
     if entry.last_step < 0:
         raise InputError(f"{entry.id} has no steps yet")
+    if watch:
+        from eostui.tui.started import Watch
+
+        show(Watch(entry.path, speed), runs_dir, data_dir, fps=fps, ascii_only=ascii_only)
+    refuse_foreign_code(entry.config, entry.path, trusted=trust)
     record, differences = _repeat(entry, locations.data_dir(data_dir))
     if as_json:
         print_json(_told(entry, record, differences))

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from eostui.config import RunConfig
     from eostui.oscillator_presets import OscillatorPreset
     from eostui.runs.launch import Fork, Resume
+    from eostui.runs.shelf import Entry
+    from eostui.tui.started import Watch
 
 #: How long `stop` waits for the engine to end.
 _STOP_PATIENCE = 30.0
@@ -111,13 +113,14 @@ def attach(
 ) -> None:
     """Show a run: the newest live one, or the one named, live or ended.
 
-    The whole history is shown; a live run goes on being steered with the same keys.
+    The whole history is shown; a live run goes on being steered with the same keys, by several viewers at
+    once too. A fork is shown with its parent's curves under its own.
     """
     from eostui import locations
     from eostui.runs import shelf
 
     folder = locations.runs_dir(runs_dir)
-    entry = shelf.find(folder, run, live=run is None)
+    entry = shelf.find(folder, run) if run is not None else _newest_live(folder)
     show(entry.path, runs_dir, None, fps=fps, ascii_only=ascii_only)
 
 
@@ -139,6 +142,23 @@ def stop(run: RunName = None, runs_dir: RunsDir = None) -> None:
             f"its engine's output is in {entry.path}/engine.log"
         )
     print(f"{ended.id}: {ended.sentence}", file=sys.stderr)
+
+
+def _newest_live(folder: Path) -> Entry:
+    """Return the newest live run; without one, tell of the newest that ended. Raises InputError."""
+    from eostui.runs import shelf
+
+    entries = shelf.entries(folder)
+    for entry in entries:
+        if entry.live:
+            return entry
+    if not entries:
+        raise InputError(f"there is no run in {folder}; `eostui` starts one")
+    newest = entries[0]
+    raise InputError(
+        f"no run is live in {folder}; the newest, {newest.id}, is {newest.state}: "
+        f"`eostui attach {newest.id}` shows it"
+    )
 
 
 def start(
@@ -165,7 +185,7 @@ def start(
 
 
 def show(
-    what: RunConfig | Resume | Fork | Path | OscillatorPreset,
+    what: RunConfig | Resume | Fork | Path | Watch | OscillatorPreset,
     runs_dir: Path | None,
     data_dir: Path | None,
     *,
@@ -173,11 +193,14 @@ def show(
     fps: float | None = None,
     ascii_only: bool = False,
 ) -> None:
-    """Open the live view of a run to start, a run's directory or an oscillator; exit with its code."""
+    """Open the live view of a run to start, to attach to, to play back, or of an oscillator.
+
+    Exits with its code.
+    """
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
         raise InputError(
-            "the live view needs a terminal, and this isn't one; "
-            "without one, use `eostui run PRESET --headless`"
+            "the live view needs a terminal, and this isn't one; without one, use "
+            + ("`eostui plot RUN`" if isinstance(what, Path) else "`eostui run PRESET --headless`")
         )
     if fps is not None and not 0.1 <= fps <= 60:
         raise InputError(f"--fps is {fps:g}, but must be from 0.1 to 60")
@@ -192,7 +215,8 @@ def show(
         if isinstance(what, (RunConfig, Resume, Fork))
         else what
     )
-    from eostui.tui.app import Settings, run_app
+    from eostui.tui.app import run_app
+    from eostui.tui.started import Settings
 
     slow_link = "SSH_CONNECTION" in os.environ
     settings = Settings(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -126,8 +127,9 @@ class RunReader:
         """Return what was appended since the last poll, the oldest part of it if it is much.
 
         Raises:
-            RunFormatError: on damage.
+            RunFormatError: on damage, or if the store can't be read now; trying again misses no row.
         """
+        before = dict(self._last_id), self._next_step, self._measured_step
         self._execute("BEGIN")  # one snapshot: a measured row never comes before its step's row
         try:
             steps, complete = self._new_steps()
@@ -141,12 +143,13 @@ class RunReader:
             )
             if self._sealed and complete:
                 self._check_seal(rows=len(steps))
-            return news
-        except RowError as error:
-            raise self._damaged(error) from None
-        finally:
-            if self._database.in_transaction:
-                self._execute("COMMIT")
+            self._execute("COMMIT")
+        except (RowError, RunFormatError) as error:
+            self._last_id, self._next_step, self._measured_step = before
+            with contextlib.suppress(RunFormatError):  # what failed first is what matters
+                self._execute("ROLLBACK")
+            raise self._damaged(error) if isinstance(error, RowError) else error from None
+        return news
 
     def close(self) -> None:
         """Close the store."""

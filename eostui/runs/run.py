@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -110,6 +111,20 @@ class Run:
         self.calibrations.append(news.calibrated, news.events, self.steps)
         self.calibrations.compare(self.measured)
         return changed
+
+    def until(self, step: int) -> Run:
+        """Return the run as it was when `step` was its newest row, for reading.
+
+        It shares the columns with this one, no copy is made; its facts are those of now.
+        """
+        past = copy.copy(self)
+        past.steps = self.steps.head(step + 1)
+        past.measured = self.measured.head(
+            int(np.searchsorted(self.measured["step"], step, side="right"))
+        )
+        past.events = [event for event in self.events if event.step <= step]
+        past.calibrations = self.calibrations.until(step)
+        return past
 
     def exported(self) -> tuple[Column, ...]:
         """Return the columns that `columns` and the export have, in their order."""

@@ -30,6 +30,12 @@ class Series:
     def __contains__(self, name: str) -> bool:
         return name in self._columns
 
+    def head(self, rows: int) -> Series:
+        """Return the first rows as a series that shares the columns: for reading, no copy is made."""
+        head = Series([])
+        head._columns, head._length = self._columns, min(rows, self._length)
+        return head
+
     def append(self, rows: int, values: Mapping[str, ArrayLike]) -> slice:
         """Append `rows` rows, NaN where a column isn't given; return where they lie."""
         start, stop = self._length, self._length + rows

@@ -142,6 +142,11 @@ def ascii_art(dots: BoolArray) -> NDArray[np.uint32]:
     return codes
 
 
+def one_a_cell(dots: BoolArray, code: int) -> NDArray[np.uint32]:
+    """Return the same character for every cell that has a dot; 0 where a cell is empty."""
+    return np.where(_by_cell(dots).any(axis=(1, 3)), np.uint32(code), np.uint32(0))
+
+
 def _by_cell(dots: BoolArray) -> BoolArray:
     rows, columns = dots.shape
     return dots.reshape(rows // DOTS_Y, DOTS_Y, columns // DOTS_X, DOTS_X)

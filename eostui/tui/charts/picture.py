@@ -19,6 +19,8 @@ _GUTTER_RIGHT = 12
 #: Characters of a label beside the plot.
 LABEL_ROOM = _GUTTER_RIGHT - 1
 _NARROW = 44
+#: Values looked through at once for the last finite one.
+_PIECE = 1024
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Curve:
         x: rising positions, shape (n,).
         y: values, shape (n,).
         colour: name of its colour in the palette.
-        pattern: solid (measured), dashed (threshold), dotted (prediction), stippled (raw spread).
+        pattern: solid (measured), dashed (threshold), dotted (prediction), stippled (raw spread),
+            pointed (of another run: a point a cell).
         label: text at its right end, or "".
         ranged: whether the y axis makes room for it; a curve that isn't may be clipped.
         extended: whether the last value is drawn on to the right end, as thresholds are.
@@ -50,6 +53,7 @@ class Mark:
 
     x: float
     text: str
+    colour: str = MARK
 
 
 @dataclass(frozen=True)
@@ -182,10 +186,13 @@ def draw(
 def _envelope(
     curve: Curve, scale: Scale, x_range: tuple[float, float], columns: int
 ) -> tuple[FloatArray, FloatArray]:
-    x, y = curve.x, curve.y
-    if curve.extended and len(x) and x[-1] < x_range[1]:
-        x, y = np.append(x, x_range[1]), np.append(y, y[-1])
-    low, high = dots.envelope(x, y, *x_range, columns * dots.DOTS_X)
+    width = columns * dots.DOTS_X
+    low, high = dots.envelope(curve.x, curve.y, *x_range, width)
+    if curve.extended and len(curve.x):
+        left, right = x_range
+        passed = math.ceil((curve.x[-1] - left) / (right - left) * width)
+        beyond = slice(max(passed, 0), None)
+        low[beyond] = high[beyond] = curve.y[-1]
     return scale.forward(low), scale.forward(high)
 
 
@@ -212,7 +219,10 @@ def _curves(
     for curve, (low, high) in zip(curves, envelopes, strict=True):
         first, last = dots.spans(low, high, frame.bottom, frame.top, rows)
         points = dots.curve(first, last, rows, curve.pattern)
-        codes = dots.braille(points) if unicode else dots.ascii_art(points)
+        if curve.pattern == "pointed":
+            codes = dots.one_a_cell(points, ord("·" if unicode else "o"))
+        else:
+            codes = dots.braille(points) if unicode else dots.ascii_art(points)
         grid.codes[inside] = np.where(codes > 0, codes, grid.codes[inside])
         grid.colours[inside] = np.where(codes > 0, curve.colour, grid.colours[inside])
 
@@ -240,12 +250,12 @@ def x_axis(grid: Grid, frame: Frame, marks: list[Mark], unicode: bool) -> None:
         if column is None:
             continue
         for row in range(frame.height):
-            grid.write(row, column, "┊" if unicode else ":", MARK)
-        grid.write(axis, column, "┴", MARK)
-        _label_below(grid, labels, column, mark.text, MARK, taken)
+            grid.write(row, column, "┊" if unicode else ":", mark.colour)
+        grid.write(axis, column, "┴", mark.colour)
+        _label_below(grid, labels, column, mark.text, mark.colour, taken)
     for value in linear_ticks(frame.x0, frame.x1, max(frame.width // 9, 2)):
         column = frame.column(value)
-        if column is not None and grid.colours[axis, column] != MARK:
+        if column is not None and grid.codes[axis, column] != ord("┴"):
             grid.write(axis, column, "┬", AXIS)
             _label_below(grid, labels, column, tick_text(value), AXIS, taken)
 
@@ -267,8 +277,7 @@ def _labels(grid: Grid, frame: Frame, chart: Chart) -> None:
     wanted = []
     for curve in chart.curves:
         upto = np.searchsorted(curve.x, frame.x1, side="right")
-        values = curve.y[:upto]
-        finite = values[np.isfinite(values)][-1:] if curve.label else values[:0]
+        finite = _last_finite(curve.y[:upto]) if curve.label else curve.y[:0]
         if len(finite):
             place = float(chart.scale.forward(finite)[0])
             if math.isfinite(place):
@@ -278,6 +287,17 @@ def _labels(grid: Grid, frame: Frame, chart: Chart) -> None:
     for row, (_, curve) in zip(rows, wanted, strict=False):
         column = frame.left + frame.width + 1
         grid.write(row, column, curve.label[:LABEL_ROOM], curve.colour)
+
+
+def _last_finite(values: FloatArray) -> FloatArray:
+    """Return the last finite value as an array of one, of none if there is none; from the end, so that
+    a long curve isn't read through for it."""
+    for stop in range(len(values), 0, -_PIECE):
+        piece = values[max(stop - _PIECE, 0) : stop]
+        finite = piece[np.isfinite(piece)]
+        if len(finite):
+            return finite[-1:]
+    return values[:0]
 
 
 def _spread(rows: list[int], height: int) -> list[int]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Input, Static
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
 
 from eostui.config import parse_number
-from eostui.errors import InputError
+from eostui.errors import InputError, printable
 
 
 class ChoiceDialog(ModalScreen[str]):
@@ -54,6 +55,35 @@ class MessageDialog(ModalScreen[None]):
     def on_key(self) -> None:
         """Put it away."""
         self.dismiss(None)
+
+
+class PickDialog(ModalScreen[str]):
+    """A list to pick one row of; escape answers ''."""
+
+    AUTO_FOCUS = "OptionList"
+
+    def __init__(self, question: str, rows: dict[str, str]) -> None:
+        """`rows` maps an answer to what is shown for it."""
+        super().__init__()
+        self._question = question
+        self._rows = rows
+
+    def compose(self) -> ComposeResult:
+        """Show the question and the rows."""
+        with VerticalScroll(classes="dialog"):
+            yield Static(self._question, markup=False)
+            yield OptionList(
+                *(Option(printable(row), id=key) for key, row in self._rows.items()), markup=False
+            )
+            yield Static("[b]enter[/b]  take it   [b]esc[/b]  back")
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Answer with the row."""
+        self.dismiss(event.option_id)
+
+    def key_escape(self) -> None:
+        """Answer ''."""
+        self.dismiss("")
 
 
 class NumberDialog(ModalScreen[float | None]):

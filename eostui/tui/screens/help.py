@@ -10,7 +10,7 @@ from textual.widgets import Static
 
 from eostui.runs.monitors import MEANINGS
 from eostui.runs.phases import PHASES
-from eostui.tui.keys import KEYS, ON_OSCILLATOR
+from eostui.tui.keys import KEYS, ON_OSCILLATOR, ON_PLAYBACK
 from eostui.tui.oscillator_panels import PANELS as OSCILLATOR_PANELS
 from eostui.tui.oscillator_texts import CONDITIONS
 from eostui.tui.palette import PHASE_COLOURS
@@ -125,11 +125,11 @@ def _oscillator_table() -> Text:
 
 def _key_table() -> str:
     lines = []
-    for group in ("training", "view", "oscillator", "program"):
+    for group in ("training", "view", "oscillator", "playback", "program"):
         lines.append(f"[b]{group.capitalize()}[/b]")
         shown = [(key.shown, key.text) for key in KEYS if key.group == group]
-        if group == "oscillator":
-            shown += [(key.shown, ON_OSCILLATOR[key.id]) for key in KEYS if key.id in ON_OSCILLATOR]
+        here = {"oscillator": ON_OSCILLATOR, "playback": ON_PLAYBACK}.get(group, {})
+        shown += [(key.shown, here[key.id]) for key in KEYS if key.id in here]
         lines += [f"  {keys.replace('[', chr(92) + '['):<10}{text}" for keys, text in shown]
         lines.append("")
     return "\n".join(lines)
