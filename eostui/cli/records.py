@@ -1,4 +1,4 @@
-"""`runs`, `export`, `plot`: what is on the shelf."""
+"""`runs list`, `show`, `delete`, and `plot`: what is on the shelf."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import shutil
 import sys
 import time
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,10 +16,6 @@ from eostui.cli.output import print_json
 from eostui.errors import InputError, printable
 
 runs = typer.Typer(help="List, show and delete runs.", no_args_is_help=True, rich_markup_mode=None)
-
-MeasuredOnly = Annotated[
-    bool, typer.Option("--measured-only", help="Only rows at which something was measured.")
-]
 
 
 @runs.command("list")
@@ -118,47 +113,6 @@ def delete(
     for entry in found:
         shelf.delete(entry)
         print(f"deleted {entry.id}", file=sys.stderr)
-
-
-def export(
-    run: RunName = None,
-    output: Annotated[
-        str, typer.Option("--output", "-o", help="The CSV file; - is stdout. RUN.csv if left out.")
-    ] = "",
-    measured_only: MeasuredOnly = False,
-    runs_dir: RunsDir = None,
-) -> None:
-    """Write a run as CSV, one row a step, with a JSON file beside it that explains the columns.
-
-    Examples:
-
-      eostui export k3f9 -o run.csv
-
-      eostui export -o - --measured-only | head
-    """
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from eostui import locations
-    from eostui.runs import shelf
-    from eostui.runs.export import export_files, write_csv
-    from eostui.runs.run import Run
-
-    entry = shelf.find(locations.runs_dir(runs_dir), run)
-    with Run(entry.path) as opened:
-        if output == "-":
-            write_csv(opened, sys.stdout, measured_only=measured_only)
-            return
-        target = Path(output or f"{entry.id}.csv").expanduser()
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(f"writing {target.name}", total=None)
-            sidecar, rows = export_files(
-                opened,
-                target,
-                measured_only=measured_only,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
-            )
-    print(f"{rows} rows in {target}, columns explained in {sidecar}", file=sys.stderr)
 
 
 def plot(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,8 +95,7 @@ class RunReader:
         Raises:
             RunFormatError: on damage.
         """
-        self._execute("BEGIN")  # one snapshot: a measured row never comes before its step's row
-        try:
+        with self.snapshot():  # a measured row never comes before its step's row
             return News(
                 self._new_steps(),
                 self._new_measurements(),
@@ -104,6 +104,16 @@ class RunReader:
                 self._new_landscape(),
                 self._new_calibrated(),
             )
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read the same state of the store throughout the block, whatever is written meanwhile."""
+        if self._database.in_transaction:  # in a longer one
+            yield
+            return
+        self._execute("BEGIN")
+        try:
+            yield
         finally:
             self._execute("COMMIT")
 
