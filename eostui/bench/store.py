@@ -37,9 +37,14 @@ from eostui.runs.run import Run
 start = time.perf_counter()
 run = Run(Path(sys.argv[1]))
 seconds = time.perf_counter() - start
-unit = 1 if sys.platform == "darwin" else 1024
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-print(json.dumps({"seconds": seconds, "megabytes": peak, "last_step": run.last_step}))
+try:  # the other counts what the parent process held when it started this one
+    lines = Path("/proc/self/status").read_text().splitlines()
+    peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
+except OSError:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
+print(json.dumps({"seconds": seconds, "megabytes": peak / 1e6, "last_step": run.last_step}))
 """
 
 
@@ -52,7 +57,7 @@ def measure_store(say: Say, steps: int = STEPS) -> dict[str, Any]:
 
     Returns:
         `open_seconds`, `viewer_megabytes` (peak memory of a process with the viewer's modules and the
-        run), `csv_seconds` (the whole command), `parquet_seconds` (None without pyarrow), sizes in
+        run), `csv_seconds` (the whole command), `parquet_seconds` (only with pyarrow), sizes in
         megabytes, and the `bars`.
     """
     with tempfile.TemporaryDirectory(prefix="eostui-bench-") as folder:
@@ -81,8 +86,8 @@ def measure_store(say: Say, steps: int = STEPS) -> dict[str, Any]:
 def write_record(path: Path, steps: int, progress: Callable[[int], None]) -> None:
     """Write the record that an engine would leave of the toy `cubic-normal-form`.
 
-    Its descent is the reduced map exactly (MATH §3.3). η changes now and then, so that the motion goes on.
-    Rows are flushed with each measurement, as an engine does.
+    Its descent is the reduced map exactly (MATH §3.3). η changes now and then, so that
+    the motion goes on. Rows are flushed with each measurement, as an engine does.
 
     Args:
         path: of the run directory, which must not exist.
@@ -123,9 +128,11 @@ def write_record(path: Path, steps: int, progress: Callable[[int], None]) -> Non
 def _rows(steps: int, config: RunConfig) -> tuple[FloatArray, FloatArray]:
     """Return the stored rows of all steps, shape (steps + 1, 6), and S at each."""
     a, b, g = (float(config.problem_arguments[name]) for name in ("a", "b", "s_star"))
-    eta = 0.5 * (1 + 0.002 * np.sin(np.arange(steps) // 5000))
+    eta = 0.5 * (1 + 0.02 * np.sin(np.arange(steps) // 500))
     decay = np.full(steps, config.weight_decay)
-    parameters = Parameters(0.5, config.weight_decay, alpha=a * b, beta=b * b, g=b * g, sharpness=4.0)
+    parameters = Parameters(
+        0.5, config.weight_decay, alpha=a * b, beta=b * b, g=b * g, sharpness=4.0
+    )
     orbit = simulate(parameters, (0.05, 0.0), steps, eta=eta, weight_decay=decay)
     x, s = orbit.x, orbit.q / b
     loss = 0.5 * (4.0 + b * s) * x * x - a * s

@@ -57,13 +57,16 @@ def shortest(values: FloatArray) -> Bytes:
     places = np.flatnonzero(plain)
     exponent = np.floor(np.log10(magnitude[places])).astype(np.int64)
     number, count, sure = _decimal(magnitude[places], exponent)
-    places, exponent, number, count = places[sure], exponent[sure], number[sure], count[sure]
+    if not sure.all():
+        places, exponent, number, count = places[sure], exponent[sure], number[sure], count[sure]
     digits = _digits(number)
-    texts[places, 0] = np.where(values[places] < 0, ord("-"), 0)
+    minus = np.where(values[places] < 0, np.uint8(ord("-")), np.uint8(0))
     for each in np.flatnonzero(np.bincount(exponent + _REACH)) - _REACH:
         group = np.flatnonzero(exponent == each)
-        laid = _layout(digits[group], count[group], int(each))
-        texts[places[group], 1 : 1 + laid.shape[1]] = laid
+        if len(group) == len(values):
+            return _layout(digits, count, minus, int(each))
+        laid = _layout(digits.take(group, axis=0), count[group], minus[group], int(each))
+        texts[places[group]] = laid
     rest = ~np.isnan(values)
     rest[places] = False
     left = np.array([repr(value) for value in values[rest].tolist()], dtype=f"S{WIDTH}")
@@ -143,20 +146,26 @@ def _digits(number: Whole) -> Bytes:
     return digits
 
 
-def _layout(digits: Bytes, count: Bytes, exponent: int) -> Bytes:
-    """Return the digits d₁d₂… of d₁.d₂…·10^exponent with point and exponent where `repr` puts them."""
+def _layout(digits: Bytes, count: Bytes, minus: Bytes, exponent: int) -> Bytes:
+    """Return texts of the digits d₁d₂… of ±d₁.d₂…·10^exponent, point and exponent where `repr` has them.
+
+    Shape (n, WIDTH).
+    """
+    texts = np.zeros((len(digits), WIDTH), dtype=np.uint8)
+    texts[:, 0] = minus
     fixed = -4 <= exponent < _DIGITS - 1
     shown = np.maximum(count, np.uint8(max(exponent + 2, 0))) if fixed else count
-    digits = digits * (np.arange(_DIGITS, dtype=np.uint8) < shown[:, None])
-
-    def text(constant: str) -> Bytes:
-        return np.broadcast_to(
-            np.frombuffer(constant.encode(), np.uint8), (len(digits), len(constant))
-        )
-
+    digits *= np.arange(_DIGITS, dtype=np.uint8) < shown[:, None]
     if fixed and exponent < 0:
-        return np.hstack((text("0." + "0" * (-exponent - 1)), digits))
-    if fixed:
-        return np.hstack((digits[:, : exponent + 1], text("."), digits[:, exponent + 1 :]))
-    point = text(".") * (count > 1)[:, None]
-    return np.hstack((digits[:, :1], point, digits[:, 1:], text(f"e{exponent:+03d}")))
+        before = np.frombuffer(b"0.0000"[: 1 - exponent], np.uint8)
+        texts[:, 1 : 1 + len(before)] = before
+        texts[:, 1 + len(before) : 1 + len(before) + _DIGITS] = digits
+        return texts
+    whole_digits = exponent + 1 if fixed else 1
+    texts[:, 1 : 1 + whole_digits] = digits[:, :whole_digits]
+    texts[:, 1 + whole_digits] = ord(".") if fixed else ord(".") * (count > 1)
+    texts[:, 2 + whole_digits : 2 + _DIGITS] = digits[:, whole_digits:]
+    if not fixed:
+        power = np.frombuffer(f"e{exponent:+03d}".encode(), np.uint8)
+        texts[:, 2 + _DIGITS : 2 + _DIGITS + len(power)] = power
+    return texts

@@ -94,9 +94,13 @@ def _layout(block: Block, style: Style) -> bytes:
     """Return rows as text: a matrix of bytes, one row a row, from which the zeros are left out."""
     fields: list[Bytes] = []
     constant = ""
+    done: dict[tuple[bool, bytes], str | Bytes] = {}  # without decay two columns are often the same
     for place, (name, values) in enumerate(block.items()):
         constant += (style.before if place else style.first).format(name)
-        cells = _cells(name, values, style)
+        key = (name in WHOLE_NUMBERS, values.tobytes())
+        if key not in done:
+            done[key] = _cells(name, values, style)
+        cells = done[key]
         if isinstance(cells, str):
             constant += cells
         else:
@@ -108,7 +112,7 @@ def _layout(block: Block, style: Style) -> bytes:
     for field in fields:
         matrix[:, place : place + field.shape[-1]] = field
         place += field.shape[-1]
-    return bytes(matrix[matrix != 0].tobytes())
+    return matrix.tobytes().translate(None, b"\0")
 
 
 def _cells(name: str, values: Values, style: Style) -> str | Bytes:
@@ -124,7 +128,7 @@ def _cells(name: str, values: Values, style: Style) -> str | Bytes:
     cells = number(values[:1] if constant else values)
     unknown = _bytes(style.unknown)
     cells[np.isnan(values[: len(cells)]), : len(unknown)] = unknown
-    return cells[cells != 0].tobytes().decode() if constant else cells
+    return cells.tobytes().translate(None, b"\0").decode() if constant else cells
 
 
 def _bytes(text: str) -> Bytes:
