@@ -35,6 +35,14 @@ RunName = Annotated[
         autocompletion=_complete_run,
     ),
 ]
+GivenRun = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A run's id, the end of it, its name, or its path.",
+        autocompletion=_complete_run,
+    ),
+]
 RunNames = Annotated[
     list[str] | None,
     typer.Argument(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
+
+from eostui.errors import printable
 
 #: Told how much of how much is done.
 Report = Callable[[int, int], None]
@@ -25,6 +27,14 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and (value != value or abs(value) == float("inf")):
         return None
     return value
+
+
+def print_table(rows: Sequence[Sequence[str]], file: TextIO | None = None) -> None:
+    """Print rows of texts in columns, the first row their titles; nothing is cut: ids are copied."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        print("  ".join(map(str.ljust, row, widths)).rstrip(), file=file)
 
 
 @contextmanager

@@ -7,51 +7,99 @@ import shutil
 import sys
 import time
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eostui.cli import curate
 from eostui.cli.options import AsJson, RunName, RunsDir
-from eostui.cli.output import print_json
+from eostui.cli.output import print_json, print_table
 from eostui.errors import InputError, printable
 
-runs = typer.Typer(help="List, show and delete runs.", no_args_is_help=True, rich_markup_mode=None)
+if TYPE_CHECKING:
+    from eostui.runs.shelf import Entry
+
+runs = typer.Typer(rich_markup_mode=None)
+
+#: Before a run's id: what its state comes to at a glance.
+_MARKS = {"running": "●", "paused": "‖", "finished": "✓", "stopped": "■", "diverged": "✗",
+          "failed": "✗", "interrupted": "!"}  # fmt: skip
+
+
+@runs.callback(invoke_without_command=True)
+def shelf_or_command(context: typer.Context) -> None:
+    """List, show, name, compare, clear away runs. Without a command: list them.
+
+    Examples:
+
+      eostui runs                                    all, the newest first
+
+      eostui runs list --state live --json           those at work, for programs
+
+      eostui runs rename k3f9 baseline               a name to find it by
+
+      eostui runs diff baseline x7q2                 how two differ
+
+      eostui runs prune --older-than 30d --dry-run   what a clean-up would delete
+    """
+    if context.invoked_subcommand is None:
+        list_runs()
 
 
 @runs.command("list")
-def list_runs(runs_dir: RunsDir = None, as_json: AsJson = False) -> None:
-    """List all runs, the newest first."""
+def list_runs(
+    state: Annotated[
+        str, typer.Option(help="Only these, such as live or stopped,interrupted.")
+    ] = "",
+    preset: Annotated[str, typer.Option(help="Only runs of this preset.")] = "",
+    runs_dir: RunsDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """List all runs, the newest first.
+
+    ● is running, ‖ paused, ✓ finished, ■ stopped, ✗ diverged or failed, ! interrupted: its engine is
+    gone. S is the mean sharpness over the last fifth.
+    """
     from eostui import locations
     from eostui.runs import shelf
+    from eostui.runs.prune import parse_states, shown_size, size
 
     folder = locations.runs_dir(runs_dir)
-    entries = shelf.entries(folder)
+    states = parse_states(state, "--state")
+    entries = [
+        entry
+        for entry in shelf.entries(folder)
+        if (not states or entry.state in states) and preset in ("", entry.config.preset)
+    ]
     if as_json:
-        listed = [
-            {
-                "id": e.id, "name": e.name, "path": str(e.path), "state": e.state,
-                "preset": e.config.preset, "last_step": e.last_step, "steps": e.config.steps,
-                "eta": e.config.eta, "weight_decay": e.config.weight_decay, "created": e.created,
-            }
-            for e in entries
-        ]  # fmt: skip
-        print_json(listed)
+        print_json([_listed(entry) for entry in entries])
         return
     if not entries:
-        print(f"no runs in {folder}", file=sys.stderr)
+        print(f"no {'such ' if state or preset else ''}runs in {folder}", file=sys.stderr)
         return
-    rows = [("run", "state", "steps", "η", "λ", "age", "name")]
+    rows = [("", "run", "state", "steps", "η", "λ", "S", "phase", "size", "age", "name")]
     rows += [
         (
-            e.id, e.state, f"{max(e.last_step, 0)}/{e.config.steps}", f"{e.config.eta:g}",
-            f"{e.config.weight_decay:g}", _age(time.time() - e.created), e.name,
+            _MARKS.get(e.state, "?"), e.id, e.state, f"{max(e.last_step, 0)}/{e.config.steps}",
+            f"{e.config.eta:g}", f"{e.config.weight_decay:g}", f"{e.resting_sharpness:.4g}",
+            e.phase, shown_size(size(e.path)), age(time.time() - e.created), e.name,
         )
         for e in entries
     ]  # fmt: skip
-    cells = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:  # never cut: ids are copied from here
-        print("  ".join(map(str.ljust, row, widths)).rstrip())
+    print_table(rows)
+
+
+def _listed(e: Entry) -> dict[str, Any]:
+    from eostui.runs.prune import size
+
+    return {
+        "id": e.id, "name": e.name, "path": str(e.path), "state": e.state, "sentence": e.sentence,
+        "preset": e.config.preset, "last_step": e.last_step, "steps": e.config.steps,
+        "eta": e.config.eta, "weight_decay": e.config.weight_decay, "created": e.created,
+        "ended": None if e.live else e.ended, "phase": e.phase,
+        "resting_sharpness": e.resting_sharpness, "bytes": size(e.path), "note": e.note,
+        "parent": e.parent or None, "parent_step": e.parent_step,
+    }  # fmt: skip
 
 
 @runs.command()
@@ -115,6 +163,12 @@ def delete(
         print(f"deleted {entry.id}", file=sys.stderr)
 
 
+runs.command()(curate.rename)
+runs.command()(curate.note)
+runs.command()(curate.diff)
+runs.command()(curate.prune)
+
+
 def plot(
     run: RunName = None,
     width: Annotated[int | None, typer.Option(help="Columns; the terminal's if left out.")] = None,
@@ -158,7 +212,8 @@ def _prediction(told: dict[str, Any]) -> str:
     return text
 
 
-def _age(seconds: float) -> str:
+def age(seconds: float) -> str:
+    """Return how long ago something was, as people say it."""
     for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
         if seconds >= length:
             return f"{seconds / length:.0f} {unit}"

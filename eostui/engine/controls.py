@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eostui.runs import commands
+from eostui.runs.edit import refuse_name, refuse_note
 from eostui.runs.writer import RunWriter
 
 #: Seconds between looks into the commands folder while training: a key acts within this.
@@ -93,6 +94,8 @@ class Controls:
         if kind in ("calibrate", "reseat"):
             self.asked.append(kind)
             return None
+        if kind in ("rename", "note"):
+            return _tell(content, writer)
         return f"unknown command `{kind}`"
 
     def _set(self, content: Mapping[str, Any], writer: RunWriter, step: int) -> str | None:
@@ -110,6 +113,15 @@ class Controls:
             self.eta, self.weight_decay = float(eta), float(weight_decay)
             writer.event(step, "control", changes)
         return None
+
+
+def _tell(content: Mapping[str, Any], writer: RunWriter) -> str | None:
+    """Change the run's name or note; return why not, or None."""
+    key, refuse = ("name", refuse_name) if content["kind"] == "rename" else ("note", refuse_note)
+    refusal = refuse(content.get(key))
+    if refusal is None:
+        writer.fact(key, content[key])
+    return refusal
 
 
 def refuse_controls(eta: object, weight_decay: object) -> str | None:

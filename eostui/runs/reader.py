@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping
@@ -88,6 +89,16 @@ class RunReader:
     def last_step(self) -> int:
         """Return the newest stored step, or −1 before the first."""
         return int(self._read("SELECT coalesce(max(last_step), -1) FROM steps")[0][0])
+
+    def glance(self, since: int) -> tuple[float, str]:
+        """Return the mean measured sharpness from a step on, NaN if none, and the newest phase or ""."""
+        (mean,) = self._read("SELECT avg(sharpness) FROM measurements WHERE step >= ?", since)[0]
+        newest = self._read(
+            "SELECT json_extract(payload, '$.to') FROM events WHERE kind = 'phase' "
+            "ORDER BY id DESC LIMIT 1"
+        )
+        phase = newest[0][0] if newest else None
+        return math.nan if mean is None else float(mean), str(phase or "")
 
     def poll(self) -> News:
         """Return what was appended since the last poll, the oldest part of it if it is much.
