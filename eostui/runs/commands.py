@@ -21,7 +21,7 @@ def send(run_path: Path, kind: str, **arguments: Any) -> str:
     """Ask the engine of `run_path` for something; return the command's id, which its event repeats.
 
     Kinds: `set` (eta and/or weight_decay), `pause`, `resume`, `step`, `stop`, `calibrate`, `reseat`,
-    `checkpoint`.
+    `checkpoint`, `rename` (name), `note` (note).
 
     Raises:
         EostuiError: if the command can't be written.
