@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from eostui.errors import EostuiError, InputError
 from eostui.runs import commands, schema
-from eostui.runs.liveness import EngineLock, engine_alive
+from eostui.runs.liveness import engine_alive
 from eostui.runs.reader import RunReader
 from eostui.runs.shelf import Entry, entries
+from eostui.runs.writer import RunWriter
 
 #: Characters that a name and a note may have at most.
 MOST_NAME, MOST_NOTE = 100, 10_000
@@ -80,14 +80,10 @@ def _set(entry: Entry, kind: str, facts: Mapping[str, str]) -> None:
         if _answered(entry.path, command):
             return
         (entry.path / schema.COMMANDS / f"{command}.json").unlink(missing_ok=True)
-    try:
-        lock = EngineLock(entry.path)
-        try:
-            _write(entry.path, facts)
-        finally:
-            lock.release()
-    except (OSError, sqlite3.Error) as error:
-        raise InputError(f"{entry.path}: can't be written to: {error}") from None
+    writer = RunWriter(entry.path)
+    for key, value in facts.items():
+        writer.fact(key, value)
+    writer.close()
 
 
 def _answered(path: Path, command: str) -> bool:
@@ -112,12 +108,3 @@ def _answered(path: Path, command: str) -> bool:
             time.sleep(0.02)
     finally:
         reader.close()
-
-
-def _write(path: Path, facts: Mapping[str, str]) -> None:
-    database = sqlite3.connect(path / schema.DATABASE, isolation_level=None)
-    try:
-        for key, value in facts.items():
-            database.execute("INSERT OR REPLACE INTO run VALUES (?, ?)", (key, value))
-    finally:
-        database.close()
