@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from eostui.cli import again, bench, machine, presets, records, simulate, train
+from eostui.cli import again, bench, export, machine, presets, records, simulate, train
 
 app = typer.Typer(
     name="eostui",
@@ -30,7 +30,7 @@ app.command()(again.fork)
 app.command()(again.replay)
 app.add_typer(records.runs, name="runs")
 app.add_typer(presets.presets, name="presets")
-app.command()(records.export)
+app.command()(export.export)
 app.command()(records.plot)
 app.command()(simulate.simulate)
 app.command()(bench.bench)

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from eostui.config import RunConfig
 from eostui.errors import EXIT_DIVERGED, EXIT_FAILED, EXIT_INTERRUPTED
 from eostui.runs import commands
+from eostui.runs.ending import end_sentence
 from eostui.runs.launch import EngineProcess, Fork, Resume
 from eostui.runs.run import Run
 
@@ -55,7 +56,7 @@ def follow(
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             engine.wait()
     with Run(path) as run:
-        narrate.print(run.facts.get("sentence", f"the run is {run.state}"), markup=False)
+        narrate.print(end_sentence(path, run.facts, run.state), markup=False)
         return path, code or _EXIT_CODES.get(run.state, EXIT_FAILED)
 
 

@@ -35,6 +35,22 @@ RunName = Annotated[
         autocompletion=_complete_run,
     ),
 ]
+GivenRun = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A run's id, the end of it, its name, or its path.",
+        autocompletion=_complete_run,
+    ),
+]
+RunNames = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[RUN]...",
+        help="Runs: each an id, the end of it, a name, or a path. The newest if left out.",
+        autocompletion=_complete_run,
+    ),
+]
 RunsDir = Annotated[
     Path | None, typer.Option("--runs-dir", help="Folder of the runs [env: EOSTUI_RUNS].")
 ]

@@ -23,6 +23,7 @@ class Activation:
         slope: σ′.
         bend: σ″; None where it is zero almost everywhere, and σ‴ then too.
         twist: σ‴.
+        scaled: (d, value σ(z)) ↦ σ′(z)·d at once, where that spares a pass.
         monotone: whether σ never falls.
     """
 
@@ -30,6 +31,7 @@ class Activation:
     slope: Derivative
     bend: Derivative | None = None
     twist: Derivative | None = None
+    scaled: Callable[[Tensor, Tensor], Tensor] | None = None
     monotone: bool = True
 
 
@@ -52,7 +54,11 @@ def _softplus_bend(z: Tensor, _: Tensor) -> Tensor:
 
 
 ACTIVATIONS: dict[type[nn.Module], Activation] = {
-    nn.ReLU: Activation(torch.relu, slope=lambda _, value: value.sign()),
+    nn.ReLU: Activation(
+        torch.relu,
+        slope=lambda _, value: value.sign(),
+        scaled=lambda d, value: torch.ops.aten.threshold_backward(d, value, 0),
+    ),
     nn.Tanh: Activation(
         torch.tanh,
         slope=lambda _, value: 1.0 - value.square(),

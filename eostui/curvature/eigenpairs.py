@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.linalg import vector_norm
 
 from eostui.config import MOST_EIGENVALUES
-from eostui.curvature.memory import HessianMemory
+from eostui.curvature.memory import HessianMemory, Recall, like, small
 
 #: Directions shorter than this share of their length before orthogonalisation carry only rounding.
 DEPENDENT = 1e-5
@@ -48,68 +50,74 @@ class NotFiniteError(ArithmeticError):
 class _Basis:
     """Orthonormal vectors V with their stored products W = HV, and T = VHVᵀ in float64."""
 
-    def __init__(self, product: Callable[[Tensor], Tensor], capacity: int, like: Tensor) -> None:
+    def __init__(
+        self,
+        product: Callable[[Tensor], Tensor],
+        capacity: int,
+        beside: Tensor,
+        memory: HessianMemory,
+    ) -> None:
         self.product = product
         self.capacity = capacity
-        self.vectors = like.new_empty((capacity, like.numel()))
-        self.images = like.new_empty((capacity, like.numel()))
-        self.projected = torch.zeros((capacity, capacity), dtype=torch.float64)
+        self.recall = Recall(memory, capacity)
+        self._pairs = beside.new_empty((capacity, 2, beside.numel()))
+        self._projected = np.zeros((capacity, capacity))
         self.size = 0
         self.products = 0
 
+    @property
+    def vectors(self) -> Tensor:
+        """V, shape (size, P)."""
+        return self._pairs[: self.size, 0]
+
+    @property
+    def projected(self) -> NDArray[np.float64]:
+        """T, shape (size, size)."""
+        return self._projected[: self.size, : self.size]
+
     def add(self, direction: Tensor) -> bool:
         """Orthonormalise `direction` against the basis, store it with its product; False if dependent."""
-        length = float(direction.norm())
-        basis = self.vectors[: self.size]
-        for _ in range(2):  # twice is enough (Kahan, Parlett)
-            direction = direction - basis.T @ (basis @ direction)
-        remaining = float(direction.norm())
+        known, rest = self.vectors, direction
+        for _ in range(2 if self.size else 0):  # twice is enough (Kahan, Parlett)
+            rest = torch.addmv(rest, known.T, known @ rest, alpha=-1)
+        length, remaining = torch.stack([vector_norm(direction), vector_norm(rest)]).tolist()
         if not remaining > DEPENDENT * length:
             return False
-        vector = direction / remaining
-        image = self.product(vector)
+        vector, image = self._pairs[self.size]
+        torch.div(rest, remaining, out=vector)
+        image.copy_(self.product(vector))
         self.products += 1
-        row = self.size
-        self.vectors[row] = vector
-        self.images[row] = image
         self.size += 1
-        column = (self.vectors[: self.size] @ image).double().cpu()
-        if not torch.isfinite(column).all():
+        column = small(self.vectors @ image)
+        if not np.isfinite(column).all():
             raise NotFiniteError("a Hessian product isn't finite")
-        self.projected[row, : self.size] = column
-        self.projected[: self.size, row] = column
+        self.projected[-1] = self.projected[:, -1] = column
+        self.recall.add(self._pairs[self.size - 1 : self.size])
         return True
 
-    def ritz(self) -> tuple[Tensor, Tensor]:
-        """Return the Ritz values in falling order and their coefficients, one a row (float64, CPU)."""
-        values, coefficients = torch.linalg.eigh(self.projected[: self.size, : self.size])
-        return values.flip(0), coefficients.flip(1).T
+    def combine(self, of_vectors: NDArray[np.float64], of_images: NDArray[np.float64]) -> Tensor:
+        """Return a combination of V and W, by coefficients of shape (size,) each."""
+        rows = self._pairs[: self.size].flatten(0, 1)  # v, Hv, v, Hv, …
+        return like(np.stack([of_vectors, of_images], axis=1).ravel(), rows) @ rows
 
-    def grow(self, ritz: _Ritz, index: int, memory: HessianMemory | None) -> bool:
+    def grow(self, ritz: _Ritz, index: int) -> bool:
         """Add the direction that one Ritz pair needs most; False if there is none left."""
-        defect = ritz.defects[index]
+        value, (defect, residual) = float(ritz.values[index]), ritz.defect(index)
         # a pair that is hardly begun isn't near any that is remembered: it is still to be searched for
-        begun = index == 0 or ritz.residuals[index] < BEGUN * abs(ritz.values[0])
-        if memory is not None and begun:
-            correction = memory.correction(defect, ritz.vectors[index], ritz.values[index])
+        if index == 0 or residual < BEGUN * abs(ritz.values[0]):
+            correction = self.recall.correction(defect, ritz.coefficients[index], value)
             if correction is not None and self.add(correction):
                 return True
         return self.add(defect) or self.add(_fresh_direction(defect, self.products))
 
-    def known(self) -> tuple[Tensor, Tensor, NDArray[np.float64]]:
-        """Return the vectors, their products and T."""
-        size = self.size
-        return self.vectors[:size], self.images[:size], self.projected[:size, :size].numpy()
-
-    def restart(self, coefficients: Tensor, values: Tensor) -> None:
+    def restart(self, values: NDArray[np.float64], coefficients: NDArray[np.float64]) -> None:
         """Thick restart: keep the span of the given Ritz vectors, reusing their products."""
-        keep = len(coefficients)
-        mix = coefficients.to(self.vectors)
-        self.vectors[:keep] = mix @ self.vectors[: self.size]
-        self.images[:keep] = mix @ self.images[: self.size]
-        self.projected.zero_()
-        self.projected[:keep, :keep] = torch.diag(values)
-        self.size = keep
+        mix = like(coefficients, self._pairs)
+        pairs = torch.tensordot(mix, self._pairs[: self.size], dims=1)
+        self.recall.restart(coefficients)
+        self.size = len(values)
+        self._pairs[: self.size] = pairs
+        self.projected[:] = np.diag(values)
 
 
 @dataclass(frozen=True)
@@ -159,23 +167,23 @@ def leading_eigenpairs(
     Raises:
         NotFiniteError: if a product isn't finite.
     """
-    like = start[0]
+    first = start[0]
     most = target.wanted if math.isinf(target.above) else MOST_EIGENVALUES
-    capacity = min(max(basis_size, len(start) + 4, 2 * most + 8), like.numel())
-    basis = _Basis(product, capacity, like)
+    capacity = min(max(basis_size, len(start) + 4, 2 * most + 8), first.numel())
+    basis = _Basis(product, capacity, first, memory or HessianMemory())
     for direction in start[:capacity]:
         basis.add(direction)
     if basis.size == 0:
         raise ValueError("every start direction is zero")
-    wanted = min(target.wanted, like.numel())
+    wanted = min(target.wanted, first.numel())
     while True:
-        ritz = _Ritz(basis, wanted, memory)
-        exhausted = basis.size == like.numel() or basis.products >= target.max_products
+        ritz = _Ritz(basis)
+        exhausted = basis.size == first.numel() or basis.products >= target.max_products
         missing = ritz.first_missing(wanted, target)
         if (
             missing is None
-            and ritz.values[-1] + ritz.residuals[-1] >= target.above
-            and wanted < min(MOST_EIGENVALUES, like.numel())
+            and wanted < min(MOST_EIGENVALUES, first.numel())
+            and ritz.reaches(wanted - 1, target.above)
         ):
             wanted += 1
             continue
@@ -183,66 +191,93 @@ def leading_eigenpairs(
             break
         if basis.size == basis.capacity:
             basis.restart(*ritz.kept(min(wanted + 4, basis.capacity - 1)))
-        if not basis.grow(ritz, min(missing, len(ritz.values) - 1), memory):
+            ritz = _Ritz(basis)
+        if not basis.grow(ritz, missing):
             break
     if memory is not None:
-        memory.learn(*basis.known())
+        basis.recall.learn(basis.vectors, basis.projected)
+    found = min(wanted, basis.size)
+    vectors = like(ritz.coefficients[:found], first) @ basis.vectors
     return Eigenpairs(
-        values=ritz.values,
-        vectors=ritz.vectors / ritz.vectors.norm(dim=1, keepdim=True),
-        residuals=ritz.residuals,
+        values=ritz.values[:found].tolist(),
+        vectors=vectors.div_(vector_norm(vectors, dim=1, keepdim=True)),
+        residuals=[ritz.residual(index) for index in range(found)],
         gap=ritz.gap,
         products=basis.products,
-        converged=missing is None or basis.size == like.numel(),
+        converged=missing is None or basis.size == first.numel(),
     )
 
 
 class _Ritz:
-    """The Ritz pairs of a basis with their residuals, and the gap below the first."""
+    """The Ritz pairs of a basis with their residuals, and the gap below the first.
 
-    def __init__(self, basis: _Basis, wanted: int, memory: HessianMemory | None) -> None:
-        self.all_values, self.coefficients = basis.ritz()
-        found = min(wanted, basis.size)
-        mix = self.coefficients[:found].to(basis.vectors)
-        self.vectors = mix @ basis.vectors[: basis.size]
-        images = mix @ basis.images[: basis.size]
-        self.values: list[float] = self.all_values[:found].tolist()
-        self.defects = images - self.all_values[:found].to(images)[:, None] * self.vectors
-        self.residuals: list[float] = self.defects.norm(dim=1).tolist()
-        self.scale = float(self.all_values.abs().max())
-        self.rounding = 16 * torch.finfo(images.dtype).eps * self.scale
-        below = float(self.all_values[1]) if basis.size > 1 else float("-inf")
-        if memory is not None:
-            below = max(below, memory.next_value(basis.vectors[: basis.size]))
-        self.gap = max(self.values[0] - below, 0.0)
+    Each costs passes over long vectors, so none is looked at before it is asked for.
+    """
+
+    def __init__(self, basis: _Basis) -> None:
+        self._basis, self._size = basis, basis.size
+        values, coefficients = np.linalg.eigh(basis.projected)
+        self.values, self.coefficients = values[::-1], coefficients[:, ::-1].T
+        self._defects: dict[int, tuple[Tensor, float]] = {}
+        self.scale = float(np.abs(values).max())
+        self.rounding = 16 * torch.finfo(basis.vectors.dtype).eps * self.scale
+
+    def defect(self, index: int) -> tuple[Tensor, float]:
+        """Return r = Hu − μu of one of the pairs, and the residual ‖r‖; the largest is number 0."""
+        if index not in self._defects:
+            mix = self.coefficients[index]
+            defect = self._basis.combine(-self.values[index] * mix, mix)
+            self._defects[index] = defect, float(vector_norm(defect))
+        return self._defects[index]
+
+    def residual(self, index: int) -> float:
+        """Return the residual of one of the pairs."""
+        return self.defect(index)[1]
+
+    @cached_property
+    def gap(self) -> float:
+        """First value less the next, of those found and those remembered."""
+        first = float(self.values[0])
+        return max(min(self._gap_found, first - self._basis.recall.next_value()), 0.0)
+
+    @property
+    def _gap_found(self) -> float:
+        return float(self.values[0] - self.values[1]) if self._size > 1 else float("inf")
 
     def first_missing(self, wanted: int, target: Target) -> int | None:
         """Return the index of the first pair that is not found well enough, or None."""
-        first, residual = abs(self.values[0]), self.residuals[0]
-        if residual > self.rounding:
-            if math.isinf(self.gap) or first == 0.0:  # nothing known of the others, or of the scale
-                return 0
-            if (residual / first) ** 2 > target.value_tolerance * (self.gap / first):
-                return 0
-            if (
-                target.vector_tolerance is not None
-                and residual > target.vector_tolerance * self.gap
-            ):
-                return 0
-        if len(self.residuals) < wanted:
-            return len(self.residuals) - 1
-        allowed = max(target.following_tolerance * first, self.rounding)
+        # what is remembered can only narrow the gap: it is asked last
+        if self.residual(0) > self.rounding and not (
+            self._is_found(target, self._gap_found) and self._is_found(target, self.gap)
+        ):
+            return 0
+        if self._size < wanted:
+            return self._size - 1
+        allowed = max(target.following_tolerance * abs(self.values[0]), self.rounding)
         for index in range(1, wanted):
-            if self.residuals[index] > allowed:
+            if self.residual(index) > allowed:
                 return index
         return None
 
-    def kept(self, count: int) -> tuple[Tensor, Tensor]:
-        """Return coefficients and values of the first Ritz pairs, for a restart."""
-        return self.coefficients[:count], self.all_values[:count]
+    def _is_found(self, target: Target, gap: float) -> bool:
+        """Whether the first pair is found well enough if that is the gap below it."""
+        first, residual = abs(self.values[0]), self.residual(0)
+        if math.isinf(gap) or first == 0.0:  # nothing known of the others, or of the scale
+            return False
+        if (residual / first) ** 2 > target.value_tolerance * (gap / first):
+            return False
+        return target.vector_tolerance is None or residual <= target.vector_tolerance * gap
+
+    def reaches(self, index: int, above: float) -> bool:
+        """Whether a pair's value may be as large as `above`, its residual counted."""
+        return bool(index < self._size and self.values[index] + self.residual(index) >= above)
+
+    def kept(self, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return values and coefficients of the first Ritz pairs, for a restart."""
+        return self.values[:count], self.coefficients[:count]
 
 
-def _fresh_direction(like: Tensor, key: int) -> Tensor:
+def _fresh_direction(beside: Tensor, key: int) -> Tensor:
     """Return a repeatable random direction, for when the search space turned out invariant."""
     generator = torch.Generator().manual_seed(key)
-    return torch.randn(like.numel(), generator=generator, dtype=torch.float64).to(like)
+    return torch.randn(beside.numel(), generator=generator, dtype=torch.float64).to(beside)

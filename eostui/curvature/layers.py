@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -82,7 +83,10 @@ class Dense(Bilinear):
     """nn.Linear on inputs of shape (N, features)."""
 
     def apply(self, x: Tensor, weight: Tensor, bias: Coefficient, onto: Coefficient) -> Tensor:
-        return functional.linear(x, weight, bias) if onto is None else onto.addmm_(x, weight.T)
+        if onto is not None:
+            return onto.addmm_(x, weight.T)
+        result = x @ weight.T  # the bias within the product would cost more than after it
+        return result if bias is None else result.add_(bias)
 
     def transpose(self, delta: Tensor, weight: Tensor, x: Tensor, onto: Coefficient) -> Tensor:
         return delta @ weight if onto is None else onto.addmm_(delta, weight)
@@ -160,6 +164,7 @@ class AffineNode(Node):
 
     dx: Coefficient
     ddx: Coefficient
+    moved: Tensor
     delta: Tensor
     d1: Tensor
 
@@ -170,14 +175,15 @@ class AffineNode(Node):
 
     def push1(self, dx: Coefficient, v: Tensor) -> Coefficient:
         self.dx = dx
-        dy = self.form.apply(self.x, *self.layer.split(v), None)
+        self.moved, bias = self.layer.split(v)
+        dy = self.form.apply(self.x, self.moved, bias, None)
         return dy if dx is None else self.form.apply(dx, self.weight, None, dy)
 
     def push2(self, ddx: Coefficient, v: Tensor) -> Coefficient:
         self.ddx = ddx
         if self.dx is None:
             return None  # then ẍ is zero too: nothing before this layer moves
-        ddy = self.form.apply(self.dx, 2 * self.layer.split(v)[0], None, None)
+        ddy = self.form.apply(self.dx, 2 * self.moved, None, None)
         return ddy if ddx is None else self.form.apply(ddx, self.weight, None, ddy)
 
     def pull(self, error: Tensor, into: Tensor) -> Coefficient:
@@ -191,17 +197,29 @@ class AffineNode(Node):
     def pull1(self, d1: Tensor, v: Tensor, into: Tensor) -> Coefficient:
         self.d1 = d1
         self._write(into, d1, [(d1, self.x), (self.delta, self.dx)])
-        return self._pull([(d1, self.weight), (self.delta, self.layer.split(v)[0])])
+        return self._pull([(d1, self.weight), (self.delta, self.moved)])
 
     def pull2(self, d2: Tensor, v: Tensor, into: Tensor) -> Coefficient:
-        twice = None if self.dx is None else 2 * self.dx
-        self._write(into, d2, [(d2, self.x), (self.d1, twice), (self.delta, self.ddx)])
-        return self._pull([(d2, self.weight), (self.d1, 2 * self.layer.split(v)[0])])
+        self._write(into, d2, [(d2, self.x), (self.delta, self.ddx)], twice=(self.d1, self.dx))
+        return self._pull([(d2, self.weight), (self.d1, 2 * self.moved)])
 
-    def _write(self, into: Tensor, error: Tensor, terms: list[tuple[Tensor, Coefficient]]) -> None:
-        """Write this layer's parameters' share: the outer products of errors and inputs."""
+    def _write(
+        self,
+        into: Tensor,
+        error: Tensor,
+        terms: list[tuple[Tensor, Coefficient]],
+        twice: tuple[Tensor, Coefficient] | None = None,
+    ) -> None:
+        """Write this layer's parameters' share: the outer products of errors and inputs.
+
+        `twice` is one that counts double: doubled here, where it is smallest.
+        """
         weight, bias = self.layer.split(into)
         add = False
+        if twice is not None and twice[1] is not None:
+            self.form.outer(twice[0], twice[1], weight, add=False)
+            weight.mul_(2)
+            add = True
         for delta, x in terms:
             if x is not None:
                 self.form.outer(delta, x, weight, add=add)
@@ -241,23 +259,37 @@ class ElementwiseNode(Node):
     def __init__(self, activation: Activation, x: Tensor) -> None:
         self.activation, self.x = activation, x
         self.output = activation.value(x)
-        self.slope = activation.slope(x, self.output)
-        self.bend = None if activation.bend is None else activation.bend(x, self.output)
+
+    @cached_property
+    def slope(self) -> Tensor:
+        """σ′(x)."""
+        return self.activation.slope(self.x, self.output)
+
+    @cached_property
+    def bend(self) -> Tensor | None:
+        """σ″(x), or None for zero."""
+        bend = self.activation.bend
+        return None if bend is None else bend(self.x, self.output)
+
+    def _scaled(self, d: Tensor) -> Tensor:
+        """Return σ′(x)·d."""
+        scaled = self.activation.scaled
+        return self.slope * d if scaled is None else scaled(d, self.output)
 
     def push1(self, dx: Coefficient, v: Tensor) -> Coefficient:
         self.dx = dx
-        return None if dx is None else self.slope * dx
+        return None if dx is None else self._scaled(dx)
 
     def push2(self, ddx: Coefficient, v: Tensor) -> Coefficient:
         self.ddx = ddx
-        result = None if ddx is None else self.slope * ddx
+        result = None if ddx is None else self._scaled(ddx)
         if self.dx is None or self.bend is None:
             return result
         bent = self.bend * self.dx.square()
         return bent if result is None else result.add_(bent)
 
     def pull(self, error: Tensor, into: Tensor) -> Coefficient:
-        return self.slope * error
+        return self._scaled(error)
 
     def pull0(self, delta: Tensor, into: Tensor) -> Coefficient:
         self.delta = delta
@@ -265,13 +297,13 @@ class ElementwiseNode(Node):
 
     def pull1(self, d1: Tensor, v: Tensor, into: Tensor) -> Coefficient:
         self.d1 = d1
-        result = self.slope * d1
+        result = self._scaled(d1)
         if self.dx is None or self.bend is None:
             return result
         return result.addcmul_(self.bend * self.dx, self.delta)
 
     def pull2(self, d2: Tensor, v: Tensor, into: Tensor) -> Coefficient:
-        result = self.slope * d2
+        result = self._scaled(d2)
         if self.dx is None or self.bend is None or self.activation.twist is None:
             return result
         result.addcmul_(self.bend * self.dx, self.d1, value=2.0)

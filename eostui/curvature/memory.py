@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -12,25 +13,11 @@ from torch import Tensor
 FloatArray = NDArray[np.float64]
 
 #: Directions kept, those of the largest remembered eigenvalues.
-KEPT = 16
+KEPT = 12
 #: A direction with less than this share of its square left after orthogonalisation is rounding.
 DEPENDENT = 1e-2
 #: Nearest that a remembered eigenvalue may come to the shift, as a share of it.
 CLEARANCE = 0.02
-
-
-class _Rest(NamedTuple):
-    """What Q adds to orthonormal V: the directions X(Q − CV), by their small matrices.
-
-    Attributes:
-        shared: C = QVᵀ, shape (m, k).
-        mix: X, shape (r, m).
-        values: what is remembered of H in these directions, shape (r, r).
-    """
-
-    shared: FloatArray
-    mix: FloatArray
-    values: FloatArray
 
 
 class HessianMemory:
@@ -43,7 +30,7 @@ class HessianMemory:
     product then replaces what the picture said of its direction, as secant updates do.
 
     Attributes:
-        vectors: Q, orthonormal rows, shape (m, P).
+        vectors: Q, orthonormal rows, shape (m, P); None before the first search.
         values: Θ, remembered eigenvalues in falling order, shape (m,).
     """
 
@@ -51,85 +38,143 @@ class HessianMemory:
         self.vectors: Tensor | None = None
         self.values: FloatArray = np.empty(0)
 
-    def learn(self, vectors: Tensor, images: Tensor, projected: FloatArray) -> None:
-        """Take in products: what was remembered of the span of `vectors` gives way to them.
 
-        The long vectors are touched as little as can be: what Q adds to V, X(Q − CV) with C = QVᵀ, is
-        never formed, only the small matrices that it would give.
+class _Rest(NamedTuple):
+    """What Q adds to orthonormal V: the directions X(Q − CV), by their small matrices.
+
+    Attributes:
+        mix: X, shape (r, m).
+        values: what is remembered of H in these directions, shape (r, r).
+    """
+
+    mix: FloatArray
+    values: FloatArray
+
+
+class Recall:
+    """A memory during one search, with the overlaps of Q and what is searched through.
+
+    The long vectors are touched as little as can be: each pair of a basis vector v and its product Hv
+    meets Q once, when it is added, and what is asked afterwards is answered by small matrices.
+    """
+
+    def __init__(self, memory: HessianMemory, capacity: int) -> None:
+        """Begin with an empty basis.
 
         Args:
-            vectors: orthonormal rows V, shape (k, P).
-            images: their products, W = VH, shape (k, P).
-            projected: V H Vᵀ, shape (k, k).
+            memory: what is known; it changes when the search ends, by `learn`.
+            capacity: most pairs at a time.
         """
-        if not np.isfinite(projected).all():
-            return
-        if self.vectors is None:
-            values, coefficients = np.linalg.eigh(projected)
-            self.values = values[::-1][:KEPT]
-            self.vectors = _like(coefficients.T[::-1][:KEPT], vectors) @ vectors
-            return
-        rest = self._rest(vectors)
-        seen = _small(images @ self.vectors.T).T
-        cross = rest.mix @ (seen - rest.shared @ projected)
-        values, coefficients = np.linalg.eigh(
-            np.block([[projected, cross.T], [cross, rest.values]])
-        )
-        self.values = values[::-1][:KEPT]
-        coefficients = coefficients.T[::-1][:KEPT]
-        of_new, of_rest = np.split(coefficients, [len(projected)], axis=1)
-        of_rest = of_rest @ rest.mix
-        new = _like(of_rest, vectors) @ self.vectors
-        self.vectors = new.addmm_(_like(of_new - of_rest @ rest.shared, vectors), vectors)
+        self._memory = memory
+        self._vectors, self._values = memory.vectors, memory.values
+        self._overlaps = np.empty((2, len(memory.values), capacity))
+        self._size = 0
 
-    def next_value(self, vectors: Tensor) -> float:
-        """Return the largest remembered eigenvalue outside the span of orthonormal rows, shape (k, P).
+    @property
+    def _shared(self) -> FloatArray:
+        """C = QVᵀ, shape (m, k)."""
+        return self._overlaps[0, :, : self._size]
 
-        −∞ if nothing is remembered there.
-        """
-        if self.vectors is None:
+    @property
+    def _seen(self) -> FloatArray:
+        """QWᵀ with W = VH, shape (m, k)."""
+        return self._overlaps[1, :, : self._size]
+
+    @cached_property
+    def _gram(self) -> FloatArray:
+        """QQᵀ: the identity but for rounding, which would add up from search to search."""
+        assert self._vectors is not None
+        return small(self._vectors @ self._vectors.T)
+
+    def add(self, pairs: Tensor) -> None:
+        """Take note of further pairs v, Hv: shape (n, 2, P)."""
+        after = self._size + len(pairs)
+        if self._vectors is not None:
+            overlaps = small(pairs.flatten(0, 1) @ self._vectors.T).reshape(len(pairs), 2, -1)
+            self._overlaps[:, :, self._size : after] = overlaps.transpose(1, 2, 0)
+        self._size = after
+
+    def restart(self, coefficients: FloatArray) -> None:
+        """Follow the basis to the combinations of its rows, shape (j, k), that it goes on with."""
+        mixed = self._overlaps[:, :, : self._size] @ coefficients.T
+        self._size = len(coefficients)
+        self._overlaps[:, :, : self._size] = mixed
+
+    def next_value(self) -> float:
+        """Return the largest remembered eigenvalue outside the basis; −∞ if nothing is remembered."""
+        if self._vectors is None:
             return float("-inf")
-        values = self._rest(vectors).values
+        values = self._rest.values
         return float(np.linalg.eigvalsh(values)[-1]) if len(values) else float("-inf")
 
-    def _rest(self, vectors: Tensor) -> _Rest:
-        assert self.vectors is not None
-        shared = _small(vectors @ self.vectors.T).T
-        outside = _small(self.vectors @ self.vectors.T) - shared @ shared.T
+    @property
+    def _rest(self) -> _Rest:
+        shared = self._shared
+        outside = self._gram - shared @ shared.T
         lengths, mix = np.linalg.eigh(outside)
         kept = lengths > DEPENDENT
         mix = (mix[:, kept] / np.sqrt(lengths[kept])).T
         inside = mix @ outside
-        return _Rest(shared, mix, (inside * self.values) @ inside.T)
+        return _Rest(mix, (inside * self._values) @ inside.T)
 
-    def correction(self, residual: Tensor, vector: Tensor, value: float) -> Tensor | None:
-        """Return the direction in which to correct a Ritz pair, or None with nothing remembered.
+    def correction(self, defect: Tensor, coefficients: FloatArray, value: float) -> Tensor | None:
+        """Return in which direction to correct a Ritz pair; None with nothing remembered.
 
-        It solves (I − uuᵀ)(H − μ)(I − uuᵀ)t = −r with the remembered H.
+        It solves (I − uuᵀ)(H − μ)(I − uuᵀ)t = −r with the remembered H, but for a multiple of u, which
+        the basis has already.
 
         Args:
-            residual: r = Hu − μu, shape (P,).
-            vector: u, shape (P,).
+            defect: r = Hu − μu, shape (P,).
+            coefficients: of u in the basis, shape (k,).
             value: μ.
         """
-        if self.vectors is None or value == 0.0:
+        if self._vectors is None or value == 0.0:
             return None
-        both = torch.stack([residual, vector])
-        distance = value - self.values
+        distance = value - self._values
         nearest = CLEARANCE * abs(value)
         distance = np.where(np.abs(distance) < nearest, nearest, distance)
         # (μ − H)⁻¹ where H is remembered as Θ, and 1/μ elsewhere, where it counts as 0
-        inner = _small(both @ self.vectors.T) * (1 / distance - 1 / value)
-        solved_r, solved_u = torch.addmm(both, _like(inner, both), self.vectors, beta=1 / value)
-        direction: Tensor = solved_r - solved_u * (vector @ solved_r) / (vector @ solved_u)
-        return direction
+        beyond = 1 / distance - 1 / value
+        of_u = self._shared @ coefficients
+        solved_u = beyond * of_u
+        solved_r = beyond * (self._seen @ coefficients - value * of_u)
+        along_u = (of_u @ solved_r) / (1 / value + of_u @ solved_u)
+        inner = like(value * (solved_r - along_u * solved_u), defect)
+        return torch.addmv(defect, self._vectors.T, inner)
+
+    def learn(self, vectors: Tensor, projected: FloatArray) -> None:
+        """Take in the basis: what was remembered of its span gives way to its products.
+
+        What Q adds to V, X(Q − CV), is never formed, only the small matrices that it would give.
+
+        Args:
+            vectors: V, the basis as it was added, orthonormal rows, shape (k, P).
+            projected: V H Vᵀ, shape (k, k).
+        """
+        memory = self._memory
+        if not np.isfinite(projected).all():
+            return
+        if self._vectors is None:
+            values, coefficients = np.linalg.eigh(projected)
+            memory.values = values[::-1][:KEPT].copy()
+            memory.vectors = like(coefficients.T[::-1][:KEPT], vectors) @ vectors
+            return
+        mix, of_rest = self._rest
+        cross = mix @ (self._seen - self._shared @ projected)
+        values, coefficients = np.linalg.eigh(np.block([[projected, cross.T], [cross, of_rest]]))
+        memory.values = values[::-1][:KEPT].copy()
+        of_new, of_old = np.split(coefficients.T[::-1][:KEPT], [len(projected)], axis=1)
+        of_old = of_old @ mix
+        new = like(of_old, vectors) @ self._vectors
+        memory.vectors = new.addmm_(like(of_new - of_old @ self._shared, vectors), vectors)
 
 
-def _small(matrix: Tensor) -> FloatArray:
+def small(matrix: Tensor) -> FloatArray:
     """Return a small matrix in float64 for numpy: eigenproblems are solved there."""
     found: FloatArray = matrix.double().cpu().numpy()
     return found
 
 
-def _like(matrix: FloatArray, like: Tensor) -> Tensor:
-    return torch.from_numpy(matrix.copy()).to(like)
+def like(matrix: FloatArray, beside: Tensor) -> Tensor:
+    """Return a small matrix of numpy's as a tensor of the same device and precision as another."""
+    return torch.from_numpy(matrix.copy()).to(beside)

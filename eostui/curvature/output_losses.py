@@ -33,8 +33,9 @@ class HalfSquaredError(OutputLoss):
 
     def __init__(self, outputs: Tensor, targets: Tensor, share: float) -> None:
         self.weight = share / len(outputs)
-        self.value = half_squared_error(outputs, targets) * share
-        self.delta = (outputs - targets) * self.weight
+        errors = outputs - targets
+        self.value = 0.5 * errors.square().sum() * self.weight
+        self.delta = errors.mul_(self.weight)
 
     def first(self, df: Tensor) -> Tensor:
         return df * self.weight

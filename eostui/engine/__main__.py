@@ -7,6 +7,7 @@ to `engine.log`, and everything it has to say is in the run directory.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -75,22 +76,46 @@ def _run(config: RunConfig, request: dict[str, Any], handshake: Handshake) -> in
     except Exception as error:  # whatever it was: named in the record, its traceback in the log
         traceback.print_exc()
         status, sentence = "failed", f"failed at step {trainer.step}: {_explain(error)}"
+    return _EXIT_CODES[_end(writer, trainer.step, status, sentence)]
+
+
+def _end(writer: Store, step: int, status: str, sentence: str) -> str:
+    """Record how the run ended; return how in the end: where that can't be written, `failed`."""
+    from eostui.runs.ending import LAST_WORDS
+
     writer.fact("status", status)
     writer.fact("sentence", sentence)
     writer.fact("ended", str(time.time()))
-    writer.event(trainer.step, status, {"sentence": sentence})
-    writer.close()
-    print(sentence, flush=True)
-    return _EXIT_CODES[status]
+    writer.event(step, status, {"sentence": sentence})
+    try:
+        writer.close()
+    except Exception as error:  # no one can be told but by the log and the exit code
+        if not isinstance(error, EostuiError):
+            traceback.print_exc()
+        status, sentence = "failed", f"{sentence}; its end isn't recorded: {_explain(error)}"
+    with contextlib.suppress(OSError):  # the log may lie on the same full disk
+        print(f"{LAST_WORDS}{sentence}", flush=True)
+    return status
 
 
 def _explain(error: Exception) -> str:
-    """Return a sentence for a person; what the libraries say of memory isn't one."""
+    """Return a sentence for a person; what the libraries say of memory and of a GPU isn't one."""
     if isinstance(error, EostuiError):
         return str(error)
     text = str(error)
-    if isinstance(error, MemoryError) or ("memory" in text and "alloc" in text):
+    low = text.lower()
+    if (
+        isinstance(error, MemoryError)
+        or "out of memory" in low
+        or ("memory" in low and "alloc" in low)
+    ):
         return "out of memory: use a smaller `chunk_size`, a smaller network or fewer `samples`"
+    if isinstance(error, RuntimeError) and ("cuda" in low or "mps" in low):
+        return (
+            f"the GPU failed ({text.splitlines()[0]}); `nvidia-smi` or the system's log may say why"
+        )
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'the system'}: {error.strerror}"
     return f"{type(error).__name__}: {text}"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eostui.runs import commands
+from eostui.runs.edit import refuse_name, refuse_note
 from eostui.runs.rows import Event
 from eostui.runs.writer import Store
 
@@ -118,6 +119,8 @@ class Controls:
         if kind in ("calibrate", "reseat"):
             self.asked.append(kind)
             return None
+        if kind in ("rename", "note"):
+            return _tell(content, writer)
         return f"unknown command `{kind}`"
 
     def _set(self, content: Mapping[str, Any], writer: Store, step: int) -> str | None:
@@ -135,6 +138,15 @@ class Controls:
             self.eta, self.weight_decay = float(eta), float(weight_decay)
             writer.event(step, "control", changes)
         return None
+
+
+def _tell(content: Mapping[str, Any], writer: Store) -> str | None:
+    """Change the run's name or note; return why not, or None."""
+    key, refuse = ("name", refuse_name) if content["kind"] == "rename" else ("note", refuse_note)
+    refusal = refuse(content.get(key))
+    if refusal is None:
+        writer.fact(key, content[key])
+    return refusal
 
 
 def refuse_controls(eta: object, weight_decay: object) -> str | None:

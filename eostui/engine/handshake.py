@@ -44,7 +44,9 @@ class Handshake:
         """Close the pipe and send stdout and stderr, of native code too, to the run's log."""
         with contextlib.suppress(BrokenPipeError):
             self._pipe.close()
-        log = os.open(run_path / ENGINE_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        log = os.open(
+            run_path / ENGINE_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600
+        )
         for descriptor in (1, 2):
             os.dup2(log, descriptor)
         os.close(log)

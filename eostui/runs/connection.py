@@ -5,11 +5,11 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from eostui.errors import RunFormatError
+from eostui.errors import BusyError, RunFormatError
 from eostui.runs import schema
 
-#: No cell is larger, in bytes: 16 million steps in one flush; what an engine writes has 1024 at most.
-MOST_BYTES = 1 << 30
+#: No cell is larger, in bytes: 5 million steps in one flush; what an engine writes has 1024 at most.
+MOST_BYTES = 1 << 28
 #: Seconds that a reader waits for another program's lock.
 PATIENCE = 1.0
 
@@ -20,6 +20,7 @@ def connect(database: Path) -> sqlite3.Connection:
     Raises:
         RunFormatError: if it is no store, or has in it what no eostui puts there.
     """
+    refuse_links(database)
     connection = _open(database, "")
     try:
         connection.execute("SELECT 1 FROM run LIMIT 1").fetchall()
@@ -30,11 +31,11 @@ def connect(database: Path) -> sqlite3.Connection:
             error.sqlite_errorcode & 0xFF not in unwritable
             or database.with_name(f"{database.name}-wal").exists()
         ):
-            raise RunFormatError(explain(database, error)) from None
+            raise unreadable(database, error) from None
         connection = _open(database, "&immutable=1")
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise RunFormatError(explain(database, error)) from None
+        raise unreadable(database, error) from None
     try:
         _refuse_foreign_schema(connection, database)
     except RunFormatError:
@@ -43,14 +44,16 @@ def connect(database: Path) -> sqlite3.Connection:
     return connection
 
 
-def explain(database: Path, error: sqlite3.Error) -> str:
-    """Return a sentence on what reading a store failed with."""
+def unreadable(database: Path, error: sqlite3.Error) -> RunFormatError:
+    """Return the error, with a sentence, that reading a store failed with."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return f"{database}: locked by another program; it can be read when that one lets go"
+        return BusyError(
+            f"{database}: locked by another program, and can be read when that lets go"
+        )
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return f"{database}: damaged or not a run: {error}"
-    return f"{database}: can't be read: {error}"
+        return RunFormatError(f"{database}: damaged or not a run: {error}")
+    return RunFormatError(f"{database}: can't be read: {error}")
 
 
 def _open(database: Path, options: str) -> sqlite3.Connection:
@@ -60,12 +63,24 @@ def _open(database: Path, options: str) -> sqlite3.Connection:
             uri, uri=True, check_same_thread=False, isolation_level=None, timeout=PATIENCE
         )
     except sqlite3.Error as error:
-        raise RunFormatError(explain(database, error)) from None
-    # functions with effects are refused in views, triggers and the like; and nothing is written
+        raise unreadable(database, error) from None
+    restrain(connection)
+    return connection
+
+
+def refuse_links(database: Path) -> None:
+    """Raise RunFormatError if a store or one of its logs is a link: SQLite would write through it."""
+    for ending in ("", "-wal", "-shm", "-journal"):
+        file = database.with_name(database.name + ending)
+        if file.is_symlink():
+            raise RunFormatError(f"{file}: is a link, and a run's files lie in its own directory")
+
+
+def restrain(connection: sqlite3.Connection) -> None:
+    """Let a connection only read, with no functions that have effects, and no huge cells."""
     connection.execute("PRAGMA trusted_schema=OFF")
     connection.execute("PRAGMA query_only=ON")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
-    return connection
 
 
 def _refuse_foreign_schema(connection: sqlite3.Connection, database: Path) -> None:
@@ -83,4 +98,4 @@ def _refuse_foreign_schema(connection: sqlite3.Connection, database: Path) -> No
             if any(hidden for *_, hidden in columns):
                 raise RunFormatError(f"{database}: not a run: `{table}` has computed columns")
     except sqlite3.Error as error:
-        raise RunFormatError(explain(database, error)) from None
+        raise unreadable(database, error) from None

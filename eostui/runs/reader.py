@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import numpy as np
 from eostui.errors import InputError, RunFormatError
 from eostui.runs import schema
 from eostui.runs.columns import columns_of
-from eostui.runs.connection import connect, explain
+from eostui.runs.connection import connect, unreadable
 from eostui.runs.landscape import Landscape
 from eostui.runs.liveness import engine_alive
 from eostui.runs.rows import (
@@ -123,6 +124,28 @@ class RunReader:
             raise self._damaged(f"steps {first} to {last}: {error}") from None
         return int(last)
 
+    def glance(self, since: int) -> tuple[float, str]:
+        """Return the mean measured sharpness from a step on, NaN if none, and the newest phase or "".
+
+        Raises:
+            RunFormatError: on damage.
+        """
+        cursor = self._execute("SELECT * FROM measurements WHERE step >= ? ORDER BY id", since)
+        names = [description[0] for description in cursor.description]
+        events = self._iterate(
+            f"SELECT step, unix_time, kind, payload, {'crc32' if self._sealed else '0'} FROM events "
+            "WHERE kind = 'phase' ORDER BY id DESC LIMIT 1"
+        )
+        try:
+            rows = list(self._fetch(cursor))
+            sharpness = read_measurements(names, rows, sealed=self._sealed)["sharpness"]
+            phases = [read_event(row, sealed=self._sealed).payload for row in events]
+        except RowError as error:
+            raise self._damaged(error) from None
+        known = sharpness[np.isfinite(sharpness)]
+        mean = float(known.mean()) if len(known) else math.nan
+        return mean, str(phases[0].get("to", "")) if phases else ""
+
     def poll(self) -> News:
         """Return what was appended since the last poll, the oldest part of it if it is much.
 
@@ -130,26 +153,38 @@ class RunReader:
             RunFormatError: on damage, or if the store can't be read now; trying again misses no row.
         """
         before = dict(self._last_id), self._next_step, self._measured_step
-        self._execute("BEGIN")  # one snapshot: a measured row never comes before its step's row
         try:
-            steps, complete = self._new_steps()
-            news = News(
-                steps,
-                self._new_measurements(),
-                self._new_events(),
-                self.facts(),
-                self._new_landscape(),
-                self._new_calibrated(),
-            )
-            if self._sealed and complete:
-                self._check_seal(rows=len(steps))
-            self._execute("COMMIT")
+            with self.snapshot():  # a measured row never comes before its step's row
+                steps, complete = self._new_steps()
+                news = News(
+                    steps,
+                    self._new_measurements(),
+                    self._new_events(),
+                    self.facts(),
+                    self._new_landscape(),
+                    self._new_calibrated(),
+                )
+                if self._sealed and complete:
+                    self._check_seal(rows=len(steps))
         except (RowError, RunFormatError) as error:
             self._last_id, self._next_step, self._measured_step = before
-            with contextlib.suppress(RunFormatError):  # what failed first is what matters
-                self._execute("ROLLBACK")
             raise self._damaged(error) if isinstance(error, RowError) else error from None
         return news
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read the same state of the store throughout the block, whatever is written meanwhile."""
+        if self._database.in_transaction:  # in a longer one
+            yield
+            return
+        self._execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(RunFormatError):  # what failed first is what matters
+                self._execute("ROLLBACK")
+            raise
+        self._execute("COMMIT")
 
     def close(self) -> None:
         """Close the store."""
@@ -273,13 +308,13 @@ class RunReader:
         try:
             return self._database.execute(query, values)
         except sqlite3.Error as error:
-            raise RunFormatError(explain(self.path / schema.DATABASE, error)) from None
+            raise unreadable(self.path / schema.DATABASE, error) from None
 
     def _fetch(self, cursor: sqlite3.Cursor) -> Iterator[Any]:
         try:
             yield from cursor
         except sqlite3.Error as error:
-            raise RunFormatError(explain(self.path / schema.DATABASE, error)) from None
+            raise unreadable(self.path / schema.DATABASE, error) from None
 
     def _iterate(self, query: str, *values: object) -> Iterator[Any]:
         return self._fetch(self._execute(query, *values))

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eostui.config import RunConfig
 from eostui.errors import RunFormatError
@@ -57,8 +58,11 @@ class Run:
         self.events: list[Event] = []
         self.landscape: Landscape | None = None
         self.calibrations = Calibrations()
-        while self.refresh():  # until nothing is new: damage after sound rows raises on its turn
-            pass
+        with self._reader.snapshot():  # all columns end at the same step, though a run goes on
+            while (
+                self.refresh()
+            ):  # until nothing is new: damage after sound rows raises on its turn
+                pass
 
     def __enter__(self) -> Run:
         return self
@@ -135,29 +139,30 @@ class Run:
             if not column.optional or np.isfinite(self.measured[column.name]).any()
         )
 
-    def columns(self, *, measured_only: bool = False) -> dict[str, FloatArray]:
+    def columns(
+        self, *, measured_only: bool = False, rows: slice = slice(None)
+    ) -> dict[str, FloatArray]:
         """Return every exported column at full length, NaN where it isn't known.
 
         Args:
             measured_only: only the rows at which something was measured.
+            rows: which of these rows, such as slice(0, 1000); all if left out.
         """
-        at = self.measured["step"].astype(np.int64)
+        if measured_only:
+            at = self.measured["step"][rows].astype(np.int64)
+        else:
+            at = np.arange(len(self.steps))[rows]
         calibrated = self.calibrations.rows
+        measurements = _Places(self.measured["step"], at)
+        projections = _Places(calibrated["step"], at)
         table: dict[str, FloatArray] = {}
-        for column in self.exported():
-            if column.name in calibrated and column.name != "step":
-                whole = np.full(len(self.steps), np.nan)
-                whole[calibrated["step"].astype(np.int64)] = calibrated[column.name]
-                table[column.name] = whole[at] if measured_only else whole
-            elif column.name in self.steps:
-                values = self.steps[column.name]
-                table[column.name] = values[at] if measured_only else values.copy()
-            elif measured_only:
-                table[column.name] = self.measured[column.name].copy()
+        for name in (column.name for column in self.exported()):
+            if name in self.steps:
+                table[name] = self.steps[name][at]
+            elif name in calibrated:
+                table[name] = projections.spread(calibrated[name])
             else:
-                sparse = np.full(len(self.steps), np.nan)
-                sparse[at] = self.measured[column.name]
-                table[column.name] = sparse
+                table[name] = measurements.spread(self.measured[name])
         return table
 
     def frame(self, *, measured_only: bool = False) -> pandas.DataFrame:
@@ -223,3 +228,19 @@ class Run:
         np.divide(values["beta_alpha"], beta, out=values["alpha"], where=beta > 0)
         values["lambda_g"] = values["weight_decay"] * values["g"]
         self.measured.append(len(at), values)
+
+
+class _Places:
+    """Where rows that exist at some steps only lie among the steps `at`; both rise."""
+
+    def __init__(self, steps: FloatArray, at: NDArray[np.int64]) -> None:
+        first, last = np.searchsorted(steps, (at[0], at[-1] + 1)) if len(at) else (0, 0)
+        self._rows = slice(first, last)
+        self._at = np.searchsorted(at, steps[self._rows])
+        self._length = len(at)
+
+    def spread(self, values: FloatArray) -> FloatArray:
+        """Return a column at full length, NaN where there is no such row."""
+        whole = np.full(self._length, np.nan)
+        whole[self._at] = values[self._rows]
+        return whole

@@ -14,6 +14,8 @@ DATABASE = "run.db"
 COMMANDS = "commands"
 LOCK = "lock"
 ENGINE_LOG = "engine.log"
+#: Room kept for the end of a live run: see runs/durable.py.
+RESERVE = "reserve"
 
 #: States of a run as stored. "interrupted" isn't among them: it is "running" without a living engine.
 LIVE_STATES = ("running", "paused")

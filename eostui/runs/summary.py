@@ -41,6 +41,7 @@ def summarize_run(path: Path) -> dict[str, Any]:
         return {
             "id": run.path.name,
             "name": run.facts.get("name", ""),
+            "note": run.facts.get("note", ""),
             "path": str(run.path),
             "preset": run.config.preset,
             "state": run.state,

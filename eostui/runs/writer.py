@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Mapping
@@ -12,9 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from eostui.errors import EostuiError, InputError
+from eostui.errors import EostuiError, InputError, StoreError
 from eostui.runs import schema
 from eostui.runs.columns import MEASURED, columns_of
+from eostui.runs.durable import free_reserve, persist, reserve
 from eostui.runs.filesystem import on_network
 from eostui.runs.landscape import Landscape
 from eostui.runs.liveness import EngineLock
@@ -68,29 +71,46 @@ class RunWriter:
             _make(path)
         self._lock = EngineLock(path)
         try:
+            reserve(path)
             known = _writable_facts(path) if facts is None else facts
         except EostuiError:
+            free_reserve(path)
             self._lock.release()
             raise
         self._width = len(columns_of(known))
         self._pending: list[tuple[str, tuple[Any, ...]]] = []
-        self._database = sqlite3.connect(path / schema.DATABASE, isolation_level=None)
-        journal = "DELETE" if on_network(path) else "WAL"
-        self._database.execute(f"PRAGMA journal_mode={journal}")
-        self._database.execute("PRAGMA synchronous=NORMAL")
+        self._failed = False
+        database = path / schema.DATABASE
+        self._database = sqlite3.connect(
+            f"{database.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None
+        )
+        self._database.execute("PRAGMA trusted_schema=OFF")
         self.derived_events = 0
         if facts is None:
+            persist(path, self._set_journal)
             holes = ", ".join("?" * len(schema.DERIVED_EVENTS))
             self.derived_events = self._database.execute(
                 f"SELECT count(*) FROM events WHERE kind IN ({holes})", schema.DERIVED_EVENTS
             ).fetchone()[0]
         else:
-            self._database.executescript(
-                f"BEGIN; {schema.TABLES} PRAGMA user_version={schema.SCHEMA_VERSION}; COMMIT;"
-            )
+            persist(path, self._create)
             for key, value in facts.items():
                 self.fact(key, value)
             self.flush()
+
+    def _set_journal(self) -> None:
+        journal = "DELETE" if on_network(self.path) else "WAL"
+        self._database.execute(f"PRAGMA journal_mode={journal}")
+        self._database.execute("PRAGMA synchronous=NORMAL")
+
+    def _create(self) -> None:
+        self._set_journal()
+        tables = f"{schema.TABLES} PRAGMA user_version={schema.SCHEMA_VERSION};"
+        try:
+            self._database.executescript(f"BEGIN; {tables} COMMIT;")
+        except sqlite3.Error:
+            self._roll_back()
+            raise
 
     def fact(self, key: str, value: str) -> None:
         """Set one fact of the run."""
@@ -152,9 +172,23 @@ class RunWriter:
         )
 
     def flush(self) -> None:
-        """Write all that was appended, as one transaction."""
+        """Write all that was appended, as one transaction; try again for a while where that fails.
+
+        Raises:
+            StoreError: if the store can't be written; what was appended waits for the next flush,
+                which tries once.
+        """
         if not self._pending:
             return
+        try:
+            persist(self.path, self._write_pending, patient=not self._failed)
+        except StoreError:
+            self._failed = True
+            raise
+        self._failed = False
+        self._pending.clear()
+
+    def _write_pending(self) -> None:
         self._database.execute("BEGIN IMMEDIATE")
         try:
             for statement, values in self._pending:
@@ -162,16 +196,28 @@ class RunWriter:
             self._database.execute(schema.SEAL)
             self._database.execute("COMMIT")
         except sqlite3.Error:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
+            self._roll_back()
             raise
-        self._pending.clear()
+
+    def _roll_back(self) -> None:
+        if self._database.in_transaction:  # SQLite may have done so by itself
+            self._database.execute("ROLLBACK")
 
     def close(self) -> None:
-        """Flush and close; the directory is complete afterwards."""
-        self.flush()
-        self._database.close()
-        self._lock.release()
+        """Flush, with the room that was reserved for it, and close; the directory is complete then.
+
+        Raises:
+            StoreError: if the store can't be written; it is closed all the same.
+        """
+        free_reserve(self.path)
+        try:
+            self.flush()
+            # viewers keep the log open, and with it the rows out of run.db; none is waited for
+            with contextlib.suppress(sqlite3.Error):  # a full disk: the log has all of them
+                self._database.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        finally:
+            self._database.close()
+            self._lock.release()
 
     def _queue(self, statement: str, values: tuple[Any, ...]) -> None:
         self._pending.append((statement, values))
@@ -182,6 +228,8 @@ def _make(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(mode=0o700)
         (path / schema.COMMANDS).mkdir(mode=0o700)
+        # made here for its mode, which its journals get too
+        os.close(os.open(path / schema.DATABASE, os.O_CREAT | os.O_EXCL, 0o600))
     except OSError as error:
         raise InputError(
             f"runs folder {path.parent}: can't make a run there ({error.strerror}); "

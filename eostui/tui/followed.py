@@ -10,6 +10,7 @@ from typing import NamedTuple
 from eostui.errors import EostuiError
 from eostui.runs import shelf
 from eostui.runs.calibration import told
+from eostui.runs.ending import end_sentence
 from eostui.runs.rows import Event
 from eostui.runs.run import Run
 from eostui.runs.schema import LIVE_STATES
@@ -127,7 +128,7 @@ class FollowedApp(SteeredApp):
         else:
             text = f"the run is {state}: its engine is gone"
             if state != "interrupted":
-                text = run.facts.get("sentence", text)
+                text = end_sentence(run.path, run.facts, state)
         self.notify(text, severity="error" if state in _BAD else "information", timeout=10)
 
     def action_overlay(self) -> None:
