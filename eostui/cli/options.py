@@ -19,7 +19,7 @@ def _complete_run(incomplete: str) -> list[str]:
     from eostui.runs import shelf
 
     ids = [entry.id for entry in shelf.entries(locations.runs_dir())]
-    return [run_id for run_id in ids if run_id.startswith(incomplete)]
+    return [run_id for run_id in ids if run_id.startswith(incomplete) and run_id.isprintable()]
 
 
 PresetName = Annotated[

@@ -12,7 +12,7 @@ import typer
 
 from eostui.cli.options import AsJson, DataDir, PresetName, RunName, RunsDir, set_values
 from eostui.cli.output import print_json
-from eostui.errors import InputError
+from eostui.errors import InputError, printable
 
 if TYPE_CHECKING:
     from eostui.config import RunConfig
@@ -134,7 +134,7 @@ def stop(run: RunName = None, runs_dir: RunsDir = None) -> None:
             f"{entry.id} was told to stop but hasn't within {_STOP_PATIENCE:.0f} s; "
             f"its engine's output is in {entry.path}/engine.log"
         )
-    print(f"{ended.id}: {ended.sentence}", file=sys.stderr)
+    print(printable(f"{ended.id}: {ended.sentence}"), file=sys.stderr)
 
 
 def show(
@@ -172,7 +172,7 @@ def show(
     )
     code, sentence = run_app(settings, begun)
     if sentence:
-        print(f"eostui: {sentence}", file=sys.stderr)
+        print(f"eostui: {printable(sentence)}", file=sys.stderr)
     raise typer.Exit(code)
 
 

@@ -15,6 +15,8 @@ from eostui.runs.liveness import engine_alive
 from eostui.runs.reader import RunReader, run_state
 from eostui.runs.schema import DATABASE, LIVE_STATES
 
+#: A run made later has a clock or a record that isn't right: the year 9999, in seconds since 1970.
+_LAST_TIME = 253_370_764_800
 _TAG_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"  # no 0/o, 1/l/i: ids are typed by hand
 
 
@@ -65,6 +67,8 @@ def read_entry(path: Path) -> Entry:
         facts = reader.facts()
         try:
             created = float(facts["created"])
+            if not 0 <= created < _LAST_TIME:
+                raise ValueError(f"`created` is {created}")
             config = RunConfig.from_toml(facts["config"], f"{path}: stored config")
         except (KeyError, ValueError, InputError) as error:
             raise RunFormatError(f"{path / DATABASE}: its facts are damaged: {error}") from None

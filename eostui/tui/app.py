@@ -14,7 +14,7 @@ from textual.worker import Worker, WorkerState
 
 from eostui import locations, oscillator_presets, presets
 from eostui.config import RunConfig
-from eostui.errors import EXIT_FAILED, BusyError, EostuiError, InputError
+from eostui.errors import EXIT_FAILED, BusyError, EostuiError, InputError, printable
 from eostui.oscillator_presets import OscillatorPreset
 from eostui.runs.calibration import told
 from eostui.runs.ending import end_sentence
@@ -22,6 +22,7 @@ from eostui.runs.launch import EngineProcess, StartError
 from eostui.runs.rows import Event
 from eostui.runs.run import Run
 from eostui.runs.schema import LIVE_STATES
+from eostui.runs.trust import refuse_foreign_code
 from eostui.tui import files
 from eostui.tui.keys import KEYS, ON_OSCILLATOR
 from eostui.tui.oscillator_settings import newest_reading
@@ -226,8 +227,15 @@ class EostuiApp(SteeredApp):
     def action_restart(self) -> None:
         """Start the present run's config anew."""
         config = self._config
-        if config is not None:
-            self._replace_run(lambda: self._begin(config))
+        if config is None:
+            return
+        if self._run is not None and self._engine is None:  # opened, not begun here
+            try:
+                refuse_foreign_code(config, self._run.path)
+            except InputError as error:
+                self.notify(str(error), severity="error")
+                return
+        self._replace_run(lambda: self._begin(config))
 
     def action_preset(self, offset: int) -> None:
         """Start the next or previous preset; ask before it downloads anything."""
@@ -259,10 +267,10 @@ class EostuiApp(SteeredApp):
         if run is None or run.state not in LIVE_STATES:
             begin()
             return
-        if time.time() - float(run.facts["created"]) < LONG_RUN:
+        if time.time() - float(run.facts.get("created", "0")) < LONG_RUN:
             begin()
             return
-        question = f"{run.path.name} has run for more than ten minutes. End it?"
+        question = f"{printable(run.path.name)} has run for more than ten minutes. End it?"
         self.push_screen(
             ChoiceDialog(question, {"y": "end it and go on; its record stays"}),
             lambda answer: begin() if answer == "y" else None,
@@ -352,7 +360,9 @@ class EostuiApp(SteeredApp):
             self._leave("k")
             return
         choices = {"k": "keep it running; `eostui attach` returns to it", "s": "stop it"}
-        self.push_screen(ChoiceDialog(f"{run.path.name} is {run.state}.", choices), self._leave)
+        self.push_screen(
+            ChoiceDialog(f"{printable(run.path.name)} is {run.state}.", choices), self._leave
+        )
 
     def _leave(self, answer: str | None) -> None:
         if self._run is None or not answer:

@@ -8,7 +8,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from eostui.config import parse_number
-from eostui.errors import InputError
+from eostui.errors import InputError, printable
 
 
 class ChoiceDialog(ModalScreen[str]):
@@ -48,7 +48,7 @@ class MessageDialog(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """Show the sentence."""
         with VerticalScroll(classes="dialog"):
-            yield Static(self._sentence, markup=False)
+            yield Static(printable(self._sentence), markup=False)
             yield Static("\n[b]any key[/b]  back")
 
     def on_key(self) -> None:

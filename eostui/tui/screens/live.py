@@ -10,6 +10,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Container
 
+from eostui.errors import printable
 from eostui.runs.monitors import monitors
 from eostui.tui.calibration_panel import agreement
 from eostui.tui.numbers import compact, control, grouped, percent
@@ -219,8 +220,8 @@ class LiveScreen(LinkedCharts):
             (0, f"λ {control(decay)}", f"bold {COLOURS['mark']}"),
             (6, agreement(run), COLOURS["theory"]),
             (9, f"residual {compact(residual[-1], 2)}" if len(residual) else "", COLOURS["axis"]),
-            (8, f"{run.facts['device']} {run.config.dtype}", COLOURS["axis"]),
-            (4, f"run {run.path.name.rpartition('-')[2]}", COLOURS["axis"]),
+            (8, f"{run.facts.get('device', '?')} {run.config.dtype}", COLOURS["axis"]),
+            (4, f"run {printable(run.path.name.rpartition('-')[2])}", COLOURS["axis"]),
         ]
 
     def _values(self) -> Text:
