@@ -1,4 +1,4 @@
-"""`runs check` and `runs repair`, and what reading does with damage: bits flipped, files cut, pages lost."""
+"""`runs check`, `runs repair`, and reading what is damaged: bits flipped, files cut, pages lost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import io
 import json
 import random
 import shutil
-import sqlite3
 import tempfile
 import warnings
 from pathlib import Path
@@ -17,11 +16,10 @@ import pytest
 from formats import as_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_runs import HOLDER, edit, facts_of, rows
+from test_runs import edit, facts_of, rows
 from typer.testing import CliRunner
 
 from eostui.cli.app import app
-from eostui.config import RunConfig
 from eostui.errors import EostuiError, InputError, RunFormatError
 from eostui.runs import checkpoints, schema, shelf
 from eostui.runs.check import check_run
@@ -391,7 +389,9 @@ def test_damaged_checkpoints_are_sentences(sound, data):
         try:
             read = checkpoints.read(damaged)
         except RunFormatError as error:
-            assert str(damaged) in str(error)
+            said = str(error)
         else:
+            said = str(damaged)
             assert (read.step, read.events, read.plain) == (state.step, state.events, state.plain)
             np.testing.assert_array_equal(read.tensors["theta"], state.tensors["theta"])
+        assert str(damaged) in said
