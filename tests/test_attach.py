@@ -85,6 +85,14 @@ def grows(path: Path, timeout: float = 20.0) -> None:
         time.sleep(0.05)
 
 
+def wait_for_word(terminal: Terminal, word: str, timeout: float = 20.0) -> None:
+    """Wait until the viewer has said a word, if only for seconds: while another terminal was read."""
+    deadline = time.monotonic() + timeout
+    while word.encode() not in terminal.output:
+        assert time.monotonic() < deadline, f"{word!r} wasn't said:\n{terminal.text}"
+        terminal.read()
+
+
 def ended(pid: int, timeout: float) -> int:
     """Wait for a child without a terminal; return its exit code, 128 + n for a signal n."""
     deadline = time.monotonic() + timeout
@@ -239,14 +247,14 @@ def test_an_engine_that_is_killed_and_a_run_that_is_gone_on_with(
     os.kill(int((live / "lock").read_text()), signal.SIGKILL)
     for terminal in (one, two):
         terminal.wait_for("INTERRUPTED")
-        terminal.wait_for("its engine is gone")
+        wait_for_word(terminal, "its engine is gone")
     before = shelf.read_entry(live).last_step
     one.send("}")
     one.wait_for("R resumes it")
     one.send("R")
     for terminal in (one, two):
         terminal.wait_for(r"RUNNING +step \d", FIRST_POINTS)
-        terminal.wait_for("goes on at step")
+        wait_for_word(terminal, "goes on at step")
     grows(live)
     assert shelf.read_entry(live).last_step > before
     one.send("R")
@@ -354,7 +362,7 @@ def test_playing_a_record_back(runs_dir: Path, open_terminal: Open) -> None:
     make_run(runs_dir / "made-aaaa", 1000)
     terminal = open_terminal(runs_dir, "replay", "aaaa", "--watch", "--speed", "50")
     terminal.wait_for(r"PLAYING +step \d+ +of 1 000 +plays 50")
-    assert "space hold" in terminal.text
+    terminal.wait_for("space hold")
     terminal.send(" ")
     held = int(terminal.wait_for(r"HELD +step (\d+) ")[1])
     terminal.send("\x1b[C")  # →

@@ -30,7 +30,7 @@ from eostui.runs.rows import (
 )
 
 #: A poll ends with the flush that reaches so many rows: a long run has no second copy in memory.
-_ROWS_AT_ONCE = 400_000
+_ROWS_AT_ONCE = 50_000
 
 
 @dataclass(frozen=True)

@@ -41,9 +41,11 @@ class Series:
         start, stop = self._length, self._length + rows
         for name, column in self._columns.items():
             if stop > len(column):
-                grown = np.full(max(stop, len(column) * 5 // 4 + 64), np.nan)
+                grown = np.empty(max(stop, len(column) * 5 // 4 + 64))
                 grown[:start] = column[:start]
                 self._columns[name] = grown
+            if name not in values:
+                self._columns[name][start:stop] = np.nan
         self._length = stop
         for name, new in values.items():
             self._columns[name][start:stop] = new

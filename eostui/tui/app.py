@@ -15,6 +15,7 @@ from eostui import locations, oscillator_presets, presets
 from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
 from eostui.oscillator_presets import OscillatorPreset
 from eostui.runs.launch import EngineProcess
+from eostui.runs.run import Run
 from eostui.tui import files
 from eostui.tui.following import Follower
 from eostui.tui.forking import ForkingApp
@@ -245,19 +246,23 @@ class EostuiApp(ForkingApp):
             self.exit(f"the record is in {self._run.path}" if self._run else None)
             return
         if isinstance(self.screen, ChoiceDialog):
-            self._leave("k")
+            self._leave("k", run)
             return
         choices = {"k": "keep it running; `eostui attach` returns to it", "s": "stop it"}
-        self.push_screen(ChoiceDialog(f"{printable(run.path.name)} goes on.", choices), self._leave)
+        self.push_screen(
+            ChoiceDialog(f"{printable(run.path.name)} goes on.", choices),
+            lambda answer: self._leave(answer, run),
+        )
 
-    def _leave(self, answer: str | None) -> None:
-        if self._run is None or not answer:
+    def _leave(self, answer: str | None, run: Run) -> None:
+        """Leave the run that was asked about; another may be shown by now, as a fork that got ready."""
+        if not answer:
             return
         self._cancel()
-        short = self._run.path.name
+        short = run.path.name
         if answer == "s":
-            self._command("stop")
-            self.exit(f"{short} is told to stop; its record is in {self._run.path}")
+            self._command("stop", run)
+            self.exit(f"{short} is told to stop; its record is in {run.path}")
         else:
             self.exit(f"{short} goes on; `eostui attach {short}` returns to it")
 

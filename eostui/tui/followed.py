@@ -117,12 +117,14 @@ class FollowedApp(SteeredApp):
 
     def _tell_state(self, before: str, feed: Follower | Playback) -> None:
         run, state = feed.shown, feed.state
-        if state in LIVE_STATES:
-            if before in LIVE_STATES:
-                return
-            text = f"{run.path.name} goes on at step {max(run.last_step, 0)}"
-        elif feed.trouble:
+        if state in LIVE_STATES and before in LIVE_STATES:
+            return
+        if feed.trouble:
             text = feed.trouble
+        elif before in (GONE, UNREADABLE):
+            text = f"{run.path.name} can be read again: it is {state}"
+        elif state in LIVE_STATES:
+            text = f"{run.path.name} goes on at step {max(run.last_step, 0)}"
         else:
             text = f"the run is {state}: its engine is gone"
             if state != "interrupted":

@@ -130,6 +130,8 @@ class StartedApp(FollowedApp):
                 await self._open(path, trusted=True)
 
     async def _open(self, path: Path, *, trusted: bool = False) -> None:
+        if self._feed is None:
+            self._live.show_message(f"reading {path.name}")
         try:
             opened = await asyncio.to_thread(open_run, path)
         except EostuiError as error:

@@ -54,11 +54,13 @@ class SteeredApp(App[str]):
             printable(message), title=title, severity=severity, timeout=timeout, markup=markup
         )
 
-    def _command(self, kind: str) -> None:
-        if self._run is None:
+    def _command(self, kind: str, run: Run | None = None) -> None:
+        """Ask something of the engine of a run, of the one that is shown if it isn't given."""
+        run = run or self._run
+        if run is None:
             return
         try:
-            commands.send(self._run.path, kind)
+            commands.send(run.path, kind)
         except EostuiError as error:
             self.notify(str(error), severity="error")
 

@@ -41,6 +41,10 @@ They agree while S* + q and S stay within 2 % of S* of the prediction. At θ* x 
 predicted hump is right in height and depth before it is right in time: once x is out of the noise, C
 restarts the prediction from the network's own x and q.
 
+[b]Another run[/b] (o; a fork has its parent): what was measured of it, as points (·) in dimmer
+colours under this run's lines; of a run with a common history from the fork (┊ fork) on. Labels and
+marks that begin with · are its own.
+
 [b]Landscape[/b] (tab): L and S around the path of a problem of two parameters; shades part each map
 into five bands of equal area. On the sharpness map the line is S = 2/η, dotted S = 2/η − λ: it moves
 with η and λ. ● is θ now, and its newest steps are joined. Descent bounces where S lies above the line.
@@ -130,6 +134,6 @@ def _key_table() -> str:
         shown = [(key.shown, key.text) for key in KEYS if key.group == group]
         here = {"oscillator": ON_OSCILLATOR, "playback": ON_PLAYBACK}.get(group, {})
         shown += [(key.shown, here[key.id]) for key in KEYS if key.id in here]
-        lines += [f"  {keys.replace('[', chr(92) + '['):<10}{text}" for keys, text in shown]
+        lines += [f"  {keys:<10}".replace("[", chr(92) + "[") + text for keys, text in shown]
         lines.append("")
     return "\n".join(lines)
