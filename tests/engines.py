@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from eostui.config import RunConfig
+from eostui.engine.begin import Workshop
+from eostui.engine.controls import Controls
 from eostui.runs import commands, schema, shelf
+from eostui.runs.branch import CONTROLS
 from eostui.runs.launch import EngineProcess, Fork, Resume
 from eostui.runs.reader import RunReader
 from eostui.runs.run import Run
@@ -66,6 +70,48 @@ class Engine:
                         return event.step
             time.sleep(0.02)
         raise AssertionError(f"{kind} wasn't answered")
+
+
+class Scripted(Controls):
+    """Controls for which commands come in at given steps."""
+
+    script: Mapping[int, Sequence[tuple[str, dict]]] = {}
+
+    def poll(self, run_path, writer, step):
+        for kind, arguments in self.script.get(step, ()):
+            commands.send(run_path, kind, **arguments)
+        self._polled_at = 0.0
+        return super().poll(run_path, writer, step)
+
+
+def here(
+    start: RunConfig | Resume | Fork,
+    folder: Path,
+    script: Mapping[int, Sequence[tuple[str, dict]]] = {},
+) -> Path:
+    """Do in this process what an engine does, with commands at given steps; return the run."""
+    config = start if isinstance(start, RunConfig) else start.config
+    path = start.entry.path if isinstance(start, Resume) else shelf.new_run_path(folder, "here")
+    before = start.parent.path if isinstance(start, Fork) else path
+    like = None if isinstance(start, RunConfig) else before
+    workshop = Workshop(config, folder, lambda _text: None, like)
+    scripted = Scripted(config.eta, config.weight_decay)
+    scripted.script = script
+    workshop.trainer.controls = scripted
+    if isinstance(start, Resume):
+        writer = workshop.resume(path, lambda *_steps: None)
+    elif isinstance(start, Fork):
+        controls = {key: value for key, value in start.changes.items() if key in CONTROLS}
+        writer = workshop.fork(path, "", before, start.at, controls, lambda *_steps: None)
+    else:
+        writer = workshop.new(path, "")
+    status, sentence = workshop.trainer.run(writer)
+    if status != "diverged":
+        workshop.trainer.save()
+    writer.fact("status", status)
+    writer.fact("sentence", sentence)
+    writer.close()
+    return path
 
 
 def entry(path: Path) -> shelf.Entry:

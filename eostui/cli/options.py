@@ -19,7 +19,7 @@ def _complete_run(incomplete: str) -> list[str]:
     from eostui.runs import shelf
 
     ids = [entry.id for entry in shelf.entries(locations.runs_dir())]
-    return [run_id for run_id in ids if run_id.startswith(incomplete)]
+    return [run_id for run_id in ids if run_id.startswith(incomplete) and run_id.isprintable()]
 
 
 PresetName = Annotated[
@@ -68,7 +68,9 @@ Headless = Annotated[
 ]
 Trust = Annotated[
     bool,
-    typer.Option("--trust", help="Run the code of your own that the run names as its problem."),
+    typer.Option(
+        "--trust-code", help="Run the code of your own that the run names as its problem."
+    ),
 ]
 Fps = Annotated[float | None, typer.Option(help="Frames a second; fewer over SSH by default.")]
 AsciiOnly = Annotated[bool, typer.Option("--ascii", help="Draw without Unicode.")]

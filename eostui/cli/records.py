@@ -125,14 +125,13 @@ def show(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = False)
         for key, value in summary.items():
             shown = f"{value:.5g}" if isinstance(value, float) else printable(str(value))
             print(f"{key:<32}{shown}")
-        for key in ("created", "device", "dtype", "threads", "parameters", "convention"):
-            text = opened.facts[key]
-            if key == "created":
-                text = datetime.fromtimestamp(float(text)).isoformat(" ", "seconds")
-            print(f"{key:<32}{printable(text)}")
+        print(f"{'created':<32}{datetime.fromtimestamp(entry.created).isoformat(' ', 'seconds')}")
+        for key in ("device", "dtype", "threads", "parameters", "convention"):
+            print(f"{key:<32}{printable(opened.facts.get(key, '?'))}")
         for prediction in predictions:
             print(f"{'prediction from step':<32}{_prediction(prediction)}")
-        print("\n" + opened.config.to_toml().strip() + "\n")
+        settings = opened.config.to_toml().strip().split("\n")
+        print("\n" + "\n".join(map(printable, settings)) + "\n")
         for event in opened.events:
             if event.kind == "obeyed":
                 continue  # what it did is an event of its own
@@ -155,12 +154,12 @@ def delete(
     if not yes:
         if not sys.stdin.isatty():
             raise InputError("runs are deleted only after a question: add --yes to do without it")
-        listed = ", ".join(entry.id for entry in found)
+        listed = printable(", ".join(entry.id for entry in found))
         if not typer.confirm(f"Delete {listed}?", err=True):
             raise typer.Exit(1)
     for entry in found:
         shelf.delete(entry)
-        print(f"deleted {entry.id}", file=sys.stderr)
+        print(f"deleted {printable(entry.id)}", file=sys.stderr)
 
 
 runs.command()(curate.rename)

@@ -25,7 +25,7 @@ from eostui.cli.options import (
     set_values,
 )
 from eostui.cli.output import print_json
-from eostui.errors import InputError
+from eostui.errors import InputError, printable
 
 if TYPE_CHECKING:
     from eostui.config import RunConfig
@@ -141,7 +141,7 @@ def stop(run: RunName = None, runs_dir: RunsDir = None) -> None:
             f"{entry.id} was told to stop but hasn't within {_STOP_PATIENCE:.0f} s; "
             f"its engine's output is in {entry.path}/engine.log"
         )
-    print(f"{ended.id}: {ended.sentence}", file=sys.stderr)
+    print(printable(f"{ended.id}: {ended.sentence}"), file=sys.stderr)
 
 
 def _newest_live(folder: Path) -> Entry:
@@ -227,7 +227,7 @@ def show(
     )
     code, sentence = run_app(settings, begun)
     if sentence:
-        print(f"eostui: {sentence}", file=sys.stderr)
+        print(f"eostui: {printable(sentence)}", file=sys.stderr)
     raise typer.Exit(code)
 
 

@@ -99,10 +99,9 @@ def _tables(path: Path, found: Salvage) -> Iterator[Finding]:
         "events": f"{len(found.events)}",
     }
     for table, told in present.items():
-        wrong = found.lost.get(table, [])
-        yield Finding(table, not wrong, "; ".join([told, *_shortened(wrong)]))
+        yield Finding(table, table not in found.lost, "; ".join([told, *found.told(table)]))
     for table in found.lost.keys() - present.keys():
-        yield Finding(table, False, "; ".join(found.lost[table]))
+        yield Finding(table, False, "; ".join(found.told(table)))
 
 
 def _facts_parse(path: Path, found: Salvage) -> bool:
@@ -111,12 +110,6 @@ def _facts_parse(path: Path, found: Salvage) -> bool:
     except InputError:
         return False
     return True
-
-
-def _shortened(sentences: list[str]) -> list[str]:
-    most = 5
-    more = [f"and {len(sentences) - most} more"] if len(sentences) > most else []
-    return sentences[:most] + more
 
 
 def _checkpoints(path: Path) -> Iterator[Finding]:
@@ -128,7 +121,7 @@ def _checkpoints(path: Path) -> Iterator[Finding]:
         except RunFormatError as error:
             wrong.append(str(error))
     told = f"{len(kept) - len(wrong)} of {len(kept)} sound" if kept else "none"
-    yield Finding("checkpoints", not wrong, "; ".join([told, *_shortened(wrong)]))
+    yield Finding("checkpoints", not wrong, "; ".join([told, *wrong]))
 
 
 def _opening(path: Path) -> Iterator[Finding]:

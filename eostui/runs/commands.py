@@ -26,8 +26,8 @@ def send(run_path: Path, kind: str, **arguments: Any) -> str:
     Raises:
         EostuiError: if the command can't be written.
     """
-    command_id = f"{time.time_ns():020d}-{os.getpid()}-{next(_counter):06d}"
     folder = _folder(run_path)
+    command_id = f"{_stamp(folder):020d}-{os.getpid()}-{next(_counter):06d}"
     aside = folder / f".{command_id}"
     try:
         aside.write_text(json.dumps({"kind": kind, **arguments}), encoding="utf-8")
@@ -55,6 +55,15 @@ def take(run_path: Path) -> list[tuple[str, Mapping[str, Any]]]:
             content = {"kind": "unreadable"}
         taken.append((file.stem, content))
     return taken
+
+
+def _stamp(folder: Path) -> int:
+    """Return a time in ns after that of all commands that wait: a clock may have been put back."""
+    try:
+        waiting = [int(name[:20]) for name in os.listdir(folder) if name[:20].isdecimal()]
+    except OSError:
+        waiting = []  # writing there says what is wrong
+    return max([time.time_ns(), *(stamp + 1 for stamp in waiting)])
 
 
 def _folder(run_path: Path) -> Path:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic, sleep
 
 from eostui.errors import StoreError
 from eostui.runs.schema import DATABASE, RESERVE
@@ -81,7 +81,7 @@ def persist(path: Path, write: Callable[[], None], *, patient: bool = True) -> N
         StoreError: with the cause and what to do, when the patience with that cause is over.
         sqlite3.Error: if what was written is to blame, not the store.
     """
-    begun = time.monotonic()
+    begun = monotonic()
     while True:
         try:
             write()
@@ -89,10 +89,10 @@ def persist(path: Path, write: Callable[[], None], *, patient: bool = True) -> N
             found = trouble(path, error)
             if found is None:
                 raise
-            waited = time.monotonic() - begun
+            waited = monotonic() - begun
             if not patient or waited >= found.patience:
                 raise StoreError(_sentence(path, found, error, waited)) from error
-            time.sleep(PAUSE)
+            sleep(PAUSE)
         else:
             return
 

@@ -155,6 +155,7 @@ class EngineProcess:
                 progress(message["text"])
             elif message["kind"] == "ready":
                 self._process.stdout.close()
+                self._errors.close()
                 return Path(message["text"])
             elif message["kind"] == "error":
                 self._process.wait()

@@ -34,8 +34,12 @@ class EngineLock:
                     os.close(self._descriptor)
                     raise EostuiError(f"{run_path}: another engine drives this run") from None
                 time.sleep(0.02)
-        os.ftruncate(self._descriptor, 0)
-        os.write(self._descriptor, f"{os.getpid()}\n".encode())
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.write(self._descriptor, f"{os.getpid()}\n".encode())
+        except OSError as error:
+            self.release()
+            raise EostuiError(f"{run_path / LOCK}: can't be written: {error.strerror}") from None
 
     def release(self) -> None:
         """Give the lock up before the process ends."""

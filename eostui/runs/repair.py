@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -107,7 +108,7 @@ def _read(database: Path) -> Salvage:
 
 def _write(path: Path, found: Salvage) -> Repaired:
     copy = _free(path)
-    lost = [f"{table}: {how}" for table, told in found.lost.items() for how in told]
+    lost = [f"{table}: {how}" for table in found.lost for how in found.told(table)]
     writer = RunWriter(copy, _facts(path, copy, found, lost))
     try:
         for first, matrix in found.steps:
@@ -153,8 +154,6 @@ def _facts(path: Path, copy: Path, found: Salvage, lost: list[str]) -> dict[str,
         lost.append("facts: the config; the one in the copy is made up of defaults")
     width = found.steps[0][1].shape[1] if found.steps else len(STORED_STEP_COLUMNS)
     if "step_columns" not in facts:
-        import json
-
         facts["step_columns"] = json.dumps(stored_columns(width - len(STORED_STEP_COLUMNS) or 3))
     if "created" not in facts:
         facts["created"] = str((path / schema.DATABASE).stat().st_mtime)

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eostui.errors import printable
 from eostui.runs.columns import MEASURED
 from eostui.runs.landscape import Landscape
+from eostui.runs.payloads import check_payload, safe
 
 FloatArray = NDArray[np.float64]
 
@@ -61,7 +63,7 @@ def read_fact(row: Sequence[Any], *, sealed: bool) -> tuple[str, str]:
     key, value, crc = row
     _expect(isinstance(key, str) and isinstance(value, str), "a fact isn't text")
     _expect(not sealed or checksum((key, value)) == crc, f"the fact `{key}`: {_FORGED}")
-    return key, value
+    return printable(key), "\n".join(map(printable, value.split("\n")))
 
 
 def read_block(
@@ -136,7 +138,11 @@ def read_event(row: Sequence[Any], *, sealed: bool) -> Event:
     except (ValueError, RecursionError) as error:
         raise RowError(f"{where}: no JSON ({error})") from None
     _expect(isinstance(content, dict), f"{where}: no JSON object")
-    return Event(step, unix_time, kind, content)
+    try:
+        check_payload(kind, content)
+        return Event(step, unix_time, printable(kind), safe(content))
+    except (ValueError, RecursionError) as error:
+        raise RowError(f"{where}, `{printable(kind)}`: {error}") from None
 
 
 def read_landscape(row: Sequence[Any], *, sealed: bool) -> Landscape:

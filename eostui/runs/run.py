@@ -112,8 +112,11 @@ class Run:
         if len(news.steps):
             self._append_steps(news)
         self._append_measurements(news)
-        self.calibrations.append(news.calibrated, news.events, self.steps)
-        self.calibrations.compare(self.measured)
+        try:
+            self.calibrations.append(news.calibrated, news.events, self.steps)
+            self.calibrations.compare(self.measured)
+        except (LookupError, ValueError, ArithmeticError) as error:
+            raise RunFormatError(f"{self.path}: its calibrations don't fit its steps") from error
         return changed
 
     def until(self, step: int) -> Run:
@@ -175,7 +178,9 @@ class Run:
         """Close the store; what was read stays."""
         self._reader.close()
 
-    @np.errstate(over="ignore", invalid="ignore")  # a diverged run ends in what isn't finite
+    @np.errstate(
+        over="ignore", invalid="ignore", divide="ignore"
+    )  # a diverged run ends in what isn't finite
     def _append_steps(self, news: News) -> None:
         stored = dict(zip(self._reader.step_columns, news.steps.T, strict=True))
         eta, weight_decay = stored["eta"], stored["weight_decay"]

@@ -30,6 +30,8 @@ _FACTS = (
 )  # fmt: skip
 #: Ids tried one by one after a damaged page, where nothing says how many there were.
 _BLIND = 10_000
+#: Losses of one table that are told.
+_MOST_TOLD = 5
 
 
 @dataclass
@@ -66,6 +68,12 @@ class Salvage:
         """How many rows there are in all: what one reading of a file has over another."""
         counted = (self.facts, self.measurements, self.calibrated, self.events)
         return self.next_step + sum(map(len, counted))
+
+    def told(self, table: str) -> list[str]:
+        """Return the first losses of a table, and how many more there are."""
+        sentences = self.lost.get(table, [])
+        more = len(sentences) - _MOST_TOLD
+        return [*sentences[:_MOST_TOLD], *([f"and {more} more"] if more > 0 else [])]
 
     def lose(self, table: str, how: object) -> None:
         """Note a loss."""

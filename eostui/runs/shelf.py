@@ -18,7 +18,8 @@ from eostui.runs.schema import DATABASE, LIVE_STATES
 
 #: All states of a run, as the shelf tells them.
 STATES = (*LIVE_STATES, "finished", "stopped", "diverged", "failed", "interrupted")
-
+#: A run made later has a clock or a record that isn't right: the year 9999, in seconds since 1970.
+_LAST_TIME = 253_370_764_800
 _TAG_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"  # no 0/o, 1/l/i: ids are typed by hand
 
 
@@ -82,6 +83,8 @@ def read_entry(path: Path) -> Entry:
         facts = reader.facts()
         try:
             created = float(facts["created"])
+            if not 0 <= created < _LAST_TIME:
+                raise ValueError(f"`created` is {created}")
             ended = float(facts.get("ended", created))
             parent_step = int(facts["parent_step"]) if "parent_step" in facts else None
             config = RunConfig.from_toml(facts["config"], f"{path}: stored config")

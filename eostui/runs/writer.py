@@ -82,7 +82,7 @@ class RunWriter:
         self._failed = False
         database = path / schema.DATABASE
         self._database = sqlite3.connect(
-            f"{database.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None
+            f"{database.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=1.0
         )
         self._database.execute("PRAGMA trusted_schema=OFF")
         self.derived_events = 0

@@ -12,7 +12,7 @@ from textual.screen import ModalScreen, Screen
 from textual.worker import Worker, WorkerState
 
 from eostui import locations, oscillator_presets, presets
-from eostui.errors import EXIT_FAILED, EostuiError, InputError
+from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
 from eostui.oscillator_presets import OscillatorPreset
 from eostui.runs.launch import EngineProcess
 from eostui.runs.run import Run
@@ -157,10 +157,10 @@ class EostuiApp(ForkingApp):
         if run is None:
             begin()
             return
-        if time.time() - float(run.facts["created"]) < LONG_RUN:
+        if time.time() - float(run.facts.get("created", "0")) < LONG_RUN:
             begin()
             return
-        question = f"{run.path.name} has run for more than ten minutes. End it?"
+        question = f"{printable(run.path.name)} has run for more than ten minutes. End it?"
         self.push_screen(
             ChoiceDialog(question, {"y": "end it and go on; its record stays"}),
             lambda answer: begin() if answer == "y" else None,
@@ -250,7 +250,7 @@ class EostuiApp(ForkingApp):
             return
         choices = {"k": "keep it running; `eostui attach` returns to it", "s": "stop it"}
         self.push_screen(
-            ChoiceDialog(f"{run.path.name} goes on.", choices),
+            ChoiceDialog(f"{printable(run.path.name)} goes on.", choices),
             lambda answer: self._leave(answer, run),
         )
 

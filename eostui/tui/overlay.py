@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eostui.errors import printable
 from eostui.runs.run import Run
 from eostui.runs.schema import DATABASE
 from eostui.tui.charts.picture import Chart, Curve
@@ -98,7 +99,7 @@ def parent_path(run: Run) -> Path | None:
 
 def short(run: Run) -> str:
     """Return the end of a run's id, by which it can be named."""
-    return run.path.name.rpartition("-")[2]
+    return printable(run.path.name.rpartition("-")[2])
 
 
 def _dimmed(curve: Curve, left: float) -> Curve:

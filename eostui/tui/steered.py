@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from textual.app import App
+from textual.notifications import SeverityLevel
 
-from eostui.errors import EostuiError
+from eostui.errors import EostuiError, printable
 from eostui.runs import commands
 from eostui.runs.run import Run
 from eostui.runs.schema import LIVE_STATES
@@ -38,6 +39,20 @@ class SteeredApp(App[str]):
         if self._feed is None or self._steering is None or self._feed.state not in LIVE_STATES:
             return None
         return self._feed.shown
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:
+        """Show a message as it is: what a run tells may look like markup or control the terminal."""
+        super().notify(
+            printable(message), title=title, severity=severity, timeout=timeout, markup=markup
+        )
 
     def _command(self, kind: str, run: Run | None = None) -> None:
         """Ask something of the engine of a run, of the one that is shown if it isn't given."""

@@ -49,7 +49,7 @@ class MessageDialog(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """Show the sentence."""
         with VerticalScroll(classes="dialog"):
-            yield Static(self._sentence, markup=False)
+            yield Static(printable(self._sentence), markup=False)
             yield Static("\n[b]any key[/b]  back")
 
     def on_key(self) -> None:
