@@ -27,6 +27,7 @@ class Controls:
         paused: whether training waits.
         steps_allowed: single steps to take while paused.
         stop: whether the run should end; by whom is in `stop_reason`.
+        schedule: changes of η and λ that the config makes, by step.
         asked: what the calibrator is asked to do at this step, in order: `calibrate`, `reseat`.
     """
 
@@ -36,6 +37,7 @@ class Controls:
     steps_allowed: int = 0
     stop: bool = False
     stop_reason: str = ""
+    schedule: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     _polled_at: float = 0.0
 
@@ -59,6 +61,13 @@ class Controls:
             else:
                 writer.event(step, "obeyed", {"command": command_id, "what": content["kind"]})
         return bool(taken)
+
+    def scheduled(self, step: int, writer: RunWriter) -> None:
+        """Change η and λ as the config says for this step, as a viewer would."""
+        if step in self.schedule:
+            refusal = self._set(self.schedule[step], writer, step)
+            if refusal:  # a viewer has changed the other of the two
+                writer.event(step, "refused", {"command": "schedule", "reason": refusal})
 
     def waits(self) -> bool:
         """Return whether training must wait: paused, with no single step allowed, not ended."""

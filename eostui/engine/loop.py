@@ -34,7 +34,8 @@ class Trainer:
         self.config = config
         self.problem = problem
         self.step = 0
-        self.controls = Controls(config.eta, config.weight_decay)
+        schedule = {change.step: change.values() for change in config.controls}
+        self.controls = Controls(config.eta, config.weight_decay, schedule=schedule)
         self.theta = problem.initial.detach().clone()
         self._state = ProbeState(config, problem)
         self._nan = self.theta.new_tensor(float("nan"))
@@ -141,6 +142,7 @@ class Trainer:
 
     def _may_go_on(self, step: int) -> bool:
         """Take commands and wait while paused; return False when the run should end."""
+        self.controls.scheduled(step, self.writer)
         self.controls.poll(self.writer.path, self.writer, step)
         self._serve_calibration(step)
         if self.controls.waits():
