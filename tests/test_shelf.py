@@ -19,6 +19,7 @@ from eostui import presets
 from eostui.config import RunConfig
 from eostui.errors import InputError
 from eostui.runs import commands, edit, schema, shelf
+from eostui.runs.columns import stored_columns
 from eostui.runs.diff import compare_runs
 from eostui.runs.launch import EngineProcess
 from eostui.runs.prune import (
@@ -41,11 +42,24 @@ TOY = {
 }  # fmt: skip
 
 
-def trained(folder, name="", **values):
-    """Train a toy to its end by a real engine; return its run directory."""
-    engine = EngineProcess(RunConfig.build({**TOY, **values}, "test"), folder, folder, name)
-    path = engine.ready(lambda _: None)
-    assert engine.wait(60) == 0
+def trained(path, **values):
+    """Train a toy to its end, in this process; return its run directory."""
+    import torch
+
+    from eostui.engine.loop import Trainer
+    from eostui.problems import build_problem
+
+    config = RunConfig.build({**TOY, **values}, "test")
+    problem = build_problem(config, torch.device("cpu"), path, lambda _: None)
+    facts = {
+        "config": config.to_toml(), "status": "running", "created": str(time.time()), "threads": "1",
+        "step_columns": json.dumps(stored_columns(problem.initial.numel())),
+    }  # fmt: skip
+    writer = RunWriter(path, facts)
+    status, _ = Trainer(config, problem).run(writer)
+    writer.fact("status", status)
+    writer.fact("ended", str(time.time() + 1))
+    writer.close()
     return path
 
 
@@ -217,9 +231,11 @@ def test_an_engine_that_dies_before_it_obeys(tmp_path):
 
 def test_runs_that_differ_by_a_setting(tmp_path):
     """The key with both values, the steering beside each other, the first row that shows it."""
-    a = trained(tmp_path, controls=[{"step": 50, "eta": 0.04}])
-    b = trained(tmp_path, controls=[{"step": 50, "eta": 0.04}, {"step": 60, "weight_decay": 0.5}])
-    c = trained(tmp_path, problem_arguments={"start": [2.0, 0.2]})
+    a = trained(tmp_path / "a", controls=[{"step": 50, "eta": 0.04}])
+    b = trained(
+        tmp_path / "b", controls=[{"step": 50, "eta": 0.04}, {"step": 60, "weight_decay": 0.5}]
+    )
+    c = trained(tmp_path / "c", problem_arguments={"start": [2.0, 0.2]})
     with Run(a) as run_a, Run(b) as run_b, Run(c) as run_c:
         found = compare_runs(run_a, run_b)
         assert set(found["config"]) == {"controls"}
@@ -303,7 +319,7 @@ def test_the_list_tells_state_size_and_parent(three):
 
 def test_the_list_shows_phase_and_resting_sharpness(tmp_path):
     """The mean of what was measured in the last fifth, as `runs show` has it."""
-    path = trained(tmp_path, name="toy")
+    path = trained(tmp_path / "toy-aaaa")
     (row,) = json.loads(cli(tmp_path, "runs", "list", "--json").stdout)
     with Run(path) as run:
         late = run.measured["step"] >= len(run.steps) * 4 // 5
@@ -356,9 +372,9 @@ def test_live_runs_are_never_cleared_away(three):
 
 def test_prune_asks_lists_and_frees(three):
     """Without a terminal to ask at it wants --yes; a dry run deletes nothing."""
-    sizes = {path.name: size(path) for path in three.iterdir()}
     done = cli(three, "runs", "prune", "--older-than", "5h")
     assert done.returncode == 2
+    sizes = {path.name: size(path) for path in three.iterdir()}  # reading left SQLite's index there
     assert "--yes" in done.stderr
     done = cli(three, "runs", "prune", "--older-than", "5h", "--dry-run", "--json")
     told = json.loads(done.stdout)
@@ -434,7 +450,7 @@ def test_a_scheduled_change_is_like_one_by_key(tmp_path):
         {"step": 21, "eta": 0.02, "weight_decay": 0.0},
         {"step": 40, "eta": 0.05},
     ]
-    with Run(trained(tmp_path, steps=40, controls=changes)) as run:
+    with Run(trained(tmp_path / "r", steps=40, controls=changes)) as run:
         x, y = run.steps["theta_1"][0], run.steps["theta_2"][0]
         for step in range(41):
             eta = 0.06 if step < 21 else 0.02 if step < 40 else 0.05
@@ -464,7 +480,7 @@ def test_a_steered_run_saved_as_a_preset_is_the_same_run_again(steered, tmp_path
         assert path == tmp_path / "settings" / "presets" / "steered-again.toml"
         loaded = presets.load("steered-again")
         assert "with 5 changes of η and λ" in loaded.description
-        again = trained(tmp_path / "runs", **loaded.config.model_dump())
+        again = trained(tmp_path / "again", **loaded.config.model_dump())
         with Run(again) as repeated:
             for name, values in run.columns().items():
                 np.testing.assert_array_equal(repeated.columns()[name], values, err_msg=name)
