@@ -220,7 +220,7 @@ def _change(state: Checkpoint, asked: list[Event], wanted: Mapping[str, float]) 
     """Return the control change of a fork, after what its parent changed at the same step."""
     controls = Controls(math.nan, math.nan)
     controls.restore({name: state.plain[f"controls.{name}"] for name in ("eta", "weight_decay")})
-    controls.repeat(asked)
+    controls.repeat(state.step, asked)
     now = controls.state()
     changes = {name: [now[name], value] for name, value in wanted.items() if value != now[name]}
     return Event(state.step, time.time(), "control", changes) if changes else None

@@ -28,6 +28,7 @@ class Controls:
         paused: whether training waits.
         steps_allowed: single steps to take while paused.
         stop: whether the run should end; by whom is in `stop_reason`.
+        schedule: changes of η and λ that the config makes, by step.
         asked: what the calibrator is asked to do at this step, in order: `calibrate`, `reseat`.
         save: whether a checkpoint of this step is asked for.
     """
@@ -38,6 +39,7 @@ class Controls:
     steps_allowed: int = 0
     stop: bool = False
     stop_reason: str = ""
+    schedule: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     save: bool = False
     _polled_at: float = 0.0
@@ -63,9 +65,11 @@ class Controls:
                 writer.event(step, "obeyed", {"command": command_id, "what": content["kind"]})
         return bool(taken)
 
-    def repeat(self, events: Iterable[Event]) -> None:
-        """Do again what is on record of one step: changes of η and λ, and calibrations."""
+    def repeat(self, step: int, events: Iterable[Event]) -> None:
+        """Do again what is on record of a step: changes of η and λ, the scheduled ones among them, and
+        calibrations."""
         for event in events:
+            self.schedule = {at: change for at, change in self.schedule.items() if at != step}
             if event.kind == "control":
                 self.eta = float(event.payload.get("eta", (0, self.eta))[1])
                 self.weight_decay = float(
@@ -81,6 +85,13 @@ class Controls:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
         self.eta, self.weight_decay = state["eta"], state["weight_decay"]
+
+    def scheduled(self, step: int, writer: Store) -> None:
+        """Change η and λ as the config says for this step, as a viewer would."""
+        if step in self.schedule:
+            refusal = self._set(self.schedule[step], writer, step)
+            if refusal:  # a viewer has changed the other of the two
+                writer.event(step, "refused", {"command": "schedule", "reason": refusal})
 
     def waits(self) -> bool:
         """Return whether training must wait: paused, with no single step allowed, not ended."""

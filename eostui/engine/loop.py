@@ -41,7 +41,8 @@ class Trainer:
         self.step = 0  # that of the newest row, or of the row that is being made
         self._next = 0
         self._parts: dict[str, Stateful] = {}
-        self.controls = Controls(config.eta, config.weight_decay)
+        schedule = {change.step: change.values() for change in config.controls}
+        self.controls = Controls(config.eta, config.weight_decay, schedule=schedule)
         self.theta = problem.initial.detach().clone()
         self._state = ProbeState(config, problem)
         self._nan = self.theta.new_tensor(float("nan"))
@@ -149,7 +150,7 @@ class Trainer:
             self._next = past.checkpoint.step
 
     def _repeat_controls(self, past: Past) -> None:
-        self.controls.repeat(past.controls.get(self._next, ()))
+        self.controls.repeat(self._next, past.controls.get(self._next, ()))
         self._serve_calibration(self._next)
 
     def _visit(self, step: int) -> None:
@@ -218,6 +219,7 @@ class Trainer:
 
     def _may_go_on(self, step: int) -> bool:
         """Take commands and wait while paused; return False when the run should end."""
+        self.controls.scheduled(step, self.writer)
         self.controls.poll(self.writer.path, self.writer, step)
         self._serve(step)
         if self.controls.waits():
