@@ -111,3 +111,14 @@ def test_thinning(steps, room, forked):
         assert [first, *now][place + 2] - [first, *now][place] == min(gaps)
         now.remove(file.step)
     assert now == left
+
+
+def test_what_must_be_repeated_at_most(tmp_path):
+    """The longest way between neighbours and from the run's beginning; seconds as steps took so far."""
+    assert checkpoints.longest_repeat(tmp_path, 0) == (0, 0.0)
+    for step, seconds in ((300, 3.0), (400, 4.0), (1000, 12.0)):
+        checkpoints.write(tmp_path, Checkpoint(step, 0, {}, {"checkpointer.seconds": seconds}))
+    assert checkpoints.longest_repeat(tmp_path, 0) == (600, pytest.approx(7.2))
+    (tmp_path / "checkpoints" / "000000001000.safetensors").write_bytes(b"")
+    assert checkpoints.longest_repeat(tmp_path, 0) == (300, pytest.approx(3.0))
+    assert checkpoints.longest_repeat(tmp_path, 300) == (100, pytest.approx(1.0))

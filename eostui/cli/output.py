@@ -15,7 +15,9 @@ Report = Callable[[int, int], None]
 
 def print_json(value: Any) -> None:
     """Print a value as one line of JSON; NaN and infinities become null, which JSON lacks."""
-    print(json.dumps(plain(value), ensure_ascii=False, allow_nan=False))
+    text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
+    # a terminal would obey some of what JSON may hold as it is
+    print("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text))
 
 
 def plain(value: Any) -> Any:

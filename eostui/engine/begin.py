@@ -23,6 +23,7 @@ from eostui.runs.checkpoints import Checkpoint
 from eostui.runs.reader import facts_of
 from eostui.runs.record import Record
 from eostui.runs.rows import Event
+from eostui.runs.shelf import read_entry
 from eostui.runs.writer import RunWriter
 
 
@@ -83,13 +84,11 @@ class Workshop:
         writer = RunWriter(path)
         try:
             commands.take(path)  # they were meant for an engine that is gone
-            whole = Past(None, Record.of(path, None).next_step, origin_of(path), {}, progress)
-            checkpoint, unsound = _newest_sound(path, whole.until, whole.origin)
+            origin, until = origin_of(path), read_entry(path).last_step + 1
+            checkpoint, unsound = _newest_sound(path, until, origin)
             record = Record.of(path, checkpoint)
             store = ComparingWriter(record, path, checkpoint.events if checkpoint else 0, writer)
-            past = Past(
-                checkpoint, whole.until, whole.origin, record.controls, progress, saves=True
-            )
+            past = Past(checkpoint, until, origin, record.controls, progress, saves=True)
             self.trainer.repeat(store, past)
             if self.trainer.controls.stop:
                 raise EostuiError(f"{path.name}: stopped before it was where it had been")

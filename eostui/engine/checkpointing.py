@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from eostui.config import RunConfig
 from eostui.runs import checkpoints
@@ -28,12 +29,28 @@ class Checkpointer:
         self._every = config.checkpoint_every
         self._budget = int(config.checkpoint_budget * 1e6)
         self._newest: int | None = None
-        self._taken_at = time.monotonic()
+        self._taken_at = self._ticked_at = time.monotonic()
         self._took = 0.0
+        self._seconds = 0.0
+
+    def state(self) -> dict[str, Any]:
+        """Return how long the steps so far took, in seconds."""
+        return {"seconds": self._seconds}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state` returned."""
+        self._seconds = state["seconds"]
+
+    def waited(self) -> None:
+        """Take in that the time until now was spent on a pause."""
+        self._ticked_at = time.monotonic()
 
     def due(self) -> bool:
-        """Return whether it is time for one."""
-        waited = time.monotonic() - self._taken_at
+        """Take in that a step was taken; return whether it is time for a checkpoint."""
+        now = time.monotonic()
+        self._seconds += now - self._ticked_at
+        self._ticked_at = now
+        waited = now - self._taken_at
         return 0 < self._every <= waited and self._took <= _SHARE * waited
 
     def take(self, step: int, snapshot: Callable[[], Checkpoint]) -> bool:

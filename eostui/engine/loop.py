@@ -95,7 +95,7 @@ class Trainer:
             self._repeat_controls(past)
             self._visit(self.step)
             past.progress(self._next, first, past.until)
-            if past.saves and self._checkpointer.due():
+            if self._checkpointer.due() and past.saves:
                 self.save()
         self.recorder.flush()
         if self._next == past.until:
@@ -142,6 +142,7 @@ class Trainer:
             "probes": self._state,
             "recorder": self.recorder,
             "calibrator": self.calibrator,
+            "checkpointer": self._checkpointer,
         }
         if mapper is not None:
             self._parts["landscape"] = mapper
@@ -230,6 +231,7 @@ class Trainer:
                 if self.controls.poll(self.writer.path, self.writer, step):
                     self.writer.flush()
                     self._serve(step)
+            self._checkpointer.waited()
             if not self.controls.paused:
                 self._status("running")
         self.controls.count_step()

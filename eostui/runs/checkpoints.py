@@ -13,6 +13,7 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,28 @@ def files(run_path: Path) -> list[CheckpointFile]:
             if match and path.is_file() and not path.is_symlink():
                 found.append(CheckpointFile(int(match[1]), path, path.stat().st_size))
     return sorted(found, key=lambda file: file.step)
+
+
+def longest_repeat(run_path: Path, first: int) -> tuple[int, float]:
+    """Return how many steps must be repeated at most to get to any step up to the newest checkpoint.
+
+    Args:
+        run_path: the run directory.
+        first: the step at which the run's own steps begin.
+
+    Returns:
+        The steps, and about how many seconds they take; (0, 0.0) without a sound checkpoint.
+    """
+    kept = files(run_path)
+    for file in reversed(kept):
+        try:
+            seconds = float(read(file.path).plain["checkpointer.seconds"])
+        except (RunFormatError, KeyError, TypeError, ValueError):
+            continue
+        steps = [first, *(each.step for each in kept if each.step <= file.step)]
+        longest = max((after - before for before, after in pairwise(steps)), default=0)
+        return longest, seconds * longest / max(file.step, 1)
+    return 0, 0.0
 
 
 def superfluous(kept: Sequence[CheckpointFile], budget: int, first: int) -> list[CheckpointFile]:

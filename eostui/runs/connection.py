@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from eostui.errors import BusyError, RunFormatError
+from eostui.errors import BusyError, RunFormatError, printable
 from eostui.runs import schema
 
 #: No cell is larger, in bytes: 5 million steps in one flush; what an engine writes has 1024 at most.
@@ -46,14 +46,15 @@ def connect(database: Path) -> sqlite3.Connection:
 
 def unreadable(database: Path, error: sqlite3.Error) -> RunFormatError:
     """Return the error, with a sentence, that reading a store failed with."""
+    said = printable(" ".join(str(error).split()))  # it may quote what is in the file
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return BusyError(
             f"{database}: locked by another program, and can be read when that lets go"
         )
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return RunFormatError(f"{database}: damaged or not a run: {error}")
-    return RunFormatError(f"{database}: can't be read: {error}")
+        return RunFormatError(f"{database}: damaged or not a run: {said}")
+    return RunFormatError(f"{database}: can't be read: {said}")
 
 
 def _open(database: Path, options: str) -> sqlite3.Connection:

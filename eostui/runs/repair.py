@@ -15,7 +15,7 @@ from pathlib import Path
 from eostui.config import RunConfig
 from eostui.errors import InputError, RunFormatError
 from eostui.runs import checkpoints, schema
-from eostui.runs.columns import STORED_STEP_COLUMNS, stored_columns
+from eostui.runs.columns import STORED_STEP_COLUMNS, columns_of, stored_columns
 from eostui.runs.connection import restrain
 from eostui.runs.liveness import engine_alive
 from eostui.runs.salvage import Salvage, salvage
@@ -152,6 +152,11 @@ def _facts(path: Path, copy: Path, found: Salvage, lost: list[str]) -> dict[str,
     except (KeyError, InputError):
         facts["config"] = RunConfig.build({"preset": CONFIG_LOST}, "repair").to_toml()
         lost.append("facts: the config; the one in the copy is made up of defaults")
+    try:
+        columns_of(facts)
+    except ValueError as error:
+        del facts["step_columns"]
+        lost.append(f"facts: {error}")
     width = found.steps[0][1].shape[1] if found.steps else len(STORED_STEP_COLUMNS)
     if "step_columns" not in facts:
         facts["step_columns"] = json.dumps(stored_columns(width - len(STORED_STEP_COLUMNS) or 3))

@@ -77,7 +77,7 @@ class Salvage:
 
     def lose(self, table: str, how: object) -> None:
         """Note a loss."""
-        self.lost.setdefault(table, []).append(str(how))
+        self.lost.setdefault(table, []).append(" ".join(str(how).split()))
 
 
 def salvage(database: sqlite3.Connection) -> Salvage:
