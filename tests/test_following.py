@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sqlite3
 from pathlib import Path
@@ -117,6 +118,43 @@ def test_a_run_that_ends_and_is_gone_on_with(path: Path) -> None:
     assert follower.run.last_step == 510
     writer.close()  # its lock with it, as if it had been killed
     assert look(follower) == "interrupted"
+
+
+def test_a_long_run_is_shown_while_it_is_read(tmp_path: Path) -> None:
+    """It begins with its first rows, all the others follow, each once, with their measurements."""
+    writer = RunWriter(tmp_path / "made-long", facts(149_999))
+    for first in range(0, 150_000, 1000):
+        writer.steps(first, rows(first, first + 999))
+        measure(writer, first, first + 999)
+    writer.close()
+    follower = Follower(tmp_path / "made-long")
+    begun = follower.run.last_step
+    assert 0 < begun < 149_999
+    while look(follower) == "finished" and follower.run.last_step > begun:
+        begun = follower.run.last_step
+    assert (follower.run.steps["loss"] == 1 / (1 + np.arange(150_000))).all()
+    assert follower.run.measured["step"].tolist() == list(range(0, 150_000, 25))
+    whole = open_run(tmp_path / "made-long", whole=True).follower.run
+    assert whole.last_step == 149_999
+
+
+def test_a_damaged_run_shows_what_is_sound(tmp_path: Path) -> None:
+    """The rows before the damage are shown; the state and a sentence tell of the rest."""
+    path = make_run(tmp_path / "made-aaaa", 500)
+    writer = RunWriter(path)
+    for first in range(501, 80_000, 1000):
+        writer.steps(first, rows(first, first + 999))
+    writer.close()
+    with contextlib.closing(sqlite3.connect(path / "run.db")) as database, database:
+        database.execute(
+            "UPDATE steps SET matrix = zeroblob(length(matrix)) WHERE first_step = 70501"
+        )
+    follower = Follower(path)
+    while follower.state != UNREADABLE:
+        look(follower)
+    assert "damaged" in follower.trouble
+    assert follower.run.last_step == 70_500
+    assert (follower.run.steps["loss"] == 1 / (1 + np.arange(70_501))).all()
 
 
 def test_failures_are_spaced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

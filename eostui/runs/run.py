@@ -39,8 +39,17 @@ class Run:
         calibrations: x and q of the calibrated steps, measured and predicted.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        """Open a run directory. Raises InputError or RunFormatError."""
+    def __init__(self, path: Path | str, *, whole: bool = True) -> None:
+        """Open a run directory.
+
+        Args:
+            path: the directory.
+            whole: whether to read all of it at once; else `refresh` reads on, a part at a time.
+
+        Raises:
+            InputError: if it is no run directory.
+            RunFormatError: if it is damaged.
+        """
         self.path = Path(path)
         self._reader = RunReader(self.path)
         self.facts = self._reader.facts()
@@ -59,9 +68,7 @@ class Run:
         self.landscape: Landscape | None = None
         self.calibrations = Calibrations()
         with self._reader.snapshot():  # all columns end at the same step, though a run goes on
-            while (
-                self.refresh()
-            ):  # until nothing is new: damage after sound rows raises on its turn
+            while self.refresh() and whole:  # damage after sound rows raises on its turn
                 pass
 
     def __enter__(self) -> Run:

@@ -54,6 +54,7 @@ class EostuiApp(ForkingApp):
         self._live = LiveScreen(unicode=settings.unicode)
         if isinstance(start, Watch):
             self._live = PlaybackScreen(start.speed, unicode=settings.unicode)
+            self._whole = True
         self._landscape = LandscapeScreen(self._live, unicode=settings.unicode)
         oscillator = oscillator_presets.load(oscillator_presets.DEFAULT_PRESET)
         if isinstance(start, OscillatorPreset):

@@ -101,8 +101,8 @@ class FollowedApp(SteeredApp):
             self._live.refresh_run()
         else:
             self._live.refresh_texts()
-        news = readings[0].news
-        self._tell_changes(feed, news.events if news and self._steering is not None else [])
+        events = [event for part in readings[0].news for event in part.events]
+        self._tell_changes(feed, events if self._steering is not None else [])
 
     def _tell_changes(self, feed: Follower | Playback, events: Iterable[Event]) -> None:
         """Say what a viewer must not miss: a refusal, the end of the run, that it goes on again."""
@@ -176,9 +176,19 @@ class Opened(NamedTuple):
     parent: Follower | None
 
 
-def open_run(path: Path) -> Opened:
-    """Open a run and its parent. Raises EostuiError if the run can't be opened."""
+def open_run(path: Path, *, whole: bool = False) -> Opened:
+    """Open a run and its parent.
+
+    Args:
+        path: the run directory.
+        whole: whether to read all of the run at once, not only its first rows.
+
+    Raises:
+        EostuiError: if the run can't be opened.
+    """
     follower = Follower(path)
+    if whole:
+        follower.read_all()
     parent = parent_path(follower.run)
     try:
         return Opened(follower, Follower(parent) if parent else None)

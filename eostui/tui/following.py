@@ -15,6 +15,8 @@ from eostui.runs.schema import DATABASE
 GONE, UNREADABLE = "gone", "unreadable"
 #: Seconds before what couldn't be read is tried again.
 RETRY_EVERY = 1.0
+#: Seconds of reading between two frames, where there is much to read.
+_READ_FOR = 0.2
 
 
 class Reading(NamedTuple):
@@ -22,19 +24,21 @@ class Reading(NamedTuple):
 
     Attributes:
         state: as `Run.state`, or GONE, or UNREADABLE.
-        news: what was written since the last look, if it could be read.
+        news: what was written since the last look, as far as it could be read, in parts.
         run: the run opened anew, where another file has taken the place of its store.
         trouble: a sentence if it couldn't be read, or "".
     """
 
     state: str
-    news: News | None = None
+    news: tuple[News, ...] = ()
     run: Run | None = None
     trouble: str = ""
 
 
 class Follower:
     """Follows one run; what happens to its directory becomes a state and a sentence, never an error.
+
+    A long run is shown from its first rows on, while the rest of them is read.
 
     Attributes:
         run: the run as read so far.
@@ -43,9 +47,9 @@ class Follower:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open a run's directory. Raises InputError or RunFormatError."""
+        """Open a run's directory, read its first rows. Raises InputError or RunFormatError."""
         self._file = _identity(path)
-        self.run = Run(path)
+        self.run = Run(path, whole=False)
         self.state = self.run.state
         self.trouble = ""
         self._again = 0.0
@@ -71,7 +75,13 @@ class Follower:
             self.run.close()
             self.run = reading.run
             return True
-        return reading.news is not None and self.run.apply(reading.news)
+        changes = [self.run.apply(part) for part in reading.news]
+        return any(changes)
+
+    def read_all(self) -> None:
+        """Take in all rows at once. Raises RunFormatError on damage; what was read before stays."""
+        while self.run.refresh():
+            pass
 
     def close(self) -> None:
         """Let go of the store; what was read stays."""
@@ -79,18 +89,22 @@ class Follower:
 
     def _look(self) -> Reading:
         path = self.run.path
-        news = fresh = None
+        news: list[News] = []
+        fresh = None
         try:
             file = _identity(path)
             if file is None:
                 return Reading(GONE, trouble=f"{path} is gone; what was read of it is still shown")
             if file != self._file:  # repaired, or put back from a copy
-                fresh, self._file = Run(path), file
+                fresh, self._file = Run(path, whole=False), file
                 return Reading(fresh.state, run=fresh)
-            news = self.run.fetch()
-            return Reading(run_state(path, news.facts), news)
+            until = time.monotonic() + _READ_FOR
+            news.append(self.run.fetch())
+            while len(news[-1].steps) and time.monotonic() < until:
+                news.append(self.run.fetch())
+            return Reading(run_state(path, news[-1].facts), tuple(news))
         except EostuiError as error:
-            return Reading(UNREADABLE, news, fresh, trouble=str(error))
+            return Reading(UNREADABLE, tuple(news), fresh, trouble=str(error))
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

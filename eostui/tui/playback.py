@@ -28,7 +28,12 @@ class Playback:
     """
 
     def __init__(self, follower: Follower, speed: float | None) -> None:
-        """Begin at step 0 with `speed` steps a second, None for the whole run in WHOLE_IN seconds."""
+        """Begin at step 0.
+
+        Args:
+            follower: of the run, all of which was read.
+            speed: steps a second, None for the whole run in WHOLE_IN seconds.
+        """
         self._follower = follower
         self.speed = speed or max(self.last_step, 1) / WHOLE_IN
         self.playing = True

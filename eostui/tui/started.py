@@ -61,6 +61,7 @@ class StartedApp(FollowedApp):
         self._preset = presets.DEFAULT_PRESET
         self._config: RunConfig | None = None
         self._first = True
+        self._whole = False  # whether a run is shown only once all of it was read
         self._trusted = False  # whether the run shown was started here: it may name code to execute
 
     def _begin(self, config: RunConfig) -> None:
@@ -133,7 +134,7 @@ class StartedApp(FollowedApp):
         if self._feed is None:
             self._live.show_message(f"reading {path.name}")
         try:
-            opened = await asyncio.to_thread(open_run, path)
+            opened = await asyncio.to_thread(open_run, path, whole=self._whole)
         except EostuiError as error:
             self._start_failed(error)
             return
