@@ -68,16 +68,25 @@ class FollowedApp(SteeredApp):
 
     async def _follow(self) -> None:
         """Take in new rows and redraw; a fetch that is slow is never started twice."""
-        feed, beside = self._feed, self._beside
-        if feed is None or self._fetching:
+        if self._fetching:
             return
         self._fetching = True
         try:
-            readings = await asyncio.to_thread(_fetch, feed, beside)
+            while await self._fetch_and_show():
+                pass
         finally:
             self._fetching = False
-        if feed is self._feed and self.is_running:
-            self._take_in(feed, beside if beside is self._beside else None, readings)
+
+    async def _fetch_and_show(self) -> bool:
+        """Fetch once and show what is new; return whether there is more to be read at once."""
+        feed, beside = self._feed, self._beside
+        if feed is None:
+            return False
+        readings = await asyncio.to_thread(_fetch, feed, beside)
+        if feed is not self._feed or not self.is_running:
+            return False
+        self._take_in(feed, beside if beside is self._beside else None, readings)
+        return any(reading.more for reading in readings)
 
     def _take_in(
         self, feed: Follower | Playback, beside: Follower | None, readings: list[Reading]

@@ -16,7 +16,7 @@ GONE, UNREADABLE = "gone", "unreadable"
 #: Seconds before what couldn't be read is tried again.
 RETRY_EVERY = 1.0
 #: Seconds of reading between two frames, where there is much to read.
-_READ_FOR = 0.2
+_READ_FOR = 0.3
 
 
 class Reading(NamedTuple):
@@ -27,12 +27,14 @@ class Reading(NamedTuple):
         news: what was written since the last look, as far as it could be read, in parts.
         run: the run opened anew, where another file has taken the place of its store.
         trouble: a sentence if it couldn't be read, or "".
+        more: whether there is more to be read at once.
     """
 
     state: str
     news: tuple[News, ...] = ()
     run: Run | None = None
     trouble: str = ""
+    more: bool = False
 
 
 class Follower:
@@ -102,7 +104,8 @@ class Follower:
             news.append(self.run.fetch())
             while len(news[-1].steps) and time.monotonic() < until:
                 news.append(self.run.fetch())
-            return Reading(run_state(path, news[-1].facts), tuple(news))
+            more = len(news) > 1 and len(news[-1].steps) > 0
+            return Reading(run_state(path, news[-1].facts), tuple(news), more=more)
         except EostuiError as error:
             return Reading(UNREADABLE, tuple(news), fresh, trouble=str(error))
 
