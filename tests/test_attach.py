@@ -429,6 +429,44 @@ def test_code_named_by_a_run_is_not_executed(runs_dir: Path, open_terminal: Open
     assert [entry.id for entry in shelf.entries(runs_dir)] == ["made-aaaa"]
 
 
+def test_a_run_is_saved_as_a_preset(runs_dir: Path, open_terminal: Open) -> None:
+    """S asks for a name; a name that can't be is said in words, not taken as markup."""
+    make_fork(runs_dir / "made-bbbb", "made-aaaa", 20, 50)
+    saved = runs_dir.parent / "settings"
+    terminal = open_terminal(runs_dir, "attach", "bbbb", EOSTUI_SETTINGS=str(saved))
+    terminal.wait_for("FINISHED")
+    terminal.send("S")
+    terminal.wait_for("made-steered")
+    terminal.send("[/b]\r")
+    terminal.wait_for("can't name a preset")
+    terminal.send("S")
+    terminal.wait_for("made-steered")
+    terminal.send("again\r")
+    terminal.wait_for("preset in")
+    terminal.send("q")
+    assert terminal.exit_code() == 0
+    (file,) = saved.rglob("again.toml")
+    config = presets.load(str(file)).config
+    assert [(change.step, change.values()) for change in config.controls] == [
+        (20, {"weight_decay": 0.0})
+    ]
+
+
+def test_typed_brackets_are_no_markup(runs_dir: Path, open_terminal: Open) -> None:
+    """What is typed into a dialog comes back in its complaint as it is."""
+    make_fork(runs_dir / "made-bbbb", "made-aaaa", 20, 50)
+    terminal = open_terminal(runs_dir, "attach", "bbbb")
+    terminal.wait_for("FINISHED")
+    terminal.send("f")
+    terminal.wait_for("steps in all")
+    terminal.send("[/x]\r")
+    terminal.wait_for(re.escape("[/x]") + ".*isn't a number")
+    terminal.send("\x1b")
+    terminal.read(0.5)
+    terminal.send("q")
+    assert terminal.exit_code() == 0
+
+
 def _wait_for_state(path: Path, state: str, timeout: float = 30.0) -> shelf.Entry:
     deadline = time.monotonic() + timeout
     while (entry := shelf.read_entry(path)).state != state or engine_alive(path):

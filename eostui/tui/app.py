@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from textual.app import SystemCommand
@@ -22,7 +23,7 @@ from eostui.tui.forking import ForkingApp
 from eostui.tui.keys import KEYS, ON_OSCILLATOR, ON_PLAYBACK
 from eostui.tui.oscillator_settings import newest_reading
 from eostui.tui.playback import Playback
-from eostui.tui.screens.dialogs import ChoiceDialog, MessageDialog
+from eostui.tui.screens.dialogs import AskDialog, ChoiceDialog, MessageDialog
 from eostui.tui.screens.help import HelpScreen
 from eostui.tui.screens.landscape import LandscapeScreen
 from eostui.tui.screens.live import LiveScreen
@@ -169,15 +170,31 @@ class EostuiApp(ForkingApp):
     def action_export(self) -> None:
         """Write the run as CSV into the present folder."""
         if self._run is not None:
-            self.run_worker(
-                self._export(self._run.path), group="export", exclusive=True, exit_on_error=False
-            )
+            self._write(partial(files.write_csv, self._run.path))
 
-    async def _export(self, path: Path) -> None:
-        try:
-            self.notify(await asyncio.to_thread(files.write_csv, path))
-        except EostuiError as error:
-            self.notify(str(error), severity="error")
+    def action_save_preset(self) -> None:
+        """Ask for a name and save the run as a preset that repeats its changes of η and λ."""
+        run = self._run
+        if run is None:
+            return
+
+        def named(name: str | None) -> None:
+            if name:
+                self._write(partial(files.write_preset, run.path, name))
+
+        question = "save this run, with its changes of η and λ, as a preset named"
+        self.push_screen(AskDialog(question, f"{run.config.preset}-steered", str.strip), named)
+
+    def _write(self, write: Callable[[], str]) -> None:
+        """Write a file in the background, and say what was written or why it wasn't."""
+
+        async def task() -> None:
+            try:
+                self.notify(await asyncio.to_thread(write))
+            except EostuiError as error:
+                self.notify(str(error), severity="error")
+
+        self.run_worker(task(), group="export", exclusive=True, exit_on_error=False)
 
     def action_picture(self) -> None:
         """Save the screen as SVG."""

@@ -8,6 +8,7 @@ from eostui.errors import InputError
 from eostui.runs.export import export_files
 from eostui.runs.run import Run
 from eostui.runs.shelf import safe_name
+from eostui.runs.steered import save_preset
 from eostui.tui.svg import portable
 
 
@@ -17,6 +18,12 @@ def write_csv(run: Path) -> str:
     with Run(run) as opened:
         _, rows = export_files(opened, target)
     return f"{rows} rows in {target}"
+
+
+def write_preset(run: Path, name: str) -> str:
+    """Save a run as a preset and return what to say of it. Raises EostuiError."""
+    with Run(run) as opened:
+        return f"preset in {save_preset(opened, name)}"
 
 
 def write_picture(name: str, screenshot: str) -> str:

@@ -78,6 +78,9 @@ KEYS = (
         "reseat", "C", "C", "reseat", "restart the prediction from the network's own x and q",
         group="training",
     ),
+    Key(
+        "preset.save", "S", "S", "save_preset", "save this steered run as a preset", group="training",
+    ),
     Key("export", "x", "x", "export", "export as CSV into this folder", "csv", "training"),
     *(
         Key(f"panel.{n}", str(n), str(n), f"screen.panel({n - 1})", f"focus panel {n}")

@@ -72,8 +72,8 @@ class SteeredApp(App[str]):
         elif self._steering is None:
             run = self._feed.shown
             self.notify(
-                "a playback can't be steered; a run from this step on:\n"
-                f"eostui fork {run.path.name} --at {run.last_step}",
+                "a playback can't be steered; what trains on from this step is "
+                f"`eostui fork {run.path.name} --at {run.last_step}`",
                 severity="warning",
             )
         elif self._live_run is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.screen import ModalScreen
@@ -89,7 +90,7 @@ class ForkDialog(ModalScreen[ForkWish | None]):
         try:
             self.dismiss(self._typed())
         except InputError as error:
-            self.query_one("#hint", Static).update(str(error))
+            self.query_one("#hint", Static).update(Text(str(error)))
 
     def key_escape(self) -> None:
         """Answer None."""
