@@ -138,10 +138,11 @@ class RunReader:
         )
         try:
             rows = list(self._fetch(cursor))
-            sharpness = read_measurements(names, rows, sealed=self._sealed)["sharpness"]
+            measured = read_measurements(names, rows, sealed=self._sealed) if rows else {}
             phases = [read_event(row, sealed=self._sealed).payload for row in events]
         except RowError as error:
             raise self._damaged(error) from None
+        sharpness = measured.get("sharpness", np.empty(0))
         known = sharpness[np.isfinite(sharpness)]
         mean = float(known.mean()) if len(known) else math.nan
         return mean, str(phases[0].get("to", "")) if phases else ""
