@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made import make_fork, make_run, measure, rows
+from made import facts, make_fork, make_run, measure, rows
 
 from eostui.errors import RunFormatError
+from eostui.runs import shelf
 from eostui.runs.run import Run
 from eostui.runs.writer import RunWriter
 from eostui.tui import following, playback
@@ -126,6 +127,17 @@ def test_failures_are_spaced(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert look(follower) == GONE
     aside.rename(path)
     assert look(follower) == GONE
+
+
+def test_a_run_that_was_measured_long_ago_is_listed(tmp_path: Path) -> None:
+    """A run without any measurement among its newest steps is on the shelf, its sharpness unknown."""
+    writer = RunWriter(tmp_path / "made-aaaa", facts(500))
+    writer.steps(0, rows(0, 500))
+    measure(writer, 0, 100)
+    writer.close()
+    (entry,) = shelf.entries(tmp_path)
+    assert entry.last_step == 500
+    assert np.isnan(entry.resting_sharpness)
 
 
 @pytest.fixture

@@ -105,7 +105,8 @@ def read_measurements(
         tuple(names[:3]) == ("id", "step", "point") and (not sealed or names[-1] == "crc32"),
         "its columns aren't those of measurements",
     )
-    table = _canonical([row[3:-1] if sealed else row[3:] for row in rows])
+    values_of = [row[3:-1] if sealed else row[3:] for row in rows]
+    table = _canonical(values_of).reshape(len(rows), len(stored))  # of no rows too
     joined = ",".join(stored)
     for (_, step, point, *_, crc), values in zip(rows, table, strict=True):
         _expect(type(step) is int and 0 <= step < MOST_STEPS, "a measurement has no step")
