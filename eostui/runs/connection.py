@@ -10,7 +10,7 @@ from eostui.runs import schema
 
 #: No cell is larger, in bytes: 5 million steps in one flush; what an engine writes has 1024 at most.
 MOST_BYTES = 1 << 28
-#: What Python raises for a damaged store: names of columns are decoded outside of SQLite.
+#: What Python raises for a damaged store: names, and what SQLite says of them, may be no text.
 UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 #: Seconds that a reader waits for another program's lock.
 PATIENCE = 1.0
@@ -35,7 +35,7 @@ def connect(database: Path) -> sqlite3.Connection:
         ):
             raise unreadable(database, error) from None
         connection = _open(database, "&immutable=1")
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         connection.close()
         raise unreadable(database, error) from None
     try:
