@@ -25,7 +25,7 @@ from eostui.runs import checkpoints, schema, shelf
 from eostui.runs.check import check_run
 from eostui.runs.checkpoints import Checkpoint
 from eostui.runs.columns import CALIBRATED as CALIBRATED_COLUMNS
-from eostui.runs.export import describe, write_csv
+from eostui.runs.export import RunTable, write_stream
 from eostui.runs.landscape import Landscape
 from eostui.runs.repair import CONFIG_LOST, repair_run
 from eostui.runs.run import Run
@@ -84,8 +84,9 @@ def everything(path):
     entry = shelf.read_entry(path)
     with Run(path) as run:
         stream = io.StringIO()
-        write_csv(run, stream)
-        told = describe(run)
+        table = RunTable(run)
+        write_stream(table, stream)
+        told = table.describe()
         landscape = None if run.landscape is None else run.landscape.loss.tobytes()
     summary = summarize_run(path)
     del summary["path"]

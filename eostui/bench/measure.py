@@ -97,7 +97,7 @@ def time_pieces(
         "bare_step": lambda: autograd_step(config, problem, theta),
         "gradient": lambda: plain_gradient(problem.loss, theta),
         "product": lambda: point.hessian_product(vector),
-        "sharpness_gradient": lambda: point.curvature_gradient(vector),
+        "sharpness_gradient": lambda: point.third_derivative(vector),
     }
     if isinstance(problem.loss, Chunk):
         chunk = problem.loss
@@ -105,7 +105,7 @@ def time_pieces(
         work |= {
             "gauss_newton_product": lambda: point.gauss_newton_product(vector),
             "product_autograd": lambda: graph.hessian_product(vector),
-            "sharpness_gradient_autograd": lambda: graph.curvature_gradient(vector),
+            "sharpness_gradient_autograd": lambda: graph.third_derivative(vector),
         }
         work |= _chunked(chunk, theta, vector)
         curvlinops = curvlinops_product(chunk, theta)

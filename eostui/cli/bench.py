@@ -146,7 +146,7 @@ _PIECES = {
     "product_rebuilt": "  by autograd, rebuilt",
     "product_curvlinops": "  by curvlinops",
     "gauss_newton_product": "Gauss–Newton product Gv",
-    "sharpness_gradient": "∇S with Hu",
+    "sharpness_gradient": "∇S",
     "sharpness_gradient_autograd": "  by autograd on a kept graph",
     "gradient_chunked": "gradient in 4 chunks",
     "product_chunked": "Hv in 4 chunks",

@@ -23,7 +23,8 @@ class Activation:
         slope: σ′.
         bend: σ″; None where it is zero almost everywhere, and σ‴ then too.
         twist: σ‴.
-        scaled: (d, value σ(z)) ↦ σ′(z)·d at once, where that spares a pass.
+        scaled: (d, value σ(z)) ↦ σ′(z)·d at once and in place of d, where that spares passes.
+        in_place: σ in place of its input, where neither its slope nor anything else needs that.
         monotone: whether σ never falls.
     """
 
@@ -32,6 +33,7 @@ class Activation:
     bend: Derivative | None = None
     twist: Derivative | None = None
     scaled: Callable[[Tensor, Tensor], Tensor] | None = None
+    in_place: Callable[[Tensor], Tensor] | None = None
     monotone: bool = True
 
 
@@ -53,11 +55,17 @@ def _softplus_bend(z: Tensor, _: Tensor) -> Tensor:
     return slope * (1.0 - slope)
 
 
+def _relu_scaled(d: Tensor, value: Tensor) -> Tensor:
+    scaled: Tensor = torch.ops.aten.threshold_backward.grad_input(d, value, 0, grad_input=d)
+    return scaled
+
+
 ACTIVATIONS: dict[type[nn.Module], Activation] = {
     nn.ReLU: Activation(
         torch.relu,
         slope=lambda _, value: value.sign(),
-        scaled=lambda d, value: torch.ops.aten.threshold_backward(d, value, 0),
+        scaled=_relu_scaled,
+        in_place=torch.relu_,
     ),
     nn.Tanh: Activation(
         torch.tanh,

@@ -18,6 +18,8 @@ from eostui.curvature.memory import HessianMemory, Recall, like, small
 
 #: Directions shorter than this share of their length before orthogonalisation carry only rounding.
 DEPENDENT = 1e-5
+#: Where orthogonalisation leaves less than this share of the length, it is done again.
+CANCELS = 0.5
 #: Below this residual, as a share of the first value, a following pair is corrected by the memory.
 BEGUN = 0.03
 
@@ -77,10 +79,14 @@ class _Basis:
 
     def add(self, direction: Tensor) -> bool:
         """Orthonormalise `direction` against the basis, store it with its product; False if dependent."""
-        known, rest = self.vectors, direction
-        for _ in range(2 if self.size else 0):  # twice is enough (Kahan, Parlett)
+        rest, known = direction, self.vectors
+        length = remaining = float(vector_norm(direction))
+        if self.size:
             rest = torch.addmv(rest, known.T, known @ rest, alpha=-1)
-        length, remaining = torch.stack([vector_norm(direction), vector_norm(rest)]).tolist()
+            remaining = float(vector_norm(rest))
+            if remaining < CANCELS * length:  # twice is enough (Kahan, Parlett)
+                rest = torch.addmv(rest, known.T, known @ rest, alpha=-1)
+                remaining = float(vector_norm(rest))
         if not remaining > DEPENDENT * length:
             return False
         vector, image = self._pairs[self.size]

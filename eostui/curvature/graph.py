@@ -56,6 +56,10 @@ class GraphDerivatives:
         )
         return product.detach(), third
 
+    def third_derivative(self, vector: Tensor) -> Tensor:
+        """Return the part's share of D³L[v, v, ·]."""
+        return self.curvature_gradient(vector)[1]
+
     @cached_property
     def _pullback(self) -> tuple[Tensor, Tensor]:
         """A dummy w of the outputs' shape, and Jᵀw with its graph: linear in w, its derivative is J."""

@@ -48,8 +48,8 @@ class Node(ABC):
         """Return δ of the input; write ∇L's share."""
 
     @abstractmethod
-    def pull1(self, d1: Tensor, v: Tensor, into: Tensor) -> Coefficient:
-        """Return δ̇ of the input; write Hv's share."""
+    def pull1(self, d1: Tensor, v: Tensor, into: Coefficient) -> Coefficient:
+        """Return δ̇ of the input; write Hv's share, if it is wanted."""
 
     @abstractmethod
     def pull2(self, d2: Tensor, v: Tensor, into: Tensor) -> Coefficient:
@@ -194,9 +194,10 @@ class AffineNode(Node):
         self.delta = delta
         return self.pull(delta, into)
 
-    def pull1(self, d1: Tensor, v: Tensor, into: Tensor) -> Coefficient:
+    def pull1(self, d1: Tensor, v: Tensor, into: Coefficient) -> Coefficient:
         self.d1 = d1
-        self._write(into, d1, [(d1, self.x), (self.delta, self.dx)])
+        if into is not None:
+            self._write(into, d1, [(d1, self.x), (self.delta, self.dx)])
         return self._pull([(d1, self.weight), (self.delta, self.moved)])
 
     def pull2(self, d2: Tensor, v: Tensor, into: Tensor) -> Coefficient:
@@ -238,14 +239,16 @@ class AffineNode(Node):
 
 
 class Elementwise:
-    """An activation function."""
+    """An activation function, written over its input where the layer before doesn't keep that."""
 
-    def __init__(self, activation: Activation) -> None:
+    def __init__(self, activation: Activation, before: object = None) -> None:
         self.activation = activation
+        in_place = activation.in_place if isinstance(before, Affine) else None
+        self._value = in_place or activation.value
 
     def at(self, x: Tensor, theta: Tensor) -> ElementwiseNode:
         """Return the node at input x."""
-        return ElementwiseNode(self.activation, x)
+        return ElementwiseNode(self.activation, x, self._value(x))
 
 
 class ElementwiseNode(Node):
@@ -256,9 +259,8 @@ class ElementwiseNode(Node):
     delta: Tensor
     d1: Tensor
 
-    def __init__(self, activation: Activation, x: Tensor) -> None:
-        self.activation, self.x = activation, x
-        self.output = activation.value(x)
+    def __init__(self, activation: Activation, x: Tensor, output: Tensor) -> None:
+        self.activation, self.x, self.output = activation, x, output
 
     @cached_property
     def slope(self) -> Tensor:
@@ -272,7 +274,7 @@ class ElementwiseNode(Node):
         return None if bend is None else bend(self.x, self.output)
 
     def _scaled(self, d: Tensor) -> Tensor:
-        """Return σ′(x)·d."""
+        """Return σ′(x)·d, and d may be gone: what comes to a node is its own."""
         scaled = self.activation.scaled
         return self.slope * d if scaled is None else scaled(d, self.output)
 
@@ -295,7 +297,7 @@ class ElementwiseNode(Node):
         self.delta = delta
         return self.pull(delta, into)
 
-    def pull1(self, d1: Tensor, v: Tensor, into: Tensor) -> Coefficient:
+    def pull1(self, d1: Tensor, v: Tensor, into: Coefficient) -> Coefficient:
         self.d1 = d1
         result = self._scaled(d1)
         if self.dx is None or self.bend is None:
@@ -336,20 +338,27 @@ class Selection(Node):
     def push(self, dx: Tensor) -> Tensor:
         """Return J dx."""
 
+    @abstractmethod
+    def transpose(self, error: Tensor) -> Tensor:
+        """Return Jᵀ e."""
+
     def push1(self, dx: Coefficient, v: Tensor) -> Coefficient:
         return None if dx is None else self.push(dx)
 
     def push2(self, ddx: Coefficient, v: Tensor) -> Coefficient:
         return self.push1(ddx, v)
 
-    def pull0(self, delta: Tensor, into: Tensor) -> Coefficient:
-        return self.pull(delta, into)
+    def pull(self, error: Tensor, into: Tensor) -> Coefficient:
+        return self.transpose(error)
 
-    def pull1(self, d1: Tensor, v: Tensor, into: Tensor) -> Coefficient:
-        return self.pull(d1, into)
+    def pull0(self, delta: Tensor, into: Tensor) -> Coefficient:
+        return self.transpose(delta)
+
+    def pull1(self, d1: Tensor, v: Tensor, into: Coefficient) -> Coefficient:
+        return self.transpose(d1)
 
     def pull2(self, d2: Tensor, v: Tensor, into: Tensor) -> Coefficient:
-        return self.pull(d2, into)
+        return self.transpose(d2)
 
 
 class PoolNode(Selection):
@@ -362,7 +371,7 @@ class PoolNode(Selection):
     def push(self, dx: Tensor) -> Tensor:
         return dx.flatten(2).gather(2, self.indices.flatten(2)).view_as(self.output)
 
-    def pull(self, error: Tensor, into: Tensor) -> Coefficient:
+    def transpose(self, error: Tensor) -> Tensor:
         spread: Tensor = torch.ops.aten.max_pool2d_with_indices_backward(
             error, self.x, *self.settings, self.indices
         )
@@ -387,5 +396,5 @@ class FlatNode(Selection):
     def push(self, dx: Tensor) -> Tensor:
         return dx.flatten(1)
 
-    def pull(self, error: Tensor, into: Tensor) -> Coefficient:
+    def transpose(self, error: Tensor) -> Tensor:
         return error.view(self.shape)

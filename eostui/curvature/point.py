@@ -46,12 +46,17 @@ class Point:
         return product
 
     def curvature_gradient(self, vector: Tensor) -> tuple[Tensor, Tensor]:
-        """Return H v and D³L[v, v, ·], the gradient of vᵀH(θ)v with v held fixed, each of shape (P,).
+        """Return H v and D³L[v, v, ·], each of shape (P,)."""
+        product, third = self._sum(lambda graph: graph.curvature_gradient(vector))
+        return product, third
+
+    def third_derivative(self, vector: Tensor) -> Tensor:
+        """Return D³L[v, v, ·], the gradient of vᵀH(θ)v with v held fixed, of shape (P,).
 
         For the unit eigenvector u of a simple eigenvalue S this is ∇S (SS, Lemma 2).
         """
-        product, third = self._sum(lambda graph: graph.curvature_gradient(vector))
-        return product, third
+        (third,) = self._sum(lambda graph: (graph.third_derivative(vector),))
+        return third
 
     def gauss_newton_product(self, vector: Tensor) -> Tensor:
         """Return G v = Jᵀ H_out J v, shape (P,), for v of shape (P,).

@@ -77,7 +77,7 @@ def measure_drives(point: Point, state: ProbeState) -> dict[str, float]:
     if state.eigenvectors is None:
         raise ValueError("the drives need the eigenvector that the sharpness probe leaves")
     vector = state.eigenvectors[0]
-    _, state.sharpness_gradient = point.curvature_gradient(vector)
+    state.sharpness_gradient = point.third_derivative(vector)
     decayed = state.problem.decayed
     pulled = point.theta if decayed is None else point.theta * decayed
     u, ds, dl, theta = (

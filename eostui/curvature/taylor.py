@@ -72,7 +72,7 @@ def _make_chain(supervised: Supervised) -> Chain | None:
     start = 0
     sample = supervised.inputs[:1]
     for module in modules:
-        layer = _layer(module, sample, start)
+        layer = _layer(module, sample, start, layers[-1] if layers else None)
         if layer is None:
             return None
         layers.append(layer)
@@ -115,7 +115,7 @@ def _pooled_early(layers: list[Layer]) -> list[Layer]:
     return layers
 
 
-def _layer(module: nn.Module, sample: Tensor, start: int) -> Layer | None:
+def _layer(module: nn.Module, sample: Tensor, start: int, before: Layer | None) -> Layer | None:
     """Return the layer that a module is, with its parameters at `start` in θ; None if unknown."""
     kind = type(module)
     if kind is nn.Linear and isinstance(module, nn.Linear) and sample.ndim == 2:
@@ -124,7 +124,7 @@ def _layer(module: nn.Module, sample: Tensor, start: int) -> Layer | None:
         plain = module.padding_mode == "zeros" and sample.ndim == 4
         return _affine(Convolution(module), module, start) if plain else None
     if kind in ACTIVATIONS and is_standard(module):
-        return Elementwise(ACTIVATIONS[kind])
+        return Elementwise(ACTIVATIONS[kind], before)
     if kind is nn.MaxPool2d and isinstance(module, nn.MaxPool2d) and sample.ndim == 4:
         return None if module.return_indices else Pool(module)
     if kind is nn.Flatten and isinstance(module, nn.Flatten):
@@ -160,19 +160,20 @@ class ChainDerivatives:
     @torch.no_grad()
     def hessian_product(self, vector: Tensor) -> Tensor:
         """Return the share of H v, shape (P,)."""
-        return self._first_order(vector)[0]
+        product = torch.empty_like(vector)
+        self._first_order(vector, product)
+        return product
+
+    @torch.no_grad()
+    def third_derivative(self, vector: Tensor) -> Tensor:
+        """Return the share of D³L[v, v, ·], shape (P,)."""
+        return self._second_order(vector, self._first_order(vector, None))
 
     @torch.no_grad()
     def curvature_gradient(self, vector: Tensor) -> tuple[Tensor, Tensor]:
         """Return the shares of H v and D³L[v, v, ·], each of shape (P,)."""
-        product, df = self._first_order(vector)
-        ddx: Tensor | None = None
-        for node in self._nodes:
-            ddx = node.push2(ddx, vector)
-        third = torch.empty_like(vector)
-        d2 = self._outputs.second(df, torch.zeros_like(df) if ddx is None else ddx)
-        self._backward(d2, lambda node, d: node.pull2(d, vector, third))
-        return product, third
+        product = torch.empty_like(vector)
+        return product, self._second_order(vector, self._first_order(vector, product))
 
     @torch.no_grad()
     def gauss_newton_product(self, vector: Tensor) -> Tensor:
@@ -190,12 +191,21 @@ class ChainDerivatives:
         assert dx is not None, "a chain has a layer with parameters"
         return dx
 
-    def _first_order(self, vector: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the share of H v, and ḟ."""
+    def _first_order(self, vector: Tensor, product: Tensor | None) -> Tensor:
+        """Return ḟ; write the share of H v over `product`, if it is wanted."""
         df = self._push(vector)
-        product = torch.empty_like(vector)
         self._backward(self._outputs.first(df), lambda node, d: node.pull1(d, vector, product))
-        return product, df
+        return df
+
+    def _second_order(self, vector: Tensor, df: Tensor) -> Tensor:
+        """Return the share of D³L[v, v, ·] from the first-order coefficients in the nodes."""
+        ddx: Tensor | None = None
+        for node in self._nodes:
+            ddx = node.push2(ddx, vector)
+        third = torch.empty_like(vector)
+        d2 = self._outputs.second(df, torch.zeros_like(df) if ddx is None else ddx)
+        self._backward(d2, lambda node, d: node.pull2(d, vector, third))
+        return third
 
     def _backward(self, error: Tensor, pull: Callable[[Node, Tensor], Tensor | None]) -> None:
         """Pull errors back from the outputs as far as there are parameters."""

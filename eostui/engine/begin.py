@@ -58,8 +58,8 @@ class Workshop:
         """
         had: dict[str, Any] = {}
         if like is not None:
-            facts = facts_of(like)
-            had = {"device": facts["device"], "threads": int(facts["threads"])}
+            device = facts_of(like).get("device", "cpu")
+            had = {"device": device, "threads": _whole(like, "threads", "1")}
         self._machine = prepare_machine(
             config.changed({key: had[key] for key in had if key not in except_for}, f"{like}")
         )
@@ -191,7 +191,16 @@ def replay(workshop: Workshop, path: Path, progress: Progress) -> tuple[Record, 
 
 def origin_of(path: Path) -> int:
     """Return the step at which a run's own steps begin: that of its fork, or 0."""
-    return int(facts_of(path).get("parent_step", "0"))
+    return _whole(path, "parent_step", "0")
+
+
+def _whole(path: Path, key: str, otherwise: str) -> int:
+    """Return a fact of a run as a whole number. Raises RunFormatError if it is none."""
+    text = facts_of(path).get(key, otherwise)
+    try:
+        return int(text)
+    except ValueError:
+        raise RunFormatError(f"{path}: its fact `{key}` is damaged: `{text}`") from None
 
 
 def _newest_sound(path: Path, step: int, origin: int) -> tuple[Checkpoint | None, list[str]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from eostui.config import RunConfig
 from eostui.errors import EostuiError, InputError, RunFormatError
 from eostui.runs import checkpoints, schema
-from eostui.runs.connection import connect, unreadable
+from eostui.runs.connection import UNREADABLE, connect, unreadable
 from eostui.runs.liveness import engine_alive
 from eostui.runs.run import Run
 from eostui.runs.salvage import Salvage, salvage
@@ -54,7 +54,7 @@ def check_run(path: Path) -> list[Finding]:
         database.execute("BEGIN")  # one snapshot: its engine may be at work
         found += _integrity(database)
         found += _tables(path, salvage(database))
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         found.append(Finding("database", False, str(unreadable(path / schema.DATABASE, error))))
     finally:
         database.close()

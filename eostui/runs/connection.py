@@ -10,6 +10,8 @@ from eostui.runs import schema
 
 #: No cell is larger, in bytes: 5 million steps in one flush; what an engine writes has 1024 at most.
 MOST_BYTES = 1 << 28
+#: What Python raises for a damaged store: names, and what SQLite says of them, may be no text.
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 #: Seconds that a reader waits for another program's lock.
 PATIENCE = 1.0
 
@@ -33,7 +35,7 @@ def connect(database: Path) -> sqlite3.Connection:
         ):
             raise unreadable(database, error) from None
         connection = _open(database, "&immutable=1")
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         connection.close()
         raise unreadable(database, error) from None
     try:
@@ -44,7 +46,7 @@ def connect(database: Path) -> sqlite3.Connection:
     return connection
 
 
-def unreadable(database: Path, error: sqlite3.Error) -> RunFormatError:
+def unreadable(database: Path, error: Exception) -> RunFormatError:
     """Return the error, with a sentence, that reading a store failed with."""
     said = printable(" ".join(str(error).split()))  # it may quote what is in the file
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
@@ -98,5 +100,5 @@ def _refuse_foreign_schema(connection: sqlite3.Connection, database: Path) -> No
             columns = connection.execute(f"PRAGMA table_xinfo({table})").fetchall()
             if any(hidden for *_, hidden in columns):
                 raise RunFormatError(f"{database}: not a run: `{table}` has computed columns")
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise unreadable(database, error) from None

@@ -15,7 +15,7 @@ import numpy as np
 from eostui.errors import InputError, RunFormatError
 from eostui.runs import schema
 from eostui.runs.columns import columns_of
-from eostui.runs.connection import connect, unreadable
+from eostui.runs.connection import UNREADABLE, connect, unreadable
 from eostui.runs.landscape import Landscape
 from eostui.runs.liveness import engine_alive
 from eostui.runs.rows import (
@@ -138,10 +138,11 @@ class RunReader:
         )
         try:
             rows = list(self._fetch(cursor))
-            sharpness = read_measurements(names, rows, sealed=self._sealed)["sharpness"]
+            measured = read_measurements(names, rows, sealed=self._sealed) if rows else {}
             phases = [read_event(row, sealed=self._sealed).payload for row in events]
         except RowError as error:
             raise self._damaged(error) from None
+        sharpness = measured.get("sharpness", np.empty(0))
         known = sharpness[np.isfinite(sharpness)]
         mean = float(known.mean()) if len(known) else math.nan
         return mean, str(phases[0].get("to", "")) if phases else ""
@@ -307,13 +308,13 @@ class RunReader:
     def _execute(self, query: str, *values: object) -> sqlite3.Cursor:
         try:
             return self._database.execute(query, values)
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             raise unreadable(self.path / schema.DATABASE, error) from None
 
     def _fetch(self, cursor: sqlite3.Cursor) -> Iterator[Any]:
         try:
             yield from cursor
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             raise unreadable(self.path / schema.DATABASE, error) from None
 
     def _iterate(self, query: str, *values: object) -> Iterator[Any]:

@@ -16,9 +16,10 @@ from eostui.config import RunConfig
 from eostui.errors import InputError, RunFormatError
 from eostui.runs import checkpoints, schema
 from eostui.runs.columns import STORED_STEP_COLUMNS, columns_of, stored_columns
-from eostui.runs.connection import restrain
+from eostui.runs.connection import UNREADABLE, restrain
 from eostui.runs.liveness import engine_alive
 from eostui.runs.salvage import Salvage, salvage
+from eostui.runs.shelf import safe_name
 from eostui.runs.writer import RunWriter
 
 #: Stands for the preset's name where a run's config is lost.
@@ -102,7 +103,7 @@ def _read(database: Path) -> Salvage:
             if any(kind not in ("table", "index") for _, kind in tables):
                 return Salvage()
             return salvage(connection)
-    except sqlite3.Error:
+    except UNREADABLE:
         return Salvage()
 
 
@@ -136,10 +137,10 @@ def _write(path: Path, found: Salvage) -> Repaired:
 
 
 def _free(path: Path) -> Path:
-    copy = path.with_name(f"{path.name}-repaired")
+    copy = path.with_name(f"{safe_name(path.name)}-repaired")
     number = 2
     while os.path.lexists(copy):
-        copy = path.with_name(f"{path.name}-repaired-{number}")
+        copy = path.with_name(f"{safe_name(path.name)}-repaired-{number}")
         number += 1
     return copy
 

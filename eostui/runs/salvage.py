@@ -10,6 +10,7 @@ from typing import Any
 from eostui.runs import schema
 from eostui.runs.calibration import CALIBRATED, RESEATED
 from eostui.runs.columns import MEASURED, STORED_STEP_COLUMNS, columns_of
+from eostui.runs.connection import UNREADABLE
 from eostui.runs.landscape import Landscape
 from eostui.runs.rows import (
     Event,
@@ -105,7 +106,7 @@ def _seal(database: sqlite3.Connection, found: Salvage) -> dict[str, int]:
         (row,) = database.execute(f"SELECT {', '.join(names)} FROM seal").fetchall()
         if not all(type(count) is int for count in row):
             raise ValueError("not its types")
-    except (sqlite3.Error, ValueError) as error:
+    except (*UNREADABLE, ValueError) as error:
         found.lose("seal", f"it can't be read ({error})")
         return {}
     return dict(zip(names, row, strict=True))
@@ -118,14 +119,14 @@ def _facts(database: sqlite3.Connection, found: Salvage, count: int | None) -> N
     try:
         for row in database.execute(query):
             rows[row[0]] = row
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         found.lose("facts", f"they can't be listed ({error})")
         for key in _FACTS:
             try:
                 rows.update(
                     (key, row) for row in database.execute(f"{query} WHERE key = ?", (key,))
                 )
-            except sqlite3.Error:
+            except UNREADABLE:
                 continue
 
     def keep(row: Sequence[Any]) -> None:
@@ -236,7 +237,7 @@ def _landscape(database: sqlite3.Connection, found: Salvage, count: int | None) 
     columns = "left, right, bottom, top, rows, columns, maps, crc32"
     try:
         rows = database.execute(f"SELECT {columns} FROM landscapes ORDER BY id DESC").fetchall()
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         found.lose("landscapes", f"its map can't be read ({error})")
         return
     if not rows and count:
@@ -284,7 +285,7 @@ def _rows(
                 last = row[0]
                 yield row
             break
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             found.lose(table, f"behind row {last} the file can't be read ({error})")
             after = _first_readable(database, select, last, count)
             if after is None:
@@ -304,7 +305,7 @@ def _first_readable(
     for row_id in range(last + 1, (count if count is not None else last + _BLIND) + 1):
         try:
             row = database.execute(f"{select} WHERE id = ?", (row_id,)).fetchone()
-        except sqlite3.Error:
+        except UNREADABLE:
             continue
         if row is not None:
             return row
