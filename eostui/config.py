@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import tomli_w
 from pydantic import (
@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from eostui.errors import InputError, did_you_mean
+from eostui.schedule import ControlChange, check_schedule
 from eostui.toys import TOYS
 
 Positive = Annotated[FiniteFloat, Field(gt=0)]
@@ -89,6 +90,9 @@ class RunConfig(BaseModel):
 
     eta: Positive = Field(0.15, description="learning rate η at the start")
     weight_decay: NotNegative = Field(0.0, description="weight decay λ at the start")
+    controls: tuple[ControlChange, ...] = Field(
+        (), description="changes of η and λ, each a `step` with `eta`, `weight_decay` or both"
+    )
     decay_biases: bool = Field(True, description="whether weight decay also acts on biases")
     steps: PositiveInt = Field(12_000, description="gradient-descent steps")
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(10, description="of all random choices")
@@ -123,6 +127,14 @@ class RunConfig(BaseModel):
         "never",
         description="when theory's prediction is laid over the run: auto, where S first crosses 2/η − λ; "
         "or at a step",
+    )
+
+    checkpoint_every: NotNegative = Field(
+        30.0,
+        description="seconds of training between checkpoints; 0: only at a pause, a calibration, the end",
+    )
+    checkpoint_budget: Positive = Field(
+        1000.0, description="megabytes of checkpoints kept: the newest, and others evenly before it"
     )
 
     chunk_size: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
@@ -200,6 +212,11 @@ class RunConfig(BaseModel):
             )
         if self.kernel % 2 == 0:
             raise ValueError(f"`kernel` is {self.kernel}, but must be odd")
+        return self
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> RunConfig:
+        check_schedule(self.controls, self.eta, self.weight_decay, self.steps)
         return self
 
     @classmethod
@@ -298,7 +315,14 @@ def _sentence(errors: list[ErrorDetails], keys: tuple[str, ...]) -> str:
     error = errors[0]
     if not error["loc"] or error["msg"].startswith("Value error"):
         return str(error["ctx"]["error"]) if "ctx" in error else error["msg"]
-    key = str(error["loc"][0])
+    key, *place = (str(part) for part in error["loc"])
+    if key == "controls" and len(place) > 1:  # the number of the change, then its own key
+        same = [e for e in errors if e["loc"][:2] == error["loc"][:2]]
+        inner = [cast("ErrorDetails", {**e, "loc": e["loc"][2:]}) for e in same]
+        told = _sentence(inner, tuple(ControlChange.model_fields))
+        return f"change {int(place[0]) + 1} of `controls`: {told}"
+    if error["type"] == "missing":
+        return f"`{key}` is missing"
     if error["type"] == "extra_forbidden":
         return f"unknown key `{key}`{did_you_mean(key, keys)}"
     value = error["input"]

@@ -27,6 +27,14 @@ class RunFormatError(EostuiError):
     """A run directory can't be read: damaged, or written by another version."""
 
 
+class BusyError(RunFormatError):
+    """A run can't be read now, since another program has locked it; later it can."""
+
+
+class StoreError(EostuiError):
+    """A run's store can't be written any more: full, read-only, locked or failing."""
+
+
 def printable(text: str) -> str:
     """Return the text with control characters replaced: a run or preset may come from a stranger."""
     return "".join(c if c.isprintable() else "�" for c in text)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from formats import as_format
 from oracles import LOSS, dense_hessian, dense_third, gradient, mlp
 from terminal import Terminal
 from typer.testing import CliRunner
@@ -18,8 +19,8 @@ from eostui.cli.app import app
 from eostui.config import RunConfig
 from eostui.engine.controls import Controls
 from eostui.engine.device import prepare_machine
+from eostui.engine.facts import initial_facts
 from eostui.engine.loop import Trainer
-from eostui.engine.record import initial_facts
 from eostui.errors import RunFormatError
 from eostui.problems import build_problem
 from eostui.runs.calibration import OUT_OF_NOISE, TOLERANCE, Calibrations, first_hump
@@ -377,8 +378,7 @@ def test_a_run_without_calibration_pays_nothing_a_step(tmp_path):
         assert database.execute("SELECT COUNT(*) FROM calibrated").fetchone() == (0,)
         (stored,) = database.execute("SELECT SUM(LENGTH(matrix)) FROM steps").fetchone()
         assert stored == 301 * 6 * 8
-        database.execute("DROP TABLE calibrated")  # as format 2 was
-        database.execute("PRAGMA user_version = 2")
+    as_format(run.path, 2)
     old = Run(run.path)
     for name, values in run.columns().items():
         np.testing.assert_array_equal(old.columns()[name], values)

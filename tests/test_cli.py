@@ -196,16 +196,6 @@ def test_list_show_and_export(trained: Shell) -> None:
     assert len(measured) == 1 + 7
 
 
-def test_export_into_a_closed_pipe(trained: Shell) -> None:
-    """`eostui export -o - | head -1` ends quietly."""
-    command = f"{sys.executable} -m eostui export -o - | head -1"
-    done = subprocess.run(
-        ["bash", "-c", command], env=trained.environment, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.startswith("step,flow_time,loss,")
-    assert "Traceback" not in done.stderr
-
-
 def test_unknown_runs(trained: Shell) -> None:
     refused(trained("export", "frist"), "`frist`", "did you mean `first`")
     refused(trained("stop"), "no live run")

@@ -21,8 +21,8 @@ from eostui import locations
 from eostui.config import RunConfig
 from eostui.engine.controls import Controls, refuse_controls
 from eostui.engine.device import prepare_machine
+from eostui.engine.facts import initial_facts
 from eostui.engine.loop import Trainer
-from eostui.engine.record import initial_facts
 from eostui.errors import EXIT_DIVERGED, EXIT_FAILED, EXIT_INPUT
 from eostui.problems import build_problem
 from eostui.runs import commands, schema
@@ -652,13 +652,13 @@ def test_midpoint_readings_are_taken_off_the_bounce(tmp_path):
     writer = RunWriter(tmp_path / "r", initial_facts(config, machine, problem, "r", ""))
     Trainer(config, problem).run(writer)
     writer.close()
-    _, thetas, loss_of = plain_training(config.steps, config.eta, config.weight_decay)
+    _, thetas, loss_of = plain_training(config.steps + 1, config.eta, config.weight_decay)
     run = Run(tmp_path / "r")
     assert run.measured["step"].tolist() == list(range(0, config.steps + 1, config.cadence))
     for step, reading in zip(
         run.measured["step"].astype(int), run.measured["grad_norm"], strict=True
     ):
-        before, after = thetas[max(step - 1, 0)], thetas[min(step + 1, config.steps)]
+        before, after = thetas[max(step - 1, 0)], thetas[step + 1]
         middle = ((before + 2 * thetas[step] + after) / 4).requires_grad_()
         loss_of(middle).backward()
         assert reading == pytest.approx(float(middle.grad.norm()), rel=1e-9)

@@ -8,6 +8,7 @@ import sqlite3
 import numpy as np
 import pytest
 import torch
+from formats import as_format
 from terminal import Terminal
 from test_toys import EXACT, toy_config, train
 
@@ -19,7 +20,9 @@ from eostui.problems import Problem
 from eostui.runs import shelf
 from eostui.runs.export import export_files
 from eostui.runs.landscape import Landscape
+from eostui.runs.rows import checksum
 from eostui.runs.run import Run
+from eostui.runs.schema import SEAL
 from eostui.tui.charts.contours import Contour, Map, draw_map
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -87,13 +90,15 @@ def test_the_map_follows_a_run_that_goes_on(tmp_path):
     assert not run.refresh()
     maps = np.zeros((2, 3, 4), np.float32)
     newer = Landscape((0.0, 1.0, 0.0, 1.0), *maps)
+    cells = newer.to_cells()
     with sqlite3.connect(tmp_path / "r" / "run.db") as database:
         database.execute("DELETE FROM landscapes")
         database.execute(
             "INSERT INTO landscapes (left, right, bottom, top, rows, columns, maps, crc32) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            newer.to_row(),
+            (*cells, checksum(cells[:-1], cells[-1])),
         )
+        database.execute(SEAL)
     assert run.refresh()
     assert run.landscape is not first
     assert run.landscape.region == newer.region
@@ -126,10 +131,7 @@ def test_runs_of_the_first_format_are_read(tmp_path):
     problem = Problem(torch.ones(3, dtype=torch.float64), lambda theta: theta @ theta / 2, "½‖θ‖²")
     config = RunConfig.build({**EXACT, "eta": 0.1, "steps": 5}, "test")
     train(tmp_path, config, problem)[0].close()
-    with sqlite3.connect(tmp_path / "r" / "run.db") as database:
-        database.execute("DROP TABLE landscapes")
-        database.execute("DELETE FROM run WHERE key = 'step_columns'")
-        database.execute("PRAGMA user_version = 1")
+    as_format(tmp_path / "r", 1)
     run = eostui.open_run(tmp_path / "r")
     np.testing.assert_allclose(run.steps["theta_norm"], 3**0.5 * 0.9 ** np.arange(6))
     assert run.coordinates == []

@@ -1,11 +1,8 @@
-"""Run directories: real SQLite files written, read, damaged, locked, found and exported."""
+"""Run directories: real SQLite files written, read, damaged, locked and found."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
-import json
 import os
 import shutil
 import signal
@@ -14,7 +11,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +22,7 @@ import eostui
 from eostui.config import RunConfig
 from eostui.errors import EostuiError, InputError, RunFormatError
 from eostui.runs import commands, schema, shelf
-from eostui.runs.columns import DERIVED, EVERY_STEP, MEASURED, exported
-from eostui.runs.export import describe, export_files, write_csv
+from eostui.runs.columns import EVERY_STEP, exported
 from eostui.runs.filesystem import on_network
 from eostui.runs.liveness import engine_alive
 from eostui.runs.run import Run
@@ -164,9 +159,6 @@ def test_a_run_without_rows_is_readable(tmp_path):
     assert run.last_step == -1
     assert not run.refresh()
     assert len(run.columns()["loss"]) == 0
-    stream = io.StringIO()
-    assert write_csv(run, stream) == 0
-    assert stream.getvalue().startswith("step,flow_time,loss")
 
 
 @settings(max_examples=40)
@@ -662,110 +654,3 @@ def test_new_run_paths_are_free_and_safe(tmp_path):
         assert path.parent == tmp_path
         assert path.name.startswith("my-preset-")
     assert shelf.new_run_path(tmp_path, "λ").name.startswith("run-")
-
-
-# --- export ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def run_to_export(tmp_path):
-    matrix = rows(200, seed=3)
-    matrix[7, 0] = 0.1 + 0.2  # 0.30000000000000004
-    matrix[8, 0] = 5e-324
-    matrix[9, 0] = 1.7976931348623157e308
-    measured = [
-        (step, {"sharpness": 1 / (step + 3), "beta": 3.0, "beta_alpha": 1.0, "g": 0.1 * step,
-                "hessian_products": 17.0})
-        for step in range(0, 200, 25)
-    ]  # fmt: skip
-    return Run(written(tmp_path / "r", matrix, measured, name="mine"))
-
-
-@pytest.mark.parametrize("measured_only", [False, True])
-def test_csv_reads_back_as_the_same_float64(run_to_export, measured_only):
-    """Every number exactly, every unknown one an empty cell, whole numbers without a point."""
-    stream = io.StringIO()
-    count = write_csv(run_to_export, stream, measured_only=measured_only)
-    lines = list(csv.reader(io.StringIO(stream.getvalue())))
-    table = run_to_export.columns(measured_only=measured_only)
-    assert lines[0] == list(table) == [column.name for column in exported() if not column.optional]
-    assert count == len(lines) - 1 == (8 if measured_only else 200)
-    for name, cells in zip(lines[0], zip(*lines[1:], strict=True), strict=True):
-        back = np.array([float(cell) if cell else np.nan for cell in cells])
-        np.testing.assert_array_equal(back, table[name], err_msg=name)
-        assert "nan" not in cells
-    products = [row[lines[0].index("hessian_products")] for row in lines[1:]]
-    assert set(products) - {""} == {"17"}
-    assert [row[0] for row in lines[1:3]] == (["0", "25"] if measured_only else ["0", "1"])
-    last = dict(zip(lines[0], lines[-1], strict=True))
-    if not measured_only:
-        assert last["loss_step"] == last["path_curvature"] == ""
-
-
-def test_csv_longer_than_one_chunk(tmp_path):
-    """Rows beyond the first ten thousand are written too, once each."""
-    matrix = rows(20_003)
-    run = Run(written(tmp_path / "r", matrix, [(15_000, {"sharpness": 2.5})]))
-    stream = io.StringIO()
-    assert write_csv(run, stream) == 20_003
-    lines = list(csv.DictReader(io.StringIO(stream.getvalue())))
-    assert [int(line["step"]) for line in lines] == list(range(20_003))
-    np.testing.assert_array_equal([float(line["loss"]) for line in lines], matrix[:, 0])
-    assert [i for i, line in enumerate(lines) if line["sharpness"]] == [15_000]
-
-
-def test_pandas_reads_the_csv(run_to_export, tmp_path):
-    """As most people will."""
-    import pandas
-
-    export_files(run_to_export, tmp_path / "out.csv")
-    frame = pandas.read_csv(tmp_path / "out.csv")
-    pandas.testing.assert_frame_equal(frame, run_to_export.frame(), rtol=1e-14, check_dtype=False)
-
-
-def test_sidecar_describes_every_column_and_the_run(run_to_export, tmp_path):
-    """Unit and meaning of each column, the config, the facts, the events; nothing left aside."""
-    sidecar, count = export_files(run_to_export, tmp_path / "out.csv")
-    assert (sidecar, count) == (tmp_path / "out.json", 200)
-    content = json.loads(sidecar.read_text())
-    header = (tmp_path / "out.csv").read_text().partition("\n")[0].split(",")
-    assert list(content["columns"]) == header
-    for name, column in content["columns"].items():
-        assert column["unit"], name
-        assert column["description"], name
-    assert RunConfig.build(content["config"], "sidecar") == run_to_export.config
-    assert content["run"]["name"] == "mine"
-    assert content["run"]["status"] == "finished"
-    assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == ["out.csv", "out.json"]
-
-
-def test_sidecar_has_the_events(tmp_path):
-    """With their step, time, kind and content."""
-    writer = RunWriter(tmp_path / "r", facts_of())
-    writer.steps(0, rows(3))
-    writer.event(1, "control", {"eta": [0.1, 0.2]})
-    writer.close()
-    (event,) = describe(Run(tmp_path / "r"))["events"]
-    assert event["step"] == 1
-    assert event["kind"] == "control"
-    assert event["payload"] == {"eta": [0.1, 0.2]}
-    assert abs(event["unix_time"] - time.time()) < 60
-
-
-def test_export_that_cannot_be_written(run_to_export, tmp_path):
-    """No such folder; a target whose sidecar would overwrite it."""
-    with pytest.raises(InputError, match="can't be written"):
-        export_files(run_to_export, tmp_path / "none" / "out.csv")
-    with pytest.raises(InputError, match=r"name the CSV file \.csv"):
-        export_files(run_to_export, tmp_path / "out.json")
-    assert not (tmp_path / "out.json").exists()
-
-
-def test_every_column_has_a_unit_and_a_meaning_once():
-    """The table of columns is complete and without doubles, and its order names only what exists."""
-    names = [column.name for column in exported()]
-    assert len(set(names)) == len(names)
-    assert set(names) == {column.name for column in (*EVERY_STEP, *MEASURED, *DERIVED)}
-    for column in exported():
-        assert column.unit
-        assert column.description

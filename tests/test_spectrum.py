@@ -24,8 +24,8 @@ from eostui.curvature.sharpness import (
 from eostui.curvature.state import ProbeState
 from eostui.engine.controls import POLL_EVERY
 from eostui.engine.device import prepare_machine
+from eostui.engine.facts import initial_facts
 from eostui.engine.loop import Trainer
-from eostui.engine.record import initial_facts
 from eostui.problems import Problem
 from eostui.runs import commands
 from eostui.runs.run import Run

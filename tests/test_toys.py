@@ -19,8 +19,8 @@ from eostui.curvature.probes import PROBES
 from eostui.curvature.state import ProbeState
 from eostui.dynamics.descent import descend
 from eostui.engine.device import prepare_machine
+from eostui.engine.facts import initial_facts
 from eostui.engine.loop import Trainer
-from eostui.engine.record import initial_facts
 from eostui.errors import InputError
 from eostui.problems import Problem, build_problem
 from eostui.problems.toys import _BUILDERS

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from eostui.cli import bench, machine, presets, records, simulate, train
+from eostui.cli import again, bench, export, machine, presets, records, simulate, train
 
 app = typer.Typer(
     name="eostui",
@@ -25,9 +25,12 @@ app = typer.Typer(
 app.command()(train.run)
 app.command()(train.attach)
 app.command()(train.stop)
+app.command()(again.resume)
+app.command()(again.fork)
+app.command()(again.replay)
 app.add_typer(records.runs, name="runs")
 app.add_typer(presets.presets, name="presets")
-app.command()(records.export)
+app.command()(export.export)
 app.command()(records.plot)
 app.command()(simulate.simulate)
 app.command()(bench.bench)

@@ -25,6 +25,10 @@ def bench(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any setting of the preset; repeatable."),
     ] = None,
+    store: Annotated[
+        bool,
+        typer.Option("--store", help="Time the record of a long run instead: opening, exporting."),
+    ] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -38,7 +42,14 @@ def bench(
       eostui bench digits-mlp
 
       eostui bench cifar5k-cnn --set samples=1000 --steps 100 --edge-limit 0
+
+      eostui bench --store
     """
+    if store:
+        from eostui.cli.bench_store import bench_store
+
+        bench_store(as_json)
+        return
     for name, value in (("--steps", steps), ("--points", points)):
         if value < 1:
             raise InputError(f"{name} is {value}, but must be at least 1")
@@ -95,7 +106,7 @@ def _results(
 ) -> dict[str, Any]:
     from eostui.bench import measure
     from eostui.engine.device import prepare_machine
-    from eostui.engine.record import initial_facts
+    from eostui.engine.facts import initial_facts
     from eostui.problems import build_problem
 
     machine = prepare_machine(config)

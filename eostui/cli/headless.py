@@ -15,7 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from eostui.config import RunConfig
 from eostui.errors import EXIT_DIVERGED, EXIT_FAILED, EXIT_INTERRUPTED
 from eostui.runs import commands
-from eostui.runs.launch import EngineProcess
+from eostui.runs.ending import end_sentence
+from eostui.runs.launch import EngineProcess, Fork, Resume
 from eostui.runs.run import Run
 
 _POLL = 0.25
@@ -27,7 +28,9 @@ class _Interrupted(Exception):
         self.number = number
 
 
-def follow(config: RunConfig, runs_dir: Path, data_dir: Path, name: str) -> tuple[Path, int]:
+def follow(
+    start: RunConfig | Resume | Fork, runs_dir: Path, data_dir: Path, name: str
+) -> tuple[Path, int]:
     """Start an engine, follow it to its end, and return the run directory and the exit code.
 
     ctrl+c and SIGTERM stop the run at its next step; what was recorded stays.
@@ -37,7 +40,7 @@ def follow(config: RunConfig, runs_dir: Path, data_dir: Path, name: str) -> tupl
     """
     narrate = Console(stderr=True, highlight=False)
     with _signals():
-        engine = EngineProcess(config, runs_dir, data_dir, name)
+        engine = EngineProcess(start, runs_dir, data_dir, name)
         try:
             path = engine.ready(lambda text: narrate.print(text, style="dim", markup=False))
         except _Interrupted as interruption:
@@ -45,7 +48,7 @@ def follow(config: RunConfig, runs_dir: Path, data_dir: Path, name: str) -> tupl
             sys.exit(128 + interruption.number)
         code = 0
         try:
-            _show_progress(engine, path, config, narrate)
+            _show_progress(engine, path, narrate)
         except _Interrupted as interruption:
             commands.send(path, "stop")
             code = 128 + interruption.number
@@ -53,11 +56,11 @@ def follow(config: RunConfig, runs_dir: Path, data_dir: Path, name: str) -> tupl
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             engine.wait()
     with Run(path) as run:
-        narrate.print(run.facts.get("sentence", f"the run is {run.state}"), markup=False)
+        narrate.print(end_sentence(path, run.facts, run.state), markup=False)
         return path, code or _EXIT_CODES.get(run.state, EXIT_FAILED)
 
 
-def _show_progress(engine: EngineProcess, path: Path, config: RunConfig, narrate: Console) -> None:
+def _show_progress(engine: EngineProcess, path: Path, narrate: Console) -> None:
     """Wait for the engine's end with a bar: steps, rate, ETA, S against 2/η."""
     columns = (
         TextColumn("{task.description}"),
@@ -67,7 +70,7 @@ def _show_progress(engine: EngineProcess, path: Path, config: RunConfig, narrate
         TextColumn("{task.fields[reading]}"),
     )
     with Run(path) as run, Progress(*columns, console=narrate, transient=True) as progress:
-        task = progress.add_task(path.name, total=config.steps, rate="", reading="")
+        task = progress.add_task(path.name, total=engine.config.steps, rate="", reading="")
         while engine.wait(_POLL) is None:
             run.refresh()
             speed = progress.tasks[0].speed

@@ -19,7 +19,7 @@ def _complete_run(incomplete: str) -> list[str]:
     from eostui.runs import shelf
 
     ids = [entry.id for entry in shelf.entries(locations.runs_dir())]
-    return [run_id for run_id in ids if run_id.startswith(incomplete)]
+    return [run_id for run_id in ids if run_id.startswith(incomplete) and run_id.isprintable()]
 
 
 PresetName = Annotated[
@@ -35,12 +35,45 @@ RunName = Annotated[
         autocompletion=_complete_run,
     ),
 ]
+GivenRun = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A run's id, the end of it, its name, or its path.",
+        autocompletion=_complete_run,
+    ),
+]
+RunNames = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[RUN]...",
+        help="Runs: each an id, the end of it, a name, or a path. The newest if left out.",
+        autocompletion=_complete_run,
+    ),
+]
 RunsDir = Annotated[
     Path | None, typer.Option("--runs-dir", help="Folder of the runs [env: EOSTUI_RUNS].")
 ]
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Folder of the data sets [env: EOSTUI_DATA].")
 ]
+Number = str | None
+Name = Annotated[str, typer.Option(help="A name to find the run by.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any setting; repeatable."),
+]
+Headless = Annotated[
+    bool, typer.Option("--headless", help="Without the live view; prints the run's folder.")
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust-code", help="Run the code of your own that the run names as its problem."
+    ),
+]
+Fps = Annotated[float | None, typer.Option(help="Frames a second; fewer over SSH by default.")]
+AsciiOnly = Annotated[bool, typer.Option("--ascii", help="Draw without Unicode.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 

@@ -1,14 +1,23 @@
-"""JSON on stdout, for programs."""
+"""What commands print: JSON on stdout for programs, progress on stderr for people."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from eostui.errors import printable
+
+#: Told how much of how much is done.
+Report = Callable[[int, int], None]
 
 
 def print_json(value: Any) -> None:
     """Print a value as one line of JSON; NaN and infinities become null, which JSON lacks."""
-    print(json.dumps(plain(value), ensure_ascii=False, allow_nan=False))
+    text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
+    # a terminal would obey some of what JSON may hold as it is
+    print("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text))
 
 
 def plain(value: Any) -> Any:
@@ -20,3 +29,23 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and (value != value or abs(value) == float("inf")):
         return None
     return value
+
+
+def print_table(rows: Sequence[Sequence[str]], file: TextIO | None = None) -> None:
+    """Print rows of texts in columns, the first row their titles; nothing is cut: ids are copied."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        print("  ".join(map(str.ljust, row, widths)).rstrip(), file=file)
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Report]:
+    """A bar on stderr while the block runs, told how much of how much is done; none in a pipe."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

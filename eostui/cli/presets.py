@@ -1,18 +1,21 @@
-"""`presets`: list, show and validate them."""
+"""`presets`: list, show and validate them, and save a run as one."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from eostui.cli.options import AsJson, PresetName
+from eostui.cli.options import AsJson, GivenRun, PresetName, RunsDir
 from eostui.cli.output import print_json
-from eostui.errors import InputError
+from eostui.errors import InputError, printable
 
 presets = typer.Typer(
-    help="List, show and validate presets.", no_args_is_help=True, rich_markup_mode=None
+    help="List, show and validate presets; save a run as one.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 
@@ -57,3 +60,39 @@ def validate(
 
     for name in names:
         print(f"{found.load(name).path}: valid", file=sys.stderr)
+
+
+@presets.command()
+def save(
+    run: GivenRun,
+    name: Annotated[str, typer.Argument(help="The preset's name.")],
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Its file; in your presets' folder if left out.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a preset of this name.")] = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Save a run, live or ended, as a preset that repeats it: its settings, and each change of η and λ.
+
+    The changes stand as `[[controls]]` with their steps. On the same machine's CPU the new run's rows are
+    the same bit for bit.
+
+    Examples:
+
+      eostui presets save k3f9 decay-late && eostui run decay-late
+
+      eostui presets save baseline steered --to ./steered.toml
+    """
+    from eostui import locations
+    from eostui.runs import shelf
+    from eostui.runs.run import Run
+    from eostui.runs.steered import save_preset
+
+    entry = shelf.find(locations.runs_dir(runs_dir), run)
+    target = to.expanduser() if to else None
+    with Run(entry.path) as opened:
+        path = save_preset(opened, name, target, force=force)
+    if ":" in entry.config.problem:
+        told = f"it runs the code of {entry.config.problem}"
+        print(f"note: {printable(told)}", file=sys.stderr)
+    print(path)

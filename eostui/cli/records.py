@@ -1,4 +1,4 @@
-"""`runs`, `export`, `plot`: what is on the shelf."""
+"""`runs list`, `show`, `delete`, and `plot`: what is on the shelf."""
 
 from __future__ import annotations
 
@@ -7,56 +7,99 @@ import shutil
 import sys
 import time
 from datetime import datetime
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eostui.cli import curate, repair
 from eostui.cli.options import AsJson, RunName, RunsDir
-from eostui.cli.output import print_json
+from eostui.cli.output import print_json, print_table
 from eostui.errors import InputError, printable
 
-runs = typer.Typer(help="List, show and delete runs.", no_args_is_help=True, rich_markup_mode=None)
+if TYPE_CHECKING:
+    from eostui.runs.shelf import Entry
 
-MeasuredOnly = Annotated[
-    bool, typer.Option("--measured-only", help="Only rows at which something was measured.")
-]
+runs = typer.Typer(rich_markup_mode=None)
+
+#: Before a run's id: what its state comes to at a glance.
+_MARKS = {"running": "●", "paused": "‖", "finished": "✓", "stopped": "■", "diverged": "✗",
+          "failed": "✗", "interrupted": "!"}  # fmt: skip
+
+
+@runs.callback(invoke_without_command=True)
+def shelf_or_command(context: typer.Context) -> None:
+    """List, show, name, compare, clear away runs. Without a command: list them.
+
+    Examples:
+
+      eostui runs                                    all, the newest first
+
+      eostui runs list --state live --json           those at work, for programs
+
+      eostui runs rename k3f9 baseline               a name to find it by
+
+      eostui runs diff baseline x7q2                 how two differ
+
+      eostui runs prune --older-than 30d --dry-run   what a clean-up would delete
+    """
+    if context.invoked_subcommand is None:
+        list_runs()
 
 
 @runs.command("list")
-def list_runs(runs_dir: RunsDir = None, as_json: AsJson = False) -> None:
-    """List all runs, the newest first."""
+def list_runs(
+    state: Annotated[
+        str, typer.Option(help="Only these, such as live or stopped,interrupted.")
+    ] = "",
+    preset: Annotated[str, typer.Option(help="Only runs of this preset.")] = "",
+    runs_dir: RunsDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """List all runs, the newest first.
+
+    ● is running, ‖ paused, ✓ finished, ■ stopped, ✗ diverged or failed, ! interrupted: its engine is
+    gone. S is the mean sharpness over the last fifth.
+    """
     from eostui import locations
     from eostui.runs import shelf
+    from eostui.runs.prune import parse_states, shown_size, size
 
     folder = locations.runs_dir(runs_dir)
-    entries = shelf.entries(folder)
+    states = parse_states(state, "--state")
+    entries = [
+        entry
+        for entry in shelf.entries(folder)
+        if (not states or entry.state in states) and preset in ("", entry.config.preset)
+    ]
     if as_json:
-        listed = [
-            {
-                "id": e.id, "name": e.name, "path": str(e.path), "state": e.state,
-                "preset": e.config.preset, "last_step": e.last_step, "steps": e.config.steps,
-                "eta": e.config.eta, "weight_decay": e.config.weight_decay, "created": e.created,
-            }
-            for e in entries
-        ]  # fmt: skip
-        print_json(listed)
+        print_json([_listed(entry) for entry in entries])
         return
     if not entries:
-        print(f"no runs in {folder}", file=sys.stderr)
+        print(f"no {'such ' if state or preset else ''}runs in {folder}", file=sys.stderr)
         return
-    rows = [("run", "state", "steps", "η", "λ", "age", "name")]
+    rows = [("", "run", "state", "steps", "η", "λ", "S", "phase", "size", "age", "name")]
     rows += [
         (
-            e.id, e.state, f"{max(e.last_step, 0)}/{e.config.steps}", f"{e.config.eta:g}",
-            f"{e.config.weight_decay:g}", _age(time.time() - e.created), e.name,
+            _MARKS.get(e.state, "?"), e.id, e.state, f"{max(e.last_step, 0)}/{e.config.steps}",
+            f"{e.config.eta:g}", f"{e.config.weight_decay:g}", f"{e.resting_sharpness:.4g}",
+            e.phase, shown_size(size(e.path)), age(time.time() - e.created), e.name,
         )
         for e in entries
     ]  # fmt: skip
-    cells = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:  # never cut: ids are copied from here
-        print("  ".join(map(str.ljust, row, widths)).rstrip())
+    print_table(rows)
+
+
+def _listed(e: Entry) -> dict[str, Any]:
+    from eostui.runs.prune import size
+
+    return {
+        "id": e.id, "name": e.name, "path": str(e.path), "state": e.state, "sentence": e.sentence,
+        "preset": e.config.preset, "last_step": e.last_step, "steps": e.config.steps,
+        "eta": e.config.eta, "weight_decay": e.config.weight_decay, "created": e.created,
+        "ended": None if e.live else e.ended, "phase": e.phase,
+        "resting_sharpness": e.resting_sharpness, "bytes": size(e.path), "note": e.note,
+        "parent": e.parent or None, "parent_step": e.parent_step,
+    }  # fmt: skip
 
 
 @runs.command()
@@ -82,14 +125,13 @@ def show(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = False)
         for key, value in summary.items():
             shown = f"{value:.5g}" if isinstance(value, float) else printable(str(value))
             print(f"{key:<32}{shown}")
-        for key in ("created", "device", "dtype", "threads", "parameters", "convention"):
-            text = opened.facts[key]
-            if key == "created":
-                text = datetime.fromtimestamp(float(text)).isoformat(" ", "seconds")
-            print(f"{key:<32}{printable(text)}")
+        print(f"{'created':<32}{datetime.fromtimestamp(entry.created).isoformat(' ', 'seconds')}")
+        for key in ("device", "dtype", "threads", "parameters", "convention"):
+            print(f"{key:<32}{printable(opened.facts.get(key, '?'))}")
         for prediction in predictions:
             print(f"{'prediction from step':<32}{_prediction(prediction)}")
-        print("\n" + opened.config.to_toml().strip() + "\n")
+        settings = opened.config.to_toml().strip().split("\n")
+        print("\n" + "\n".join(map(printable, settings)) + "\n")
         for event in opened.events:
             if event.kind == "obeyed":
                 continue  # what it did is an event of its own
@@ -112,53 +154,19 @@ def delete(
     if not yes:
         if not sys.stdin.isatty():
             raise InputError("runs are deleted only after a question: add --yes to do without it")
-        listed = ", ".join(entry.id for entry in found)
+        listed = printable(", ".join(entry.id for entry in found))
         if not typer.confirm(f"Delete {listed}?", err=True):
             raise typer.Exit(1)
     for entry in found:
         shelf.delete(entry)
-        print(f"deleted {entry.id}", file=sys.stderr)
+        print(f"deleted {printable(entry.id)}", file=sys.stderr)
 
 
-def export(
-    run: RunName = None,
-    output: Annotated[
-        str, typer.Option("--output", "-o", help="The CSV file; - is stdout. RUN.csv if left out.")
-    ] = "",
-    measured_only: MeasuredOnly = False,
-    runs_dir: RunsDir = None,
-) -> None:
-    """Write a run as CSV, one row a step, with a JSON file beside it that explains the columns.
-
-    Examples:
-
-      eostui export k3f9 -o run.csv
-
-      eostui export -o - --measured-only | head
-    """
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from eostui import locations
-    from eostui.runs import shelf
-    from eostui.runs.export import export_files, write_csv
-    from eostui.runs.run import Run
-
-    entry = shelf.find(locations.runs_dir(runs_dir), run)
-    with Run(entry.path) as opened:
-        if output == "-":
-            write_csv(opened, sys.stdout, measured_only=measured_only)
-            return
-        target = Path(output or f"{entry.id}.csv").expanduser()
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(f"writing {target.name}", total=None)
-            sidecar, rows = export_files(
-                opened,
-                target,
-                measured_only=measured_only,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
-            )
-    print(f"{rows} rows in {target}, columns explained in {sidecar}", file=sys.stderr)
+runs.command()(curate.rename)
+runs.command()(curate.note)
+runs.command()(curate.diff)
+runs.command()(curate.prune)
+repair.register(runs)
 
 
 def plot(
@@ -204,7 +212,8 @@ def _prediction(told: dict[str, Any]) -> str:
     return text
 
 
-def _age(seconds: float) -> str:
+def age(seconds: float) -> str:
+    """Return how long ago something was, as people say it."""
     for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
         if seconds >= length:
             return f"{seconds / length:.0f} {unit}"

@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eostui.cli.options import AsJson
-from eostui.cli.output import print_json
-from eostui.cli.train import Ascii, show
+from eostui.cli.options import AsciiOnly, AsJson, Number
+from eostui.cli.output import plain, print_json, progress_bar
+from eostui.cli.train import show
 from eostui.errors import EXIT_DIVERGED, InputError
 
 if TYPE_CHECKING:
@@ -23,9 +21,6 @@ if TYPE_CHECKING:
     from eostui.oscillator.parameters import FloatArray
     from eostui.oscillator_presets import Simulation
     from eostui.runs.columns import Column
-
-Number = str | None
-Report = Callable[[int, int], None]
 
 
 def _complete(incomplete: str) -> list[str]:
@@ -57,7 +52,7 @@ def simulate(
     live: Annotated[
         bool, typer.Option("--live", help="Open the oscillator screen; keys change the settings.")
     ] = False,
-    ascii_only: Ascii = False,
+    ascii_only: AsciiOnly = False,
     list_presets: Annotated[
         bool, typer.Option("--list", help="List the oscillator presets, and do no more.")
     ] = False,
@@ -118,9 +113,9 @@ def _orbit(simulation: Simulation, csv: str, as_json: bool, room: tuple[int, int
     from eostui.oscillator import simulate as iterate
     from eostui.oscillator.summary import summarize
 
-    with _progress("steps of the map") as report:
+    with progress_bar("steps of the map") as report:
         orbit = iterate(simulation.parameters, simulation.start, simulation.steps, progress=report)
-    with _progress("theory and stages"):
+    with progress_bar("theory and stages"):
         summary = {"settings": simulation.settings(), **summarize(orbit)}
         table = orbit_table(orbit) if csv else {}
     if csv:
@@ -130,7 +125,7 @@ def _orbit(simulation: Simulation, csv: str, as_json: bool, room: tuple[int, int
     elif not csv:
         lines = summary_lines(summary)
         color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        with _progress("drawing"):
+        with progress_bar("drawing"):
             drawn = picture(orbit, width=room[0], height=room[1] - len(lines), color=color)
         print(drawn)
         print("\n".join(line[: room[0]] for line in lines))
@@ -163,7 +158,7 @@ def _survey(
     except InputError as error:
         raise InputError(f"--grid {grid}: {error}") from None
     start = values["x"], values["y"] - parameters.offset
-    with _progress("steps of all points") as report:
+    with progress_bar("steps of all points") as report:
         found = survey(parameters, start, simulation.steps, progress=report)
     table = grid_table(swept, parameters, found)
     settings = {k: v for k, v in simulation.settings().items() if k not in axes}
@@ -185,30 +180,15 @@ def _write_csv(
     target: str, table: Table, columns: tuple[Column, ...], description: dict[str, Any]
 ) -> None:
     """Write a table to stdout, or to a file with its JSON file beside it."""
-    from eostui.cli.output import plain
-    from eostui.runs.export import export_table, write_table
+    from eostui.runs.export import export_columns, write_columns
 
     if target == "-":
-        write_table(table, sys.stdout)
+        write_columns(table, sys.stdout)
         return
     meanings = {c.name: {"unit": c.unit, "description": c.description} for c in columns}
     path = Path(target).expanduser()
-    with _progress(f"writing {path.name}") as report:
-        sidecar, rows = export_table(
-            path,
-            lambda stream: write_table(table, stream, progress=report),
-            plain({**description, "columns": meanings}),
+    with progress_bar(f"writing {path.name}") as report:
+        sidecar, rows = export_columns(
+            table, path, plain({**description, "columns": meanings}), report
         )
     print(f"{rows} rows in {path}, columns explained in {sidecar}", file=sys.stderr)
-
-
-@contextmanager
-def _progress(label: str) -> Iterator[Report]:
-    """A bar on stderr while the block runs, told how much of how much is done."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

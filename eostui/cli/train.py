@@ -10,20 +10,32 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eostui.cli.options import AsJson, DataDir, PresetName, RunName, RunsDir, set_values
+from eostui.cli.options import (
+    AsciiOnly,
+    AsJson,
+    DataDir,
+    Fps,
+    Headless,
+    Name,
+    Number,
+    PresetName,
+    RunName,
+    RunsDir,
+    Settings,
+    set_values,
+)
 from eostui.cli.output import print_json
-from eostui.errors import InputError
+from eostui.errors import InputError, printable
 
 if TYPE_CHECKING:
     from eostui.config import RunConfig
     from eostui.oscillator_presets import OscillatorPreset
+    from eostui.runs.launch import Fork, Resume
+    from eostui.runs.shelf import Entry
+    from eostui.tui.started import Watch
 
 #: How long `stop` waits for the engine to end.
 _STOP_PATIENCE = 30.0
-
-Number = str | None
-Frames = Annotated[float | None, typer.Option(help="Frames a second; fewer over SSH by default.")]
-Ascii = Annotated[bool, typer.Option("--ascii", help="Draw without Unicode.")]
 
 
 def run_default() -> None:
@@ -52,18 +64,13 @@ def run(
             help="Lay theory's prediction over the run: from where S crosses 2/η − λ, or a step.",
         ),
     ] = None,
-    name: Annotated[str, typer.Option(help="A name to find the run by.")] = "",
-    assign: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any setting of the preset; repeatable."),
-    ] = None,
-    headless: Annotated[
-        bool, typer.Option("--headless", help="Without the live view; prints the run's folder.")
-    ] = False,
+    name: Name = "",
+    assign: Settings = None,
+    headless: Headless = False,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
-    fps: Frames = None,
-    ascii_only: Ascii = False,
+    fps: Fps = None,
+    ascii_only: AsciiOnly = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a preset, live or headless.
@@ -94,26 +101,26 @@ def run(
         },
         {"eta": eta, "weight_decay": weight_decay},
     )
-    if not name.isprintable():
-        raise InputError("--name has control characters in it")
     config = presets.load(preset).config.changed(values)
-    if headless:
-        raise typer.Exit(_run_headless(config, runs_dir, data_dir, name, as_json))
-    show(config, runs_dir, data_dir, name=name, fps=fps, ascii_only=ascii_only)
+    start(
+        config, runs_dir, data_dir, name=name, headless=headless, as_json=as_json, fps=fps,
+        ascii_only=ascii_only,
+    )  # fmt: skip
 
 
 def attach(
-    run: RunName = None, runs_dir: RunsDir = None, fps: Frames = None, ascii_only: Ascii = False
+    run: RunName = None, runs_dir: RunsDir = None, fps: Fps = None, ascii_only: AsciiOnly = False
 ) -> None:
     """Show a run: the newest live one, or the one named, live or ended.
 
-    The whole history is shown; a live run goes on being steered with the same keys.
+    The whole history is shown; a live run goes on being steered with the same keys, by several viewers at
+    once too. A fork is shown with its parent's curves under its own.
     """
     from eostui import locations
     from eostui.runs import shelf
 
     folder = locations.runs_dir(runs_dir)
-    entry = shelf.find(folder, run, live=run is None)
+    entry = shelf.find(folder, run) if run is not None else _newest_live(folder)
     show(entry.path, runs_dir, None, fps=fps, ascii_only=ascii_only)
 
 
@@ -134,11 +141,51 @@ def stop(run: RunName = None, runs_dir: RunsDir = None) -> None:
             f"{entry.id} was told to stop but hasn't within {_STOP_PATIENCE:.0f} s; "
             f"its engine's output is in {entry.path}/engine.log"
         )
-    print(f"{ended.id}: {ended.sentence}", file=sys.stderr)
+    print(printable(f"{ended.id}: {ended.sentence}"), file=sys.stderr)
+
+
+def _newest_live(folder: Path) -> Entry:
+    """Return the newest live run; without one, tell of the newest that ended. Raises InputError."""
+    from eostui.runs import shelf
+
+    entries = shelf.entries(folder)
+    for entry in entries:
+        if entry.live:
+            return entry
+    if not entries:
+        raise InputError(f"there is no run in {folder}; `eostui` starts one")
+    newest = entries[0]
+    raise InputError(
+        f"no run is live in {folder}; the newest, {newest.id}, is {newest.state}: "
+        f"`eostui attach {newest.id}` shows it"
+    )
+
+
+def start(
+    what: RunConfig | Resume | Fork,
+    runs_dir: Path | None,
+    data_dir: Path | None,
+    *,
+    name: str = "",
+    headless: bool,
+    as_json: bool,
+    fps: float | None,
+    ascii_only: bool,
+) -> None:
+    """Start an engine and follow it, live or headless; exit with its code."""
+    from eostui.config import RunConfig
+
+    if not name.isprintable():
+        raise InputError("--name has control characters in it")
+    if not isinstance(what, RunConfig):
+        what.config  # noqa: B018 - says at once why there is nothing to go on with
+    if headless:
+        raise typer.Exit(_run_headless(what, runs_dir, data_dir, name, as_json))
+    show(what, runs_dir, data_dir, name=name, fps=fps, ascii_only=ascii_only)
 
 
 def show(
-    start: RunConfig | Path | OscillatorPreset,
+    what: RunConfig | Resume | Fork | Path | Watch | OscillatorPreset,
     runs_dir: Path | None,
     data_dir: Path | None,
     *,
@@ -146,22 +193,30 @@ def show(
     fps: float | None = None,
     ascii_only: bool = False,
 ) -> None:
-    """Open the live view of a run to start, a run's directory or an oscillator; exit with its code."""
+    """Open the live view of a run to start, to attach to, to play back, or of an oscillator.
+
+    Exits with its code.
+    """
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
         raise InputError(
-            "the live view needs a terminal, and this isn't one; "
-            "without one, use `eostui run PRESET --headless`"
+            "the live view needs a terminal, and this isn't one; without one, use "
+            + ("`eostui plot RUN`" if isinstance(what, Path) else "`eostui run PRESET --headless`")
         )
     if fps is not None and not 0.1 <= fps <= 60:
         raise InputError(f"--fps is {fps:g}, but must be from 0.1 to 60")
     from eostui import locations
     from eostui.config import RunConfig
-    from eostui.runs.launch import EngineProcess
+    from eostui.runs.launch import EngineProcess, Fork, Resume
 
     runs, data = locations.runs_dir(runs_dir), locations.data_dir(data_dir)
     # the engine first: it loads PyTorch while this process loads the application
-    begun = EngineProcess(start, runs, data, name) if isinstance(start, RunConfig) else start
-    from eostui.tui.app import Settings, run_app
+    begun = (
+        EngineProcess(what, runs, data, name)
+        if isinstance(what, (RunConfig, Resume, Fork))
+        else what
+    )
+    from eostui.tui.app import run_app
+    from eostui.tui.started import Settings
 
     slow_link = "SSH_CONNECTION" in os.environ
     settings = Settings(
@@ -172,19 +227,23 @@ def show(
     )
     code, sentence = run_app(settings, begun)
     if sentence:
-        print(f"eostui: {sentence}", file=sys.stderr)
+        print(f"eostui: {printable(sentence)}", file=sys.stderr)
     raise typer.Exit(code)
 
 
 def _run_headless(
-    config: RunConfig, runs_dir: Path | None, data_dir: Path | None, name: str, as_json: bool
+    what: RunConfig | Resume | Fork,
+    runs_dir: Path | None,
+    data_dir: Path | None,
+    name: str,
+    as_json: bool,
 ) -> int:
     """Train without a live view; return the exit code."""
     from eostui import locations
     from eostui.cli.headless import follow
     from eostui.runs.summary import summarize_run
 
-    path, code = follow(config, locations.runs_dir(runs_dir), locations.data_dir(data_dir), name)
+    path, code = follow(what, locations.runs_dir(runs_dir), locations.data_dir(data_dir), name)
     if as_json:
         print_json(summarize_run(path))
     else:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from eostui.config import RunConfig
 from eostui.curvature.memory import HessianMemory
 from eostui.problems import Problem
+
+_KEPT = (
+    "step", "eta", "weight_decay", "changed_at", "readings", "sharpness", "eigenvectors", "smallest",
+    "sharpness_gradient",
+)  # fmt: skip
 
 
 @dataclass
@@ -57,6 +64,22 @@ class ProbeState:
         if (eta, weight_decay) != (self.eta, self.weight_decay):
             self.eta, self.weight_decay, self.changed_at = eta, weight_decay, step
         self.step = step
+
+    def state(self) -> dict[str, Any]:
+        """Return what outlives a measurement, by name: tensors and plain values."""
+        kept = {name: getattr(self, name) for name in _KEPT}
+        memory = {"memory_values": self.memory.values.tolist()}
+        if self.memory.vectors is not None:
+            memory["memory_vectors"] = self.memory.vectors
+        return {**kept, **memory}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state` returned."""
+        for name in _KEPT:
+            setattr(self, name, state[name])
+        self.memory = HessianMemory()
+        self.memory.vectors = state.get("memory_vectors")
+        self.memory.values = np.array(state["memory_values"], dtype=np.float64)
 
     def forget(self) -> None:
         """Drop what was found so far: the next search starts cold."""

@@ -7,6 +7,7 @@ to `engine.log`, and everything it has to say is in the run directory.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,11 +15,14 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eostui.config import RunConfig
 from eostui.engine.handshake import Handshake
 from eostui.errors import EXIT_DIVERGED, EXIT_FAILED, EostuiError
+
+if TYPE_CHECKING:
+    from eostui.runs.writer import Store
 
 _EXIT_CODES = {"finished": 0, "stopped": 0, "diverged": EXIT_DIVERGED, "failed": EXIT_FAILED}
 
@@ -41,49 +45,77 @@ def main() -> int:
 
 
 def _run(config: RunConfig, request: dict[str, Any], handshake: Handshake) -> int:
-    from eostui.engine.device import prepare_machine
-    from eostui.engine.loop import Trainer
-    from eostui.engine.record import initial_facts
-    from eostui.problems import build_problem
-    from eostui.runs.writer import RunWriter
+    from eostui.engine.begin import Workshop
 
-    machine = prepare_machine(config)
-    handshake.say("progress", "building the problem")
-    problem = build_problem(
+    fork = request.get("fork")
+    path = Path(request["run_path"])
+    like = Path(fork["parent"]) if fork else path if request["resume"] else None
+    workshop = Workshop(
         config,
-        machine.device,
         Path(request["data_dir"]),
         lambda text: handshake.say("progress", text),
+        like,
+        fork["changed"] if fork else (),
     )
-    if config.chunk_size == "auto":  # what was chosen belongs to the run
-        config = config.changed({"chunk_size": problem.chunk_size})
-    path = Path(request["run_path"])
-    trainer = Trainer(config, problem)
+    trainer = workshop.trainer
     signal.signal(signal.SIGTERM, lambda *_: trainer.controls.request_stop("stopped by SIGTERM"))
-    writer = RunWriter(path, initial_facts(config, machine, problem, path.name, request["name"]))
+    writer: Store
+    if request["resume"]:
+        writer = workshop.resume(path, handshake.steps)
+    elif fork:
+        parent, at, controls = Path(fork["parent"]), fork["at"], fork["controls"]
+        writer = workshop.fork(path, request["name"], parent, at, controls, handshake.steps)
+    else:
+        writer = workshop.new(path, request["name"])
     handshake.say("ready", str(path))
     handshake.end(path)
     try:
         status, sentence = trainer.run(writer)
+        if status in ("finished", "stopped"):
+            trainer.save()
     except Exception as error:  # whatever it was: named in the record, its traceback in the log
         traceback.print_exc()
         status, sentence = "failed", f"failed at step {trainer.step}: {_explain(error)}"
+    return _EXIT_CODES[_end(writer, trainer.step, status, sentence)]
+
+
+def _end(writer: Store, step: int, status: str, sentence: str) -> str:
+    """Record how the run ended; return how in the end: where that can't be written, `failed`."""
+    from eostui.runs.ending import LAST_WORDS
+
     writer.fact("status", status)
     writer.fact("sentence", sentence)
     writer.fact("ended", str(time.time()))
-    writer.event(trainer.step, status, {"sentence": sentence})
-    writer.close()
-    print(sentence, flush=True)
-    return _EXIT_CODES[status]
+    writer.event(step, status, {"sentence": sentence})
+    try:
+        writer.close()
+    except Exception as error:  # no one can be told but by the log and the exit code
+        if not isinstance(error, EostuiError):
+            traceback.print_exc()
+        status, sentence = "failed", f"{sentence}; its end isn't recorded: {_explain(error)}"
+    with contextlib.suppress(OSError):  # the log may lie on the same full disk
+        print(f"{LAST_WORDS}{sentence}", flush=True)
+    return status
 
 
 def _explain(error: Exception) -> str:
-    """Return a sentence for a person; what the libraries say of memory isn't one."""
+    """Return a sentence for a person; what the libraries say of memory and of a GPU isn't one."""
     if isinstance(error, EostuiError):
         return str(error)
     text = str(error)
-    if isinstance(error, MemoryError) or ("memory" in text and "alloc" in text):
+    low = text.lower()
+    if (
+        isinstance(error, MemoryError)
+        or "out of memory" in low
+        or ("memory" in low and "alloc" in low)
+    ):
         return "out of memory: use a smaller `chunk_size`, a smaller network or fewer `samples`"
+    if isinstance(error, RuntimeError) and ("cuda" in low or "mps" in low):
+        return (
+            f"the GPU failed ({text.splitlines()[0]}); `nvidia-smi` or the system's log may say why"
+        )
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'the system'}: {error.strerror}"
     return f"{type(error).__name__}: {text}"
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,10 +59,37 @@ class Calibrator:
         self._below: tuple[int, Tensor] | None = None
         self._since: list[tuple[float, float]] = []
 
+    def state(self) -> dict[str, Any]:
+        """Return the frame, and what the search for a crossing knows."""
+        frame, below = self._frame, self._below
+        return {
+            "wanted": self._wanted,
+            "since": self._since,
+            "origin": frame and frame.origin,
+            "axes": frame and frame.axes,
+            "alpha": frame and frame.alpha,
+            "below_step": below and below[0],
+            "below_theta": below and below[1],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state` returned."""
+        self._wanted = state["wanted"]
+        self._since = [(eta, weight_decay) for eta, weight_decay in state["since"]]
+        self._frame = self._below = None
+        if state["origin"] is not None:
+            self._frame = Frame(state["origin"], state["axes"], state["alpha"])
+        if state["below_step"] is not None:
+            self._below = state["below_step"], state["below_theta"]
+
+    def wants(self, asked: list[str], step: int) -> bool:
+        """Return whether there is something to do at this step."""
+        return bool(asked) or step == self._wanted
+
     def serve(
         self, asked: list[str], step: int, theta: Tensor, eta: float, weight_decay: float
     ) -> None:
-        """Do what is asked for at θ_step, before its row is recorded; empties `asked`.
+        """Do what `wants` tells of at θ_step, before its row is recorded; empties `asked`.
 
         Raises:
             Divergence: if the rows so far diverged.

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from eostui.runs import commands
-from eostui.runs.writer import RunWriter
+from eostui.runs.edit import refuse_name, refuse_note
+from eostui.runs.rows import Event
+from eostui.runs.writer import Store
 
 #: Seconds between looks into the commands folder while training: a key acts within this.
 POLL_EVERY = 0.01
@@ -26,7 +28,9 @@ class Controls:
         paused: whether training waits.
         steps_allowed: single steps to take while paused.
         stop: whether the run should end; by whom is in `stop_reason`.
+        schedule: changes of η and λ that the config makes, by step.
         asked: what the calibrator is asked to do at this step, in order: `calibrate`, `reseat`.
+        save: whether a checkpoint of this step is asked for.
     """
 
     eta: float
@@ -35,10 +39,12 @@ class Controls:
     steps_allowed: int = 0
     stop: bool = False
     stop_reason: str = ""
+    schedule: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    save: bool = False
     _polled_at: float = 0.0
 
-    def poll(self, run_path: Path, writer: RunWriter, step: int) -> bool:
+    def poll(self, run_path: Path, writer: Store, step: int) -> bool:
         """Take waiting commands, at most every POLL_EVERY seconds; return whether there were any.
 
         Args:
@@ -59,6 +65,34 @@ class Controls:
                 writer.event(step, "obeyed", {"command": command_id, "what": content["kind"]})
         return bool(taken)
 
+    def repeat(self, step: int, events: Iterable[Event]) -> None:
+        """Do again what is on record of a step: changes of η and λ, the scheduled ones among them, and
+        calibrations."""
+        for event in events:
+            self.schedule = {at: change for at, change in self.schedule.items() if at != step}
+            if event.kind == "control":
+                self.eta = float(event.payload.get("eta", (0, self.eta))[1])
+                self.weight_decay = float(
+                    event.payload.get("weight_decay", (0, self.weight_decay))[1]
+                )
+            else:
+                self.asked.append(event.payload["what"])
+
+    def state(self) -> dict[str, Any]:
+        """Return η and λ: whether a run waits or ends isn't gone on with."""
+        return {"eta": self.eta, "weight_decay": self.weight_decay}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state` returned."""
+        self.eta, self.weight_decay = state["eta"], state["weight_decay"]
+
+    def scheduled(self, step: int, writer: Store) -> None:
+        """Change η and λ as the config says for this step, as a viewer would."""
+        if step in self.schedule:
+            refusal = self._set(self.schedule[step], writer, step)
+            if refusal:  # a viewer has changed the other of the two
+                writer.event(step, "refused", {"command": "schedule", "reason": refusal})
+
     def waits(self) -> bool:
         """Return whether training must wait: paused, with no single step allowed, not ended."""
         return self.paused and not self.stop and not self.steps_allowed
@@ -71,7 +105,7 @@ class Controls:
         """End the run before the next step."""
         self.stop, self.stop_reason = True, reason
 
-    def _apply(self, content: Mapping[str, Any], writer: RunWriter, step: int) -> str | None:
+    def _apply(self, content: Mapping[str, Any], writer: Store, step: int) -> str | None:
         """Apply one command; return why not, or None."""
         kind = content["kind"]
         if kind == "set":
@@ -90,12 +124,17 @@ class Controls:
         if kind == "stop":
             self.request_stop("stopped by its user")
             return None
+        if kind == "checkpoint":
+            self.save = True
+            return None
         if kind in ("calibrate", "reseat"):
             self.asked.append(kind)
             return None
+        if kind in ("rename", "note"):
+            return _tell(content, writer)
         return f"unknown command `{kind}`"
 
-    def _set(self, content: Mapping[str, Any], writer: RunWriter, step: int) -> str | None:
+    def _set(self, content: Mapping[str, Any], writer: Store, step: int) -> str | None:
         eta = content.get("eta", self.eta)
         weight_decay = content.get("weight_decay", self.weight_decay)
         refusal = refuse_controls(eta, weight_decay)
@@ -110,6 +149,15 @@ class Controls:
             self.eta, self.weight_decay = float(eta), float(weight_decay)
             writer.event(step, "control", changes)
         return None
+
+
+def _tell(content: Mapping[str, Any], writer: Store) -> str | None:
+    """Change the run's name or note; return why not, or None."""
+    key, refuse = ("name", refuse_name) if content["kind"] == "rename" else ("note", refuse_note)
+    refusal = refuse(content.get(key))
+    if refusal is None:
+        writer.fact(key, content[key])
+    return refusal
 
 
 def refuse_controls(eta: object, weight_decay: object) -> str | None:

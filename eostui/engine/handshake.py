@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 from eostui.runs.schema import ENGINE_LOG
+
+#: Seconds between words on how far something is.
+_TELL_EVERY = 0.25
 
 
 class Handshake:
@@ -17,6 +21,7 @@ class Handshake:
     def __init__(self) -> None:
         self._pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
         os.dup2(2, 1)
+        self._began = self._told = 0.0
 
     def say(self, kind: str, text: str, **more: Any) -> None:
         """Send one message; whoever asked may be gone, and the run goes on."""
@@ -24,11 +29,24 @@ class Handshake:
             self._pipe.write(json.dumps({"kind": kind, "text": text, **more}) + "\n")
             self._pipe.flush()
 
+    def steps(self, step: int, first: int, last: int) -> None:
+        """Tell how far the repeating of steps is, now and then."""
+        now = time.monotonic()
+        if step == first + 1:
+            self._began = now
+        if now - self._told < _TELL_EVERY or step == first:
+            return
+        self._told = now
+        left = (last - step) * (now - self._began) / (step - first)
+        self.say("progress", f"repeating steps {first} to {last}: at {step}, {left:.0f} s left")
+
     def end(self, run_path: Path) -> None:
         """Close the pipe and send stdout and stderr, of native code too, to the run's log."""
         with contextlib.suppress(BrokenPipeError):
             self._pipe.close()
-        log = os.open(run_path / ENGINE_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        log = os.open(
+            run_path / ENGINE_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600
+        )
         for descriptor in (1, 2):
             os.dup2(log, descriptor)
         os.close(log)

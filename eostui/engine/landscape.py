@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,7 +12,7 @@ from torch import Tensor
 
 from eostui.problems import Problem
 from eostui.runs.landscape import Landscape
-from eostui.runs.writer import RunWriter
+from eostui.runs.writer import Store
 
 #: Points of a map along θ₁ and θ₂: two for each dot of a small terminal's map, one for a large one's.
 COLUMNS, ROWS = 120, 96
@@ -23,13 +26,28 @@ _POINTS_AT_ONCE = 512
 class LandscapeMapper:
     """Draws a map when there is a path, and anew when the path has left it."""
 
-    def __init__(self, problem: Problem, writer: RunWriter) -> None:
+    def __init__(self, problem: Problem, writer: Store) -> None:
         self._problem = problem
         self._writer = writer
         self._low = np.full(2, np.inf)
         self._high = np.full(2, -np.inf)
         self._mapped: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         self._refused = False
+
+    def state(self) -> dict[str, Any]:
+        """Return what was seen and mapped of the path."""
+        mapped = self._mapped and [side.tolist() for side in self._mapped]
+        extent = [self._low.tolist(), self._high.tolist()]
+        return {"extent": extent, "mapped": mapped, "refused": self._refused}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state` returned."""
+        self._low, self._high = (np.array(side) for side in state["extent"])
+        self._refused = state["refused"]
+        self._mapped = None
+        if state["mapped"] is not None:
+            low, high = state["mapped"]
+            self._mapped = np.array(low), np.array(high)
 
     def observe(self, path: NDArray[np.float64]) -> None:
         """Take in further points of the path, shape (n, 2), and queue a map if one is needed."""

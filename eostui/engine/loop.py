@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,12 +17,16 @@ from eostui.curvature.probes import Probe, due
 from eostui.curvature.state import ProbeState
 from eostui.dynamics.descent import descend, path_curvature
 from eostui.engine.calibration import Calibrator
+from eostui.engine.checkpointing import Checkpointer
+from eostui.engine.comparison import Past
 from eostui.engine.controls import Controls
 from eostui.engine.landscape import LandscapeMapper
 from eostui.engine.recorder import Divergence, Recorder
+from eostui.engine.snapshot import Stateful, restore, snapshot
 from eostui.problems import Problem
+from eostui.runs.checkpoints import Checkpoint
 from eostui.runs.columns import STORED_STEP_COLUMNS, stored_columns
-from eostui.runs.writer import RunWriter
+from eostui.runs.writer import Store
 
 #: Seconds between looks for commands while paused.
 PAUSED_POLL = 0.03
@@ -33,8 +38,11 @@ class Trainer:
     def __init__(self, config: RunConfig, problem: Problem) -> None:
         self.config = config
         self.problem = problem
-        self.step = 0
-        self.controls = Controls(config.eta, config.weight_decay)
+        self.step = 0  # that of the newest row, or of the row that is being made
+        self._next = 0
+        self._parts: dict[str, Stateful] = {}
+        schedule = {change.step: change.values() for change in config.controls}
+        self.controls = Controls(config.eta, config.weight_decay, schedule=schedule)
         self.theta = problem.initial.detach().clone()
         self._state = ProbeState(config, problem)
         self._nan = self.theta.new_tensor(float("nan"))
@@ -42,29 +50,29 @@ class Trainer:
         self._displacement: Tensor | None = None
         self._coordinates = len(stored_columns(self.theta.numel())) - len(STORED_STEP_COLUMNS)
 
-    def run(self, writer: RunWriter) -> tuple[str, str]:
+    def run(self, writer: Store) -> tuple[str, str]:
         """Train until the steps are done, a stop is asked for, or the run diverges.
 
         Args:
-            writer: of the run directory; whoever made it closes it.
+            writer: of the run directory, the one of `repeat` after that; whoever made it closes it.
 
         Returns:
             The final status (finished, stopped, diverged) and a sentence.
         """
-        self.writer = writer
-        observe = LandscapeMapper(self.problem, writer).observe if self._coordinates == 2 else None
-        self.recorder = Recorder(writer, self.problem.initial, self._coordinates, observe)
-        self.calibrator = Calibrator(self._state, self.recorder)
-        writer.event(0, "started")
-        writer.flush()
+        if not self._parts:
+            self._equip(writer, None)
+            writer.event(0, "started")
+            writer.flush()
         try:
-            for step in range(self.config.steps + 1):
-                self.step = step
-                if not self._may_go_on(step):
+            while self._next <= self.config.steps:
+                self.step = self._next
+                if not self._may_go_on(self.step):
                     self.recorder.flush()
-                    self.step = max(step - 1, 0)  # the newest row
+                    self.step = max(self.step - 1, 0)  # the newest row
                     return "stopped", f"{self.controls.stop_reason} at step {self.step}"
-                self._visit(step)
+                self._visit(self.step)
+                if self._checkpointer.due():
+                    self.save()
             self.recorder.flush()
         except Divergence as divergence:
             return "diverged", self._diverged_sentence(divergence)
@@ -73,6 +81,78 @@ class Trainer:
                 self.recorder.flush()
             raise
         return "finished", f"finished after {self.config.steps} steps"
+
+    def repeat(self, writer: Store, past: Past) -> None:
+        """Take the steps of `past` once more; `run` goes on from there. A stop asked for ends it early.
+
+        Raises:
+            Divergence: if they diverge.
+        """
+        self._equip(writer, past)
+        first = self._next
+        while self._next < past.until and not self.controls.stop:
+            self.step = self._next
+            self._repeat_controls(past)
+            self._visit(self.step)
+            past.progress(self._next, first, past.until)
+            if self._checkpointer.due() and past.saves:
+                self.save()
+        self.recorder.flush()
+        if self._next == past.until:
+            self._repeat_controls(past)
+
+    def save(self) -> bool:
+        """Take a checkpoint of the step that comes next; return whether it could be written."""
+        self.recorder.flush()
+        told = self._checkpointer.failure
+        saved = self._checkpointer.take(self._next, self.snapshot)
+        if not saved and self._checkpointer.failure != told:
+            self.writer.event(self.step, "unsaved", {"reason": self._checkpointer.failure})
+            self.writer.flush()
+        return saved
+
+    def snapshot(self) -> Checkpoint:
+        """Return the whole state before the step that comes next; all rows must be flushed."""
+        return snapshot(self._next, self.writer.derived_events, self._parts)
+
+    def state(self) -> dict[str, Any]:
+        """Return θ, and what the next step needs of the step before it."""
+        return {
+            "theta": self.theta,
+            "gradient": self._gradient,
+            "displacement": self._displacement,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state` returned."""
+        self.theta = state["theta"]
+        self._gradient, self._displacement = state["gradient"], state["displacement"]
+
+    def _equip(self, writer: Store, past: Past | None) -> None:
+        """Get what writes, calibrates and saves, and put everything back where `past` begins."""
+        self.writer = writer
+        mapper = LandscapeMapper(self.problem, writer) if self._coordinates == 2 else None
+        observe = None if mapper is None else mapper.observe
+        self.recorder = Recorder(writer, self.problem.initial, self._coordinates, observe)
+        self.calibrator = Calibrator(self._state, self.recorder)
+        self._checkpointer = Checkpointer(self.config, writer.path, past.origin if past else 0)
+        self._parts = {
+            "trainer": self,
+            "controls": self.controls,
+            "probes": self._state,
+            "recorder": self.recorder,
+            "calibrator": self.calibrator,
+            "checkpointer": self._checkpointer,
+        }
+        if mapper is not None:
+            self._parts["landscape"] = mapper
+        if past is not None and past.checkpoint is not None:
+            restore(past.checkpoint, self._parts, self.theta.device)
+            self._next = past.checkpoint.step
+
+    def _repeat_controls(self, past: Past) -> None:
+        self.controls.repeat(self._next, past.controls.get(self._next, ()))
+        self._serve_calibration(self._next)
 
     def _visit(self, step: int) -> None:
         """Record the row of θ_step, measure what is due, and move on unless it is the last."""
@@ -97,9 +177,7 @@ class Trainer:
             self.theta.unbind() if self._coordinates else (),
             self.calibrator.project(self.theta),
         )
-        moved = self.theta
-        if step < self.config.steps:
-            moved = descend(self.theta, gradient, eta, weight_decay, decayed)
+        moved = descend(self.theta, gradient, eta, weight_decay, decayed)
         displacement = moved - self.theta
         sharpness = None
         if probes:
@@ -108,11 +186,12 @@ class Trainer:
             sharpness = values.get("sharpness")
         self.calibrator.watch(step, self.theta, eta, weight_decay, sharpness)
         self.theta, self._gradient, self._displacement = moved, gradient, displacement
+        self._next = step + 1
 
     def _midpoint(self, ahead: Tensor) -> Point:
         """Return the point (θ_{t−1} + 2θ_t + θ_{t+1})/4, free of the period-2 motion (MATH §8).
 
-        At the ends of a run the step that isn't there counts as 0.
+        At the start of a run the step that isn't there counts as 0.
         """
         behind = torch.zeros_like(ahead) if self._displacement is None else self._displacement
         return Point(self.problem.loss, self.theta + (ahead - behind) / 4)
@@ -141,20 +220,31 @@ class Trainer:
 
     def _may_go_on(self, step: int) -> bool:
         """Take commands and wait while paused; return False when the run should end."""
+        self.controls.scheduled(step, self.writer)
         self.controls.poll(self.writer.path, self.writer, step)
-        self._serve_calibration(step)
+        self._serve(step)
         if self.controls.waits():
-            self.recorder.flush()
+            self.save()
             self._status("paused")
             while self.controls.waits():
                 time.sleep(PAUSED_POLL)
                 if self.controls.poll(self.writer.path, self.writer, step):
                     self.writer.flush()
-                    self._serve_calibration(step)
+                    self._serve(step)
+            self._checkpointer.waited()
             if not self.controls.paused:
                 self._status("running")
         self.controls.count_step()
         return not self.controls.stop
+
+    def _serve(self, step: int) -> None:
+        """Save or calibrate if it is asked for; a checkpoint of a step is of the time before that."""
+        calibrates = self.calibrator.wants(self.controls.asked, step)
+        if calibrates or self.controls.save:
+            self.save()
+            self.controls.save = False
+        if calibrates:
+            self._serve_calibration(step)
 
     def _serve_calibration(self, step: int) -> None:
         controls = self.controls

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from eostui.runs.columns import STORED_STEP_COLUMNS
 from eostui.runs.divergence import first_diverged
 from eostui.runs.phase_spans import PHASE_EVENT, payload
 from eostui.runs.phases import PhaseClassifier
-from eostui.runs.writer import RunWriter
+from eostui.runs.writer import Store
 
 #: Rows are handed to the store at least this often, in seconds of training.
 FLUSH_EVERY = 0.1
@@ -49,7 +50,7 @@ class Recorder:
 
     def __init__(
         self,
-        writer: RunWriter,
+        writer: Store,
         like: Tensor,
         coordinates: int = 0,
         observe: Callable[[NDArray[np.float64]], None] | None = None,
@@ -74,6 +75,21 @@ class Recorder:
         self._count = 0
         self._first_loss: float | None = None
         self._flushed_at = time.monotonic()
+
+    def state(self) -> dict[str, Any]:
+        """Return what the rows so far leave behind; all of them must be flushed."""
+        return {
+            "next_step": self.next_step,
+            "calibration": self.calibration,
+            "first_loss": self._first_loss,
+            "phases": self.phases.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state` returned."""
+        self.next_step, self.calibration = state["next_step"], state["calibration"]
+        self._first_loss = state["first_loss"]
+        self.phases = PhaseClassifier.restored(state["phases"])
 
     def norm(self, vector: Tensor) -> Tensor:
         """Return ‖v‖, accumulated as precisely as rows are kept: its changes decide signs of L_λ."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from eostui.oscillator import Parameters, simulate
 from eostui.oscillator.orbit import ESCAPED
-from eostui.runs.reader import Event
+from eostui.runs.rows import Event
 from eostui.runs.series import FloatArray, Series
 
 #: Kinds of the events in which an engine tells of a calibration and of a re-seating.
@@ -117,6 +117,18 @@ class Calibrations:
     def __len__(self) -> int:
         """How many calibrations there were."""
         return self.seats[-1].calibration.number if self.seats else 0
+
+    def until(self, step: int) -> Calibrations:
+        """Return what was known when `step` was the newest row; it shares the columns."""
+        past = Calibrations()
+        first = self.rows["step"][0] if len(self.rows) else 0
+        past.rows = self.rows.head(max(step + 1 - int(first), 0))
+        past.seats = [
+            replace(seat, parted=None if (seat.parted or 0) > step else seat.parted)
+            for seat in self.seats
+            if seat.step <= step
+        ]
+        return past
 
     def append(self, rows: FloatArray, events: list[Event], steps: Series) -> None:
         """Take in new rows and events, and predict the rows.

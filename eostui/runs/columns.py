@@ -140,6 +140,15 @@ def stored_columns(parameters: int) -> tuple[str, ...]:
 
 
 def columns_of(facts: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the stored step columns that a run states; those of format 1 where it says nothing."""
+    """Return the stored step columns that a run states; those of format 1 where it says nothing.
+
+    Raises:
+        ValueError: if it states others than an engine does.
+    """
     stated = facts.get("step_columns")
-    return STORED_STEP_COLUMNS if stated is None else tuple(json.loads(stated))
+    if stated is None:
+        return STORED_STEP_COLUMNS
+    known = {json.dumps(stored_columns(count)): stored_columns(count) for count in range(1, 4)}
+    if stated not in known:
+        raise ValueError("the stored step columns aren't any that an engine writes")
+    return known[stated]

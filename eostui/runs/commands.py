@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import stat
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,13 +20,14 @@ _counter = itertools.count()
 def send(run_path: Path, kind: str, **arguments: Any) -> str:
     """Ask the engine of `run_path` for something; return the command's id, which its event repeats.
 
-    Kinds: `set` (eta and/or weight_decay), `pause`, `resume`, `step`, `stop`, `calibrate`, `reseat`.
+    Kinds: `set` (eta and/or weight_decay), `pause`, `resume`, `step`, `stop`, `calibrate`, `reseat`,
+    `checkpoint`, `rename` (name), `note` (note).
 
     Raises:
         EostuiError: if the command can't be written.
     """
-    command_id = f"{time.time_ns():020d}-{os.getpid()}-{next(_counter):06d}"
-    folder = run_path / COMMANDS
+    folder = _folder(run_path)
+    command_id = f"{_stamp(folder):020d}-{os.getpid()}-{next(_counter):06d}"
     aside = folder / f".{command_id}"
     try:
         aside.write_text(json.dumps({"kind": kind, **arguments}), encoding="utf-8")
@@ -40,12 +42,12 @@ def take(run_path: Path) -> list[tuple[str, Mapping[str, Any]]]:
 
     A file that isn't a JSON object comes back as kind `unreadable`, for the engine to refuse.
     """
-    folder = run_path / COMMANDS
+    folder = _folder(run_path)
     taken: list[tuple[str, Mapping[str, Any]]] = []
     for name in sorted(n for n in os.listdir(folder) if n.endswith(".json") and n[0] != "."):
         file = folder / name
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
+            content = json.loads(_read(file))
         except (OSError, ValueError, RecursionError):
             content = None
         file.unlink(missing_ok=True)
@@ -53,3 +55,29 @@ def take(run_path: Path) -> list[tuple[str, Mapping[str, Any]]]:
             content = {"kind": "unreadable"}
         taken.append((file.stem, content))
     return taken
+
+
+def _stamp(folder: Path) -> int:
+    """Return a time in ns after that of all commands that wait: a clock may have been put back."""
+    try:
+        waiting = [int(name[:20]) for name in os.listdir(folder) if name[:20].isdecimal()]
+    except OSError:
+        waiting = []  # writing there says what is wrong
+    return max([time.time_ns(), *(stamp + 1 for stamp in waiting)])
+
+
+def _folder(run_path: Path) -> Path:
+    """Return the folder of commands. Raises EostuiError where it would lead out of the run."""
+    folder = run_path / COMMANDS
+    if folder.is_symlink():
+        raise EostuiError(f"{folder}: is a link, and commands aren't passed through links")
+    return folder
+
+
+def _read(file: Path) -> str:
+    """Return a command's text. Raises OSError if it is a link, a pipe or the like."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, encoding="utf-8") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError("no regular file")
+        return stream.read()

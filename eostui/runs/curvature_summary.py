@@ -19,11 +19,15 @@ class BlockMedians:
 
     def __init__(self) -> None:
         self._medians = Series(["row", "median"])
+        self._shown = 0
 
     def update(self, values: FloatArray) -> None:
-        """Take in the blocks of `values` (the whole column so far) that became complete."""
+        """Take in the blocks of `values` (the whole column so far) that became complete.
+
+        A column that is shorter than before, as of a run looked at earlier, has fewer blocks.
+        """
         done = len(self._medians)
-        complete = len(values) // BLOCK
+        self._shown = complete = len(values) // BLOCK
         if complete > done:
             blocks = values[done * BLOCK : complete * BLOCK].reshape(-1, BLOCK)
             self._medians.append(
@@ -37,12 +41,12 @@ class BlockMedians:
     @property
     def rows(self) -> NDArray[np.int64]:
         """The middle row of each block."""
-        return self._medians["row"].astype(np.int64)
+        return self._medians["row"][: self._shown].astype(np.int64)
 
     @property
     def medians(self) -> FloatArray:
         """The median of each block; NaN where the block has a NaN."""
-        return self._medians["median"]
+        return self._medians["median"][: self._shown]
 
 
 def running_median(values: FloatArray, rows: FloatArray, window: int = 4 * BLOCK) -> FloatArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,16 +24,18 @@ class Landscape:
     loss: NDArray[np.float32]
     sharpness: NDArray[np.float32]
 
-    def to_row(self) -> tuple[Any, ...]:
-        """Return the values of a row of `landscapes`, after its id."""
+    def to_cells(self) -> tuple[Any, ...]:
+        """Return the values of a row of `landscapes`, after its id and before its checksum."""
         maps = np.stack([self.loss, self.sharpness]).astype("<f4").tobytes()
-        return (*self.region, *self.loss.shape, maps, zlib.crc32(maps))
+        return (*map(float, self.region), *self.loss.shape, maps)
 
     @classmethod
-    def from_row(cls, row: tuple[Any, ...]) -> Landscape:
-        """Return the landscape of such a row. Raises ValueError if it is damaged."""
-        *region, rows, columns, maps, crc = row
-        if zlib.crc32(maps) != crc or len(maps) != 2 * rows * columns * 4:
-            raise ValueError("a landscape doesn't fit its checksum")
+    def from_cells(cls, cells: Sequence[Any], maps: bytes) -> Landscape:
+        """Return the landscape of such a row: its numbers, its blob. Raises ValueError, TypeError."""
+        *region, rows, columns = cells
+        if min(rows, columns) < 1 or len(maps) != 2 * rows * columns * 4:
+            raise ValueError("a landscape isn't of its size")
+        if not np.isfinite(np.array(region, dtype=np.float64)).all():
+            raise ValueError("a landscape isn't anywhere")
         loss, sharpness = np.frombuffer(maps, dtype="<f4").reshape(2, rows, columns)
         return cls((region[0], region[1], region[2], region[3]), loss, sharpness)

@@ -8,12 +8,15 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from eostui.config import RunConfig
-from eostui.errors import EXIT_FAILED, EostuiError
-from eostui.runs.shelf import new_run_path
+from eostui.errors import EXIT_FAILED, EostuiError, InputError
+from eostui.runs.branch import CONTROLS, forked_config
+from eostui.runs.shelf import Entry, new_run_path
 
 
 class StartError(EostuiError):
@@ -24,19 +27,103 @@ class StartError(EostuiError):
         self.exit_code = exit_code
 
 
-class EngineProcess:
-    """An engine on its way: wait until it is `ready`, or cancel it."""
+@dataclass(frozen=True)
+class Resume:
+    """An ended run that goes on in its own directory.
 
-    def __init__(self, config: RunConfig, runs_dir: Path, data_dir: Path, name: str = "") -> None:
-        """Start the process; it validates the data and the device before it makes anything."""
-        self.config = config
+    Attributes:
+        entry: the run.
+        steps: how many steps it shall have in all; None for as many as its config says.
+    """
+
+    entry: Entry
+    steps: int | None = None
+
+    @property
+    def config(self) -> RunConfig:
+        """What it goes on with. Raises InputError if it can't."""
+        if self.entry.live:
+            raise InputError(f"{self.entry.id} is {self.entry.state}: `eostui attach` shows it")
+        if self.entry.state == "diverged":
+            raise InputError(
+                f"{self.entry.id} diverged, and would again; `eostui fork` it at an earlier step"
+            )
+        config = self.entry.config
+        if self.steps is not None:
+            config = config.changed({"steps": self.steps})
+        if config.steps <= self.entry.last_step:
+            raise InputError(
+                f"{self.entry.id} has all of its {self.entry.last_step} steps: "
+                "say how many it shall have with --steps"
+            )
+        return config
+
+
+@dataclass(frozen=True)
+class Fork:
+    """A new run that begins as another was before a step.
+
+    Attributes:
+        parent: the other run, live or ended.
+        at: the first step that the fork takes itself.
+        changes: settings that differ from there on, `eta` and `weight_decay` among them.
+    """
+
+    parent: Entry
+    at: int
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def config(self) -> RunConfig:
+        """What it goes on with. Raises InputError if there can't be such a fork."""
+        return forked_config(self.parent, self.at, self.changes)
+
+
+class EngineProcess:
+    """An engine on its way: wait until it is `ready`, or cancel it.
+
+    Attributes:
+        config: of the run.
+    """
+
+    def __init__(
+        self,
+        start: RunConfig | Resume | Fork,
+        runs_dir: Path,
+        data_dir: Path,
+        name: str = "",
+    ) -> None:
+        """Start the process; it validates the data and the device before it makes anything.
+
+        Args:
+            start: a new run, or what it goes on from.
+            runs_dir: where a new run goes.
+            data_dir: where the data sets are.
+            name: of a new run.
+
+        Raises:
+            InputError: if there is nothing to go on from.
+        """
+        self.config = start if isinstance(start, RunConfig) else start.config
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - read when the engine dies early
-        request = {
-            "config": config.to_toml(),
-            "run_path": str(new_run_path(runs_dir, config.preset)),
+        request: dict[str, Any] = {
+            "config": self.config.to_toml(),
             "data_dir": str(data_dir),
             "name": name,
+            "resume": isinstance(start, Resume),
+            "run_path": str(
+                start.entry.path
+                if isinstance(start, Resume)
+                else new_run_path(runs_dir, self.config.preset)
+            ),
         }
+        if isinstance(start, Fork):
+            request["fork"] = {
+                "parent": str(start.parent.path),
+                "at": start.at,
+                "changed": list(start.changes),
+                "controls": {k: start.changes[k] for k in CONTROLS if k in start.changes},
+            }
         self._process = subprocess.Popen(
             # -P: a torch.py in the user's folder isn't torch
             [sys.executable, "-P", "-m", "eostui.engine"],
@@ -68,6 +155,7 @@ class EngineProcess:
                 progress(message["text"])
             elif message["kind"] == "ready":
                 self._process.stdout.close()
+                self._errors.close()
                 return Path(message["text"])
             elif message["kind"] == "error":
                 self._process.wait()

@@ -18,7 +18,12 @@ class EngineLock:
     """Held by an engine for as long as it lives; the system releases it however the engine ends."""
 
     def __init__(self, run_path: Path) -> None:
-        self._descriptor = os.open(run_path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self._descriptor = os.open(
+                run_path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600
+            )
+        except OSError as error:
+            raise EostuiError(f"{run_path / LOCK}: can't be opened: {error.strerror}") from None
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
@@ -26,10 +31,15 @@ class EngineLock:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
+                    os.close(self._descriptor)
                     raise EostuiError(f"{run_path}: another engine drives this run") from None
                 time.sleep(0.02)
-        os.ftruncate(self._descriptor, 0)
-        os.write(self._descriptor, f"{os.getpid()}\n".encode())
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.write(self._descriptor, f"{os.getpid()}\n".encode())
+        except OSError as error:
+            self.release()
+            raise EostuiError(f"{run_path / LOCK}: can't be written: {error.strerror}") from None
 
     def release(self) -> None:
         """Give the lock up before the process ends."""
@@ -39,7 +49,7 @@ class EngineLock:
 def engine_alive(run_path: Path) -> bool:
     """Return whether an engine holds the lock of this run. Needs read permission only."""
     try:
-        descriptor = os.open(run_path / LOCK, os.O_RDONLY)
+        descriptor = os.open(run_path / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:

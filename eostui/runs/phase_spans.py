@@ -9,7 +9,7 @@ import numpy as np
 
 from eostui.runs.columns import STORED_STEP_COLUMNS
 from eostui.runs.phases import BY_NAME, Phase, PhaseChange, PhaseClassifier
-from eostui.runs.reader import Event
+from eostui.runs.rows import Event
 from eostui.runs.series import FloatArray
 
 if TYPE_CHECKING:

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import math
 import sqlite3
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eostui.errors import InputError, RunFormatError
 from eostui.runs import schema
 from eostui.runs.columns import columns_of
+from eostui.runs.connection import UNREADABLE, connect, unreadable
 from eostui.runs.landscape import Landscape
 from eostui.runs.liveness import engine_alive
+from eostui.runs.rows import (
+    Event,
+    FloatArray,
+    RowError,
+    read_block,
+    read_event,
+    read_fact,
+    read_landscape,
+    read_measurements,
+)
 
-#: Flushes read in one poll at most: opening a long run holds no second copy of it in memory.
-_FLUSHES_AT_ONCE = 4096
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that happened at a step: a control change, a pause, the end."""
-
-    step: int
-    unix_time: float
-    kind: str
-    payload: Mapping[str, Any]
+#: A poll ends with the flush that reaches so many rows: a long run has no second copy in memory.
+_ROWS_AT_ONCE = 50_000
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,23 @@ class News:
         calibrated: step, calibration, x and q of new calibrated rows, shape (n, 4).
     """
 
-    steps: NDArray[np.float64]
-    measurements: dict[str, NDArray[np.float64]]
+    steps: FloatArray
+    measurements: dict[str, FloatArray]
     events: list[Event]
     facts: dict[str, str] = field(default_factory=dict)
     landscape: Landscape | None = None
-    calibrated: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 4)))
+    calibrated: FloatArray = field(default_factory=lambda: np.empty((0, 4)))
 
 
 class RunReader:
     """Reads one run directory, read-only, each table in short reads. May be used from any thread,
-    by one at a time."""
+    by one at a time.
+
+    Attributes:
+        path: the run directory.
+        version: the format it is written in.
+        step_columns: names of the columns stored for every step.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open the store. Raises InputError or RunFormatError with a sentence."""
@@ -64,78 +70,156 @@ class RunReader:
         database = path / schema.DATABASE
         if not database.is_file():
             raise InputError(f"{path}: not a run directory (it has no {schema.DATABASE})")
-        self._database = _connect(database)
-        self._last_id = dict.fromkeys(
-            ("steps", "measurements", "events", "landscapes", "calibrated"), 0
-        )
+        self._database = connect(database)
+        self._last_id = dict.fromkeys(schema.APPENDED, 0)
         self._next_step = 0
-        self._version = self._read("PRAGMA user_version")[0][0]
-        if not 1 <= self._version <= schema.SCHEMA_VERSION:
-            raise RunFormatError(
-                f"{database}: written in format {self._version}, "
-                f"but this eostui reads format {schema.SCHEMA_VERSION} and before"
-            )
+        self._measured_step = -1.0
         try:
-            self.step_columns = columns_of(self.facts())
-        except ValueError:
-            raise RunFormatError(f"{database}: its fact `step_columns` is damaged") from None
+            self.version = self._read("PRAGMA user_version")[0][0]
+            if not 1 <= self.version <= schema.SCHEMA_VERSION:
+                raise RunFormatError(
+                    f"{database}: written in format {self.version}, "
+                    f"but this eostui reads format {schema.SCHEMA_VERSION} and before"
+                )
+            self._sealed = self.version >= schema.SEALED_SINCE
+            try:
+                self.step_columns = columns_of(self.facts())
+            except ValueError:
+                raise RunFormatError(f"{database}: its fact `step_columns` is damaged") from None
+        except RunFormatError:
+            self._database.close()
+            raise
 
     def facts(self) -> dict[str, str]:
-        """Return all facts of the run: id, config (TOML), status, versions and so on."""
-        return dict(self._read("SELECT key, value FROM run"))
+        """Return all facts of the run: id, config (TOML), status, versions and so on.
+
+        Raises:
+            RunFormatError: on damage.
+        """
+        if self._sealed:
+            rows = self._read("SELECT key, value, crc32, (SELECT facts FROM seal) FROM run")
+        else:
+            rows = [(*row, 0, 0) for row in self._read("SELECT key, value FROM run")]
+        try:
+            facts = dict(read_fact(row[:3], sealed=self._sealed) for row in rows)
+        except RowError as error:
+            raise self._damaged(error) from None
+        if self._sealed and rows and rows[0][3] != len(facts):
+            raise self._damaged("some of its facts are lost")
+        return facts
 
     def last_step(self) -> int:
-        """Return the newest stored step, or −1 before the first."""
-        return int(self._read("SELECT coalesce(max(last_step), -1) FROM steps")[0][0])
+        """Return the newest stored step, or −1 before the first. Raises RunFormatError on damage."""
+        if self._sealed:
+            source = "seal LEFT JOIN steps ON steps.id = seal.steps WHERE seal.steps > 0"
+        else:
+            source = "steps ORDER BY id DESC LIMIT 1"
+        newest = self._read(f"SELECT first_step, last_step, matrix, crc32 FROM {source}")
+        if not newest:
+            return -1
+        first, last, blob, crc = newest[0]
+        try:
+            read_block((first, last), blob, crc, len(self.step_columns), sealed=self._sealed)
+        except RowError as error:
+            raise self._damaged(f"steps {first} to {last}: {error}") from None
+        return int(last)
+
+    def glance(self, since: int) -> tuple[float, str]:
+        """Return the mean measured sharpness from a step on, NaN if none, and the newest phase or "".
+
+        Raises:
+            RunFormatError: on damage.
+        """
+        cursor = self._execute("SELECT * FROM measurements WHERE step >= ? ORDER BY id", since)
+        names = [description[0] for description in cursor.description]
+        events = self._iterate(
+            f"SELECT step, unix_time, kind, payload, {'crc32' if self._sealed else '0'} FROM events "
+            "WHERE kind = 'phase' ORDER BY id DESC LIMIT 1"
+        )
+        try:
+            rows = list(self._fetch(cursor))
+            measured = read_measurements(names, rows, sealed=self._sealed) if rows else {}
+            phases = [read_event(row, sealed=self._sealed).payload for row in events]
+        except RowError as error:
+            raise self._damaged(error) from None
+        sharpness = measured.get("sharpness", np.empty(0))
+        known = sharpness[np.isfinite(sharpness)]
+        mean = float(known.mean()) if len(known) else math.nan
+        return mean, str(phases[0].get("to", "")) if phases else ""
 
     def poll(self) -> News:
         """Return what was appended since the last poll, the oldest part of it if it is much.
 
         Raises:
-            RunFormatError: on damage.
+            RunFormatError: on damage, or if the store can't be read now; trying again misses no row.
         """
-        self._execute("BEGIN")  # one snapshot: a measured row never comes before its step's row
+        before = dict(self._last_id), self._next_step, self._measured_step
         try:
-            return News(
-                self._new_steps(),
-                self._new_measurements(),
-                self._new_events(),
-                self.facts(),
-                self._new_landscape(),
-                self._new_calibrated(),
-            )
-        finally:
-            self._execute("COMMIT")
+            with self.snapshot():  # a measured row never comes before its step's row
+                steps, complete = self._new_steps()
+                news = News(
+                    steps,
+                    self._new_measurements(),
+                    self._new_events(),
+                    self.facts(),
+                    self._new_landscape(),
+                    self._new_calibrated(),
+                )
+                if self._sealed and complete:
+                    self._check_seal(rows=len(steps))
+        except (RowError, RunFormatError) as error:
+            self._last_id, self._next_step, self._measured_step = before
+            raise self._damaged(error) if isinstance(error, RowError) else error from None
+        return news
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read the same state of the store throughout the block, whatever is written meanwhile."""
+        if self._database.in_transaction:  # in a longer one
+            yield
+            return
+        self._execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(RunFormatError):  # what failed first is what matters
+                self._execute("ROLLBACK")
+            raise
+        self._execute("COMMIT")
 
     def close(self) -> None:
         """Close the store."""
         self._database.close()
 
-    def _new_steps(self) -> NDArray[np.float64]:
-        parts: list[NDArray[np.float64]] = []
-        for row_id, first, last, blob, crc in self._read(
-            "SELECT id, first_step, last_step, matrix, crc32 FROM steps WHERE id > ? ORDER BY id "
-            "LIMIT ?",
+    def _new_steps(self) -> tuple[FloatArray, bool]:
+        """Return new rows, and whether these are all that can be read."""
+        width = len(self.step_columns)
+        parts: list[FloatArray] = []
+        rows = 0
+        for row_id, first, last, blob, crc in self._iterate(
+            "SELECT id, first_step, last_step, matrix, crc32 FROM steps WHERE id > ? ORDER BY id",
             self._last_id["steps"],
-            _FLUSHES_AT_ONCE,
         ):
-            width = len(self.step_columns)
-            if (
-                zlib.crc32(blob) != crc
-                or len(blob) != (last - first + 1) * width * 8
-                or first != self._next_step
-            ):
+            try:
+                part = read_block((first, last), blob, crc, width, sealed=self._sealed)
+                if first != self._next_step:
+                    raise RowError(f"steps {self._next_step} to {first - 1} are lost")
+                self._follow("steps", row_id)
+            except RowError:
                 if parts:  # the sound rows first; the next poll comes here again and raises
-                    break
-                raise RunFormatError(
-                    f"{self.path / schema.DATABASE}: steps {first} to {last} are damaged; "
+                    return np.concatenate(parts), False
+                raise self._damaged(
+                    f"steps {first} to {last} are damaged; "
                     f"the {self._next_step} rows before them are sound"
-                )
-            parts.append(np.frombuffer(blob, dtype="<f8").reshape(-1, width))
-            self._last_id["steps"], self._next_step = row_id, last + 1
-        return np.concatenate(parts) if parts else np.empty((0, len(self.step_columns)))
+                ) from None
+            parts.append(part)
+            rows += len(part)
+            self._next_step = last + 1
+            if rows >= _ROWS_AT_ONCE:
+                return np.concatenate(parts), False
+        return (np.concatenate(parts) if parts else np.empty((0, width))), True
 
-    def _new_measurements(self) -> dict[str, NDArray[np.float64]]:
+    def _new_measurements(self) -> dict[str, FloatArray]:
         """Return the rows whose steps were read already, so that each finds its own."""
         cursor = self._execute(
             "SELECT * FROM measurements WHERE id > ? AND step < ? ORDER BY id",
@@ -143,66 +227,110 @@ class RunReader:
             self._next_step,
         )
         names = [description[0] for description in cursor.description]
-        rows = cursor.fetchall()
-        columns = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else {}
-        if rows:
-            self._last_id["measurements"] = columns.pop("id")[-1]
-            del columns["point"]
-        return {name: np.array(values, dtype=np.float64) for name, values in columns.items()}
+        rows = list(self._fetch(cursor))
+        if not rows:
+            return {}
+        columns = read_measurements(names, rows, sealed=self._sealed)
+        if columns["step"][0] <= self._measured_step:
+            raise RowError("the measurements aren't in the order of their steps")
+        for row in rows:
+            self._follow("measurements", row[0])
+        self._measured_step = columns["step"][-1]
+        return columns
 
     def _new_events(self) -> list[Event]:
         events = []
-        for row_id, step, unix_time, kind, payload in self._read(
-            "SELECT id, step, unix_time, kind, payload FROM events WHERE id > ? ORDER BY id",
+        crc = "crc32" if self._sealed else "0"
+        for row_id, *row in self._iterate(
+            f"SELECT id, step, unix_time, kind, payload, {crc} FROM events WHERE id > ? ORDER BY id",
             self._last_id["events"],
         ):
-            events.append(Event(step, unix_time, kind, json.loads(payload)))
-            self._last_id["events"] = row_id
+            events.append(read_event(row, sealed=self._sealed))
+            self._follow("events", row_id)
         return events
 
     def _new_landscape(self) -> Landscape | None:
-        if self._version < 2:
+        if self.version < 2:
             return None
-        found = self._read("SELECT * FROM landscapes WHERE id > ?", self._last_id["landscapes"])
+        found = self._read(
+            "SELECT id, left, right, bottom, top, rows, columns, maps, crc32 FROM landscapes "
+            "WHERE id > ? ORDER BY id DESC LIMIT 1",
+            self._last_id["landscapes"],
+        )
         if not found:
             return None
-        (row_id, *row) = found[-1]
+        (row_id, *row) = found[0]
+        landscape = read_landscape(row, sealed=self._sealed)
         self._last_id["landscapes"] = row_id
-        try:
-            return Landscape.from_row(tuple(row))
-        except ValueError:
-            raise RunFormatError(f"{self.path / schema.DATABASE}: its map is damaged") from None
+        return landscape
 
-    def _new_calibrated(self) -> NDArray[np.float64]:
+    def _new_calibrated(self) -> FloatArray:
         """Return the rows whose steps were read already: their η and λ are there."""
-        if self._version < 3:
+        if self.version < 3:
             return np.empty((0, 4))
         parts = [np.empty((0, 4))]
-        for row_id, number, first, last, blob, crc in self._read(
+        for row_id, number, first, last, blob, crc in self._iterate(
             "SELECT id, number, first_step, last_step, matrix, crc32 FROM calibrated "
             "WHERE id > ? AND last_step < ? ORDER BY id",
             self._last_id["calibrated"],
             self._next_step,
         ):
-            count = last - first + 1
-            if zlib.crc32(blob) != crc or len(blob) != count * 2 * 8:
-                raise RunFormatError(
-                    f"{self.path / schema.DATABASE}: the calibrated steps {first} to {last} are damaged"
-                )
-            matrix = np.frombuffer(blob, dtype="<f8").reshape(-1, 2)
+            try:
+                cells = (number, first, last)
+                matrix = read_block(cells, blob, crc, 2, sealed=self._sealed)
+                self._follow("calibrated", row_id)
+            except RowError:
+                raise RowError(f"the calibrated steps {first} to {last} are damaged") from None
             steps = np.arange(first, last + 1)
-            parts.append(np.column_stack([steps, np.full(count, number), matrix]))
-            self._last_id["calibrated"] = row_id
+            parts.append(np.column_stack([steps, np.full(len(steps), number), matrix]))
         return np.concatenate(parts)
+
+    def _follow(self, table: str, row_id: int) -> None:
+        """Take in the id of the next row of a table: from format 4 on none is left out."""
+        if self._sealed and row_id != self._last_id[table] + 1:
+            raise RowError(f"rows of `{table}` are lost")
+        self._last_id[table] = row_id
+
+    def _check_seal(self, rows: int) -> None:
+        """Raise RunFormatError if fewer rows were read than the last flush counted."""
+        seals = self._read(f"SELECT {', '.join(schema.APPENDED)} FROM seal")
+        if not seals:
+            raise self._damaged("its seal is lost")
+        for table, count in zip(schema.APPENDED, seals[0], strict=True):
+            if self._last_id[table] != count and not rows:  # what was read is given first
+                raise self._damaged(
+                    f"`{table}` has {self._last_id[table]} sound rows of {count}; the rest are lost"
+                )
+
+    def _damaged(self, how: object) -> RunFormatError:
+        return RunFormatError(f"{self.path / schema.DATABASE}: damaged: {how}")
 
     def _execute(self, query: str, *values: object) -> sqlite3.Cursor:
         try:
             return self._database.execute(query, values)
-        except sqlite3.Error as error:
-            raise RunFormatError(f"{self.path / schema.DATABASE}: can't be read: {error}") from None
+        except UNREADABLE as error:
+            raise unreadable(self.path / schema.DATABASE, error) from None
+
+    def _fetch(self, cursor: sqlite3.Cursor) -> Iterator[Any]:
+        try:
+            yield from cursor
+        except UNREADABLE as error:
+            raise unreadable(self.path / schema.DATABASE, error) from None
+
+    def _iterate(self, query: str, *values: object) -> Iterator[Any]:
+        return self._fetch(self._execute(query, *values))
 
     def _read(self, query: str, *values: object) -> list[Any]:
-        return self._execute(query, *values).fetchall()
+        return list(self._iterate(query, *values))
+
+
+def facts_of(path: Path) -> dict[str, str]:
+    """Return the facts of a run. Raises InputError or RunFormatError."""
+    reader = RunReader(path)
+    try:
+        return reader.facts()
+    finally:
+        reader.close()
 
 
 def run_state(path: Path, facts: Mapping[str, str]) -> str:
@@ -215,28 +343,3 @@ def run_state(path: Path, facts: Mapping[str, str]) -> str:
     state = reader.facts().get("status", "running")
     reader.close()
     return "interrupted" if state in schema.LIVE_STATES else state
-
-
-def _connect(database: Path) -> sqlite3.Connection:
-    """Open read-only; a folder that can't be written to has no log to read, so skip its locks."""
-
-    def connect(options: str) -> sqlite3.Connection:
-        uri = f"{database.absolute().as_uri()}?mode=ro{options}"
-        return sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
-
-    connection = connect("")
-    try:
-        connection.execute("SELECT 1 FROM run LIMIT 1").fetchall()
-    except sqlite3.OperationalError as error:
-        connection.close()
-        unwritable = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
-        if (
-            error.sqlite_errorcode & 0xFF not in unwritable
-            or database.with_name("run.db-wal").exists()
-        ):
-            raise RunFormatError(f"{database}: can't be read: {error}") from None
-        return connect("&immutable=1")
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise RunFormatError(f"{database}: damaged or not a run: {error}") from None
-    return connection

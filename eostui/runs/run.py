@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eostui.config import RunConfig
 from eostui.errors import RunFormatError
 from eostui.runs.calibration import Calibrations
 from eostui.runs.columns import COORDINATES, DERIVED, EVERY_STEP, MEASURED, Column, exported
 from eostui.runs.landscape import Landscape
-from eostui.runs.reader import Event, News, RunReader, run_state
+from eostui.runs.reader import News, RunReader, run_state
+from eostui.runs.rows import Event
 from eostui.runs.series import FloatArray, Series
 
 if TYPE_CHECKING:
@@ -36,8 +39,17 @@ class Run:
         calibrations: x and q of the calibrated steps, measured and predicted.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        """Open a run directory. Raises InputError or RunFormatError."""
+    def __init__(self, path: Path | str, *, whole: bool = True) -> None:
+        """Open a run directory.
+
+        Args:
+            path: the directory.
+            whole: whether to read all of it at once; else `refresh` reads on, a part at a time.
+
+        Raises:
+            InputError: if it is no run directory.
+            RunFormatError: if it is damaged.
+        """
         self.path = Path(path)
         self._reader = RunReader(self.path)
         self.facts = self._reader.facts()
@@ -55,8 +67,9 @@ class Run:
         self.events: list[Event] = []
         self.landscape: Landscape | None = None
         self.calibrations = Calibrations()
-        while self.refresh():  # until nothing is new: damage after sound rows raises on its turn
-            pass
+        with self._reader.snapshot():  # all columns end at the same step, though a run goes on
+            while self.refresh() and whole:  # damage after sound rows raises on its turn
+                pass
 
     def __enter__(self) -> Run:
         return self
@@ -106,9 +119,26 @@ class Run:
         if len(news.steps):
             self._append_steps(news)
         self._append_measurements(news)
-        self.calibrations.append(news.calibrated, news.events, self.steps)
-        self.calibrations.compare(self.measured)
+        try:
+            self.calibrations.append(news.calibrated, news.events, self.steps)
+            self.calibrations.compare(self.measured)
+        except (LookupError, ValueError, ArithmeticError) as error:
+            raise RunFormatError(f"{self.path}: its calibrations don't fit its steps") from error
         return changed
+
+    def until(self, step: int) -> Run:
+        """Return the run as it was when `step` was its newest row, for reading.
+
+        It shares the columns with this one, no copy is made; its facts are those of now.
+        """
+        past = copy.copy(self)
+        past.steps = self.steps.head(step + 1)
+        past.measured = self.measured.head(
+            int(np.searchsorted(self.measured["step"], step, side="right"))
+        )
+        past.events = [event for event in self.events if event.step <= step]
+        past.calibrations = self.calibrations.until(step)
+        return past
 
     def exported(self) -> tuple[Column, ...]:
         """Return the columns that `columns` and the export have, in their order."""
@@ -119,29 +149,30 @@ class Run:
             if not column.optional or np.isfinite(self.measured[column.name]).any()
         )
 
-    def columns(self, *, measured_only: bool = False) -> dict[str, FloatArray]:
+    def columns(
+        self, *, measured_only: bool = False, rows: slice = slice(None)
+    ) -> dict[str, FloatArray]:
         """Return every exported column at full length, NaN where it isn't known.
 
         Args:
             measured_only: only the rows at which something was measured.
+            rows: which of these rows, such as slice(0, 1000); all if left out.
         """
-        at = self.measured["step"].astype(np.int64)
+        if measured_only:
+            at = self.measured["step"][rows].astype(np.int64)
+        else:
+            at = np.arange(len(self.steps))[rows]
         calibrated = self.calibrations.rows
+        measurements = _Places(self.measured["step"], at)
+        projections = _Places(calibrated["step"], at)
         table: dict[str, FloatArray] = {}
-        for column in self.exported():
-            if column.name in calibrated and column.name != "step":
-                whole = np.full(len(self.steps), np.nan)
-                whole[calibrated["step"].astype(np.int64)] = calibrated[column.name]
-                table[column.name] = whole[at] if measured_only else whole
-            elif column.name in self.steps:
-                values = self.steps[column.name]
-                table[column.name] = values[at] if measured_only else values.copy()
-            elif measured_only:
-                table[column.name] = self.measured[column.name].copy()
+        for name in (column.name for column in self.exported()):
+            if name in self.steps:
+                table[name] = self.steps[name][at]
+            elif name in calibrated:
+                table[name] = projections.spread(calibrated[name])
             else:
-                sparse = np.full(len(self.steps), np.nan)
-                sparse[at] = self.measured[column.name]
-                table[column.name] = sparse
+                table[name] = measurements.spread(self.measured[name])
         return table
 
     def frame(self, *, measured_only: bool = False) -> pandas.DataFrame:
@@ -154,7 +185,9 @@ class Run:
         """Close the store; what was read stays."""
         self._reader.close()
 
-    @np.errstate(over="ignore", invalid="ignore")  # a diverged run ends in what isn't finite
+    @np.errstate(
+        over="ignore", invalid="ignore", divide="ignore"
+    )  # a diverged run ends in what isn't finite
     def _append_steps(self, news: News) -> None:
         stored = dict(zip(self._reader.step_columns, news.steps.T, strict=True))
         eta, weight_decay = stored["eta"], stored["weight_decay"]
@@ -207,3 +240,19 @@ class Run:
         np.divide(values["beta_alpha"], beta, out=values["alpha"], where=beta > 0)
         values["lambda_g"] = values["weight_decay"] * values["g"]
         self.measured.append(len(at), values)
+
+
+class _Places:
+    """Where rows that exist at some steps only lie among the steps `at`; both rise."""
+
+    def __init__(self, steps: FloatArray, at: NDArray[np.int64]) -> None:
+        first, last = np.searchsorted(steps, (at[0], at[-1] + 1)) if len(at) else (0, 0)
+        self._rows = slice(first, last)
+        self._at = np.searchsorted(at, steps[self._rows])
+        self._length = len(at)
+
+    def spread(self, values: FloatArray) -> FloatArray:
+        """Return a column at full length, NaN where there is no such row."""
+        whole = np.full(self._length, np.nan)
+        whole[self._at] = values[self._rows]
+        return whole

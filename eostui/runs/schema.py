@@ -4,19 +4,32 @@ from __future__ import annotations
 
 from eostui.runs.columns import MEASURED
 
-#: 2 added the fact `step_columns` and the table `landscapes`, 3 the table `calibrated`; all are read.
-SCHEMA_VERSION = 3
+#: 2 added the fact `step_columns` and the table `landscapes`, 3 the table `calibrated`, 4 a checksum of
+#: every whole row and the table `seal`; all are read.
+SCHEMA_VERSION = 4
+#: The format from which on every row carries a checksum, ids have no gaps and a seal counts the rows.
+SEALED_SINCE = 4
 
 DATABASE = "run.db"
 COMMANDS = "commands"
 LOCK = "lock"
 ENGINE_LOG = "engine.log"
+#: Room kept for the end of a live run: see runs/durable.py.
+RESERVE = "reserve"
 
 #: States of a run as stored. "interrupted" isn't among them: it is "running" without a living engine.
 LIVE_STATES = ("running", "paused")
 
+#: Kinds of the events that follow from the steps alone: whoever repeats these makes them again.
+DERIVED_EVENTS = ("phase", "audit", "unmeasured", "calibrated", "reseated", "unmapped")
+
+# crc32 is that of all cells of its row but the id: see runs/rows.py. Bits also flip where no blob is.
 TABLES = f"""
-CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE run (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL,
+    crc32 INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE steps (
     id INTEGER PRIMARY KEY,
     first_step INTEGER NOT NULL,
@@ -29,6 +42,7 @@ CREATE TABLE measurements (
     step INTEGER NOT NULL,
     point TEXT NOT NULL,        -- where it was taken: raw or midpoint
     {", ".join(f"{column.name} REAL" for column in MEASURED)},
+    crc32 INTEGER NOT NULL,
     UNIQUE (step)
 );
 CREATE TABLE calibrated (      -- from the first calibration on, as `steps`
@@ -55,6 +69,26 @@ CREATE TABLE events (
     step INTEGER NOT NULL,
     unix_time REAL NOT NULL,
     kind TEXT NOT NULL,
-    payload TEXT NOT NULL       -- JSON
+    payload TEXT NOT NULL,      -- JSON
+    crc32 INTEGER NOT NULL
 );
+CREATE TABLE seal (            -- one row, renewed by every flush: the newest ids, how many facts
+    id INTEGER PRIMARY KEY,
+    steps INTEGER NOT NULL,
+    measurements INTEGER NOT NULL,
+    calibrated INTEGER NOT NULL,
+    landscapes INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    facts INTEGER NOT NULL
+);
+INSERT INTO seal VALUES (1, 0, 0, 0, 0, 0, 0);
+"""
+
+#: Tables whose rows are only ever appended, or as `landscapes` replaced by one of a higher id.
+APPENDED = ("steps", "measurements", "calibrated", "landscapes", "events")
+
+SEAL = f"""
+UPDATE seal SET
+    {", ".join(f"{table} = (SELECT coalesce(max(id), 0) FROM {table})" for table in APPENDED)},
+    facts = (SELECT count(*) FROM run)
 """

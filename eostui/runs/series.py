@@ -30,14 +30,22 @@ class Series:
     def __contains__(self, name: str) -> bool:
         return name in self._columns
 
+    def head(self, rows: int) -> Series:
+        """Return the first rows as a series that shares the columns: for reading, no copy is made."""
+        head = Series([])
+        head._columns, head._length = self._columns, min(rows, self._length)
+        return head
+
     def append(self, rows: int, values: Mapping[str, ArrayLike]) -> slice:
         """Append `rows` rows, NaN where a column isn't given; return where they lie."""
         start, stop = self._length, self._length + rows
         for name, column in self._columns.items():
             if stop > len(column):
-                grown = np.full(max(stop, len(column) * 5 // 4 + 64), np.nan)
+                grown = np.empty(max(stop, len(column) * 5 // 4 + 64))
                 grown[:start] = column[:start]
                 self._columns[name] = grown
+            if name not in values:
+                self._columns[name][start:stop] = np.nan
         self._length = stop
         for name, new in values.items():
             self._columns[name][start:stop] = new

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 import shutil
@@ -15,12 +16,23 @@ from eostui.runs.liveness import engine_alive
 from eostui.runs.reader import RunReader, run_state
 from eostui.runs.schema import DATABASE, LIVE_STATES
 
+#: All states of a run, as the shelf tells them.
+STATES = (*LIVE_STATES, "finished", "stopped", "diverged", "failed", "interrupted")
+#: A run made later has a clock or a record that isn't right: the year 9999, in seconds since 1970.
+_LAST_TIME = 253_370_764_800
 _TAG_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"  # no 0/o, 1/l/i: ids are typed by hand
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A run as the shelf lists it."""
+    """A run as the shelf lists it.
+
+    Attributes:
+        ended: when it ended, in Unix time; when it began where that isn't known.
+        resting_sharpness: the mean of S over the last fifth of the steps, NaN if it wasn't measured.
+        phase: the newest phase.
+        parent: the id of the run that it was forked from, with the step; "" and None for others.
+    """
 
     id: str
     path: Path
@@ -29,7 +41,13 @@ class Entry:
     sentence: str
     last_step: int
     created: float
+    ended: float
     config: RunConfig
+    note: str = ""
+    parent: str = ""
+    parent_step: int | None = None
+    resting_sharpness: float = math.nan
+    phase: str = ""
 
     @property
     def live(self) -> bool:
@@ -39,7 +57,7 @@ class Entry:
 
 def new_run_path(folder: Path, preset: str) -> Path:
     """Return the path of a new run: the preset's name and four letters that nobody has."""
-    stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", preset).strip("-.") or "run"
+    stem = safe_name(preset)
     while True:
         tag = "".join(secrets.choice(_TAG_LETTERS) for _ in range(4))
         path = folder / f"{stem}-{tag}"
@@ -65,18 +83,30 @@ def read_entry(path: Path) -> Entry:
         facts = reader.facts()
         try:
             created = float(facts["created"])
+            if not 0 <= created < _LAST_TIME:
+                raise ValueError(f"`created` is {created}")
+            ended = float(facts.get("ended", created))
+            parent_step = int(facts["parent_step"]) if "parent_step" in facts else None
             config = RunConfig.from_toml(facts["config"], f"{path}: stored config")
         except (KeyError, ValueError, InputError) as error:
             raise RunFormatError(f"{path / DATABASE}: its facts are damaged: {error}") from None
+        last_step = reader.last_step()
+        sharpness, phase = reader.glance((last_step + 1) * 4 // 5)
         return Entry(
             id=path.name,
             path=path,
             name=facts.get("name", ""),
             state=run_state(path, facts),
             sentence=facts.get("sentence", ""),
-            last_step=reader.last_step(),
+            last_step=last_step,
             created=created,
+            ended=ended,
             config=config,
+            note=facts.get("note", ""),
+            parent=facts.get("parent", ""),
+            parent_step=parent_step,
+            resting_sharpness=sharpness,
+            phase=phase,
         )
     finally:
         reader.close()
@@ -118,14 +148,36 @@ def find(folder: Path, wanted: str | None, *, live: bool = False) -> Entry:
     raise InputError(f"there is no {kind} `{wanted}` in {folder}{did_you_mean(wanted, known)}")
 
 
+def find_path(folder: Path, wanted: str | None) -> Path:
+    """Return the directory that `wanted` names, as `find` does, also of a run that can't be read.
+
+    Raises:
+        InputError: if there is none, or more than one.
+    """
+    for path in (Path(wanted), folder / wanted) if wanted else ():
+        if (path / DATABASE).is_file():
+            return path.absolute()
+    ending = [path for path in _run_paths(folder) if wanted and path.name.endswith(wanted)]
+    return ending[0] if len(ending) == 1 else find(folder, wanted).path
+
+
+def safe_name(text: str, otherwise: str = "run") -> str:
+    """Return a text as a name that is safe for a file: letters, digits and `._-` alone."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or otherwise
+
+
 def delete(entry: Entry) -> None:
     """Delete a run directory. Raises InputError if its engine is alive."""
     if engine_alive(entry.path):
         raise InputError(f"{entry.id} is still {entry.state}: `eostui stop {entry.id}` first")
+    if entry.path.is_symlink():
+        raise InputError(
+            f"{entry.path}: is a link, and only what it leads to can be deleted as a run"
+        )
     try:
-        shutil.rmtree(entry.path)
+        shutil.rmtree(entry.path)  # links in it are removed, not followed
     except OSError as error:
-        raise InputError(f"{entry.path}: can't be deleted: {error.strerror}") from None
+        raise InputError(f"{entry.path}: can't be deleted: {error.strerror or error}") from None
 
 
 def _run_paths(folder: Path) -> Iterator[Path]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from eostui.runs import checkpoints
 from eostui.runs.calibration import summarize_seats
 from eostui.runs.phase_spans import spans
 from eostui.runs.run import Run
@@ -21,7 +22,8 @@ def summarize_run(path: Path) -> dict[str, Any]:
     deviation, the median of the path curvature, and the share of steps that raised the loss. `phases`
     are the phases in turn, each with its first and last step. `predictions` are those of the reduced
     oscillator: one for each calibration and re-seating, with the step at which the network parted from
-    it, and the first hump of S* + q − 2/η, measured and predicted.
+    it, and the first hump of S* + q − 2/η, measured and predicted. `longest_repeat_*` tell how much has
+    to be repeated at most to fork at any step.
 
     Raises:
         InputError, RunFormatError: if the run can't be read.
@@ -35,12 +37,16 @@ def summarize_run(path: Path) -> dict[str, Any]:
         rises = _finite(steps["loss_step_regularized"][last_fifth])
         rises_plain = _finite(steps["loss_step"][last_fifth])
 
+        origin = int(run.facts.get("parent_step", "0"))
+        repeated, seconds = checkpoints.longest_repeat(path, origin)
+
         def last(name: str) -> float:
             return float(steps[name][-1]) if len(steps) else math.nan
 
         return {
             "id": run.path.name,
             "name": run.facts.get("name", ""),
+            "note": run.facts.get("note", ""),
             "path": str(run.path),
             "preset": run.config.preset,
             "state": run.state,
@@ -48,6 +54,9 @@ def summarize_run(path: Path) -> dict[str, Any]:
             "last_step": run.last_step,
             "eta": last("eta"),
             "weight_decay": last("weight_decay"),
+            "checkpoints": len(checkpoints.files(path)),
+            "longest_repeat_steps": repeated,
+            "longest_repeat_seconds": seconds,
             "control_changes": sum(event.kind == "control" for event in run.events),
             "phases": [
                 {"phase": span.phase.name, "first": span.first, "last": span.last}

@@ -2,61 +2,121 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sqlite3
 import time
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eostui.errors import InputError
+from eostui.errors import EostuiError, InputError, StoreError
 from eostui.runs import schema
-from eostui.runs.columns import columns_of
+from eostui.runs.columns import MEASURED, columns_of
+from eostui.runs.durable import free_reserve, persist, reserve
 from eostui.runs.filesystem import on_network
 from eostui.runs.landscape import Landscape
 from eostui.runs.liveness import EngineLock
+from eostui.runs.reader import RunReader
+from eostui.runs.rows import Event, checksum, measured_checksum, measured_values
+
+_MEASURED_NAMES = tuple(column.name for column in MEASURED)
+_INSERT_MEASUREMENT = (
+    f"INSERT INTO measurements (step, point, {', '.join(_MEASURED_NAMES)}, crc32) "
+    f"VALUES (?, ?, {'?, ' * len(_MEASURED_NAMES)}?)"
+)
+
+
+class Store(Protocol):
+    """What an engine writes a run to; see `RunWriter`, which does it."""
+
+    path: Path
+    derived_events: int
+
+    def fact(self, key: str, value: str) -> None: ...
+    def steps(self, first_step: int, matrix: NDArray[np.float64]) -> None: ...
+    def calibrated(self, number: int, first_step: int, matrix: NDArray[np.float64]) -> None: ...
+    def measurement(self, step: int, values: Mapping[str, float], point: str = "raw") -> None: ...
+    def landscape(self, landscape: Landscape) -> None: ...
+    def event(self, step: int, kind: str, payload: Mapping[str, Any] | None = None) -> None: ...
+    def flush(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class RunWriter:
-    """Creates a run directory and appends to it; what is appended is durable from `flush` on."""
+    """Appends to a run directory; what is appended is durable from `flush` on.
 
-    def __init__(self, path: Path, facts: Mapping[str, str]) -> None:
-        """Make the directory (mode 0700), take its lock and write the run's facts.
+    Attributes:
+        path: the run directory.
+        derived_events: how many of `schema.DERIVED_EVENTS` were appended in the run's life.
+    """
+
+    def __init__(self, path: Path, facts: Mapping[str, str] | None = None) -> None:
+        """Take the directory's lock; make it first (mode 0700) if there are `facts` to begin with.
+
+        Args:
+            path: the run directory.
+            facts: of a new run; None to go on with one that is there.
 
         Raises:
-            InputError: if the directory can't be made.
+            InputError: if the directory can't be made, or is no run to go on with.
+            EostuiError: if another engine drives this run.
         """
         self.path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.mkdir(mode=0o700)
-            (path / schema.COMMANDS).mkdir(mode=0o700)
-        except OSError as error:
-            raise InputError(
-                f"runs folder {path.parent}: can't make a run there ({error.strerror}); "
-                "choose another with --runs-dir or EOSTUI_RUNS"
-            ) from None
+        if facts is not None:
+            _make(path)
         self._lock = EngineLock(path)
-        self._width = len(columns_of(facts))
+        try:
+            reserve(path)
+            known = _writable_facts(path) if facts is None else facts
+        except EostuiError:
+            free_reserve(path)
+            self._lock.release()
+            raise
+        self._width = len(columns_of(known))
         self._pending: list[tuple[str, tuple[Any, ...]]] = []
-        self._database = sqlite3.connect(path / schema.DATABASE, isolation_level=None)
-        journal = "DELETE" if on_network(path) else "WAL"
+        self._failed = False
+        database = path / schema.DATABASE
+        self._database = sqlite3.connect(
+            f"{database.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=1.0
+        )
+        self._database.execute("PRAGMA trusted_schema=OFF")
+        self.derived_events = 0
+        if facts is None:
+            persist(path, self._set_journal)
+            holes = ", ".join("?" * len(schema.DERIVED_EVENTS))
+            self.derived_events = self._database.execute(
+                f"SELECT count(*) FROM events WHERE kind IN ({holes})", schema.DERIVED_EVENTS
+            ).fetchone()[0]
+        else:
+            persist(path, self._create)
+            for key, value in facts.items():
+                self.fact(key, value)
+            self.flush()
+
+    def _set_journal(self) -> None:
+        journal = "DELETE" if on_network(self.path) else "WAL"
         self._database.execute(f"PRAGMA journal_mode={journal}")
         self._database.execute("PRAGMA synchronous=NORMAL")
-        self._database.executescript(
-            f"BEGIN; {schema.TABLES} PRAGMA user_version={schema.SCHEMA_VERSION}; COMMIT;"
-        )
-        for key, value in facts.items():
-            self.fact(key, value)
-        self.flush()
+
+    def _create(self) -> None:
+        self._set_journal()
+        tables = f"{schema.TABLES} PRAGMA user_version={schema.SCHEMA_VERSION};"
+        try:
+            self._database.executescript(f"BEGIN; {tables} COMMIT;")
+        except sqlite3.Error:
+            self._roll_back()
+            raise
 
     def fact(self, key: str, value: str) -> None:
         """Set one fact of the run."""
-        self._queue("INSERT OR REPLACE INTO run VALUES (?, ?)", (key, value))
+        self._queue(
+            "INSERT OR REPLACE INTO run VALUES (?, ?, ?)", (key, value, checksum((key, value)))
+        )
 
     def steps(self, first_step: int, matrix: NDArray[np.float64]) -> None:
         """Append rows, one a step, with the columns that the run's facts state."""
@@ -64,7 +124,7 @@ class RunWriter:
             raise ValueError(f"{matrix.shape[1]} columns, not {self._width}")
         self._queue(
             "INSERT INTO steps (first_step, last_step, matrix, crc32) VALUES (?, ?, ?, ?)",
-            _blob_row(first_step, matrix),
+            _block((), first_step, matrix),
         )
 
     def calibrated(self, number: int, first_step: int, matrix: NDArray[np.float64]) -> None:
@@ -72,7 +132,7 @@ class RunWriter:
         self._queue(
             "INSERT INTO calibrated (number, first_step, last_step, matrix, crc32) "
             "VALUES (?, ?, ?, ?, ?)",
-            (number, *_blob_row(first_step, matrix)),
+            _block((number,), first_step, matrix),
         )
 
     def measurement(self, step: int, values: Mapping[str, float], point: str = "raw") -> None:
@@ -83,55 +143,118 @@ class RunWriter:
             values: by column.
             point: `raw` or `midpoint`, the same in the whole run.
         """
-        columns = "".join(f", {name}" for name in values)
-        holes = ", ?" * len(values)
-        self._queue(
-            f"INSERT INTO measurements (step, point{columns}) VALUES (?, ?{holes})",
-            (step, point, *values.values()),
-        )
+        step, row = int(step), measured_values(values)
+        crc = measured_checksum(",".join(_MEASURED_NAMES), step, point, row)
+        self._queue(_INSERT_MEASUREMENT, (step, point, *row.tolist(), crc))
 
     def landscape(self, landscape: Landscape) -> None:
         """Put a map in place of the last one."""
+        cells = landscape.to_cells()
         self._queue("DELETE FROM landscapes", ())
         self._queue(
             "INSERT INTO landscapes (left, right, bottom, top, rows, columns, maps, crc32) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            landscape.to_row(),
+            (*cells, checksum(cells[:-1], cells[-1])),
         )
 
     def event(self, step: int, kind: str, payload: Mapping[str, Any] | None = None) -> None:
-        """Append something that happened."""
+        """Append something that happens now."""
+        self.past_event(Event(step, time.time(), kind, payload or {}))
+
+    def past_event(self, event: Event) -> None:
+        """Append something that happened when the event says."""
+        text = json.dumps(dict(event.payload), allow_nan=False)
+        cells = (int(event.step), float(event.unix_time), event.kind, text)
+        self.derived_events += event.kind in schema.DERIVED_EVENTS
         self._queue(
-            "INSERT INTO events (step, unix_time, kind, payload) VALUES (?, ?, ?, ?)",
-            (step, time.time(), kind, json.dumps(payload or {}, allow_nan=False)),
+            "INSERT INTO events (step, unix_time, kind, payload, crc32) VALUES (?, ?, ?, ?, ?)",
+            (*cells, checksum(cells)),
         )
 
     def flush(self) -> None:
-        """Write all that was appended, as one transaction."""
+        """Write all that was appended, as one transaction; try again for a while where that fails.
+
+        Raises:
+            StoreError: if the store can't be written; what was appended waits for the next flush,
+                which tries once.
+        """
         if not self._pending:
             return
+        try:
+            persist(self.path, self._write_pending, patient=not self._failed)
+        except StoreError:
+            self._failed = True
+            raise
+        self._failed = False
+        self._pending.clear()
+
+    def _write_pending(self) -> None:
         self._database.execute("BEGIN IMMEDIATE")
         try:
             for statement, values in self._pending:
                 self._database.execute(statement, values)
+            self._database.execute(schema.SEAL)
             self._database.execute("COMMIT")
         except sqlite3.Error:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
+            self._roll_back()
             raise
-        self._pending.clear()
+
+    def _roll_back(self) -> None:
+        if self._database.in_transaction:  # SQLite may have done so by itself
+            self._database.execute("ROLLBACK")
 
     def close(self) -> None:
-        """Flush and close; the directory is complete afterwards."""
-        self.flush()
-        self._database.close()
-        self._lock.release()
+        """Flush, with the room that was reserved for it, and close; the directory is complete then.
+
+        Raises:
+            StoreError: if the store can't be written; it is closed all the same.
+        """
+        free_reserve(self.path)
+        try:
+            self.flush()
+            # viewers keep the log open, and with it the rows out of run.db; none is waited for
+            with contextlib.suppress(sqlite3.Error):  # a full disk: the log has all of them
+                self._database.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        finally:
+            self._database.close()
+            self._lock.release()
 
     def _queue(self, statement: str, values: tuple[Any, ...]) -> None:
         self._pending.append((statement, values))
 
 
-def _blob_row(first_step: int, matrix: NDArray[np.float64]) -> tuple[int, int, bytes, int]:
-    """Return first and last step, the matrix as bytes, and their CRC-32."""
+def _make(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700)
+        (path / schema.COMMANDS).mkdir(mode=0o700)
+        # made here for its mode, which its journals get too
+        os.close(os.open(path / schema.DATABASE, os.O_CREAT | os.O_EXCL, 0o600))
+    except OSError as error:
+        raise InputError(
+            f"runs folder {path.parent}: can't make a run there ({error.strerror}); "
+            "choose another with --runs-dir or EOSTUI_RUNS"
+        ) from None
+
+
+def _writable_facts(path: Path) -> dict[str, str]:
+    """Return the facts of a run that is gone on with. Raises InputError or RunFormatError."""
+    reader = RunReader(path)
+    try:
+        if reader.version != schema.SCHEMA_VERSION:
+            raise InputError(
+                f"{path}: written in format {reader.version}, and only {schema.SCHEMA_VERSION} is "
+                "written: it can be read, or forked, but not gone on with"
+            )
+        return reader.facts()
+    finally:
+        reader.close()
+
+
+def _block(
+    cells: tuple[int, ...], first_step: int, matrix: NDArray[np.float64]
+) -> tuple[int | bytes, ...]:
+    """Return the cells of a row of steps: `cells`, first and last step, the matrix, the checksum."""
     blob = np.ascontiguousarray(matrix, dtype="<f8").tobytes()
-    return first_step, first_step + len(matrix) - 1, blob, zlib.crc32(blob)
+    numbers = (*map(int, cells), int(first_step), int(first_step) + len(matrix) - 1)
+    return (*numbers, blob, checksum(numbers, blob))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from textual.app import SystemCommand
@@ -13,49 +13,34 @@ from textual.screen import ModalScreen, Screen
 from textual.worker import Worker, WorkerState
 
 from eostui import locations, oscillator_presets, presets
-from eostui.config import RunConfig
-from eostui.errors import EXIT_FAILED, EostuiError, InputError
+from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
 from eostui.oscillator_presets import OscillatorPreset
-from eostui.runs.calibration import told
-from eostui.runs.launch import EngineProcess, StartError
-from eostui.runs.reader import Event
+from eostui.runs.launch import EngineProcess
 from eostui.runs.run import Run
-from eostui.runs.schema import LIVE_STATES
 from eostui.tui import files
-from eostui.tui.keys import KEYS, ON_OSCILLATOR
+from eostui.tui.following import Follower
+from eostui.tui.forking import ForkingApp
+from eostui.tui.keys import KEYS, ON_OSCILLATOR, ON_PLAYBACK
 from eostui.tui.oscillator_settings import newest_reading
-from eostui.tui.panels import RunView
-from eostui.tui.screens.dialogs import ChoiceDialog, MessageDialog
+from eostui.tui.playback import Playback
+from eostui.tui.screens.dialogs import AskDialog, ChoiceDialog, MessageDialog
 from eostui.tui.screens.help import HelpScreen
 from eostui.tui.screens.landscape import LandscapeScreen
 from eostui.tui.screens.live import LiveScreen
 from eostui.tui.screens.oscillator import OscillatorScreen
-from eostui.tui.steered import SteeredApp
-from eostui.tui.steering import Steering
+from eostui.tui.screens.playback import PlaybackScreen
+from eostui.tui.started import Settings, Watch
 from eostui.tui.tty import leave_on_signals, leave_when_gone
 
 #: A run longer than this is ended by n, p or r only after a question.
 LONG_RUN = 600.0
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How the application was started.
-
-    Attributes:
-        runs_dir: where new runs are made.
-        data_dir: where downloaded data sets are kept.
-        fps: frames a second at most.
-        unicode: braille and arrows, or ASCII.
-    """
-
-    runs_dir: Path
-    data_dir: Path
-    fps: float = 10.0
-    unicode: bool = True
+#: What to show first: an engine on its way, a run, a run played back, or an oscillator without any run.
+Start = EngineProcess | Path | Watch | OscillatorPreset
 
 
-class EostuiApp(SteeredApp):
+class EostuiApp(ForkingApp):
     """Shows one run at a time; its result is a sentence for stderr after it closed."""
 
     TITLE = "eostui"
@@ -63,23 +48,18 @@ class EostuiApp(SteeredApp):
     CSS_PATH = ["layout.tcss", "design.tcss"]
     BINDINGS = [binding for key in KEYS for binding in key.bindings()]
 
-    def __init__(self, settings: Settings, start: EngineProcess | Path | OscillatorPreset) -> None:
-        """`start` is an engine on its way, a run's directory, or an oscillator to show without any."""
-        super().__init__()
-        self.settings = settings
+    def __init__(self, settings: Settings, start: Start) -> None:
+        super().__init__(settings)
         self._start = start
         self._live = LiveScreen(unicode=settings.unicode)
+        if isinstance(start, Watch):
+            self._live = PlaybackScreen(start.speed, unicode=settings.unicode)
+            self._whole = True
         self._landscape = LandscapeScreen(self._live, unicode=settings.unicode)
         oscillator = oscillator_presets.load(oscillator_presets.DEFAULT_PRESET)
         if isinstance(start, OscillatorPreset):
             oscillator = start
         self._oscillator = OscillatorScreen(self._live, oscillator, unicode=settings.unicode)
-        self._engine: EngineProcess | None = None
-        self._preset = presets.DEFAULT_PRESET
-        self._config: RunConfig | None = None
-        self._first = True
-        self._fetching = False
-        self._state = ""
 
     def get_default_screen(self) -> Screen[None]:
         """The live screen is the application's first."""
@@ -87,9 +67,15 @@ class EostuiApp(SteeredApp):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Offer every key's action in the command palette."""
-        here = ON_OSCILLATOR if screen is self._oscillator else {}
+        here, group = {}, ""
+        if screen is self._oscillator:
+            here, group = ON_OSCILLATOR, "oscillator"
+        elif isinstance(screen, PlaybackScreen):
+            here, group = ON_PLAYBACK, "playback"
         for key in KEYS:
-            if key.id == "palette" or (key.group == "oscillator" and not here):
+            if key.id == "palette" or (
+                key.group in ("oscillator", "playback") and key.group != group
+            ):
                 continue
             text = here.get(key.id, key.text)
             yield SystemCommand(
@@ -106,9 +92,10 @@ class EostuiApp(SteeredApp):
         leave_when_gone(self._leave_with)
         self.install_screen(self._landscape, "landscape")
         self.install_screen(self._oscillator, "oscillator")
-        self.set_interval(1 / self.settings.fps, self._follow)
-        if isinstance(self._start, Path):
-            self.run_worker(self._open(self._start), exit_on_error=False)
+        self.set_interval(1 / self.settings.fps, self._tick)
+        if isinstance(self._start, Path | Watch):
+            path = self._start.path if isinstance(self._start, Watch) else self._start
+            self.run_worker(self._open(path), exit_on_error=False)
         elif isinstance(self._start, OscillatorPreset):
             self._live.show_message("no run yet: n starts one")
             self.push_screen("oscillator")
@@ -120,109 +107,23 @@ class EostuiApp(SteeredApp):
         if event.state is WorkerState.ERROR:
             self.push_screen(MessageDialog(f"unexpected: {event.worker.error!r}"))
 
-    def _begin(self, config: RunConfig) -> None:
-        """End the present run and start another."""
-        self._first = False
-        self._end_run()
-        self._await(EngineProcess(config, self.settings.runs_dir, self.settings.data_dir))
+    def _show(self, feed: Follower | Playback, parent: Follower | None) -> None:
+        """Show a run; on the screen for that, play it back."""
+        if isinstance(self._live, PlaybackScreen) and isinstance(feed, Follower):
+            feed = self._live.play(feed)
+        super()._show(feed, parent)
 
-    def _await(self, engine: EngineProcess) -> None:
-        """Wait for an engine in the background, telling what it does, and then show its run."""
-        self._engine, self._config, self._preset = engine, engine.config, engine.config.preset
-        self._live.show_message(f"starting {engine.config.preset}")
-        self.run_worker(
-            self._open_when_ready(engine), group="start", exclusive=True, exit_on_error=False
-        )
-
-    async def _open_when_ready(self, engine: EngineProcess) -> None:
-        def progress(text: str) -> None:
-            self.call_from_thread(self._live.show_message, f"{engine.config.preset}: {text}")
-
-        try:
-            path = await asyncio.to_thread(engine.ready, progress)
-        except StartError as error:
-            if self._engine is engine:
-                self._start_failed(error)
-            return
-        engine.let_go()
-        if self._engine is engine:
-            await self._open(path)
-
-    async def _open(self, path: Path) -> None:
-        try:
-            run = await asyncio.to_thread(Run, path)
-        except EostuiError as error:
-            self._start_failed(error)
-            return
-        self._run, self._steering, self._state = run, Steering(run), "running"
-        self._config, self._preset = run.config, run.config.preset
-        self._live.show_run(RunView(run))
-
-    def _start_failed(self, error: EostuiError) -> None:
-        """The first run's failure ends the program with its sentence; a later one is shown."""
-        self._engine = None
-        if self._first:
-            self.exit(str(error), return_code=error.exit_code)
-            return
-        self._live.show_message("no run")
-        self.push_screen(MessageDialog(str(error)))
-
-    def _end_run(self) -> None:
-        """Stop the present run, if its engine lives, and let go of it."""
-        if self._run is not None:
-            if self._run.state in LIVE_STATES:
-                self._command("stop")
-            self._run.close()
-        elif self._engine is not None:
-            self._engine.cancel()
-        self._run = self._steering = self._engine = None
-
-    async def _follow(self) -> None:
-        """Take in new rows and redraw; a fetch that is slow is never started twice."""
-        if not self.is_running:  # leaving: the screens are losing their widgets
-            return
-        self._landscape.draw_if_shown()
-        self._oscillator.draw_if_shown()
-        run = self._run
-        if run is None or self._fetching:
-            return
-        self._fetching = True
-        try:
-            news = await asyncio.to_thread(run.fetch)
-        except EostuiError as error:
-            if run is self._run:
-                self._run = self._steering = None
-                self.push_screen(MessageDialog(str(error)))
-            return
-        finally:
-            self._fetching = False
-        if run is not self._run or not self.is_running:
-            return
-        if run.apply(news):
-            self._live.refresh_run()
-        else:
-            self._live.refresh_texts()
-        self._tell_changes(run, news.events)
-
-    def _tell_changes(self, run: Run, events: Iterable[Event]) -> None:
-        """Say what a viewer must not miss: a refusal, the end of the run."""
-        for event in events:
-            if event.kind == "refused":
-                self.notify(str(event.payload["reason"]), severity="error")
-            elif text := told(event):
-                self.notify(text)
-        state = run.state
-        if state != self._state:
-            self._state = state
-            if state not in LIVE_STATES:
-                text = run.facts.get("sentence", f"the run is {state}: its engine is gone")
-                bad = state in ("diverged", "failed", "interrupted")
-                self.notify(text, severity="error" if bad else "information", timeout=10)
+    async def _tick(self) -> None:
+        """Redraw what has something new to show."""
+        if self.is_running:  # not while leaving: the screens are losing their widgets
+            self._landscape.draw_if_shown()
+            self._oscillator.draw_if_shown()
+            await self._follow()
 
     def action_restart(self) -> None:
         """Start the present run's config anew."""
-        config = self._config
-        if config is not None:
+        config, run = self._config, self._run
+        if config is not None and (run is None or self._may_execute(config, run.path)):
             self._replace_run(lambda: self._begin(config))
 
     def action_preset(self, offset: int) -> None:
@@ -251,14 +152,17 @@ class EostuiApp(SteeredApp):
 
     def _replace_run(self, begin: Callable[[], None]) -> None:
         """Call `begin` at once, or after a question if the present run is long."""
-        run = self._run
-        if run is None or run.state not in LIVE_STATES:
+        if isinstance(self._feed, Playback):
+            self._steer()  # which says why not
+            return
+        run = self._live_run
+        if run is None:
             begin()
             return
-        if time.time() - float(run.facts["created"]) < LONG_RUN:
+        if time.time() - float(run.facts.get("created", "0")) < LONG_RUN:
             begin()
             return
-        question = f"{run.path.name} has run for more than ten minutes. End it?"
+        question = f"{printable(run.path.name)} has run for more than ten minutes. End it?"
         self.push_screen(
             ChoiceDialog(question, {"y": "end it and go on; its record stays"}),
             lambda answer: begin() if answer == "y" else None,
@@ -267,15 +171,31 @@ class EostuiApp(SteeredApp):
     def action_export(self) -> None:
         """Write the run as CSV into the present folder."""
         if self._run is not None:
-            self.run_worker(
-                self._export(self._run.path), group="export", exclusive=True, exit_on_error=False
-            )
+            self._write(partial(files.write_csv, self._run.path))
 
-    async def _export(self, path: Path) -> None:
-        try:
-            self.notify(await asyncio.to_thread(files.write_csv, path))
-        except EostuiError as error:
-            self.notify(str(error), severity="error")
+    def action_save_preset(self) -> None:
+        """Ask for a name and save the run as a preset that repeats its changes of η and λ."""
+        run = self._run
+        if run is None:
+            return
+
+        def named(name: str | None) -> None:
+            if name:
+                self._write(partial(files.write_preset, run.path, name))
+
+        question = "save this run, with its changes of η and λ, as a preset named"
+        self.push_screen(AskDialog(question, f"{run.config.preset}-steered", str.strip), named)
+
+    def _write(self, write: Callable[[], str]) -> None:
+        """Write a file in the background, and say what was written or why it wasn't."""
+
+        async def task() -> None:
+            try:
+                self.notify(await asyncio.to_thread(write))
+            except EostuiError as error:
+                self.notify(str(error), severity="error")
+
+        self.run_worker(task(), group="export", exclusive=True, exit_on_error=False)
 
     def action_picture(self) -> None:
         """Save the screen as SVG."""
@@ -338,25 +258,29 @@ class EostuiApp(SteeredApp):
 
     def action_leave(self) -> None:
         """Leave; ask whether a live run goes on. Leaving twice keeps it going."""
-        run = self._run
-        if run is None or run.state not in LIVE_STATES:
-            if self._engine is not None and run is None:
-                self._engine.cancel()
-            self.exit(f"the record is in {run.path}" if run else None)
+        run = self._live_run
+        if run is None:
+            self._cancel()
+            self.exit(f"the record is in {self._run.path}" if self._run else None)
             return
         if isinstance(self.screen, ChoiceDialog):
-            self._leave("k")
+            self._leave("k", run)
             return
         choices = {"k": "keep it running; `eostui attach` returns to it", "s": "stop it"}
-        self.push_screen(ChoiceDialog(f"{run.path.name} is {run.state}.", choices), self._leave)
+        self.push_screen(
+            ChoiceDialog(f"{printable(run.path.name)} goes on.", choices),
+            lambda answer: self._leave(answer, run),
+        )
 
-    def _leave(self, answer: str | None) -> None:
-        if self._run is None or not answer:
+    def _leave(self, answer: str | None, run: Run) -> None:
+        """Leave the run that was asked about; another may be shown by now, as a fork that got ready."""
+        if not answer:
             return
-        short = self._run.path.name
+        self._cancel()
+        short = run.path.name
         if answer == "s":
-            self._command("stop")
-            self.exit(f"{short} is told to stop; its record is in {self._run.path}")
+            self._command("stop", run)
+            self.exit(f"{short} is told to stop; its record is in {run.path}")
         else:
             self.exit(f"{short} goes on; `eostui attach {short}` returns to it")
 
@@ -365,7 +289,7 @@ class EostuiApp(SteeredApp):
         self.exit(return_code=code)
 
 
-def run_app(settings: Settings, start: EngineProcess | Path | OscillatorPreset) -> tuple[int, str]:
+def run_app(settings: Settings, start: Start) -> tuple[int, str]:
     """Run the application; return the exit code and a sentence for stderr."""
     app = EostuiApp(settings, start)
     sentence = app.run()

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eostui.runs.calibration import Calibration, in_noise
-from eostui.runs.run import Run
 from eostui.runs.schema import LIVE_STATES
 from eostui.runs.series import FloatArray
 from eostui.tui.charts.picture import Chart, Curve, Mark
@@ -23,7 +22,7 @@ def oscillator(view: RunView, kind: str) -> Chart:
     calibrations = view.run.calibrations
     rows = calibrations.rows
     if not len(rows):
-        return Chart([], Scale(kind), waiting=_waiting(view.run))
+        return Chart([], Scale(kind), waiting=_waiting(view))
     calibration = calibrations.seats[-1].calibration
     first = max(min(calibration.step - int(rows["step"][0]), len(rows) - 1), 0)
     x = view.x[int(rows["step"][first]) :][: len(rows) - first]
@@ -41,6 +40,16 @@ def oscillator(view: RunView, kind: str) -> Chart:
         if seat.calibration is calibration
     ]
     return Chart(curves, Scale(kind), marks)
+
+
+def one_reference(view: RunView, other: RunView) -> bool:
+    """Return whether two runs have x and q of the same θ*: a fork that wasn't calibrated since."""
+    own, theirs = view.run.calibrations, other.run.calibrations
+    overlay = view.overlay
+    if not own.seats or not theirs.seats or overlay is None or overlay.parted is None:
+        return False
+    calibration = own.seats[-1].calibration
+    return calibration == theirs.seats[-1].calibration and calibration.step <= overlay.parted
 
 
 def _strands(view: RunView, calibration: Calibration, first: int) -> list[Curve]:
@@ -73,12 +82,13 @@ def _parted(view: RunView, name: str) -> FloatArray:
 
 def oscillator_title(view: RunView) -> str:
     """Return the panel's title: what is drawn, and for how long the prediction agrees."""
-    told = agreement(view.run)
+    told = agreement(view)
     return "oscillator q, √β x ━ predicted ┄" + (f" · {told}" if told else "")
 
 
-def agreement(run: Run) -> str:
+def agreement(view: RunView) -> str:
     """Return for how long the newest prediction agrees, in words; "" without a calibration."""
+    run = view.run
     if not run.calibrations.seats:
         return ""
     seat = run.calibrations.seats[-1]
@@ -88,14 +98,14 @@ def agreement(run: Run) -> str:
         text = f"agreed for {seat.parted - seat.step} steps"
         rows = run.calibrations.rows
         alpha = seat.calibration.alpha
-        if run.state in LIVE_STATES and len(rows) and not in_noise(rows["x"][-1], alpha):
+        if view.state in LIVE_STATES and len(rows) and not in_noise(rows["x"][-1], alpha):
             text += ", C re-seats"
     return text
 
 
-def _waiting(run: Run) -> str:
-    if run.state not in LIVE_STATES:
+def _waiting(view: RunView) -> str:
+    if view.state not in LIVE_STATES:
         return "this run wasn't calibrated"
-    if run.config.calibrate_at == "auto":
+    if view.run.config.calibrate_at == "auto":
         return "calibrates where S crosses 2/η − λ; c: now"
     return "press c to calibrate"

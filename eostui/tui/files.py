@@ -7,20 +7,28 @@ from pathlib import Path
 from eostui.errors import InputError
 from eostui.runs.export import export_files
 from eostui.runs.run import Run
+from eostui.runs.shelf import safe_name
+from eostui.runs.steered import save_preset
 from eostui.tui.svg import portable
 
 
 def write_csv(run: Path) -> str:
     """Write a run as CSV and return what to say of it. Raises EostuiError."""
-    target = Path.cwd() / f"{run.name}.csv"
+    target = Path.cwd() / f"{safe_name(run.name)}.csv"
     with Run(run) as opened:
         _, rows = export_files(opened, target)
     return f"{rows} rows in {target}"
 
 
+def write_preset(run: Path, name: str) -> str:
+    """Save a run as a preset and return what to say of it. Raises EostuiError."""
+    with Run(run) as opened:
+        return f"preset in {save_preset(opened, name)}"
+
+
 def write_picture(name: str, screenshot: str) -> str:
     """Write a screenshot as an SVG picture and return what to say of it. Raises InputError."""
-    target = Path.cwd() / f"{name}.svg"
+    target = Path.cwd() / f"{safe_name(name)}.svg"
     try:
         target.write_text(portable(screenshot), encoding="utf-8")
     except OSError as error:

@@ -18,7 +18,7 @@ class Key:
         action: the application's action.
         text: what it does.
         short: a word for the key bar; "" keeps it out of there.
-        group: training, view, oscillator (keys of that screen alone) or program.
+        group: training, view, oscillator, playback (keys of those screens alone) or program.
     """
 
     id: str
@@ -66,12 +66,20 @@ KEYS = (
     Key("preset.previous", "p", "p", "preset(-1)", "previous preset", group="training"),
     Key("restart", "r", "r", "restart", "restart from step 0", "restart", "training"),
     Key(
+        "fork", "f", "f", "fork", "fork here: a new run from this step on, λ → 0 or other values",
+        "fork", "training",
+    ),
+    Key("resume", "R", "R", "resume", "go on with this run, which ended", group="training"),
+    Key(
         "calibrate", "c", "c", "calibrate", "calibrate: lay theory's prediction over the run from here",
         "calibrate", "training",
     ),
     Key(
         "reseat", "C", "C", "reseat", "restart the prediction from the network's own x and q",
         group="training",
+    ),
+    Key(
+        "preset.save", "S", "S", "save_preset", "save this steered run as a preset", group="training",
     ),
     Key("export", "x", "x", "export", "export as CSV into this folder", "csv", "training"),
     *(
@@ -93,6 +101,7 @@ KEYS = (
     Key("span.out", "minus", "-", "screen.span(1)", "zoom out on x"),
     Key("span.all", "0", "0", "screen.span_all", "show the whole run"),
     Key("follow", "a", "a", "screen.follow", "follow the newest steps"),
+    Key("overlay", "o", "o", "overlay", "draw another run under this one, or take it away"),
     Key("freeze", "v", "v", "screen.freeze", "freeze the view; training goes on", "freeze"),
     Key("picture", "ctrl+s", "ctrl+s", "picture", "save a picture (SVG) into this folder"),
     Key("setting.next", "greater_than_sign", ">", "screen.choose(1)", "next setting",
@@ -105,6 +114,12 @@ KEYS = (
         group="oscillator"),
     Key("setting.type", "enter", "enter", "screen.type_chosen", "type a value for that setting",
         group="oscillator"),
+    Key("playback.faster", "greater_than_sign", ">", "screen.pace(1)", "play twice as fast",
+        group="playback"),
+    Key("playback.slower", "less_than_sign", "<", "screen.pace(-1)", "play half as fast",
+        group="playback"),
+    Key("playback.start", "home", "home", "screen.end(-1)", "back to step 0", group="playback"),
+    Key("playback.end", "end", "end", "screen.end(1)", "on to the newest step", group="playback"),
     Key("help", "question_mark,f1", "?", "help", "help", "help", "program"),
     Key("palette", "ctrl+p", "ctrl+p", "command_palette", "command palette", group="program"),
     Key(
@@ -115,6 +130,26 @@ KEYS = (
 
 #: The key bar's opening pairs: two keys under one word.
 PAIRS = (("[ ]", "η"), ("{ }", "λ"), ("n p", "preset"))
+
+#: What a key bar shows: keys, and a word for them.
+Hints = tuple[tuple[str, str], ...]
+
+#: The key bar of the screens of a run.
+TRAINING_HINTS: Hints = (*PAIRS, *((key.shown, key.short) for key in KEYS if key.short))
+
+#: Keys that move the cursor where a run is played back, and how.
+ON_PLAYBACK = {
+    "pause": "hold the playback or let it go on",
+    "step": "hold, and reveal one step",
+    "pan.left": "go back, by a fiftieth of what is in sight",
+    "pan.right": "go on, by a fiftieth of what is in sight",
+}
+
+#: The key bar of a playback.
+PLAYBACK_HINTS: Hints = (
+    ("space", "hold"), ("← →", "scrub"), ("< >", "speed"), ("home end", "ends"), (".", "step"),
+    ("+ -", "zoom"), ("o", "overlay"), ("v", "freeze"), ("x", "csv"), ("?", "help"), ("q", "quit"),
+)  # fmt: skip
 
 #: Keys of the training that act on the oscillator instead where that screen is shown, and how.
 ON_OSCILLATOR = {
@@ -131,7 +166,7 @@ ON_OSCILLATOR = {
 }
 
 #: The key bar of the oscillator screen.
-OSCILLATOR_HINTS = (
+OSCILLATOR_HINTS: Hints = (
     *PAIRS, ("< >", "choose"), ("↑ ↓", "change"), ("enter", "type"), ("r", "reset"), ("tab", "screen"),
     ("i", "run's values"), ("y", "scale"), ("z", "zoom"), ("?", "help"), ("q", "quit"),
 )  # fmt: skip

@@ -26,6 +26,17 @@ COLOURS = {
     "norm": "#b7a1f5",
 }
 
+#: What is drawn of a run laid under another, and how: never in the colours of the one shown.
+DIMMED = {
+    "sharpness": "#8c852c",
+    "path": "#24785f",
+    "warm": "#9c6535",
+    "cool": "#38718f",
+    "loss": "#7f868e",
+    "norm": "#6f6396",
+}
+COLOURS |= {f"{name} dim": colour for name, colour in DIMMED.items()}
+
 #: The band of phases, by letter: warm on the way up, the path's green at the edge, cool where decay won.
 PHASE_COLOURS = {
     "T": COLOURS["axis"],

@@ -19,10 +19,11 @@ from eostui.runs.phase_spans import Span, told_spans
 from eostui.runs.phases import COLLAPSED, EDGE, LOWERED, Phase
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
-from eostui.tui.calibration_panel import oscillator, oscillator_title
+from eostui.tui.calibration_panel import one_reference, oscillator, oscillator_title
 from eostui.tui.charts.picture import Chart, Curve, Mark, Spot
 from eostui.tui.charts.scales import Scale
 from eostui.tui.numbers import compact, control
+from eostui.tui.overlay import Overlay, forked_at
 
 #: A threshold further from the data than this factor would flatten the curves: it is then clipped.
 _FAR = 4.0
@@ -31,17 +32,41 @@ _RECENT_BLOCKS = 8
 
 
 class RunView:
-    """A run with what is derived from it once and drawn many times, and the x axis in use."""
+    """A run with what is derived from it once and drawn many times, and the x axis in use.
 
-    def __init__(self, run: Run) -> None:
+    Attributes:
+        run: what is shown.
+        state: its state, as a follower found it.
+        flow_time: whether x is flow time; `toggle_axis` changes it.
+        overlay: another run, drawn under this one.
+        medians: running median of κ.
+        phases: which steps each phase took.
+    """
+
+    def __init__(self, run: Run, state: str) -> None:
         self.run = run
+        self.state = state
         self.flow_time = False
+        self.overlay: Overlay | None = None
         self.medians = BlockMedians()
         self.phases: list[Span] = []
-        self.update()
+        self._crossings: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, dtype=np.int64))
+        self.update(run)
 
-    def update(self) -> None:
-        """Take in the rows that the run gained."""
+    def toggle_axis(self) -> None:
+        """Take steps or flow time as x, for the overlay too."""
+        self.flow_time = not self.flow_time
+        self.lay_over(self.overlay)
+
+    def lay_over(self, overlay: Overlay | None) -> None:
+        """Show another run under this one, on the same x axis; None takes it away."""
+        self.overlay = overlay
+        if overlay is not None:
+            overlay.view.flow_time = self.flow_time
+
+    def update(self, run: Run) -> None:
+        """Take in the rows that the run gained, or the same run at another step."""
+        self.run = run
         self.medians.update(self.run.steps["path_curvature"][:-1])
         self.phases = told_spans(self.run.events, self.run.last_step)
 
@@ -61,16 +86,29 @@ class RunView:
         return float(x[min(step, len(x) - 1)]) if len(x) else 0.0
 
     def marks(self) -> list[Mark]:
-        """Return a mark for every change of η or λ."""
+        """Return a mark for every fork and every change of η or λ, in the order of their steps."""
         signs = {"eta": "η", "weight_decay": "λ"}
-        return [
-            Mark(
-                self.x_at(event.step),
+        texts = [
+            (
+                event.step,
                 " ".join(f"{signs[key]}→{control(new)}" for key, (_, new) in event.payload.items()),
             )
             for event in self.run.events
             if event.kind == "control"
         ]
+        for step in self._forks():
+            changed = [text for at, text in texts if at == step]
+            texts = [(at, text) for at, text in texts if at != step]
+            texts.append((step, " ".join(["fork", *changed])))
+        return [Mark(self.x_at(step), text) for step, text in sorted(texts)]
+
+    def _forks(self) -> set[int]:
+        """Return the steps at which this run and others were one."""
+        own = forked_at(self.run)
+        steps = {own[1]} if own else set()
+        if self.overlay is not None and self.overlay.parted is not None:
+            steps.add(self.overlay.parted)
+        return steps
 
     @property
     def phase(self) -> Phase | None:
@@ -81,6 +119,13 @@ class RunView:
     def at_edge(self) -> bool:
         """Whether the present phase is an edge, lowered or not."""
         return self.phase in (EDGE, LOWERED)
+
+    def crossings(self) -> NDArray[np.int64]:
+        """Return the measured rows at which the drives crossed below the edge."""
+        if self._crossings[0] != len(self.run.measured):  # title and chart ask in every frame
+            found = crossings(self.run.measured, self.run.steps["path_curvature"])
+            self._crossings = (len(self.run.measured), found)
+        return self._crossings[1]
 
     def off_the_bounce(self) -> NDArray[np.bool_]:
         """Return which readings were taken off the bounce: collapsed, or at midpoints."""
@@ -102,12 +147,32 @@ class RunView:
 
 @dataclass(frozen=True)
 class Panel:
-    """A chart's identity: its name, title, y scales in the order of the toggle, and its content."""
+    """A chart's identity: its name, title, y scales in the order of the toggle, and its content.
+
+    `comparable` tells whether the same panel of another run can be laid under it.
+    """
 
     name: str
     title: Callable[[RunView], str]
     scales: tuple[str, ...]
     build: Callable[[RunView, str], Chart]
+    comparable: Callable[[RunView, RunView], bool] = lambda _, __: True
+
+
+def chart_of(panel: Panel, view: RunView, kind: str) -> Chart:
+    """Return what a panel shows of a run, with the run that is laid under it.
+
+    Args:
+        panel: which.
+        view: the run.
+        kind: of the y scale.
+    """
+    chart = panel.build(view, kind)
+    overlay = view.overlay
+    if overlay is None or not chart.curves or not panel.comparable(view, overlay.view):
+        return chart
+    left = -math.inf if overlay.parted is None else view.x_at(overlay.parted)
+    return overlay.lay_under(chart, panel.build(overlay.view, kind), left)
 
 
 def _sharpness(view: RunView, kind: str) -> Chart:
@@ -177,7 +242,7 @@ def _drives(view: RunView, kind: str) -> Chart:
             Curve(view.x_measured, smooth, "warm", label=f"βα {compact(smooth[-1])}"),
             Curve(view.x_measured, lambda_g, "cool", "dashed", f"λg {compact(lambda_g[-1])}"),
         ]
-        for row in crossings(measured, view.run.steps["path_curvature"]):
+        for row in view.crossings():
             spots.append(Spot(float(view.x_measured[row]), float(lambda_g[row]), "mark"))
     scale = Scale(kind, _linear_part(beta_alpha, lambda_g))
     return Chart(curves, scale, view.marks(), spots, view.waiting())
@@ -194,7 +259,7 @@ def _linear_part(*columns: FloatArray) -> float:
 
 def _drives_title(view: RunView) -> str:
     measured = view.run.measured
-    found = crossings(measured, view.run.steps["path_curvature"])
+    found = view.crossings()
     title = "drives βα, λg"
     if len(found):
         title += f" · crossed at step {int(measured['step'][found[-1]])}"
@@ -219,7 +284,7 @@ PANELS = (
     Panel("drives", _drives_title, ("symlog", "linear"), _drives),
     Panel("loss", _loss_title, ("log", "linear"), _loss),
     Panel("norm", lambda _: "‖θ‖", ("linear", "log"), _norm),
-    Panel("oscillator", oscillator_title, ("linear", "symlog"), oscillator),
+    Panel("oscillator", oscillator_title, ("linear", "symlog"), oscillator, one_reference),
 )
 #: Two panels share the fourth place: the second takes it once there is a calibration.
 NORM, OSCILLATOR = 3, 4

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from textual.app import App
+from textual.notifications import SeverityLevel
 
-from eostui.errors import EostuiError
+from eostui.errors import EostuiError, printable
 from eostui.runs import commands
 from eostui.runs.run import Run
 from eostui.runs.schema import LIVE_STATES
+from eostui.tui.following import Follower
+from eostui.tui.playback import Playback
 from eostui.tui.screens.dialogs import NumberDialog
 from eostui.tui.steering import Steering
 
@@ -22,27 +25,63 @@ class SteeredApp(App[str]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._run: Run | None = None
+        self._feed: Follower | Playback | None = None
         self._steering: Steering | None = None
 
-    def _command(self, kind: str) -> None:
-        if self._run is None:
+    @property
+    def _run(self) -> Run | None:
+        """The run as it is shown."""
+        return self._feed.shown if self._feed is not None else None
+
+    @property
+    def _live_run(self) -> Run | None:
+        """The run that is shown, if its engine lives and takes commands from here."""
+        if self._feed is None or self._steering is None or self._feed.state not in LIVE_STATES:
+            return None
+        return self._feed.shown
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:
+        """Show a message as it is: what a run tells may look like markup or control the terminal."""
+        super().notify(
+            printable(message), title=title, severity=severity, timeout=timeout, markup=markup
+        )
+
+    def _command(self, kind: str, run: Run | None = None) -> None:
+        """Ask something of the engine of a run, of the one that is shown if it isn't given."""
+        run = run or self._run
+        if run is None:
             return
         try:
-            commands.send(self._run.path, kind)
+            commands.send(run.path, kind)
         except EostuiError as error:
             self.notify(str(error), severity="error")
 
     def _steer(self) -> Steering | None:
         """Return the steering of a live run, or say why there is none."""
         self.clear_notifications()  # the newest word replaces the last, over the charts
-        if self._run is None or self._steering is None:
+        if self._feed is None:
             self.notify("there is no run yet", severity="warning")
-            return None
-        if self._run.state not in LIVE_STATES:
-            self.notify(f"this run is {self._run.state}: r starts it anew", severity="warning")
-            return None
-        return self._steering
+        elif self._steering is None:
+            run = self._feed.shown
+            self.notify(
+                "a playback can't be steered; what trains on from this step is "
+                f"`eostui fork {run.path.name} --at {run.last_step}`",
+                severity="warning",
+            )
+        elif self._live_run is None:
+            self.notify(
+                f"this run is {self._feed.state}: r starts it anew, R resumes it",
+                severity="warning",
+            )
+        return self._steering if self._live_run is not None else None
 
     def action_scale_eta(self, direction: int) -> None:
         """Multiply or divide η."""

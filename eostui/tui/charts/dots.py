@@ -20,6 +20,15 @@ _PATTERNS = {"dashed": (6, 4), "dotted": (2, 3)}
 def envelope(
     x: FloatArray, y: FloatArray, left: float, right: float, columns: int
 ) -> tuple[FloatArray, FloatArray]:
+    """Return what `extremes` does, with neighbouring columns joined to an unbroken curve."""
+    low, high = extremes(x, y, left, right, columns)
+    join(low, high)
+    return low, high
+
+
+def extremes(
+    x: FloatArray, y: FloatArray, left: float, right: float, columns: int
+) -> tuple[FloatArray, FloatArray]:
     """Return the least and greatest y in each of `columns` equal slices of [left, right].
 
     Nothing is skipped: an oscillation faster than a column shows as a band. Between points further
@@ -48,8 +57,9 @@ def envelope(
         visible = y[bounds[0] : bounds[-1]]
         low[filled] = np.fmin.reduceat(visible, starts)
         high[filled] = np.fmax.reduceat(visible, starts)
-    _interpolate(x, y, edges, bounds, ~filled, low, high)
-    _join(low, high)
+    between = ~filled & (bounds[1:] > 0) & (bounds[1:] < len(x))
+    if between.any():
+        _interpolate(x, y, edges, bounds, between, low, high)
     return low, high
 
 
@@ -58,33 +68,30 @@ def _interpolate(
     y: FloatArray,
     edges: FloatArray,
     bounds: NDArray[np.intp],
-    empty: BoolArray,
+    between: BoolArray,
     low: FloatArray,
     high: FloatArray,
 ) -> None:
     """Fill empty columns between two neighbouring points; a NaN on either side leaves the gap."""
-    after = bounds[1:][empty]
-    centres = (edges[:-1] + edges[1:])[empty] / 2
-    inside = (after > 0) & (after < len(x))
-    after, centres = after[inside], centres[inside]
+    after = bounds[1:][between]
+    centres = (edges[:-1] + edges[1:])[between] / 2
     before = after - 1
     gap = x[after] - x[before]
     share = np.divide(centres - x[before], gap, out=np.zeros_like(gap), where=gap > 0)
-    value = y[before] + share * (y[after] - y[before])
-    places = np.flatnonzero(empty)[inside]
-    low[places] = high[places] = value
+    low[between] = high[between] = y[before] + share * (y[after] - y[before])
 
 
-def _join(low: FloatArray, high: FloatArray) -> None:
-    """Let neighbouring columns touch: each reaches halfway to the other."""
-    rising, falling = low[1:] > high[:-1], high[1:] < low[:-1]
-    upward = np.where(rising, (low[1:] + high[:-1]) / 2, np.nan)
-    downward = np.where(falling, (high[1:] + low[:-1]) / 2, np.nan)
+def join(low: FloatArray, high: FloatArray) -> None:
+    """Let neighbouring columns touch: each reaches halfway to the other; shapes (…, columns)."""
+    before, after = (..., slice(None, -1)), (..., slice(1, None))
+    rising, falling = low[after] > high[before], high[after] < low[before]
+    upward = np.where(rising, (low[after] + high[before]) / 2, np.nan)
+    downward = np.where(falling, (high[after] + low[before]) / 2, np.nan)
     # fmin and fmax leave a column alone where there is nothing (NaN) to reach for
-    high[:-1] = np.fmax(high[:-1], upward)
-    low[1:] = np.fmin(low[1:], upward)
-    low[:-1] = np.fmin(low[:-1], downward)
-    high[1:] = np.fmax(high[1:], downward)
+    high[before] = np.fmax(high[before], upward)
+    low[after] = np.fmin(low[after], upward)
+    low[before] = np.fmin(low[before], downward)
+    high[after] = np.fmax(high[after], downward)
 
 
 def spans(
@@ -98,8 +105,8 @@ def spans(
     hidden = ~(np.isfinite(first) & np.isfinite(last)) | (last < 0) | (first > rows - 1)
     # the very top and bottom edges belong to the first and last row
     hidden &= ~((high == bottom) | (low == top))
-    first = np.where(hidden, 1, np.clip(np.nan_to_num(first), 0, rows - 1)).astype(np.int64)
-    last = np.where(hidden, 0, np.clip(np.nan_to_num(last), 0, rows - 1)).astype(np.int64)
+    first = np.where(hidden, 1, np.clip(first, 0, rows - 1)).astype(np.int64)
+    last = np.where(hidden, 0, np.clip(last, 0, rows - 1)).astype(np.int64)
     return first, last
 
 
@@ -120,19 +127,18 @@ def braille(dots: BoolArray) -> NDArray[np.uint32]:
     """Return the braille code points of dots; 0 where a cell is empty.
 
     Args:
-        dots: shape (4·height, 2·width).
+        dots: shape (…, 4·height, 2·width).
 
     Returns:
-        shape (height, width).
+        shape (…, height, width).
     """
-    cells = _by_cell(dots)
-    codes: NDArray[np.uint32] = (cells * _BITS[None, :, None, :]).sum(axis=(1, 3), dtype=np.uint32)
-    return np.where(codes > 0, codes + _BRAILLE, 0).astype(np.uint32)
+    codes = np.einsum("...ricj,ij->...rc", _by_cell(dots), _BITS)
+    return np.where(codes > 0, codes + np.uint32(_BRAILLE), np.uint32(0))
 
 
 def ascii_art(dots: BoolArray) -> NDArray[np.uint32]:
     """Return characters for terminals without Unicode: ' above, . below, | through."""
-    first, second, third, fourth = np.moveaxis(np.any(_by_cell(dots), axis=3), 1, 0)
+    first, second, third, fourth = np.moveaxis(np.any(_by_cell(dots), axis=-1), -2, 0)
     upper, lower = first | second, third | fourth
     codes = np.zeros(upper.shape, dtype=np.uint32)
     codes[upper] = ord("'")
@@ -143,5 +149,5 @@ def ascii_art(dots: BoolArray) -> NDArray[np.uint32]:
 
 
 def _by_cell(dots: BoolArray) -> BoolArray:
-    rows, columns = dots.shape
-    return dots.reshape(rows // DOTS_Y, DOTS_Y, columns // DOTS_X, DOTS_X)
+    *others, rows, columns = dots.shape
+    return dots.reshape(*others, rows // DOTS_Y, DOTS_Y, columns // DOTS_X, DOTS_X)

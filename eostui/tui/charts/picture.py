@@ -19,6 +19,8 @@ _GUTTER_RIGHT = 12
 #: Characters of a label beside the plot.
 LABEL_ROOM = _GUTTER_RIGHT - 1
 _NARROW = 44
+#: Values looked through at once for the last finite one.
+_PIECE = 1024
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Curve:
         x: rising positions, shape (n,).
         y: values, shape (n,).
         colour: name of its colour in the palette.
-        pattern: solid (measured), dashed (threshold), dotted (prediction), stippled (raw spread).
+        pattern: solid (measured), dashed (threshold), dotted (prediction), stippled (raw spread),
+            pointed (of another run: a point a cell).
         label: text at its right end, or "".
         ranged: whether the y axis makes room for it; a curve that isn't may be clipped.
         extended: whether the last value is drawn on to the right end, as thresholds are.
@@ -50,6 +53,7 @@ class Mark:
 
     x: float
     text: str
+    colour: str = MARK
 
 
 @dataclass(frozen=True)
@@ -158,8 +162,8 @@ def draw(
     columns = width - GUTTER_LEFT - gutter
     if rows < 1 or columns < 4:
         return grid
-    envelopes = [_envelope(curve, chart.scale, x_range, columns) for curve in chart.curves]
-    limits = _limits(chart.curves, envelopes)
+    low, high = _envelopes(chart, x_range, columns * dots.DOTS_X)
+    limits = _limits(chart.curves, low, high)
     if limits is None:
         message = chart.waiting or "nothing to show yet"
         grid.write(height // 2, max((width - len(message)) // 2, 0), message, TITLE)
@@ -168,7 +172,7 @@ def draw(
     frame = Frame(GUTTER_LEFT, columns, rows, *x_range, *sticky.fit(*limits, floor))
     y_axis(grid, frame, chart.scale)
     x_axis(grid, frame, chart.marks, unicode)
-    _curves(grid, frame, chart.curves, envelopes, unicode)
+    _curves(grid, frame, chart.curves, low, high, unicode)
     for spot in chart.spots:
         column = frame.column(spot.x)
         place = float(chart.scale.forward(np.array([spot.y]))[0])
@@ -179,50 +183,61 @@ def draw(
     return grid
 
 
-def _envelope(
-    curve: Curve, scale: Scale, x_range: tuple[float, float], columns: int
+def _envelopes(
+    chart: Chart, x_range: tuple[float, float], width: int
 ) -> tuple[FloatArray, FloatArray]:
-    x, y = curve.x, curve.y
-    if curve.extended and len(x) and x[-1] < x_range[1]:
-        x, y = np.append(x, x_range[1]), np.append(y, y[-1])
-    low, high = dots.envelope(x, y, *x_range, columns * dots.DOTS_X)
-    return scale.forward(low), scale.forward(high)
+    """Return the least and greatest place of each curve in each dot column, shapes (curves, width)."""
+    left, right = x_range
+    low, high = np.full((2, len(chart.curves), width), np.nan)
+    for index, curve in enumerate(chart.curves):
+        low[index], high[index] = dots.extremes(curve.x, curve.y, left, right, width)
+        if curve.extended and len(curve.x):
+            passed = math.ceil((curve.x[-1] - left) / (right - left) * width)
+            low[index, max(passed, 0) :] = high[index, max(passed, 0) :] = curve.y[-1]
+    dots.join(low, high)
+    return chart.scale.forward(low), chart.scale.forward(high)
 
 
-def _limits(
-    curves: list[Curve], envelopes: list[tuple[FloatArray, FloatArray]]
-) -> tuple[float, float] | None:
+def _limits(curves: list[Curve], low: FloatArray, high: FloatArray) -> tuple[float, float] | None:
     """Return the least and greatest place that the axis must show; None if there is none."""
-    shown = [e for curve, e in zip(curves, envelopes, strict=True) if curve.ranged]
-    finite = [values[np.isfinite(values)] for pair in shown for values in pair]
-    together = np.concatenate(finite) if finite else np.empty(0)
-    return (float(together.min()), float(together.max())) if len(together) else None
+    ranged = [curve.ranged for curve in curves]
+    shown = np.stack([low[ranged], high[ranged]])
+    finite = shown[np.isfinite(shown)]
+    return (float(finite.min()), float(finite.max())) if len(finite) else None
 
 
 def _curves(
     grid: Grid,
     frame: Frame,
     curves: list[Curve],
-    envelopes: list[tuple[FloatArray, FloatArray]],
+    low: FloatArray,
+    high: FloatArray,
     unicode: bool,
 ) -> None:
     """Draw the curves; in a cell that two of them pass, the later one is seen."""
     rows = frame.height * dots.DOTS_Y
+    first, last = dots.spans(low, high, frame.bottom, frame.top, rows)
+    points = np.stack(
+        [
+            dots.curve(first[index], last[index], rows, curve.pattern)
+            for index, curve in enumerate(curves)
+        ]
+    )
+    codes = dots.braille(points) if unicode else dots.ascii_art(points)
     inside = (slice(0, frame.height), slice(frame.left, frame.left + frame.width))
-    for curve, (low, high) in zip(curves, envelopes, strict=True):
-        first, last = dots.spans(low, high, frame.bottom, frame.top, rows)
-        points = dots.curve(first, last, rows, curve.pattern)
-        codes = dots.braille(points) if unicode else dots.ascii_art(points)
-        grid.codes[inside] = np.where(codes > 0, codes, grid.codes[inside])
-        grid.colours[inside] = np.where(codes > 0, curve.colour, grid.colours[inside])
+    for drawn, curve in zip(codes, curves, strict=True):
+        cells = drawn > 0
+        if curve.pattern == "pointed":
+            drawn = ord("·" if unicode else "o")
+        grid.codes[inside] = np.where(cells, drawn, grid.codes[inside])
+        grid.colours[inside][cells] = curve.colour
 
 
 def y_axis(grid: Grid, frame: Frame, scale: Scale) -> None:
     """Draw the line left of the plot, with round values of the scale."""
     most = max(frame.height // 3, 2)
     bar = frame.left - 1
-    for row in range(frame.height):
-        grid.write(row, bar, "│", AXIS)
+    grid.codes[: frame.height, bar] = ord("│")
     for value in scale.ticks(frame.bottom, frame.top, most):
         row = frame.row(float(scale.forward(np.array([value]))[0]))
         text = tick_text(value, bar)
@@ -239,13 +254,13 @@ def x_axis(grid: Grid, frame: Frame, marks: list[Mark], unicode: bool) -> None:
         column = frame.column(mark.x)
         if column is None:
             continue
-        for row in range(frame.height):
-            grid.write(row, column, "┊" if unicode else ":", MARK)
-        grid.write(axis, column, "┴", MARK)
-        _label_below(grid, labels, column, mark.text, MARK, taken)
+        grid.codes[: frame.height, column] = ord("┊" if unicode else ":")
+        grid.colours[: frame.height, column] = mark.colour
+        grid.write(axis, column, "┴", mark.colour)
+        _label_below(grid, labels, column, mark.text, mark.colour, taken)
     for value in linear_ticks(frame.x0, frame.x1, max(frame.width // 9, 2)):
         column = frame.column(value)
-        if column is not None and grid.colours[axis, column] != MARK:
+        if column is not None and grid.codes[axis, column] != ord("┴"):
             grid.write(axis, column, "┬", AXIS)
             _label_below(grid, labels, column, tick_text(value), AXIS, taken)
 
@@ -267,8 +282,7 @@ def _labels(grid: Grid, frame: Frame, chart: Chart) -> None:
     wanted = []
     for curve in chart.curves:
         upto = np.searchsorted(curve.x, frame.x1, side="right")
-        values = curve.y[:upto]
-        finite = values[np.isfinite(values)][-1:] if curve.label else values[:0]
+        finite = _last_finite(curve.y[:upto]) if curve.label else curve.y[:0]
         if len(finite):
             place = float(chart.scale.forward(finite)[0])
             if math.isfinite(place):
@@ -278,6 +292,17 @@ def _labels(grid: Grid, frame: Frame, chart: Chart) -> None:
     for row, (_, curve) in zip(rows, wanted, strict=False):
         column = frame.left + frame.width + 1
         grid.write(row, column, curve.label[:LABEL_ROOM], curve.colour)
+
+
+def _last_finite(values: FloatArray) -> FloatArray:
+    """Return the last finite value as an array of one, of none if there is none; from the end, so that
+    a long curve isn't read through for it."""
+    for stop in range(len(values), 0, -_PIECE):
+        piece = values[max(stop - _PIECE, 0) : stop]
+        finite = piece[np.isfinite(piece)]
+        if len(finite):
+            return finite[-1:]
+    return values[:0]
 
 
 def _spread(rows: list[int], height: int) -> list[int]:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Input, Static
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
 
 from eostui.config import parse_number
-from eostui.errors import InputError
+from eostui.errors import InputError, printable
+
+Answer = TypeVar("Answer")
 
 
 class ChoiceDialog(ModalScreen[str]):
@@ -48,7 +55,7 @@ class MessageDialog(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """Show the sentence."""
         with VerticalScroll(classes="dialog"):
-            yield Static(self._sentence, markup=False)
+            yield Static(printable(self._sentence), markup=False)
             yield Static("\n[b]any key[/b]  back")
 
     def on_key(self) -> None:
@@ -56,15 +63,46 @@ class MessageDialog(ModalScreen[None]):
         self.dismiss(None)
 
 
-class NumberDialog(ModalScreen[float | None]):
-    """Asks for a number such as 0.02, 1e-3 or 2/100; escape answers None."""
+class PickDialog(ModalScreen[str]):
+    """A list to pick one row of; escape answers ''."""
+
+    AUTO_FOCUS = "OptionList"
+
+    def __init__(self, question: str, rows: dict[str, str]) -> None:
+        """`rows` maps an answer to what is shown for it."""
+        super().__init__()
+        self._question = question
+        self._rows = rows
+
+    def compose(self) -> ComposeResult:
+        """Show the question and the rows."""
+        with VerticalScroll(classes="dialog"):
+            yield Static(self._question, markup=False)
+            yield OptionList(
+                *(Option(printable(row), id=key) for key, row in self._rows.items()), markup=False
+            )
+            yield Static("[b]enter[/b]  take it   [b]esc[/b]  back")
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Answer with the row."""
+        self.dismiss(event.option_id)
+
+    def key_escape(self) -> None:
+        """Answer ''."""
+        self.dismiss("")
+
+
+class AskDialog(ModalScreen[Answer | None]):
+    """Asks for something typed; escape answers None."""
 
     AUTO_FOCUS = "Input"
 
-    def __init__(self, question: str, present: str) -> None:
+    def __init__(self, question: str, present: str, parse: Callable[[str], Answer]) -> None:
+        """`parse` makes the answer of what was typed; what it refuses (InputError) is asked again."""
         super().__init__()
         self._question = question
         self._present = present
+        self._parse = parse
 
     def compose(self) -> ComposeResult:
         """Show the question, a field with the present value, and a place for complaints."""
@@ -74,12 +112,19 @@ class NumberDialog(ModalScreen[float | None]):
             yield Static("[b]enter[/b]  set   [b]esc[/b]  back", id="hint")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Answer with the number, or say why it isn't one."""
+        """Answer with what was typed, or say why it can't be."""
         try:
-            self.dismiss(parse_number(event.value))
+            self.dismiss(self._parse(event.value))
         except InputError as error:
-            self.query_one("#hint", Static).update(str(error))
+            self.query_one("#hint", Static).update(Text(str(error)))
 
     def key_escape(self) -> None:
         """Answer None."""
         self.dismiss(None)
+
+
+class NumberDialog(AskDialog[float]):
+    """Asks for a number such as 0.02, 1e-3 or 2/100."""
+
+    def __init__(self, question: str, present: str) -> None:
+        super().__init__(question, present, parse_number)

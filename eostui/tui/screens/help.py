@@ -10,7 +10,7 @@ from textual.widgets import Static
 
 from eostui.runs.monitors import MEANINGS
 from eostui.runs.phases import PHASES
-from eostui.tui.keys import KEYS, ON_OSCILLATOR
+from eostui.tui.keys import KEYS, ON_OSCILLATOR, ON_PLAYBACK
 from eostui.tui.oscillator_panels import PANELS as OSCILLATOR_PANELS
 from eostui.tui.oscillator_texts import CONDITIONS
 from eostui.tui.palette import PHASE_COLOURS
@@ -40,6 +40,10 @@ are drawn beside what the reduced map of the theory predicts (dotted) from the c
 They agree while S* + q and S stay within 2 % of S* of the prediction. At θ* x is 0 to rounding, so a
 predicted hump is right in height and depth before it is right in time: once x is out of the noise, C
 restarts the prediction from the network's own x and q.
+
+[b]Another run[/b] (o; a fork has its parent): what was measured of it, as points (·) in dimmer
+colours under this run's lines; of a run with a common history from the fork (┊ fork) on. Labels and
+marks that begin with · are its own.
 
 [b]Landscape[/b] (tab): L and S around the path of a problem of two parameters; shades part each map
 into five bands of equal area. On the sharpness map the line is S = 2/η, dotted S = 2/η − λ: it moves
@@ -125,11 +129,11 @@ def _oscillator_table() -> Text:
 
 def _key_table() -> str:
     lines = []
-    for group in ("training", "view", "oscillator", "program"):
+    for group in ("training", "view", "oscillator", "playback", "program"):
         lines.append(f"[b]{group.capitalize()}[/b]")
         shown = [(key.shown, key.text) for key in KEYS if key.group == group]
-        if group == "oscillator":
-            shown += [(key.shown, ON_OSCILLATOR[key.id]) for key in KEYS if key.id in ON_OSCILLATOR]
-        lines += [f"  {keys.replace('[', chr(92) + '['):<10}{text}" for keys, text in shown]
+        here = {"oscillator": ON_OSCILLATOR, "playback": ON_PLAYBACK}.get(group, {})
+        shown += [(key.shown, here[key.id]) for key in KEYS if key.id in here]
+        lines += [f"  {keys:<10}".replace("[", chr(92) + "[") + text for keys, text in shown]
         lines.append("")
     return "\n".join(lines)

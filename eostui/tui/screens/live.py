@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from typing import ClassVar
 
 import numpy as np
 from rich.text import Text
@@ -12,9 +13,11 @@ from textual.containers import Container
 
 from eostui.runs.monitors import monitors
 from eostui.tui.calibration_panel import agreement
+from eostui.tui.keys import TRAINING_HINTS, Hints
 from eostui.tui.numbers import compact, control, grouped, percent
+from eostui.tui.overlay import short
 from eostui.tui.palette import COLOURS, PHASE_COLOURS
-from eostui.tui.panels import NORM, OSCILLATOR, PANELS, RunView
+from eostui.tui.panels import NORM, OSCILLATOR, PANELS, RunView, chart_of
 from eostui.tui.screens.linked import LinkedCharts
 from eostui.tui.steering import current_controls
 from eostui.tui.widgets.bars import (
@@ -32,7 +35,9 @@ from eostui.tui.window import Window
 
 #: From this height on there is a row for the band of phases; below, the title alone tells the phase.
 _BAND_HEIGHT = 20
-_STATE_SIGNS = {"running": "●", "paused": "‖", "finished": "✓", "stopped": "■"}
+_STATE_SIGNS = {
+    "running": "●", "paused": "‖", "finished": "✓", "stopped": "■", "playing": "▶", "held": "‖",
+}  # fmt: skip
 #: Seconds over which the speed is taken.
 _SPEED_WINDOW = 3.0
 #: Seconds between frames of the title, the signs and the readings.
@@ -40,12 +45,19 @@ _TEXTS_EVERY = 0.3
 
 
 class LiveScreen(LinkedCharts):
-    """Shows one run; the application feeds it with `show_run` and `refresh_run`."""
+    """Shows one run; the application feeds it with `show_run` and `refresh_run`.
+
+    Attributes:
+        HINTS: what the key bar shows.
+    """
+
+    HINTS: ClassVar[Hints] = TRAINING_HINTS
 
     def __init__(self, *, unicode: bool) -> None:
         super().__init__([panel.name for panel in PANELS], unicode=unicode)
         self.view: RunView | None = None
         self.message = "starting"
+        self.progress = ""
         self.frozen = False
         self._corner = NORM
         self._speed: deque[tuple[float, int]] = deque()
@@ -73,6 +85,11 @@ class LiveScreen(LinkedCharts):
         self.view, self.message = None, message
         self.draw()
 
+    def show_progress(self, text: str) -> None:
+        """Say in the title what an engine on its way does, while a run is shown; "" for none."""
+        self.progress = text
+        self._draw_title()
+
     def show_run(self, view: RunView) -> None:
         """Show another run, from its start."""
         flow_time = self.view.flow_time if self.view else False
@@ -85,8 +102,6 @@ class LiveScreen(LinkedCharts):
 
     def refresh_run(self) -> None:
         """Redraw after the run gained rows."""
-        if self.view is not None:
-            self.view.update()
         if self._corner_panel() != self._corner:
             self.relayout()
         if not self.frozen:
@@ -140,7 +155,7 @@ class LiveScreen(LinkedCharts):
     def action_toggle_axis(self) -> None:
         """Step or flow time as x."""
         if self.view is not None:
-            self.view.flow_time = not self.view.flow_time
+            self.view.toggle_axis()
             self.window.show_all()
             self.draw()
 
@@ -154,7 +169,7 @@ class LiveScreen(LinkedCharts):
         if not self.is_mounted:
             return
         self._draw_title()
-        self.query_one("#keys", TextBar).show(key_line(self.size.width))
+        self.query_one("#keys", TextBar).show(key_line(self.size.width, self.HINTS))
         names = [panel.name for panel in PANELS]
         self.query_one("#tabs", TextBar).show(tabs_line(names, self.focused_panel))
         self._draw_charts()
@@ -174,7 +189,13 @@ class LiveScreen(LinkedCharts):
                 continue
             kind = panel.scales[self._scale_choice[index] % len(panel.scales)]
             title = panel.title(self.view) + ("" if kind == "linear" else f" ({kind})")
-            widget.show(panel.build(self.view, kind), x_range, title)
+            widget.show(chart_of(panel, self.view, kind), x_range, title, self._legend())
+
+    def _legend(self) -> str:
+        """Return which curves are whose; "" without another run."""
+        if self.view is None or self.view.overlay is None:
+            return ""
+        return self.view.overlay.legend(self.view.run, unicode=self._unicode)
 
     def _draw_texts(self, view: RunView) -> None:
         if self.has_class("-tiny"):
@@ -188,7 +209,14 @@ class LiveScreen(LinkedCharts):
         self.query_one("#holds", TextBar).show(monitor_line(found, rest))
 
     def _x_range(self) -> tuple[float, float]:
-        return self.window.range(self.last_x, self.x_unit)
+        last = self._end_of_x() if self.window.span is None else self.last_x
+        return self.window.range(last, self.x_unit)
+
+    def _end_of_x(self) -> float:
+        """Return how far the whole of x reaches: to the newest step, that of another run too."""
+        if self.view is None or self.view.overlay is None:
+            return self.last_x
+        return float(max([self.last_x, *self.view.overlay.view.x[-1:]]))
 
     def title_line(self, width: int) -> Text:
         """Return what every screen says at its top: the run, its step, η and λ."""
@@ -202,7 +230,7 @@ class LiveScreen(LinkedCharts):
 
     def _title_fields(self, view: RunView) -> list[tuple[int, str, str]]:
         run = view.run
-        state, last = run.state, max(run.last_step, 0)
+        state, last = view.state, max(run.last_step, 0)
         eta, decay = current_controls(run)
         residual = run.measured["sharpness_residual"]
         phase_colour = PHASE_COLOURS[view.phase.letter] if view.phase else COLOURS["axis"]
@@ -212,22 +240,23 @@ class LiveScreen(LinkedCharts):
             (5, run.config.preset, f"bold {COLOURS['title']}"),
             (1, view.phase.name.upper() if view.phase else "", f"bold {phase_colour}"),
             (2, f"{_STATE_SIGNS.get(state, '✗')} {state.upper()}", f"bold {colour}"),
+            (0, f"⋯ {self.progress}" if self.progress else "", f"bold {COLOURS['cool']}"),
             (3, "❄ view frozen" if self.frozen else "", COLOURS["cool"]),
             (0, f"step {grouped(last)}", COLOURS["title"]),
             (7, self._speed_text(state), COLOURS["axis"]),
             (0, f"η {control(eta)}", f"bold {COLOURS['mark']}"),
             (0, f"λ {control(decay)}", f"bold {COLOURS['mark']}"),
-            (6, agreement(run), COLOURS["theory"]),
+            (6, agreement(view), COLOURS["theory"]),
             (9, f"residual {compact(residual[-1], 2)}" if len(residual) else "", COLOURS["axis"]),
-            (8, f"{run.facts['device']} {run.config.dtype}", COLOURS["axis"]),
-            (4, f"run {run.path.name.rpartition('-')[2]}", COLOURS["axis"]),
+            (8, f"{run.facts.get('device', '')} {run.config.dtype}", COLOURS["axis"]),
+            (4, f"run {short(run)}", COLOURS["axis"]),
         ]
 
     def _values(self) -> Text:
         """Return the last values as text, for terminals too small for a chart."""
         assert self.view is not None
         run = self.view.run
-        lines = [f"{run.state} λ {control(current_controls(run)[1])}"]
+        lines = [f"{self.view.state} λ {control(current_controls(run)[1])}"]
         if len(run.measured):
             lines.append(
                 f"S {compact(run.measured['sharpness'][-1])} "

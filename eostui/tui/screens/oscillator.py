@@ -10,7 +10,7 @@ from textual.containers import Container
 
 from eostui.errors import InputError
 from eostui.oscillator_presets import OscillatorPreset
-from eostui.tui.keys import KEYS, ON_OSCILLATOR
+from eostui.tui.keys import KEYS, ON_OSCILLATOR, OSCILLATOR_HINTS
 from eostui.tui.numbers import control, grouped
 from eostui.tui.oscillator_panels import (
     PANELS,
@@ -89,7 +89,7 @@ class OscillatorScreen(LinkedCharts):
         self.query_one("#settings", TextBar).show(settings_line(self.settings))
         self.query_one("#answers", TextBar).show(answer_lines(self.view, self.size.width))
         self.query_one("#conditions", TextBar).show(monitor_line(conditions(self.view), ""))
-        self.query_one("#keys", TextBar).show(key_line(self.size.width, oscillator=True))
+        self.query_one("#keys", TextBar).show(key_line(self.size.width, OSCILLATOR_HINTS))
 
     def draw_if_shown(self) -> None:
         """Draw what changes by itself: what the title says of the training."""
@@ -214,6 +214,4 @@ class OscillatorScreen(LinkedCharts):
         view = self._live.view
         if view is None:
             return "behind: no run yet"
-        return (
-            f"behind: {view.run.config.preset} {view.run.state}, step {grouped(view.run.last_step)}"
-        )
+        return f"behind: {view.run.config.preset} {view.state}, step {grouped(view.run.last_step)}"

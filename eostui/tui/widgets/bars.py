@@ -9,7 +9,7 @@ from textual.geometry import Region
 from textual.widget import Widget
 
 from eostui.runs.monitors import Monitor
-from eostui.tui.keys import KEYS, OSCILLATOR_HINTS, PAIRS
+from eostui.tui.keys import Hints
 from eostui.tui.palette import COLOURS
 
 
@@ -87,13 +87,9 @@ def monitor_line(found: Sequence[Monitor], rest: str) -> Text:
     return line
 
 
-def key_line(width: int, *, oscillator: bool = False) -> Text:
-    """Return the key bar, as much of it as fits: of the oscillator screen, or of the others."""
-    hints = list(OSCILLATOR_HINTS)
-    if not oscillator:
-        hints = [*PAIRS, *((key.shown, key.short) for key in KEYS if key.short)]
-    # help and quit must be seen on every width
-    hints.sort(key=lambda hint: hint[1] in ("help", "quit"))
+def key_line(width: int, shown: Hints) -> Text:
+    """Return the key bar, as much of it as fits; help and quit are seen on every width."""
+    hints = sorted(shown, key=lambda hint: hint[1] in ("help", "quit"))
     must = sum(len(keys) + len(word) + 3 for keys, word in hints[-2:])
     line = Text(no_wrap=True, overflow="ellipsis")
     for index, (keys, word) in enumerate(hints):

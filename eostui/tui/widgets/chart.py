@@ -18,14 +18,23 @@ class ChartWidget(GridWidget):
         self._sticky = StickyRange()
         self._scale_kind = ""
 
-    def show(self, chart: Chart, x_range: tuple[float, float], title: str) -> None:
-        """Draw a chart in place of the last one, repainting what differs."""
+    def show(
+        self, chart: Chart, x_range: tuple[float, float], title: str, legend: str = ""
+    ) -> None:
+        """Draw a chart in place of the last one, repainting what differs.
+
+        Args:
+            chart: what to draw.
+            x_range: left and right end of x.
+            title: upper left, in the border.
+            legend: lower right, in the border.
+        """
         self._chart, self._x_range = chart, x_range
         scale = f"{chart.scale.kind} {chart.scale.threshold}"
         if scale != self._scale_kind:
             self._scale_kind, self._sticky = scale, StickyRange()
-        if self.border_title != title:
-            self.border_title = title
+        if (self.border_title, self.border_subtitle) != (title, legend):
+            self.border_title, self.border_subtitle = title, legend
         if self.size.width and self.display:
             self._redraw()
 

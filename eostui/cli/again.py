@@ -1,0 +1,231 @@
+"""`resume`, `fork`, `replay`: runs gone on with, branched, and repeated."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eostui.cli.options import (
+    AsciiOnly,
+    AsJson,
+    DataDir,
+    Fps,
+    Headless,
+    Name,
+    Number,
+    RunName,
+    RunsDir,
+    Settings,
+    Trust,
+    set_values,
+)
+from eostui.cli.output import print_json
+from eostui.errors import EXIT_FAILED, InputError, printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from eostui.engine.comparison import Difference
+    from eostui.runs.record import Record
+    from eostui.runs.shelf import Entry
+
+
+def resume(
+    run: RunName = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Steps it shall have in all; as its config says if left out.")
+    ] = None,
+    trust: Trust = False,
+    headless: Headless = False,
+    runs_dir: RunsDir = None,
+    data_dir: DataDir = None,
+    fps: Fps = None,
+    ascii_only: AsciiOnly = False,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with a run that was stopped, interrupted or finished, as if it had never ended.
+
+    Its steps since the newest checkpoint are repeated, with the control changes on record, and compared
+    with what is stored; on a CPU they are the same to the bit.
+
+    Examples:
+
+      eostui resume                         the newest run
+
+      eostui resume k3f9 --steps 20000      a finished one, further
+    """
+    from eostui import locations
+    from eostui.cli.train import start
+    from eostui.runs import shelf
+    from eostui.runs.launch import Resume
+    from eostui.runs.trust import refuse_foreign_code
+
+    entry = shelf.find(locations.runs_dir(runs_dir), run)
+    refuse_foreign_code(entry.config, entry.path, trusted=trust)
+    going_on = Resume(entry, steps)
+    start(
+        going_on, runs_dir, data_dir, headless=headless, as_json=as_json, fps=fps,
+        ascii_only=ascii_only,
+    )  # fmt: skip
+
+
+def fork(
+    run: RunName = None,
+    at: Annotated[
+        int | None,
+        typer.Option(help="The first step that the fork takes itself; the newest if left out."),
+    ] = None,
+    eta: Annotated[
+        Number, typer.Option(help="Learning rate η from there on, as 0.02 or 2/100.")
+    ] = None,
+    weight_decay: Annotated[Number, typer.Option(help="Weight decay λ from there on.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps it shall have in all.")] = None,
+    name: Name = "",
+    assign: Settings = None,
+    trust: Trust = False,
+    headless: Headless = False,
+    runs_dir: RunsDir = None,
+    data_dir: DataDir = None,
+    fps: Fps = None,
+    ascii_only: AsciiOnly = False,
+    as_json: AsJson = False,
+) -> None:
+    """Start a new run from the exact state of another at a step, live or ended: a counterfactual.
+
+    It begins with its parent's record up to that step. Between checkpoints the parent's steps are
+    repeated.
+
+    Examples:
+
+      eostui fork k3f9 --at 3000 --weight-decay 0     the same network, without decay from there
+
+      eostui fork --eta 2/20 --headless               the newest run, from where it is
+    """
+    from eostui import locations
+    from eostui.cli.train import start
+    from eostui.runs import shelf
+    from eostui.runs.launch import Fork
+    from eostui.runs.trust import refuse_foreign_code
+
+    entry = shelf.find(locations.runs_dir(runs_dir), run)
+    refuse_foreign_code(entry.config, entry.path, trusted=trust)
+    changes = set_values(assign, {"steps": steps}, {"eta": eta, "weight_decay": weight_decay})
+    branch = Fork(entry, max(entry.last_step, 0) if at is None else at, changes)
+    start(
+        branch, runs_dir, data_dir, name=name, headless=headless, as_json=as_json, fps=fps,
+        ascii_only=ascii_only,
+    )  # fmt: skip
+
+
+def replay(
+    run: RunName = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Play the record back in the live view instead.")
+    ] = False,
+    speed: Annotated[
+        float | None,
+        typer.Option(help="With --watch: steps a second; the whole run in a minute if left out."),
+    ] = None,
+    trust: Trust = False,
+    runs_dir: RunsDir = None,
+    data_dir: DataDir = None,
+    fps: Fps = None,
+    ascii_only: AsciiOnly = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take all steps of a run once more and compare them with its record; or play the record back.
+
+    On the same machine and a CPU they are the same to the bit; else the first step that differs is told,
+    and by how much. The exit code is 0 when they are the same, 1 when not. Nothing is written.
+
+    With --watch nothing is computed: the record is shown as it came, and keys hold and scrub it.
+
+    Examples:
+
+      eostui replay k3f9
+
+      eostui replay k3f9 --watch --speed 200
+    """
+    from eostui import locations
+    from eostui.cli.train import show
+    from eostui.runs import shelf
+    from eostui.runs.trust import refuse_foreign_code
+
+    if speed is not None and not watch:
+        raise InputError("--speed is for --watch: what is computed anew goes as fast as it can")
+    entry = shelf.find(locations.runs_dir(runs_dir), run)
+    if entry.last_step < 0:
+        raise InputError(f"{entry.id} has no steps yet")
+    if watch:
+        from eostui.tui.started import Watch
+
+        show(Watch(entry.path, speed), runs_dir, data_dir, fps=fps, ascii_only=ascii_only)
+    refuse_foreign_code(entry.config, entry.path, trusted=trust)
+    record, differences = _repeat(entry, locations.data_dir(data_dir))
+    if as_json:
+        print_json(_told(entry, record, differences))
+    else:
+        print(_sentence(entry, record, differences))
+    raise typer.Exit(EXIT_FAILED if differences else 0)
+
+
+def _repeat(entry: Entry, data_dir: Path) -> tuple[Record, list[Difference]]:
+    """Repeat a run with a progress bar on stderr."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    narrate = Console(stderr=True, highlight=False)
+    narrate.print("loading PyTorch", style="dim")
+    from eostui.engine.begin import Workshop, replay
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+
+    def say(text: str) -> None:
+        narrate.print(text, style="dim", markup=False)
+
+    workshop = Workshop(entry.config, data_dir, say, like=entry.path)
+    with Progress(*columns, console=narrate, transient=True) as bar:
+        task = bar.add_task("repeating", total=None)
+        return replay(
+            workshop,
+            entry.path,
+            lambda step, first, last: bar.update(task, completed=step - first, total=last - first),
+        )
+
+
+def _told(entry: Entry, record: Record, differences: list[Difference]) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "identical": not differences,
+        "first_step": record.first,
+        "last_step": record.next_step - 1,
+        "measurements": len(record.measurements),
+        "differences": [vars(difference) for difference in differences],
+    }
+
+
+def _sentence(entry: Entry, record: Record, differences: list[Difference]) -> str:
+    last = record.next_step - 1
+    if differences:
+        others = [difference.what for difference in differences[1:]]
+        more = f"; so do {', '.join(others)}" if others else ""
+        return printable(f"{entry.id}: differs from its record at {differences[0]}{more}")
+    sentence = (
+        f"{entry.id}: steps {record.first} to {last} with {len(record.measurements)} measurements "
+        "are the same, bit for bit"
+    )
+    if record.first:
+        sentence += f"; the steps before {record.first} are those of the run it was forked from"
+    return sentence

@@ -1,0 +1,39 @@
+"""`bench --store`: what the record of a run of a million steps costs."""
+
+from __future__ import annotations
+
+from eostui.cli.output import print_json
+
+#: What is printed: a result's key, its text, its unit.
+_LINES = (
+    ("open_seconds", "opening it as the viewer does", "s"),
+    ("viewer_megabytes", "memory of the viewer with it, at most", "MB"),
+    ("csv_seconds", "exporting it as CSV, whole command", "s"),
+    ("parquet_seconds", "exporting it as Parquet", "s"),
+    ("database_megabytes", "its run.db", "MB"),
+    ("csv_megabytes", "its CSV file", "MB"),
+    ("parquet_megabytes", "its Parquet file", "MB"),
+)
+
+
+def bench_store(as_json: bool) -> None:
+    """Make a record in a temporary folder, time what is done with it, and print that."""
+    from rich.console import Console
+
+    from eostui.bench.store import measure_store
+
+    with Console(stderr=True).status("") as status:
+
+        def say(text: str, done: int, total: int | None) -> None:
+            status.update(f"{text} {100 * done // total} %" if total else text)
+
+        results = measure_store(say)
+    if as_json:
+        print_json(results)
+        return
+    print(f"the record of {results['steps']} steps, measured every 25")
+    for key, text, unit in _LINES:
+        if key in results:
+            bar = results["bars"].get(key)
+            told = f"  (bar: {bar:g} {unit})" if bar else ""
+            print(f"  {text:<38}{results[key]:8.2f} {unit}{told}")

@@ -1,0 +1,103 @@
+"""Forks: a new run that begins as another was before a step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from eostui.config import RunConfig
+from eostui.errors import InputError
+from eostui.runs import schema
+from eostui.runs.checkpoints import Checkpoint
+from eostui.runs.reader import News, RunReader
+from eostui.runs.record import all_news, is_control, measured_rows
+from eostui.runs.shelf import Entry
+from eostui.runs.writer import RunWriter
+
+#: What a fork may change: how long it goes on, what is measured and when. η and λ may change as well,
+#: as they may in any run.
+CHANGEABLE = (
+    "steps", "cadence", "far_cadence", "measure", "eigenvalues", "smallest_eigenvalue", "tolerance",
+    "vector_tolerance", "test_cadence", "calibrate_at", "checkpoint_every", "checkpoint_budget",
+    "device", "threads",
+)  # fmt: skip
+CONTROLS = ("eta", "weight_decay")
+
+
+def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConfig:
+    """Return the config of a fork. Its η and λ stay those that the common history began with.
+
+    Args:
+        parent: the run that is forked.
+        at: the first step that the fork takes itself.
+        changes: settings, with η and λ among them if they change at that step.
+
+    Raises:
+        InputError: if that step isn't there, or a setting can't change.
+    """
+    if not 0 <= at <= parent.last_step + 1:
+        raise InputError(
+            f"{parent.id} can't be forked at step {at}: it has the steps 0 to {parent.last_step}"
+        )
+    for key in changes:
+        if key in RunConfig.model_fields and key not in (*CHANGEABLE, *CONTROLS):
+            raise InputError(
+                f"a fork goes on with the same problem, so `{key}` can't change; "
+                f"what can: {', '.join((*CONTROLS, *CHANGEABLE))}"
+            )
+    where = f"fork of {parent.id}"
+    parent.config.changed({key: changes[key] for key in CONTROLS if key in changes}, where)
+    kept = {key: value for key, value in changes.items() if key not in CONTROLS}
+    config = parent.config.changed(kept, where)
+    if config.steps < at:
+        raise InputError(f"{where} at step {at}: it ends after {config.steps} steps; give it more")
+    return config
+
+
+def copy_history(parent: Path, writer: RunWriter, checkpoint: Checkpoint, reading: str) -> None:
+    """Write what a run was before a checkpoint's step into a fork of it.
+
+    Args:
+        parent: the run directory that is forked.
+        writer: of the fork, which has no rows yet.
+        checkpoint: the state at the fork.
+        reading: `raw` or `midpoint`.
+    """
+    step = checkpoint.step
+    reader = RunReader(parent)
+    try:
+        first = told = 0
+        for news in all_news(reader):
+            rows = news.steps[: max(step - first, 0)]
+            if len(rows):
+                writer.steps(first, rows)
+            first += len(news.steps)
+            for row in measured_rows(news):
+                at = int(row.pop("step"))
+                if at < step:
+                    writer.measurement(at, row, reading)
+            _copy_calibrated(news, writer, checkpoint)
+            if news.landscape is not None:
+                writer.landscape(news.landscape)
+            for event in news.events:
+                derived = event.kind in schema.DERIVED_EVENTS
+                told += derived
+                if derived:
+                    of_history = told <= checkpoint.events
+                else:  # at the step itself, what acts from it on
+                    of_history = event.step < step or (event.step == step and is_control(event))
+                if of_history:
+                    writer.past_event(event)
+    finally:
+        reader.close()
+
+
+def _copy_calibrated(news: News, writer: RunWriter, checkpoint: Checkpoint) -> None:
+    """Copy x and q of the calibrations that were known at the checkpoint."""
+    known = int(checkpoint.plain["recorder.calibration"])
+    steps, numbers = news.calibrated[:, 0], news.calibrated[:, 1]
+    for number in range(1, known + 1):
+        rows = news.calibrated[(numbers == number) & (steps < checkpoint.step)]
+        if len(rows):
+            writer.calibrated(number, int(rows[0, 0]), rows[:, 2:])

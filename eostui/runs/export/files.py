@@ -1,0 +1,199 @@
+"""Exports as files: written aside and renamed, so that nobody ever sees half of one."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from eostui.errors import InputError, did_you_mean
+from eostui.runs.export.parquet import write_parquet
+from eostui.runs.export.table import ROWS, Progress, RunTable
+from eostui.runs.export.tensorboard import write_tensorboard
+from eostui.runs.export.text import CSV, JSON_LINES, Block, write_blocks
+from eostui.runs.run import Run
+
+#: The formats, with the endings by which they are guessed.
+FORMATS = {
+    "csv": (".csv",),
+    "jsonl": (".jsonl", ".ndjson"),
+    "parquet": (".parquet", ".pq"),
+    "tensorboard": (),
+}
+_STYLES = {"csv": CSV, "jsonl": JSON_LINES}
+
+
+def format_of(name: str, chosen: str | None = None) -> str:
+    """Return the format `chosen`, or the one that a file's name ends in; CSV if none.
+
+    Raises:
+        InputError: if there is no such format.
+    """
+    if chosen is None:
+        endings = {ending: known for known, all_of in FORMATS.items() for ending in all_of}
+        return endings.get(Path(name).suffix.lower(), "csv")
+    if chosen not in FORMATS:
+        raise InputError(
+            f"--format is {chosen}, but must be one of {', '.join(FORMATS)}"
+            f"{did_you_mean(chosen, FORMATS)}"
+        )
+    return chosen
+
+
+def write_stream(table: RunTable, stream: TextIO, format: str = "csv") -> int:
+    """Write a table to a stream of text as `csv` or `jsonl`; return the row count.
+
+    Raises:
+        InputError: if the format isn't text.
+    """
+    if format not in _STYLES:
+        raise InputError(f"{format} can't be written to stdout: name a file or folder with -o")
+    return write_blocks(table.blocks(), stream, _STYLES[format])
+
+
+def export_files(
+    runs: Run | Sequence[Run],
+    target: Path,
+    *,
+    format: str = "csv",
+    measured_only: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Path | None, int]:
+    """Write one run, or several into one table with a column `run`, as `target`.
+
+    Beside a table lies a JSON file that explains its columns; a Parquet file has that inside as well. For
+    `tensorboard` the target is a folder, which gets a folder of event files for each run.
+
+    Args:
+        runs: one run, or several.
+        target: replaced only when all is written.
+        format: one of FORMATS.
+        measured_only: only the rows at which something was measured.
+        progress: told how many rows of how many are done.
+
+    Returns:
+        The path of the JSON file, if there is one, and the row count.
+
+    Raises:
+        InputError: if the files can't be written there, or the format needs a package that isn't here.
+    """
+    table = RunTable(runs, measured_only=measured_only)
+    if format == "tensorboard":
+        return None, _export_folders(table, target, progress)
+    description = table.describe()
+
+    def write(aside: Path) -> int:
+        if format == "parquet":
+            return write_parquet(table, aside, description, progress)
+        with aside.open("w", encoding="utf-8", newline="") as stream:
+            return write_blocks(table.blocks(progress), stream, _STYLES[format])
+
+    return _export_pair(target, write, description)
+
+
+def export_columns(
+    columns: Block, target: Path, description: dict[str, Any], progress: Progress | None = None
+) -> tuple[Path, int]:
+    """Write columns of numbers or texts, of one length, as CSV, and `description` beside it as JSON.
+
+    Files, result and errors are those of `export_files`.
+    """
+
+    def write(aside: Path) -> int:
+        with aside.open("w", encoding="utf-8", newline="") as stream:
+            return write_columns(columns, stream, progress)
+
+    return _export_pair(target, write, description)
+
+
+def write_columns(columns: Block, stream: TextIO, progress: Progress | None = None) -> int:
+    """Write columns of numbers or texts, of one length, as CSV; return the row count."""
+
+    def blocks() -> Iterator[Block]:
+        rows = len(next(iter(columns.values())))
+        for start in range(0, max(rows, 1), ROWS):
+            yield {name: values[start : start + ROWS] for name, values in columns.items()}
+            if progress is not None:
+                progress(min(start + ROWS, rows), rows)
+
+    return write_blocks(blocks(), stream, CSV)
+
+
+@contextmanager
+def replacing(*targets: Path) -> Iterator[list[Path]]:
+    """Give a path aside for each target, renamed onto it when the block went well, else removed.
+
+    Raises:
+        InputError: if a target is neither a file nor free, or the disk or its permissions refuse.
+    """
+    places = [target.resolve() for target in targets]  # a link stays one
+    for target, place in zip(targets, places, strict=True):
+        if place.exists() and not place.is_file():
+            raise InputError(f"{target}: can't be written: it is there, and isn't a file")
+    asides = [place.with_name(f".{place.name}.{secrets.token_hex(4)}") for place in places]
+    try:
+        yield asides
+        for aside, place in zip(asides, places, strict=True):
+            aside.replace(place)
+    except OSError as error:
+        raise InputError(f"{targets[0]}: can't be written: {error.strerror or error}") from None
+    finally:
+        for aside in asides:
+            aside.unlink(missing_ok=True)
+
+
+def _export_pair(
+    target: Path, write: Callable[[Path], int], description: dict[str, Any]
+) -> tuple[Path, int]:
+    """Write `target` by `write`, which returns the row count, and `description` beside it."""
+    sidecar = target.with_suffix(".json")
+    if sidecar == target:
+        raise InputError(f"{target}: name the CSV file .csv; the .json beside it is written too")
+    with replacing(target, sidecar) as (aside, sidecar_aside):
+        rows = write(aside)
+        with sidecar_aside.open("w", encoding="utf-8") as stream:
+            json.dump(description, stream, indent=2, ensure_ascii=False)
+            stream.write("\n")
+    return sidecar, rows
+
+
+def _export_folders(table: RunTable, target: Path, progress: Progress | None) -> int:
+    """Write a folder of event files for each run into `target`; return the row count."""
+    written: list[tuple[Path, Path]] = []
+    done = 0
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for run in table.runs:
+            place = target / run.path.name
+            _only_events(place)
+            aside = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
+            written.append((aside, place))
+            aside.mkdir()
+            done = write_tensorboard(table, run, aside, done, progress)
+        for aside, place in written:
+            if place.exists():  # a folder can't be replaced at one go
+                before = aside.with_suffix(".before")
+                place.rename(before)
+                aside.rename(place)
+                shutil.rmtree(before)
+            else:
+                aside.rename(place)
+    except OSError as error:
+        raise InputError(f"{target}: can't be written: {error.strerror or error}") from None
+    finally:
+        for aside, _ in written:
+            shutil.rmtree(aside, ignore_errors=True)
+    return done
+
+
+def _only_events(place: Path) -> None:
+    """Raise InputError if a folder that would be replaced holds anything but event files."""
+    if place.is_symlink() or (place.exists() and not place.is_dir()):
+        raise InputError(f"{place}: can't be replaced: it isn't a folder")
+    others = [path.name for path in place.glob("*") if ".tfevents." not in path.name]
+    if others:
+        raise InputError(f"{place}: isn't replaced: it holds {others[0]}, which is no event file")

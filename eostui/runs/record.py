@@ -1,0 +1,101 @@
+"""What is on record of a run from a step on, row by row, to be repeated or compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eostui.runs import schema
+from eostui.runs.checkpoints import Checkpoint
+from eostui.runs.reader import News, RunReader
+from eostui.runs.rows import Event
+
+
+@dataclass
+class Record:
+    """The rows of a run as they are stored, from a checkpoint on, or from step 0.
+
+    Attributes:
+        first: the first step.
+        names: the columns of `steps`.
+        steps: a row a step.
+        measurements: what was measured, by step.
+        calibrated: x and q, by number of the calibration and step.
+        derived: the events that follow from the steps, told since `first`, in order.
+        controls: changes of η and λ and calibrations that were asked for, by step.
+    """
+
+    first: int
+    names: tuple[str, ...]
+    steps: NDArray[np.float64]
+    measurements: dict[int, dict[str, float]] = field(default_factory=dict)
+    calibrated: dict[tuple[int, int], tuple[float, float]] = field(default_factory=dict)
+    derived: list[Event] = field(default_factory=list)
+    controls: dict[int, list[Event]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, path: Path, checkpoint: Checkpoint | None) -> Record:
+        """Read the record of the run at `path`.
+
+        Raises:
+            InputError: if there is no run.
+            RunFormatError: if the record is damaged.
+        """
+        reader = RunReader(path)
+        first, told = (checkpoint.step, checkpoint.events) if checkpoint else (0, 0)
+        record = cls(first, reader.step_columns, np.empty((0, len(reader.step_columns))))
+        parts, seen = [record.steps], 0
+        try:
+            for news in all_news(reader):
+                parts.append(news.steps[max(first - seen, 0) :])
+                seen += len(news.steps)
+                record._take(news)
+        finally:
+            reader.close()
+        record.steps = np.concatenate(parts)
+        record.derived = record.derived[told:]
+        return record
+
+    @property
+    def next_step(self) -> int:
+        """The first step without a row."""
+        return self.first + len(self.steps)
+
+    def _take(self, news: News) -> None:
+        for row in measured_rows(news):
+            if row["step"] >= self.first:
+                self.measurements[int(row.pop("step"))] = row
+        for step, number, x, q in news.calibrated.tolist():
+            self.calibrated[int(number), int(step)] = (x, q)
+        for event in news.events:
+            if event.kind in schema.DERIVED_EVENTS:
+                self.derived.append(event)
+            elif is_control(event) and event.step >= self.first:
+                self.controls.setdefault(event.step, []).append(event)
+
+
+def all_news(reader: RunReader) -> Iterator[News]:
+    """Yield all that a reader hasn't read, in parts."""
+    while True:
+        news = reader.poll()
+        if not (len(news.steps) or news.measurements or news.events or len(news.calibrated)):
+            return
+        yield news
+
+
+def measured_rows(news: News) -> Iterable[dict[str, float]]:
+    """Return the measured rows, each with its `step` and what is known of it."""
+    columns: Mapping[str, NDArray[np.float64]] = news.measurements
+    lists = [column.tolist() for column in columns.values()]
+    for values in zip(*lists, strict=True):
+        yield {name: v for name, v in zip(columns, values, strict=True) if v == v}
+
+
+def is_control(event: Event) -> bool:
+    """Return whether an event changed what the engine does: η, λ, or a calibration that was asked for."""
+    calibration = event.kind == "obeyed" and event.payload.get("what") in ("calibrate", "reseat")
+    return event.kind == "control" or calibration

@@ -1,0 +1,28 @@
+"""Code that a run names, and the user's word without which it isn't executed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eostui.config import RunConfig
+from eostui.errors import InputError
+
+#: The flag by which a user says that a run's code may be executed.
+FLAG = "--trust-code"
+
+
+def refuse_foreign_code(config: RunConfig, path: Path, *, trusted: bool = False) -> None:
+    """Raise InputError if going on with a run would execute code that only its record names.
+
+    A user's own preset or command line is the user's word; a stored config is whoever's wrote it.
+
+    Args:
+        config: the config stored in the run.
+        path: the run directory.
+        trusted: whether the user gave FLAG.
+    """
+    if ":" in config.problem and not trusted:
+        raise InputError(
+            f"{path.name} would execute code of `{config.problem}`, which its record names: "
+            f"read that file, and if you trust it say so with {FLAG}"
+        )

@@ -1,0 +1,80 @@
+"""Changes of η and λ that a preset makes by itself, each at its step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+
+class ControlChange(BaseModel):
+    """η, λ or both from one step on: `step` is the first that they move.
+
+    What isn't given stays as it was.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    step: Annotated[int, Field(ge=0, strict=True)]
+    eta: Annotated[FiniteFloat, Field(gt=0, strict=True)] | None = None
+    weight_decay: Annotated[FiniteFloat, Field(ge=0, strict=True)] | None = None
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> ControlChange:
+        if self.eta is None and self.weight_decay is None:
+            raise ValueError(
+                f"`controls` at step {self.step} changes nothing: give `eta`, `weight_decay` or both"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_gaps(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in dump(self).items() if value is not None}
+
+    def values(self) -> dict[str, float]:
+        """Return the new η and λ by name, those that are given."""
+        return {
+            name: value
+            for name, value in dict(self).items()
+            if name != "step" and value is not None
+        }
+
+
+def check_schedule(
+    changes: Iterable[ControlChange], eta: float, weight_decay: float, steps: int
+) -> None:
+    """Raise ValueError unless the steps rise within a run, and η × λ stays below 1.
+
+    Args:
+        changes: in their order.
+        eta: η at the start.
+        weight_decay: λ at the start.
+        steps: of the run; a change at its last row moves nothing, but stands in it.
+    """
+    before = -1
+    for change in changes:
+        if change.step <= before:
+            raise ValueError(
+                f"`controls` at step {change.step} comes after step {before}: their steps must rise"
+            )
+        if change.step > steps:
+            raise ValueError(
+                f"`controls` at step {change.step} would never come: `steps` is {steps}"
+            )
+        before = change.step
+        eta = eta if change.eta is None else change.eta
+        weight_decay = weight_decay if change.weight_decay is None else change.weight_decay
+        if eta * weight_decay >= 1:
+            raise ValueError(
+                f"`controls` at step {change.step}: `eta` × `weight_decay` is "
+                f"{eta * weight_decay:g}, but must be below 1"
+            )

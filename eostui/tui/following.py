@@ -1,0 +1,119 @@
+"""A run that is read again and again, while it goes on, ends, is resumed, or its directory vanishes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from eostui.errors import EostuiError
+from eostui.runs.reader import News, run_state
+from eostui.runs.run import Run
+from eostui.runs.schema import DATABASE
+
+#: States besides those of `Run.state`: its directory isn't there; reading it fails.
+GONE, UNREADABLE = "gone", "unreadable"
+#: Seconds before what couldn't be read is tried again.
+RETRY_EVERY = 1.0
+#: Seconds of reading between two frames, where there is much to read.
+_READ_FOR = 0.3
+
+
+class Reading(NamedTuple):
+    """What a look at a run's directory found.
+
+    Attributes:
+        state: as `Run.state`, or GONE, or UNREADABLE.
+        news: what was written since the last look, as far as it could be read, in parts.
+        run: the run opened anew, where another file has taken the place of its store.
+        trouble: a sentence if it couldn't be read, or "".
+        more: whether there is more to be read at once.
+    """
+
+    state: str
+    news: tuple[News, ...] = ()
+    run: Run | None = None
+    trouble: str = ""
+    more: bool = False
+
+
+class Follower:
+    """Follows one run; what happens to its directory becomes a state and a sentence, never an error.
+
+    A long run is shown from its first rows on, while the rest of them is read.
+
+    Attributes:
+        run: the run as read so far.
+        state: its state, or GONE, or UNREADABLE.
+        trouble: why it can't be read now, or "".
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open a run's directory, read its first rows. Raises InputError or RunFormatError."""
+        self._file = _identity(path)
+        self.run = Run(path, whole=False)
+        self.state = self.run.state
+        self.trouble = ""
+        self._again = 0.0
+
+    @property
+    def shown(self) -> Run:
+        """The run as a view should show it: all that was read."""
+        return self.run
+
+    def fetch(self) -> Reading:
+        """Look for what is new, changing nothing that is shown: for another thread."""
+        if time.monotonic() < self._again:
+            return Reading(self.state, trouble=self.trouble)
+        reading = self._look()
+        if reading.trouble:
+            self._again = time.monotonic() + RETRY_EVERY
+        return reading
+
+    def apply(self, reading: Reading) -> bool:
+        """Take in what was fetched; return whether there is more to show than before."""
+        self.state, self.trouble = reading.state, reading.trouble
+        if reading.run is not None:
+            self.run.close()
+            self.run = reading.run
+            return True
+        changes = [self.run.apply(part) for part in reading.news]
+        return any(changes)
+
+    def read_all(self) -> None:
+        """Take in all rows at once. Raises RunFormatError on damage; what was read before stays."""
+        while self.run.refresh():
+            pass
+
+    def close(self) -> None:
+        """Let go of the store; what was read stays."""
+        self.run.close()
+
+    def _look(self) -> Reading:
+        path = self.run.path
+        news: list[News] = []
+        fresh = None
+        try:
+            file = _identity(path)
+            if file is None:
+                return Reading(GONE, trouble=f"{path} is gone; what was read of it is still shown")
+            if file != self._file:  # repaired, or put back from a copy
+                fresh, self._file = Run(path, whole=False), file
+                return Reading(fresh.state, run=fresh)
+            until = time.monotonic() + _READ_FOR
+            news.append(self.run.fetch())
+            while len(news[-1].steps) and time.monotonic() < until:
+                news.append(self.run.fetch())
+            more = len(news) > 1 and len(news[-1].steps) > 0
+            return Reading(run_state(path, news[-1].facts), tuple(news), more=more)
+        except EostuiError as error:
+            return Reading(UNREADABLE, tuple(news), fresh, trouble=str(error))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells one store from another that takes its place; None if there is none."""
+    try:
+        found = (path / DATABASE).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

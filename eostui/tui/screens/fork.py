@@ -1,0 +1,106 @@
+"""The dialog of a fork: one key for λ → 0 from here, or other values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Horizontal, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+from eostui.config import parse_number
+from eostui.errors import InputError
+from eostui.tui.numbers import grouped
+
+
+@dataclass(frozen=True)
+class ForkWish:
+    """What a fork shall be.
+
+    Attributes:
+        step: the first step that it takes itself.
+        eta: η from there on.
+        decay: λ from there on.
+        steps: how many steps it shall have in all.
+    """
+
+    step: int
+    eta: float
+    decay: float
+    steps: int
+
+
+_FIELDS = (
+    ("step", "from step"),
+    ("eta", "η from there"),
+    ("decay", "λ from there"),
+    ("steps", "steps in all"),
+)
+
+
+class ForkDialog(ModalScreen[ForkWish | None]):
+    """Asks what changes in a fork; enter at once takes λ → 0, escape answers None."""
+
+    AUTO_FOCUS = ""
+
+    def __init__(self, parent: str, present: ForkWish) -> None:
+        """`present` is what the fork would be if nothing changed."""
+        super().__init__()
+        self._parent_id = parent
+        self._present = present
+
+    def compose(self) -> ComposeResult:
+        """Show the quick choice, a field for each value, and a place for complaints."""
+        step = grouped(self._present.step)
+        with VerticalScroll(classes="dialog form"):
+            yield Static(f"fork {self._parent_id}, which goes its own way", markup=False)
+            if self._present.decay:
+                yield Static(f"\n[b]enter[/b]  λ → 0 from step {step} on")
+                yield Static("[b]tab[/b]    other values:\n")
+            else:
+                yield Static("")
+            for name, label in _FIELDS:
+                with Horizontal():
+                    yield Static(label, classes="label")
+                    yield Input(f"{getattr(self._present, name):.12g}", id=name)
+            yield Static("\n[b]enter[/b]  fork with these   [b]esc[/b]  back", id="hint")
+
+    def on_mount(self) -> None:
+        """Where λ is 0 already, the first thing to type is η."""
+        if not self._present.decay:
+            self.query_one("#eta", Input).focus()
+
+    def key_enter(self) -> None:
+        """Take the quick choice; a field that has the focus takes enter for itself."""
+        if self._present.decay:
+            self.dismiss(replace(self._present, decay=0.0))
+
+    def key_down(self) -> None:
+        """Go to the next field."""
+        self.focus_next("Input")
+
+    def key_up(self) -> None:
+        """Go to the field before."""
+        self.focus_previous("Input")
+
+    def on_input_submitted(self) -> None:
+        """Answer with the values, or say which isn't one."""
+        try:
+            self.dismiss(self._typed())
+        except InputError as error:
+            self.query_one("#hint", Static).update(Text(str(error)))
+
+    def key_escape(self) -> None:
+        """Answer None."""
+        self.dismiss(None)
+
+    def _typed(self) -> ForkWish:
+        values = {
+            name: parse_number(self.query_one(f"#{name}", Input).value) for name, _ in _FIELDS
+        }
+        for name, label in (_FIELDS[0], _FIELDS[3]):
+            if not values[name].is_integer() or values[name] < 0:
+                raise InputError(f"{label}: {values[name]:g} isn't a number of steps")
+        return ForkWish(int(values["step"]), values["eta"], values["decay"], int(values["steps"]))

@@ -1,0 +1,474 @@
+"""What goes wrong around a run: full disks, locks, stopped viewers, lost devices, clocks. Real ones where
+they can be had; what is only imitated is called so."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_runs import HOLDER, edit, facts_of, rows
+from test_toys import toy_config, train
+
+import eostui.engine.__main__ as engine
+from eostui.config import RunConfig
+from eostui.errors import BusyError, EostuiError, InputError, RunFormatError, StoreError
+from eostui.runs import commands, durable, schema, shelf, writer
+from eostui.runs.check import check_run
+from eostui.runs.ending import end_sentence, last_words
+from eostui.runs.liveness import engine_alive
+from eostui.runs.run import Run
+from eostui.runs.writer import RunWriter
+
+TOY = {"name": "two-layer-scalar", "eta": 0.1}
+
+
+def finished(run, steps):
+    assert run.steps["step"].tolist() == list(range(steps + 1))
+    assert all(finding.sound for finding in check_run(run.path))
+
+
+# --- a full disk -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk():
+    """A real file system of two megabytes, in memory."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a file system")
+    folder = Path(tempfile.mkdtemp())
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        folder.rmdir()
+        pytest.skip("this system lets nobody mount a file system")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    folder.rmdir()
+
+
+def test_a_disk_that_fills_while_training_ends_the_run_by_name(small_disk):
+    """The whole program: one sentence, exit code 1, state failed, all flushed rows there, and sound."""
+    command = [
+        sys.executable, "-m", "eostui", "run", "toy-two-layer", "--headless", "--steps", "1000000",
+        "--runs-dir", str(small_disk),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    said = " ".join(done.stderr.split())
+    assert done.returncode == 1, said
+    assert "Traceback" not in done.stderr
+    assert "the disk is full; free some space, then `eostui resume" in said
+    (entry,) = shelf.entries(small_disk)
+    assert entry.state == "failed"
+    assert "the disk is full" in entry.sentence
+    assert last_words(entry.path) == entry.sentence
+    with Run(entry.path) as run:
+        assert run.last_step == entry.last_step > 0
+        finished(run, entry.last_step)
+    assert not (entry.path / schema.RESERVE).exists()
+
+
+def test_a_disk_so_full_that_not_even_the_end_fits(small_disk, monkeypatch, capsys):
+    """Others take the reserved room: the sentence is told, the run is interrupted, its rows stay."""
+    monkeypatch.setattr(durable.FULL, "patience", 0.0)
+    store = RunWriter(small_disk / "r", facts_of(status="running"))
+    matrix = rows(500)
+    flushed = 0
+    with contextlib.suppress(StoreError):
+        while True:
+            store.steps(flushed, matrix)
+            store.flush()
+            flushed += 500
+    durable.free_reserve(store.path)
+    with contextlib.suppress(OSError), (small_disk / "other").open("wb", buffering=0) as other:
+        while True:
+            other.write(bytes(4096))
+    assert engine._end(store, flushed, "failed", "failed: full") == "failed"
+    assert "eostui: failed: full; its end isn't recorded" in capsys.readouterr().out
+    with Run(small_disk / "r") as run:
+        assert run.state == "interrupted"
+        assert run.last_step == flushed - 1 > 0
+        assert end_sentence(run.path, run.facts, run.state).startswith("interrupted: its engine")
+
+
+def test_a_disk_that_is_full_from_the_start_is_a_sentence(small_disk):
+    with contextlib.suppress(OSError), (small_disk / "other").open("wb", buffering=0) as other:
+        while True:
+            other.write(bytes(4096))
+    with pytest.raises(EostuiError, match=r"No space left|disk is full"):
+        RunWriter(small_disk / "r", facts_of())
+
+
+def test_space_that_comes_back_in_time_loses_nothing(small_disk, monkeypatch):
+    """The rows in hand are written when another file goes."""
+    store = RunWriter(small_disk / "r", facts_of())
+    other = small_disk / "other"
+    with contextlib.suppress(OSError), other.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    monkeypatch.setattr(durable, "sleep", lambda _: other.unlink(missing_ok=True))
+    store.steps(0, rows(3000))
+    store.close()
+    assert Run(small_disk / "r").last_step == 2999
+
+
+# --- read-only -------------------------------------------------------------------------------------
+
+
+def test_a_store_that_becomes_read_only(monkeypatch):
+    """Its directory's permission goes while an ordinary user trains; the rollback journal notices."""
+    monkeypatch.setattr(writer, "on_network", lambda _: True)  # imitated: it only picks the journal
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o777)
+    user = os.geteuid()
+    try:
+        if user == 0:
+            os.seteuid(65534)
+        store = RunWriter(folder / "r", facts_of(status="running"))
+        store.steps(0, rows(40))
+        store.flush()
+        (folder / "r").chmod(0o500)
+        store.steps(40, rows(10))
+        with pytest.raises(StoreError, match="it has become read-only; make it writable"):
+            store.flush()
+        with pytest.raises(StoreError, match="read-only"):
+            store.close()
+        with Run(folder / "r") as run:
+            assert (run.last_step, run.state) == (39, "interrupted")
+            assert "can't be written to" in end_sentence(run.path, run.facts, run.state)
+    finally:
+        os.seteuid(user)
+        shutil.rmtree(folder)
+
+
+def test_sqlite_that_says_read_only_is_named(tmp_path):
+    """Imitated: the connection itself is forbidden to write."""
+    store = RunWriter(tmp_path / "r", facts_of())
+    store._database.execute("PRAGMA query_only=ON")
+    store.event(0, "note")
+    with pytest.raises(StoreError, match="read-only"):
+        store.flush()
+    store._database.execute("PRAGMA query_only=OFF")
+    store.close()
+    assert Run(tmp_path / "r").events[0].kind == "note"
+
+
+def test_an_error_that_is_not_the_stores_is_not_called_so(tmp_path):
+    """A row twice is a mistake of the program: it is raised as it is, at once."""
+    store = RunWriter(tmp_path / "r", facts_of())
+    store.measurement(0, {"sharpness": 1.0})
+    store.measurement(0, {"sharpness": 1.0})
+    with pytest.raises(sqlite3.IntegrityError):
+        store.flush()
+    assert engine._end(store, 0, "failed", "failed: twice") == "failed"
+    assert not engine_alive(tmp_path / "r")
+
+
+# --- locks -----------------------------------------------------------------------------------------
+
+LOCKER = """
+import sqlite3, sys, time
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("BEGIN EXCLUSIVE")
+print("locked", flush=True)
+sys.stdin.readline()
+database.execute("ROLLBACK")
+"""
+
+
+@contextlib.contextmanager
+def locked(path):
+    """Another program locks a store, and lets go when told or at the end; yields how to tell it."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", LOCKER, str(path / schema.DATABASE)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "locked\n"
+
+    def let_go():
+        if process.poll() is None:
+            process.stdin.write("\n")
+            process.stdin.close()
+            process.wait(30)
+
+    try:
+        yield let_go
+    finally:
+        let_go()
+        process.stdout.close()
+
+
+def test_a_store_locked_for_a_while_loses_nothing(tmp_path, monkeypatch):
+    """Training waits; when the other program lets go, all rows are there."""
+    store = RunWriter(tmp_path / "r", facts_of())
+    with locked(tmp_path / "r") as let_go:
+        monkeypatch.setattr(durable, "sleep", lambda _: let_go())
+        store.steps(0, rows(10))
+        store.flush()
+    store.close()
+    finished(Run(tmp_path / "r"), 9)
+
+
+def test_a_store_locked_for_too_long_names_who_holds_it_up(tmp_path, monkeypatch):
+    """The rows wait in hand: the end of the run may still find the store free, and writes them."""
+    monkeypatch.setattr(durable.LOCKED, "patience", 0.2)
+    store = RunWriter(tmp_path / "r", facts_of())
+    with locked(tmp_path / "r"):
+        store.steps(0, rows(10))
+        with pytest.raises(StoreError, match="locked by another program; end what holds it"):
+            store.flush()
+    store.close()
+    finished(Run(tmp_path / "r"), 9)
+
+
+@pytest.mark.parametrize("network", [False, True])
+def test_a_viewer_meets_a_lock_and_recovers(tmp_path, monkeypatch, network):
+    """With the log of a local disk readers aren't locked out; with a rollback journal, by a sentence."""
+    monkeypatch.setattr(writer, "on_network", lambda _: network)  # imitated: it picks the journal
+    store = RunWriter(tmp_path / "r", facts_of())
+    store.steps(0, rows(10))
+    store.flush()
+    run = Run(tmp_path / "r")
+    store.steps(10, rows(10))
+    store.flush()
+    with locked(tmp_path / "r") as let_go:
+        if network:
+            with pytest.raises(BusyError, match=r"run\.db: locked by another program"):
+                run.refresh()
+            let_go()
+        assert run.refresh()
+    assert run.last_step == 19
+    store.close()
+
+
+READER = """
+import sys, time
+from pathlib import Path
+from eostui.runs.reader import RunReader
+reader = RunReader(Path(sys.argv[1]))
+reader._execute("BEGIN")
+print(len(reader._new_steps()[0]), flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_viewer_stopped_in_mid_read_delays_training_by_nothing(tmp_path):
+    """SIGSTOP within its transaction: training goes on at its pace, ends, and closes."""
+    config = toy_config(**TOY, steps=1000)
+    begun = time.monotonic()
+    train(tmp_path / "alone", config)
+    alone = time.monotonic() - begun
+    readers = []
+
+    class Watched(RunWriter):
+        """Has a viewer open its run after the first flush, and stops it there."""
+
+        def flush(self):
+            super().flush()
+            if not readers and Run(self.path).last_step >= 0:
+                reader = subprocess.Popen(
+                    [sys.executable, "-c", READER, str(self.path)],
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+                readers.append(reader)
+                assert int(reader.stdout.readline()) > 0
+                reader.send_signal(signal.SIGSTOP)
+                self.stopped_at = time.monotonic()
+
+    from test_toys import build
+
+    from eostui.engine.device import prepare_machine
+    from eostui.engine.facts import initial_facts
+    from eostui.engine.loop import Trainer
+
+    problem = build(config)
+    facts = initial_facts(config, prepare_machine(config), problem, "r", "")
+    store = Watched(tmp_path / "r", facts)
+    try:
+        status, _ = Trainer(config, problem).run(store)
+        store.close()
+        took = time.monotonic() - store.stopped_at
+        assert status == "finished"
+        finished(Run(tmp_path / "r"), 1000)
+        # a lock that was waited for would cost a second at least, at each of the flushes
+        assert took < 3 * alone + 5
+        assert readers[0].poll() is None, "it was still stopped in mid-read"
+    finally:
+        for reader in readers:
+            reader.kill()
+            reader.wait()
+            reader.stdout.close()
+
+
+# --- two engines, network file systems -------------------------------------------------------------
+
+
+def test_a_second_engine_is_refused(tmp_path):
+    """The run that another process drives is left as it is."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path / "r")], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout.readline() == "ready\n"
+        with pytest.raises(EostuiError, match="another engine drives this run") as caught:
+            RunWriter(tmp_path / "r")
+        assert caught.value.exit_code == 1
+        assert (tmp_path / "r" / schema.LOCK).read_text() == f"{process.pid}\n"
+        assert (tmp_path / "r" / schema.RESERVE).exists(), "the other's reserve is its own"
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    RunWriter(tmp_path / "r").close()
+    assert Run(tmp_path / "r").last_step == 4
+
+
+def test_a_run_on_a_network_file_system(tmp_path, monkeypatch):
+    """Imitated, for none can be had: the rollback journal and flock carry a whole run all the same."""
+    monkeypatch.setattr(writer, "on_network", lambda _: True)
+    (tmp_path / "net").mkdir()
+    run, status = train(tmp_path / "net", toy_config(**TOY, steps=400))
+    assert status == "finished"
+    finished(run, 400)
+    with contextlib.closing(sqlite3.connect(run.path / schema.DATABASE)) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    assert not list(run.path.glob("run.db-*"))
+    monkeypatch.undo()
+    (tmp_path / "local").mkdir()
+    local, _ = train(tmp_path / "local", toy_config(**TOY, steps=400))
+    np.testing.assert_array_equal(local.steps["loss"], run.steps["loss"])
+
+
+# --- memory, devices -------------------------------------------------------------------------------
+
+FAILING = """
+import torch
+from eostui.problems import Problem
+
+def _failing(device, dtype, failure):
+    evaluations = iter(range(-1, 10**9))
+
+    def loss(at):
+        if next(evaluations) == 30:
+            failure()
+        return at @ at / 2
+
+    return Problem(torch.ones(3, device=device, dtype=dtype), loss, "½‖θ‖²")
+
+def memory(device, dtype):
+    return _failing(device, dtype, lambda: torch.empty(10**15))
+
+def gpu(device, dtype):  # imitated: what PyTorch raises when a GPU is lost
+    def lost():
+        raise RuntimeError(
+            "CUDA error: unspecified launch failure\\nCUDA kernel errors might be reported later"
+        )
+    return _failing(device, dtype, lost)
+"""
+
+
+class Told:
+    """Takes what an engine says before it has a log; the test's own output stays where it is."""
+
+    def __init__(self):
+        self.said = []
+
+    def say(self, kind, text, **_):
+        self.said.append((kind, text))
+
+    def steps(self, *_):
+        pass
+
+    def end(self, _):
+        pass
+
+
+def drive(config, path):
+    """Do what an engine process does with a request; return its exit code."""
+    before = signal.getsignal(signal.SIGTERM)
+    request = {"run_path": str(path), "data_dir": str(path.parent), "name": "", "resume": False}
+    try:
+        return engine._run(config, request, Told())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("memory", "out of memory: use a smaller"),
+        ("gpu", "the GPU failed (CUDA error: unspecified"),
+    ],
+)
+def test_lost_memory_and_a_lost_gpu_end_the_run_by_name(tmp_path, name, cause):
+    """A real allocation that can't be had, in mid-run; an imitated loss of the GPU."""
+    (tmp_path / "own.py").write_text(FAILING)
+    own = {"problem": f"{tmp_path / 'own.py'}:{name}", "problem_arguments": {}}
+    config = toy_config("elliptical-valley", steps=60).changed(own)
+    assert drive(config, tmp_path / "r") == 1
+    with Run(tmp_path / "r") as run:
+        assert run.state == "failed"
+        assert run.facts["sentence"].startswith(f"failed at step 30: {cause}")
+        assert "\n" not in run.facts["sentence"]
+        finished(run, 29)
+
+
+def test_a_network_too_large_for_the_memory_is_a_sentence(tmp_path):
+    """Before there is a run: nothing is left behind."""
+    values = {"data": "digits", "width": 3_000_000, "depth": 3, "device": "cpu", "threads": 1}
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever PyTorch raises
+        drive(RunConfig.build(values, "test"), tmp_path / "r")
+    assert engine._explain(caught.value).startswith("out of memory: use a smaller")
+    assert not (tmp_path / "r").exists()
+
+
+# --- clocks ----------------------------------------------------------------------------------------
+
+
+def test_a_clock_that_is_put_back_changes_no_order(tmp_path, monkeypatch):
+    """Commands are taken as they were sent, events and rows stay in order; an hour back, then 1970."""
+    hours = iter([10_000, 6_400, 6_400, 10, 0, 20_000, *[5] * 1000])
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: float(next(hours)))
+    monkeypatch.setattr(time, "time_ns", lambda: int(time.time() * 1e9))
+    path = tmp_path / "r"
+    store = RunWriter(path, facts_of(created="9999999999"))
+    sent = [commands.send(path, "set", eta=0.1 * place) for place in range(1, 6)]
+    assert [command for command, _ in commands.take(path)] == sent
+    assert commands.take(path) == []
+    for place in range(5):
+        store.steps(place, rows(1))
+        store.event(place, "note", {"place": place})
+        store.flush()
+    store.close()
+    monkeypatch.setattr(time, "time", now)
+    with Run(path) as run:
+        assert [event.payload["place"] for event in run.events] == list(range(5))
+        finished(run, 4)
+    from typer.testing import CliRunner
+
+    from eostui.cli.app import app
+
+    listed = CliRunner().invoke(app, ["runs", "list", "--runs-dir", str(tmp_path)])
+    assert listed.exit_code == 0
+    assert "0 s" in listed.stdout, "a run from the future is of no age"
+
+
+def test_a_newer_format_is_refused_by_all(tmp_path):
+    """Reading, checking and going on with it: a sentence that names both formats."""
+    RunWriter(tmp_path / "r", facts_of()).close()
+    edit(tmp_path / "r", "PRAGMA user_version = 5")
+    for open_it in (Run, RunWriter, shelf.read_entry):
+        with pytest.raises(RunFormatError, match="format 5, but this eostui reads format 4"):
+            open_it(tmp_path / "r")
+    assert not engine_alive(tmp_path / "r")
+    assert not issubclass(RunFormatError, InputError)

@@ -1,0 +1,326 @@
+"""Runs that are killed and gone on with, forked and repeated: the same to the bit."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from engines import Engine, assert_same_rows, derived, entry, here, small
+from typer.testing import CliRunner
+
+from eostui.cli.app import app
+from eostui.errors import EostuiError, InputError
+from eostui.runs import checkpoints
+from eostui.runs.branch import copy_history
+from eostui.runs.checkpoints import Checkpoint
+from eostui.runs.launch import Fork, Resume, StartError
+from eostui.runs.reader import facts_of
+from eostui.runs.run import Run
+from eostui.runs.writer import RunWriter
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+STEPS = 2500
+ENDLESS = 10**6
+STEERED = {
+    40: [("set", {"weight_decay": 0.01})],
+    83: [("set", {"eta": 0.2}), ("calibrate", {})],
+    120: [("checkpoint", {})],
+    121: [("set", {"eta": 0.15, "weight_decay": 0.0})],
+    130: [("reseat", {}), ("pause", {}), ("set", {"weight_decay": 0.001}), ("resume", {})],
+}
+LAST = max(STEERED)
+NETWORKS = {"mlp": {}, "cnn": {"network": "cnn", "channels": [4], "eta": 0.1}}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def reference(folder):
+    """A run that nobody disturbs, in an engine of its own."""
+    engine = Engine(small(steps=STEPS, calibrate_at="auto"), folder)
+    assert engine.ended() == 0
+    return engine.path
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def steered(request, folder):
+    """An MLP and a CNN, with four control changes and a calibration on the way."""
+    path = here(small(steps=400, **NETWORKS[request.param]), folder, STEERED)
+    with Run(path) as run:
+        assert [e.step for e in run.events if e.kind == "control"] == [40, 83, 121, 130]
+        assert [e.step for e in run.events if e.kind == "calibrated"] == [83]
+    return path
+
+
+def replay(path):
+    done = CliRunner().invoke(app, ["replay", str(path), "--json"])
+    assert done.exit_code in (0, 1), done.output
+    told = json.loads(done.stdout)
+    assert told["identical"] == (not told["differences"]) == (done.exit_code == 0)
+    return told
+
+
+# --- engines that are killed ------------------------------------------------------------------------
+
+
+def kill_and_resume(folder, reference, kills: int, seed: int) -> None:
+    """Kill engines at random instants; the record is sound each time, and complete in the end."""
+    instants = random.Random(seed)
+    config = small(steps=STEPS, calibrate_at="auto")
+    engine, killed = Engine(config, folder), 0
+    while killed < kills:
+        time.sleep(instants.uniform(0, 0.6))
+        if engine.process.wait(0) is None:
+            engine.kill()
+            killed += 1
+            assert entry(engine.path).state == "interrupted"
+            assert_same_rows(engine.path, reference)
+            engine = Engine(Resume(entry(engine.path)), folder)
+        else:
+            assert_undisturbed(engine, reference)
+            engine = Engine(config, folder)
+    assert_undisturbed(engine, reference)
+
+
+def assert_undisturbed(engine, reference):
+    assert engine.ended() == 0
+    with Run(engine.path) as run:
+        told = [event.payload for event in run.events if event.kind == "continued"]
+    assert all(payload["identical"] for payload in told), told
+    assert_same_rows(engine.path, reference, whole=True)
+    assert derived(engine.path) == derived(reference)
+
+
+def test_a_killed_engine_is_gone_on_with(folder, reference):
+    kill_and_resume(folder, reference, kills=8, seed=1)
+
+
+@pytest.mark.slow
+def test_an_engine_killed_fifty_times(folder, reference):
+    kill_and_resume(folder, reference, kills=50, seed=2)
+
+
+def test_steering_is_repeated_too(folder):
+    """Killed after control changes and a calibration, with no checkpoint but from before them."""
+    engine = Engine(small(steps=ENDLESS), folder)
+    engine.reaches(30)
+    early = engine.asks("checkpoint")
+    for kind, arguments in (("set", {"eta": 0.2}), ("calibrate", {}), ("set", {"eta": 0.1})):
+        engine.reaches(engine.asks(kind, **arguments) + 20)
+    engine.kill()
+    path = engine.path
+    with Run(path) as run:
+        before = run.columns()
+        asked = [(e.step, e.payload) for e in run.events if e.kind == "control"]
+    assert len(asked) == 2
+    for file in checkpoints.files(path):
+        if file.step > early:
+            file.path.unlink()
+    rows = len(before["step"])
+    here(Resume(entry(path), steps=rows + 100), folder)
+    with Run(path) as run:
+        told = [event.payload for event in run.events if event.kind == "continued"]
+        after = run.columns()
+        assert [(e.step, e.payload) for e in run.events if e.kind == "control"] == asked
+        assert run.last_step == rows + 100
+        assert run.calibrations.rows["calibration"].max() == 1
+    assert told[0]["identical"], told
+    assert told[0]["from"] <= early
+    for name, column in before.items():
+        np.testing.assert_array_equal(after[name][: rows - 1], column[:-1], name)
+    assert replay(path)["identical"]
+
+
+# --- resuming ---------------------------------------------------------------------------------------
+
+
+def test_a_finished_run_goes_on(steered, folder):
+    """As one that had been told to take all the steps at once."""
+    config = entry(steered).config
+    parts = here(config.changed({"steps": 150}), folder, STEERED)
+    here(Resume(entry(parts), steps=300), folder)
+    here(Resume(entry(parts), steps=400), folder)
+    assert_same_rows(parts, steered, whole=True)
+    assert derived(parts) == derived(steered)
+    assert entry(parts).config.steps == 400
+    assert entry(parts).state == "finished"
+
+
+def test_a_damaged_checkpoint_is_passed_over(steered, folder):
+    config = entry(steered).config
+    path = here(config.changed({"steps": 200}), folder, STEERED)
+    newest = checkpoints.files(path)[-1]
+    assert newest.step == 201
+    content = bytearray(newest.path.read_bytes())
+    content[-1] ^= 1
+    newest.path.write_bytes(content)
+    here(Resume(entry(path), steps=400), folder)
+    assert_same_rows(path, steered, whole=True)
+    with Run(path) as run:
+        (unsound,) = (event for event in run.events if event.kind == "unsound")
+        (continued,) = (event for event in run.events if event.kind == "continued")
+    assert newest.path.name in unsound.payload["reason"]
+    assert continued.payload["from"] < 201
+
+
+def test_without_any_checkpoint_it_starts_from_step_0(steered, folder):
+    config = entry(steered).config
+    path = here(config.changed({"steps": 150}), folder, STEERED)
+    for file in checkpoints.files(path):
+        file.path.unlink()
+    here(Resume(entry(path), steps=400), folder)
+    assert_same_rows(path, steered, whole=True)
+
+
+def test_what_cannot_be_gone_on_with(reference):
+    done = entry(reference)
+    with pytest.raises(InputError, match=f"has all of its {STEPS} steps"):
+        Resume(done).config  # noqa: B018
+    with pytest.raises(InputError, match=f"has the steps 0 to {STEPS}"):
+        Fork(done, STEPS + 2).config  # noqa: B018
+    with pytest.raises(InputError, match="`width` can't change"):
+        Fork(done, 100, {"width": 3}).config  # noqa: B018
+    with pytest.raises(InputError, match="`eta` is -1"):
+        Fork(done, 100, {"eta": -1.0}).config  # noqa: B018
+    with pytest.raises(InputError, match="ends after 50 steps"):
+        Fork(done, 100, {"steps": 50}).config  # noqa: B018
+
+
+# --- forks ------------------------------------------------------------------------------------------
+
+
+def test_a_fork_is_its_parent_until_it_is_changed(steered, folder):
+    """Unchanged, a fork after the last control change repeats its parent; changed, it parts there."""
+    parent, at = entry(steered), LAST + 31
+    same = here(Fork(parent, at), folder)
+    assert_same_rows(same, steered, whole=True)
+    assert derived(same) == derived(steered)
+    other = here(Fork(parent, at, {"weight_decay": 0.02, "steps": at + 50}), folder)
+    with Run(other) as run, Run(steered) as before:
+        assert (run.facts["parent"], run.facts["parent_step"]) == (steered.name, str(at))
+        assert run.steps["weight_decay"][at - 1] == 0.001
+        assert (run.steps["weight_decay"][at:] == 0.02).all()
+        assert run.steps["loss"][at] == before.steps["loss"][at]  # the same θ
+        assert run.steps["theta_norm"][at + 1] < before.steps["theta_norm"][at + 1]
+        assert [e.step for e in run.events if e.kind == "control"] == [40, 83, 121, 130, at]
+        np.testing.assert_array_equal(run.steps["loss"][:at], before.steps["loss"][:at])
+    told = replay(other)
+    assert told["identical"], told
+    assert told["first_step"] == at
+
+
+def test_a_fork_at_a_step_with_controls_has_them(steered, folder):
+    """η as in the parent's row of that step, and what was calibrated there."""
+    child = here(Fork(entry(steered), 83, {"steps": 110}), folder)
+    assert_same_rows(child, steered)
+    with Run(child) as run:
+        assert run.steps["eta"][83] == 0.2
+        assert run.calibrations.rows["step"][0] == 83
+    assert derived(child) == [told for told in derived(steered) if told[0] <= 110]
+    child = here(Fork(entry(steered), 0, {"steps": 20}), folder)
+    with Run(child) as run, Run(steered) as parent:
+        np.testing.assert_array_equal(run.steps["loss"], parent.steps["loss"][:21])
+
+
+def test_a_fork_of_a_live_run(folder):
+    """From a checkpoint of this moment that a viewer asks for; the parent goes on, with one engine."""
+    parent = Engine(small(steps=ENDLESS, checkpoint_every=0), folder)
+    parent.reaches(200)
+    at = parent.asks("checkpoint")
+    child = Engine(Fork(entry(parent.path), at, {"eta": 0.1, "steps": at + 50}), folder)
+    assert child.ended() == 0
+    assert not any("repeating" in text for text in child.told)
+    with pytest.raises(InputError, match="is running"):
+        Resume(entry(parent.path)).config  # noqa: B018
+    stale = replace(entry(parent.path), state="stopped")  # as one that looked before
+    with pytest.raises(StartError, match="another engine drives this run"):
+        Engine(Resume(stale), folder)
+    parent.reaches(entry(parent.path).last_step + 50)
+    parent.asks("stop")
+    assert parent.ended() == 0
+    with Run(child.path) as run, Run(parent.path) as before:
+        np.testing.assert_array_equal(run.steps["loss"][: at + 1], before.steps["loss"][: at + 1])
+        assert (run.steps["eta"][at:] == 0.1).all()
+
+
+def test_a_fork_of_a_fork(steered, folder):
+    """It has all steps before it, and begins at its own."""
+    child = here(Fork(entry(steered), LAST, {"eta": 0.12, "steps": LAST + 50}), folder)
+    at = LAST + 25
+    grandchild = here(Fork(entry(child), at, {"cadence": 10, "steps": at + 50}), folder)
+    with Run(grandchild) as run, Run(child) as parent:
+        np.testing.assert_array_equal(run.steps["loss"][: LAST + 51], parent.steps["loss"])
+        steps = run.measured["step"]
+        assert not (steps[steps >= at] % 10).any()
+    assert replay(grandchild)["identical"]
+    with pytest.raises(InputError, match=f"itself a fork from step {at} on"):
+        here(Fork(entry(grandchild), at - 1), folder)
+    for file in checkpoints.files(grandchild):
+        file.path.unlink()
+    with pytest.raises(EostuiError, match="fork its parent again"):
+        here(Resume(entry(grandchild), steps=at + 90), folder)
+
+
+def test_a_diverged_run_is_forked_before_that(folder):
+    path = here(small(steps=400), folder, {100: [("set", {"eta": 50.0})]})
+    ended = entry(path)
+    assert ended.state == "diverged"
+    with pytest.raises(InputError, match="diverged, and would again"):
+        Resume(ended).config  # noqa: B018
+    assert replay(path)["identical"]
+    child = here(Fork(ended, 90, {"steps": 200}), folder)
+    assert entry(child).last_step == 200
+    assert entry(child).state == "finished"
+
+
+# --- replays ----------------------------------------------------------------------------------------
+
+
+def test_a_replay_is_the_same(steered):
+    told = replay(steered)
+    assert told["identical"]
+    with Run(steered) as run:
+        assert told["last_step"] == run.last_step == 400
+        assert told["measurements"] == len(run.measured)
+
+
+@pytest.mark.parametrize("what", ["theta_norm", "beta", "event", "measured"])
+def test_a_replay_finds_what_was_changed(steered, folder, what):
+    """One bit of one number, or one entry, of a run's copy with sound checksums."""
+    copy = folder / f"forged-{what}-{steered.name}"
+    writer = RunWriter(copy, facts_of(steered))
+    steps, measurement, past_event = writer.steps, writer.measurement, writer.past_event
+
+    def forged_steps(first, matrix):
+        if what == "theta_norm" and first <= 70 < first + len(matrix):
+            matrix = matrix.copy()
+            matrix[70 - first, 1] = np.nextafter(matrix[70 - first, 1], 9.0)
+        steps(first, matrix)
+
+    def forged_measurement(step, values, reading):
+        if step == 70 and what == "beta":
+            values = {**values, "beta": np.nextafter(values["beta"], 1e9)}
+        if step != 70 or what != "measured":
+            measurement(step, values, reading)
+
+    def forged_event(event):
+        if what == "event" and event.kind == "calibrated":
+            event = replace(event, payload={**event.payload, "alpha": 1.0})
+        past_event(event)
+
+    writer.steps, writer.measurement = forged_steps, forged_measurement
+    writer.past_event = forged_event
+    everything = Checkpoint(ENDLESS, ENDLESS, {}, {"recorder.calibration": 9})
+    copy_history(steered, writer, everything, "raw")
+    writer.close()
+    (difference,) = replay(copy)["differences"]
+    assert difference["what"] == what
+    assert difference["step"] == (83 if what == "event" else 70)
