@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ DEFAULT_STEPS = 2000
 #: What an orbit of so many steps takes, 3 GB in all, is still there on most machines.
 MOST_STEPS = 100_000_000
 #: Every setting; those without a default must be given.
-KEYS = (*Parameters.names(), "x", "y", "steps")
+KEYS = (*Parameters.paper_names(), "x", "y", "steps")
 _DEFAULTS = {"g": 0.0, "g_x": 0.0, "gradient_u": 0.0, "sharpness": None, "y": 0.0,
              "steps": DEFAULT_STEPS}  # fmt: skip
 
@@ -69,7 +69,7 @@ class Simulation:
         numbers: dict[str, Any] = {k: v for k, v in known.items() if k != "steps"}
         numbers |= {k: float(v) for k, v in numbers.items() if v is not None}
         try:
-            parameters = Parameters(**{name: numbers[name] for name in Parameters.names()})
+            parameters = Parameters(**{name: numbers[name] for name in Parameters.paper_names()})
             for key in ("x", "y"):
                 check(numbers[key], f"`{key}`", f"within ±{ESCAPED:g}", lambda v: abs(v) <= ESCAPED)
         except InputError as error:
@@ -82,7 +82,8 @@ class Simulation:
 
     def settings(self) -> dict[str, Any]:
         """Return the flat settings that `build` takes."""
-        given = {key: value for key, value in asdict(self.parameters).items() if value is not None}
+        known = {name: getattr(self.parameters, name) for name in Parameters.paper_names()}
+        given = {name: value for name, value in known.items() if value is not None}
         return {**given, "x": self.x, "y": self.y, "steps": self.steps}
 
     def changed(self, values: Mapping[str, Any], where: str = "command line") -> Simulation:

@@ -90,6 +90,16 @@ def dense_third(loss: LossFunction, theta: Tensor, vector: Tensor) -> Tensor:
     return torch.func.jacfwd(lambda at: vector @ torch.func.hessian(loss)(at) @ vector)(theta)
 
 
+def dense_fourth(loss: LossFunction, theta: Tensor, vector: Tensor) -> Tensor:
+    """D⁴L(θ)[v, v, v, v], by four derivatives of L along v."""
+
+    def along(at: Tensor) -> Tensor:
+        return loss(theta + at * vector)
+
+    grad = torch.func.grad
+    return grad(grad(grad(grad(along))))(torch.zeros((), dtype=theta.dtype))
+
+
 def gradient(loss: LossFunction, theta: Tensor) -> Tensor:
     """∇L(θ) by torch.func."""
     return torch.func.grad(loss)(theta)

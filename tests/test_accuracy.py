@@ -142,3 +142,50 @@ def test_a_batch_of_one_is_measured(small_case, network):
     assert found["sharpness"] == pytest.approx(float(values[-1]), rel=1e-8)
     third = dense_third(case.problem.loss, case.theta, vectors[:, -1])
     assert found["beta"] == pytest.approx(float(third @ third), rel=1e-5)
+
+
+def to_and_fro(readings, drift):
+    """Matrices that jump from side to side, drifting, as a network's Hessian does on the edge."""
+    rng = np.random.default_rng(4)
+    rotation = np.linalg.qr(rng.normal(size=(80, 80)))[0]
+    values = np.concatenate([np.linspace(0, 3, 74), [3.2, 3.5, 3.8, 4.1, 4.4, 5]])
+    core = (rotation * values) @ rotation.T
+    side, slow = (0.5 * (m + m.T) for m in rng.normal(size=(2, 80, 80)) / np.sqrt(80))
+    for number in range(readings):
+        yield core + 0.3 * (-1) ** number * side + drift * number * slow
+
+
+@pytest.mark.parametrize("drift", [0.0, 0.002])
+def test_u_that_goes_to_and_fro_is_looked_for_where_it_returns(small_case, drift):
+    """S is right at every reading, for fewer products than from where u was last."""
+    config = small_case().config.changed({"eigenvalues": 1})
+    theta = torch.ones(80, dtype=torch.float64)
+    spent = {}
+    for knows in (True, False):
+        problem = Problem(initial=theta, loss=lambda at: at.sum(), convention="quadratics")
+        state, products = ProbeState(config, problem, readings=1), []
+        for number, matrix in enumerate(to_and_fro(16, drift)):
+            state.at(25 * number, config.eta, 0.0)
+            if not knows:
+                state.earlier = None
+            h = torch.as_tensor(matrix)
+            point = Point(lambda at, h=h: 0.5 * at @ (h @ at), theta)
+            found = measure_sharpness(point, state)
+            assert found["sharpness"] == pytest.approx(np.linalg.eigvalsh(matrix)[-1], rel=2e-5)
+            products.append(found["hessian_products"])
+        spent[knows] = sum(products[4:])
+    assert spent[True] < 0.9 * spent[False]
+
+
+def test_what_was_earlier_is_forgotten_with_the_rest(small_case):
+    """The two places before the last are kept in turn, newest first, and dropped by forget()."""
+    case = small_case("mlp", activation="tanh")
+    state, found = ProbeState(case.config, case.problem), []
+    for number in range(4):
+        state.at(number, 0.1, 0.0)
+        measure_sharpness(Point(case.problem.loss, case.theta * (1 + 0.01 * number)), state)
+        found.append(state.eigenvectors[0])
+    assert torch.equal(state.earlier, torch.stack([found[2], found[1]]))
+    state.forget()
+    assert state.earlier is None
+    assert state.eigenvectors is None

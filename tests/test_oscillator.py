@@ -348,6 +348,43 @@ def test_gradient_descent_on_the_normal_form_is_the_map():
     np.testing.assert_allclose(orbit.y, orbit.sharpness - 2 / orbit.eta)
 
 
+def test_gradient_descent_with_a_quartic_term_is_the_map_with_it():
+    """On L = ½(2/η + bs)x² − as + D⁴x⁴/24 with decay, at one point and by `advance` on several."""
+    eta, decay, a, b, x_star, s_star, d4 = 0.1, 0.02, 0.01, 1.3, 0.05, 0.3, -9.0
+    p = Parameters(
+        eta, decay, alpha=a / b, beta=b * b, g=b * s_star, g_x=x_star, quartic=d4
+    )  # fmt: skip
+    x, s, states = 0.01, 0.0, [(0.01, 0.0)]
+    for _ in range(400):
+        slope_x = (2 / eta + b * s) * x + d4 * x**3 / 6
+        slope_s = b * x * x / 2 - a
+        x, s = (
+            x - eta * slope_x - eta * decay * (x + x_star),
+            s - eta * slope_s - eta * decay * (s + s_star),
+        )
+        states.append((x, b * s))
+    orbit = simulate(p, states[0], 400)
+    np.testing.assert_allclose(np.stack([orbit.x, orbit.q], axis=1), states, atol=1e-9)
+    assert np.abs(orbit.x).max() > 0.1
+    before, after = np.array(states[:-1]).T, np.array(states[1:]).T
+    np.testing.assert_allclose(advance(p, *before), after, rtol=1e-12, atol=1e-12)
+
+
+def test_theory_refuses_a_quartic_term():
+    bent = replace(CENTRED, quartic=np.array([0.0, -3.0]))
+    for answer in (two_cycles, fixed_points, leading_order, cycle_amplitude, regime):
+        with pytest.raises(InputError, match=r"`quartic` is -3, but must be 0"):
+            answer(bent)
+    with pytest.raises(InputError, match="quartic"):
+        survey(bent, (0.01, 0.0), 10)
+    with pytest.raises(InputError, match="quartic"):
+        envelope_equations.integrate(replace(CENTRED, quartic=1.0), (0.01, 0.0), 10)
+    with pytest.raises(InputError, match="quartic"):
+        envelope_equations.derivative(replace(CENTRED, quartic=1.0), 0.01, 0.0)
+    with pytest.raises(InputError, match="`quartic` is nan"):
+        replace(CENTRED, quartic=float("nan"))
+
+
 def test_gradient_along_u_acts_as_g_x_does():
     pushed = simulate(replace(CENTRED, gradient_u=0.7), (1e-3, 0.0), 50)
     moved = simulate(replace(CENTRED, g_x=0.7), (1e-3, 0.0), 50)

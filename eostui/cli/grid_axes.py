@@ -12,7 +12,7 @@ from eostui.oscillator import Parameters
 from eostui.oscillator.parameters import FloatArray
 
 #: What may be swept, and the field's signs for it.
-NAMES = (*Parameters.names(), "x", "y")
+NAMES = (*Parameters.paper_names(), "x", "y")
 ALIASES = {
     "η": "eta", "λ": "weight_decay", "lambda": "weight_decay", "α": "alpha", "β": "beta",
     "weight-decay": "weight_decay", "g-x": "g_x", "gradient-u": "gradient_u", "S": "sharpness",

@@ -154,7 +154,7 @@ def _survey(
         swept = dict(axes)
     values = simulation.settings() | swept
     try:
-        parameters = Parameters(**{k: values[k] for k in Parameters.names() if k in values})
+        parameters = Parameters(**{k: values[k] for k in Parameters.paper_names() if k in values})
     except InputError as error:
         raise InputError(f"--grid {grid}: {error}") from None
     start = values["x"], values["y"] - parameters.offset

@@ -17,7 +17,7 @@ KEPT = 12
 #: A direction with less than this share of its square left after orthogonalisation is rounding.
 DEPENDENT = 1e-2
 #: Nearest that a remembered eigenvalue may come to the shift, as a share of it.
-CLEARANCE = 0.02
+CLEARANCE = 0.05
 
 
 class HessianMemory:
@@ -88,6 +88,7 @@ class Recall:
 
     def add(self, pairs: Tensor) -> None:
         """Take note of further pairs v, Hv: shape (n, 2, P)."""
+        self.__dict__.pop("_rest", None)
         after = self._size + len(pairs)
         if self._vectors is not None:
             overlaps = small(pairs.flatten(0, 1) @ self._vectors.T).reshape(len(pairs), 2, -1)
@@ -96,6 +97,7 @@ class Recall:
 
     def restart(self, coefficients: FloatArray) -> None:
         """Follow the basis to the combinations of its rows, shape (j, k), that it goes on with."""
+        self.__dict__.pop("_rest", None)
         mixed = self._overlaps[:, :, : self._size] @ coefficients.T
         self._size = len(coefficients)
         self._overlaps[:, :, : self._size] = mixed
@@ -107,7 +109,7 @@ class Recall:
         values = self._rest.values
         return float(np.linalg.eigvalsh(values)[-1]) if len(values) else float("-inf")
 
-    @property
+    @cached_property
     def _rest(self) -> _Rest:
         shared = self._shared
         outside = self._gram - shared @ shared.T
@@ -171,7 +173,7 @@ class Recall:
 
 def small(matrix: Tensor) -> FloatArray:
     """Return a small matrix in float64 for numpy: eigenproblems are solved there."""
-    found: FloatArray = matrix.double().cpu().numpy()
+    found: FloatArray = matrix.cpu().numpy().astype(np.float64)
     return found
 
 

@@ -14,6 +14,8 @@ from eostui.curvature.state import ProbeState
 AUDIT_EVERY = 40
 #: A cold search that finds S higher by more than this share of it has found what the warm one lost.
 AUDIT_TOLERANCE = 1e-3
+#: From this overlap on u has come back to where it was two readings ago.
+RETURNED = 0.9
 #: eigenvalues = "edge" follows those above this share of 2/η.
 FOLLOWED_FROM = 0.75
 #: and finds them to this residual, as a share of S: a looser one could pass over one of them.
@@ -27,8 +29,9 @@ def measure_sharpness(point: Point, state: ProbeState) -> dict[str, float]:
     leaves the eigenvectors in `state`.
     """
     previous = state.eigenvectors
-    start = _random_direction(point.theta, state)[None] if previous is None else previous
-    pairs = leading_eigenpairs(point.hessian_product, start, _target(state), memory=state.memory)
+    pairs = leading_eigenpairs(
+        point.hessian_product, _start(point, state), _target(state), memory=state.memory
+    )
     products = pairs.products
     if previous is not None and state.readings % AUDIT_EVERY == 0:
         pairs, products = _audited(pairs, point, state)
@@ -41,6 +44,8 @@ def measure_sharpness(point: Point, state: ProbeState) -> dict[str, float]:
         nearest = overlaps.gather(1, overlaps.abs().argmax(dim=1, keepdim=True))
         vectors = vectors * torch.where(nearest < 0, -1.0, 1.0).to(vectors)
         values["overlap"] = float(overlaps[0, 0].abs())
+        before = previous[:1] if state.earlier is None else state.earlier[:1]
+        state.earlier = torch.cat([previous[:1], before])
     state.eigenvectors, state.sharpness = vectors, pairs.values[0]
     values |= {
         "sharpness": pairs.values[0],
@@ -50,6 +55,25 @@ def measure_sharpness(point: Point, state: ProbeState) -> dict[str, float]:
     if len(pairs.values) > 1:
         values["sharpness_gap"] = pairs.gap
     return values | {f"eig_{n}": value for n, value in enumerate(pairs.values[1:], start=2)}
+
+
+def _start(point: Point, state: ProbeState) -> Tensor:
+    """Return where the search starts: where the eigenvectors were last, or go to and fro between.
+
+    On the edge θ jumps from side to side at every step, and u with it: after an odd number of steps it
+    is nearer to where it was two readings ago than one, and has gone on from there as it did before.
+    """
+    if state.eigenvectors is None:
+        return _random_direction(point.theta, state)[None]
+    if state.earlier is None:
+        return state.eigenvectors
+    last, *others = state.eigenvectors
+    overlaps = state.earlier @ last
+    one_ago, two_ago = overlaps.abs().tolist()
+    if not two_ago > max(one_ago, RETURNED):
+        return state.eigenvectors
+    one, two = state.earlier * overlaps.sign()[:, None]
+    return torch.stack([one + (last - two), *others])
 
 
 def measure_smallest(point: Point, state: ProbeState) -> dict[str, float]:

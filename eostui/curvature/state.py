@@ -35,6 +35,8 @@ class ProbeState:
         sharpness: S last found.
         eigenvectors: the leading unit eigenvectors last found, shape (k, P), first the one of S: at
             this point once the sharpness probe has run, and the warm start of the next one.
+        earlier: the first of the eigenvectors that were found before, one and two readings before,
+            shape (2, P); None until there are two readings.
         smallest: the eigenvector of the smallest eigenvalue, shape (1, P), if that is followed.
         sharpness_gradient: ∇S last found, shape (P,).
         memory: what is known of H from the measurements so far.
@@ -50,6 +52,7 @@ class ProbeState:
     readings: int = 0
     sharpness: float | None = None
     eigenvectors: Tensor | None = None
+    earlier: Tensor | None = None
     smallest: Tensor | None = None
     sharpness_gradient: Tensor | None = None
     memory: HessianMemory = field(default_factory=HessianMemory)
@@ -83,5 +86,6 @@ class ProbeState:
 
     def forget(self) -> None:
         """Drop what was found so far: the next search starts cold."""
-        self.sharpness = self.eigenvectors = self.smallest = self.sharpness_gradient = None
+        self.sharpness = self.eigenvectors = self.earlier = None
+        self.smallest = self.sharpness_gradient = None
         self.memory = HessianMemory()

@@ -17,6 +17,7 @@ from eostui.curvature.eigenpairs import (
     leading_eigenpairs,
 )
 from eostui.curvature.point import Point, plain_gradient
+from eostui.curvature.quartic import quartic_along
 from eostui.curvature.sharpness import measure_drives
 from eostui.curvature.state import ProbeState
 from eostui.dynamics.descent import descend
@@ -199,7 +200,8 @@ class Calibrator:
         config = self._config.changed({"measure": "drives"})
         state = replace(self._state, config=config, step=step, eigenvectors=pairs.vectors)
         drives = measure_drives(point, state)
-        _, sharpness_gradient = point.curvature_gradient(pairs.vectors[0])
+        product, sharpness_gradient = point.curvature_gradient(pairs.vectors[0])
+        point.release()  # the points on both sides need its memory
         precise = self._recorder.precise
         axes = torch.stack([precise(pairs.vectors[0]), precise(sharpness_gradient)])
         sharpness, beta, beta_alpha = pairs.values[0], drives["beta"], drives["beta_alpha"]
@@ -212,6 +214,7 @@ class Calibrator:
             "g": drives["g"],
             "g_x": drives["g_u"],
             "gradient_u": float(axes[0] @ precise(point.gradient)),
+            "quartic": quartic_along(self._problem.loss, point.theta, axes, precise(product)),
         }, axes
 
     def _reseat(self, step: int, theta: Tensor) -> str | None:

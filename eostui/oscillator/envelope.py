@@ -1,4 +1,7 @@
-"""The envelope equations: the bounce averaged over its two steps (WD B.3, MATH §3.1)."""
+"""The envelope equations: the bounce averaged over its two steps (WD B.3, MATH §3.1).
+
+They are of the paper's map, and raise InputError where `quartic` isn't 0.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from eostui.oscillator.parameters import FloatArray, Parameters
 def derivative(parameters: Parameters, amplitude: float, y: float) -> tuple[float, float]:
     """Return dA/dt and dy/dt, in steps: η(λ + y)A and −ηλy + ηβ(α − ½A²) − ηλg."""
     p = parameters
+    p.refuse_quartic()
     growth = p.eta * (p.weight_decay + y) * amplitude
     drive = p.beta * (p.alpha - amplitude * amplitude / 2) - p.weight_decay * (p.paper_g + y)
     return float(growth), float(p.eta * drive)
@@ -35,6 +39,7 @@ def integrate(
         a step of the map, times `every` is below about 1.
     """
     p, rate, steps = parameters, every * parameters.eta, steps // every
+    p.refuse_quartic()
     eta, keep, half = float(rate), float(rate * p.weight_decay), float(rate * p.beta / 2)
     drive = float(rate * (p.beta * p.alpha - p.weight_decay * p.paper_g))
     amplitudes, ys = [], []

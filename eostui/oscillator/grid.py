@@ -53,8 +53,10 @@ def survey(
         progress: told now and then how many point-steps of how many are done.
 
     Raises:
-        InputError: if the grid is empty, a start isn't within ±ESCAPED, or there are fewer than 2 steps.
+        InputError: if the grid is empty, a start isn't within ±ESCAPED, there are fewer than 2 steps, or
+            `quartic` isn't 0.
     """
+    parameters.refuse_quartic()
     shape = np.broadcast_shapes(parameters.shape, *map(np.shape, start))
     points = int(np.prod(shape))
     for value in start:
@@ -82,7 +84,7 @@ class _Batch:
     def __init__(self, parameters: Parameters, x: FloatArray, q: FloatArray) -> None:
         self._parameters = parameters
         self._live = np.arange(len(x))
-        factors = coefficients(parameters, parameters.eta, parameters.weight_decay)
+        *factors, _ = coefficients(parameters, parameters.eta, parameters.weight_decay)
         self._arrays = [x.copy(), q.copy(), *map(np.asarray, factors)]
         self._escape = np.full(len(x), np.nan)
 

@@ -60,9 +60,19 @@ class Orbit:
 
 
 def advance(parameters: Parameters, x: Values, q: Values) -> tuple[Values, Values]:
-    """Return the state one step later (MATH §3). The arguments broadcast."""
+    """Return the state one step later (MATH §3). The arguments broadcast.
+
+    Beyond the paper the curvature that moves x is S + D⁴x²/6, with D⁴ = D⁴L[u, u, u, u] (`quartic`).
+    """
+    # With δ = xu + δ⊥, q ≈ ⟨∇S, δ⟩ and D³L[u, u, ·] = ∇S, Taylor's series of ∇L at θ* has along u
+    #     ⟨u, ∇L⟩ = ⟨u, ∇L*⟩ + (S* + q)x + D⁴x³/6 + …,
+    # so D⁴ joins the paper's terms at third order in x. Along ∇S it has
+    #     ⟨∇S, ∇L⟩ = −βα + S*x⟨∇S, u⟩ + βx²/2 + D⁴L[u, u, u, ∇S]x³/6 + …,
+    # where the third order is odd in x, as the first is, which the paper leaves out: both cancel over
+    # the two steps of the bounce. So q keeps its equation, and S = S* + q stays the curvature at x = 0.
     p = parameters
-    after_x = (p.keep - p.eta * (p.reference_sharpness + q)) * x - p.push
+    curvature = p.reference_sharpness + q + p.quartic * x * x / 6
+    after_x = (p.keep - p.eta * curvature) * x - p.push
     after_q = p.keep * q + p.eta * (p.beta * (p.alpha - x * x / 2) - p.weight_decay * p.g)
     return after_x, after_q
 
@@ -70,7 +80,7 @@ def advance(parameters: Parameters, x: Values, q: Values) -> tuple[Values, Value
 def jacobian(parameters: Parameters, x: Values, q: Values) -> tuple[Values, ...]:
     """Return ∂x⁺/∂x, ∂x⁺/∂q, ∂q⁺/∂x, ∂q⁺/∂q; the arguments broadcast."""
     p = parameters
-    factor = p.keep - p.eta * (p.reference_sharpness + q)
+    factor = p.keep - p.eta * (p.reference_sharpness + q + p.quartic * x * x / 2)
     return factor, -p.eta * x, -p.eta * p.beta * x, p.keep
 
 
@@ -130,7 +140,7 @@ def coefficients(p: Parameters, eta: Values, decay: Values) -> tuple[Values, ...
     factor = keep - eta * p.reference_sharpness
     push = eta * (p.gradient_u + decay * p.g_x)
     drive = eta * (p.beta * p.alpha - decay * p.g)
-    return factor, eta, push, keep, drive, eta * p.beta / 2
+    return factor, eta, push, keep, drive, eta * p.beta / 2, eta * p.quartic / 6
 
 
 def _each(value: Values) -> Iterable[float]:
@@ -141,8 +151,9 @@ def _iterate(coefficients: Iterable[tuple[float, ...]], x: float, q: float) -> F
     """Return the states after x, q until the coefficients end or x escapes, shape (k, 2)."""
     xs, qs = [], []
     # Python's floats: numpy's scalars take several times as long here, and warn on overflow
-    for factor, eta, push, keep, drive, pull in coefficients:
-        x, q = (factor - eta * q) * x - push, keep * q + drive - pull * (x * x)
+    for factor, eta, push, keep, drive, pull, bend in coefficients:
+        square = x * x
+        x, q = (factor - eta * q - bend * square) * x - push, keep * q + drive - pull * square
         xs.append(x)
         qs.append(q)
         if not -ESCAPED <= x <= ESCAPED:

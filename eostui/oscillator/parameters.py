@@ -33,6 +33,8 @@ class Parameters:
         g_x: ⟨θ*, u⟩, which moves the centre of the bounce.
         gradient_u: ⟨∇L(θ*), u⟩, which moves it without decay too.
         sharpness: S* = S(θ*); left out it is 2/η, the paper's choice, which makes y = q.
+        quartic: D⁴L(θ*)[u, u, u, u], in [L]/[θ]⁴: the one term more than the paper's (see `advance`).
+            Its theory holds for 0, and is refused for anything else.
 
     Raises:
         InputError: if a value isn't within ±LARGEST, η ≤ 0, λ < 0, β < 0 or ηλ ≥ 1.
@@ -46,10 +48,11 @@ class Parameters:
     g_x: Values = 0.0
     gradient_u: Values = 0.0
     sharpness: Values | None = None
+    quartic: Values = 0.0
 
     def __post_init__(self) -> None:
         check_rates(self.eta, self.weight_decay)
-        for name in ("alpha", "beta", "g", "g_x", "gradient_u"):
+        for name in ("alpha", "beta", "g", "g_x", "gradient_u", "quartic"):
             check(getattr(self, name), f"`{name}`", _IN_RANGE, _in_range)
         check(self.beta, "`beta`", "at least 0", lambda beta: beta >= 0)
         check(self.reference_sharpness, "`sharpness`", _IN_RANGE, _in_range)
@@ -59,6 +62,11 @@ class Parameters:
         """Return the names of all parameters."""
         return tuple(field.name for field in dataclasses.fields(cls))
 
+    @classmethod
+    def paper_names(cls) -> tuple[str, ...]:
+        """Return the names of those that the paper's map has: all but `quartic`."""
+        return tuple(name for name in cls.names() if name != "quartic")
+
     @property
     def reference_sharpness(self) -> Values:
         """S*, 2/η where none is given."""
@@ -67,8 +75,7 @@ class Parameters:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the grid; () for one point."""
-        values = (getattr(self, name) for name in self.names()[:-1])
-        return np.broadcast_shapes(*map(np.shape, (*values, self.reference_sharpness)))
+        return np.broadcast_shapes(*map(np.shape, self._values()))
 
     @property
     def keep(self) -> Values:
@@ -92,13 +99,21 @@ class Parameters:
 
     def flat(self, shape: tuple[int, ...]) -> Parameters:
         """Return the points of a grid of that shape in a row: all parameters of shape (points,)."""
-        values = (*(getattr(self, name) for name in self.names()[:-1]), self.reference_sharpness)
-        arrays = (np.broadcast_to(value, shape).astype(np.float64).ravel() for value in values)
+        arrays = (np.broadcast_to(v, shape).astype(np.float64).ravel() for v in self._values())
         return Parameters(*arrays)
 
     def part(self, chosen: Any) -> Parameters:
         """Return those points of a flat grid that an index, slice or mask chooses."""
         return Parameters(*(getattr(self, name)[chosen] for name in self.names()))
+
+    def refuse_quartic(self) -> None:
+        """Raise InputError unless `quartic` is 0, as the paper's theory takes it."""
+        check(self.quartic, "`quartic`", "0 here: theory is of the paper's map", lambda d4: d4 == 0)
+
+    def _values(self) -> tuple[Values, ...]:
+        """Return what `names` names, with S* in any case."""
+        given = {name: getattr(self, name) for name in self.names()}
+        return tuple((given | {"sharpness": self.reference_sharpness}).values())
 
 
 _IN_RANGE = f"a number within ±{LARGEST:g}"

@@ -1,6 +1,7 @@
 """What the map does in the end: the paper's leading order, and the exact answers (MATH §3.1, §3.2).
 
 All functions take one point or a grid, and return arrays of its shape behind any axes that they name.
+All but `floquet` are of the paper's map, and raise InputError where `quartic` isn't 0.
 """
 
 from __future__ import annotations
@@ -100,6 +101,7 @@ def cycle_amplitude(parameters: Parameters, *, centred: bool = True) -> FloatArr
         centred: the paper's A, without the offset of the centre; else A² is less by c² (MATH §3.2).
     """
     p = parameters
+    p.refuse_quartic()
     with np.errstate(all="ignore"):
         squared = _squared_amplitude(p) - (0 if centred else p.push**2 / 4)
         return np.sqrt(squared)
@@ -140,6 +142,7 @@ def two_cycles(parameters: Parameters) -> Solutions:
     for s, where m = 1 − ηλ, κ = ηβ/(4(1 + m)), e = (1 − 3m)/(1 + m), d₀ = 2A of the paper's A.
     """
     p, keep = parameters, parameters.keep
+    p.refuse_quartic()
     with np.errstate(all="ignore"):
         kappa = p.eta * p.beta / (4 * (1 + keep))
         widest = 4 * _squared_amplitude(p)
@@ -161,6 +164,7 @@ def fixed_points(parameters: Parameters) -> Solutions:
     decay fixed points have ½x² = α; where α = 0 too they aren't isolated and not returned.
     """
     p = parameters
+    p.refuse_quartic()
     pull = p.beta / 2
     with np.errstate(all="ignore"):
         stiffness = p.weight_decay * (2 + p.eta * (p.weight_decay - p.paper_g))

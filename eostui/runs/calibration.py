@@ -39,8 +39,9 @@ class Calibration:
 
     @classmethod
     def from_payload(cls, payload: Mapping[str, Any]) -> Calibration:
-        """Return the calibration that an event tells of."""
+        """Return the calibration that an event tells of; runs from before `quartic` have 0 there."""
         values = {name: float(payload[name]) for name in _PARAMETERS}
+        values["quartic"] = float(payload.get("quartic", 0.0))
         return cls(
             int(payload["number"]),
             int(payload["step"]),

@@ -16,6 +16,8 @@ _NUMBERS = {
     ),
     "reseated": ("step", "x", "q"),
 }  # fmt: skip
+#: Numbers that came later: older runs haven't them.
+_MAYBE = {"calibrated": ("quartic",)}
 _WHOLE = ("number", "step")
 _TEXTS = {"refused": ("reason",), "unmapped": ("reason",), "phase": ("to",)}
 _CONTROLS = ("eta", "weight_decay")
@@ -37,6 +39,9 @@ def check_payload(kind: str, payload: Mapping[str, Any]) -> None:
     for name in _NUMBERS.get(kind, ()):
         value = payload.get(name)
         if not _is_number(value) or (name in _WHOLE and not isinstance(value, int)):
+            raise ValueError(f"`{name}` is no number")
+    for name in _MAYBE.get(kind, ()):
+        if not _is_number(payload.get(name, 0.0)):
             raise ValueError(f"`{name}` is no number")
     if kind == "calibrated" and not payload["eta"] > 0:
         raise ValueError("`eta` isn't above 0")
