@@ -368,6 +368,17 @@ def test_gradient_descent_with_a_quartic_term_is_the_map_with_it():
     assert np.abs(orbit.x).max() > 0.1
     before, after = np.array(states[:-1]).T, np.array(states[1:]).T
     np.testing.assert_allclose(advance(p, *before), after, rtol=1e-12, atol=1e-12)
+    x, q = before
+    slopes = [
+        np.subtract(
+            advance(p, x + 1e-4 * dx, q + 1e-4 * dq), advance(p, x - 1e-4 * dx, q - 1e-4 * dq)
+        )
+        / 2e-4
+        for dx, dq in ((1, 0), (0, 1))
+    ]
+    found = np.broadcast_arrays(*jacobian(p, x, q))
+    wanted = [slopes[0][0], slopes[1][0], slopes[0][1], slopes[1][1]]
+    np.testing.assert_allclose(found, wanted, atol=1e-7)
 
 
 def test_theory_refuses_a_quartic_term():
