@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,6 @@ from torch import Tensor
 from eostui.config import RunConfig
 from eostui.curvature.memory import HessianMemory
 from eostui.problems import Problem
-
-_KEPT = (
-    "step", "eta", "weight_decay", "changed_at", "readings", "sharpness", "eigenvectors", "smallest",
-    "sharpness_gradient",
-)  # fmt: skip
 
 
 @dataclass
@@ -70,7 +65,7 @@ class ProbeState:
 
     def state(self) -> dict[str, Any]:
         """Return what outlives a measurement, by name: tensors and plain values."""
-        kept = {name: getattr(self, name) for name in _KEPT}
+        kept = {name: getattr(self, name) for name in self._kept()}
         memory = {"memory_values": self.memory.values.tolist()}
         if self.memory.vectors is not None:
             memory["memory_vectors"] = self.memory.vectors
@@ -78,11 +73,17 @@ class ProbeState:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
-        for name in _KEPT:
+        for name in self._kept():
             setattr(self, name, state[name])
         self.memory = HessianMemory()
         self.memory.vectors = state.get("memory_vectors")
         self.memory.values = np.array(state["memory_values"], dtype=np.float64)
+
+    @classmethod
+    def _kept(cls) -> list[str]:
+        """Return the fields that are kept as they are: all but what the run gives and what has parts."""
+        others = ("config", "problem", "memory", "events")
+        return [each.name for each in fields(cls) if each.name not in others]
 
     def forget(self) -> None:
         """Drop what was found so far: the next search starts cold."""

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eostui.runs.checkpoints import Checkpoint
+from eostui.errors import RunFormatError
+from eostui.runs.checkpoints import FOLDER, Checkpoint
 
 
 class Stateful(Protocol):
@@ -42,7 +43,11 @@ def snapshot(step: int, events: int, parts: Mapping[str, Stateful]) -> Checkpoin
 
 
 def restore(checkpoint: Checkpoint, parts: Mapping[str, Stateful], device: torch.device) -> None:
-    """Give every part its state back, tensors in memory of their own on `device`."""
+    """Give every part its state back, tensors in memory of their own on `device`.
+
+    Raises:
+        RunFormatError: if something is missing: the checkpoint is another version's.
+    """
     for part, owner in parts.items():
         prefix = f"{part}."
         own = {
@@ -55,4 +60,11 @@ def restore(checkpoint: Checkpoint, parts: Mapping[str, Stateful], device: torch
                 # a clone: memory that PyTorch allocated, aligned as in the run that is gone on with
                 tensor = torch.from_numpy(np.array(array)).to(device).clone()
                 own[name.removeprefix(prefix)] = tensor
-        owner.restore(own)
+        try:
+            owner.restore(own)
+        except KeyError as missing:
+            raise RunFormatError(
+                f"the checkpoint of step {checkpoint.step} was written by another version of eostui: "
+                f"it has no {part}.{missing.args[0]}; without the folder `{FOLDER}` the run is "
+                "repeated from its beginning"
+            ) from None
