@@ -32,6 +32,7 @@ from eostui.runs.export import (
     write_stream,
 )
 from eostui.runs.export.numbers import shortest, whole
+from eostui.runs.rows import Event
 from eostui.runs.run import Run
 from eostui.runs.writer import RunWriter
 
@@ -280,14 +281,10 @@ def test_tensorboard_wall_time_is_the_runs(tmp_path):
     from eostui.runs.export.tensorboard import wall_times
 
     path = written(tmp_path / "r", rows(101), created="1000.0")
-    import sqlite3
-
-    with sqlite3.connect(path / "run.db") as database:
-        for step, when in ((0, 1010.0), (50, 1020.0), (60, 900.0), (100, 1040.0)):
-            database.execute(
-                "INSERT INTO events (step, unix_time, kind, payload) VALUES (?, ?, 'x', '{}')",
-                (step, when),
-            )
+    writer = RunWriter(path)
+    for step, when in ((0, 1010.0), (50, 1020.0), (60, 900.0), (100, 1040.0)):
+        writer.past_event(Event(step, when, "note", {}))
+    writer.close()
     times = np.interp([0, 25, 60, 80, 100], *wall_times(Run(path)))
     np.testing.assert_allclose(times, [1010, 1015, 1020, 1030, 1040])
 
@@ -455,7 +452,7 @@ def test_a_live_run_is_exported_as_it_is_at_one_moment(tmp_path):
         for step in range(0, len(matrix), 5):
             writer.steps(step, matrix[step : step + 5])
             writer.measurement(step + 4, {"sharpness": float(step), "beta": 1.0})
-            writer.event(step + 4, "phase", {"step": step + 4})
+            writer.event(step + 4, "phase", {"to": "edge", "step": step + 4})
             writer.flush()
             if step == 5 * 4500:
                 begun.set()
