@@ -75,7 +75,7 @@ def export(
         if output == "-":
             _to_stdout(table, chosen, measured_only)
             return
-        stem = found[0].id if len(found) == 1 else "runs"
+        stem = shelf.safe_name(found[0].id) if len(found) == 1 else "runs"
         default = "tensorboard" if chosen == "tensorboard" else f"{stem}.{chosen}"
         target = Path(output or default).expanduser()
         sidecar, rows = export_files(

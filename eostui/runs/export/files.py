@@ -16,6 +16,7 @@ from eostui.runs.export.table import ROWS, Progress, RunTable
 from eostui.runs.export.tensorboard import write_tensorboard
 from eostui.runs.export.text import CSV, JSON_LINES, Block, write_blocks
 from eostui.runs.run import Run
+from eostui.runs.shelf import safe_name
 
 #: The formats, with the endings by which they are guessed.
 FORMATS = {
@@ -168,7 +169,7 @@ def _export_folders(table: RunTable, target: Path, progress: Progress | None) ->
     try:
         target.mkdir(parents=True, exist_ok=True)
         for run in table.runs:
-            place = target / run.path.name
+            place = target / safe_name(run.path.name)
             _only_events(place)
             aside = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
             written.append((aside, place))
