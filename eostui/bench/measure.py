@@ -45,7 +45,8 @@ class Comparison:
 
     Attributes:
         points: measurements, one cadence of training apart.
-        warm_seconds, warm_products: eostui's, from the measurement before; the gradient is counted.
+        warm_seconds, warm_products: eostui's, from the measurement before. The gradient isn't
+            counted: in a run it is the training step's.
         cold_seconds, cold_products: eostui's, from a random direction and without a memory.
         scipy_seconds, scipy_products: eigsh at its default tolerance, products rebuilt.
         scipy_loose_seconds, scipy_loose_products: eigsh at the residual that eostui reached.
@@ -156,15 +157,16 @@ def compare(
             theta = autograd_step(config, problem, theta)
         state.at(state.step + config.cadence, config.eta, config.weight_decay)
         ours: dict[str, float] = {}
+        warm_point, cold_point = Point(loss, theta), Point(loss, theta)  # with the step's gradient
 
-        def measured(into: ProbeState, theta: Tensor, ours: dict[str, float]) -> tuple[float, int]:
-            ours |= measure_sharpness(Point(loss, theta), into)
+        def measured(into: ProbeState, point: Point, ours: dict[str, float]) -> tuple[float, int]:
+            ours |= measure_sharpness(point, into)
             return ours["sharpness"], int(ours["hessian_products"])
 
-        sharpness = timed("warm", lambda: measured(state, theta, ours))  # noqa: B023
+        sharpness = timed("warm", lambda: measured(state, warm_point, ours))  # noqa: B023
         residual = max(ours["sharpness_residual"], 1e-12)
         cold = ProbeState(config, problem, step=state.step)
-        timed("cold", lambda: measured(cold, theta, {}))  # noqa: B023
+        timed("cold", lambda: measured(cold, cold_point, {}))  # noqa: B023
         exact = timed("scipy", lambda: scipy_sharpness(loss, theta, tolerance=0))  # noqa: B023
         timed("scipy_loose", lambda: scipy_sharpness(loss, theta, tolerance=residual))  # noqa: B023
         total["disagreement"] = max(total["disagreement"], abs(sharpness / exact - 1))
