@@ -18,7 +18,9 @@ class Terminal:
     def __init__(
         self, *arguments: str, cwd: Path, width: int = 120, height: int = 40, **environment: str
     ) -> None:
-        keep = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "SSH_CONNECTION")}
+        # COLUMNS and LINES would hide the terminal's own size, which is the one that counts here
+        others = ("NO_COLOR", "SSH_CONNECTION", "COLUMNS", "LINES")
+        keep = {k: v for k, v in os.environ.items() if k not in others}
         self.process = pexpect.spawn(
             sys.executable,
             ["-m", "eostui", *arguments],
