@@ -312,10 +312,20 @@ class RunReader:
             raise unreadable(self.path / schema.DATABASE, error) from None
 
     def _fetch(self, cursor: sqlite3.Cursor) -> Iterator[Any]:
+        most = self._most_rows()
         try:
-            yield from cursor
+            for count, row in enumerate(cursor):
+                if count > most:  # damaged pages may lead back to each other, to rows without end
+                    raise sqlite3.DatabaseError("its pages go in circles")
+                yield row
         except UNREADABLE as error:
             raise unreadable(self.path / schema.DATABASE, error) from None
+
+    def _most_rows(self) -> int:
+        """Return how many rows the store's files have room for."""
+        database = self.path / schema.DATABASE
+        files = (database, database.with_name(f"{database.name}-wal"))
+        return 1000 + sum(file.stat().st_size for file in files if file.is_file()) // 8
 
     def _iterate(self, query: str, *values: object) -> Iterator[Any]:
         return self._fetch(self._execute(query, *values))

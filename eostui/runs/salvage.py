@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from eostui.runs import schema
@@ -31,6 +32,8 @@ _FACTS = (
 )  # fmt: skip
 #: Ids tried one by one after a damaged page, where nothing says how many there were.
 _BLIND = 10_000
+#: Facts that a run can have: damaged pages may lead back to each other, to rows without end.
+_MOST_FACTS = 10_000
 #: Losses of one table that are told.
 _MOST_TOLD = 5
 
@@ -103,7 +106,7 @@ def salvage(database: sqlite3.Connection) -> Salvage:
 def _seal(database: sqlite3.Connection, found: Salvage) -> dict[str, int]:
     names = (*schema.APPENDED, "facts")
     try:
-        (row,) = database.execute(f"SELECT {', '.join(names)} FROM seal").fetchall()
+        (row,) = database.execute(f"SELECT {', '.join(names)} FROM seal").fetchmany(2)
         if not all(type(count) is int for count in row):
             raise ValueError("not its types")
     except (*UNREADABLE, ValueError) as error:
@@ -117,7 +120,7 @@ def _facts(database: sqlite3.Connection, found: Salvage, count: int | None) -> N
     query = f"SELECT key, value, {'crc32' if sealed else 0} FROM run"
     rows: dict[Any, Sequence[Any]] = {}
     try:
-        for row in database.execute(query):
+        for row in islice(database.execute(query), _MOST_FACTS):
             rows[row[0]] = row
     except UNREADABLE as error:
         found.lose("facts", f"they can't be listed ({error})")
@@ -236,7 +239,9 @@ def _landscape(database: sqlite3.Connection, found: Salvage, count: int | None) 
     sealed = found.version >= schema.SEALED_SINCE
     columns = "left, right, bottom, top, rows, columns, maps, crc32"
     try:
-        rows = database.execute(f"SELECT {columns} FROM landscapes ORDER BY id DESC").fetchall()
+        rows = database.execute(
+            f"SELECT {columns} FROM landscapes ORDER BY id DESC LIMIT 1"
+        ).fetchall()
     except UNREADABLE as error:
         found.lose("landscapes", f"its map can't be read ({error})")
         return
@@ -280,6 +285,8 @@ def _rows(
             if names is not None:
                 names[:] = [description[0] for description in cursor.description]
             for row in cursor:
+                if row[0] <= last:  # pages that lead back to each other: rows without end
+                    raise sqlite3.DatabaseError("its pages go in circles")
                 if count is not None and row[0] > last + 1:
                     lost += row[0] - last - 1
                 last = row[0]
@@ -302,7 +309,8 @@ def _rows(
 def _first_readable(
     database: sqlite3.Connection, select: str, last: int, count: int | None
 ) -> Any | None:
-    for row_id in range(last + 1, (count if count is not None else last + _BLIND) + 1):
+    most = last + _BLIND if count is None else min(count, last + _BLIND)
+    for row_id in range(last + 1, most + 1):
         try:
             row = database.execute(f"{select} WHERE id = ?", (row_id,)).fetchone()
         except UNREADABLE:
