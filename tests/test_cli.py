@@ -264,16 +264,18 @@ def test_interrupt(shell: Shell) -> None:
 
 def test_bench(shell: Shell) -> None:
     """It times real pieces and agrees with SciPy; the figures themselves are the machine's."""
-    arguments = ["--steps", "30", "--points", "2", "--edge-limit", "0", "--json"]
-    done = shell("bench", "digits-mlp", *arguments, "--set", "width=20", "--set", "samples=200")
+    arguments = ["--steps", "30", "--points", "2", "--set", "width=20", "--set", "samples=200"]
+    done = shell("bench", "digits-mlp", *arguments, "--place", "before", "--json")
     results = json.loads(done.stdout)
-    found = results["places"]["before the edge"]
+    (found,) = results["places"].values()
     assert all(value > 0 for value in found["pieces"].values())
     assert found["whole_run"]["steps"] == 30
     assert all(value > 0 for value in found["whole_run"].values())
     assert found["comparison"]["disagreement"] < 1e-4
     assert found["comparison"]["scipy_products"] > found["comparison"]["warm_products"]
     refused(shell("bench", "digits-mlp", "--points", "0"), "--points is 0")
+    nowhere = ("--place", "edge", "--edge-limit", "25")
+    refused(shell("bench", "digits-mlp", *arguments, *nowhere), "no edge within 25 steps")
 
 
 def test_doctor_and_locate(shell: Shell) -> None:

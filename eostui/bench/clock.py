@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import product
 
 import torch
+
+#: Rounds of timing, and calls of one piece in a round at most.
+ROUNDS, _MOST = 3, 60
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
@@ -19,22 +23,32 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def median_seconds(
-    work: Callable[[], object], device: torch.device, *, budget: float = 2.0, least: int = 5
-) -> float:
-    """Return the median time of repeated calls, after two that warm up.
+    work: Mapping[str, Callable[[], object]],
+    device: torch.device,
+    tell: Callable[[int], None],
+    *,
+    budget: float = 2.0,
+) -> dict[str, float]:
+    """Return the median time of each piece of work, taken by rounds.
+
+    A while in which the machine does something else then falls on a call or two of every
+    piece, not on all calls of one.
 
     Args:
-        work: what to time.
+        work: what to time, by name.
         device: where it computes.
-        budget: seconds to spend, unless fewer than `least` calls fit.
-        least: calls timed at least.
+        tell: told how many of the ROUNDS × len(work) turns are done.
+        budget: seconds for each piece, unless two calls a round take longer.
     """
-    for _ in range(2):
-        work()
-    times: list[float] = []
-    while len(times) < least or (sum(times) < budget and len(times) < 200):
-        times.append(seconds(work, device))
-    return statistics.median(times)
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for done, (_, name) in enumerate(product(range(ROUNDS), work)):
+        tell(done)
+        work[name]()  # warms up
+        taken: list[float] = []
+        while len(taken) < 2 or (sum(taken) < budget / ROUNDS and len(taken) < _MOST):
+            taken.append(seconds(work[name], device))
+        times[name] += taken
+    return {name: statistics.median(taken) for name, taken in times.items()}
 
 
 def _wait(device: torch.device) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eostui.bench.clock import median_seconds, seconds
+from eostui.bench.clock import ROUNDS, median_seconds, seconds
 from eostui.bench.eigensolvers import curvlinops_product, rebuilt_product, scipy_sharpness
 from eostui.config import RunConfig
 from eostui.curvature.graph import GraphDerivatives
@@ -113,11 +113,9 @@ def time_pieces(
         if curvlinops is not None:
             work["product_curvlinops"] = lambda: curvlinops(vector)
     work["product_rebuilt"] = lambda: rebuilt_product(problem.loss, theta)(vector)
-    times = {}
-    for done, (name, call) in enumerate(work.items()):
-        narrate("timing the pieces", done, len(work))
-        times[name] = median_seconds(call, theta.device)
-    return times
+    return median_seconds(
+        work, theta.device, lambda done: narrate("timing the pieces", done, ROUNDS * len(work))
+    )
 
 
 def _chunked(chunk: Chunk, theta: Tensor, vector: Tensor) -> dict[str, Callable[[], object]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -12,13 +13,22 @@ from eostui.cli.output import print_json
 from eostui.errors import InputError
 
 
+class Place(StrEnum):
+    """Where along a trajectory to measure."""
+
+    BEFORE = "before"
+    EDGE = "edge"
+    BOTH = "both"
+
+
 def bench(
     preset: PresetName = "digits-mlp",
     steps: Annotated[int, typer.Option(help="Steps of each whole-run comparison.")] = 500,
     points: Annotated[int, typer.Option(help="Measurements compared with SciPy.")] = 20,
-    edge_limit: Annotated[
-        int, typer.Option(help="Steps to look for the edge; 0 to stay before it.")
-    ] = 3000,
+    place: Annotated[
+        Place, typer.Option(help="Before the edge of stability, on it, or both.")
+    ] = Place.BOTH,
+    edge_limit: Annotated[int, typer.Option(help="Steps to look for the edge.")] = 3000,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     assign: Annotated[
@@ -41,7 +51,7 @@ def bench(
 
       eostui bench digits-mlp
 
-      eostui bench cifar5k-cnn --set samples=1000 --steps 100 --edge-limit 0
+      eostui bench cifar5k-cnn --set samples=1000 --steps 100 --place before
 
       eostui bench --store
     """
@@ -66,7 +76,7 @@ def bench(
     )
     with _Narrator() as narrator:
         results = _results(
-            config, steps, points, edge_limit, locations.data_dir(data_dir), narrator
+            config, steps, points, (place, edge_limit), locations.data_dir(data_dir), narrator
         )
     if as_json:
         print_json(results)
@@ -100,9 +110,17 @@ class _Narrator:
             self._task, description=f"{self.place}{text}", completed=done, total=total
         )
 
+    def say(self, sentence: str) -> None:
+        self._progress.console.print(sentence, markup=False, highlight=False)
+
 
 def _results(
-    config: Any, steps: int, points: int, edge_limit: int, data_dir: Any, narrator: _Narrator
+    config: Any,
+    steps: int,
+    points: int,
+    where: tuple[Place, int],
+    data_dir: Any,
+    narrator: _Narrator,
 ) -> dict[str, Any]:
     from eostui.bench import measure
     from eostui.engine.device import prepare_machine
@@ -112,11 +130,18 @@ def _results(
     machine = prepare_machine(config)
     problem = build_problem(config, machine.device, data_dir, narrator)
     facts = initial_facts(config, machine, problem, "bench", "")
-    starts = {"before the edge": (problem.initial, 0)}
-    if edge_limit:
+    wanted, edge_limit = where
+    starts = {}
+    if wanted is not Place.EDGE:
+        starts["before the edge"] = (problem.initial, 0)
+    if wanted is not Place.BEFORE:
         found = measure.reach_edge(config, problem, edge_limit, narrator)
         if found is not None:
             starts["on the edge"] = found
+        elif wanted is Place.EDGE:
+            raise InputError(f"no edge within {edge_limit} steps: {_HOW_TO_REACH}")
+        else:
+            narrator.say(f"no edge within {edge_limit} steps to be timed on: {_HOW_TO_REACH}")
     keys = ("device", "device_name", "threads", "dtype", "parameters", "torch")
     results: dict[str, Any] = {
         "preset": config.preset,
@@ -137,6 +162,8 @@ def _results(
         }
     return results
 
+
+_HOW_TO_REACH = "give more `--edge-limit`, or a larger `--set eta=…`"
 
 #: The pieces in the order of the table, in steps of bare descent.
 _PIECES = {
