@@ -7,6 +7,7 @@ import math
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from eostui.runs.rows import (
     Event,
     FloatArray,
     RowError,
+    as_matrix,
+    check_block,
     read_block,
     read_event,
     read_fact,
@@ -31,6 +34,8 @@ from eostui.runs.rows import (
 
 #: A poll ends with the flush that reaches so many rows: a long run has no second copy in memory.
 _ROWS_AT_ONCE = 50_000
+#: Rows of a table fetched from SQLite at a time: few enough to cost the garbage collector nothing.
+_FETCHED = 100
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,10 @@ class RunReader:
             raise self._damaged("some of its facts are lost")
         return facts
 
+    def room(self) -> int:
+        """Return how many steps the store's files have room for: never fewer than it has."""
+        return self._size() // (8 * len(self.step_columns))
+
     def last_step(self) -> int:
         """Return the newest stored step, or −1 before the first. Raises RunFormatError on damage."""
         if self._sealed:
@@ -119,7 +128,7 @@ class RunReader:
             return -1
         first, last, blob, crc = newest[0]
         try:
-            read_block((first, last), blob, crc, len(self.step_columns), sealed=self._sealed)
+            check_block((first, last), blob, crc, len(self.step_columns), sealed=self._sealed)
         except RowError as error:
             raise self._damaged(f"steps {first} to {last}: {error}") from None
         return int(last)
@@ -194,42 +203,49 @@ class RunReader:
     def _new_steps(self) -> tuple[FloatArray, bool]:
         """Return new rows, and whether these are all that can be read."""
         width = len(self.step_columns)
-        parts: list[FloatArray] = []
-        rows = 0
+        blobs: list[bytes] = []
+        before = self._next_step
+        complete = True
         for row_id, first, last, blob, crc in self._iterate(
             "SELECT id, first_step, last_step, matrix, crc32 FROM steps WHERE id > ? ORDER BY id",
             self._last_id["steps"],
         ):
             try:
-                part = read_block((first, last), blob, crc, width, sealed=self._sealed)
+                check_block((first, last), blob, crc, width, sealed=self._sealed)
                 if first != self._next_step:
                     raise RowError(f"steps {self._next_step} to {first - 1} are lost")
                 self._follow("steps", row_id)
             except RowError:
-                if parts:  # the sound rows first; the next poll comes here again and raises
-                    return np.concatenate(parts), False
-                raise self._damaged(
-                    f"steps {first} to {last} are damaged; "
-                    f"the {self._next_step} rows before them are sound"
-                ) from None
-            parts.append(part)
-            rows += len(part)
+                if not blobs:
+                    raise self._damaged(
+                        f"steps {first} to {last} are damaged; "
+                        f"the {self._next_step} rows before them are sound"
+                    ) from None
+                complete = False  # the sound rows first; the next poll comes here again and raises
+                break
+            blobs.append(blob)
             self._next_step = last + 1
-            if rows >= _ROWS_AT_ONCE:
-                return np.concatenate(parts), False
-        return (np.concatenate(parts) if parts else np.empty((0, width))), True
+            if self._next_step - before >= _ROWS_AT_ONCE:
+                complete = False
+                break
+        return as_matrix(blobs, width), complete
 
     def _new_measurements(self) -> dict[str, FloatArray]:
         """Return the rows whose steps were read already, so that each finds its own."""
         cursor = self._execute(
-            "SELECT * FROM measurements WHERE id > ? AND step < ? ORDER BY id",
-            self._last_id["measurements"],
-            self._next_step,
+            "SELECT * FROM measurements WHERE id > ? ORDER BY id", self._last_id["measurements"]
         )
         names = [description[0] for description in cursor.description]
-        rows = list(self._fetch(cursor))
-        if not rows:
-            return {}
+        parts: list[dict[str, FloatArray]] = []
+        for rows in self._batches(cursor):  # each a table of numbers before the next is fetched
+            known = [row for row in rows if self._known(row[1])]
+            if known:
+                parts.append(self._measured_part(names, known))
+            if len(known) < len(rows):
+                break
+        return {name: np.concatenate([part[name] for part in parts]) for name in (parts or [{}])[0]}
+
+    def _measured_part(self, names: list[str], rows: list[Any]) -> dict[str, FloatArray]:
         columns = read_measurements(names, rows, sealed=self._sealed)
         if columns["step"][0] <= self._measured_step:
             raise RowError("the measurements aren't in the order of their steps")
@@ -271,10 +287,11 @@ class RunReader:
         parts = [np.empty((0, 4))]
         for row_id, number, first, last, blob, crc in self._iterate(
             "SELECT id, number, first_step, last_step, matrix, crc32 FROM calibrated "
-            "WHERE id > ? AND last_step < ? ORDER BY id",
+            "WHERE id > ? ORDER BY id",
             self._last_id["calibrated"],
-            self._next_step,
         ):
+            if not self._known(last):
+                break
             try:
                 cells = (number, first, last)
                 matrix = read_block(cells, blob, crc, 2, sealed=self._sealed)
@@ -284,6 +301,10 @@ class RunReader:
             steps = np.arange(first, last + 1)
             parts.append(np.column_stack([steps, np.full(len(steps), number), matrix]))
         return np.concatenate(parts)
+
+    def _known(self, step: object) -> bool:
+        """Return whether a step's row was read; of no step at all too, which is told elsewhere."""
+        return not isinstance(step, int) or step < self._next_step
 
     def _follow(self, table: str, row_id: int) -> None:
         """Take in the id of the next row of a table: from format 4 on none is left out."""
@@ -311,21 +332,29 @@ class RunReader:
         except UNREADABLE as error:
             raise unreadable(self.path / schema.DATABASE, error) from None
 
-    def _fetch(self, cursor: sqlite3.Cursor) -> Iterator[Any]:
-        most = self._most_rows()
+    def _batches(self, cursor: sqlite3.Cursor) -> Iterator[list[Any]]:
+        left = self._most_rows()
         try:
-            for count, row in enumerate(cursor):
-                if count > most:  # damaged pages may lead back to each other, to rows without end
+            while rows := cursor.fetchmany(_FETCHED):
+                left -= len(rows)
+                if left < 0:  # damaged pages may lead back to each other, to rows without end
                     raise sqlite3.DatabaseError("its pages go in circles")
-                yield row
+                yield rows
         except UNREADABLE as error:
             raise unreadable(self.path / schema.DATABASE, error) from None
 
+    def _fetch(self, cursor: sqlite3.Cursor) -> Iterator[Any]:
+        return chain.from_iterable(self._batches(cursor))
+
     def _most_rows(self) -> int:
         """Return how many rows the store's files have room for."""
+        return 1000 + self._size() // 8
+
+    def _size(self) -> int:
+        """Return the bytes of the store's files."""
         database = self.path / schema.DATABASE
         files = (database, database.with_name(f"{database.name}-wal"))
-        return 1000 + sum(file.stat().st_size for file in files if file.is_file()) // 8
+        return sum(file.stat().st_size for file in files if file.is_file())
 
     def _iterate(self, query: str, *values: object) -> Iterator[Any]:
         return self._fetch(self._execute(query, *values))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -50,12 +52,19 @@ def measured_values(values: Mapping[str, float]) -> FloatArray:
     unknown = set(values) - set(_MEASURED_NAMES)
     if unknown:
         raise ValueError(f"no measured columns: {', '.join(sorted(unknown))}")
-    return _canonical([values.get(name) for name in _MEASURED_NAMES])
+    return _canonical(map(values.get, _MEASURED_NAMES), len(_MEASURED_NAMES))
 
 
 def measured_checksum(names: str, step: int, point: str, values: FloatArray) -> int:
     """Return the checksum of a measured row: its columns' names, commas between, and their values."""
-    return checksum((names, step, point), values.tobytes())
+    cells = f"{step!r}, {point!r})".encode(errors="surrogatepass")
+    return zlib.crc32(values.data, zlib.crc32(cells, _before_step(names)))
+
+
+@functools.lru_cache(maxsize=8)
+def _before_step(names: str) -> int:
+    """Return the CRC-32 of the start of `repr((names, step, point))`, which every row shares."""
+    return zlib.crc32(f"({names!r}, ".encode(errors="surrogatepass"))
 
 
 def read_fact(row: Sequence[Any], *, sealed: bool) -> tuple[str, str]:
@@ -66,10 +75,8 @@ def read_fact(row: Sequence[Any], *, sealed: bool) -> tuple[str, str]:
     return printable(key), "\n".join(map(printable, value.split("\n")))
 
 
-def read_block(
-    cells: Sequence[int], blob: bytes, crc: int, width: int, *, sealed: bool
-) -> FloatArray:
-    """Return the matrix of steps in a row, one row a step. Raises RowError.
+def check_block(cells: Sequence[int], blob: bytes, crc: int, width: int, *, sealed: bool) -> None:
+    """Raise RowError unless a row holds a matrix, one row a step, and is as it was written.
 
     Args:
         cells: the row's whole numbers in their order; the last two are its first and last step.
@@ -83,7 +90,19 @@ def read_block(
     first, last = cells[-2:]
     _expect(0 <= first <= last < MOST_STEPS, "its steps are none")
     _expect(len(blob) == (last - first + 1) * width * 8, "not as many rows as steps")
-    return np.frombuffer(blob, dtype="<f8").reshape(-1, width)
+
+
+def read_block(
+    cells: Sequence[int], blob: bytes, crc: int, width: int, *, sealed: bool
+) -> FloatArray:
+    """Return the matrix of a row, shape (steps, width). As `check_block`."""
+    check_block(cells, blob, crc, width, sealed=sealed)
+    return as_matrix([blob], width)
+
+
+def as_matrix(blobs: Sequence[bytes], width: int) -> FloatArray:
+    """Return the matrices of sound rows as one, shape (steps, width)."""
+    return np.frombuffer(b"".join(blobs), dtype="<f8").reshape(-1, width)
 
 
 def read_measurements(
@@ -105,15 +124,15 @@ def read_measurements(
         tuple(names[:3]) == ("id", "step", "point") and (not sealed or names[-1] == "crc32"),
         "its columns aren't those of measurements",
     )
-    values_of = [row[3:-1] if sealed else row[3:] for row in rows]
-    table = _canonical(values_of).reshape(len(rows), len(stored))  # of no rows too
+    values_of = chain.from_iterable(row[3:-1] if sealed else row[3:] for row in rows)
+    table = _canonical(values_of, len(rows) * len(stored)).reshape(len(rows), len(stored))
     joined = ",".join(stored)
-    for (_, step, point, *_, crc), values in zip(rows, table, strict=True):
-        _expect(type(step) is int and 0 <= step < MOST_STEPS, "a measurement has no step")
-        _expect(
-            not sealed or measured_checksum(joined, step, point, values) == crc,
-            f"the measurement of step {step}: {_FORGED}",
-        )
+    for row, values in zip(rows, table, strict=True):
+        step = row[1]
+        if type(step) is not int or not 0 <= step < MOST_STEPS:
+            raise RowError("a measurement has no step")
+        if sealed and measured_checksum(joined, step, row[2], values) != row[-1]:
+            raise RowError(f"the measurement of step {step}: {_FORGED}")
     by_name = dict(zip(stored, table.T, strict=True))
     steps = np.array([row[1] for row in rows], dtype=np.float64)
     _expect(bool((np.diff(steps) > 0).all()), "the measurements aren't in the order of their steps")
@@ -157,10 +176,10 @@ def read_landscape(row: Sequence[Any], *, sealed: bool) -> Landscape:
         raise RowError(f"its map is damaged ({error})") from None
 
 
-def _canonical(values: Sequence[Any]) -> FloatArray:
+def _canonical(values: Iterable[Any], count: int) -> FloatArray:
     """Return numbers as float64 with one NaN and one zero, as SQLite gives them back."""
     try:
-        numbers = np.array(values, dtype=np.float64)
+        numbers = np.fromiter(values, dtype=object, count=count).astype(np.float64)
     except (TypeError, ValueError, OverflowError):
         raise RowError("a measurement isn't of numbers") from None
     numbers[np.isnan(numbers)] = math.nan

@@ -17,8 +17,8 @@ class Series:
     """
 
     def __init__(self, names: Sequence[str]) -> None:
-        self._columns = {name: np.full(64, np.nan) for name in names}
-        self._length = 0
+        self._length, self._room = 0, 64
+        self._columns = {name: np.empty(self._room) for name in names}
 
     def __len__(self) -> int:
         return self._length
@@ -36,16 +36,27 @@ class Series:
         head._columns, head._length = self._columns, min(rows, self._length)
         return head
 
+    def reserve(self, rows: int) -> None:
+        """Make room for so many rows in all, so that appending them copies none.
+
+        Room that isn't used takes no memory.
+        """
+        if rows <= self._room:
+            return
+        for name, column in self._columns.items():
+            grown = np.empty(rows)
+            grown[: self._length] = column[: self._length]
+            self._columns[name] = grown
+        self._room = rows
+
     def append(self, rows: int, values: Mapping[str, ArrayLike]) -> slice:
         """Append `rows` rows, NaN where a column isn't given; return where they lie."""
         start, stop = self._length, self._length + rows
+        if stop > self._room:
+            self.reserve(max(stop, self._room * 5 // 4 + 64))
         for name, column in self._columns.items():
-            if stop > len(column):
-                grown = np.empty(max(stop, len(column) * 5 // 4 + 64))
-                grown[:start] = column[:start]
-                self._columns[name] = grown
             if name not in values:
-                self._columns[name][start:stop] = np.nan
+                column[start:stop] = np.nan
         self._length = stop
         for name, new in values.items():
             self._columns[name][start:stop] = new

@@ -14,7 +14,7 @@ from eostui.errors import InputError, did_you_mean
 from eostui.runs.export.parquet import write_parquet
 from eostui.runs.export.table import ROWS, Progress, RunTable
 from eostui.runs.export.tensorboard import write_tensorboard
-from eostui.runs.export.text import CSV, JSON_LINES, Block, write_blocks
+from eostui.runs.export.text import Block, write_csv, write_json_lines
 from eostui.runs.run import Run
 from eostui.runs.shelf import safe_name
 
@@ -25,7 +25,7 @@ FORMATS = {
     "parquet": (".parquet", ".pq"),
     "tensorboard": (),
 }
-_STYLES = {"csv": CSV, "jsonl": JSON_LINES}
+_WRITERS = {"csv": write_csv, "jsonl": write_json_lines}
 
 
 def format_of(name: str, chosen: str | None = None) -> str:
@@ -51,9 +51,9 @@ def write_stream(table: RunTable, stream: TextIO, format: str = "csv") -> int:
     Raises:
         InputError: if the format isn't text.
     """
-    if format not in _STYLES:
+    if format not in _WRITERS:
         raise InputError(f"{format} can't be written to stdout: name a file or folder with -o")
-    return write_blocks(table.blocks(), stream, _STYLES[format])
+    return _WRITERS[format](table.blocks(), stream)
 
 
 def export_files(
@@ -91,7 +91,7 @@ def export_files(
         if format == "parquet":
             return write_parquet(table, aside, description, progress)
         with aside.open("w", encoding="utf-8", newline="") as stream:
-            return write_blocks(table.blocks(progress), stream, _STYLES[format])
+            return _WRITERS[format](table.blocks(progress), stream)
 
     return _export_pair(target, write, description)
 
@@ -121,7 +121,7 @@ def write_columns(columns: Block, stream: TextIO, progress: Progress | None = No
             if progress is not None:
                 progress(min(start + ROWS, rows), rows)
 
-    return write_blocks(blocks(), stream, CSV)
+    return write_csv(blocks(), stream)
 
 
 @contextmanager
