@@ -53,9 +53,10 @@ class Engine:
         """Wait until a row of this step is stored."""
         reader = RunReader(self.path)
         deadline = time.monotonic() + PATIENCE
-        while reader.last_step() < step:
+        while reader.newest().get("step", -1) < step:
             assert time.monotonic() < deadline, f"no step {step}"
-            assert self.process.wait(0.005) is None or reader.last_step() >= step, "it ended before"
+            ended = self.process.wait(0.005) is not None
+            assert not ended or reader.newest().get("step", -1) >= step, "it ended before"
         reader.close()
 
     def asks(self, kind: str, **arguments) -> int:

@@ -306,6 +306,20 @@ def test_the_list_tells_state_size_and_parent(three):
     assert "did you mean `finished`" in done.stderr
 
 
+def test_the_list_shows_what_eta_and_weight_decay_became(tmp_path):
+    """As they began → as they are in the newest row."""
+    matrix = np.ones((10, 6))
+    matrix[-1, 4] = 0.25
+    path = made(tmp_path / "toy-aaaa", 1.0, matrix=matrix)
+    began = Run(path).config
+    (row,) = json.loads(cli(tmp_path, "runs", "list", "--json").stdout)
+    assert (row["eta"], row["newest_eta"]) == (began.eta, 0.25)
+    assert (row["weight_decay"], row["newest_weight_decay"]) == (began.weight_decay, 1.0)
+    table = cli(tmp_path, "runs").stdout
+    assert f"{began.eta:g}→0.25" in table
+    assert f"{began.weight_decay:g}→1" in table
+
+
 def test_the_list_shows_phase_and_resting_sharpness(tmp_path):
     """The mean of what was measured in the last fifth, as `runs show` has it."""
     path = trained(tmp_path / "toy-aaaa")

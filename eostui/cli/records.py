@@ -58,7 +58,7 @@ def list_runs(
     """List all runs, the newest first.
 
     ● is running, ‖ paused, ✓ finished, ■ stopped, ✗ diverged or failed, ! interrupted: its engine is
-    gone. S is the mean sharpness over the last fifth.
+    gone. η and λ are shown as they began → as they are. S is the mean sharpness over the last fifth.
     """
     from eostui import locations
     from eostui.runs import shelf
@@ -81,12 +81,17 @@ def list_runs(
     rows += [
         (
             _MARKS.get(e.state, "?"), e.id, e.state, f"{max(e.last_step, 0)}/{e.config.steps}",
-            f"{e.config.eta:g}", f"{e.config.weight_decay:g}", f"{e.resting_sharpness:.4g}",
+            _steered(e.config.eta, e.eta), _steered(e.config.weight_decay, e.weight_decay),
+            f"{e.resting_sharpness:.4g}",
             e.phase, shown_size(size(e.path)), age(time.time() - e.created), e.name,
         )
         for e in entries
     ]  # fmt: skip
     print_table(rows)
+
+
+def _steered(first: float, now: float) -> str:
+    return f"{now:g}" if now == first else f"{first:g}→{now:g}"
 
 
 def _listed(e: Entry) -> dict[str, Any]:
@@ -95,7 +100,8 @@ def _listed(e: Entry) -> dict[str, Any]:
     return {
         "id": e.id, "name": e.name, "path": str(e.path), "state": e.state, "sentence": e.sentence,
         "preset": e.config.preset, "last_step": e.last_step, "steps": e.config.steps,
-        "eta": e.config.eta, "weight_decay": e.config.weight_decay, "created": e.created,
+        "eta": e.config.eta, "weight_decay": e.config.weight_decay,
+        "newest_eta": e.eta, "newest_weight_decay": e.weight_decay, "created": e.created,
         "ended": None if e.live else e.ended, "phase": e.phase,
         "resting_sharpness": e.resting_sharpness, "bytes": size(e.path), "note": e.note,
         "parent": e.parent or None, "parent_step": e.parent_step,

@@ -117,21 +117,27 @@ class RunReader:
         """Return how many steps the store's files have room for: never fewer than it has."""
         return self._size() // (8 * len(self.step_columns))
 
-    def last_step(self) -> int:
-        """Return the newest stored step, or −1 before the first. Raises RunFormatError on damage."""
+    def newest(self) -> dict[str, float]:
+        """Return the newest stored row by column, its `step` too; nothing before the first.
+
+        Raises:
+            RunFormatError: on damage.
+        """
         if self._sealed:
             source = "seal LEFT JOIN steps ON steps.id = seal.steps WHERE seal.steps > 0"
         else:
             source = "steps ORDER BY id DESC LIMIT 1"
         newest = self._read(f"SELECT first_step, last_step, matrix, crc32 FROM {source}")
         if not newest:
-            return -1
+            return {}
         first, last, blob, crc = newest[0]
+        width = len(self.step_columns)
         try:
-            check_block((first, last), blob, crc, len(self.step_columns), sealed=self._sealed)
+            block = read_block((first, last), blob, crc, width, sealed=self._sealed)
         except RowError as error:
             raise self._damaged(f"steps {first} to {last}: {error}") from None
-        return int(last)
+        row = dict(zip(self.step_columns, block[-1].tolist(), strict=True))
+        return {"step": last, **row}
 
     def glance(self, since: int) -> tuple[float, str]:
         """Return the mean measured sharpness from a step on, NaN if none, and the newest phase or "".

@@ -28,6 +28,7 @@ class Entry:
     """A run as the shelf lists it.
 
     Attributes:
+        eta, weight_decay: as they were set at its newest step; `config` has those it began with.
         ended: when it ended, in Unix time; when it began where that isn't known.
         resting_sharpness: the mean of S over the last fifth of the steps, NaN if it wasn't measured.
         phase: the newest phase.
@@ -40,6 +41,8 @@ class Entry:
     state: str
     sentence: str
     last_step: int
+    eta: float
+    weight_decay: float
     created: float
     ended: float
     config: RunConfig
@@ -90,7 +93,8 @@ def read_entry(path: Path) -> Entry:
             config = RunConfig.from_toml(facts["config"], f"{path}: stored config")
         except (KeyError, ValueError, InputError) as error:
             raise RunFormatError(f"{path / DATABASE}: its facts are damaged: {error}") from None
-        last_step = reader.last_step()
+        newest = reader.newest()
+        last_step = int(newest.get("step", -1))
         sharpness, phase = reader.glance((last_step + 1) * 4 // 5)
         return Entry(
             id=path.name,
@@ -99,6 +103,8 @@ def read_entry(path: Path) -> Entry:
             state=run_state(path, facts),
             sentence=facts.get("sentence", ""),
             last_step=last_step,
+            eta=newest.get("eta", config.eta),
+            weight_decay=newest.get("weight_decay", config.weight_decay),
             created=created,
             ended=ended,
             config=config,
