@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_runs import facts_of, rows, written
 
 import eostui
-from eostui.config import RunConfig
 from eostui.errors import EostuiError, InputError, RunFormatError
 from eostui.runs import commands, schema, shelf
 from eostui.runs.columns import EVERY_STEP, exported
@@ -27,36 +27,6 @@ from eostui.runs.filesystem import on_network
 from eostui.runs.liveness import engine_alive
 from eostui.runs.run import Run
 from eostui.runs.writer import RunWriter
-
-
-def facts_of(**facts):
-    config = RunConfig.build({"preset": "test"}, "test").to_toml()
-    return {"config": config, "status": "finished", "created": "1.0", "name": "", **facts}
-
-
-def rows(count, seed=0):
-    """Stored rows as an engine might write them: η and λ change on the way, decay spares biases."""
-    rng = np.random.default_rng(seed)
-    norm = rng.uniform(5, 9, count)
-    eta = rng.choice([0.02, 0.1, 0.15], count)
-    decay = rng.choice([0.0, 0.001, 0.3], count)
-    arrival = rng.normal(12, 1, count)
-    if count:
-        arrival[0] = np.nan
-    loss = rng.lognormal(size=count)
-    return np.stack([loss, norm, norm * rng.uniform(0.5, 1, count), arrival, eta, decay], axis=1)
-
-
-def written(path, matrix, measurements=(), **facts):
-    """Make a run directory with these rows, and close it."""
-    writer = RunWriter(path, facts_of(**facts))
-    if len(matrix):
-        writer.steps(0, matrix)
-    for step, values in measurements:
-        writer.measurement(step, values)
-    writer.close()
-    return path
-
 
 # --- columns ---------------------------------------------------------------------------------------
 
