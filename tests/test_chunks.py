@@ -391,6 +391,10 @@ def bare(device, dtype):
     return Problem(torch.ones(2, dtype=dtype), lambda at: (at ** 4).sum(), "quartic")
 
 
+def fixed(device, dtype):
+    return chunked(device, dtype, 4)
+
+
 def chunked(device, dtype, chunk_size):
     x = torch.linspace(-1, 1, 9, dtype=dtype)[:, None]
     network = nn.Sequential(nn.Linear(1, 3), nn.Tanh(), nn.Linear(3, 1)).to(dtype)
@@ -418,6 +422,12 @@ def test_own_problems_take_the_chunk_size_as_an_argument_or_are_refused(tmp_path
     with pytest.raises(InputError, match="takes no argument `chunk_size`") as error:
         build("bare", 4)
     assert str(file) in str(error.value)
+    own_size = build(
+        "fixed", "auto"
+    ).chunk_size  # which the config of the run then says: resumed so
+    assert own_size == build("fixed", own_size).chunk_size == 4
+    with pytest.raises(InputError, match="takes no argument `chunk_size`"):
+        build("fixed", 3)
 
 
 # --- the automatic choice -------------------------------------------------------------------------

@@ -107,6 +107,15 @@ def test_monitors_judge_the_newest_reading() -> None:
     assert [monitor.holds for monitor in monitors(series, "midpoint")][3:] == [False, False]
     series["sharpness"][:] = 12  # a lowered edge: the phase tells what S can't
     assert [monitor.holds for monitor in monitors(series, "raw", at_edge=True)][3:] == [None, None]
+    series["beta"][:] = series["beta_alpha"][:] = np.nan  # the spectrum alone, or ∇S isn't finite
+    series["sharpness_gradient_u"][:] = series["gradient_u"][:] = np.nan
+    assert [monitor.holds for monitor in monitors(series, "raw")] == [
+        False,
+        False,
+        None,
+        None,
+        None,
+    ]
     assert set(MEANINGS) == {monitor.name for monitor in monitors(series, "raw")}
     assert monitors(Series(["beta"]), "raw") == []
 

@@ -28,6 +28,8 @@ from eostui.engine.facts import initial_facts
 from eostui.engine.loop import Trainer
 from eostui.problems import Problem
 from eostui.runs import commands
+from eostui.runs.remarks import remark
+from eostui.runs.rows import Event
 from eostui.runs.run import Run
 from eostui.runs.writer import RunWriter
 
@@ -155,7 +157,7 @@ def test_smallest_eigenvalue(small_case, network):
     for at in (theta, theta - 0.02 * gradient(case.problem.loss, theta)):
         values = measure_smallest(Point(case.problem.loss, at), state)
         exact, _ = spectrum(case, at)
-        assert list(values) == ["eig_min"]
+        assert list(values) == ["eig_min", "hessian_products"]
         assert values["eig_min"] == pytest.approx(exact[-1], abs=1e-6 * abs(exact[-1]))
     without = ProbeState(case.config.changed({"smallest_eigenvalue": False}), case.problem)
     assert measure_smallest(Point(case.problem.loss, theta), without) == {}
@@ -247,17 +249,22 @@ def two_blocks():
     return np.block([[blocks[0], np.zeros((20, 30))], [np.zeros((30, 20)), blocks[1]]])
 
 
-def caught_in_the_second_block(state, matrix):
-    """Plant eigenvectors and a memory that know nothing of the first block."""
+def caught_in(rows, state, matrix):
+    """Plant eigenvectors and a memory that know nothing of what lies outside these rows' block."""
     start = torch.zeros(1, 50, dtype=torch.float64)
-    start[0, 20:] = torch.randn(30, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    count = len(range(50)[rows])
+    start[0, rows] = torch.randn(
+        count, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
     operator = torch.as_tensor(matrix)
     state.memory = HessianMemory()
     pairs = leading_eigenpairs(
         operator.mv, start, Target(value_tolerance=1e-9), memory=state.memory
     )
-    assert not pairs.vectors[:, :20].any()
-    assert not state.memory.vectors[:, :20].any()
+    outside = torch.ones(50, dtype=torch.bool)
+    outside[rows] = False
+    assert not pairs.vectors[:, outside].any()
+    assert not state.memory.vectors[:, outside].any()
     state.eigenvectors = pairs.vectors
 
 
@@ -267,7 +274,7 @@ def test_an_audit_finds_the_vector_that_a_warm_start_has_lost():
     problem = quadratic(matrix)
     state = ProbeState(RunConfig.build({"dtype": "float64"}, "test"), problem)
     point = Point(problem.loss, problem.initial)
-    caught_in_the_second_block(state, matrix)
+    caught_in(slice(20, 50), state, matrix)
     state.readings = 1
     while state.readings < AUDIT_EVERY:
         values = measure_sharpness(point, state)
@@ -287,6 +294,77 @@ def test_an_audit_finds_the_vector_that_a_warm_start_has_lost():
     values = measure_sharpness(point, state)  # and from there on it is followed
     assert values["sharpness"] == pytest.approx(LEADING, rel=1e-6)
     assert state.events == []
+
+
+def test_an_audit_finds_a_second_eigenvalue_that_was_lost():
+    """From the block of 9 what is read after it is below 1, until the audit finds 5."""
+    matrix = two_blocks()
+    problem = quadratic(matrix)
+    state = ProbeState(RunConfig.build({"dtype": "float64", "eigenvalues": 2}, "test"), problem)
+    point = Point(problem.loss, problem.initial)
+    caught_in(slice(0, 20), state, matrix)
+    state.readings = AUDIT_EVERY - 1
+    before = measure_sharpness(point, state)
+    assert before["sharpness"] == pytest.approx(LEADING, rel=1e-6)
+    assert before["eig_2"] < 1
+    assert state.events == []
+    found = measure_sharpness(point, state)
+    assert found["eig_2"] == pytest.approx(HIDDEN_FROM, rel=1e-2)
+    ((kind, payload),) = state.events
+    assert (kind, payload["eigenvalue"]) == ("audit", 2)
+    assert payload["found"] == pytest.approx(HIDDEN_FROM, rel=1e-2)
+    assert payload["warm_start"] == pytest.approx(before["eig_2"])
+    assert "a larger eigenvalue 2" in remark(Event(40, 0.0, kind, payload))
+
+
+def test_a_search_that_runs_out_of_products_says_so_once():
+    """Eigenvalues this close take more products than there are; the next reading doesn't repeat it."""
+    hard = torch.linspace(1, 0.9, 1000, dtype=torch.float64)
+    sharp = {"dtype": "float64", "tolerance": 1e-12, "vector_tolerance": 1e-6}
+    state = ProbeState(RunConfig.build(sharp, "test"), quadratic(torch.eye(1000)))
+    easy = torch.cat([torch.tensor([50.0, 20.0]), torch.zeros(998)]).double()
+    told = []
+    for diagonal in (hard, hard, easy, hard):
+        problem = Problem(torch.ones(1000).double(), lambda x, d=diagonal: 0.5 * x @ (d * x), "c")
+        state.forget()
+        measure_sharpness(Point(problem.loss, problem.initial), state)
+        told.append([kind for kind, _ in state.events])
+        if state.events:
+            payload = state.events.pop()[1]
+            assert payload["products"] >= 120
+            assert payload["residual"] > 1e-6
+    assert told == [["unconverged"], [], [], ["unconverged"]]
+
+
+def test_the_products_of_the_smallest_eigenvalue_are_counted_too(small_case):
+    """hessian_products is every call of the product at this reading."""
+    case = small_case("mlp", activation="tanh", smallest_eigenvalue=True)
+    state = ProbeState(case.config, case.problem)
+    for _ in range(2):
+        point = Point(case.problem.loss, moved(case))
+        calls = []
+        product = point.hessian_product
+        point.hessian_product = lambda v, product=product, calls=calls: (
+            calls.append(1) or product(v)
+        )
+        values = measure_sharpness(point, state)
+        alone = values["hessian_products"]
+        values |= measure_smallest(point, state)
+        assert values["hessian_products"] == len(calls) > alone
+
+
+def test_a_gradient_of_sharpness_that_is_infinite_is_said(tmp_path):
+    """|x|^2.5 at 0: Hv is 0 there, D³L isn't finite. No drives, an event, and S all the same."""
+    problem = Problem(
+        torch.tensor([0.0, 1.0], dtype=torch.float64),
+        lambda at: at[0].abs() ** 2.5 + at[0] ** 2 + 0.1 * at[1] ** 2,
+        "c",
+    )
+    with train(tmp_path, problem, eta=0.01, steps=4, cadence=4) as run:
+        (first, *_) = [event for event in run.events if event.kind == "unmeasured"]
+        assert "∇S isn't finite" in remark(first)
+        assert run.measured["sharpness"][0] == pytest.approx(2.0)
+        assert np.isnan(run.measured["beta"][0])
 
 
 def test_an_audit_that_finds_nothing_more_changes_nothing(small_case):
@@ -322,12 +400,27 @@ def train(folder, problem, prepare=lambda _trainer: None, **values):
     return Run(folder / "r")
 
 
+def test_a_hessian_that_is_not_finite_is_said_and_training_goes_on(tmp_path):
+    """|x|^1.5 at 0 has a slope and no curvature: the step is taken, its row has no S."""
+    problem = Problem(
+        torch.tensor([0.0, 1.0], dtype=torch.float64),
+        lambda at: at[0].abs() ** 1.5 + 0.5 * at[1] ** 2,
+        "c",
+    )
+    with train(tmp_path, problem, eta=0.1, steps=10, cadence=5) as run:
+        unmeasured = [event for event in run.events if event.kind == "unmeasured"]
+        assert [event.step for event in unmeasured] == [0, 5, 10]
+        assert "isn't finite" in remark(unmeasured[0])
+        assert np.isnan(run.measured["sharpness"]).all()
+        np.testing.assert_allclose(run.steps["loss"], 0.5 * 0.9 ** (2 * np.arange(11)))
+
+
 def test_an_audit_that_finds_more_is_an_event_of_the_run(tmp_path):
     """The run's record says at which step, and both numbers."""
     matrix = two_blocks()
 
     def prepare(trainer):
-        caught_in_the_second_block(trainer._state, matrix)
+        caught_in(slice(20, 50), trainer._state, matrix)
         trainer._state.readings = AUDIT_EVERY - 2
 
     with train(tmp_path, quadratic(matrix), prepare, eta=0.01, steps=20, cadence=5) as run:

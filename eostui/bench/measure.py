@@ -15,7 +15,12 @@ import torch
 from torch import Tensor
 
 from eostui.bench.clock import ROUNDS, median_seconds, seconds
-from eostui.bench.eigensolvers import curvlinops_product, rebuilt_product, scipy_sharpness
+from eostui.bench.eigensolvers import (
+    Found,
+    curvlinops_product,
+    rebuilt_product,
+    scipy_sharpness,
+)
 from eostui.config import RunConfig
 from eostui.curvature.graph import GraphDerivatives
 from eostui.curvature.point import Point, plain_gradient
@@ -23,6 +28,7 @@ from eostui.curvature.sharpness import measure_sharpness
 from eostui.curvature.state import ProbeState
 from eostui.dynamics.descent import descend
 from eostui.engine.loop import Trainer
+from eostui.errors import InputError
 from eostui.problems import Problem
 from eostui.problems.batch import Chunk, SummedLoss, batch_loss
 from eostui.runs.writer import RunWriter
@@ -50,6 +56,8 @@ class Comparison:
         cold_seconds, cold_products: eostui's, from a random direction and without a memory.
         scipy_seconds, scipy_products: eigsh at its default tolerance, products rebuilt.
         scipy_loose_seconds, scipy_loose_products: eigsh at the residual that eostui reached.
+        curvlinops_seconds, curvlinops_products: the same on curvlinops' products; 0 without them.
+        residual, scipy_loose_residual: ‖Hu − Su‖/S at its largest, eostui's and what eigsh then has.
         disagreement: largest relative difference of S to SciPy's at machine precision.
     """
 
@@ -62,6 +70,10 @@ class Comparison:
     scipy_products: int
     scipy_loose_seconds: float
     scipy_loose_products: int
+    curvlinops_seconds: float
+    curvlinops_products: int
+    residual: float
+    scipy_loose_residual: float
     disagreement: float
 
 
@@ -119,17 +131,20 @@ def time_pieces(
 
 
 def _chunked(chunk: Chunk, theta: Tensor, vector: Tensor) -> dict[str, Callable[[], object]]:
-    """Return a gradient and a product of the same loss, summed over CHUNKS chunks."""
+    """Return a gradient, a product and ∇S of the same loss, summed over CHUNKS chunks."""
     made_of = chunk.supervised
     if made_of is None or len(made_of.inputs) < CHUNKS:
         return {}
     size = -(-len(made_of.inputs) // CHUNKS)
-    loss = batch_loss(made_of.outputs, made_of.loss, made_of.inputs, made_of.targets, size)
+    loss = batch_loss(
+        made_of.outputs, made_of.loss, made_of.inputs, made_of.targets, size, made_of.module
+    )
     assert isinstance(loss, SummedLoss)
     point = Point(loss, theta)
     return {
         "gradient_chunked": lambda: plain_gradient(loss, theta),
         "product_chunked": lambda: point.hessian_product(vector),
+        "sharpness_gradient_chunked": lambda: point.third_derivative(vector),
     }
 
 
@@ -137,40 +152,58 @@ def compare(
     config: RunConfig, problem: Problem, theta: Tensor, points: int, narrate: Narrate
 ) -> Comparison:
     """Measure S at `points` thetas, one cadence apart along the real trajectory, by all means."""
-    device, loss = theta.device, problem.loss
     config = config.changed({"eigenvalues": 1})
     state = ProbeState(config, problem)
-    measure_sharpness(Point(loss, theta), state)  # the warm start that a run would have
+    measure_sharpness(Point(problem.loss, theta), state)  # the warm start that a run would have
     total = dict.fromkeys((f.name for f in dataclasses.fields(Comparison)), 0.0)
-
-    def timed(name: str, measure: Callable[[], tuple[float, int]]) -> float:
-        found: list[tuple[float, int]] = []
-        total[f"{name}_seconds"] += seconds(lambda: found.append(measure()), device)
-        total[f"{name}_products"] += found[0][1]
-        return found[0][0]
-
     for done in range(points):
-        narrate("S by eostui and by SciPy", done, points)
+        narrate("S by eostui, by SciPy and by curvlinops", done, points)
         for _ in range(config.cadence):
             theta = autograd_step(config, problem, theta)
         state.at(state.step + config.cadence, config.eta, config.weight_decay)
-        ours: dict[str, float] = {}
-        warm_point, cold_point = Point(loss, theta), Point(loss, theta)  # with the step's gradient
-
-        def measured(into: ProbeState, point: Point, ours: dict[str, float]) -> tuple[float, int]:
-            ours |= measure_sharpness(point, into)
-            return ours["sharpness"], int(ours["hessian_products"])
-
-        sharpness = timed("warm", lambda: measured(state, warm_point, ours))  # noqa: B023
-        residual = max(ours["sharpness_residual"], 1e-12)
-        cold = ProbeState(config, problem, step=state.step)
-        timed("cold", lambda: measured(cold, cold_point, {}))  # noqa: B023
-        exact = timed("scipy", lambda: scipy_sharpness(loss, theta, tolerance=0))  # noqa: B023
-        timed("scipy_loose", lambda: scipy_sharpness(loss, theta, tolerance=residual))  # noqa: B023
-        total["disagreement"] = max(total["disagreement"], abs(sharpness / exact - 1))
+        for name, value in _compare_at(theta, state).items():
+            counted = name.endswith(("seconds", "products"))
+            total[name] = total[name] + value if counted else max(total[name], value)
     counts = {name: int(n) for name, n in total.items() if name.endswith("products")}
     fields: dict[str, Any] = {**total, **counts, "points": points}
     return Comparison(**fields)
+
+
+def _compare_at(theta: Tensor, state: ProbeState) -> dict[str, float]:
+    """Return what S at θ costs by all means, by the names of `Comparison`; `state` is the warm one."""
+    loss = state.problem.loss
+    told: dict[str, float] = {}
+
+    def timed(name: str, measure: Callable[[], Found]) -> Found:
+        results: list[Found] = []
+        told[f"{name}_seconds"] = seconds(lambda: results.append(measure()), theta.device)
+        told[f"{name}_products"] = results[0].products
+        return results[0]
+
+    cold = ProbeState(state.config, state.problem, step=state.step)
+    one, other = Point(loss, theta), Point(loss, theta)  # with their gradient, which is the step's
+    ours = timed("warm", lambda: _ours(one, state))
+    timed("cold", lambda: _ours(other, cold))
+    rebuilt = rebuilt_product(loss, theta)
+    exact = timed("scipy", lambda: scipy_sharpness(rebuilt, theta, tolerance=0))
+    residual = ours.residual(rebuilt)
+    tolerance = max(residual, 1e-12)
+    loose = timed("scipy_loose", lambda: scipy_sharpness(rebuilt, theta, tolerance=tolerance))
+    theirs = curvlinops_product(loss, theta) if isinstance(loss, Chunk) else None
+    if theirs is not None:
+        timed("curvlinops", lambda: scipy_sharpness(theirs, theta, tolerance=tolerance))
+    return {
+        **told,
+        "residual": residual,
+        "scipy_loose_residual": loose.residual(rebuilt),
+        "disagreement": abs(ours.sharpness - exact.sharpness) / (abs(exact.sharpness) or 1.0),
+    }
+
+
+def _ours(point: Point, state: ProbeState) -> Found:
+    values = measure_sharpness(point, state)
+    assert state.eigenvectors is not None
+    return Found(values["sharpness"], int(values["hessian_products"]), state.eigenvectors[0])
 
 
 def time_whole_run(
@@ -191,8 +224,12 @@ def time_whole_run(
         with tempfile.TemporaryDirectory() as folder:
             writer = RunWriter(Path(folder) / "run", facts)
             trainer = Trainer(config.changed({"steps": steps, **changes}), start)
-            taken = seconds(lambda: trainer.run(writer), theta.device)
+            ended: list[tuple[str, str]] = []
+            taken = seconds(lambda: ended.append(trainer.run(writer)), theta.device)
             writer.close()
+        status, sentence = ended[0]
+        if status != "finished":  # a ratio of two stretches of different length would say nothing
+            raise InputError(f"these steps can't be timed: the run {sentence}")
         return taken
 
     def bare(steps: int) -> None:

@@ -74,10 +74,15 @@ def bench(
     config = presets.load(preset).config.changed(
         set_values(assign, {"device": device, "threads": threads}, {})
     )
+    from eostui.curvature.eigenpairs import NotFiniteError
+
     with _Narrator() as narrator:
-        results = _results(
-            config, steps, points, (place, edge_limit), locations.data_dir(data_dir), narrator
-        )
+        try:
+            results = _results(
+                config, steps, points, (place, edge_limit), locations.data_dir(data_dir), narrator
+            )
+        except NotFiniteError as error:
+            raise InputError(f"θ diverged ({error}): choose a smaller `--set eta=…`") from None
     if as_json:
         print_json(results)
     else:
@@ -127,8 +132,12 @@ def _results(
     from eostui.engine.facts import initial_facts
     from eostui.problems import build_problem
 
+    # bare descent takes no part in what a preset does on the way
+    config = config.changed({"controls": (), "calibrate_at": "never"})
     machine = prepare_machine(config)
     problem = build_problem(config, machine.device, data_dir, narrator)
+    if problem.initial.numel() < 2:
+        raise InputError(f"{config.preset} has one parameter: there is nothing to search for")
     facts = initial_facts(config, machine, problem, "bench", "")
     wanted, edge_limit = where
     starts = {}
@@ -177,6 +186,7 @@ _PIECES = {
     "sharpness_gradient_autograd": "  by autograd on a kept graph",
     "gradient_chunked": "gradient in 4 chunks",
     "product_chunked": "Hv in 4 chunks",
+    "sharpness_gradient_chunked": "∇S in 4 chunks",
 }
 
 
@@ -217,10 +227,17 @@ def _lines(found: dict[str, Any]) -> list[str]:
         ("cold", "  cold"),
         ("scipy", "  SciPy eigsh, default tolerance"),
         ("scipy_loose", "  SciPy eigsh, at our residual"),
+        ("curvlinops", "  and on curvlinops' products"),
     ):
+        if not both[f"{name}_products"]:
+            continue
         ratio = both[f"{name}_seconds"] / ours
         lines.append(f"{text:<36}{ratio:10.1f} × as long  {_products(both, name)}")
-    lines.append(f"{'S differs from SciPy by at most':<36}{both['disagreement']:10.1e}")
+    lines += [
+        f"{'S differs from SciPy by at most':<36}{both['disagreement']:10.1e}",
+        f"{'residual at most, ours':<36}{both['residual']:10.1e}",
+        f"{'  SciPy, at our residual':<36}{both['scipy_loose_residual']:10.1e}",
+    ]
     return lines
 
 

@@ -113,6 +113,7 @@ def show(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = False)
     """Show a run: state, resting readings, config, what happened."""
     from eostui import locations
     from eostui.runs import shelf
+    from eostui.runs.remarks import remark
     from eostui.runs.run import Run
     from eostui.runs.summary import summarize_run
 
@@ -141,8 +142,8 @@ def show(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = False)
         for event in opened.events:
             if event.kind == "obeyed":
                 continue  # what it did is an event of its own
-            told = json.dumps(dict(event.payload), ensure_ascii=False)
-            print(f"step {event.step:<8}{event.kind:<10}{printable(told)}")
+            told = remark(event) or json.dumps(dict(event.payload), ensure_ascii=False)
+            print(f"step {event.step:<8}{event.kind:<12}{printable(told)}")
 
 
 @runs.command()

@@ -126,6 +126,10 @@ class _Basis:
         self.projected[:] = np.diag(values)
 
 
+#: Products allowed for each pair after the first.
+PER_PAIR = 20
+
+
 @dataclass(frozen=True)
 class Target:
     """What is looked for, and when it is found.
@@ -137,7 +141,8 @@ class Target:
         vector_tolerance: bound on the error of the first vector, residual/gap: what is derived from u
             (α, β, g) is as good as this, not as the residual. None if only values are wanted.
         following_tolerance: residual of the following pairs, relative to the first value.
-        max_products: the search ends here at the latest, reporting the residuals it reached.
+        max_products: the search ends here at the latest, reporting the residuals it reached; PER_PAIR
+            more are allowed for each pair after the first.
     """
 
     wanted: int = 2
@@ -184,7 +189,8 @@ def leading_eigenpairs(
     wanted = min(target.wanted, first.numel())
     while True:
         ritz = _Ritz(basis)
-        exhausted = basis.size == first.numel() or basis.products >= target.max_products
+        allowed = target.max_products + PER_PAIR * (wanted - 1)
+        exhausted = basis.size == first.numel() or basis.products >= allowed
         missing = ritz.first_missing(wanted, target)
         if (
             missing is None
@@ -210,7 +216,8 @@ def leading_eigenpairs(
         residuals=[ritz.residual(index) for index in range(found)],
         gap=ritz.gap,
         products=basis.products,
-        converged=missing is None or basis.size == first.numel(),
+        # where the products didn't run out there was nothing more to be found
+        converged=missing is None or basis.size == first.numel() or basis.products < allowed,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -12,7 +14,8 @@ from eostui.curvature.state import ProbeState
 #: Every so many readings are audited by a search that starts cold: a warm start alone could go on
 #: following an eigenvector that has ceased to be the leading one.
 AUDIT_EVERY = 40
-#: A cold search that finds S higher by more than this share of it has found what the warm one lost.
+#: A cold search that finds S higher by more than this share of it has found what the warm one lost;
+#: later eigenvalues are only as good as the search for them.
 AUDIT_TOLERANCE = 1e-3
 #: From this overlap on u has come back to where it was two readings ago.
 RETURNED = 0.9
@@ -36,6 +39,8 @@ def measure_sharpness(point: Point, state: ProbeState) -> dict[str, float]:
     if previous is not None and state.readings % AUDIT_EVERY == 0:
         pairs, products = _audited(pairs, point, state)
     state.readings += 1
+    state.products = products
+    _tell_of_the_end(pairs, state)
     vectors = pairs.vectors
     values = {}
     if previous is not None:
@@ -50,7 +55,7 @@ def measure_sharpness(point: Point, state: ProbeState) -> dict[str, float]:
     values |= {
         "sharpness": pairs.values[0],
         "sharpness_residual": _relative(pairs.residuals[0], pairs.values[0]),
-        "hessian_products": float(products),
+        "hessian_products": float(state.products),
     }
     if len(pairs.values) > 1:
         values["sharpness_gap"] = pairs.gap
@@ -77,7 +82,10 @@ def _start(point: Point, state: ProbeState) -> Tensor:
 
 
 def measure_smallest(point: Point, state: ProbeState) -> dict[str, float]:
-    """Find the smallest eigenvalue, if the config asks for it: the largest of −∇²L, negated."""
+    """Find the smallest eigenvalue, if the config asks for it: the largest of −∇²L, negated.
+
+    Fills eig_min, and hessian_products with those of this reading so far.
+    """
     if not state.config.smallest_eigenvalue:
         return {}
     start = _random_direction(point.theta, state)[None]
@@ -87,7 +95,8 @@ def measure_smallest(point: Point, state: ProbeState) -> dict[str, float]:
         Target(wanted=1, value_tolerance=state.config.tolerance, vector_tolerance=None),
     )
     state.smallest = pairs.vectors
-    return {"eig_min": -pairs.values[0]}
+    state.products += pairs.products
+    return {"eig_min": -pairs.values[0], "hessian_products": float(state.products)}
 
 
 def measure_drives(point: Point, state: ProbeState) -> dict[str, float]:
@@ -110,6 +119,9 @@ def measure_drives(point: Point, state: ProbeState) -> dict[str, float]:
     products = torch.stack(
         [ds @ ds, dl @ dl, -(dl @ ds), theta @ ds, theta @ u, ds @ u, dl @ u]
     ).tolist()
+    if not all(map(math.isfinite, products)):
+        state.events.append(("unmeasured", {"reason": "∇S isn't finite here: no drives"}))
+        return {}
     beta, gradient_square, beta_alpha, g, g_u, ds_u, dl_u = products
     grad_norm = gradient_square**0.5
     values = {
@@ -146,15 +158,30 @@ def _target(state: ProbeState) -> Target:
 
 def _audited(warm: Eigenpairs, point: Point, state: ProbeState) -> tuple[Eigenpairs, int]:
     """Return the warm reading, or a cold one that found more, and the products of both."""
-    cold = leading_eigenpairs(
-        point.hessian_product, _random_direction(point.theta, state)[None], _target(state)
-    )
+    target = _target(state)
+    start = _random_direction(point.theta, state)[None]
+    cold = leading_eigenpairs(point.hessian_product, start, target)
     products = warm.products + cold.products
-    found, known = cold.values[0], warm.values[0]
-    if not found > known + AUDIT_TOLERANCE * abs(known):
-        return warm, products
-    state.events.append(("audit", {"sharpness": found, "warm_start": known}))
-    return cold, products
+    allowed = AUDIT_TOLERANCE
+    for number, found in enumerate(cold.values, start=1):
+        known = warm.values[number - 1] if number <= len(warm.values) else -math.inf
+        if found > known + allowed * abs(cold.values[0]):
+            payload = {"eigenvalue": number, "found": found, "sharpness": cold.values[0]}
+            if math.isfinite(known):
+                payload["warm_start"] = known
+            state.events.append(("audit", payload))
+            return cold, products
+        allowed = max(AUDIT_TOLERANCE, 2 * target.following_tolerance)
+    return warm, products
+
+
+def _tell_of_the_end(pairs: Eigenpairs, state: ProbeState) -> None:
+    """Say once, for all readings in a row, that a search ended before it was good enough."""
+    if not pairs.converged and not state.unconverged:
+        relative = [_relative(residual, pairs.values[0]) for residual in pairs.residuals]
+        told = {"products": pairs.products, "eigenvalues": len(relative), "residual": max(relative)}
+        state.events.append(("unconverged", told))
+    state.unconverged = not pairs.converged
 
 
 def _relative(residual: float, value: float) -> float:

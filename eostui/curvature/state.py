@@ -27,6 +27,8 @@ class ProbeState:
         weight_decay: λ of that step; the config's before the first.
         changed_at: the step from which on η and λ have been what they are.
         readings: how often the sharpness was measured before.
+        products: Hessian products spent at the last reading.
+        unconverged: whether the last search ended before it was good enough.
         sharpness: S last found.
         eigenvectors: the leading unit eigenvectors last found, shape (k, P), first the one of S: at
             this point once the sharpness probe has run, and the warm start of the next one.
@@ -45,6 +47,8 @@ class ProbeState:
     weight_decay: float = math.nan
     changed_at: int = 0
     readings: int = 0
+    products: int = 0
+    unconverged: bool = False
     sharpness: float | None = None
     eigenvectors: Tensor | None = None
     earlier: Tensor | None = None
@@ -74,7 +78,7 @@ class ProbeState:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
         for name in self._kept():
-            setattr(self, name, state[name])
+            setattr(self, name, state.get(name, getattr(self, name)))  # some came later
         self.memory = HessianMemory()
         self.memory.vectors = state.get("memory_vectors")
         self.memory.values = np.array(state["memory_values"], dtype=np.float64)

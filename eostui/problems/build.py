@@ -102,7 +102,9 @@ def _own_problem(config: RunConfig, device: torch.device) -> Problem:
             **config.problem_arguments,
         )
         if isinstance(problem, Problem):
-            complaint = _complaint(problem, device, getattr(torch, config.dtype))
+            complaint = _other_chunks(config, problem, function) or _complaint(
+                problem, device, getattr(torch, config.dtype)
+            )
     except InputError as error:
         raise InputError(f"`problem`: {path}:{name}: {error}") from None
     except (Exception, SystemExit) as error:  # the user's code may raise anything
@@ -121,12 +123,21 @@ def _own_problem(config: RunConfig, device: torch.device) -> Problem:
 
 def _chunk_argument(config: RunConfig, function: Callable[..., object]) -> dict[str, object]:
     """Return `chunk_size` as an argument for a user's function that takes it."""
-    parameters = inspect.signature(function).parameters
-    if "chunk_size" in parameters:
-        return {"chunk_size": config.chunk_size}
-    if config.chunk_size in ("auto", 0):
-        return {}
-    raise InputError(
+    takes = "chunk_size" in inspect.signature(function).parameters
+    return {"chunk_size": config.chunk_size} if takes else {}
+
+
+def _other_chunks(
+    config: RunConfig, problem: Problem, function: Callable[..., object]
+) -> str | None:
+    """Return that a user's problem isn't in chunks of the size that the config sets, or None.
+
+    A size that the function chose itself is in the config too once a run has begun.
+    """
+    takes = "chunk_size" in inspect.signature(function).parameters
+    if takes or config.chunk_size in ("auto", problem.chunk_size):
+        return None
+    return (
         f"it takes no argument `chunk_size`, but the config sets it to {config.chunk_size}: let it take "
         "one and hand it to Problem.from_module"
     )

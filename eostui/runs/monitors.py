@@ -51,7 +51,9 @@ def monitors(measured: Series, reading: str, *, at_edge: bool = False) -> list[M
         reading: where they were taken, `raw` or `midpoint`.
         at_edge: whether the run's phase says so: S itself can't where the edge is lowered.
     """
-    known = [row for row in range(len(measured))[-16:] if not math.isnan(measured["beta"][row])]
+    known = [
+        row for row in range(len(measured))[-16:] if not math.isnan(measured["sharpness"][row])
+    ]
     if not known:
         return []
 

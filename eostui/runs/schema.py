@@ -21,7 +21,9 @@ RESERVE = "reserve"
 LIVE_STATES = ("running", "paused")
 
 #: Kinds of the events that follow from the steps alone: whoever repeats these makes them again.
-DERIVED_EVENTS = ("phase", "audit", "unmeasured", "calibrated", "reseated", "unmapped")
+DERIVED_EVENTS = (
+    "phase", "audit", "unmeasured", "unconverged", "calibrated", "reseated", "unmapped",
+)  # fmt: skip
 
 # crc32 is that of all cells of its row but the id: see runs/rows.py. Bits also flip where no blob is.
 TABLES = f"""

@@ -11,6 +11,7 @@ from eostui.errors import EostuiError
 from eostui.runs import shelf
 from eostui.runs.calibration import told
 from eostui.runs.ending import end_sentence
+from eostui.runs.remarks import remark
 from eostui.runs.rows import Event
 from eostui.runs.run import Run
 from eostui.runs.schema import LIVE_STATES
@@ -37,6 +38,7 @@ class FollowedApp(SteeredApp):
         self._beside: Follower | None = None
         self._fetching = False
         self._told = ""
+        self._remarked: set[str] = set()
 
     def _show(self, feed: Follower | Playback, parent: Follower | None) -> None:
         """Show a run that was opened, over its parent if it is a fork; a playback can't be steered."""
@@ -44,6 +46,7 @@ class FollowedApp(SteeredApp):
         self._feed, self._beside = feed, parent
         self._steering = Steering(feed.shown) if isinstance(feed, Follower) else None
         self._told = "running"
+        self._remarked.clear()
         self._live.show_run(RunView(feed.shown, feed.state))
         self._lay_over(parent)
 
@@ -120,6 +123,9 @@ class FollowedApp(SteeredApp):
                 self.notify(str(event.payload["reason"]), severity="error")
             elif text := told(event):
                 self.notify(text)
+            elif (text := remark(event)) and event.kind not in self._remarked:
+                self._remarked.add(event.kind)  # once: it may go on at every measurement
+                self.notify(text, severity="warning", timeout=10)
         before, self._told = self._told, feed.state
         if self._told != before and self._steering is not None:
             self._tell_state(before, feed)
