@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from eostui.cli.bench import _print_table
 from eostui.runs import shelf
 from eostui.runs.liveness import engine_alive
 
@@ -262,7 +263,7 @@ def test_interrupt(shell: Shell) -> None:
     assert not engine_alive(entry.path)
 
 
-def test_bench(shell: Shell) -> None:
+def test_bench(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
     """It times real pieces and agrees with SciPy; the figures themselves are the machine's."""
     arguments = ["--steps", "30", "--points", "2", "--set", "width=20", "--set", "samples=200"]
     done = shell("bench", "digits-mlp", *arguments, "--place", "before", "--json")
@@ -274,8 +275,36 @@ def test_bench(shell: Shell) -> None:
     assert found["comparison"]["disagreement"] < 1e-4
     assert found["comparison"]["scipy_products"] > found["comparison"]["warm_products"]
     refused(shell("bench", "digits-mlp", "--points", "0"), "--points is 0")
+    assert found["comparison"]["curvlinops_products"] > 0
+    assert 0 < found["comparison"]["residual"] < 0.1
+    _print_table(results)
+    table = capsys.readouterr().out
+    for line in ("before the edge", "∇S in 4 chunks", "and on curvlinops' products"):
+        assert line in table
+    far = ("--set", "eta=50", "--place", "before")
+    refused(shell("bench", "digits-mlp", *arguments, *far), "diverged")
     nowhere = ("--place", "edge", "--edge-limit", "25")
     refused(shell("bench", "digits-mlp", *arguments, *nowhere), "no edge within 25 steps")
+
+
+def test_bench_finds_the_edge(tmp_path: Path) -> None:
+    """From where S stays within 3 % of 2/η − λ; nothing where the steps don't reach it."""
+    import torch
+
+    from eostui.bench.measure import reach_edge
+    from eostui.config import RunConfig
+    from eostui.problems import build_problem
+
+    values = {"width": 20, "samples": 200, "eta": 0.5, "cadence": 5, "dtype": "float64"}
+    config = RunConfig.build(values, "test")
+    problem = build_problem(config, torch.device("cpu"), tmp_path, lambda _: None)
+    assert reach_edge(config, problem, 40, lambda *_: None) is None
+    found = reach_edge(config, problem, 3000, lambda *_: None)
+    assert found is not None
+    theta, step = found
+    assert step % 5 == 0
+    hessian = torch.func.hessian(problem.loss)(theta)
+    assert float(torch.linalg.eigvalsh(hessian)[-1]) > 0.97 * 2 / 0.5
 
 
 def test_doctor_and_locate(shell: Shell) -> None:
