@@ -93,7 +93,11 @@ def prune(
     state: Annotated[str, typer.Option(help="Such as finished,stopped,interrupted.")] = "",
     keep: Annotated[int, typer.Option(help="Spare so many of the newest that match.")] = 0,
     checkpoints: Annotated[
-        bool, typer.Option("--checkpoints", help="Delete their checkpoints alone; records stay.")
+        bool,
+        typer.Option(
+            "--checkpoints",
+            help="Delete their checkpoints alone; to resume or fork, their steps are then repeated.",
+        ),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
@@ -103,6 +107,8 @@ def prune(
     """Delete ended runs by age, size or state; those that match all that is given. Asks first.
 
     Live runs are never touched. A run that others were forked from may go: forks are whole in themselves.
+    With --checkpoints all records stay, and the checkpoint at which a fork begins; to resume or fork,
+    all steps from there, or from step 0, are then repeated.
 
     Examples:
 
@@ -137,6 +143,8 @@ def prune(
             raise InputError("runs are deleted only after a question: add --yes to do without it")
         print_table(_rows(chosen), file=sys.stderr)
         question = f"Delete {what}{len(chosen)} runs, {shown_size(total)}?"
+        if checkpoints:
+            question += " To resume or fork one, all of its own steps are then repeated."
         if not typer.confirm(question, err=True):
             raise typer.Exit(EXIT_FAILED)
     done, failed = _delete(chosen, checkpoints=checkpoints)
@@ -168,7 +176,7 @@ def _chosen(
     found = criteria.choose(entries, time.time())
     if not checkpoints:
         return [(entry, pruning.size(entry.path)) for entry in found]
-    files = [(entry, pruning.checkpoint_files(entry.path)) for entry in found]
+    files = [(entry, pruning.checkpoint_files(entry)) for entry in found]
     return [(entry, sum(file.lstat().st_size for file in of)) for entry, of in files if of]
 
 
