@@ -350,6 +350,26 @@ def test_what_is_cleared_away(three, criteria, gone):
     assert [entry.id[-4:] for entry in chosen] == gone
 
 
+def test_a_run_is_as_old_as_what_was_last_written(tmp_path):
+    """Begun 40 days ago: killed an hour ago, or gone on with after its end and killed; and one ended then."""
+    now = time.time()
+    began, killed = now - 40 * 86400, now - 3600
+    made(tmp_path / "digits-kkkk", began, "running")
+    made(tmp_path / "digits-rrrr", began, "running", ended=str(began + 60))
+    made(tmp_path / "digits-eeee", began, "finished", ended=str(began + 60))
+    for entry in shelf.entries(tmp_path):
+        os.utime(entry.path / schema.DATABASE, (killed, killed))
+    entries = shelf.entries(tmp_path)  # after others have read them
+    chosen = Criteria(older_than=30 * 86400).choose(entries, now)
+    assert [entry.id for entry in chosen] == ["digits-eeee"]
+    listed = json.loads(cli(tmp_path, "runs", "list", "--json").stdout)
+    assert {row["id"]: row["ended"] for row in listed} == {
+        "digits-kkkk": pytest.approx(killed), "digits-rrrr": pytest.approx(killed),
+        "digits-eeee": pytest.approx(began + 60),
+    }  # fmt: skip
+    assert len(Criteria(older_than=1800).choose(entries, now)) == 3
+
+
 def test_live_runs_are_never_cleared_away(three):
     """Nor their checkpoints."""
     path = three / "live-llll"

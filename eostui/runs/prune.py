@@ -25,7 +25,7 @@ class Criteria:
     """What a run must be to be cleared away; a live one never is.
 
     Attributes:
-        older_than: seconds since it ended, or if that isn't known since it began.
+        older_than: seconds since it ended, or if that isn't on record since it was last written to.
         larger_than: bytes.
         states: any of these, all if empty.
         keep: so many of the newest that match are spared.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,7 @@ class Entry:
 
     Attributes:
         eta, weight_decay: as they were set at its newest step; `config` has those it began with.
-        ended: when it ended, in Unix time; when it began where that isn't known.
+        ended: when it ended, in Unix time; where that isn't on record, when it was last written to.
         resting_sharpness: the mean of S over the last fifth of the steps, NaN if it wasn't measured.
         phase: the newest phase.
         parent: the id of the run that it was forked from, with the step; "" and None for others.
@@ -85,14 +86,15 @@ def read_entry(path: Path) -> Entry:
     try:
         facts = reader.facts()
         try:
-            created = float(facts["created"])
-            if not 0 <= created < _LAST_TIME:
-                raise ValueError(f"`created` is {created}")
-            ended = float(facts.get("ended", created))
+            created = _time(facts, "created")
+            ended = _time(facts, "ended") if "ended" in facts else created
             parent_step = int(facts["parent_step"]) if "parent_step" in facts else None
             config = RunConfig.from_toml(facts["config"], f"{path}: stored config")
         except (KeyError, ValueError, InputError) as error:
             raise RunFormatError(f"{path / DATABASE}: its facts are damaged: {error}") from None
+        state = run_state(path, facts)
+        if "ended" not in facts or state in (*LIVE_STATES, "interrupted"):  # or it is of an earlier end
+            ended = max(ended, last_written(path))
         newest = reader.newest()
         last_step = int(newest.get("step", -1))
         sharpness, phase = reader.glance((last_step + 1) * 4 // 5)
@@ -100,7 +102,7 @@ def read_entry(path: Path) -> Entry:
             id=path.name,
             path=path,
             name=facts.get("name", ""),
-            state=run_state(path, facts),
+            state=state,
             sentence=facts.get("sentence", ""),
             last_step=last_step,
             eta=newest.get("eta", config.eta),
@@ -116,6 +118,17 @@ def read_entry(path: Path) -> Entry:
         )
     finally:
         reader.close()
+
+
+def last_written(path: Path) -> float:
+    """Return when a run's store was last written to, in Unix time, as its files tell; 0 if none does."""
+    newest = 0.0
+    for file in (path / DATABASE, path / f"{DATABASE}-wal"):
+        with contextlib.suppress(OSError):  # a log may go at any time
+            found = file.lstat()
+            if found.st_size:  # who only reads makes an empty log
+                newest = max(newest, found.st_mtime)
+    return newest
 
 
 def find(folder: Path, wanted: str | None, *, live: bool = False) -> Entry:
@@ -184,6 +197,14 @@ def delete(entry: Entry) -> None:
         shutil.rmtree(entry.path)  # links in it are removed, not followed
     except OSError as error:
         raise InputError(f"{entry.path}: can't be deleted: {error.strerror or error}") from None
+
+
+def _time(facts: Mapping[str, str], key: str) -> float:
+    """Return a fact that is a time, in Unix time. Raises KeyError or ValueError if it is none."""
+    time = float(facts[key])
+    if not 0 <= time < _LAST_TIME:
+        raise ValueError(f"`{key}` is {time}")
+    return time
 
 
 def _run_paths(folder: Path) -> Iterator[Path]:
