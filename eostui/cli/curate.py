@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eostui.cli.options import AsJson, GivenRun, RunsDir
-from eostui.cli.output import print_json, print_table
+from eostui.cli.output import print_json, print_table, readable
 from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
 
 if TYPE_CHECKING:
@@ -119,7 +119,6 @@ def prune(
       eostui runs prune --checkpoints --larger-than 1GB -y
     """
     from eostui import locations
-    from eostui.runs import shelf
     from eostui.runs.prune import shown_size
 
     if keep < 0:
@@ -129,7 +128,7 @@ def prune(
             "say which runs: --older-than, --larger-than, --state or --keep "
             "(`eostui runs prune --help`)"
         )
-    entries = shelf.entries(locations.runs_dir(runs_dir))
+    entries = readable(locations.runs_dir(runs_dir))
     chosen = _chosen(entries, older_than, larger_than, state, keep, checkpoints=checkpoints)
     total = sum(freed for _, freed in chosen)
     what = "the checkpoints of " if checkpoints else ""

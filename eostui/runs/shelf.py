@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,15 +70,26 @@ def new_run_path(folder: Path, preset: str) -> Path:
             return path
 
 
-def entries(folder: Path) -> list[Entry]:
-    """Return all readable runs of a folder, newest first."""
-    found = []
+def read(folder: Path) -> tuple[list[Entry], dict[Path, EostuiError]]:
+    """Return all readable runs of a folder, newest first; and of the others why they can't be read.
+
+    Those are damaged, locked, of another version, or being made.
+
+    Raises:
+        InputError: if the folder can't be listed.
+    """
+    found, unread = [], {}
     for path in _run_paths(folder):
         try:
             found.append(read_entry(path))
-        except EostuiError:
-            continue  # a run that is being made, or a damaged one: `find` tells why
-    return sorted(found, key=lambda entry: entry.created, reverse=True)
+        except EostuiError as error:
+            unread[path] = error
+    return sorted(found, key=lambda entry: entry.created, reverse=True), unread
+
+
+def entries(folder: Path) -> list[Entry]:
+    """Return all readable runs of a folder, newest first. Raises InputError."""
+    return read(folder)[0]
 
 
 def read_entry(path: Path) -> Entry:
@@ -93,7 +105,10 @@ def read_entry(path: Path) -> Entry:
         except (KeyError, ValueError, InputError) as error:
             raise RunFormatError(f"{path / DATABASE}: its facts are damaged: {error}") from None
         state = run_state(path, facts)
-        if "ended" not in facts or state in (*LIVE_STATES, "interrupted"):  # or it is of an earlier end
+        if "ended" not in facts or state in (
+            *LIVE_STATES,
+            "interrupted",
+        ):  # or it is of an earlier end
             ended = max(ended, last_written(path))
         newest = reader.newest()
         last_step = int(newest.get("step", -1))
@@ -131,6 +146,24 @@ def last_written(path: Path) -> float:
     return newest
 
 
+def newest(folder: Path, *, live: bool = False) -> Entry | None:
+    """Return the newest run, or the newest whose engine lives; None if there is none.
+
+    Raises:
+        InputError: if a run that can't be read may be newer: nobody is given another run unawares.
+    """
+    shelf, unread = read(folder)
+    found = next((entry for entry in shelf if entry.live or not live), None)
+    written = {path: last_written(path) for path in unread if not live or engine_alive(path)}
+    doubtful = max(written, key=written.__getitem__, default=None)
+    if doubtful is None or (found is not None and written[doubtful] < found.created):
+        return found
+    raise InputError(
+        f"{doubtful.name} may be the newest run, but can't be read, so name the run that is meant "
+        f"({unread[doubtful]})"
+    )
+
+
 def find(folder: Path, wanted: str | None, *, live: bool = False) -> Entry:
     """Return the run that `wanted` names: a path, an id, a name, or the end of an id.
 
@@ -140,31 +173,45 @@ def find(folder: Path, wanted: str | None, *, live: bool = False) -> Entry:
         live: consider only runs whose engine lives.
 
     Raises:
-        InputError: if there is none, or more than one.
+        InputError: if there is none, or more than one, or it isn't certain which is the newest.
+        RunFormatError: if it can't be read.
     """
+    kind = "live run" if live else "run"
+    if wanted is None:
+        found = newest(folder, live=live)
+        if found is None:
+            raise InputError(f"there is no {kind} in {folder}")
+        return found
     if wanted == "":
         raise InputError("the name of the run is empty; leave it out for the newest")
-    for path in (Path(wanted), folder / wanted) if wanted else ():
-        if (path / DATABASE).is_file():
+    for path in (Path(wanted), folder / wanted):
+        if _is_run(path):
             entry = read_entry(path.absolute())
             if live and not entry.live:
                 raise InputError(f"{entry.id} is no live run: it is {entry.state}")
             return entry
-    shelf = [entry for entry in entries(folder) if entry.live or not live]
-    kind = "live run" if live else "run"
-    if not shelf:
-        raise InputError(f"there is no {kind} in {folder}")
-    if wanted is None:
-        return shelf[0]
-    matching = [e for e in shelf if wanted == e.name or e.id.endswith(wanted)]
-    if len(matching) == 1:
-        return matching[0]
-    if matching:
-        raise InputError(
-            f"`{wanted}` could be {', '.join(e.id for e in matching)}: type more of it"
-        )
+    shelf, unread = read(folder)
+    shelf = [entry for entry in shelf if entry.live or not live]
+    matching = {e.id: e for e in shelf if wanted == e.name or e.id.endswith(wanted)}
+    damaged = {path.name: error for path, error in unread.items() if path.name.endswith(wanted)}
+    ids = [*matching, *damaged]
+    if len(ids) > 1:
+        raise InputError(f"`{wanted}` could be {', '.join(ids)}: type more of it")
+    if ids:
+        if damaged:
+            raise damaged[ids[0]]
+        return matching[ids[0]]
     known = [text for entry in shelf for text in (entry.id, entry.name) if text]
-    raise InputError(f"there is no {kind} `{wanted}` in {folder}{did_you_mean(wanted, known)}")
+    raise InputError(
+        f"there is no {kind} `{wanted}` in {folder}{did_you_mean(wanted, known)}"
+        + (f" ({told_unread(unread)})" if unread else "")
+    )
+
+
+def told_unread(unread: Collection[Path]) -> str:
+    """Return a sentence that names the runs that can't be read."""
+    names = sorted(path.name for path in unread)
+    return f"can't be read: {', '.join(names)}; `eostui runs check {names[0]}` says why"
 
 
 def find_path(folder: Path, wanted: str | None) -> Path:
@@ -174,7 +221,7 @@ def find_path(folder: Path, wanted: str | None) -> Path:
         InputError: if there is none, or more than one.
     """
     for path in (Path(wanted), folder / wanted) if wanted else ():
-        if (path / DATABASE).is_file():
+        if _is_run(path):
             return path.absolute()
     ending = [path for path in _run_paths(folder) if wanted and path.name.endswith(wanted)]
     return ending[0] if len(ending) == 1 else find(folder, wanted).path
@@ -208,5 +255,17 @@ def _time(facts: Mapping[str, str], key: str) -> float:
 
 
 def _run_paths(folder: Path) -> Iterator[Path]:
-    if folder.is_dir():
-        yield from (path for path in folder.iterdir() if (path / DATABASE).is_file())
+    if not os.path.isdir(folder):
+        return
+    try:
+        names = os.listdir(folder)
+    except OSError as error:
+        raise InputError(f"runs folder {folder}: can't be listed: {error.strerror}") from None
+    for name in names:
+        if name[0] != "." and _is_run(folder / name):  # hidden are copies that a repair works on
+            yield folder / name
+
+
+def _is_run(path: Path) -> bool:
+    """Return whether a path is a run directory; one that its owner keeps to themselves isn't ours."""
+    return os.path.isfile(path / DATABASE)
