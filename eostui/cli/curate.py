@@ -34,7 +34,8 @@ def rename(
     folder = locations.runs_dir(runs_dir)
     entry = shelf.find(folder, run)
     edit.rename(entry, name, folder)
-    print(f"{entry.id}: {f'named {name}' if name else 'has no name'}", file=sys.stderr)
+    told = f"{entry.id}: {f'named {name}' if name else 'has no name'}"
+    print(printable(told), file=sys.stderr)
 
 
 def note(
@@ -53,7 +54,7 @@ def note(
 
     entry = shelf.find(locations.runs_dir(runs_dir), run)
     edit.note(entry, text)
-    print(f"{entry.id}: {'noted' if text else 'has no note'}", file=sys.stderr)
+    print(printable(f"{entry.id}: {'noted' if text else 'has no note'}"), file=sys.stderr)
 
 
 def diff(a: GivenRun, b: GivenRun, runs_dir: RunsDir = None, as_json: AsJson = False) -> None:
