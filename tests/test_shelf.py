@@ -204,7 +204,12 @@ def test_a_live_run_is_renamed_by_its_engine(tmp_path):
         commands.send(path, "rename", name="\x07")
         commands.send(path, "note", note=3)
         with Run(path) as run:
-            until(lambda: run.refresh() and sum(e.kind == "refused" for e in run.events) == 2)
+
+            def refusals():
+                run.refresh()  # they may have been there when it was opened
+                return sum(event.kind == "refused" for event in run.events)
+
+            until(lambda: refusals() == 2)
             obeyed = [e.payload["what"] for e in run.events if e.kind == "obeyed"]
         assert obeyed == ["rename", "pause", "note"]
         assert shelf.read_entry(path).name == "running"
