@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +79,28 @@ def test_links_are_not_followed(tmp_path):
         checkpoints.write(run, some())
     assert checkpoints.files(run) == []
     assert not list(elsewhere.iterdir())
+
+
+def test_listing_while_an_engine_thins(tmp_path):
+    """A file that goes between two looks at it is none."""
+    folder = tmp_path / checkpoints.FOLDER
+    folder.mkdir()
+    over = threading.Event()
+
+    def engine():
+        while not over.is_set():
+            (folder / "000000000007.safetensors").write_bytes(b"x")
+            (folder / "000000000007.safetensors").unlink()
+
+    thread = threading.Thread(target=engine)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline:
+            assert len(checkpoints.files(tmp_path)) <= 1
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_a_file_under_another_steps_name_is_damaged(tmp_path):

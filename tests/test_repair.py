@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import random
+import resource
 import shutil
 import tempfile
 import warnings
@@ -22,9 +24,10 @@ from typer.testing import CliRunner
 from eostui.cli.app import app
 from eostui.errors import EostuiError, InputError, RunFormatError
 from eostui.runs import checkpoints, schema, shelf
-from eostui.runs.check import check_run
+from eostui.runs.check import Finding, check_run
 from eostui.runs.checkpoints import Checkpoint
 from eostui.runs.columns import CALIBRATED as CALIBRATED_COLUMNS
+from eostui.runs.durable import RESERVED
 from eostui.runs.export import RunTable, write_stream
 from eostui.runs.landscape import Landscape
 from eostui.runs.repair import CONFIG_LOST, repair_run
@@ -175,6 +178,14 @@ def test_a_damaged_checkpoint_is_named(copy):
     assert file.name in found.told
 
 
+def test_a_checkpoint_that_is_thinned_away_meanwhile_is_no_damage(copy, monkeypatch):
+    """Imitated: the list of checkpoints has one that is gone when it is read."""
+    listed = checkpoints.files(copy)
+    listed[0].path.unlink()
+    monkeypatch.setattr(checkpoints, "files", lambda _: listed)
+    assert findings(copy)["checkpoints"] == Finding("checkpoints", True, "1 of 1 sound")
+
+
 @pytest.mark.parametrize("version", [1, 2, 3])
 def test_older_formats_are_checked_read_and_repaired(copy, version):
     """They have no checksums but those of blobs; what they do have is sound."""
@@ -270,6 +281,33 @@ def test_repair_finds_a_damaged_run_by_the_end_of_its_name_and_prints_the_copy(c
     assert result.exit_code == 0, result.stderr
     assert result.stdout.strip() == str(run.with_name("digits-ab2c-repaired"))
     assert "kept  700 steps" in result.stderr
+
+
+@contextlib.contextmanager
+def files_of_at_most(size):
+    """Have no file grow beyond `size` bytes: writing fails then as it does where a quota is used up."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("fails", ["copying", "reserving", "checkpoint"])
+def test_a_copy_that_cannot_be_written_is_a_sentence_and_leaves_nothing(copy, fails):
+    """Whatever it is that finds no room: the run is as it was, and no half of a copy lies beside it."""
+    written = checkpoints.write(copy, Checkpoint(650, 0, {"theta": np.ones(200_000)}, {}))
+    length = (copy / schema.DATABASE).stat().st_size
+    assert length < RESERVED < written.size
+    room = {"copying": length - 1, "reserving": RESERVED - 1, "checkpoint": written.size - 1}
+    with (
+        files_of_at_most(room[fails]),
+        pytest.raises(InputError, match="r: no repaired copy can be"),
+    ):
+        repair_run(copy)
+    assert os.listdir(copy.parent) == ["r"]
+    assert all(finding.sound for finding in check_run(copy))
 
 
 def test_repair_refuses_a_live_run_and_what_is_none(tmp_path):

@@ -14,10 +14,11 @@ from typer.testing import CliRunner
 
 from eostui.cli.app import app
 from eostui.errors import EostuiError, InputError
-from eostui.runs import checkpoints
+from eostui.runs import checkpoints, shelf
 from eostui.runs.branch import copy_history
 from eostui.runs.checkpoints import Checkpoint
 from eostui.runs.launch import Fork, Resume, StartError
+from eostui.runs.prune import delete_checkpoints
 from eostui.runs.reader import facts_of
 from eostui.runs.run import Run
 from eostui.runs.writer import RunWriter
@@ -181,6 +182,21 @@ def test_without_any_checkpoint_it_starts_from_step_0(steered, folder):
     assert_same_rows(path, steered, whole=True)
 
 
+def test_what_was_refused_is_told_once(folder):
+    """Refusals of the steps that are repeated are on record; those that come after are new."""
+    path = here(small(steps=60), folder, {20: [("reseat", {}), ("reseat", {})]})
+    for file in checkpoints.files(path):
+        if file.step > 20:
+            file.path.unlink()
+    here(Resume(entry(path), steps=80), folder, {61: [("reseat", {})], 70: [("reseat", {})]})
+    with Run(path) as run:
+        refused = [event for event in run.events if event.kind == "refused"]
+        (continued,) = [event.payload for event in run.events if event.kind == "continued"]
+    assert continued["from"] <= 20
+    assert [event.step for event in refused] == [20, 20, 61, 70]
+    assert all("no calibration yet" in event.payload["reason"] for event in refused)
+
+
 def test_what_cannot_be_gone_on_with(reference):
     done = entry(reference)
     with pytest.raises(InputError, match=f"has all of its {STEPS} steps"):
@@ -268,6 +284,20 @@ def test_a_fork_of_a_fork(steered, folder):
         file.path.unlink()
     with pytest.raises(EostuiError, match="fork its parent again"):
         here(Resume(entry(grandchild), steps=at + 90), folder)
+
+
+def test_a_fork_whose_checkpoints_were_pruned_goes_on_without_its_parent(folder):
+    """The one at which it begins stays; that of a run from step 0 isn't needed."""
+    parent = here(small(steps=60), folder)
+    child = here(Fork(entry(parent), 30, {"steps": 60}), folder)
+    for path in (parent, child):
+        assert delete_checkpoints(entry(path)) > 0
+    assert checkpoints.files(parent) == []
+    assert [file.step for file in checkpoints.files(child)] == [30]
+    shelf.delete(entry(parent))
+    here(Resume(entry(child), steps=80), folder)
+    assert entry(child).last_step == 80
+    assert replay(child)["identical"]
 
 
 def test_a_diverged_run_is_forked_before_that(folder):

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -16,15 +17,18 @@ import zlib
 
 import numpy as np
 import pytest
+from engines import here, small
 from test_repair import everything
 from test_runs import edit, facts_of, rows, written
 from typer.testing import CliRunner
 
 from eostui.cli.app import app
 from eostui.config import RunConfig
-from eostui.errors import EostuiError, InputError, RunFormatError
+from eostui.errors import EostuiError, InputError, RunFormatError, StoreError
 from eostui.runs import checkpoints, commands, connection, schema, shelf
 from eostui.runs.check import check_run
+from eostui.runs.ending import last_words
+from eostui.runs.launch import EngineProcess, Resume, StartError
 from eostui.runs.liveness import EngineLock, engine_alive
 from eostui.runs.repair import repair_run
 from eostui.runs.rows import checksum
@@ -178,6 +182,76 @@ def test_waiting_commands_that_are_links_or_pipes_are_not_read(run):
     assert time.monotonic() - begun < 5
     assert os.listdir(folder) == []
     assert (precious(run).parent / "command").exists()
+
+
+def test_a_command_is_not_written_through_a_link_that_waits_for_it(run):
+    """Whoever names a waiting command chooses the next one's time, and may guess its whole name."""
+    folder = run / schema.COMMANDS
+    (folder / f"{2**62:020d}-1-000000.json").touch()
+    (folder / f"{'9' * 20}-1-000000.json").touch()
+    stamp, pid, number = commands.send(run, "pause").split("-")
+    assert int(stamp) == 2**62 + 1
+    guessed = folder / f".{2**62 + 2:020d}-{pid}-{int(number) + 1:06d}"
+    guessed.symlink_to(precious(run) / "file")
+    sent = commands.send(run, "stop")
+    assert sent != guessed.name[1:]
+    assert guessed.is_symlink()
+    taken = [(name, content["kind"]) for name, content in commands.take(run)]
+    assert [kind for _, kind in taken] == ["unreadable", "pause", "stop", "unreadable"]
+    assert taken[2][0] == sent
+
+
+@contextlib.contextmanager
+def within(seconds):
+    """Fail, rather than wait for ever."""
+
+    def late(*_):
+        raise AssertionError("it waits")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_a_reserve_that_is_a_pipe_is_not_written_to(run, read):
+    """Neither waited for nor, where somebody reads it, filled."""
+    (run / schema.RESERVE).unlink(missing_ok=True)
+    os.mkfifo(run / schema.RESERVE)
+    reader = os.open(run / schema.RESERVE, os.O_RDONLY | os.O_NONBLOCK) if read else None
+    with within(20), pytest.raises(StoreError, match="its `reserve` is no regular file"):
+        RunWriter(run)
+    if reader is not None:
+        assert os.read(reader, 1) == b""
+        os.close(reader)
+    RunWriter(run).close()  # it was taken away
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_a_log_that_is_no_file_is_told_to_who_starts_the_engine(tmp_path, kind):
+    """And a run in a folder of an odd name is repeated without a word that a terminal obeys."""
+    path = here(small(steps=20), tmp_path)
+    path = path.rename(tmp_path / ODD.replace("/", ""))
+    result = cli(path, "replay", "RUN")
+    assert "are the same, bit for bit" in result.stdout
+    log = path / schema.ENGINE_LOG
+    if kind == "pipe":
+        os.mkfifo(log)
+    else:
+        log.symlink_to(tmp_path / "made")
+    engine = EngineProcess(Resume(shelf.read_entry(path), 30), tmp_path, tmp_path)
+    try:
+        with within(120), pytest.raises(StartError, match=r"its `engine.log` is no regular file"):
+            engine.ready(lambda _: None)
+    finally:
+        engine.cancel()
+    assert not (tmp_path / "made").exists()
+    assert not last_words(path)
 
 
 def test_a_lock_that_is_a_pipe_holds_nobody_up(run):
@@ -377,6 +451,9 @@ def test_folders_of_odd_names_are_listed_exported_and_deleted(run, name, tmp_pat
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     read_in_every_way(odd)
+    cli(odd, "runs", "note", "RUN", "text")
+    cli(odd, "runs", "rename", "RUN", "name")
+    assert shelf.read_entry(odd).name == "name"
     result = cli(odd, "export", "RUN")
     assert result.exit_code == 0
     assert len(os.listdir()) == 2
@@ -386,6 +463,23 @@ def test_folders_of_odd_names_are_listed_exported_and_deleted(run, name, tmp_pat
     entry = shelf.read_entry(odd)
     shelf.delete(entry)
     assert not odd.exists()
+
+
+def test_a_strangers_preset_is_shown_as_text(tmp_path, monkeypatch):
+    """Listed, shown and validated; line ends and tabs are kept."""
+    monkeypatch.setenv("EOSTUI_SETTINGS", str(tmp_path))
+    (tmp_path / "presets").mkdir()
+    odd = "owned \x9b2J\u202e"
+    text = f"# {odd}\n#\tsecond\npreset = 'fine'  # {odd}\n"
+    (tmp_path / "presets" / f"x{odd}.toml").write_text(text, encoding="utf-8")
+    for arguments in (["list"], ["show", f"x{odd}"], ["validate", f"x{odd}"]):
+        result = CliRunner().invoke(app, ["presets", *arguments])
+        assert result.exit_code == 0, result.output
+        said = result.stdout + result.stderr
+        assert "owned" in said
+        assert said.replace("\n", "").replace("\t", "").isprintable(), arguments
+        if arguments[0] == "show":
+            assert result.stdout == text.replace("\x9b", "\ufffd").replace("\u202e", "\ufffd")
 
 
 # --- code ------------------------------------------------------------------------------------------

@@ -7,20 +7,23 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from eostui import presets
 from eostui.config import RunConfig
-from eostui.errors import EostuiError, InputError
+from eostui.errors import EostuiError, InputError, RunFormatError
 from eostui.runs import commands, edit, schema, shelf
 from eostui.runs.columns import stored_columns
 from eostui.runs.diff import compare_runs
 from eostui.runs.launch import EngineProcess
+from eostui.runs.liveness import EngineLock
 from eostui.runs.prune import (
     Criteria,
     checkpoint_files,
@@ -201,7 +204,12 @@ def test_a_live_run_is_renamed_by_its_engine(tmp_path):
         commands.send(path, "rename", name="\x07")
         commands.send(path, "note", note=3)
         with Run(path) as run:
-            until(lambda: run.refresh() and sum(e.kind == "refused" for e in run.events) == 2)
+
+            def refusals():
+                run.refresh()  # they may have been there when it was opened
+                return sum(event.kind == "refused" for event in run.events)
+
+            until(lambda: refusals() == 2)
             obeyed = [e.payload["what"] for e in run.events if e.kind == "obeyed"]
         assert obeyed == ["rename", "pause", "note"]
         assert shelf.read_entry(path).name == "running"
@@ -306,6 +314,72 @@ def test_the_list_tells_state_size_and_parent(three):
     assert "did you mean `finished`" in done.stderr
 
 
+def spoil(path, written):
+    """Make a run unreadable, its store last written to at `written`."""
+    (path / schema.DATABASE).write_bytes(b"no database" * 1000)
+    os.utime(path / schema.DATABASE, (written, written))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["export", "-o", "-"], ["plot"], ["resume", "--headless"], ["fork", "--headless"], ["replay"],
+     ["attach"], ["runs", "show"], ["runs", "check"]],
+)  # fmt: skip
+def test_no_other_run_stands_in_for_the_newest_where_that_cannot_be_read(three, command):
+    """It is named, and so is what to do; nothing is done."""
+    spoil(made(three / "digits-new2", time.time()), time.time())
+    done = cli(three, *command)
+    assert done.returncode == 2, done.stdout
+    assert "digits-new2 may be the newest run, but can't be read, so name the run" in done.stderr
+    assert "damaged" in done.stderr
+    assert not done.stdout
+
+
+def test_runs_that_cannot_be_read_are_told_and_found(three):
+    """In the list, by the end of their names, and beside others; an older one hides no newer."""
+    spoil(three / "digits-ab2c", time.time() - 50 * 3600)
+    assert shelf.find(three, None).id == "digits-xyz9"
+    for command in (["list", "--json"], ["list"], ["prune", "--older-than", "5h", "--dry-run"]):
+        done = cli(three, "runs", *command)
+        assert done.returncode == 0
+        assert "can't be read: digits-ab2c; `eostui runs check digits-ab2c` says" in done.stderr
+        assert "digits-cd2c" in done.stdout
+    with pytest.raises(RunFormatError, match=r"ab2c.*damaged"):
+        shelf.find(three, "ab2c")
+    with pytest.raises(
+        InputError, match=r"could be digits-cd2c, digits-ab2c|could be digits-ab2c, "
+    ):
+        shelf.find(three, "2c")
+    with pytest.raises(InputError, match=r"no run `baseline`.*can't be read: digits-ab2c"):
+        shelf.find(three, "baseline")
+    assert shelf.newest(three, live=True) is None
+    lock = EngineLock(three / "digits-ab2c")
+    with pytest.raises(InputError, match="digits-ab2c may be the newest"):
+        shelf.newest(three, live=True)
+    lock.release()
+
+
+def test_runs_that_others_keep_to_themselves_are_not_ours():
+    """On a shared shelf: folders that this user can't enter. Root can, and so looks as nobody."""
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom eostui.runs import shelf\n"
+        "if os.geteuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "folder = Path(sys.argv[1])\n"
+        "print(shelf.find(folder, None).id, *(path.name for path in shelf.read(folder)[1]))\n"
+    )
+    with tempfile.TemporaryDirectory() as name:  # tmp_path is in a folder that nobody can't enter
+        folder = Path(name)
+        ours, theirs = made(folder / "ours-aaaa", 1.0), made(folder / "theirs-bbbb", 2.0)
+        theirs.chmod(0o700 if os.geteuid() == 0 else 0)
+        for path, mode in ((folder, 0o755), (ours, 0o755), (ours / schema.DATABASE, 0o644)):
+            path.chmod(mode)
+        done = subprocess.run(
+            [sys.executable, "-c", code, name], text=True, capture_output=True, check=False
+        )
+        theirs.chmod(0o700)
+    assert (done.stdout, done.stderr) == ("ours-aaaa\n", "")
+
+
 def test_the_list_shows_what_eta_and_weight_decay_became(tmp_path):
     """As they began → as they are in the newest row."""
     matrix = np.ones((10, 6))
@@ -348,6 +422,26 @@ def test_what_is_cleared_away(three, criteria, gone):
     """All criteria that are given must hold; the newest that match are spared."""
     chosen = criteria.choose(shelf.entries(three), time.time())
     assert [entry.id[-4:] for entry in chosen] == gone
+
+
+def test_a_run_is_as_old_as_what_was_last_written(tmp_path):
+    """Begun 40 days ago: killed an hour ago, or gone on with and killed; and one that ended then."""
+    now = time.time()
+    began, killed = now - 40 * 86400, now - 3600
+    made(tmp_path / "digits-kkkk", began, "running")
+    made(tmp_path / "digits-rrrr", began, "running", ended=str(began + 60))
+    made(tmp_path / "digits-eeee", began, "finished", ended=str(began + 60))
+    for entry in shelf.entries(tmp_path):
+        os.utime(entry.path / schema.DATABASE, (killed, killed))
+    entries = shelf.entries(tmp_path)  # after others have read them
+    chosen = Criteria(older_than=30 * 86400).choose(entries, now)
+    assert [entry.id for entry in chosen] == ["digits-eeee"]
+    listed = json.loads(cli(tmp_path, "runs", "list", "--json").stdout)
+    assert {row["id"]: row["ended"] for row in listed} == {
+        "digits-kkkk": pytest.approx(killed), "digits-rrrr": pytest.approx(killed),
+        "digits-eeee": pytest.approx(began + 60),
+    }  # fmt: skip
+    assert len(Criteria(older_than=1800).choose(entries, now)) == 3
 
 
 def test_live_runs_are_never_cleared_away(three):
@@ -406,7 +500,7 @@ def test_checkpoints_alone(three):
     elsewhere.mkdir()
     (elsewhere / "1.safetensors").write_text("of somebody else")
     (three / "digits-cd2c" / "checkpoints").symlink_to(elsewhere)
-    assert [file.name for file in checkpoint_files(three / "digits-ab2c")] == [
+    assert [file.name for file in checkpoint_files(shelf.find(three, "ab2c"))] == [
         "000000000010.safetensors", "000000000020.safetensors",
     ]  # fmt: skip
     done = cli(three, "runs", "prune", "--checkpoints", "--yes")

@@ -166,7 +166,7 @@ def replay(
     if as_json:
         print_json(_told(entry, record, differences))
     else:
-        print(_sentence(entry, record, differences))
+        print(printable(_sentence(entry, record, differences)))
     raise typer.Exit(EXIT_FAILED if differences else 0)
 
 
@@ -221,7 +221,7 @@ def _sentence(entry: Entry, record: Record, differences: list[Difference]) -> st
     if differences:
         others = [difference.what for difference in differences[1:]]
         more = f"; so do {', '.join(others)}" if others else ""
-        return printable(f"{entry.id}: differs from its record at {differences[0]}{more}")
+        return f"{entry.id}: differs from its record at {differences[0]}{more}"
     sentence = (
         f"{entry.id}: steps {record.first} to {last} with {len(record.measurements)} measurements "
         "are the same, bit for bit"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eostui.cli.options import AsJson, GivenRun, RunsDir
-from eostui.cli.output import print_json, print_table
+from eostui.cli.output import print_json, print_table, readable
 from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def rename(
     folder = locations.runs_dir(runs_dir)
     entry = shelf.find(folder, run)
     edit.rename(entry, name, folder)
-    print(f"{entry.id}: {f'named {name}' if name else 'has no name'}", file=sys.stderr)
+    told = f"{entry.id}: {f'named {name}' if name else 'has no name'}"
+    print(printable(told), file=sys.stderr)
 
 
 def note(
@@ -53,7 +54,7 @@ def note(
 
     entry = shelf.find(locations.runs_dir(runs_dir), run)
     edit.note(entry, text)
-    print(f"{entry.id}: {'noted' if text else 'has no note'}", file=sys.stderr)
+    print(printable(f"{entry.id}: {'noted' if text else 'has no note'}"), file=sys.stderr)
 
 
 def diff(a: GivenRun, b: GivenRun, runs_dir: RunsDir = None, as_json: AsJson = False) -> None:
@@ -93,7 +94,11 @@ def prune(
     state: Annotated[str, typer.Option(help="Such as finished,stopped,interrupted.")] = "",
     keep: Annotated[int, typer.Option(help="Spare so many of the newest that match.")] = 0,
     checkpoints: Annotated[
-        bool, typer.Option("--checkpoints", help="Delete their checkpoints alone; records stay.")
+        bool,
+        typer.Option(
+            "--checkpoints",
+            help="Delete their checkpoints alone; to resume or fork, their steps are then repeated.",
+        ),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
@@ -103,6 +108,8 @@ def prune(
     """Delete ended runs by age, size or state; those that match all that is given. Asks first.
 
     Live runs are never touched. A run that others were forked from may go: forks are whole in themselves.
+    With --checkpoints all records stay, and the checkpoint at which a fork begins; to resume or fork,
+    all steps from there, or from step 0, are then repeated.
 
     Examples:
 
@@ -113,7 +120,6 @@ def prune(
       eostui runs prune --checkpoints --larger-than 1GB -y
     """
     from eostui import locations
-    from eostui.runs import shelf
     from eostui.runs.prune import shown_size
 
     if keep < 0:
@@ -123,7 +129,7 @@ def prune(
             "say which runs: --older-than, --larger-than, --state or --keep "
             "(`eostui runs prune --help`)"
         )
-    entries = shelf.entries(locations.runs_dir(runs_dir))
+    entries = readable(locations.runs_dir(runs_dir))
     chosen = _chosen(entries, older_than, larger_than, state, keep, checkpoints=checkpoints)
     total = sum(freed for _, freed in chosen)
     what = "the checkpoints of " if checkpoints else ""
@@ -137,6 +143,8 @@ def prune(
             raise InputError("runs are deleted only after a question: add --yes to do without it")
         print_table(_rows(chosen), file=sys.stderr)
         question = f"Delete {what}{len(chosen)} runs, {shown_size(total)}?"
+        if checkpoints:
+            question += " To resume or fork one, all of its own steps are then repeated."
         if not typer.confirm(question, err=True):
             raise typer.Exit(EXIT_FAILED)
     done, failed = _delete(chosen, checkpoints=checkpoints)
@@ -168,7 +176,7 @@ def _chosen(
     found = criteria.choose(entries, time.time())
     if not checkpoints:
         return [(entry, pruning.size(entry.path)) for entry in found]
-    files = [(entry, pruning.checkpoint_files(entry.path)) for entry in found]
+    files = [(entry, pruning.checkpoint_files(entry)) for entry in found]
     return [(entry, sum(file.lstat().st_size for file in of)) for entry, of in files if of]
 
 

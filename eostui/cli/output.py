@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 from eostui.errors import printable
+
+if TYPE_CHECKING:
+    from eostui.runs.shelf import Entry
 
 #: Told how much of how much is done.
 Report = Callable[[int, int], None]
@@ -37,6 +42,20 @@ def print_table(rows: Sequence[Sequence[str]], file: TextIO | None = None) -> No
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         print("  ".join(map(str.ljust, row, widths)).rstrip(), file=file)
+
+
+def readable(folder: Path) -> list[Entry]:
+    """Return all readable runs of a folder, newest first; stderr tells of the others.
+
+    Raises:
+        InputError: if the folder can't be listed.
+    """
+    from eostui.runs import shelf
+
+    entries, unread = shelf.read(folder)
+    if unread:
+        print(f"eostui: {printable(shelf.told_unread(unread))}", file=sys.stderr)
+    return entries
 
 
 @contextmanager

@@ -29,14 +29,14 @@ def list_presets(as_json: AsJson = False) -> None:
         try:
             loaded.append(found.load(name))
         except InputError as error:  # one broken file of the user's must not hide the others
-            print(f"eostui: {error}", file=sys.stderr)
+            print(f"eostui: {printable(str(error))}", file=sys.stderr)
     if as_json:
         rows = [{"name": p.name, "path": str(p.path), "summary": p.summary} for p in loaded]
         print_json(rows)
         return
     width = max((len(preset.name) for preset in loaded), default=0)
     for preset in loaded:
-        print(f"{preset.name:<{width}}  {preset.summary}")
+        print(printable(f"{preset.name:<{width}}  {preset.summary}"))
 
 
 @presets.command()
@@ -48,7 +48,8 @@ def show(preset: PresetName, as_json: AsJson = False) -> None:
     if as_json:
         print_json(loaded.config.acting(mode="json"))
     else:
-        print(loaded.path.read_text(encoding="utf-8"), end="")
+        text = loaded.path.read_text(encoding="utf-8")
+        print("".join(c if c in "\n\t" else printable(c) for c in text), end="")
 
 
 @presets.command()
@@ -59,7 +60,7 @@ def validate(
     from eostui import presets as found
 
     for name in names:
-        print(f"{found.load(name).path}: valid", file=sys.stderr)
+        print(printable(f"{found.load(name).path}: valid"), file=sys.stderr)
 
 
 @presets.command()

@@ -13,7 +13,7 @@ import typer
 
 from eostui.cli import curate, repair
 from eostui.cli.options import AsJson, RunName, RunsDir
-from eostui.cli.output import print_json, print_table
+from eostui.cli.output import print_json, print_table, readable
 from eostui.errors import InputError, printable
 
 if TYPE_CHECKING:
@@ -61,14 +61,13 @@ def list_runs(
     gone. η and λ are shown as they began → as they are. S is the mean sharpness over the last fifth.
     """
     from eostui import locations
-    from eostui.runs import shelf
     from eostui.runs.prune import parse_states, shown_size, size
 
     folder = locations.runs_dir(runs_dir)
     states = parse_states(state, "--state")
     entries = [
         entry
-        for entry in shelf.entries(folder)
+        for entry in readable(folder)
         if (not states or entry.state in states) and preset in ("", entry.config.preset)
     ]
     if as_json:

@@ -148,13 +148,12 @@ def _newest_live(folder: Path) -> Entry:
     """Return the newest live run; without one, tell of the newest that ended. Raises InputError."""
     from eostui.runs import shelf
 
-    entries = shelf.entries(folder)
-    for entry in entries:
-        if entry.live:
-            return entry
-    if not entries:
+    live = shelf.newest(folder, live=True)
+    if live is not None:
+        return live
+    newest = shelf.newest(folder)
+    if newest is None:
         raise InputError(f"there is no run in {folder}; `eostui` starts one")
-    newest = entries[0]
     raise InputError(
         f"no run is live in {folder}; the newest, {newest.id}, is {newest.state}: "
         f"`eostui attach {newest.id}` shows it"

@@ -67,7 +67,6 @@ def _run(config: RunConfig, request: dict[str, Any], handshake: Handshake) -> in
         writer = workshop.fork(path, request["name"], parent, at, controls, handshake.steps)
     else:
         writer = workshop.new(path, request["name"])
-    handshake.say("ready", str(path))
     handshake.end(path)
     try:
         status, sentence = trainer.run(writer)

@@ -87,6 +87,7 @@ class ComparingWriter:
         self._record = record
         self._onward = onward
         self._derived = deque(record.derived)
+        self._refused = list(record.refused)
         self._measured = set(record.measurements)
 
     def end(self) -> None:
@@ -146,13 +147,16 @@ class ComparingWriter:
             self._onward.calibrated(number, first_step + known, matrix[known:])
 
     def event(self, step: int, kind: str, payload: Mapping[str, Any] | None = None) -> None:
-        """Compare an event that follows from the steps with the next such on record; hand on others."""
+        """Compare an event that follows from the steps with the next such on record; hand on others,
+        but no refusal that is on record."""
         derived = kind in schema.DERIVED_EVENTS
         self.derived_events += derived
         if derived and self._derived:
             then = self._derived.popleft()
             if (then.step, then.kind, then.payload) != (step, kind, payload or {}):
                 self.note(step, "event", f"{then.kind} at step {then.step}", kind)
+        elif kind == "refused" and (step, payload or {}) in self._refused:
+            self._refused.remove((step, payload or {}))  # the next one of its kind is news
         elif self._onward:
             self._onward.event(step, kind, payload)
 

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from eostui.errors import EostuiError
+from eostui.runs.filesystem import open_regular
 from eostui.runs.schema import ENGINE_LOG
 
 #: Seconds between words on how far something is.
@@ -41,12 +43,19 @@ class Handshake:
         self.say("progress", f"repeating steps {first} to {last}: at {step}, {left:.0f} s left")
 
     def end(self, run_path: Path) -> None:
-        """Close the pipe and send stdout and stderr, of native code too, to the run's log."""
+        """Say that the run is ready, close the pipe and send stdout and stderr, of native code too, to
+        the run's log.
+
+        Raises:
+            EostuiError: if the log can't be written; nothing is said then, and the pipe is open.
+        """
+        try:
+            log = open_regular(run_path / ENGINE_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        except OSError as error:
+            raise EostuiError(f"{run_path}: can't be logged: {error.strerror}") from None
+        self.say("ready", str(run_path))
         with contextlib.suppress(BrokenPipeError):
             self._pipe.close()
-        log = os.open(
-            run_path / ENGINE_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600
-        )
         for descriptor in (1, 2):
             os.dup2(log, descriptor)
         os.close(log)

@@ -7,9 +7,11 @@ a checkpoint's name is a whole one, unless the disk itself damaged it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import stat
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -117,8 +119,13 @@ def files(run_path: Path) -> list[CheckpointFile]:
     if folder.is_dir() and not folder.is_symlink():
         for path in folder.iterdir():
             match = _NAME.fullmatch(path.name)
-            if match and path.is_file() and not path.is_symlink():
-                found.append(CheckpointFile(int(match[1]), path, path.stat().st_size))
+            if match:
+                with contextlib.suppress(
+                    FileNotFoundError
+                ):  # an engine has thinned it away meanwhile
+                    status = path.lstat()
+                    if stat.S_ISREG(status.st_mode):
+                        found.append(CheckpointFile(int(match[1]), path, status.st_size))
     return sorted(found, key=lambda file: file.step)
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
-import stat
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from eostui.errors import EostuiError
+from eostui.runs.filesystem import open_regular
 from eostui.runs.schema import COMMANDS
 
 _counter = itertools.count()
+#: No command was given later, in ns: the year 2262. What says so has its name from somebody else.
+_LAST_STAMP = 1 << 63
 
 
 def send(run_path: Path, kind: str, **arguments: Any) -> str:
@@ -27,11 +30,12 @@ def send(run_path: Path, kind: str, **arguments: Any) -> str:
         EostuiError: if the command can't be written.
     """
     folder = _folder(run_path)
-    command_id = f"{_stamp(folder):020d}-{os.getpid()}-{next(_counter):06d}"
-    aside = folder / f".{command_id}"
+    stamp = f"{_stamp(folder):020d}-{os.getpid()}"
     try:
-        aside.write_text(json.dumps({"kind": kind, **arguments}), encoding="utf-8")
-        aside.rename(folder / f"{command_id}.json")
+        command_id, file = _made_aside(folder, stamp)
+        with file:
+            file.write(json.dumps({"kind": kind, **arguments}))
+        (folder / f".{command_id}").rename(folder / f"{command_id}.json")
     except OSError as error:
         raise EostuiError(f"{folder}: the command can't be written: {error.strerror}") from None
     return command_id
@@ -57,13 +61,21 @@ def take(run_path: Path) -> list[tuple[str, Mapping[str, Any]]]:
     return taken
 
 
+def _made_aside(folder: Path, stamp: str) -> tuple[str, TextIO]:
+    """Return the id of a new command, and the new file, still hidden, that it is written to."""
+    while True:
+        command_id = f"{stamp}-{next(_counter):06d}"
+        with contextlib.suppress(FileExistsError):  # a link maybe: nothing is written through it
+            return command_id, (folder / f".{command_id}").open("x", encoding="utf-8")
+
+
 def _stamp(folder: Path) -> int:
     """Return a time in ns after that of all commands that wait: a clock may have been put back."""
     try:
         waiting = [int(name[:20]) for name in os.listdir(folder) if name[:20].isdecimal()]
     except OSError:
         waiting = []  # writing there says what is wrong
-    return max([time.time_ns(), *(stamp + 1 for stamp in waiting)])
+    return max([time.time_ns(), *(stamp + 1 for stamp in waiting if stamp < _LAST_STAMP)])
 
 
 def _folder(run_path: Path) -> Path:
@@ -76,8 +88,5 @@ def _folder(run_path: Path) -> Path:
 
 def _read(file: Path) -> str:
     """Return a command's text. Raises OSError if it is a link, a pipe or the like."""
-    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(descriptor, encoding="utf-8") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError("no regular file")
+    with os.fdopen(open_regular(file, os.O_RDONLY), encoding="utf-8") as stream:
         return stream.read()

@@ -9,6 +9,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from eostui.errors import StoreError
+from eostui.runs.filesystem import open_regular
 from eostui.runs.schema import DATABASE, RESERVE
 
 #: Bytes that a live run keeps free for its end: the rows in hand, its status, the log's last words.
@@ -109,7 +110,7 @@ def _sentence(path: Path, found: Trouble, error: sqlite3.Error, waited: float) -
 def reserve(path: Path) -> None:
     """Take up the room that the end of a run may need. Raises StoreError where there is none."""
     try:
-        descriptor = os.open(path / RESERVE, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        descriptor = open_regular(path / RESERVE, os.O_WRONLY | os.O_CREAT)
         with os.fdopen(descriptor, "wb") as file:
             file.write(os.urandom(RESERVED))  # zeros take no room on a disk that compresses
     except OSError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from eostui.errors import printable
 from eostui.runs.durable import is_read_only
+from eostui.runs.filesystem import open_regular
 from eostui.runs.schema import ENGINE_LOG
 
 #: Before an engine's last words in its log: other lines there are those of libraries.
@@ -36,7 +37,7 @@ def end_sentence(path: Path, facts: Mapping[str, str], state: str) -> str:
 def last_words(path: Path) -> str:
     """Return what the engine said last in its log, or "" if it was silenced."""
     try:
-        descriptor = os.open(path / ENGINE_LOG, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = open_regular(path / ENGINE_LOG, os.O_RDONLY)
         with os.fdopen(descriptor, "rb") as log:
             log.seek(max(os.fstat(descriptor).st_size - _TAIL, 0))
             lines = log.read(_TAIL).decode(errors="replace").strip().splitlines()

@@ -25,7 +25,7 @@ class Criteria:
     """What a run must be to be cleared away; a live one never is.
 
     Attributes:
-        older_than: seconds since it ended, or if that isn't known since it began.
+        older_than: seconds since it ended, or if that isn't on record since it was last written to.
         larger_than: bytes.
         states: any of these, all if empty.
         keep: so many of the newest that match are spared.
@@ -61,16 +61,21 @@ def size(folder: Path) -> int:
     return total
 
 
-def checkpoint_files(run_path: Path) -> list[Path]:
-    """Return the checkpoints of a run, oldest first; none if their folder is a link elsewhere."""
-    folder = run_path / CHECKPOINTS
+def checkpoint_files(entry: Entry) -> list[Path]:
+    """Return the checkpoints that a run can do without, oldest first.
+
+    That at which a fork begins stays: nothing else leads to its own steps. None are returned if their
+    folder is a link elsewhere.
+    """
+    folder = entry.path / CHECKPOINTS
     if folder.is_symlink() or not folder.is_dir():
         return []
-    return sorted(folder.glob("*.safetensors"))
+    origin = f"{entry.parent_step:012d}.safetensors" if entry.parent_step else ""
+    return sorted(file for file in folder.glob("*.safetensors") if file.name != origin)
 
 
 def delete_checkpoints(entry: Entry) -> int:
-    """Delete the checkpoints of a run that no engine drives; return the bytes freed.
+    """Delete the `checkpoint_files` of a run that no engine drives; return the bytes freed.
 
     Raises:
         InputError: if its engine is alive, or they can't be deleted.
@@ -82,7 +87,7 @@ def delete_checkpoints(entry: Entry) -> int:
     try:
         lock = EngineLock(entry.path)  # nobody resumes from one while it goes
         try:
-            for file in checkpoint_files(entry.path):
+            for file in checkpoint_files(entry):
                 length = file.lstat().st_size
                 file.unlink()
                 freed += length

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ class Record:
         calibrated: x and q, by number of the calibration and step.
         derived: the events that follow from the steps, told since `first`, in order.
         controls: changes of η and λ and calibrations that were asked for, by step.
+        refused: the step and the payload of each refusal: of those, some come again with the steps.
     """
 
     first: int
@@ -36,6 +38,7 @@ class Record:
     calibrated: dict[tuple[int, int], tuple[float, float]] = field(default_factory=dict)
     derived: list[Event] = field(default_factory=list)
     controls: dict[int, list[Event]] = field(default_factory=dict)
+    refused: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
 
     @classmethod
     def of(cls, path: Path, checkpoint: Checkpoint | None) -> Record:
@@ -74,6 +77,8 @@ class Record:
         for event in news.events:
             if event.kind in schema.DERIVED_EVENTS:
                 self.derived.append(event)
+            elif event.kind == "refused":
+                self.refused.append((event.step, event.payload))
             elif is_control(event) and event.step >= self.first:
                 self.controls.setdefault(event.step, []).append(event)
 

@@ -7,13 +7,12 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from eostui.config import RunConfig
-from eostui.errors import InputError, RunFormatError
+from eostui.errors import InputError, RunFormatError, StoreError
 from eostui.runs import checkpoints, schema
 from eostui.runs.columns import STORED_STEP_COLUMNS, columns_of, stored_columns
 from eostui.runs.connection import UNREADABLE, restrain
@@ -54,21 +53,24 @@ def repair_run(path: Path) -> Repaired:
         raise InputError(f"{path}: not a run directory (it has no {schema.DATABASE})")
     if engine_alive(path):
         raise InputError(f"{path.name} is live: `eostui stop {path.name}` first")
-    with _copied(path) as aside:
-        found = max((_read(aside), _read(_with_own_schema(aside))), key=lambda s: s.rows)
-    if not found.next_step and not found.facts:
-        raise RunFormatError(f"{database}: nothing of a run can be read in it")
-    return _write(path, found)
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".repair-") as name:
+            aside = _copied(path, Path(name))
+            found = max((_read(aside), _read(_with_own_schema(aside))), key=lambda s: s.rows)
+            if not found.next_step and not found.facts:
+                raise RunFormatError(f"{database}: nothing of a run can be read in it")
+            return _write(path, found, Path(name))
+    except (OSError, sqlite3.Error, StoreError) as error:
+        said = error.strerror if isinstance(error, OSError) else error.__cause__ or error
+        raise InputError(f"{path}: no repaired copy can be made beside it: {said}") from None
 
 
-@contextmanager
-def _copied(path: Path) -> Iterator[Path]:
+def _copied(path: Path, folder: Path) -> Path:
     """Copy the store and its log: SQLite would change even what it only reads."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".repair-") as folder:
-        for name in (schema.DATABASE, f"{schema.DATABASE}-wal", f"{schema.DATABASE}-journal"):
-            if (path / name).is_file() and not (path / name).is_symlink():
-                shutil.copyfile(path / name, Path(folder) / name)
-        yield Path(folder) / schema.DATABASE
+    for name in (schema.DATABASE, f"{schema.DATABASE}-wal", f"{schema.DATABASE}-journal"):
+        if (path / name).is_file() and not (path / name).is_symlink():
+            shutil.copyfile(path / name, folder / name)
+    return folder / schema.DATABASE
 
 
 def _with_own_schema(database: Path) -> Path:
@@ -107,10 +109,12 @@ def _read(database: Path) -> Salvage:
         return Salvage()
 
 
-def _write(path: Path, found: Salvage) -> Repaired:
+def _write(path: Path, found: Salvage, folder: Path) -> Repaired:
+    """Write the copy into a folder, and put it beside the run when it is whole."""
     copy = _free(path)
+    made = folder / copy.name
     lost = [f"{table}: {how}" for table in found.lost for how in found.told(table)]
-    writer = RunWriter(copy, _facts(path, copy, found, lost))
+    writer = RunWriter(made, _facts(path, copy, found, lost))
     try:
         for first, matrix in found.steps:
             writer.steps(first, matrix)
@@ -124,7 +128,8 @@ def _write(path: Path, found: Salvage) -> Repaired:
             writer.past_event(event)
     finally:
         writer.close()
-    copied = _copy_checkpoints(path, copy, found.next_step, lost)
+    copied = _copy_checkpoints(path, made, found.next_step, lost)
+    made.rename(copy)
     kept = [
         f"{found.next_step} steps",
         f"{len(found.measurements)} measurements",

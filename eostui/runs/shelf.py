@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +31,7 @@ class Entry:
 
     Attributes:
         eta, weight_decay: as they were set at its newest step; `config` has those it began with.
-        ended: when it ended, in Unix time; when it began where that isn't known.
+        ended: when it ended, in Unix time; where that isn't on record, when it was last written to.
         resting_sharpness: the mean of S over the last fifth of the steps, NaN if it wasn't measured.
         phase: the newest phase.
         parent: the id of the run that it was forked from, with the step; "" and None for others.
@@ -68,15 +70,26 @@ def new_run_path(folder: Path, preset: str) -> Path:
             return path
 
 
-def entries(folder: Path) -> list[Entry]:
-    """Return all readable runs of a folder, newest first."""
-    found = []
+def read(folder: Path) -> tuple[list[Entry], dict[Path, EostuiError]]:
+    """Return all readable runs of a folder, newest first; and of the others why they can't be read.
+
+    Those are damaged, locked, of another version, or being made.
+
+    Raises:
+        InputError: if the folder can't be listed.
+    """
+    found, unread = [], {}
     for path in _run_paths(folder):
         try:
             found.append(read_entry(path))
-        except EostuiError:
-            continue  # a run that is being made, or a damaged one: `find` tells why
-    return sorted(found, key=lambda entry: entry.created, reverse=True)
+        except EostuiError as error:
+            unread[path] = error
+    return sorted(found, key=lambda entry: entry.created, reverse=True), unread
+
+
+def entries(folder: Path) -> list[Entry]:
+    """Return all readable runs of a folder, newest first. Raises InputError."""
+    return read(folder)[0]
 
 
 def read_entry(path: Path) -> Entry:
@@ -85,14 +98,18 @@ def read_entry(path: Path) -> Entry:
     try:
         facts = reader.facts()
         try:
-            created = float(facts["created"])
-            if not 0 <= created < _LAST_TIME:
-                raise ValueError(f"`created` is {created}")
-            ended = float(facts.get("ended", created))
+            created = _time(facts, "created")
+            ended = _time(facts, "ended") if "ended" in facts else created
             parent_step = int(facts["parent_step"]) if "parent_step" in facts else None
             config = RunConfig.from_toml(facts["config"], f"{path}: stored config")
         except (KeyError, ValueError, InputError) as error:
             raise RunFormatError(f"{path / DATABASE}: its facts are damaged: {error}") from None
+        state = run_state(path, facts)
+        if "ended" not in facts or state in (
+            *LIVE_STATES,
+            "interrupted",
+        ):  # or it is of an earlier end
+            ended = max(ended, last_written(path))
         newest = reader.newest()
         last_step = int(newest.get("step", -1))
         sharpness, phase = reader.glance((last_step + 1) * 4 // 5)
@@ -100,7 +117,7 @@ def read_entry(path: Path) -> Entry:
             id=path.name,
             path=path,
             name=facts.get("name", ""),
-            state=run_state(path, facts),
+            state=state,
             sentence=facts.get("sentence", ""),
             last_step=last_step,
             eta=newest.get("eta", config.eta),
@@ -118,6 +135,35 @@ def read_entry(path: Path) -> Entry:
         reader.close()
 
 
+def last_written(path: Path) -> float:
+    """Return when a run's store was last written to, in Unix time, as its files tell; 0 if none does."""
+    newest = 0.0
+    for file in (path / DATABASE, path / f"{DATABASE}-wal"):
+        with contextlib.suppress(OSError):  # a log may go at any time
+            found = file.lstat()
+            if found.st_size:  # who only reads makes an empty log
+                newest = max(newest, found.st_mtime)
+    return newest
+
+
+def newest(folder: Path, *, live: bool = False) -> Entry | None:
+    """Return the newest run, or the newest whose engine lives; None if there is none.
+
+    Raises:
+        InputError: if a run that can't be read may be newer: nobody is given another run unawares.
+    """
+    shelf, unread = read(folder)
+    found = next((entry for entry in shelf if entry.live or not live), None)
+    written = {path: last_written(path) for path in unread if not live or engine_alive(path)}
+    doubtful = max(written, key=written.__getitem__, default=None)
+    if doubtful is None or (found is not None and written[doubtful] < found.created):
+        return found
+    raise InputError(
+        f"{doubtful.name} may be the newest run, but can't be read, so name the run that is meant "
+        f"({unread[doubtful]})"
+    )
+
+
 def find(folder: Path, wanted: str | None, *, live: bool = False) -> Entry:
     """Return the run that `wanted` names: a path, an id, a name, or the end of an id.
 
@@ -127,31 +173,45 @@ def find(folder: Path, wanted: str | None, *, live: bool = False) -> Entry:
         live: consider only runs whose engine lives.
 
     Raises:
-        InputError: if there is none, or more than one.
+        InputError: if there is none, or more than one, or it isn't certain which is the newest.
+        RunFormatError: if it can't be read.
     """
+    kind = "live run" if live else "run"
+    if wanted is None:
+        found = newest(folder, live=live)
+        if found is None:
+            raise InputError(f"there is no {kind} in {folder}")
+        return found
     if wanted == "":
         raise InputError("the name of the run is empty; leave it out for the newest")
-    for path in (Path(wanted), folder / wanted) if wanted else ():
-        if (path / DATABASE).is_file():
+    for path in (Path(wanted), folder / wanted):
+        if _is_run(path):
             entry = read_entry(path.absolute())
             if live and not entry.live:
                 raise InputError(f"{entry.id} is no live run: it is {entry.state}")
             return entry
-    shelf = [entry for entry in entries(folder) if entry.live or not live]
-    kind = "live run" if live else "run"
-    if not shelf:
-        raise InputError(f"there is no {kind} in {folder}")
-    if wanted is None:
-        return shelf[0]
-    matching = [e for e in shelf if wanted == e.name or e.id.endswith(wanted)]
-    if len(matching) == 1:
-        return matching[0]
-    if matching:
-        raise InputError(
-            f"`{wanted}` could be {', '.join(e.id for e in matching)}: type more of it"
-        )
+    shelf, unread = read(folder)
+    shelf = [entry for entry in shelf if entry.live or not live]
+    matching = {e.id: e for e in shelf if wanted == e.name or e.id.endswith(wanted)}
+    damaged = {path.name: error for path, error in unread.items() if path.name.endswith(wanted)}
+    ids = [*matching, *damaged]
+    if len(ids) > 1:
+        raise InputError(f"`{wanted}` could be {', '.join(ids)}: type more of it")
+    if ids:
+        if damaged:
+            raise damaged[ids[0]]
+        return matching[ids[0]]
     known = [text for entry in shelf for text in (entry.id, entry.name) if text]
-    raise InputError(f"there is no {kind} `{wanted}` in {folder}{did_you_mean(wanted, known)}")
+    raise InputError(
+        f"there is no {kind} `{wanted}` in {folder}{did_you_mean(wanted, known)}"
+        + (f" ({told_unread(unread)})" if unread else "")
+    )
+
+
+def told_unread(unread: Collection[Path]) -> str:
+    """Return a sentence that names the runs that can't be read."""
+    names = sorted(path.name for path in unread)
+    return f"can't be read: {', '.join(names)}; `eostui runs check {names[0]}` says why"
 
 
 def find_path(folder: Path, wanted: str | None) -> Path:
@@ -161,7 +221,7 @@ def find_path(folder: Path, wanted: str | None) -> Path:
         InputError: if there is none, or more than one.
     """
     for path in (Path(wanted), folder / wanted) if wanted else ():
-        if (path / DATABASE).is_file():
+        if _is_run(path):
             return path.absolute()
     ending = [path for path in _run_paths(folder) if wanted and path.name.endswith(wanted)]
     return ending[0] if len(ending) == 1 else find(folder, wanted).path
@@ -186,6 +246,26 @@ def delete(entry: Entry) -> None:
         raise InputError(f"{entry.path}: can't be deleted: {error.strerror or error}") from None
 
 
+def _time(facts: Mapping[str, str], key: str) -> float:
+    """Return a fact that is a time, in Unix time. Raises KeyError or ValueError if it is none."""
+    time = float(facts[key])
+    if not 0 <= time < _LAST_TIME:
+        raise ValueError(f"`{key}` is {time}")
+    return time
+
+
 def _run_paths(folder: Path) -> Iterator[Path]:
-    if folder.is_dir():
-        yield from (path for path in folder.iterdir() if (path / DATABASE).is_file())
+    if not os.path.isdir(folder):
+        return
+    try:
+        names = os.listdir(folder)
+    except OSError as error:
+        raise InputError(f"runs folder {folder}: can't be listed: {error.strerror}") from None
+    for name in names:
+        if name[0] != "." and _is_run(folder / name):  # hidden are copies that a repair works on
+            yield folder / name
+
+
+def _is_run(path: Path) -> bool:
+    """Return whether a path is a run directory; one that its owner keeps to themselves isn't ours."""
+    return os.path.isfile(path / DATABASE)
