@@ -193,7 +193,7 @@ def _delete(
             if checkpoints:
                 length = delete_checkpoints(entry)
             else:
-                shelf.delete(entry)
+                shelf.delete(entry.path)
         except EostuiError as error:
             print(f"eostui: {printable(str(error))}", file=sys.stderr)
             failed = True

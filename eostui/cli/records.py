@@ -156,16 +156,16 @@ def delete(
     from eostui.runs import shelf
 
     folder = locations.runs_dir(runs_dir)
-    found = [shelf.find(folder, name) for name in names]
+    found = [shelf.find_path(folder, name) for name in names]
     if not yes:
         if not sys.stdin.isatty():
             raise InputError("runs are deleted only after a question: add --yes to do without it")
-        listed = printable(", ".join(entry.id for entry in found))
+        listed = printable(", ".join(path.name for path in found))
         if not typer.confirm(f"Delete {listed}?", err=True):
             raise typer.Exit(1)
-    for entry in found:
-        shelf.delete(entry)
-        print(f"deleted {printable(entry.id)}", file=sys.stderr)
+    for path in found:
+        shelf.delete(path)
+        print(f"deleted {printable(path.name)}", file=sys.stderr)
 
 
 runs.command()(curate.rename)

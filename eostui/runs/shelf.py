@@ -232,18 +232,16 @@ def safe_name(text: str, otherwise: str = "run") -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or otherwise
 
 
-def delete(entry: Entry) -> None:
-    """Delete a run directory. Raises InputError if its engine is alive."""
-    if engine_alive(entry.path):
-        raise InputError(f"{entry.id} is still {entry.state}: `eostui stop {entry.id}` first")
-    if entry.path.is_symlink():
-        raise InputError(
-            f"{entry.path}: is a link, and only what it leads to can be deleted as a run"
-        )
+def delete(path: Path) -> None:
+    """Delete a run directory, readable or not. Raises InputError if its engine is alive."""
+    if engine_alive(path):
+        raise InputError(f"{path.name} is still running: `eostui stop {path.name}` first")
+    if path.is_symlink():
+        raise InputError(f"{path}: is a link, and only what it leads to can be deleted as a run")
     try:
-        shutil.rmtree(entry.path)  # links in it are removed, not followed
+        shutil.rmtree(path)  # links in it are removed, not followed
     except OSError as error:
-        raise InputError(f"{entry.path}: can't be deleted: {error.strerror or error}") from None
+        raise InputError(f"{path}: can't be deleted: {error.strerror or error}") from None
 
 
 def _time(facts: Mapping[str, str], key: str) -> float:
