@@ -50,6 +50,9 @@ def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConf
     parent.config.changed({key: changes[key] for key in CONTROLS if key in changes}, where)
     kept = {key: value for key, value in changes.items() if key not in CONTROLS}
     config = parent.config.changed(kept, where)
+    wanted = changes.get("calibrate_at") and config.calibrate_at
+    if isinstance(wanted, int) and wanted < at:
+        raise InputError(f"`calibrate_at` is {wanted}, but the {where} begins at step {at}")
     if config.steps < at:
         raise InputError(f"{where} at step {at}: it ends after {config.steps} steps; give it more")
     return config

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Mapping
@@ -69,6 +70,15 @@ class RunWriter:
         self.path = path
         if facts is not None:
             _make(path)
+        try:
+            self._open(facts)
+        except BaseException:
+            if facts is not None:
+                shutil.rmtree(path, ignore_errors=True)
+            raise
+
+    def _open(self, facts: Mapping[str, str] | None) -> None:
+        path = self.path
         self._lock = EngineLock(path)
         try:
             reserve(path)
@@ -203,6 +213,12 @@ class RunWriter:
         if self._database.in_transaction:  # SQLite may have done so by itself
             self._database.execute("ROLLBACK")
 
+    def discard(self) -> None:
+        """Take a run away that didn't begin, with its directory; what was appended goes too."""
+        self._database.close()
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._lock.release()
+
     def close(self) -> None:
         """Flush, with the room that was reserved for it, and close; the directory is complete then.
 
@@ -224,13 +240,17 @@ class RunWriter:
 
 
 def _make(path: Path) -> None:
+    made = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(mode=0o700)
+        made = True
         (path / schema.COMMANDS).mkdir(mode=0o700)
         # made here for its mode, which its journals get too
         os.close(os.open(path / schema.DATABASE, os.O_CREAT | os.O_EXCL, 0o600))
     except OSError as error:
+        if made:
+            shutil.rmtree(path, ignore_errors=True)
         raise InputError(
             f"runs folder {path.parent}: can't make a run there ({error.strerror}); "
             "choose another with --runs-dir or EOSTUI_RUNS"
