@@ -225,7 +225,7 @@ def test_what_cannot_be_gone_on_with(reference):
         Fork(done, STEPS + 2).config  # noqa: B018
     with pytest.raises(InputError, match="`width` can't change"):
         Fork(done, 100, {"width": 3}).config  # noqa: B018
-    with pytest.raises(InputError, match="`eta` is -1"):
+    with pytest.raises(InputError, match="at step 100: η is -1, but must be above 0"):
         Fork(done, 100, {"eta": -1.0}).config  # noqa: B018
     with pytest.raises(InputError, match="ends after 50 steps"):
         Fork(done, 100, {"steps": 50}).config  # noqa: B018
@@ -369,6 +369,21 @@ def test_a_fork_that_fails_leaves_nothing(steered, tmp_path):
     with pytest.raises(EostuiError, match="damaged"):
         here(Fork(entry(parent), at, {"steps": at + 10}), tmp_path)
     assert list(tmp_path.iterdir()) == [parent]
+
+
+def test_a_forks_eta_and_lambda_fit_those_in_force(folder):
+    """Not those that its parent began with: 0.3 and 0; from step 40 on they are 0.3 and 3, then 0.1."""
+    script = {40: [("set", {"weight_decay": 3.0})], 60: [("set", {"eta": 0.1})]}
+    parent = entry(here(small(steps=80), folder, script))
+    for at, changes, product in ((40, {"eta": 0.5}, 1.5), (81, {"eta": 0.4}, 1.2)):
+        with pytest.raises(
+            InputError, match=f"at step {at}: ηλ is {product:g}, but must be below 1"
+        ):
+            Fork(parent, at, changes).config  # noqa: B018
+    for at, changes in ((39, {"eta": 0.5}), (60, {"weight_decay": 4.0}), (81, {"eta": 0.3})):
+        child = here(Fork(parent, at, {**changes, "steps": at + 5}), folder)
+        with Run(child) as run:
+            assert {key: run.steps[key][at] for key in changes} == changes
 
 
 def test_a_fork_tells_that_it_left_its_parents_record(steered, folder, tmp_path):
