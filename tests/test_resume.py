@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import shutil
 import sqlite3
@@ -206,6 +207,47 @@ def test_a_damaged_checkpoint_is_passed_over(steered, folder):
         (continued,) = (event for event in run.events if event.kind == "continued")
     assert newest.path.name in unsound.payload["reason"]
     assert continued.payload["from"] < 201
+
+
+def test_a_checkpoint_beyond_the_record_is_removed(folder, tmp_path):
+    """The machine went down and took the newest rows: a trajectory that is lost isn't gone on with."""
+    path = here(small(steps=60), tmp_path)
+    lost = here(small(steps=90), folder, {70: [("set", {"eta": 0.2})]})
+    for file in checkpoints.files(lost):
+        shutil.copy(file.path, path / checkpoints.FOLDER)
+    assert checkpoints.files(path)[-1].step == 91
+    child = here(Fork(entry(path), 61, {"steps": 95}), tmp_path)
+    here(Resume(entry(path), steps=120), tmp_path)
+    with Run(path) as run, Run(child) as fork:
+        told = [event.payload["reason"] for event in run.events if event.kind == "unsound"]
+        assert all(": removed, since the rows from step 61 to it are lost" in each for each in told)
+        assert "000000000091.safetensors" in told[-1]
+        assert (run.steps["eta"] == 0.3).all()
+        assert (fork.steps["eta"] == 0.3).all()
+    assert replay(path)["identical"]
+
+
+def test_the_disk_has_the_record_before_the_checkpoint(folder, monkeypatch):
+    """Each time: the log is synced after its last row was flushed, then the checkpoint written."""
+    done: list[int | None] = []
+    sync, write = os.fsync, checkpoints.write
+
+    def noted_sync(descriptor):
+        done.append(os.fstat(descriptor).st_ino)
+        sync(descriptor)
+
+    def noted_write(path, checkpoint):
+        with Run(path) as run:
+            assert run.last_step == checkpoint.step - 1
+        assert done[-2:] == [(path / "run.db-wal").stat().st_ino, path.stat().st_ino]
+        done.append(None)
+        return write(path, checkpoint)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(checkpoints, "write", noted_write)
+    path = here(small(steps=60), folder, {30: [("checkpoint", {})]})
+    here(Fork(entry(path), 40), folder)
+    assert done.count(None) >= 4
 
 
 def test_without_any_checkpoint_it_starts_from_step_0(steered, folder):

@@ -26,7 +26,7 @@ from eostui.runs.reader import facts_of
 from eostui.runs.record import Record
 from eostui.runs.rows import Event
 from eostui.runs.shelf import read_entry
-from eostui.runs.writer import RunWriter
+from eostui.runs.writer import RunWriter, make_durable
 
 
 class Workshop:
@@ -95,6 +95,8 @@ class Workshop:
         try:
             commands.take(path)  # they were meant for an engine that is gone
             origin, until = origin_of(path), read_entry(path).last_step + 1
+            for reason in _remove_beyond(path, until):
+                writer.event(until, "unsound", {"reason": reason})
             checkpoint, unsound = _newest_sound(path, until, origin)
             record = Record.of(path, checkpoint)
             store = ComparingWriter(record, path, checkpoint.events if checkpoint else 0, writer)
@@ -151,6 +153,7 @@ class Workshop:
                 asked = [*asked, change]
             writer.event(at, "forked", told)
             writer.flush()
+            make_durable(path)
             checkpoints.write(path, state)
             self.trainer.repeat(writer, Past(state, at, at, {at: asked}, progress))
             return writer
@@ -244,6 +247,18 @@ def _whole(path: Path, key: str, otherwise: str) -> int:
         return int(text)
     except ValueError:
         raise RunFormatError(f"{path}: its fact `{key}` is damaged: `{text}`") from None
+
+
+def _remove_beyond(path: Path, step: int) -> Iterator[str]:
+    """Remove the checkpoints after a step: their rows are lost, and other steps may take their place.
+
+    Yields:
+        A sentence for each.
+    """
+    for file in checkpoints.files(path):
+        if file.step > step:
+            file.path.unlink()
+            yield f"{file.path}: removed, since the rows from step {step} to it are lost"
 
 
 def _newest_sound(path: Path, step: int, origin: int) -> tuple[Checkpoint | None, list[str]]:

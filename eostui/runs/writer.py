@@ -49,7 +49,7 @@ class Store(Protocol):
 
 
 class RunWriter:
-    """Appends to a run directory; what is appended is durable from `flush` on.
+    """Appends to a run directory; what is flushed outlives it, with `make_durable` a power loss too.
 
     Attributes:
         path: the run directory.
@@ -237,6 +237,24 @@ class RunWriter:
 
     def _queue(self, statement: str, values: tuple[Any, ...]) -> None:
         self._pending.append((statement, values))
+
+
+def make_durable(path: Path) -> None:
+    """Wait until the disk has all that was flushed to a run: else a power loss may undo it.
+
+    SQLite itself syncs the log only to empty it, and of a rollback journal the file, not the folder.
+    run.db isn't opened here: to close it again would free the locks that SQLite has on it.
+
+    Raises:
+        OSError: if the disk fails.
+    """
+    for file in (path / f"{schema.DATABASE}-wal", path):
+        with contextlib.suppress(FileNotFoundError):  # with a rollback journal there is no log
+            descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def _make(path: Path) -> None:
