@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sqlite3
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +120,42 @@ def test_a_run_that_ends_and_is_gone_on_with(path: Path) -> None:
     assert follower.run.last_step == 510
     writer.close()  # its lock with it, as if it had been killed
     assert look(follower) == "interrupted"
+
+
+def test_a_run_of_another_user_is_followed_too() -> None:
+    """In a folder that may only be read: once its owner has gone on with it, it is opened anew."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    path = make_run(folder / "made-aaaa", 500)
+    user = os.geteuid()
+
+    def lent(as_user: int, mode: int) -> None:
+        os.seteuid(user)
+        path.chmod(mode | 0o111)
+        for name in ("run.db", "lock"):
+            (path / name).chmod(mode)
+        os.seteuid(as_user)
+
+    reader = 65534 if user == 0 else user
+    try:
+        lent(reader, 0o444)
+        follower = Follower(path)
+        assert look(follower) == "finished"
+        run = follower.run
+        lent(user, 0o644)
+        writer = RunWriter(path)
+        writer.steps(501, rows(501, 550))
+        writer.close()
+        lent(reader, 0o444)
+        assert look(follower) == "finished"
+        assert follower.run.last_step == 550
+        assert follower.run is not run
+        run = follower.run
+        look(follower)
+        assert follower.run is run, "nothing is new: it isn't opened again"
+    finally:
+        lent(user, 0o755)
+        shutil.rmtree(folder)
 
 
 def test_a_long_run_is_shown_while_it_is_read(tmp_path: Path) -> None:
