@@ -106,6 +106,7 @@ def test_a_disk_that_is_full_from_the_start_is_a_sentence(small_disk):
             other.write(bytes(4096))
     with pytest.raises(EostuiError, match=r"No space left|disk is full"):
         RunWriter(small_disk / "r", facts_of())
+    assert not (small_disk / "r").exists()
 
 
 def test_space_that_comes_back_in_time_loses_nothing(small_disk, monkeypatch):

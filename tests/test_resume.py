@@ -22,6 +22,7 @@ from eostui.engine.begin import Workshop
 from eostui.errors import EostuiError, InputError
 from eostui.runs import checkpoints, schema
 from eostui.runs.branch import copy_history
+from eostui.runs.check import check_run
 from eostui.runs.checkpoints import Checkpoint
 from eostui.runs.launch import EngineProcess, Fork, Resume, StartError
 from eostui.runs.reader import facts_of
@@ -209,6 +210,11 @@ def test_a_damaged_checkpoint_is_passed_over(steered, folder):
     assert continued.payload["from"] < 201
 
 
+def unsound_checkpoints(path):
+    (found,) = (finding for finding in check_run(path) if finding.part == "checkpoints")
+    return "" if found.sound else found.told
+
+
 def test_a_checkpoint_beyond_the_record_is_removed(folder, tmp_path):
     """The machine went down and took the newest rows: a trajectory that is lost isn't gone on with."""
     path = here(small(steps=60), tmp_path)
@@ -216,6 +222,7 @@ def test_a_checkpoint_beyond_the_record_is_removed(folder, tmp_path):
     for file in checkpoints.files(lost):
         shutil.copy(file.path, path / checkpoints.FOLDER)
     assert checkpoints.files(path)[-1].step == 91
+    assert "000000000091.safetensors: ahead of the record" in unsound_checkpoints(path)
     child = here(Fork(entry(path), 61, {"steps": 95}), tmp_path)
     here(Resume(entry(path), steps=120), tmp_path)
     with Run(path) as run, Run(child) as fork:
@@ -224,6 +231,7 @@ def test_a_checkpoint_beyond_the_record_is_removed(folder, tmp_path):
         assert "000000000091.safetensors" in told[-1]
         assert (run.steps["eta"] == 0.3).all()
         assert (fork.steps["eta"] == 0.3).all()
+    assert unsound_checkpoints(path) == ""
     assert replay(path)["identical"]
 
 
