@@ -232,6 +232,7 @@ def test_a_checkpoint_beyond_the_record_is_removed(folder, tmp_path):
         assert (run.steps["eta"] == 0.3).all()
         assert (fork.steps["eta"] == 0.3).all()
     assert unsound_checkpoints(path) == ""
+    assert_same_rows(here(Fork(entry(path), 91, {"steps": 110}), tmp_path), path)
     assert replay(path)["identical"]
 
 
@@ -390,7 +391,7 @@ def test_a_fork_that_is_cancelled_leaves_nothing(long_way, tmp_path):
     with pytest.raises(StartError, match="stopped before it could begin"):
         engine.ready(cancel)
     assert engine.wait(PATIENCE) == 1
-    assert f"at {STEPS}," not in told[-1]
+    assert sum("repeating" in text for text in told) <= 2, "one may have been on its way"
     assert not (tmp_path / "runs").exists()
 
 
