@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Annotated, Any
 
@@ -78,3 +79,21 @@ def check_schedule(
                 f"`controls` at step {change.step}: `eta` × `weight_decay` is "
                 f"{eta * weight_decay:g}, but must be below 1"
             )
+
+
+def refuse_controls(eta: object, weight_decay: object) -> str | None:
+    """Return why these η and λ can't be used, or None."""
+    for name, value in (("η", eta), ("λ", weight_decay)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return f"{name} must be a number"
+        if not abs(value) <= sys.float_info.max:
+            return f"{name} must be finite"
+    assert isinstance(eta, (int, float))
+    assert isinstance(weight_decay, (int, float))
+    if eta <= 0:
+        return f"η is {eta:g}, but must be above 0"
+    if weight_decay < 0:
+        return f"λ is {weight_decay:g}, but must not be below 0"
+    if eta * weight_decay >= 1:
+        return f"ηλ is {eta * weight_decay:g}, but must be below 1"
+    return None

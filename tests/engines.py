@@ -95,7 +95,8 @@ def here(
     path = start.entry.path if isinstance(start, Resume) else shelf.new_run_path(folder, "here")
     before = start.parent.path if isinstance(start, Fork) else path
     like = None if isinstance(start, RunConfig) else before
-    workshop = Workshop(config, folder, lambda _text: None, like)
+    changed = start.changes if isinstance(start, Fork) else ()
+    workshop = Workshop(config, folder, lambda _text: None, like, changed)
     scripted = Scripted(config.eta, config.weight_decay)
     scripted.script = script
     workshop.trainer.controls = scripted

@@ -13,10 +13,14 @@ import time
 from pathlib import Path
 
 import pytest
+from engines import small
 
+from eostui.cli import headless
 from eostui.cli.bench import _print_table
-from eostui.runs import shelf
+from eostui.errors import BusyError, EostuiError
+from eostui.runs import commands, schema, shelf
 from eostui.runs.liveness import engine_alive
+from eostui.runs.run import Run
 
 TINY = ["--steps", "60", "--set", "samples=100", "--set", "width=10", "--set", "cadence=10"]
 
@@ -261,6 +265,71 @@ def test_interrupt(shell: Shell) -> None:
     assert out.strip() == str(entry.path)
     assert entry.state == "stopped"
     assert not engine_alive(entry.path)
+
+
+def test_a_second_signal_ends_the_command_at_once(shell: Shell) -> None:
+    """While it waits for an engine that doesn't come to its next step: no traceback."""
+    process = shell.start("run", "digits-mlp", "--headless", "--steps", "1000000")
+    deadline = time.monotonic() + 90
+    while not any(e.last_step > 10 for e in shelf.entries(shell.runs)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    (entry,) = shelf.entries(shell.runs)
+    engine = int((entry.path / schema.LOCK).read_text())
+    os.kill(engine, signal.SIGSTOP)
+    try:
+        process.send_signal(signal.SIGINT)
+        while not list((entry.path / schema.COMMANDS).glob("*.json")):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    finally:
+        os.kill(engine, signal.SIGCONT)
+    assert process.returncode == -signal.SIGTERM
+    assert "Traceback" not in said
+    while engine_alive(entry.path):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert shelf.read_entry(entry.path).state == "stopped"
+
+
+def test_a_headless_run_outlives_a_locked_store(tmp_path: Path, monkeypatch) -> None:
+    """Where it can't be read for a while, at first or later, there is nothing new yet."""
+    busy = iter([True, True, False, True])
+
+    def refuse_now_and_then(act):
+        def acting(*arguments):
+            if next(busy, False):
+                raise BusyError("locked by another program")
+            return act(*arguments)
+
+        return acting
+
+    monkeypatch.setattr(Run, "refresh", refuse_now_and_then(Run.refresh))
+    path, code = headless.follow(small(steps=2000), tmp_path, tmp_path, "")
+    assert code == 0
+    assert next(busy, None) is None
+    assert shelf.read_entry(path).state == "finished"
+
+
+def test_ctrl_c_stops_a_run_that_takes_no_commands(tmp_path: Path, monkeypatch) -> None:
+    """The disk may be too full for one: the engine is told by a signal."""
+
+    def refuse(*_arguments):
+        raise EostuiError("the command can't be written: No space left on device")
+
+    refresh = Run.refresh
+
+    def interrupt(*_arguments):
+        monkeypatch.setattr(Run, "refresh", refresh)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(commands, "send", refuse)
+    monkeypatch.setattr(Run, "refresh", interrupt)
+    path, code = headless.follow(small(steps=10**6), tmp_path, tmp_path, "")
+    assert code == 130
+    assert shelf.read_entry(path).sentence.startswith("stopped by SIGTERM")
 
 
 def test_bench(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 from eostui import locations
 from eostui.config import RunConfig
-from eostui.engine.controls import Controls, refuse_controls
+from eostui.engine.controls import Controls
 from eostui.engine.device import prepare_machine
 from eostui.engine.facts import initial_facts
 from eostui.engine.loop import Trainer
@@ -30,6 +30,7 @@ from eostui.runs.launch import EngineProcess, StartError
 from eostui.runs.liveness import engine_alive
 from eostui.runs.run import Run
 from eostui.runs.writer import RunWriter
+from eostui.schedule import refuse_controls
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

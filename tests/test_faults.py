@@ -26,6 +26,7 @@ from eostui.runs import commands, durable, schema, shelf, writer
 from eostui.runs.check import check_run
 from eostui.runs.ending import end_sentence, last_words
 from eostui.runs.liveness import engine_alive
+from eostui.runs.repair import repair_run
 from eostui.runs.run import Run
 from eostui.runs.writer import RunWriter
 
@@ -105,6 +106,7 @@ def test_a_disk_that_is_full_from_the_start_is_a_sentence(small_disk):
             other.write(bytes(4096))
     with pytest.raises(EostuiError, match=r"No space left|disk is full"):
         RunWriter(small_disk / "r", facts_of())
+    assert not (small_disk / "r").exists()
 
 
 def test_space_that_comes_back_in_time_loses_nothing(small_disk, monkeypatch):
@@ -330,6 +332,30 @@ def test_a_second_engine_is_refused(tmp_path):
         process.stdout.close()
     RunWriter(tmp_path / "r").close()
     assert Run(tmp_path / "r").last_step == 4
+
+
+def test_a_write_that_was_interrupted_is_not_read(tmp_path, monkeypatch):
+    """With a rollback journal, as on a network: half of the pages are new, until they are put back."""
+    monkeypatch.setattr(writer, "on_network", lambda _: True)
+    store = RunWriter(tmp_path / "r", facts_of())
+    for first in range(0, 4000, 100):
+        store.steps(first, rows(100))
+    store.close()
+    before = (tmp_path / "r" / schema.DATABASE).read_bytes()
+    database = sqlite3.connect(tmp_path / "r" / schema.DATABASE, isolation_level=None)
+    with contextlib.closing(database):
+        database.execute("PRAGMA cache_size=2")  # so that pages are written before the end
+        database.execute("BEGIN")
+        database.execute("UPDATE steps SET matrix = zeroblob(length(matrix)) WHERE id % 2")
+        shutil.copytree(tmp_path / "r", tmp_path / "killed")  # as the disk was at that instant
+        database.execute("ROLLBACK")
+    torn = (tmp_path / "killed" / schema.DATABASE).read_bytes()
+    assert torn != before
+    with pytest.raises(RunFormatError, match=r"isn't rolled back yet; `eostui runs repair killed`"):
+        Run(tmp_path / "killed")
+    assert (tmp_path / "killed" / schema.DATABASE).read_bytes() == torn
+    assert (tmp_path / "killed" / f"{schema.DATABASE}-journal").exists()
+    finished(Run(repair_run(tmp_path / "killed").path), 3999)
 
 
 def test_a_run_on_a_network_file_system(tmp_path, monkeypatch):

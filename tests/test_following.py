@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import os
 import shutil
 import sqlite3
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +19,11 @@ from made import facts, make_fork, make_run, measure, rows
 
 from eostui.errors import RunFormatError
 from eostui.runs import shelf
+from eostui.runs.launch import EngineProcess
 from eostui.runs.run import Run
 from eostui.runs.writer import RunWriter
 from eostui.tui import following, playback
+from eostui.tui.app import EostuiApp
 from eostui.tui.charts.picture import draw
 from eostui.tui.charts.scales import StickyRange
 from eostui.tui.followed import open_run
@@ -25,6 +31,7 @@ from eostui.tui.following import GONE, UNREADABLE, Follower
 from eostui.tui.overlay import Overlay, parent_path
 from eostui.tui.panels import PANELS, RunView, chart_of
 from eostui.tui.playback import Playback
+from eostui.tui.started import Settings as StartSettings
 
 
 @pytest.fixture(autouse=True)
@@ -118,6 +125,42 @@ def test_a_run_that_ends_and_is_gone_on_with(path: Path) -> None:
     assert follower.run.last_step == 510
     writer.close()  # its lock with it, as if it had been killed
     assert look(follower) == "interrupted"
+
+
+def test_a_run_of_another_user_is_followed_too() -> None:
+    """In a folder that may only be read: once its owner has gone on with it, it is opened anew."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    path = make_run(folder / "made-aaaa", 500)
+    user = os.geteuid()
+
+    def lent(as_user: int, mode: int) -> None:
+        os.seteuid(user)
+        path.chmod(mode | 0o111)
+        for name in ("run.db", "lock"):
+            (path / name).chmod(mode)
+        os.seteuid(as_user)
+
+    reader = 65534 if user == 0 else user
+    try:
+        lent(reader, 0o444)
+        follower = Follower(path)
+        assert look(follower) == "finished"
+        run = follower.run
+        lent(user, 0o644)
+        writer = RunWriter(path)
+        writer.steps(501, rows(501, 550))
+        writer.close()
+        lent(reader, 0o444)
+        assert look(follower) == "finished"
+        assert follower.run.last_step == 550
+        assert follower.run is not run
+        run = follower.run
+        look(follower)
+        assert follower.run is run, "nothing is new: it isn't opened again"
+    finally:
+        lent(user, 0o755)
+        shutil.rmtree(folder)
 
 
 def test_a_long_run_is_shown_while_it_is_read(tmp_path: Path) -> None:
@@ -354,3 +397,45 @@ def test_a_live_run_can_be_played_back(path: Path, clock: list[float]) -> None:
     film.apply(film.fetch())
     assert film.shown.last_step == 600
     writer.close()
+
+
+class Begun(EngineProcess):
+    """Stands for an engine that made a run ready."""
+
+    def __init__(self, path: Path) -> None:
+        self.config, self.path = shelf.read_entry(path).config, path
+
+    def ready(self, progress: Callable[[str], None]) -> Path:
+        progress("repeating")
+        return self.path
+
+    def let_go(self) -> None:
+        pass
+
+    cancel = let_go
+
+
+@pytest.mark.parametrize("kind", ["forked", "continued"])
+def test_a_start_that_left_the_record_is_told(path: Path, kind: str) -> None:
+    """Of a fork or a run that was gone on with, when it is opened and when it is followed."""
+
+    def write(difference: str) -> None:
+        writer = RunWriter(path)
+        writer.event(500, kind, {"from": 0, "identical": False, "difference": difference})
+        writer.close()
+
+    write("step 70: theta_norm was 8.0, now 8.1")
+
+    async def session() -> list[str]:
+        app = EostuiApp(StartSettings(path.parent, path.parent), Begun(path))
+        async with app.run_test(size=(120, 40)) as pilot:
+            while not app._notifications:
+                await pilot.pause(0.05)
+            write("step 71: loss was 2.0, now 2.1")
+            while len(app._notifications) < 2:
+                await pilot.pause(0.05)
+            return [each.message for each in app._notifications]
+
+    told = asyncio.run(asyncio.wait_for(session(), 60))
+    assert "step 70: theta_norm was 8.0, now 8.1" in told[0]
+    assert "step 71: loss was 2.0, now 2.1" in told[1]

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import random
+import shutil
+import sqlite3
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from engines import Engine, assert_same_rows, derived, entry, here, small
+from engines import PATIENCE, Engine, assert_same_rows, derived, entry, here, small
 from typer.testing import CliRunner
 
 from eostui.cli.app import app
+from eostui.engine.begin import Workshop
 from eostui.errors import EostuiError, InputError
-from eostui.runs import checkpoints, shelf
+from eostui.runs import checkpoints, schema, shelf
 from eostui.runs.branch import copy_history
+from eostui.runs.check import check_run
 from eostui.runs.checkpoints import Checkpoint
-from eostui.runs.launch import Fork, Resume, StartError
+from eostui.runs.launch import EngineProcess, Fork, Resume, StartError
 from eostui.runs.prune import delete_checkpoints
 from eostui.runs.reader import facts_of
 from eostui.runs.run import Run
@@ -67,6 +74,37 @@ def replay(path):
     told = json.loads(done.stdout)
     assert told["identical"] == (not told["differences"]) == (done.exit_code == 0)
     return told
+
+
+def forged(steered, folder, what):
+    """Return a copy of a run that differs from it in one thing."""
+    copy = folder / f"forged-{what}-{steered.name}"
+    writer = RunWriter(copy, facts_of(steered))
+    steps, measurement, past_event = writer.steps, writer.measurement, writer.past_event
+
+    def forged_steps(first, matrix):
+        if what == "theta_norm" and first <= 70 < first + len(matrix):
+            matrix = matrix.copy()
+            matrix[70 - first, 1] = np.nextafter(matrix[70 - first, 1], 9.0)
+        steps(first, matrix)
+
+    def forged_measurement(step, values, reading):
+        if step == 70 and what == "beta":
+            values = {**values, "beta": np.nextafter(values["beta"], 1e9)}
+        if step != 70 or what != "measured":
+            measurement(step, values, reading)
+
+    def forged_event(event):
+        if what == "event" and event.kind == "calibrated":
+            event = replace(event, payload={**event.payload, "alpha": 1.0})
+        past_event(event)
+
+    writer.steps, writer.measurement = forged_steps, forged_measurement
+    writer.past_event = forged_event
+    everything = Checkpoint(ENDLESS, ENDLESS, {}, {"recorder.calibration": 9})
+    copy_history(steered, writer, everything, "raw")
+    writer.close()
+    return copy
 
 
 # --- engines that are killed ------------------------------------------------------------------------
@@ -173,6 +211,55 @@ def test_a_damaged_checkpoint_is_passed_over(steered, folder):
     assert continued.payload["from"] < 201
 
 
+def unsound_checkpoints(path):
+    (found,) = (finding for finding in check_run(path) if finding.part == "checkpoints")
+    return "" if found.sound else found.told
+
+
+def test_a_checkpoint_beyond_the_record_is_removed(folder, tmp_path):
+    """The machine went down and took the newest rows: a trajectory that is lost isn't gone on with."""
+    path = here(small(steps=60), tmp_path)
+    lost = here(small(steps=90), folder, {70: [("set", {"eta": 0.2})]})
+    for file in checkpoints.files(lost):
+        shutil.copy(file.path, path / checkpoints.FOLDER)
+    assert checkpoints.files(path)[-1].step == 91
+    assert "000000000091.safetensors: ahead of the record" in unsound_checkpoints(path)
+    child = here(Fork(entry(path), 61, {"steps": 95}), tmp_path)
+    here(Resume(entry(path), steps=120), tmp_path)
+    with Run(path) as run, Run(child) as fork:
+        told = [event.payload["reason"] for event in run.events if event.kind == "unsound"]
+        assert all(": removed, since the rows from step 61 to it are lost" in each for each in told)
+        assert "000000000091.safetensors" in told[-1]
+        assert (run.steps["eta"] == 0.3).all()
+        assert (fork.steps["eta"] == 0.3).all()
+    assert unsound_checkpoints(path) == ""
+    assert_same_rows(here(Fork(entry(path), 91, {"steps": 110}), tmp_path), path)
+    assert replay(path)["identical"]
+
+
+def test_the_disk_has_the_record_before_the_checkpoint(folder, monkeypatch):
+    """Each time: the log is synced after its last row was flushed, then the checkpoint written."""
+    done: list[int | None] = []
+    sync, write = os.fsync, checkpoints.write
+
+    def noted_sync(descriptor):
+        done.append(os.fstat(descriptor).st_ino)
+        sync(descriptor)
+
+    def noted_write(path, checkpoint):
+        with Run(path) as run:
+            assert run.last_step == checkpoint.step - 1
+        assert done[-2:] == [(path / "run.db-wal").stat().st_ino, path.stat().st_ino]
+        done.append(None)
+        return write(path, checkpoint)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(checkpoints, "write", noted_write)
+    path = here(small(steps=60), folder, {30: [("checkpoint", {})]})
+    here(Fork(entry(path), 40), folder)
+    assert done.count(None) >= 4
+
+
 def test_without_any_checkpoint_it_starts_from_step_0(steered, folder):
     config = entry(steered).config
     path = here(config.changed({"steps": 150}), folder, STEERED)
@@ -205,7 +292,7 @@ def test_what_cannot_be_gone_on_with(reference):
         Fork(done, STEPS + 2).config  # noqa: B018
     with pytest.raises(InputError, match="`width` can't change"):
         Fork(done, 100, {"width": 3}).config  # noqa: B018
-    with pytest.raises(InputError, match="`eta` is -1"):
+    with pytest.raises(InputError, match="at step 100: η is -1, but must be above 0"):
         Fork(done, 100, {"eta": -1.0}).config  # noqa: B018
     with pytest.raises(InputError, match="ends after 50 steps"):
         Fork(done, 100, {"steps": 50}).config  # noqa: B018
@@ -312,6 +399,107 @@ def test_a_diverged_run_is_forked_before_that(folder):
     assert entry(child).state == "finished"
 
 
+@pytest.fixture
+def long_way(reference, folder):
+    """A copy of the reference without checkpoints: all of it must be repeated to get to its end."""
+    copy = Path(shutil.copytree(reference, folder / "long-way"))
+    shutil.rmtree(copy / checkpoints.FOLDER)
+    yield copy
+    shutil.rmtree(copy)
+
+
+def test_a_fork_that_is_cancelled_leaves_nothing(long_way, tmp_path):
+    """While its parent's steps are repeated: the engine ends at once, and no run was begun."""
+    engine = EngineProcess(Fork(entry(long_way), STEPS), tmp_path / "runs", tmp_path)
+    told = []
+
+    def cancel(text):
+        told.append(text)
+        if "repeating" in text:
+            engine.cancel()
+
+    with pytest.raises(StartError, match="stopped before it could begin"):
+        engine.ready(cancel)
+    assert engine.wait(PATIENCE) == 1
+    assert sum("repeating" in text for text in told) <= 2, "one may have been on its way"
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_stop_while_a_run_is_begun_leaves_nothing(steered, tmp_path, monkeypatch):
+    """Also once its directory is there."""
+    config = entry(steered).config
+    workshop = Workshop(config, tmp_path, lambda _text: None)
+    make = RunWriter.__init__
+
+    def make_and_stop(*arguments):
+        make(*arguments)
+        workshop.stop("stopped by SIGTERM")
+
+    monkeypatch.setattr(RunWriter, "__init__", make_and_stop)
+    with pytest.raises(EostuiError, match="stopped before it could begin"):
+        workshop.new(tmp_path / "run", "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_fork_that_fails_leaves_nothing(steered, tmp_path):
+    """Its parent's rows are damaged where only the copying of its record reads them."""
+    parent = Path(shutil.copytree(steered, tmp_path / "parent"))
+    with contextlib.closing(sqlite3.connect(parent / schema.DATABASE)) as database, database:
+        database.execute("UPDATE steps SET matrix = zeroblob(length(matrix)) WHERE id = 1")
+    at = checkpoints.files(parent)[-1].step
+    with pytest.raises(EostuiError, match="damaged"):
+        here(Fork(entry(parent), at, {"steps": at + 10}), tmp_path)
+    assert list(tmp_path.iterdir()) == [parent]
+
+
+def test_a_forks_eta_and_lambda_fit_those_in_force(folder):
+    """Not those that its parent began with: 0.3 and 0; from step 40 on they are 0.3 and 3, then 0.1."""
+    script = {40: [("set", {"weight_decay": 3.0})], 60: [("set", {"eta": 0.1})]}
+    parent = entry(here(small(steps=80), folder, script))
+    for at, changes, product in ((40, {"eta": 0.5}, 1.5), (81, {"eta": 0.4}, 1.2)):
+        with pytest.raises(
+            InputError, match=f"at step {at}: ηλ is {product:g}, but must be below 1"
+        ):
+            Fork(parent, at, changes).config  # noqa: B018
+    for at, changes in ((39, {"eta": 0.5}), (60, {"weight_decay": 4.0}), (81, {"eta": 0.3})):
+        child = here(Fork(parent, at, {**changes, "steps": at + 5}), folder)
+        with Run(child) as run:
+            assert {key: run.steps[key][at] for key in changes} == changes
+
+
+def test_a_fork_tells_that_it_left_its_parents_record(steered, folder, tmp_path):
+    """By an event, and to whoever started it; a fork of a sound parent tells that it is the same."""
+    parent = forged(steered, tmp_path, "theta_norm")
+    workshop = Workshop(entry(parent).config, folder, (told := []).append, parent)
+    writer = workshop.fork(tmp_path / "fork", "", parent, 100, {}, lambda *_steps: None)
+    writer.close()
+    assert "step 70: theta_norm was" in told[-1]
+    sound = here(Fork(entry(steered), 100, {"steps": 110}), tmp_path)
+    for path, identical in ((writer.path, False), (sound, True)):
+        with Run(path) as run:
+            (forked,) = (event for event in run.events if event.kind == "forked")
+        assert forked.step == 100
+        assert forked.payload["identical"] == identical
+        assert forked.payload.get("difference", "") in told[-1]
+    assert "theta_norm" in str(told)
+
+
+def test_a_fork_calibrates_when_it_is_told_to(folder):
+    """At its own step, whatever its parent waited for; resumed and replayed too."""
+    parent = here(small(steps=150, calibrate_at=30), folder)
+    for wanted, at in ((120, [30, 120]), (100, [30, 100]), ("never", [30])):
+        child = here(Fork(entry(parent), 100, {"calibrate_at": wanted, "steps": 130}), folder)
+        here(Resume(entry(child), steps=140), folder)
+        with Run(child) as run:
+            assert [e.step for e in run.events if e.kind == "calibrated"] == at
+        assert replay(child)["identical"]
+    early = here(Fork(entry(parent), 20, {"calibrate_at": "never"}), folder)
+    assert not [told for told in derived(early) if told[1] == "calibrated"]
+    with pytest.raises(InputError, match=r"`calibrate_at` is 99, .* begins at step 100"):
+        Fork(entry(parent), 100, {"calibrate_at": 99}).config  # noqa: B018
+    Fork(entry(parent), 100).config  # noqa: B018 - that of its parent was done
+
+
 # --- replays ----------------------------------------------------------------------------------------
 
 
@@ -326,32 +514,7 @@ def test_a_replay_is_the_same(steered):
 @pytest.mark.parametrize("what", ["theta_norm", "beta", "event", "measured"])
 def test_a_replay_finds_what_was_changed(steered, folder, what):
     """One bit of one number, or one entry, of a run's copy with sound checksums."""
-    copy = folder / f"forged-{what}-{steered.name}"
-    writer = RunWriter(copy, facts_of(steered))
-    steps, measurement, past_event = writer.steps, writer.measurement, writer.past_event
-
-    def forged_steps(first, matrix):
-        if what == "theta_norm" and first <= 70 < first + len(matrix):
-            matrix = matrix.copy()
-            matrix[70 - first, 1] = np.nextafter(matrix[70 - first, 1], 9.0)
-        steps(first, matrix)
-
-    def forged_measurement(step, values, reading):
-        if step == 70 and what == "beta":
-            values = {**values, "beta": np.nextafter(values["beta"], 1e9)}
-        if step != 70 or what != "measured":
-            measurement(step, values, reading)
-
-    def forged_event(event):
-        if what == "event" and event.kind == "calibrated":
-            event = replace(event, payload={**event.payload, "alpha": 1.0})
-        past_event(event)
-
-    writer.steps, writer.measurement = forged_steps, forged_measurement
-    writer.past_event = forged_event
-    everything = Checkpoint(ENDLESS, ENDLESS, {}, {"recorder.calibration": 9})
-    copy_history(steered, writer, everything, "raw")
-    writer.close()
+    copy = forged(steered, folder, what)
     (difference,) = replay(copy)["differences"]
     assert difference["what"] == what
     assert difference["step"] == (83 if what == "event" else 70)

@@ -477,7 +477,7 @@ def test_a_run_lives_as_long_as_its_writers_process(tmp_path, holder):
     assert entry.live
     assert (path / schema.LOCK).read_text() == f"{holder.pid}\n"
     with pytest.raises(InputError, match="still running"):
-        shelf.delete(entry)
+        shelf.delete(entry.path)
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert not engine_alive(path)

@@ -461,7 +461,7 @@ def test_folders_of_odd_names_are_listed_exported_and_deleted(run, name, tmp_pat
         assert all(c.isascii() and (c.isalnum() or c in "._-") for c in file)
         assert file[0] not in "-."
     entry = shelf.read_entry(odd)
-    shelf.delete(entry)
+    shelf.delete(entry.path)
     assert not odd.exists()
 
 

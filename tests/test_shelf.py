@@ -461,7 +461,7 @@ def test_live_runs_are_never_cleared_away(three):
         with pytest.raises(InputError, match="still running"):
             delete_checkpoints(entry)
         with pytest.raises(InputError, match="still running"):
-            shelf.delete(entry)
+            shelf.delete(entry.path)
     finally:
         holder.kill()
         holder.communicate()

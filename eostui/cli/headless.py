@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -13,7 +13,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from eostui.config import RunConfig
-from eostui.errors import EXIT_DIVERGED, EXIT_FAILED, EXIT_INTERRUPTED
+from eostui.errors import (
+    EXIT_DIVERGED,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    BusyError,
+    EostuiError,
+)
 from eostui.runs import commands
 from eostui.runs.ending import end_sentence
 from eostui.runs.launch import EngineProcess, Fork, Resume
@@ -43,21 +49,28 @@ def follow(
         engine = EngineProcess(start, runs_dir, data_dir, name)
         try:
             path = engine.ready(lambda text: narrate.print(text, style="dim", markup=False))
-        except _Interrupted as interruption:
+        except _Interrupted:
             engine.cancel()
-            sys.exit(128 + interruption.number)
+            raise
         code = 0
         try:
             _show_progress(engine, path, narrate)
         except _Interrupted as interruption:
-            commands.send(path, "stop")
+            _stop(engine, path)
             code = 128 + interruption.number
             narrate.print("stopping at the next step …", style="dim")
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
             engine.wait()
     with Run(path) as run:
         narrate.print(end_sentence(path, run.facts, run.state), markup=False)
         return path, code or _EXIT_CODES.get(run.state, EXIT_FAILED)
+
+
+def _stop(engine: EngineProcess, path: Path) -> None:
+    """Stop the run: by a command, or by a signal where none can be written, as on a full disk."""
+    try:
+        commands.send(path, "stop")
+    except EostuiError:
+        engine.cancel()
 
 
 def _show_progress(engine: EngineProcess, path: Path, narrate: Console) -> None:
@@ -69,10 +82,15 @@ def _show_progress(engine: EngineProcess, path: Path, narrate: Console) -> None:
         TimeRemainingColumn(),
         TextColumn("{task.fields[reading]}"),
     )
-    with Run(path) as run, Progress(*columns, console=narrate, transient=True) as progress:
+    with ExitStack() as opened, Progress(*columns, console=narrate, transient=True) as progress:
         task = progress.add_task(path.name, total=engine.config.steps, rate="", reading="")
+        run: Run | None = None
         while engine.wait(_POLL) is None:
-            run.refresh()
+            try:
+                run = run or opened.enter_context(Run(path))
+                run.refresh()
+            except BusyError:  # it can be read when another program lets go of it
+                continue
             speed = progress.tasks[0].speed
             progress.update(
                 task,
@@ -91,15 +109,22 @@ def _reading(run: Run) -> str:
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into `_Interrupted` while the block runs."""
+    """Turn the first SIGINT or SIGTERM into `_Interrupted` while the block runs; it exits by it.
+
+    A second one ends the program at once.
+    """
 
     def interrupt(number: int, _: FrameType | None) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_DFL)
         raise _Interrupted(number)
 
     assert 128 + signal.SIGINT == EXIT_INTERRUPTED
     before = {n: signal.signal(n, interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
+    except _Interrupted as interruption:
+        sys.exit(128 + interruption.number)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

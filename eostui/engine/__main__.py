@@ -58,7 +58,7 @@ def _run(config: RunConfig, request: dict[str, Any], handshake: Handshake) -> in
         fork["changed"] if fork else (),
     )
     trainer = workshop.trainer
-    signal.signal(signal.SIGTERM, lambda *_: trainer.controls.request_stop("stopped by SIGTERM"))
+    signal.signal(signal.SIGTERM, lambda *_: workshop.stop("stopped by SIGTERM"))
     writer: Store
     if request["resume"]:
         writer = workshop.resume(path, handshake.steps)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from eostui.runs.reader import facts_of
 from eostui.runs.record import Record
 from eostui.runs.rows import Event
 from eostui.runs.shelf import read_entry
-from eostui.runs.writer import RunWriter
+from eostui.runs.writer import RunWriter, make_durable
 
 
 class Workshop:
@@ -33,7 +35,7 @@ class Workshop:
     Attributes:
         config: the config, with what was chosen for this machine filled in.
         problem: what is trained.
-        trainer: the newest trainer.
+        trainer: that of the run.
     """
 
     def __init__(
@@ -42,7 +44,7 @@ class Workshop:
         data_dir: Path,
         say: Callable[[str], None],
         like: Path | None = None,
-        except_for: Collection[str] = (),
+        changed: Collection[str] = (),
     ) -> None:
         """Build the problem.
 
@@ -51,7 +53,7 @@ class Workshop:
             data_dir: where the data sets are.
             say: told what is done.
             like: a run on whose device, with as many threads, it computes.
-            except_for: of `device` and `threads`, those that are as the config says all the same.
+            changed: the settings that are as the config says, whatever `like` had.
 
         Raises:
             InputError: if the data or the device aren't there.
@@ -61,18 +63,26 @@ class Workshop:
             device = facts_of(like).get("device", "cpu")
             had = {"device": device, "threads": _whole(like, "threads", "1")}
         self._machine = prepare_machine(
-            config.changed({key: had[key] for key in had if key not in except_for}, f"{like}")
+            config.changed({key: had[key] for key in had if key not in changed}, f"{like}")
         )
         say("building the problem")
         self.problem = build_problem(config, self._machine.device, data_dir, say)
         if config.chunk_size == "auto":  # what was chosen belongs to the run
             config = config.changed({"chunk_size": self.problem.chunk_size})
         self.config = config
-        self.trainer = Trainer(config, self.problem)
+        self._changed = changed
+        self._say = say
+        self.trainer = self._at_work = Trainer(config, self.problem)
+
+    def stop(self, reason: str) -> None:
+        """End what is at work before its next step, be it the run or a repetition that leads to it."""
+        for trainer in (self.trainer, self._at_work):
+            trainer.controls.request_stop(reason)
 
     def new(self, path: Path, name: str) -> RunWriter:
-        """Make the directory of a new run."""
-        return RunWriter(path, self._facts(path, name))
+        """Make the directory of a new run. Raises EostuiError if it can't be, or `stop` was called."""
+        with self._making(path, self._facts(path, name)) as writer:
+            return writer
 
     def resume(self, path: Path, progress: Progress) -> ComparingWriter:
         """Take up the run at `path` where its record ends, from its newest sound checkpoint.
@@ -85,22 +95,20 @@ class Workshop:
         try:
             commands.take(path)  # they were meant for an engine that is gone
             origin, until = origin_of(path), read_entry(path).last_step + 1
+            for reason in _remove_beyond(path, until):
+                writer.event(until, "unsound", {"reason": reason})
             checkpoint, unsound = _newest_sound(path, until, origin)
             record = Record.of(path, checkpoint)
             store = ComparingWriter(record, path, checkpoint.events if checkpoint else 0, writer)
             past = Past(checkpoint, until, origin, record.controls, progress, saves=True)
             self.trainer.repeat(store, past)
-            if self.trainer.controls.stop:
-                raise EostuiError(f"{path.name}: stopped before it was where it had been")
+            self._refuse_stopped(path)
         except BaseException:
             writer.close()
             raise
         for reason in unsound:
             writer.event(record.next_step, "unsound", {"reason": reason})
-        told: dict[str, Any] = {"from": record.first, "identical": store.identical}
-        if store.differences:
-            told["difference"] = str(store.differences[0])
-        writer.event(record.next_step, "continued", told)
+        writer.event(record.next_step, "continued", self._compared(record, store))
         for key, value in (
             ("config", self.config.to_toml()), ("status", "running"), ("sentence", "")
         ):  # fmt: skip
@@ -128,39 +136,77 @@ class Workshop:
             progress: told of the steps that must be repeated to get there.
 
         Raises:
-            EostuiError: if the parent's record is damaged, or there is no way to that step.
+            EostuiError: if the parent's record is damaged, there is no way to that step, or `stop` was
+                called; no directory is left then.
         """
-        state = self._state_at(parent, at, progress)
+        state, told = self._state_at(parent, at, progress)
+        if "calibrate_at" in self._changed:  # it counts from here on, whatever the parent waits for
+            wanted = {"calibrator.wanted": self.config.calibrate_at}
+            state = replace(state, plain={**state.plain, **wanted})
         facts = {**self._facts(path, name), "parent": parent.name, "parent_step": str(at)}
-        writer = RunWriter(path, facts)
-        checkpoints.write(path, state)
-        copy_history(parent, writer, state, self.config.reading)
-        asked = Record.of(parent, state).controls.get(at, [])
-        change = _change(state, asked, controls)
-        if change is not None:
-            writer.past_event(change)
-            asked = [*asked, change]
-        writer.flush()
-        self.trainer.repeat(writer, Past(state, at, at, {at: asked}, progress))
-        return writer
+        with self._making(path, facts) as writer:
+            copy_history(parent, writer, state, self.config.reading)
+            asked = Record.of(parent, state).controls.get(at, [])
+            change = _change(state, asked, controls)
+            if change is not None:
+                writer.past_event(change)
+                asked = [*asked, change]
+            writer.event(at, "forked", told)
+            writer.flush()
+            make_durable(path)
+            checkpoints.write(path, state)
+            self.trainer.repeat(writer, Past(state, at, at, {at: asked}, progress))
+            return writer
 
-    def _state_at(self, path: Path, step: int, progress: Progress) -> Checkpoint:
-        """Return the state of a run before a step: a checkpoint's, gone on from if need be."""
+    def _state_at(
+        self, path: Path, step: int, progress: Progress
+    ) -> tuple[Checkpoint, dict[str, Any]]:
+        """Return the state of a run before a step, and how what led there compares with its record.
+
+        It is a checkpoint's, gone on from if need be.
+        """
         origin = origin_of(path)
         if step < origin:
             raise InputError(f"{path.name} is itself a fork from step {origin} on: fork its parent")
         checkpoint, _ = _newest_sound(path, step, origin)
         if checkpoint is not None and checkpoint.step == step:
-            return checkpoint
+            return checkpoint, {"from": step, "identical": True}
         record = Record.of(path, checkpoint)
         config = RunConfig.from_toml(facts_of(path)["config"], f"{path}: stored config")
         trainer = Trainer(config.changed({"chunk_size": self.config.chunk_size}), self.problem)
+        self._at_work = trainer
+        self._refuse_stopped(path)
         store = ComparingWriter(record, path, checkpoint.events if checkpoint else 0, None)
         try:
             trainer.repeat(store, Past(checkpoint, step, origin, record.controls, progress))
         except Divergence as divergence:
             raise InputError(f"{path.name} diverged at step {divergence.step}") from None
-        return trainer.snapshot()
+        self._refuse_stopped(path)
+        return trainer.snapshot(), self._compared(record, store)
+
+    def _compared(self, record: Record, store: ComparingWriter) -> dict[str, Any]:
+        """Return what an event tells of a repetition; say it too where it left the record."""
+        told: dict[str, Any] = {"from": record.first, "identical": store.identical}
+        if store.differences:
+            told["difference"] = str(store.differences[0])
+            self._say(f"repeated, it isn't what is on record: {told['difference']}")
+        return told
+
+    @contextmanager
+    def _making(self, path: Path, facts: Mapping[str, str]) -> Iterator[RunWriter]:
+        """Make the directory of a run that begins; what fails or is stopped within leaves none."""
+        writer = RunWriter(path, facts)
+        try:
+            yield writer
+            self._refuse_stopped(path)
+        except BaseException:
+            writer.discard()
+            raise
+
+    def _refuse_stopped(self, path: Path) -> None:
+        """Raise EostuiError if `stop` was called."""
+        if self.trainer.controls.stop:
+            raise EostuiError(f"{path.name}: stopped before it could begin")
 
     def _facts(self, path: Path, name: str) -> dict[str, str]:
         return initial_facts(self.config, self._machine, self.problem, path.name, name)
@@ -201,6 +247,18 @@ def _whole(path: Path, key: str, otherwise: str) -> int:
         return int(text)
     except ValueError:
         raise RunFormatError(f"{path}: its fact `{key}` is damaged: `{text}`") from None
+
+
+def _remove_beyond(path: Path, step: int) -> Iterator[str]:
+    """Remove the checkpoints after a step: their rows are lost, and other steps may take their place.
+
+    Yields:
+        A sentence for each.
+    """
+    for file in checkpoints.files(path):
+        if file.step > step:
+            file.path.unlink()
+            yield f"{file.path}: removed, since the rows from step {step} to it are lost"
 
 
 def _newest_sound(path: Path, step: int, origin: int) -> tuple[Checkpoint | None, list[str]]:

@@ -10,6 +10,7 @@ from typing import Any
 from eostui.config import RunConfig
 from eostui.runs import checkpoints
 from eostui.runs.checkpoints import Checkpoint
+from eostui.runs.writer import make_durable
 
 #: Writing may take this share of the time at most.
 _SHARE = 0.05
@@ -54,11 +55,15 @@ class Checkpointer:
         return 0 < self._every <= waited and self._took <= _SHARE * waited
 
     def take(self, step: int, snapshot: Callable[[], Checkpoint]) -> bool:
-        """Write one of this step unless it is the newest already; return whether that went well."""
+        """Write one of this step unless it is the newest already; return whether that went well.
+
+        The rows before it must be flushed: the disk has them before it has the checkpoint.
+        """
         self._taken_at = begun = time.monotonic()
         if step == self._newest:
             return True
         try:
+            make_durable(self._run_path)
             checkpoints.write(self._run_path, snapshot())
             self._newest, self.failure = step, None
             kept = checkpoints.files(self._run_path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from eostui.runs import commands
 from eostui.runs.edit import refuse_name, refuse_note
 from eostui.runs.rows import Event
 from eostui.runs.writer import Store
+from eostui.schedule import refuse_controls
 
 #: Seconds between looks into the commands folder while training: a key acts within this.
 POLL_EVERY = 0.01
@@ -158,21 +158,3 @@ def _tell(content: Mapping[str, Any], writer: Store) -> str | None:
     if refusal is None:
         writer.fact(key, content[key])
     return refusal
-
-
-def refuse_controls(eta: object, weight_decay: object) -> str | None:
-    """Return why these η and λ can't be used, or None."""
-    for name, value in (("η", eta), ("λ", weight_decay)):
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return f"{name} must be a number"
-        if not abs(value) <= sys.float_info.max:
-            return f"{name} must be finite"
-    assert isinstance(eta, (int, float))
-    assert isinstance(weight_decay, (int, float))
-    if eta <= 0:
-        return f"η is {eta:g}, but must be above 0"
-    if weight_decay < 0:
-        return f"λ is {weight_decay:g}, but must not be below 0"
-    if eta * weight_decay >= 1:
-        return f"ηλ is {eta * weight_decay:g}, but must be below 1"
-    return None

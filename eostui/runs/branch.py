@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from eostui.config import RunConfig
-from eostui.errors import InputError
+from eostui.errors import InputError, RunFormatError
 from eostui.runs import schema
 from eostui.runs.checkpoints import Checkpoint
 from eostui.runs.reader import News, RunReader
 from eostui.runs.record import all_news, is_control, measured_rows
 from eostui.runs.shelf import Entry
 from eostui.runs.writer import RunWriter
+from eostui.schedule import refuse_controls
 
 #: What a fork may change: how long it goes on, what is measured and when. η and λ may change as well,
 #: as they may in any run.
@@ -47,12 +48,39 @@ def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConf
                 f"what can: {', '.join((*CONTROLS, *CHANGEABLE))}"
             )
     where = f"fork of {parent.id}"
-    parent.config.changed({key: changes[key] for key in CONTROLS if key in changes}, where)
+    asked = {key: changes[key] for key in CONTROLS if key in changes}
+    refusal = refuse_controls(**{**controls_at(parent, at), **asked}) if asked else None
+    if refusal:
+        raise InputError(f"{where} at step {at}: {refusal}")
     kept = {key: value for key, value in changes.items() if key not in CONTROLS}
     config = parent.config.changed(kept, where)
+    wanted = changes.get("calibrate_at") and config.calibrate_at
+    if isinstance(wanted, int) and wanted < at:
+        raise InputError(f"`calibrate_at` is {wanted}, but the {where} begins at step {at}")
     if config.steps < at:
         raise InputError(f"{where} at step {at}: it ends after {config.steps} steps; give it more")
     return config
+
+
+def controls_at(parent: Entry, step: int) -> dict[str, Any]:
+    """Return the η and λ with which a run took a step, or would take its next one, by name.
+
+    Raises:
+        RunFormatError: if its record is damaged.
+    """
+    controls = {key: getattr(parent.config, key) for key in CONTROLS}
+    reader = RunReader(parent.path)
+    try:
+        for event in reader.told("control"):
+            if event.step <= step:
+                controls |= {
+                    key: float(event.payload[key][1]) for key in CONTROLS if key in event.payload
+                }
+    except (LookupError, TypeError, ValueError) as error:
+        raise RunFormatError(f"{parent.path}: a control change is damaged: {error}") from None
+    finally:
+        reader.close()
+    return controls
 
 
 def copy_history(parent: Path, writer: RunWriter, checkpoint: Checkpoint, reading: str) -> None:

@@ -50,15 +50,19 @@ def check_run(path: Path) -> list[Finding]:
         database = connect(path / schema.DATABASE)
     except RunFormatError as error:
         return [*found, Finding("database", False, str(error)), *_checkpoints(path)]
+    end, alive = None, engine_alive(path)
     try:
         database.execute("BEGIN")  # one snapshot: its engine may be at work
         found += _integrity(database)
-        found += _tables(path, salvage(database))
+        salvaged = salvage(database)
+        found += _tables(path, salvaged)
+        if "steps" not in salvaged.lost and not alive:  # an engine may have saved since
+            end = salvaged.next_step
     except UNREADABLE as error:
         found.append(Finding("database", False, str(unreadable(path / schema.DATABASE, error))))
     finally:
         database.close()
-    return [*found, *_checkpoints(path), *_opening(path)]
+    return [*found, *_checkpoints(path, end), *_opening(path)]
 
 
 def links(path: Path) -> list[Path]:
@@ -112,15 +116,22 @@ def _facts_parse(path: Path, found: Salvage) -> bool:
     return True
 
 
-def _checkpoints(path: Path) -> Iterator[Finding]:
+def _checkpoints(path: Path, end: int | None = None) -> Iterator[Finding]:
+    """Read all checkpoints; `end` is the first step without a row, where that is known."""
     sound, wrong = 0, []
     for file in checkpoints.files(path):
         try:
             checkpoints.read(file.path)
-            sound += 1
         except RunFormatError as error:
             if os.path.lexists(file.path):  # else its engine has thinned it away meanwhile
                 wrong.append(str(error))
+        else:
+            if end is not None and file.step > end:
+                wrong.append(
+                    f"{file.path.name}: ahead of the record, whose rows before it are lost"
+                )
+            else:
+                sound += 1
     told = f"{sound} of {sound + len(wrong)} sound" if sound or wrong else "none"
     yield Finding("checkpoints", not wrong, "; ".join([told, *wrong]))
 

@@ -28,6 +28,11 @@ def connect(database: Path) -> sqlite3.Connection:
         connection.execute("SELECT 1 FROM run LIMIT 1").fetchall()
     except sqlite3.OperationalError as error:
         connection.close()
+        if error.sqlite_errorcode == sqlite3.SQLITE_READONLY_ROLLBACK:
+            raise RunFormatError(
+                f"{database}: a write to it was interrupted and isn't rolled back yet; "
+                f"`eostui runs repair {database.parent.name}` makes a copy in which it is"
+            ) from None
         unwritable = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
         if (
             error.sqlite_errorcode & 0xFF not in unwritable

@@ -176,7 +176,7 @@ class EngineProcess:
             return None
 
     def cancel(self) -> None:
-        """End the engine: before `ready` nothing is left behind, after it the run is stopped."""
+        """End the engine: before it is `ready` no new run is left behind, after it the run is stopped."""
         self._process.terminate()
         self.let_go()
 

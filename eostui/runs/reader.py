@@ -162,6 +162,18 @@ class RunReader:
         mean = float(known.mean()) if len(known) else math.nan
         return mean, str(phases[0].get("to", "")) if phases else ""
 
+    def told(self, kind: str) -> list[Event]:
+        """Return all events of a kind that are on record now. Raises RunFormatError on damage."""
+        crc = "crc32" if self._sealed else "0"
+        rows = self._iterate(
+            f"SELECT step, unix_time, kind, payload, {crc} FROM events WHERE kind = ? ORDER BY id",
+            kind,
+        )
+        try:
+            return [read_event(row, sealed=self._sealed) for row in rows]
+        except RowError as error:
+            raise self._damaged(error) from None
+
     def poll(self) -> News:
         """Return what was appended since the last poll, the oldest part of it if it is much.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Mapping
@@ -48,7 +49,7 @@ class Store(Protocol):
 
 
 class RunWriter:
-    """Appends to a run directory; what is appended is durable from `flush` on.
+    """Appends to a run directory; what is flushed outlives it, with `make_durable` a power loss too.
 
     Attributes:
         path: the run directory.
@@ -69,6 +70,15 @@ class RunWriter:
         self.path = path
         if facts is not None:
             _make(path)
+        try:
+            self._open(facts)
+        except BaseException:
+            if facts is not None:
+                shutil.rmtree(path, ignore_errors=True)
+            raise
+
+    def _open(self, facts: Mapping[str, str] | None) -> None:
+        path = self.path
         self._lock = EngineLock(path)
         try:
             reserve(path)
@@ -203,6 +213,12 @@ class RunWriter:
         if self._database.in_transaction:  # SQLite may have done so by itself
             self._database.execute("ROLLBACK")
 
+    def discard(self) -> None:
+        """Take a run away that didn't begin, with its directory; what was appended goes too."""
+        self._database.close()
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._lock.release()
+
     def close(self) -> None:
         """Flush, with the room that was reserved for it, and close; the directory is complete then.
 
@@ -223,14 +239,36 @@ class RunWriter:
         self._pending.append((statement, values))
 
 
+def make_durable(path: Path) -> None:
+    """Wait until the disk has all that was flushed to a run: else a power loss may undo it.
+
+    SQLite itself syncs the log only to empty it, and of a rollback journal the file, not the folder.
+    run.db isn't opened here: to close it again would free the locks that SQLite has on it.
+
+    Raises:
+        OSError: if the disk fails.
+    """
+    for file in (path / f"{schema.DATABASE}-wal", path):
+        with contextlib.suppress(FileNotFoundError):  # with a rollback journal there is no log
+            descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
 def _make(path: Path) -> None:
+    made = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(mode=0o700)
+        made = True
         (path / schema.COMMANDS).mkdir(mode=0o700)
         # made here for its mode, which its journals get too
         os.close(os.open(path / schema.DATABASE, os.O_CREAT | os.O_EXCL, 0o600))
     except OSError as error:
+        if made:
+            shutil.rmtree(path, ignore_errors=True)
         raise InputError(
             f"runs folder {path.parent}: can't make a run there ({error.strerror}); "
             "choose another with --runs-dir or EOSTUI_RUNS"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -116,7 +116,7 @@ class FollowedApp(SteeredApp):
         events = [event for part in readings[0].news for event in part.events]
         self._tell_changes(feed, events if self._steering is not None else [])
 
-    def _tell_changes(self, feed: Follower | Playback, events: Iterable[Event]) -> None:
+    def _tell_changes(self, feed: Follower | Playback, events: Sequence[Event]) -> None:
         """Say what a viewer must not miss: a refusal, the end of the run, that it goes on again."""
         for event in events:
             if event.kind == "refused":
@@ -126,9 +126,17 @@ class FollowedApp(SteeredApp):
             elif (text := remark(event)) and event.kind not in self._remarked:
                 self._remarked.add(event.kind)  # once: it may go on at every measurement
                 self.notify(text, severity="warning", timeout=10)
+        self._tell_difference(events)
         before, self._told = self._told, feed.state
         if self._told != before and self._steering is not None:
             self._tell_state(before, feed)
+
+    def _tell_difference(self, events: Sequence[Event]) -> None:
+        """Say it if a run doesn't go on from what was recorded, by the newest of its events."""
+        repeated = [event for event in events if event.kind in ("continued", "forked")]
+        if repeated and (difference := repeated[-1].payload.get("difference")):
+            text = f"repeated, it isn't what is on record: {difference}"
+            self.notify(text, severity="warning", timeout=10)
 
     def _tell_state(self, before: str, feed: Follower | Playback) -> None:
         run, state = feed.shown, feed.state

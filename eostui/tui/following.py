@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eostui.errors import EostuiError
+from eostui.runs.durable import is_read_only
 from eostui.runs.reader import News, run_state
 from eostui.runs.run import Run
 from eostui.runs.schema import DATABASE
@@ -97,7 +98,7 @@ class Follower:
             file = _identity(path)
             if file is None:
                 return Reading(GONE, trouble=f"{path} is gone; what was read of it is still shown")
-            if file != self._file:  # repaired, or put back from a copy
+            if file != self._file:  # repaired, put back from a copy, or gone on with by its owner
                 fresh, self._file = Run(path, whole=False), file
                 return Reading(fresh.state, run=fresh)
             until = time.monotonic() + _READ_FOR
@@ -110,10 +111,18 @@ class Follower:
             return Reading(UNREADABLE, tuple(news), fresh, trouble=str(error))
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells one store from another that takes its place; None if there is none."""
+def _identity(path: Path) -> tuple[int, ...] | None:
+    """Return what tells a store from another that takes its place; None if there is none.
+
+    One without a log in a folder that can't be written to is read as if it never changed
+    (`runs.connection.connect`), so one that did is another.
+    """
+    database = path / DATABASE
     try:
-        found = (path / DATABASE).stat()
+        found = database.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    same = found.st_dev, found.st_ino
+    if not is_read_only(path) or database.with_name(f"{DATABASE}-wal").exists():
+        return same
+    return *same, found.st_size, found.st_mtime_ns

@@ -129,6 +129,7 @@ class StartedApp(FollowedApp):
             self._live.show_progress("")
             if self._run is None or self._run.path != path:
                 await self._open(path, trusted=True)
+                self._tell_difference(self._run.events if self._run else ())
 
     async def _open(self, path: Path, *, trusted: bool = False) -> None:
         if self._feed is None:
