@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_runs import HOLDER, edit, facts_of, rows
+from random_runs import facts_of, rows
+from test_runs import HOLDER, edit
 from test_toys import toy_config, train
 
 import eostui.engine.__main__ as engine

@@ -18,7 +18,8 @@ import pytest
 from formats import as_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_runs import edit, facts_of, rows
+from random_runs import facts_of, rows
+from test_runs import edit
 from typer.testing import CliRunner
 
 from eostui.cli.app import app

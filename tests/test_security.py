@@ -10,6 +10,7 @@ import shutil
 import signal
 import sqlite3
 import stat
+import struct
 import subprocess
 import sys
 import time
@@ -18,8 +19,9 @@ import zlib
 import numpy as np
 import pytest
 from engines import here, small
+from random_runs import facts_of, rows, written
 from test_repair import everything
-from test_runs import edit, facts_of, rows, written
+from test_runs import edit
 from typer.testing import CliRunner
 
 from eostui.cli.app import app
@@ -169,6 +171,22 @@ def test_links_inside_are_not_written_through(run, name):
     with Run(run) as opened:  # it can be looked at all the same
         assert opened.last_step == 49
     assert checkpoints.files(run) == []
+
+
+def test_a_journal_that_names_a_file_elsewhere_deletes_nothing(run):
+    """SQLite deletes a journal's super-journal when it has rolled back: the store isn't opened."""
+    victim = run.parent.parent / "victim"
+    name = str(victim).encode()
+    victim.write_bytes(b"none\0")
+    magic = bytes.fromhex("d9d505f920a163d7")
+    head = magic + struct.pack(">5I", 0, 0, 1, 512, 4096)
+    tail = struct.pack(">I", 0x40000000 // 4096 + 1) + name
+    tail += struct.pack(">2I", len(name), sum(name)) + magic
+    (run / f"{schema.DATABASE}-journal").write_bytes(head.ljust(512, b"\0") + tail)
+    for act in (Run, shelf.read_entry, repair_run):
+        with pytest.raises(RunFormatError, match="several databases"):
+            act(run)
+    assert victim.exists()
 
 
 def test_waiting_commands_that_are_links_or_pipes_are_not_read(run):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
 from eostui.errors import BusyError, RunFormatError, printable
 from eostui.runs import schema
+from eostui.runs.filesystem import open_regular
 
 #: No cell is larger, in bytes: 5 million steps in one flush; what an engine writes has 1024 at most.
 MOST_BYTES = 1 << 28
 #: What Python raises for a damaged store: names, and what SQLite says of them, may be no text.
 UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+#: How a rollback journal ends that has a super-journal.
+_SEVERAL = bytes.fromhex("d9d505f920a163d7")
 #: Seconds that a reader waits for another program's lock.
 PATIENCE = 1.0
 
@@ -22,7 +26,7 @@ def connect(database: Path) -> sqlite3.Connection:
     Raises:
         RunFormatError: if it is no store, or has in it what no eostui puts there.
     """
-    refuse_links(database)
+    refuse_foreign_files(database)
     connection = _open(database, "")
     try:
         connection.execute("SELECT 1 FROM run LIMIT 1").fetchall()
@@ -76,12 +80,27 @@ def _open(database: Path, options: str) -> sqlite3.Connection:
     return connection
 
 
-def refuse_links(database: Path) -> None:
-    """Raise RunFormatError if a store or one of its logs is a link: SQLite would write through it."""
+def refuse_foreign_files(database: Path) -> None:
+    """Raise RunFormatError if SQLite, by opening a store, could change files elsewhere.
+
+    It writes through a store or log that is a link, and deletes the file that a journal of several
+    databases names (https://www.sqlite.org/fileformat2.html, the super-journal).
+    """
     for ending in ("", "-wal", "-shm", "-journal"):
         file = database.with_name(database.name + ending)
         if file.is_symlink():
             raise RunFormatError(f"{file}: is a link, and a run's files lie in its own directory")
+    journal = database.with_name(f"{database.name}-journal")
+    try:
+        with open(open_regular(journal, os.O_RDONLY), "rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(size - len(_SEVERAL), 0))
+            if stream.read() == _SEVERAL:
+                raise RunFormatError(f"{journal}: is of several databases, and a run has one")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise RunFormatError(f"{journal}: can't be read: {error.strerror}") from None
 
 
 def restrain(connection: sqlite3.Connection) -> None:

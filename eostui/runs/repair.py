@@ -15,7 +15,7 @@ from eostui.config import RunConfig
 from eostui.errors import InputError, RunFormatError, StoreError
 from eostui.runs import checkpoints, schema
 from eostui.runs.columns import STORED_STEP_COLUMNS, columns_of, stored_columns
-from eostui.runs.connection import UNREADABLE, restrain
+from eostui.runs.connection import UNREADABLE, refuse_foreign_files, restrain
 from eostui.runs.liveness import engine_alive
 from eostui.runs.salvage import Salvage, salvage
 from eostui.runs.shelf import safe_name
@@ -67,6 +67,7 @@ def repair_run(path: Path) -> Repaired:
 
 def _copied(path: Path, folder: Path) -> Path:
     """Copy the store and its log: SQLite would change even what it only reads."""
+    refuse_foreign_files(path / schema.DATABASE)
     for name in (schema.DATABASE, f"{schema.DATABASE}-wal", f"{schema.DATABASE}-journal"):
         if (path / name).is_file() and not (path / name).is_symlink():
             shutil.copyfile(path / name, folder / name)
