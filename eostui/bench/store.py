@@ -24,28 +24,11 @@ from eostui.runs.writer import RunWriter
 
 STEPS = 1_000_000
 #: The bars, for STEPS steps, by the key of the result: seconds and megabytes.
-BARS = {"open_seconds": 1.5, "viewer_megabytes": 300.0, "csv_seconds": 10.0}
+BARS = {
+    "open_seconds": 1.5, "frame_milliseconds": 10.0, "viewer_megabytes": 300.0, "csv_seconds": 10.0,
+}  # fmt: skip
 
 Say = Callable[[str, int, int | None], None]
-
-#: A fresh process that opens a run as the viewer does, with all that the viewer loads.
-_OPEN = """
-import json, resource, sys, time
-from pathlib import Path
-import eostui.tui.app
-from eostui.runs.run import Run
-start = time.perf_counter()
-run = Run(Path(sys.argv[1]))
-seconds = time.perf_counter() - start
-try:  # the other counts what the parent process held when it started this one
-    lines = Path("/proc/self/status").read_text().splitlines()
-    peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
-except OSError:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
-        1 if sys.platform == "darwin" else 1024
-    )
-print(json.dumps({"seconds": seconds, "megabytes": peak / 1e6, "last_step": run.last_step}))
-"""
 
 
 def measure_store(say: Say, steps: int = STEPS) -> dict[str, Any]:
@@ -56,20 +39,21 @@ def measure_store(say: Say, steps: int = STEPS) -> dict[str, Any]:
         steps: of the run.
 
     Returns:
-        `open_seconds`, `viewer_megabytes` (peak memory of a process with the viewer's modules and the
-        run), `csv_seconds` (the whole command), `parquet_seconds` (only with pyarrow), sizes in
+        `open_seconds`, `viewer_megabytes`, `frame_milliseconds` as `bench/viewer.py` finds them,
+        `csv_seconds` (the whole command), `parquet_seconds` (only with pyarrow), sizes in
         megabytes, and the `bars`.
     """
     with tempfile.TemporaryDirectory(prefix="eostui-bench-") as folder:
         path = Path(folder) / "bench-store"
         write_record(path, steps, lambda done: say("writing the record", done, steps))
         say("opening", 0, None)
-        command = [sys.executable, "-c", _OPEN, str(path)]
+        command = [sys.executable, "-m", "eostui.bench.viewer", str(path)]
         opened = json.loads(_run(command).stdout)
         results: dict[str, Any] = {
             "steps": opened["last_step"],
-            "open_seconds": opened["seconds"],
-            "viewer_megabytes": opened["megabytes"],
+            "open_seconds": opened["open_seconds"],
+            "frame_milliseconds": opened["frame_seconds"] * 1e3,
+            "viewer_megabytes": opened["viewer_megabytes"],
             "database_megabytes": (path / DATABASE).stat().st_size / 1e6,
         }
         formats = ["csv", "parquet"] if importlib.util.find_spec("pyarrow") else ["csv"]

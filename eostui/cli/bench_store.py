@@ -7,6 +7,7 @@ from eostui.cli.output import print_json
 #: What is printed: a result's key, its text, its unit.
 _LINES = (
     ("open_seconds", "opening it as the viewer does", "s"),
+    ("frame_milliseconds", "a frame: four charts of 100,000 steps", "ms"),
     ("viewer_megabytes", "memory of the viewer with it, at most", "MB"),
     ("csv_seconds", "exporting it as CSV, whole command", "s"),
     ("parquet_seconds", "exporting it as Parquet", "s"),

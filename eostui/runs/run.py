@@ -67,8 +67,7 @@ class Run:
         self.events: list[Event] = []
         self.landscape: Landscape | None = None
         self.calibrations = Calibrations()
-        if whole:
-            self.steps.reserve(self._reader.room())
+        self.steps.reserve(self._reader.room())
         with self._reader.snapshot():  # all columns end at the same step, though a run goes on
             while self.refresh() and whole:  # damage after sound rows raises on its turn
                 pass
