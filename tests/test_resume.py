@@ -381,7 +381,7 @@ def test_a_fork_whose_checkpoints_were_pruned_goes_on_without_its_parent(folder)
         assert delete_checkpoints(entry(path)) > 0
     assert checkpoints.files(parent) == []
     assert [file.step for file in checkpoints.files(child)] == [30]
-    shelf.delete(entry(parent))
+    shelf.delete(parent)
     here(Resume(entry(child), steps=80), folder)
     assert entry(child).last_step == 80
     assert replay(child)["identical"]

@@ -485,7 +485,7 @@ def test_a_run_lives_as_long_as_its_writers_process(tmp_path, holder):
     assert Run(path).last_step == 4
     with pytest.raises(InputError, match="no live run"):
         shelf.find(tmp_path, None, live=True)
-    shelf.delete(shelf.find(tmp_path, "r"))
+    shelf.delete(path)
     assert not path.exists()
 
 
