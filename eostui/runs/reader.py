@@ -96,10 +96,9 @@ class RunReader:
             raise
 
     def facts(self) -> dict[str, str]:
-        """Return all facts of the run: id, config (TOML), status, versions and so on.
+        """Return all facts of the run: id, config (TOML), status and so on.
 
-        Raises:
-            RunFormatError: on damage.
+        Raises RunFormatError on damage.
         """
         if self._sealed:
             rows = self._read("SELECT key, value, crc32, (SELECT facts FROM seal) FROM run")
@@ -118,10 +117,9 @@ class RunReader:
         return self._size() // (8 * len(self.step_columns))
 
     def newest(self) -> dict[str, float]:
-        """Return the newest stored row by column, its `step` too; nothing before the first.
+        """Return the newest stored row by column, its `step` too, {} before the first.
 
-        Raises:
-            RunFormatError: on damage.
+        Raises RunFormatError on damage.
         """
         if self._sealed:
             source = "seal LEFT JOIN steps ON steps.id = seal.steps WHERE seal.steps > 0"
