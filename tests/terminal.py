@@ -64,7 +64,8 @@ class Terminal:
             if not self.process.isalive():
                 self.read()
                 match = re.search(pattern, self.text)
-                assert match, f"ended without showing {pattern!r}:\n{self.text}"
+                how = f"code {self.process.exitstatus}, signal {self.process.signalstatus}"
+                assert match, f"ended ({how}) without showing {pattern!r}:\n{self.text}"
                 return match
         raise AssertionError(f"{pattern!r} not seen in {timeout} s:\n{self.text}")
 

@@ -7,6 +7,8 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -208,6 +210,38 @@ def test_failures_are_spaced(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert look(follower) == GONE
     aside.rename(path)
     assert look(follower) == GONE
+
+
+def test_a_store_is_closed_while_another_thread_reads_it(tmp_path: Path) -> None:
+    """What is shown may be changed at any instant; Python itself crashed, so it is another process."""
+    path = make_run(tmp_path / "made-aaaa", 20_000)
+    done = subprocess.run(
+        [sys.executable, "-c", CLOSED_MEANWHILE, path],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "200\n"
+
+
+CLOSED_MEANWHILE = """
+import random, sqlite3, sys, threading, time
+from pathlib import Path
+from eostui.tui.following import Follower
+
+path, chance, closed = Path(sys.argv[1]), random.Random(1), 0
+for _ in range(200):
+    follower = Follower(path)
+    thread = threading.Thread(target=follower.fetch)
+    thread.start()
+    time.sleep(chance.uniform(0.0, 0.001))
+    follower.close()
+    thread.join()
+    try:
+        follower.run.fetch()
+    except sqlite3.ProgrammingError:
+        closed += 1
+print(closed)
+"""
 
 
 def test_a_run_that_was_measured_long_ago_is_listed(tmp_path: Path) -> None:

@@ -394,7 +394,5 @@ def run_state(path: Path, facts: Mapping[str, str]) -> str:
     if state not in schema.LIVE_STATES or engine_alive(path):
         return state
     # it may have ended since the facts were read: an engine writes its end, then frees the lock
-    reader = RunReader(path)
-    state = reader.facts().get("status", "running")
-    reader.close()
+    state = facts_of(path).get("status", "running")
     return "interrupted" if state in schema.LIVE_STATES else state

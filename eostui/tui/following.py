@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -56,6 +57,8 @@ class Follower:
         self.state = self.run.state
         self.trouble = ""
         self._again = 0.0
+        self._reading = threading.Lock()
+        self._closed = False
 
     @property
     def shown(self) -> Run:
@@ -64,11 +67,14 @@ class Follower:
 
     def fetch(self) -> Reading:
         """Look for what is new, changing nothing that is shown: for another thread."""
-        if time.monotonic() < self._again:
-            return Reading(self.state, trouble=self.trouble)
-        reading = self._look()
-        if reading.trouble:
-            self._again = time.monotonic() + RETRY_EVERY
+        with self._reading:
+            if self._closed or time.monotonic() < self._again:
+                return Reading(self.state, trouble=self.trouble)
+            reading = self._look()
+            if reading.trouble:
+                self._again = time.monotonic() + RETRY_EVERY
+        if self._closed:  # meanwhile, by who couldn't wait for this
+            self.close()
         return reading
 
     def apply(self, reading: Reading) -> bool:
@@ -87,8 +93,17 @@ class Follower:
             pass
 
     def close(self) -> None:
-        """Let go of the store; what was read stays."""
-        self.run.close()
+        """Let go of the store, without waiting; what was read stays.
+
+        A fetch in another thread does it at its end: Python crashes where a store is closed that is
+        being read.
+        """
+        self._closed = True
+        if self._reading.acquire(blocking=False):
+            try:
+                self.run.close()
+            finally:
+                self._reading.release()
 
     def _look(self) -> Reading:
         path = self.run.path
