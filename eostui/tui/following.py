@@ -58,7 +58,7 @@ class Follower:
         self.trouble = ""
         self._again = 0.0
         self._reading = threading.Lock()
-        self._closed = False
+        self._closed = threading.Event()
 
     @property
     def shown(self) -> Run:
@@ -68,12 +68,12 @@ class Follower:
     def fetch(self) -> Reading:
         """Look for what is new, changing nothing that is shown: for another thread."""
         with self._reading:
-            if self._closed or time.monotonic() < self._again:
+            if self._closed.is_set() or time.monotonic() < self._again:
                 return Reading(self.state, trouble=self.trouble)
             reading = self._look()
             if reading.trouble:
                 self._again = time.monotonic() + RETRY_EVERY
-        if self._closed:  # meanwhile, by who couldn't wait for this
+        if self._closed.is_set():  # meanwhile, by who couldn't wait for this
             self.close()
         return reading
 
@@ -98,7 +98,7 @@ class Follower:
         A fetch in another thread does it at its end: Python crashes where a store is closed that is
         being read.
         """
-        self._closed = True
+        self._closed.set()
         if self._reading.acquire(blocking=False):
             try:
                 self.run.close()
