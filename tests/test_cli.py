@@ -344,6 +344,7 @@ def test_bench(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
     assert found["comparison"]["disagreement"] < 1e-4
     assert found["comparison"]["scipy_products"] > found["comparison"]["warm_products"]
     refused(shell("bench", "digits-mlp", "--points", "0"), "--points is 0")
+    refused(shell("bench", "digits-mlp", "--place", "x"), "--place is x", "before, edge, both")
     assert found["comparison"]["curvlinops_products"] > 0
     assert 0 < found["comparison"]["residual"] < 0.1
     _print_table(results)

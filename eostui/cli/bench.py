@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -12,13 +11,8 @@ from eostui.cli.options import AsJson, DataDir, PresetName, set_values
 from eostui.cli.output import print_json
 from eostui.errors import InputError
 
-
-class Place(StrEnum):
-    """Where along a trajectory to measure."""
-
-    BEFORE = "before"
-    EDGE = "edge"
-    BOTH = "both"
+#: Where along a trajectory to measure.
+PLACES = ("before", "edge", "both")
 
 
 def bench(
@@ -26,8 +20,11 @@ def bench(
     steps: Annotated[int, typer.Option(help="Steps of each whole-run comparison.")] = 500,
     points: Annotated[int, typer.Option(help="Measurements compared with SciPy.")] = 20,
     place: Annotated[
-        Place, typer.Option(help="Before the edge of stability, on it, or both.")
-    ] = Place.BOTH,
+        str,
+        typer.Option(
+            metavar="|".join(PLACES), help="Before the edge of stability, on it, or both."
+        ),
+    ] = "both",
     edge_limit: Annotated[int, typer.Option(help="Steps to look for the edge.")] = 3000,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
@@ -63,6 +60,8 @@ def bench(
     for name, value in (("--steps", steps), ("--points", points)):
         if value < 1:
             raise InputError(f"{name} is {value}, but must be at least 1")
+    if place not in PLACES:
+        raise InputError(f"--place is {place}, but must be one of {', '.join(PLACES)}")
     try:
         import scipy  # noqa: F401
     except ImportError:
@@ -123,7 +122,7 @@ def _results(
     config: Any,
     steps: int,
     points: int,
-    where: tuple[Place, int],
+    where: tuple[str, int],
     data_dir: Any,
     narrator: _Narrator,
 ) -> dict[str, Any]:
@@ -141,13 +140,13 @@ def _results(
     facts = initial_facts(config, machine, problem, "bench", "")
     wanted, edge_limit = where
     starts = {}
-    if wanted is not Place.EDGE:
+    if wanted != "edge":
         starts["before the edge"] = (problem.initial, 0)
-    if wanted is not Place.BEFORE:
+    if wanted != "before":
         found = measure.reach_edge(config, problem, edge_limit, narrator)
         if found is not None:
             starts["on the edge"] = found
-        elif wanted is Place.EDGE:
+        elif wanted == "edge":
             raise InputError(f"no edge within {edge_limit} steps: {_HOW_TO_REACH}")
         else:
             narrator.say(f"no edge within {edge_limit} steps to be timed on: {_HOW_TO_REACH}")
