@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -251,13 +252,24 @@ def test_own_problem(shell: Shell) -> None:
     assert json.loads(done.stdout)["state"] == "finished", done.stderr
 
 
-def test_interrupt(shell: Shell) -> None:
-    """ctrl+c of a headless run stops it at the next step: exit 130, the record whole."""
+def begun(shell: Shell) -> subprocess.Popen[str]:
+    """Start a headless run without end, and wait for its first steps."""
     process = shell.start("run", "digits-mlp", "--headless", "--steps", "1000000")
+    wait_until(lambda: any(entry.last_step > 10 for entry in shelf.entries(shell.runs)))
+    return process
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    """Wait until something is so; fail if it isn't after 90 s."""
     deadline = time.monotonic() + 90
-    while not any(e.last_step > 10 for e in shelf.entries(shell.runs)):
+    while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_interrupt(shell: Shell) -> None:
+    """ctrl+c of a headless run stops it at the next step: exit 130, the record whole."""
+    process = begun(shell)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -269,28 +281,20 @@ def test_interrupt(shell: Shell) -> None:
 
 def test_a_second_signal_ends_the_command_at_once(shell: Shell) -> None:
     """While it waits for an engine that doesn't come to its next step: no traceback."""
-    process = shell.start("run", "digits-mlp", "--headless", "--steps", "1000000")
-    deadline = time.monotonic() + 90
-    while not any(e.last_step > 10 for e in shelf.entries(shell.runs)):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    process = begun(shell)
     (entry,) = shelf.entries(shell.runs)
     engine = int((entry.path / schema.LOCK).read_text())
     os.kill(engine, signal.SIGSTOP)
     try:
         process.send_signal(signal.SIGINT)
-        while not list((entry.path / schema.COMMANDS).glob("*.json")):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_until(lambda: any((entry.path / schema.COMMANDS).glob("*.json")))
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=60)
     finally:
         os.kill(engine, signal.SIGCONT)
     assert process.returncode == -signal.SIGTERM
     assert "Traceback" not in said
-    while engine_alive(entry.path):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: not engine_alive(entry.path))
     assert shelf.read_entry(entry.path).state == "stopped"
 
 
