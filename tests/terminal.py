@@ -53,21 +53,26 @@ class Terminal:
         """The screen's lines."""
         return "\n".join(self.screen.display)
 
-    def wait_for(self, pattern: str, timeout: float = 60.0) -> re.Match[str]:
-        """Wait until the screen shows `pattern`; fail with the screen."""
+    def wait_for(
+        self, *patterns: str, without: str | None = None, timeout: float = 60.0
+    ) -> re.Match[str]:
+        """Wait until one screen shows every pattern, and nothing of `without`; return the first's match.
+
+        A frame arrives in pieces: what is asserted of a screen must be waited for on one screen.
+        """
         deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            self.read()
-            match = re.search(pattern, self.text)
-            if match:
-                return match
-            if not self.process.isalive():
-                self.read()
-                match = re.search(pattern, self.text)
-                how = f"code {self.process.exitstatus}, signal {self.process.signalstatus}"
-                assert match, f"ended ({how}) without showing {pattern!r}:\n{self.text}"
-                return match
-        raise AssertionError(f"{pattern!r} not seen in {timeout} s:\n{self.text}")
+        while True:
+            alive = self.process.isalive()
+            self.read(0.1 if alive else 0.5)
+            text = self.text
+            matches = [match for pattern in patterns if (match := re.search(pattern, text))]
+            unwanted = without is not None and re.search(without, text)
+            if len(matches) == len(patterns) and not unwanted:
+                return matches[0]
+            what = ", ".join(map(repr, patterns)) + (f" without {without!r}" if without else "")
+            how = f"code {self.process.exitstatus}, signal {self.process.signalstatus}"
+            assert alive, f"ended ({how}) without showing {what}:\n{text}"
+            assert time.monotonic() < deadline, f"{what} not seen in {timeout} s:\n{text}"
 
     def send(self, keys: str) -> None:
         """Press keys."""

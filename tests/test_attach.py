@@ -114,7 +114,7 @@ def cpu_seconds(pid: int) -> float:
 def test_a_terminal_that_crashes(runs_dir: Path, open_terminal: Open) -> None:
     """Start in one terminal, lose it, attach from another: history, new rows, steering, the end."""
     first = open_terminal(runs_dir, "run", "digits-mlp", "--set", "steps=1000000")
-    first.wait_for(r"RUNNING +step \d", FIRST_POINTS)
+    first.wait_for(r"RUNNING +step \d", timeout=FIRST_POINTS)
     first.send("}")
     first.wait_for("λ→0.0001")
     first.hang_up()
@@ -156,8 +156,7 @@ def test_two_viewers_steer_one_run(live: Path, open_terminal: Open) -> None:
         terminal.wait_for("η 0.165 ")
     one.send("u")  # its own, not the newest
     for terminal in (one, two):
-        terminal.wait_for("λ 0 ")
-        assert "η 0.165 " in terminal.text
+        terminal.wait_for("λ 0 ", "η 0.165 ")
     one.send("u")
     one.wait_for("no change of η or λ to undo")
     two.send(" ")
@@ -221,11 +220,10 @@ def test_a_directory_that_vanishes_while_it_is_shown(runs_dir: Path, open_termin
     """Said in words, what was read stays; back again it is followed on."""
     path = make_run(runs_dir / "made-aaaa", 500)
     terminal = open_terminal(runs_dir, "attach", "aaaa")
-    terminal.wait_for("FINISHED")
+    terminal.wait_for("FINISHED", r"S 10\.0")
     aside = path.rename(runs_dir / "aside")
-    terminal.wait_for("GONE")
-    terminal.wait_for("gone;")  # a word of its sentence, which a long path breaks anywhere
-    assert re.search(r"S 10\.0", terminal.text)
+    # a word of its sentence, which a long path breaks anywhere
+    terminal.wait_for("GONE", "gone;", r"S 10\.0")
     terminal.send("x")  # there is nothing to export: a sentence, no crash
     terminal.wait_for("not a run")
     aside.rename(path)
@@ -253,7 +251,7 @@ def test_an_engine_that_is_killed_and_a_run_that_is_gone_on_with(
     one.wait_for("R resumes it")
     one.send("R")
     for terminal in (one, two):
-        terminal.wait_for(r"RUNNING +step \d", FIRST_POINTS)
+        terminal.wait_for(r"RUNNING +step \d", timeout=FIRST_POINTS)
         wait_for_word(terminal, "goes on at step")
     grows(live)
     assert shelf.read_entry(live).last_step > before
@@ -274,15 +272,14 @@ def test_a_fork_by_two_keys(live: Path, open_terminal: Open) -> None:
     terminal.send("f")
     at = int(terminal.wait_for(r"λ → 0 from step ([\d ]+) on")[1].replace(" ", ""))
     terminal.send("\r")
-    terminal.wait_for("fork λ→0", FIRST_POINTS)
+    terminal.wait_for("fork λ→0", timeout=FIRST_POINTS)
     terminal.wait_for(rf"··· parent {live.name[-4:]} from step")
     terminal.wait_for("·S ")
     child, parent = shelf.entries(live.parent)
     assert parent.path == live
     assert parent.state == child.state == "running"
     terminal.send("o")
-    terminal.read(1.0)
-    assert "···" not in terminal.text
+    terminal.wait_for("RUNNING", without="···")
     terminal.send("q")
     terminal.wait_for("stop it")
     terminal.send("s")
@@ -324,8 +321,7 @@ def test_a_fork_with_other_values(runs_dir: Path, open_terminal: Open) -> None:
     terminal = open_terminal(runs_dir, "attach", "bbbb")
     terminal.wait_for("FINISHED")
     terminal.send("f")
-    terminal.wait_for("fork made-bbbb")
-    assert "λ → 0 from" not in terminal.text  # it is 0 already
+    terminal.wait_for("fork made-bbbb", without="λ → 0 from")  # it is 0 already
     for _ in range(8):
         terminal.send("\x7f")
         terminal.read(0.05)
@@ -351,8 +347,7 @@ def test_overlay_by_keys(runs_dir: Path, open_terminal: Open) -> None:
     terminal.send("\r")
     terminal.wait_for("··· run aaaa")
     terminal.send("o")
-    terminal.read(1.0)
-    assert "···" not in terminal.text
+    terminal.wait_for("FINISHED", without="···")
     terminal.send("q")
     assert terminal.exit_code() == 0
 

@@ -532,12 +532,11 @@ def test_c_lays_the_prediction_over_a_live_run(tmp_path: Path) -> None:
         terminal.wait_for("press c to calibrate")
         terminal.send("1")
         terminal.send("c")
-        terminal.wait_for(r"calibration 1 at step \d+: S [\d.]+ of")
-        terminal.wait_for(r"oscillator q, √β x")
+        terminal.wait_for(r"calibration 1 at step \d+: S [\d.]+ of", "oscillator q, √β x")
         terminal.send("C")
         terminal.wait_for("still in the noise|re-seated at step")
     finally:
         terminal.send("q")
-        terminal.read(1.0)
+        terminal.wait_for("stop it")
         terminal.send("s")
         assert terminal.exit_code() == 0

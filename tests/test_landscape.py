@@ -232,12 +232,10 @@ def test_the_screen_by_keys(tmp_path):
         "run", "toy-elliptical-valley", "--set", "steps=100000000",
         cwd=tmp_path, EOSTUI_RUNS=str(tmp_path / "runs"),
     )  # fmt: skip
-    terminal.wait_for("RUNNING", 90)
-    terminal.wait_for(r"S \d", 30)
+    terminal.wait_for("RUNNING", timeout=90)
+    terminal.wait_for(r"S \d", timeout=30)
     terminal.send("\t")
-    terminal.wait_for(r"contour 2/η 28\.6")
-    assert "loss L over" in terminal.text
-    assert "●" in terminal.text
+    terminal.wait_for(r"contour 2/η 28\.6", "loss L over", "●")
     terminal.send("e")
     terminal.wait_for("learning rate η")
     terminal.send("0.05\r")

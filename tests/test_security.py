@@ -544,9 +544,7 @@ def test_the_application_shows_a_strangers_texts_as_text(run):
     append_event(run, "refused", json.dumps({"reason": ODD}))
     terminal = Terminal("attach", str(run), cwd=run.parent)
     try:
-        terminal.wait_for("holds for the theory")
-        terminal.read(1.0)
-        assert b"owned" in terminal.output
+        terminal.wait_for("holds for the theory", "owned")
         for evil in (b"\x1b]0;owned", b"\x1b]52;", b"\xc2\x9b2J", "\u202e".encode()):
             assert evil not in terminal.output
     finally:
