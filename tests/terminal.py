@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import select
 import sys
 import time
+import weakref
 from pathlib import Path
+from typing import ClassVar
 
 import pexpect
 import pyte
@@ -14,6 +18,8 @@ import pyte
 
 class Terminal:
     """Runs a command in a pseudo-terminal and emulates its screen."""
+
+    _opened: ClassVar[weakref.WeakSet[Terminal]] = weakref.WeakSet()
 
     def __init__(
         self, *arguments: str, cwd: Path, width: int = 120, height: int = 40, **environment: str
@@ -33,17 +39,26 @@ class Terminal:
         self.screen = pyte.Screen(width, height)
         self._stream = pyte.ByteStream(self.screen)
         self.output = b""
+        self._opened.add(self)
 
     def read(self, seconds: float = 0.1) -> None:
-        """Take in what the program writes during `seconds`."""
+        """Take in what all open terminals' programs write, until `seconds` are over or this one ends.
+
+        All of them, for a real terminal always reads: a program that nobody reads stands still.
+        """
         deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            try:
-                data = self.process.read_nonblocking(65536, timeout=left)
-            except pexpect.TIMEOUT:
-                return
-            except pexpect.EOF:
-                return
+        while not self._ended and (left := deadline - time.monotonic()) > 0:
+            terminals = {one.process.child_fd: one for one in self._opened if not one._ended}
+            for ready in select.select(list(terminals), [], [], left)[0]:
+                terminals[ready]._take_in()
+
+    @property
+    def _ended(self) -> bool:
+        return self.process.closed or self.process.flag_eof
+
+    def _take_in(self) -> None:
+        with contextlib.suppress(pexpect.EOF):
+            data = self.process.read_nonblocking(65536, timeout=0)
             self.output += data
             # pyte doesn't know private mode queries; they draw nothing
             self._stream.feed(re.sub(rb"\x1b\[[?>=][0-9;]*[$]?[pu]", b"", data))

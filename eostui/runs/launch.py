@@ -149,20 +149,19 @@ class EngineProcess:
             StartError: with the engine's own sentence.
         """
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            message = json.loads(line)
-            if message["kind"] == "progress":
-                progress(message["text"])
-            elif message["kind"] == "ready":
-                self._process.stdout.close()
-                self._errors.close()
-                return Path(message["text"])
-            elif message["kind"] == "error":
-                self._process.wait()
-                raise StartError(message["text"], message["exit_code"])
-        code = self._process.wait()
-        self._errors.seek(0)
-        said = self._errors.read().decode(errors="replace").strip().splitlines()
+        with self._process.stdout as lines, self._errors:
+            for line in lines:
+                message = json.loads(line)
+                if message["kind"] == "progress":
+                    progress(message["text"])
+                elif message["kind"] == "ready":
+                    return Path(message["text"])
+                elif message["kind"] == "error":
+                    self._process.wait()
+                    raise StartError(message["text"], message["exit_code"])
+            code = self._process.wait()
+            self._errors.seek(0)
+            said = self._errors.read().decode(errors="replace").strip().splitlines()
         last = said[-1] if said else "it said nothing"
         raise StartError(
             f"the engine ended before the run began (code {code}): {last}", EXIT_FAILED
