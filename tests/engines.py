@@ -97,7 +97,8 @@ def here(
     like = None if isinstance(start, RunConfig) else before
     changed = start.changes if isinstance(start, Fork) else ()
     workshop = Workshop(config, folder, lambda _text: None, like, changed)
-    scripted = Scripted(config.eta, config.weight_decay)
+    schedule = workshop.trainer.controls.schedule
+    scripted = Scripted(config.eta, config.weight_decay, schedule=schedule)
     scripted.script = script
     workshop.trainer.controls = scripted
     if isinstance(start, Resume):

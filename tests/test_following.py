@@ -202,6 +202,32 @@ def test_a_damaged_run_shows_what_is_sound(tmp_path: Path) -> None:
     assert (follower.run.steps["loss"] == 1 / (1 + np.arange(70_501))).all()
 
 
+@pytest.mark.parametrize("what", ["calibration", "config"])
+def test_rows_that_make_no_sense(path: Path, what: str) -> None:
+    """Sound as written, by whoever wrote them: a sentence that stays, until another file takes over."""
+    follower = Follower(path)
+    sound = shutil.copytree(path, path.with_name("sound"))
+    writer = RunWriter(path)
+    if what == "calibration":
+        writer.event(500, "reseated", {"step": 500, "x": 0.1, "q": 0.0})  # of none
+    else:
+        writer.fact("config", "steps = 'many'")
+    writer.close()
+    assert look(follower) == UNREADABLE
+    assert (
+        "calibrations don't fit" if what == "calibration" else "stored config"
+    ) in follower.trouble
+    before = follower.trouble
+    assert look(follower) == UNREADABLE
+    assert follower.trouble == before
+    assert len(follower.run.steps) == 501
+    shutil.rmtree(path)
+    sound.rename(path)
+    assert look(follower) == "finished"
+    assert look(follower) == "finished"
+    follower.close()
+
+
 def test_failures_are_spaced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that can't be read isn't asked at every frame."""
     monkeypatch.setattr(following, "RETRY_EVERY", 30.0)

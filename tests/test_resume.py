@@ -186,7 +186,11 @@ def test_a_finished_run_goes_on(steered, folder):
     """As one that had been told to take all the steps at once."""
     config = entry(steered).config
     parts = here(config.changed({"steps": 150}), folder, STEERED)
-    here(Resume(entry(parts), steps=300), folder)
+    with Run(parts) as looking_on:
+        here(Resume(entry(parts), steps=300), folder)
+        while looking_on.refresh():
+            pass
+        assert looking_on.last_step == looking_on.config.steps == 300
     here(Resume(entry(parts), steps=400), folder)
     assert_same_rows(parts, steered, whole=True)
     assert derived(parts) == derived(steered)
@@ -332,6 +336,44 @@ def test_a_fork_at_a_step_with_controls_has_them(steered, folder):
     child = here(Fork(entry(steered), 0, {"steps": 20}), folder)
     with Run(child) as run, Run(steered) as parent:
         np.testing.assert_array_equal(run.steps["loss"], parent.steps["loss"][:21])
+
+
+def test_a_fork_goes_its_own_way_past_what_its_parent_was_to_do(folder):
+    """λ = 0 from here on holds to its end; what is left of the schedule is η's, and its history's."""
+    schedule = [
+        {"step": 10, "weight_decay": 0.01},
+        {"step": 50, "eta": 0.15, "weight_decay": 0.02},
+        {"step": 60, "weight_decay": 0.03},
+    ]
+    parent = here(small(steps=80, controls=schedule), folder)
+    child = here(Fork(entry(parent), 40, {"weight_decay": 0.0}), folder)
+    with Run(child) as run, Run(parent) as before:
+        assert (before.steps["weight_decay"][[9, 10, 50, 60]] == [0.0, 0.01, 0.02, 0.03]).all()
+        assert (run.steps["weight_decay"][:40] == before.steps["weight_decay"][:40]).all()
+        assert (run.steps["weight_decay"][40:] == 0).all()
+        np.testing.assert_array_equal(run.steps["eta"], before.steps["eta"])
+        assert run.steps["eta"][50] == 0.15
+    assert [change.step for change in entry(child).config.controls] == [10, 50]
+    assert replay(child)["identical"]
+    here(Resume(entry(child), steps=90), folder)
+    with Run(child) as run:
+        assert (run.steps["weight_decay"][40:] == 0).all()
+    unchanged = here(Fork(entry(parent), 40, {"cadence": 5}), folder)
+    assert_same_rows(unchanged, parent)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.01])
+def test_a_fork_right_after_its_parents_last_row(folder, decay):
+    """Stopped there, the parent had made its scheduled change: the fork's own comes after it."""
+    schedule = [{"step": 41, "eta": 0.15, "weight_decay": 0.02}]
+    parent = here(small(steps=80, controls=schedule), folder, {41: [("stop", {})]})
+    assert entry(parent).last_step == 40
+    child = here(Fork(entry(parent), 41, {"weight_decay": decay}), folder)
+    with Run(child) as run:
+        assert run.steps["eta"][40] != 0.15
+        assert (run.steps["eta"][41:] == 0.15).all()
+        assert (run.steps["weight_decay"][:41] == 0).all()
+        assert (run.steps["weight_decay"][41:] == decay).all()
 
 
 def test_a_fork_of_a_live_run(folder):

@@ -94,7 +94,7 @@ def fork(
     """Start a new run from the exact state of another at a step, live or ended: a counterfactual.
 
     It begins with its parent's record up to that step. Between checkpoints the parent's steps are
-    repeated.
+    repeated. What its parent's `[[controls]]` would change later of an η or λ given here is left out.
 
     Examples:
 

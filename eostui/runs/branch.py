@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from eostui.runs.reader import News, RunReader
 from eostui.runs.record import all_news, is_control, measured_rows
 from eostui.runs.shelf import Entry
 from eostui.runs.writer import RunWriter
-from eostui.schedule import refuse_controls
+from eostui.schedule import ControlChange, refuse_controls
 
 #: What a fork may change: how long it goes on, what is measured and when. η and λ may change as well,
 #: as they may in any run.
@@ -28,6 +28,9 @@ CONTROLS = ("eta", "weight_decay")
 
 def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConfig:
     """Return the config of a fork. Its η and λ stay those that the common history began with.
+
+    Of the changes that its parent's config makes later, those of η, λ or both that the fork changes
+    itself are left out: "λ = 0 from here on" holds to its end.
 
     Args:
         parent: the run that is forked.
@@ -53,6 +56,7 @@ def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConf
     if refusal:
         raise InputError(f"{where} at step {at}: {refusal}")
     kept = {key: value for key, value in changes.items() if key not in CONTROLS}
+    kept["controls"] = _its_own_way(parent.config.controls, at, asked)
     config = parent.config.changed(kept, where)
     wanted = changes.get("calibrate_at") and config.calibrate_at
     if isinstance(wanted, int) and wanted < at:
@@ -60,6 +64,20 @@ def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConf
     if config.steps < at:
         raise InputError(f"{where} at step {at}: it ends after {config.steps} steps; give it more")
     return config
+
+
+def _its_own_way(
+    controls: Iterable[ControlChange], at: int, asked: Mapping[str, Any]
+) -> tuple[ControlChange, ...]:
+    """Return scheduled changes without those after step `at` of what is asked for there."""
+    left = []
+    for change in controls:
+        values = change.values()
+        if change.step > at:
+            values = {key: value for key, value in values.items() if key not in asked}
+        if values:
+            left.append(ControlChange(step=change.step, **values))
+    return tuple(left)
 
 
 def controls_at(parent: Entry, step: int) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Run:
         if "config" not in self.facts:
             self._reader.close()
             raise RunFormatError(f"{self.path}: its facts are damaged or not written yet")
-        self.config = RunConfig.from_toml(self.facts["config"], f"{self.path}: stored config")
+        self.config = self._config()
         stored = self._reader.step_columns
         self.coordinates = [column.name for column in COORDINATES if column.name in stored]
         self.steps = Series([column.name for column in EVERY_STEP] + self.coordinates)
@@ -114,7 +114,10 @@ class Run:
             or news.facts != self.facts
             or news.landscape
         )
+        before = self.facts.get("config")
         self.facts = news.facts
+        if self.facts.get("config", before) != before:  # resumed with more steps
+            self.config = self._config()
         self.landscape = news.landscape or self.landscape
         self.events.extend(news.events)
         if len(news.steps):
@@ -189,6 +192,9 @@ class Run:
     @np.errstate(
         over="ignore", invalid="ignore", divide="ignore"
     )  # a diverged run ends in what isn't finite
+    def _config(self) -> RunConfig:
+        return RunConfig.from_toml(self.facts["config"], f"{self.path}: stored config")
+
     def _append_steps(self, news: News) -> None:
         stored = dict(zip(self._reader.step_columns, news.steps.T, strict=True))
         eta, weight_decay = stored["eta"], stored["weight_decay"]

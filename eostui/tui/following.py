@@ -57,6 +57,7 @@ class Follower:
         self.state = self.run.state
         self.trouble = ""
         self._again = 0.0
+        self._senseless = ""  # why its rows, sound as written, make no sense: no reading on
         self._reading = threading.Lock()
         self._closed = threading.Event()
 
@@ -84,7 +85,12 @@ class Follower:
             self.run.close()
             self.run = reading.run
             return True
-        changes = [self.run.apply(part) for part in reading.news]
+        try:
+            changes = [self.run.apply(part) for part in reading.news]
+        except EostuiError as error:
+            self.state, self.trouble = UNREADABLE, str(error)
+            self._senseless = self.trouble
+            return True
         return any(changes)
 
     def read_all(self) -> None:
@@ -115,7 +121,10 @@ class Follower:
                 return Reading(GONE, trouble=f"{path} is gone; what was read of it is still shown")
             if file != self._file:  # repaired, put back from a copy, or gone on with by its owner
                 fresh, self._file = Run(path, whole=False), file
+                self._senseless = ""
                 return Reading(fresh.state, run=fresh)
+            if self._senseless:
+                return Reading(UNREADABLE, trouble=self._senseless)
             until = time.monotonic() + _READ_FOR
             news.append(self.run.fetch())
             while len(news[-1].steps) and time.monotonic() < until:
