@@ -189,12 +189,12 @@ class Run:
         """Close the store; what was read stays."""
         self._reader.close()
 
-    @np.errstate(
-        over="ignore", invalid="ignore", divide="ignore"
-    )  # a diverged run ends in what isn't finite
     def _config(self) -> RunConfig:
         return RunConfig.from_toml(self.facts["config"], f"{self.path}: stored config")
 
+    @np.errstate(
+        over="ignore", invalid="ignore", divide="ignore"
+    )  # a diverged run ends in what isn't finite
     def _append_steps(self, news: News) -> None:
         stored = dict(zip(self._reader.step_columns, news.steps.T, strict=True))
         eta, weight_decay = stored["eta"], stored["weight_decay"]
