@@ -35,6 +35,12 @@ class StoreError(EostuiError):
     """A run's store can't be written any more: full, read-only, locked or failing."""
 
 
+class Interrupted(EostuiError):
+    """The user ended it by ctrl+c; what was done until then is said."""
+
+    exit_code = EXIT_INTERRUPTED
+
+
 def printable(text: str) -> str:
     """Return the text with control characters replaced: a run or preset may come from a stranger."""
     return "".join(c if c.isprintable() else "�" for c in text)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from engines import small
+from terminal import Terminal
 
 from eostui.cli import headless
 from eostui.cli.bench import _print_table
@@ -356,9 +358,24 @@ def test_bench(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
     for line in ("before the edge", "∇S in 4 chunks", "and on curvlinops' products"):
         assert line in table
     far = ("--set", "eta=50", "--place", "before")
-    refused(shell("bench", "digits-mlp", *arguments, *far), "diverged")
+    diverged = shell("bench", "digits-mlp", *arguments, *far)
+    assert (diverged.returncode, diverged.stderr.count("diverged")) == (2, 1)
+    assert "measured run" not in diverged.stdout  # what was timed at the start is told
     nowhere = ("--place", "edge", "--edge-limit", "25")
     refused(shell("bench", "digits-mlp", *arguments, *nowhere), "no edge within 25 steps")
+
+
+def test_an_interrupted_bench_tells_what_it_measured(shell: Shell) -> None:
+    """ctrl+c in the midst of a comparison that takes hours loses none of the figures before it."""
+    small_one = ["--set", "width=20", "--set", "samples=200", "--steps", "10000000"]
+    terminal = Terminal(
+        "bench", "digits-mlp", *small_one, cwd=shell.folder, EOSTUI_DATA=str(shell.folder)
+    )
+    terminal.wait_for("10000000 steps, bare and measured", timeout=90)
+    terminal.send("\x03")
+    assert terminal.exit_code() == 130
+    for line in (r"Hessian product Hv +\d+\.\d\d steps", "what was measured until then"):
+        assert re.search(line, terminal.output.decode())
 
 
 def test_bench_finds_the_edge(tmp_path: Path) -> None:

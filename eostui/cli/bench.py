@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any
+import warnings
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from eostui.cli.options import AsJson, DataDir, PresetName, set_values
 from eostui.cli.output import print_json
-from eostui.errors import InputError
+from eostui.errors import EostuiError, InputError, Interrupted
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Where along a trajectory to measure.
 PLACES = ("before", "edge", "both")
@@ -75,17 +79,28 @@ def bench(
     )
     from eostui.curvature.eigenpairs import NotFiniteError
 
+    results: dict[str, Any] = {"preset": config.preset, "places": {}}
+    trouble: EostuiError | None = None
     with _Narrator() as narrator:
         try:
-            results = _results(
-                config, steps, points, (place, edge_limit), locations.data_dir(data_dir), narrator
-            )
+            _measure(
+                config, steps, points, (place, edge_limit), locations.data_dir(data_dir),
+                results, narrator,
+            )  # fmt: skip
         except NotFiniteError as error:
-            raise InputError(f"θ diverged ({error}): choose a smaller `--set eta=…`") from None
-    if as_json:
-        print_json(results)
-    else:
-        _print_table(results)
+            trouble = InputError(f"θ diverged ({error}): choose a smaller `--set eta=…`")
+        except EostuiError as error:
+            trouble = error
+        except KeyboardInterrupt:
+            what = "the figures are what was" if results["places"] else "nothing was"
+            trouble = Interrupted(f"interrupted; {what} measured until then")
+    if results["places"] or trouble is None:  # hours may have gone into what is there
+        if as_json:
+            print_json(results)
+        else:
+            _print_table(results)
+    if trouble is not None:
+        raise trouble
 
 
 class _Narrator:
@@ -118,19 +133,23 @@ class _Narrator:
         self._progress.console.print(sentence, markup=False, highlight=False)
 
 
-def _results(
+def _measure(
     config: Any,
     steps: int,
     points: int,
     where: tuple[str, int],
     data_dir: Any,
+    results: dict[str, Any],
     narrator: _Narrator,
-) -> dict[str, Any]:
+) -> None:
+    """Measure, and put each figure into `results` as soon as it is there."""
     from eostui.bench import measure
     from eostui.engine.device import prepare_machine
     from eostui.engine.facts import initial_facts
     from eostui.problems import build_problem
 
+    # what PyTorch says to itself when curvlinops takes forward derivatives
+    warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
     # bare descent takes no part in what a preset does on the way
     config = config.changed({"controls": (), "calibrate_at": "never"})
     machine = prepare_machine(config)
@@ -138,37 +157,33 @@ def _results(
     if problem.initial.numel() < 2:
         raise InputError(f"{config.preset} has one parameter: there is nothing to search for")
     facts = initial_facts(config, machine, problem, "bench", "")
+    keys = ("device", "device_name", "threads", "dtype", "parameters", "torch")
+    results["machine"] = {key: facts[key] for key in keys}
     wanted, edge_limit = where
-    starts = {}
+
+    def at(place: str, theta: Tensor, step: int) -> None:
+        narrator.place = f"{place}: "
+        pieces = measure.time_pieces(config, problem, theta, narrator)
+        found: dict[str, Any] = {"from_step": step, "pieces": pieces}
+        results["places"][place] = found
+        found["whole_run"] = dataclasses.asdict(
+            measure.time_whole_run(config, problem, theta, steps, facts, narrator)
+        )
+        found["comparison"] = dataclasses.asdict(
+            measure.compare(config, problem, theta, points, narrator)
+        )
+
     if wanted != "edge":
-        starts["before the edge"] = (problem.initial, 0)
+        at("before the edge", problem.initial, 0)
     if wanted != "before":
-        found = measure.reach_edge(config, problem, edge_limit, narrator)
-        if found is not None:
-            starts["on the edge"] = found
+        narrator.place = ""
+        edge = measure.reach_edge(config, problem, edge_limit, narrator)
+        if edge is not None:
+            at("on the edge", *edge)
         elif wanted == "edge":
             raise InputError(f"no edge within {edge_limit} steps: {_HOW_TO_REACH}")
         else:
             narrator.say(f"no edge within {edge_limit} steps to be timed on: {_HOW_TO_REACH}")
-    keys = ("device", "device_name", "threads", "dtype", "parameters", "torch")
-    results: dict[str, Any] = {
-        "preset": config.preset,
-        "machine": {key: facts[key] for key in keys},
-        "places": {},
-    }
-    for place, (theta, step) in starts.items():
-        narrator.place = f"{place}: "
-        results["places"][place] = {
-            "from_step": step,
-            "pieces": measure.time_pieces(config, problem, theta, narrator),
-            "whole_run": dataclasses.asdict(
-                measure.time_whole_run(config, problem, theta, steps, facts, narrator)
-            ),
-            "comparison": dataclasses.asdict(
-                measure.compare(config, problem, theta, points, narrator)
-            ),
-        }
-    return results
 
 
 _HOW_TO_REACH = "give more `--edge-limit`, or a larger `--set eta=…`"
@@ -203,8 +218,8 @@ def _print_table(results: dict[str, Any]) -> None:
 
 
 def _lines(found: dict[str, Any]) -> list[str]:
-    """Return the lines of the table for one place."""
-    pieces, whole, both = found["pieces"], found["whole_run"], found["comparison"]
+    """Return the lines of the table for one place, as far as it was measured."""
+    pieces = found["pieces"]
     step = pieces["bare_step"]
     lines = [f"{'one step of bare descent':<36}{step * 1e3:10.2f} ms"]
     lines += [
@@ -212,16 +227,23 @@ def _lines(found: dict[str, Any]) -> list[str]:
         for name, text in _PIECES.items()
         if name in pieces
     ]
-    for name, text in (
-        ("measured", "measured run"),
-        ("configured", "  with the preset's eigenvalues"),
-    ):
-        ratio = whole[f"{name}_seconds"] / whole["bare_seconds"]
-        lines.append(f"{text:<36}{ratio:10.2f} × bare descent, {whole['steps']} steps")
+    if whole := found.get("whole_run"):
+        for name, text in (
+            ("measured", "measured run"),
+            ("configured", "  with the preset's eigenvalues"),
+        ):
+            ratio = whole[f"{name}_seconds"] / whole["bare_seconds"]
+            lines.append(f"{text:<36}{ratio:10.2f} × bare descent, {whole['steps']} steps")
+    if both := found.get("comparison"):
+        lines += _comparison_lines(both)
+    return lines
+
+
+def _comparison_lines(both: dict[str, Any]) -> list[str]:
     ours = both["warm_seconds"]
-    lines.append(
+    lines = [
         f"{'one S, warm':<36}{ours / both['points'] * 1e3:10.2f} ms  {_products(both, 'warm')}"
-    )
+    ]
     for name, text in (
         ("cold", "  cold"),
         ("scipy", "  SciPy eigsh, default tolerance"),
