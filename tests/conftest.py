@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+
+# OpenBLAS ends its threads before a fork, and may wait for one of them for ever: tests that open
+# terminals fork. So it has none here; it is asked before numpy is loaded.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path

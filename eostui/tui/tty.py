@@ -46,6 +46,8 @@ def leave_when_gone(leave: Callable[[int], None]) -> None:
     def watch() -> None:
         while not terminal_gone():
             time.sleep(_LOOK_EVERY)
+            if loop.is_closed():  # left already
+                return
         _end_after(_PATIENCE_ALONE, code)
         with contextlib.suppress(RuntimeError):  # the loop is closed: it was leaving already
             loop.call_soon_threadsafe(leave, code)
