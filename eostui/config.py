@@ -143,7 +143,9 @@ class RunConfig(BaseModel):
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     dtype: Literal["float32", "float64"] = Field("float32", description="precision")
-    threads: PositiveInt | Literal["auto"] = Field("auto", description="CPU threads of the engine")
+    threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
+        "auto", description="CPU threads of the engine"
+    )
 
     @field_validator("*", mode="before")
     @classmethod
@@ -216,7 +218,7 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> RunConfig:
-        check_schedule(self.controls, self.eta, self.weight_decay, self.steps)
+        check_schedule(self.controls, self.eta, self.weight_decay)
         return self
 
     @classmethod
@@ -310,6 +312,16 @@ def absolute_files(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return resolved
 
 
+#: Words of pydantic's messages, and those of the file that a person wrote.
+_WORDS = {
+    "a valid integer": "a whole number",
+    "a valid tuple": "a list",
+    "a valid list": "a list",
+    "a valid dictionary": "a table, {key = value}",
+    "'": '"',
+}
+
+
 def _sentence(errors: list[ErrorDetails], keys: tuple[str, ...]) -> str:
     """Turn the first of pydantic's errors into a sentence: key, value, what would be right."""
     error = errors[0]
@@ -341,4 +353,6 @@ def _requirement(error: ErrorDetails) -> str:
     for opening in ("Input should be ", "Input should "):
         message = message.removeprefix(opening)
     message = re.sub(r", unable to parse.*", "", message)
-    return message.replace("a valid integer", "a whole number").replace("'", '"')
+    for theirs, ours in _WORDS.items():
+        message = message.replace(theirs, ours)
+    return message

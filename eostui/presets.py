@@ -52,7 +52,14 @@ def load(name_or_path: str) -> Preset:
     where = f"preset {path}" if name_or_path != path.stem else f"preset {path.stem}"
     values = absolute_files(parse_toml(text, where), path.parent)
     values.setdefault("preset", path.stem)
-    return Preset(path.stem, path, head_comment(text), RunConfig.build(values, where))
+    config = RunConfig.build(values, where)
+    for change in config.controls:  # a run that is made shorter keeps what it doesn't come to
+        if change.step > config.steps:
+            raise InputError(
+                f"{where}: `controls` at step {change.step} would never come: "
+                f"`steps` is {config.steps}"
+            )
+    return Preset(path.stem, path, head_comment(text), config)
 
 
 def neighbour(name: str, offset: int, among: Iterable[str] | None = None) -> str:
@@ -70,7 +77,8 @@ def _find(name_or_path: str) -> Path:
     if path.suffix == ".toml" or "/" in name_or_path:
         if path.is_file():
             return path
-        raise InputError(f"preset {path}: there is no such file")
+        what = "that is no file" if path.exists() else "there is no such file"
+        raise InputError(f"preset {path}: {what}")
     raise InputError(
         f"there is no preset `{name_or_path}`{did_you_mean(name_or_path, presets)} "
         "(`eostui presets list` names them all; your own can be given by path)"

@@ -149,6 +149,8 @@ def test_divergence(shell: Shell) -> None:
         (["digits-mlp", "--set", "activation=rulu"], ["activation", "did you mean `relu`"]),
         (["digits-mlp", "--set", "width"], ["must be key=value"]),
         (["digits-mlp", "--set", "samples=2000"], ["`samples` is 2000", "only 1797"]),
+        (["digits-mlp", "--threads", "100000"], ["`threads` is 100000", "1024"]),
+        (["digits-mlp", "--fps", "0"], ["--fps is 0"]),
         (["digits-mlp", "--device", "cuda:7"], ["`device`", "cuda:7", "cpu"]),
         (["digits-mlp", "--set", "data=npz"], ["`data_file` is missing"]),
         (["digits-mlp", "--set", "data=npz", "--set", "data_file=no.npz"], ["no file", "no.npz"]),
@@ -279,6 +281,70 @@ def test_interrupt(shell: Shell) -> None:
     assert out.strip() == str(entry.path)
     assert entry.state == "stopped"
     assert not engine_alive(entry.path)
+
+
+def test_interrupt_with_the_reader_of_stderr_gone(shell: Shell) -> None:
+    """As `2>&1 | tee` is at ctrl+c: the run is stopped all the same."""
+    process = begun(shell)
+    assert process.stdout
+    assert process.stderr
+    process.stdout.close()
+    process.stderr.close()
+    process.send_signal(signal.SIGINT)
+    process.wait(60)
+    (entry,) = shelf.entries(shell.runs)
+    assert entry.state == "stopped"
+    assert not engine_alive(entry.path)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["--help"], ["runs", "list"], ["presets", "show", "digits-mlp"]]
+)
+def test_a_full_disk_behind_stdout(trained: Shell, arguments: list[str]) -> None:
+    """A sentence for every command, not for exports alone; a reader that has had enough is no error."""
+    command = [sys.executable, "-m", "eostui", *arguments]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command, env=trained.environment, stdout=full, stderr=subprocess.PIPE, text=True,
+            check=False,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == "eostui: stdout can't be written: No space left on device\n"
+
+
+def test_a_terminal_without_greek(trained: Shell) -> None:
+    """What its encoding lacks is escaped."""
+    done = subprocess.run(
+        [sys.executable, "-m", "eostui", "runs", "list"], capture_output=True, check=True,
+        env={**trained.environment, "PYTHONIOENCODING": "latin-1"},
+    )  # fmt: skip
+    assert b"\\u03b7" in done.stdout
+
+
+def test_names_are_refused_before_anything_begins(trained: Shell) -> None:
+    """As `runs rename` refuses them; a name finds one run."""
+    (entry,) = shelf.entries(trained.runs)
+    begin = ("run", "digits-mlp", "--headless", *TINY, "--name")
+    refused(trained(*begin, entry.id[-4:]), "already finds", entry.id)
+    for name, part in (("a/b", "no /"), ("..", "no - or ."), ("a" * 101, "at most 100")):
+        refused(trained(*begin, name), part)
+    assert len(shelf.entries(trained.runs)) == 1
+
+
+def test_names_of_files_that_cannot_be(trained: Shell) -> None:
+    """One sentence, whichever command meets them; a file that is no export's stays."""
+    folder = trained.folder
+    (folder / "file").touch()
+    refused(trained("export", "-o", "file/x.csv"), "file/x.csv", "Not a directory")
+    refused(trained("export", "-o", "a" * 300 + ".csv"), "File name too long")
+    refused(trained("run", "a" * 300 + ".toml", "--headless"), "File name too long")
+    refused(trained("run", str(folder), "--headless"), "that is no file")
+    refused(trained("runs", "list", "--runs-dir", "file"), "can't be listed: Not a directory")
+    precious = folder / "mine.json"
+    precious.write_text("{}")
+    refused(trained("export", "-o", "mine.csv"), "mine.json: isn't replaced")
+    assert precious.read_text() == "{}"
+    assert not (folder / "mine.csv").exists()
 
 
 def test_a_second_signal_ends_the_command_at_once(shell: Shell) -> None:

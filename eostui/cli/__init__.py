@@ -2,19 +2,57 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import gc
+import io
+import os
 import sys
+from typing import NoReturn
 
-from eostui.errors import EostuiError, printable
+from eostui.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, EostuiError, printable
 
 
 def main() -> None:
     """Run the command line and exit with the right code."""
     gc.set_threshold(100_000, 20, 20)  # imports make many objects and no garbage: 0.2 s less
-    from eostui.cli.app import app
-
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # η where the terminal has no Greek
     try:
-        app(prog_name="eostui")
+        from eostui.cli.app import app
+
+        try:
+            app(prog_name="eostui")
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # while it can be told that it failed
     except EostuiError as error:
-        print(f"eostui: {printable(str(error))}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        _end(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:  # whoever read has had enough: quiet
+        _drop_stdout()
+        sys.exit(EXIT_FAILED)
+    except OSError as error:
+        _end(_sentence(error), EXIT_INPUT)
+
+
+def _sentence(error: OSError) -> str:
+    """Return what the system refused: a file, or to take what was printed."""
+    if error.filename:
+        return f"{error.filename}: {error.strerror}"
+    if error.errno in (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT):
+        _drop_stdout()  # of all that is written, it alone has no name
+        return f"stdout can't be written: {error.strerror}"
+    return str(error)
+
+
+def _drop_stdout() -> None:
+    """Let what stdout didn't take go nowhere, or Python fails by it once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _end(sentence: str, code: int) -> NoReturn:
+    with contextlib.suppress(OSError):
+        print(f"eostui: {printable(sentence)}", file=sys.stderr)
+    sys.exit(code)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from eostui.cli.options import RunNames, RunsDir
 from eostui.cli.output import progress_bar
-from eostui.errors import InputError
-
-if TYPE_CHECKING:
-    from eostui.runs.run import Run
 
 
 def export(
@@ -62,7 +57,7 @@ def export(
     """
     from eostui import locations
     from eostui.runs import shelf
-    from eostui.runs.export import export_files, format_of
+    from eostui.runs.export import RunTable, export_files, format_of, write_stream
     from eostui.runs.run import Run
 
     chosen = format_of(output, format)
@@ -73,7 +68,7 @@ def export(
         opened = [stack.enter_context(Run(entry.path)) for entry in found]
         table = opened if len(opened) > 1 else opened[0]
         if output == "-":
-            _to_stdout(table, chosen, measured_only)
+            write_stream(RunTable(table, measured_only=measured_only), sys.stdout, chosen)
             return
         stem = shelf.safe_name(found[0].id) if len(found) == 1 else "runs"
         default = "tensorboard" if chosen == "tensorboard" else f"{stem}.{chosen}"
@@ -87,19 +82,6 @@ def export(
         )
     explained = f", columns explained in {sidecar}" if sidecar else ""
     print(f"{rows} rows in {target}{explained}", file=sys.stderr)
-
-
-def _to_stdout(runs: Run | Sequence[Run], chosen: str, measured_only: bool) -> None:
-    from eostui.runs.export import RunTable, write_stream
-
-    try:
-        write_stream(RunTable(runs, measured_only=measured_only), sys.stdout, chosen)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise  # whoever read has had enough: quiet
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left fails again
-        raise InputError(f"stdout can't be written: {error.strerror}") from None
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -29,6 +31,29 @@ _POLL = 0.25
 _EXIT_CODES = {"finished": 0, "stopped": 0, "diverged": EXIT_DIVERGED}
 
 
+class _Narration:
+    """stderr; what it can't take is dropped: `tee` is gone at ctrl+c before the run is told to stop."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+    def write(self, text: str) -> int:
+        with self._taken():
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._taken():
+            sys.stderr.flush()
+
+    @contextmanager
+    def _taken(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:  # or Python fails by it once more at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 class _Interrupted(Exception):
     def __init__(self, number: int) -> None:
         self.number = number
@@ -44,18 +69,17 @@ def follow(
     Raises:
         StartError: if the run could not begin.
     """
-    narrate = Console(stderr=True, highlight=False)
+    narrate = Console(file=cast("IO[str]", _Narration()), highlight=False)
     with _signals():
         engine = EngineProcess(start, runs_dir, data_dir, name)
+        path, code = None, 0
         try:
             path = engine.ready(lambda text: narrate.print(text, style="dim", markup=False))
-        except _Interrupted:
-            engine.cancel()
-            raise
-        code = 0
-        try:
             _show_progress(engine, path, narrate)
         except _Interrupted as interruption:
+            if path is None:
+                engine.cancel()
+                raise
             _stop(engine, path)
             code = 128 + interruption.number
             narrate.print("stopping at the next step …", style="dim")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 import time
@@ -81,7 +82,7 @@ def list_runs(
         (
             _MARKS.get(e.state, "?"), e.id, e.state, f"{max(e.last_step, 0)}/{e.config.steps}",
             _steered(e.config.eta, e.eta), _steered(e.config.weight_decay, e.weight_decay),
-            f"{e.resting_sharpness:.4g}",
+            f"{e.resting_sharpness:.4g}" if math.isfinite(e.resting_sharpness) else "—",
             e.phase, shown_size(size(e.path)), age(time.time() - e.created), e.name,
         )
         for e in entries

@@ -172,10 +172,14 @@ def start(
     ascii_only: bool,
 ) -> None:
     """Start an engine and follow it, live or headless; exit with its code."""
+    from eostui import locations
     from eostui.config import RunConfig
 
-    if not name.isprintable():
-        raise InputError("--name has control characters in it")
+    _check_fps(fps)
+    if name:
+        from eostui.runs.edit import check_name
+
+        check_name(name, locations.runs_dir(runs_dir))
     if not isinstance(what, RunConfig):
         what.config  # noqa: B018 - says at once why there is nothing to go on with
     if headless:
@@ -201,8 +205,7 @@ def show(
             "the live view needs a terminal, and this isn't one; without one, use "
             + ("`eostui plot RUN`" if isinstance(what, Path) else "`eostui run PRESET --headless`")
         )
-    if fps is not None and not 0.1 <= fps <= 60:
-        raise InputError(f"--fps is {fps:g}, but must be from 0.1 to 60")
+    _check_fps(fps)
     from eostui import locations
     from eostui.config import RunConfig
     from eostui.runs.launch import EngineProcess, Fork, Resume
@@ -228,6 +231,11 @@ def show(
     if sentence:
         print(f"eostui: {printable(sentence)}", file=sys.stderr)
     raise typer.Exit(code)
+
+
+def _check_fps(fps: float | None) -> None:
+    if fps is not None and not 0.1 <= fps <= 60:
+        raise InputError(f"--fps is {fps:g}, but must be from 0.1 to 60")
 
 
 def _run_headless(

@@ -112,9 +112,9 @@ def _read_npz(path: Path) -> RawData:
     if not path.is_file():
         raise InputError(f"`data_file`: there is no file {path}")
     try:
+        if not zipfile.is_zipfile(path):  # numpy would take it for a pickle
+            raise ValueError("it is no zip archive, as `numpy.savez` makes them")
         loaded = np.load(path, allow_pickle=False)
-        if not isinstance(loaded, np.lib.npyio.NpzFile):
-            raise ValueError("it holds a single array without a name")
         with loaded as file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:

@@ -31,13 +31,24 @@ def rename(entry: Entry, name: str, folder: Path) -> None:
         InputError: if the name can't be used, or the run can't be written to.
         EostuiError: if its engine doesn't answer.
     """
+    check_name(name, folder, entry.path)
+    _set(entry, "rename", {"name": name})
+
+
+def check_name(name: str, folder: Path, own: Path | None = None) -> None:
+    """Raise InputError if a run can't have a name, or it finds another run of the shelf.
+
+    Args:
+        name: may be empty: none.
+        folder: the shelf.
+        own: the run's directory, if it has one already.
+    """
     refusal = refuse_name(name)
     if refusal:
         raise InputError(refusal)
-    for other in entries(folder):
-        if name and other.path != entry.path and (name == other.name or other.id.endswith(name)):
+    for other in entries(folder) if name else ():
+        if other.path != own and (name == other.name or other.id.endswith(name)):
             raise InputError(f"the name `{name}` already finds {other.id}: choose another")
-    _set(entry, "rename", {"name": name})
 
 
 def note(entry: Entry, text: str) -> None:
@@ -59,8 +70,11 @@ def refuse_name(name: object) -> str | None:
         return "a name must be text without control characters"
     if len(name) > MOST_NAME:
         return f"a name has at most {MOST_NAME} characters, but this one has {len(name)}"
-    if name != name.strip() or name.startswith("-") or "/" in name:
-        return f"the name `{name}` can't be typed as one: no / in it, no - or space at its ends"
+    if name != name.strip() or name.startswith(("-", ".")) or "/" in name:
+        return (
+            f"the name `{name}` can't be typed as one: no / in it, no space at its ends, no - or . "
+            "at its start"
+        )
     return None
 
 

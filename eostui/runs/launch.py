@@ -49,6 +49,11 @@ class Resume:
                 f"{self.entry.id} diverged, and would again; `eostui fork` it at an earlier step"
             )
         config = self.entry.config
+        if self.steps is not None and self.steps <= self.entry.last_step:
+            raise InputError(
+                f"{self.entry.id} has {self.entry.last_step} steps already: {self.steps} in all, which "
+                "--steps says, are no more"
+            )
         if self.steps is not None:
             config = config.changed({"steps": self.steps})
         if config.steps <= self.entry.last_step:

@@ -253,7 +253,7 @@ def _time(facts: Mapping[str, str], key: str) -> float:
 
 
 def _run_paths(folder: Path) -> Iterator[Path]:
-    if not os.path.isdir(folder):
+    if not os.path.exists(folder):
         return
     try:
         names = os.listdir(folder)

@@ -33,7 +33,7 @@ def steered_config(run: Run, name: str) -> RunConfig:
     config = run.config.model_dump()
     if len(steps):
         config |= {key: float(steps[key][0]) for key in ("eta", "weight_decay")}
-    changes = _changes(run)
+    changes = {step: change for step, change in _changes(run).items() if step <= run.config.steps}
     if "threads" in run.facts:
         config["threads"] = int(run.facts["threads"])
     return RunConfig.build(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import shutil
@@ -144,7 +145,8 @@ def replacing(*targets: Path) -> Iterator[list[Path]]:
         raise InputError(f"{targets[0]}: can't be written: {error.strerror or error}") from None
     finally:
         for aside in asides:
-            aside.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what couldn't be made, or has become the target
+                aside.unlink()
 
 
 def _export_pair(
@@ -154,12 +156,24 @@ def _export_pair(
     sidecar = target.with_suffix(".json")
     if sidecar == target:
         raise InputError(f"{target}: name the CSV file .csv; the .json beside it is written too")
+    if sidecar.exists() and not _is_description(sidecar):
+        raise InputError(
+            f"{sidecar}: isn't replaced: it is no description of an export; give {target} another name"
+        )
     with replacing(target, sidecar) as (aside, sidecar_aside):
         rows = write(aside)
         with sidecar_aside.open("w", encoding="utf-8") as stream:
             json.dump(description, stream, indent=2, ensure_ascii=False)
             stream.write("\n")
     return sidecar, rows
+
+
+def _is_description(path: Path) -> bool:
+    """Return whether a file is what an export puts beside its table."""
+    try:
+        return "columns" in json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _export_folders(table: RunTable, target: Path, progress: Progress | None) -> int:

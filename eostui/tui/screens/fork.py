@@ -55,7 +55,7 @@ class ForkDialog(ModalScreen[ForkWish | None]):
         """Show the quick choice, a field for each value, and a place for complaints."""
         step = grouped(self._present.step)
         with VerticalScroll(classes="dialog form"):
-            yield Static(f"fork {self._parent_id}, which goes its own way", markup=False)
+            yield Static(f"fork {self._parent_id}", markup=False)
             if self._present.decay:
                 yield Static(f"\n[b]enter[/b]  λ → 0 from step {step} on")
                 yield Static("[b]tab[/b]    other values:\n")
