@@ -21,7 +21,7 @@ from eostui.cli.app import app
 from eostui.engine.begin import Workshop
 from eostui.errors import EostuiError, InputError
 from eostui.runs import checkpoints, schema, shelf
-from eostui.runs.branch import copy_history
+from eostui.runs.branch import copy_history, newest_fork_step
 from eostui.runs.check import check_run
 from eostui.runs.checkpoints import Checkpoint
 from eostui.runs.launch import EngineProcess, Fork, Resume, StartError
@@ -360,6 +360,24 @@ def test_a_fork_goes_its_own_way_past_what_its_parent_was_to_do(folder):
         assert (run.steps["weight_decay"][40:] == 0).all()
     unchanged = here(Fork(entry(parent), 40, {"cadence": 5}), folder)
     assert_same_rows(unchanged, parent)
+
+
+@pytest.mark.parametrize("status", ["finished", "diverged"])
+def test_a_fork_of_an_ended_run_goes_on_from_its_end(folder, status):
+    """At once, from the checkpoint that it ended with; past a divergence there is no step."""
+    script = {60: [("set", {"eta": 50.0})]} if status == "diverged" else {}
+    parent = entry(here(small(steps=80), folder, script))
+    assert parent.state == status
+    at = newest_fork_step(parent.last_step, parent.state)
+    assert at == parent.last_step + (status == "finished")
+    child = Engine(Fork(parent, at, {"eta": 0.1, "steps": 120}), folder)
+    child.ended()
+    with Run(child.path) as run, Run(parent.path) as before:
+        np.testing.assert_array_equal(run.steps["loss"][:at], before.steps["loss"][:at])
+        assert (run.steps["eta"][at:] == 0.1).all()
+        if status == "finished":
+            assert run.last_step == 120
+            assert not any("repeating" in text for text in child.told)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.01])

@@ -74,7 +74,9 @@ def fork(
     run: RunName = None,
     at: Annotated[
         int | None,
-        typer.Option(help="The first step that the fork takes itself; the newest if left out."),
+        typer.Option(
+            help="The first step that the fork takes itself; from where it is if left out."
+        ),
     ] = None,
     eta: Annotated[
         Number, typer.Option(help="Learning rate η from there on, as 0.02 or 2/100.")
@@ -105,13 +107,15 @@ def fork(
     from eostui import locations
     from eostui.cli.train import start
     from eostui.runs import shelf
+    from eostui.runs.branch import newest_fork_step
     from eostui.runs.launch import Fork
     from eostui.runs.trust import refuse_foreign_code
 
     entry = shelf.find(locations.runs_dir(runs_dir), run)
     refuse_foreign_code(entry.config, entry.path, trusted=trust)
     changes = set_values(assign, {"steps": steps}, {"eta": eta, "weight_decay": weight_decay})
-    branch = Fork(entry, max(entry.last_step, 0) if at is None else at, changes)
+    step = newest_fork_step(entry.last_step, entry.state) if at is None else at
+    branch = Fork(entry, step, changes)
     start(
         branch, runs_dir, data_dir, name=name, headless=headless, as_json=as_json, fps=fps,
         ascii_only=ascii_only,

@@ -62,8 +62,19 @@ def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConf
     if isinstance(wanted, int) and wanted < at:
         raise InputError(f"`calibrate_at` is {wanted}, but the {where} begins at step {at}")
     if config.steps < at:
-        raise InputError(f"{where} at step {at}: it ends after {config.steps} steps; give it more")
+        raise InputError(
+            f"{where} at step {at}: it ends after {config.steps} steps: give it more by --steps"
+        )
     return config
+
+
+def newest_fork_step(last_step: int, state: str) -> int:
+    """Return the step at which a fork goes on from where a run is.
+
+    The state after the last step is kept where a run ended in order; nothing comes after a divergence.
+    """
+    in_order = state in ("finished", "stopped", "interrupted")
+    return max(last_step + in_order, 0)
 
 
 def _its_own_way(

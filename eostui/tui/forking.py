@@ -9,6 +9,7 @@ import numpy as np
 
 from eostui.errors import EostuiError
 from eostui.runs import commands, shelf
+from eostui.runs.branch import newest_fork_step
 from eostui.runs.launch import Fork, Resume
 from eostui.runs.run import Run
 from eostui.tui.screens.dialogs import NumberDialog
@@ -55,7 +56,7 @@ class ForkingApp(StartedApp):
             self.notify(str(error), severity="error")
             return
         eta, decay = _controls_at(run, step)
-        steps = parent.config.steps if step < parent.config.steps else 2 * max(step, 1)
+        steps = parent.config.steps * (1 if step < parent.config.steps else 2)
 
         def chosen(wish: ForkWish | None) -> None:
             if wish is not None:
@@ -86,7 +87,7 @@ class ForkingApp(StartedApp):
                     if event.payload.get("command") == command:
                         return event.step
                 await asyncio.sleep(1 / self.settings.fps)
-        return max(run.last_step, 0)
+        return newest_fork_step(run.last_step, run.state)
 
     async def _ask_resume(self, run: Run) -> None:
         try:
