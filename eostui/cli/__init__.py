@@ -6,10 +6,10 @@ import contextlib
 import errno
 import gc
 import io
-import os
 import sys
 from typing import NoReturn
 
+from eostui.cli.output import drop
 from eostui.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, EostuiError, printable
 
 
@@ -31,7 +31,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:  # whoever read has had enough: quiet
-        _drop_stdout()
+        drop(sys.stdout)
         sys.exit(EXIT_FAILED)
     except OSError as error:
         _end(_sentence(error), EXIT_INPUT)
@@ -42,14 +42,9 @@ def _sentence(error: OSError) -> str:
     if error.filename:
         return f"{error.filename}: {error.strerror}"
     if error.errno in (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT):
-        _drop_stdout()  # of all that is written, it alone has no name
+        drop(sys.stdout)  # of all that is written, it alone has no name
         return f"stdout can't be written: {error.strerror}"
     return str(error)
-
-
-def _drop_stdout() -> None:
-    """Let what stdout didn't take go nowhere, or Python fails by it once more at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _end(sentence: str, code: int) -> NoReturn:

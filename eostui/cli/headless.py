@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import IO, Any, cast
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from eostui.cli.output import drop
 from eostui.config import RunConfig
 from eostui.errors import (
     EXIT_DIVERGED,
@@ -50,8 +50,8 @@ class _Narration:
     def _taken(self) -> Iterator[None]:
         try:
             yield
-        except OSError:  # or Python fails by it once more at its end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        except OSError:
+            drop(sys.stderr)
 
 
 class _Interrupted(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
 #: Told how much of how much is done.
 Report = Callable[[int, int], None]
+
+
+def drop(stream: TextIO) -> None:
+    """Let go nowhere what a stream can't take any more, or Python fails by it once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def print_json(value: Any) -> None:
