@@ -71,10 +71,11 @@ def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConf
 def newest_fork_step(last_step: int, state: str) -> int:
     """Return the step at which a fork goes on from where a run is.
 
-    The state after the last step is kept where a run ended in order; nothing comes after a divergence.
+    After its last step, whose state one that ended in order has kept, and one that was killed comes to
+    again; a live run is past that soon, and nothing comes after a divergence.
     """
-    in_order = state in ("finished", "stopped", "interrupted")
-    return max(last_step + in_order, 0)
+    past_it = state in ("finished", "stopped", "interrupted")
+    return max(last_step + past_it, 0)
 
 
 def _its_own_way(

@@ -51,8 +51,8 @@ class Resume:
         config = self.entry.config
         if self.steps is not None and self.steps <= self.entry.last_step:
             raise InputError(
-                f"{self.entry.id} has {self.entry.last_step} steps already: {self.steps} in all, which "
-                "--steps says, are no more"
+                f"{self.entry.id} has {self.entry.last_step} steps already; to go on it must have more "
+                f"in all than {self.steps}"
             )
         if self.steps is not None:
             config = config.changed({"steps": self.steps})
