@@ -292,6 +292,8 @@ def test_what_cannot_be_gone_on_with(reference):
     done = entry(reference)
     with pytest.raises(InputError, match=f"has all of its {STEPS} steps"):
         Resume(done).config  # noqa: B018
+    with pytest.raises(InputError, match=f"has {STEPS} steps already; .* than 9"):
+        Resume(done, 9).config  # noqa: B018
     with pytest.raises(InputError, match=f"has the steps 0 to {STEPS}"):
         Fork(done, STEPS + 2).config  # noqa: B018
     with pytest.raises(InputError, match="`width` can't change"):
