@@ -95,6 +95,9 @@ class RunConfig(BaseModel):
     )
     decay_biases: bool = Field(True, description="whether weight decay also acts on biases")
     steps: PositiveInt = Field(12_000, description="gradient-descent steps")
+    pause_at: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (), description="steps before which a run that is watched pauses; a headless one goes on"
+    )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(10, description="of all random choices")
 
     cadence: PositiveInt = Field(25, description="steps between curvature measurements")

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from engines import PATIENCE, Engine, assert_same_rows, small
 from oracles import half_squared_error, mlp
 from scipy.sparse.linalg import LinearOperator, eigsh
 
@@ -605,6 +606,27 @@ def test_pause_step_resume_and_stop(live_engine):
     assert "stopped by its user" in live.run.facts["sentence"]
     assert live.run.last_step == live.events("paused")[1].step - 1
     assert live.run.steps["step"].tolist() == list(range(live.run.last_step + 1))
+
+
+def test_a_run_pauses_by_itself_only_where_someone_can_let_it_go_on(tmp_path):
+    """`pause_at` stops before its step until `resume`; a headless run passes it by; both are the same."""
+    config = small(steps=60, pause_at=[20])
+    watched = Engine(config, tmp_path)
+    watched.reaches(19)
+    with Run(watched.path) as run:
+        until(run, lambda: run.state == "paused")
+        time.sleep(0.3)
+        run.refresh()
+        assert run.last_step == 19
+    assert watched.asks("resume") == 20
+    assert watched.ended() == 0
+    headless = EngineProcess(config, tmp_path, tmp_path, watched=False)
+    path = headless.ready(lambda _text: None)
+    assert headless.wait(PATIENCE) == 0
+    with Run(path) as run:
+        assert run.last_step == 60
+        assert not [event for event in run.events if event.kind == "paused"]
+    assert_same_rows(watched.path, path, whole=True)
 
 
 @pytest.fixture

@@ -422,7 +422,13 @@ class Told:
 def drive(config, path):
     """Do what an engine process does with a request; return its exit code."""
     before = signal.getsignal(signal.SIGTERM)
-    request = {"run_path": str(path), "data_dir": str(path.parent), "name": "", "resume": False}
+    request = {
+        "run_path": str(path),
+        "data_dir": str(path.parent),
+        "name": "",
+        "resume": False,
+        "watched": True,
+    }
     try:
         return engine._run(config, request, Told())
     finally:

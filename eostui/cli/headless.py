@@ -71,7 +71,7 @@ def follow(
     """
     narrate = Console(file=cast("IO[str]", _Narration()), highlight=False)
     with _signals():
-        engine = EngineProcess(start, runs_dir, data_dir, name)
+        engine = EngineProcess(start, runs_dir, data_dir, name, watched=False)
         path, code = None, 0
         try:
             path = engine.ready(lambda text: narrate.print(text, style="dim", markup=False))

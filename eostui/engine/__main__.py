@@ -58,6 +58,8 @@ def _run(config: RunConfig, request: dict[str, Any], handshake: Handshake) -> in
         fork["changed"] if fork else (),
     )
     trainer = workshop.trainer
+    if request["watched"]:  # else no one would let it go on
+        trainer.controls.pauses.update(config.pause_at)
     signal.signal(signal.SIGTERM, lambda *_: workshop.stop("stopped by SIGTERM"))
     writer: Store
     if request["resume"]:

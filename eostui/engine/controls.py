@@ -29,6 +29,7 @@ class Controls:
         steps_allowed: single steps to take while paused.
         stop: whether the run should end; by whom is in `stop_reason`.
         schedule: changes of η and λ that the config makes, by step.
+        pauses: steps before which training pauses by itself, once each.
         asked: what the calibrator is asked to do at this step, in order: `calibrate`, `reseat`.
         save: whether a checkpoint of this step is asked for.
     """
@@ -40,6 +41,7 @@ class Controls:
     stop: bool = False
     stop_reason: str = ""
     schedule: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    pauses: set[int] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
     save: bool = False
     _polled_at: float = 0.0
@@ -87,11 +89,14 @@ class Controls:
         self.eta, self.weight_decay = state["eta"], state["weight_decay"]
 
     def scheduled(self, step: int, writer: Store) -> None:
-        """Change η and λ as the config says for this step, as a viewer would."""
+        """Change η and λ, or pause, as the config says for this step: as a viewer would."""
         if step in self.schedule:
             refusal = self._set(self.schedule[step], writer, step)
             if refusal:  # a viewer has changed the other of the two
                 writer.event(step, "refused", {"command": "schedule", "reason": refusal})
+        if step in self.pauses:
+            self.pauses.remove(step)
+            self._pause(True, writer, step)
 
     def waits(self) -> bool:
         """Return whether training must wait: paused, with no single step allowed, not ended."""
@@ -111,10 +116,7 @@ class Controls:
         if kind == "set":
             return self._set(content, writer, step)
         if kind in ("pause", "resume"):
-            if self.paused == (kind == "resume"):
-                self.paused = kind == "pause"
-                self.steps_allowed = 0
-                writer.event(step, "paused" if self.paused else "resumed")
+            self._pause(kind == "pause", writer, step)
             return None
         if kind == "step":
             if not self.paused:
@@ -133,6 +135,11 @@ class Controls:
         if kind in ("rename", "note"):
             return _tell(content, writer)
         return f"unknown command `{kind}`"
+
+    def _pause(self, pause: bool, writer: Store, step: int) -> None:
+        if self.paused != pause:
+            self.paused, self.steps_allowed = pause, 0
+            writer.event(step, "paused" if pause else "resumed")
 
     def _set(self, content: Mapping[str, Any], writer: Store, step: int) -> str | None:
         eta = content.get("eta", self.eta)

@@ -97,6 +97,8 @@ class EngineProcess:
         runs_dir: Path,
         data_dir: Path,
         name: str = "",
+        *,
+        watched: bool = True,
     ) -> None:
         """Start the process; it validates the data and the device before it makes anything.
 
@@ -105,6 +107,7 @@ class EngineProcess:
             runs_dir: where a new run goes.
             data_dir: where the data sets are.
             name: of a new run.
+            watched: whether someone is there to let it go on after a pause of `pause_at`.
 
         Raises:
             InputError: if there is nothing to go on from.
@@ -115,6 +118,7 @@ class EngineProcess:
             "config": self.config.to_toml(),
             "data_dir": str(data_dir),
             "name": name,
+            "watched": watched,
             "resume": isinstance(start, Resume),
             "run_path": str(
                 start.entry.path
