@@ -68,7 +68,7 @@ class RunConfig(BaseModel):
     layout: Literal["auto", "channels-last", "channels-first"] = Field(
         "auto",
         description="of images (N, a, b, c) in an .npz file: where their channels are; auto: at the one "
-        "of a and c that is 1 to 4, and refused if both are or neither is",
+        "of a and c that is 1 to 4, and refused where that doesn't tell",
     )
     samples: PositiveInt | Literal["all"] = Field("all", description="training samples used")
     test_samples: PositiveInt | Literal["all"] = Field("all", description="test samples used")
@@ -280,9 +280,13 @@ def read_text(path: Path, where: str) -> str:
         raise InputError(f"{where}: can't be read: {error}") from None
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{where}: isn't text in UTF-8 (at line {line}: {error.reason})") from None
+        raise InputError(
+            f"{where}: can't be read: no text in UTF-8 (line {line}: {error.reason})"
+        ) from None
     if "\0" in text:
-        raise InputError(f"{where}: isn't text in UTF-8: it has zero bytes in it, as UTF-16 has")
+        raise InputError(
+            f"{where}: can't be read: no text in UTF-8, but with zero bytes, as UTF-16"
+        )
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

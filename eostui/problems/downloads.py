@@ -66,9 +66,10 @@ def load_torchvision(
             )
         except PermissionError:
             raise
-        except Exception as error:  # unpacked files carry no checksum: whatever their reader raises
+        except Exception as error:  # not all files have a checksum: whatever their reader raises
+            reason = _reason(error).partition(". ")[0]  # then torchvision's advice to its callers
             raise InputError(
-                f"{name} in {folder} is damaged ({_reason(error)}): delete "
+                f"{name} in {folder} is damaged ({reason}): delete "
                 f"{_place(loader, folder)}, and put {source.files} there or let it be downloaded"
             ) from error
 
@@ -123,7 +124,6 @@ def _state(loader: Any, folder: Path) -> tuple[bool, list[str]]:
     if hasattr(loader, "base_folder"):
         listed = [*loader.train_list, *loader.test_list]
         wanted = {place / file: md5 for file, md5 in listed}
-        wanted[place / loader.meta["filename"]] = loader.meta["md5"]
         packed = {folder / loader.filename: loader.tgz_md5}
     else:
         packed = {place / file: md5 for file, md5 in loader.resources}

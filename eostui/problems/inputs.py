@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from eostui.problems.files import Layout, RawData, refuse_beyond_memory
 Floats = NDArray[np.float64]
 Warn = Callable[[str], None]
 
-#: Numbers of channels that tell where the channels are: grey, grey with alpha, RGB, RGB with alpha.
+#: Usual numbers of channels: grey, grey with alpha, RGB, RGB with alpha.
 USUAL_CHANNELS = (1, 2, 3, 4)
 #: Mean (in deviations) and deviation beyond which values are called of another scale.
 OTHER_SCALE = 10.0
@@ -97,15 +98,30 @@ def _layout(config: RunConfig, raw: RawData, warn: Warn) -> tuple[Layout | None,
         return raw.layout, raw.layout
     if config.layout != "auto":
         return config.layout, f"{config.layout}, as `layout` says"
-    first, height, last = raw.x.shape[1:]
-    if (first in USUAL_CHANNELS) == (last in USUAL_CHANNELS):
+    found = _likely(*raw.x.shape[1:])
+    if found is None:
+        first, height, last = raw.x.shape[1:]
         raise InputError(
             f"{raw.source}: the samples of x have shape {raw.x.shape[1:]}, which may be {last} "
             f"channels of {first}×{height} or {first} channels of {height}×{last}: "
             'set `layout` to "channels-last" or "channels-first"'
         )
-    found: Layout = "channels-first" if first in USUAL_CHANNELS else "channels-last"
-    return found, f"{found}, since {first if found == 'channels-first' else last} is few"
+    return found, f"{found}, by their number"
+
+
+def _likely(first: int, middle: int, last: int) -> Layout | None:
+    """Return where the channels of images are, None if that can't be told.
+
+    They are where their number is a usual one and the other's isn't; if the other reading alone makes
+    the images square, as of feature maps (64, 4, 4), neither is likely.
+    """
+    few_first, few_last = first in USUAL_CHANNELS, last in USUAL_CHANNELS
+    square_first, square_last = middle == last, first == middle
+    if few_first and not few_last and (square_first or not square_last):
+        return "channels-first"
+    if few_last and not few_first and (square_last or not square_first):
+        return "channels-last"
+    return None
 
 
 def _divisors(raw: RawData, warn: Warn) -> tuple[float, float, str]:
@@ -176,7 +192,7 @@ def standardiser(
 
 def square_limit(dtype: str) -> float:
     """Return the largest value whose square a float of this precision holds."""
-    return float(np.finfo(dtype).max) ** 0.5
+    return math.sqrt(np.finfo(dtype).max)
 
 
 def _moments(config: RunConfig, inputs: Inputs, warn: Warn) -> tuple[Floats, Floats]:

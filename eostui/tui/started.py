@@ -9,7 +9,7 @@ from pathlib import Path
 
 from eostui import presets
 from eostui.config import RunConfig
-from eostui.errors import EostuiError, InputError, printable
+from eostui.errors import EostuiError, InputError
 from eostui.runs.launch import EngineProcess, Fork, Resume, StartError
 from eostui.runs.trust import refuse_foreign_code
 from eostui.tui.followed import FollowedApp, open_run
@@ -136,7 +136,7 @@ class StartedApp(FollowedApp):
         """Say what of the data may not have been read as it was meant."""
         facts = self._run.facts if self._run else {}
         for text in facts.get("problem.warnings", "").splitlines():
-            self.notify(printable(text), severity="warning", timeout=10, markup=False)
+            self.notify(text, severity="warning", timeout=10)
 
     async def _open(self, path: Path, *, trusted: bool = False) -> None:
         if self._feed is None:
