@@ -273,20 +273,21 @@ def read_text(path: Path, where: str) -> str:
     """
     try:
         content = path.read_bytes()
-        # what Windows writes: a byte order mark, and UTF-16 where a shell's output was sent to a file
-        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        text = content.decode("utf-16" if wide else "utf-8-sig")
     except OSError as error:
         raise InputError(f"{where}: can't be read: {error}") from None
+    # what Windows writes: a byte order mark, and UTF-16 where a shell's output was sent to a file
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if b"\0" in content and not wide:
+        raise InputError(
+            f"{where}: can't be read: no text in UTF-8, but with zero bytes, as UTF-16"
+        )
+    try:
+        text = content.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise InputError(
             f"{where}: can't be read: no text in UTF-8 (line {line}: {error.reason})"
         ) from None
-    if "\0" in text:
-        raise InputError(
-            f"{where}: can't be read: no text in UTF-8, but with zero bytes, as UTF-16"
-        )
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -177,10 +177,11 @@ def _check_numbers(source: str, name: str, array: NDArray[Any]) -> None:
 def _check_finite(source: str, name: str, array: NDArray[Any]) -> None:
     if array.dtype.kind != "f":
         return
-    bad = ~np.isfinite(array)
+    with np.errstate(over="ignore"):  # of a wider type
+        bad = ~np.isfinite(array.astype(np.float64, copy=False))
     if bad.any():
         first = int(np.flatnonzero(bad.reshape(len(array), -1).any(1))[0])
         raise InputError(
-            f"{source}: {name} must be finite numbers, but {int(bad.sum())} of its values aren't "
-            f"(the first in sample {first})"
+            f"{source}: {name} must be finite numbers in float64, but {int(bad.sum())} of its values "
+            f"aren't (the first in sample {first})"
         )

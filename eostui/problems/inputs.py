@@ -163,6 +163,7 @@ def _arranged(x: NDArray[Any], divisor: float, layout: Layout | None) -> Floats:
     return values
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what overflows is refused by its value
 def standardiser(
     config: RunConfig, inputs: Inputs, warn: Warn
 ) -> tuple[Callable[[Floats], Floats], str]:
@@ -175,9 +176,9 @@ def standardiser(
     mean, deviation = _moments(config, inputs, warn)
     limit = square_limit(config.dtype)
 
+    @np.errstate(over="ignore")
     def standardise(values: Floats) -> Floats:
-        with np.errstate(over="ignore"):
-            result: Floats = (values - mean) / deviation
+        result: Floats = (values - mean) / deviation
         if not np.abs(result).max() <= limit:
             raise InputError(
                 f"{inputs.source}: the inputs range from {in_words(values)} and, standardised, from "
@@ -216,8 +217,7 @@ def _moments(config: RunConfig, inputs: Inputs, warn: Warn) -> tuple[Floats, Flo
         raise InputError(f"{inputs.source}: {constant} and can't be standardised")
     if config.standardize == "channels" and axes is None:
         warn('`standardize` is "channels", but x are no images: one mean and deviation for all')
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean, deviation = x.mean(axes, keepdims=True), x.std(axes, keepdims=True)
+    mean, deviation = x.mean(axes, keepdims=True), x.std(axes, keepdims=True)
     if not np.isfinite(deviation).all() or not (deviation > 0).all():
         raise InputError(
             f"{inputs.source}: the inputs range from {in_words(x)}, and float64 can't hold the "
