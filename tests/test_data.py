@@ -467,6 +467,29 @@ def test_archives_that_hold_a_name_twice_are_refused(npz):
     assert "come together" in npz.refusal(x_test=GREY[:5])
 
 
+def test_names_as_keras_has_them(npz):
+    """x_train, y_train, x_test, y_test, as in its mnist.npz; two names for one thing are refused."""
+    keras = {"x_train": GREY, "y_train": LABELS, "x_test": GREY[:5], "y_test": LABELS[:5]}
+    np.savez(npz.path, **keras)
+    data = npz.read()
+    ours = npz.load(xt=GREY[:5], yt=LABELS[:5])
+    assert torch.equal(data.x, ours.x)
+    assert torch.equal(data.test_y, ours.test_y)
+    assert "x and y and x_train" in npz.refusal(x_train=GREY)
+    np.savez(npz.path, x=GREY, y_train=LABELS)
+    assert "x and y_train" in npz.broken()
+    np.savez(npz.path, x_train=GREY, labels=LABELS)
+    assert "['labels', 'x_train']" in npz.broken()
+
+
+def test_a_data_file_that_is_not_read_is_told(npz):
+    """Named without data = "npz": the digits are trained on, and it is said."""
+    config = RunConfig.build({"data_file": str(npz.write())}, "test")
+    data = load_dataset(config, Path(os.devnull), lambda _: None)
+    assert data.facts["data"] == "digits"
+    assert any("`data_file` isn't read" in text for text in data.warnings)
+
+
 def test_encrypted_truncated_and_unknown_compression_are_sentences(npz):
     npz.write()
     whole = npz.path.read_bytes()

@@ -65,6 +65,8 @@ def load_dataset(
     raw = _read(config, data_dir, narrate, download=download)
     inputs = read_inputs(config, raw, warn)
     targets = read_targets(config, raw, warn)
+    if config.data_file and config.data != "npz":
+        warn(f'`data_file` isn\'t read: `data` is "{config.data}", not "npz"')
     if config.data == "npz":
         read = {**inputs.facts, **targets.facts}
         narrate(f"{raw.source}: {read['inputs']} ({read['layout']}); y {read['targets']}")

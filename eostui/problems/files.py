@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,8 +18,8 @@ Layout = Literal["channels-last", "channels-first"]
 
 #: Kinds of arrays that are numbers: switches (as 0 and 1), whole numbers with and without sign, floats.
 _NUMBERS = "biuf"
-#: Names of inputs and targets, and of those for testing, as one pair or the other.
-_TRAINING = ("x", "y")
+#: Names of inputs and targets, and of those for testing, as one pair or the other (that of Keras).
+_TRAINING = (("x", "y"), ("x_train", "y_train"))
 _TESTING = (("xt", "yt"), ("x_test", "y_test"))
 
 
@@ -59,7 +59,9 @@ class RawData:
 
 
 def read_npz(path: Path) -> RawData:
-    """Read x, y and, where present, xt, yt (or x_test, y_test). Nothing in the file is unpickled.
+    """Read x, y (or x_train, y_train) and, where present, xt, yt (or x_test, y_test).
+
+    Nothing in the file is unpickled.
 
     Raises:
         InputError: if there is no such file, it is damaged, lacks an array or has one twice, or what
@@ -75,9 +77,7 @@ def read_npz(path: Path) -> RawData:
         if not zipfile.is_zipfile(path):  # numpy would take it for a pickle
             raise ValueError("it is no zip archive, as `numpy.savez` makes them")
         with np.load(path, allow_pickle=False) as file:
-            names = _members(path, file.zip)
-            wanted = [*_TRAINING, *_testing(path, names)]
-            arrays = {name: file[name] for name in wanted}
+            arrays = {name: file[name] for name in _wanted(path, file.zip)}
     except InputError:
         raise
     except MemoryError as error:
@@ -110,32 +110,38 @@ def memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _members(path: Path, archive: zipfile.ZipFile) -> Mapping[str, int]:
-    """Return the bytes of each member by name; refuse what can't be chosen from, or is too large."""
-    found: dict[str, int] = {}
+def _wanted(path: Path, archive: zipfile.ZipFile) -> tuple[str, ...]:
+    """Return the names of inputs and targets, and of the test samples' if there are any.
+
+    Raises:
+        InputError: if they are missing, can't be chosen from, or are larger than the memory.
+    """
+    sizes: dict[str, list[int]] = {}
     for member in archive.infolist():
-        name = member.filename.removesuffix(".npy")
-        if name in found:
+        sizes.setdefault(member.filename.removesuffix(".npy"), []).append(member.file_size)
+    training = _pair(path, sizes, _TRAINING, "training")
+    if not training or not all(name in sizes for name in training):
+        raise InputError(f"{path}: has arrays {sorted(sizes)}, but needs at least x and y")
+    testing = _pair(path, sizes, _TESTING, "test")
+    if not all(name in sizes for name in testing):
+        raise InputError(f"{path}: test inputs and test targets must come together (xt and yt)")
+    for name in (*training, *testing):
+        if len(sizes[name]) > 1:
             raise InputError(f"{path}: has {name} more than once, so which is meant isn't known")
-        found[name] = member.file_size
-    if not set(_TRAINING) <= found.keys():
-        raise InputError(f"{path}: has arrays {sorted(found)}, but needs at least x and y")
-    size = sum(found[name] for name in (*_TRAINING, *_testing(path, found)))
+    size = sum(sizes[name][0] for name in (*training, *testing))
     refuse_beyond_memory(str(path), "what it holds", size // 8, "store fewer samples")
-    return found
+    return training + testing
 
 
-def _testing(path: Path, names: Mapping[str, int]) -> tuple[str, ...]:
-    """Return the names of the test arrays, or none. Raises InputError if they don't come as one pair."""
-    there = [pair for pair in _TESTING if any(name in names for name in pair)]
-    if not there:
-        return ()
+def _pair(
+    path: Path, names: Mapping[str, object], pairs: Sequence[tuple[str, str]], which: str
+) -> tuple[str, ...]:
+    """Return the one of these pairs of which a name is there, or (). Raises InputError for two."""
+    there = [pair for pair in pairs if any(name in names for name in pair)]
     if len(there) > 1:
         both = " and ".join(name for pair in there for name in pair if name in names)
-        raise InputError(f"{path}: has {both}, so which are the test samples isn't known")
-    if not all(name in names for name in there[0]):
-        raise InputError(f"{path}: test inputs and test targets must come together (xt and yt)")
-    return there[0]
+        raise InputError(f"{path}: has {both}, so which are the {which} samples isn't known")
+    return there[0] if there else ()
 
 
 def _check(source: str, x_name: str, x: NDArray[Any], y_name: str, y: NDArray[Any]) -> None:
