@@ -17,7 +17,7 @@ from eostui.config import RunConfig
 from eostui.errors import InputError
 from eostui.problems.downloads import load_torchvision
 from eostui.problems.files import RawData, read_npz
-from eostui.problems.inputs import in_words, read_inputs, standardiser
+from eostui.problems.inputs import compare_scales, in_words, read_inputs, standardiser
 from eostui.problems.targets import Targets, read_targets
 
 
@@ -78,11 +78,13 @@ def load_dataset(
         test_x, test_y = inputs.x[rest], targets.y[rest]
     if test_x is not None and test_y is not None and config.test_samples != "all":
         test_x, test_y = test_x[: config.test_samples], test_y[: config.test_samples]
-    x = standardise(inputs.x[chosen])
+    taken = inputs.x[chosen]
+    x, held = standardise(taken), None if test_x is None else standardise(test_x)
+    compare_scales(config, x, held, warn)
     return Dataset(
         x=torch.from_numpy(x),
         y=targets.tensor(targets.y[chosen]),
-        test_x=None if test_x is None else torch.from_numpy(standardise(test_x)),
+        test_x=None if held is None else torch.from_numpy(held),
         test_y=None if test_y is None else targets.tensor(test_y),
         classes=targets.classes,
         facts={
@@ -90,9 +92,9 @@ def load_dataset(
             **inputs.facts,
             **targets.facts,
             "samples": str(len(chosen)),
-            "test_samples": str(0 if test_x is None else len(test_x)),
+            "test_samples": str(0 if held is None else len(held)),
             "standardized": standardised,
-            "range": f"{in_words(inputs.x[chosen])}; standardised {in_words(x)}",
+            "range": f"{in_words(taken)}; standardised {in_words(x)}",
             **({"warnings": "\n".join(warnings)} if warnings else {}),
         },
         warnings=tuple(warnings),

@@ -19,7 +19,7 @@ Warn = Callable[[str], None]
 
 #: Usual numbers of channels: grey, grey with alpha, RGB, RGB with alpha.
 USUAL_CHANNELS = (1, 2, 3, 4)
-#: Mean (in deviations) and deviation beyond which values are called of another scale.
+#: Factor between deviations, and deviations between means, from which on scales are called different.
 OTHER_SCALE = 10.0
 #: Values within so many roundings of each other are called constant.
 _ROUNDINGS = 4
@@ -179,14 +179,13 @@ def standardiser(
     @np.errstate(over="ignore")
     def standardise(values: Floats) -> Floats:
         result: Floats = (values - mean) / deviation
-        if not np.abs(result).max() <= limit:
+        if not max(result.max(), -result.min()) <= limit:
             raise InputError(
                 f"{inputs.source}: the inputs range from {in_words(values)} and, standardised, from "
                 f"{in_words(result)}, the squares of which {config.dtype} can't hold: scale them"
             )
         return result
 
-    _compare_scales(config, inputs, standardise, warn)
     told = f"mean {_digits(mean)}, deviation {_digits(deviation)}"
     return standardise, f"{config.standardize}: {told}"
 
@@ -236,37 +235,34 @@ def _constant(inputs: Inputs, axes: tuple[int, ...] | None) -> str:
     same = np.flatnonzero(high - low <= _ROUNDINGS * inputs.rounding * size)
     if not len(same):
         return ""
-    which = "the inputs" if axes is None else f"channel {same[0] + 1} of {len(low)} of the inputs"
     at, beyond = float(low[same[0]]), float(high[same[0]])
+    which = (
+        "the inputs are"
+        if axes is None
+        else f"channel {same[0] + 1} of {len(low)} of the inputs is"
+    )
     if at == beyond:
-        return f"{which} {'are' if axes is None else 'is'} constant ({at:.6g} everywhere)"
-    verb = "are" if axes is None else "is"
-    return f"{which} {verb} constant but for rounding ({at:.17g} to {beyond:.17g})"
+        return f"{which} constant ({at:.6g} everywhere)"
+    return f"{which} constant but for rounding ({at:.17g} to {beyond:.17g})"
 
 
-def _compare_scales(
-    config: RunConfig, inputs: Inputs, standardise: Callable[[Floats], Floats], warn: Warn
-) -> None:
-    """Warn if constants, or test inputs, are of another scale than the training inputs."""
-    if config.standardize == "constants":
-        result = standardise(inputs.x)
-        mean, deviation = float(result.mean()), float(result.std())
-        if abs(mean) > OTHER_SCALE or not 1 / OTHER_SCALE < deviation < OTHER_SCALE:
-            warn(
-                f"`mean` and `deviation` don't fit the inputs, which range from {in_words(inputs.x)}: "
-                f"standardised by them they have mean {mean:.3g} and deviation {deviation:.3g}"
-            )
-    if inputs.test_x is None:
-        return
-    mean, deviation = float(inputs.x.mean()), float(inputs.x.std())
-    test_mean, test_deviation = float(inputs.test_x.mean()), float(inputs.test_x.std())
-    if not deviation or not test_deviation:
-        return
-    ratio = test_deviation / deviation
-    if not 1 / OTHER_SCALE < ratio < OTHER_SCALE or abs(test_mean - mean) > OTHER_SCALE * deviation:
+def compare_scales(config: RunConfig, x: Floats, test_x: Floats | None, warn: Warn) -> None:
+    """Warn if standardised inputs show that constants don't fit, or that test inputs lie elsewhere."""
+    mean, deviation = float(x.mean()), float(x.std())
+    if config.standardize == "constants" and (
+        abs(mean) > OTHER_SCALE or not 1 / OTHER_SCALE < deviation < OTHER_SCALE
+    ):
         warn(
-            f"training inputs range from {in_words(inputs.x)} and test inputs from "
-            f"{in_words(inputs.test_x)}: are they on one scale?"
+            "`mean` and `deviation` don't fit the inputs, which standardised by them have mean "
+            f"{mean:.3g} and deviation {deviation:.3g}, {in_words(x)}"
+        )
+    if test_x is None or not deviation:
+        return
+    ratio, shift = float(test_x.std()) / deviation, abs(float(test_x.mean()) - mean) / deviation
+    if ratio and (not 1 / OTHER_SCALE < ratio < OTHER_SCALE or shift > OTHER_SCALE):
+        warn(
+            f"standardised, training inputs range from {in_words(x)} and test inputs from "
+            f"{in_words(test_x)}: are they on one scale?"
         )
 
 

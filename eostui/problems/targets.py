@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +13,11 @@ from torch import Tensor
 from eostui.config import RunConfig
 from eostui.errors import InputError
 from eostui.problems.files import RawData, refuse_beyond_memory
-from eostui.problems.inputs import in_words, square_limit
-
-Warn = Callable[[str], None]
+from eostui.problems.inputs import Warn, in_words, square_limit
 
 #: Of the classes 0 … largest label, the share that may be absent from a file.
 MOST_ABSENT = 0.5
+#: Labels listed in a sentence.
 _LISTED = 5
 
 
