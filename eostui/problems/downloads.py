@@ -64,7 +64,7 @@ def load_torchvision(
                 "channels-last",
                 source.classes,
             )
-        except PermissionError:
+        except (PermissionError, MemoryError):
             raise
         except Exception as error:  # not all files have a checksum: whatever their reader raises
             reason = _reason(error).partition(". ")[0]  # then torchvision's advice to its callers
@@ -98,13 +98,13 @@ def _fetch(
         folder.mkdir(parents=True, exist_ok=True)
         with _download_progress(name, folder, source.archive_bytes, narrate):
             loader(folder, train=True, download=True)
-    except PermissionError:
+    except (PermissionError, MemoryError):
         raise
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # the network's, the disk's, the archive's, the reader's
         raise InputError(
             f"{told} and could not be downloaded ({_reason(error)}); on a machine "
             f"without a network, put {source.files} there, or name another folder with --data-dir"
-        ) from None
+        ) from error
 
 
 def _place(loader: Any, folder: Path) -> Path:
