@@ -599,6 +599,9 @@ def test_cifar_is_read_by_torchvisions_loader(tmp_path, monkeypatch, name, count
     np.testing.assert_allclose(loaded.test_x, test_data.reshape(-1, 3, 32, 32) / 255, rtol=1e-15)
     assert loaded.test_y.argmax(1).tolist() == test_labels
     assert loaded.facts["data"] == name
+    assert loaded.classes == (10 if name == "cifar10" else 100)  # whichever of them occur here
+    sentence = refusal(folder=tmp_path, data=name, layout="channels-first")
+    assert f"images of {name} are channels-last" in sentence
 
 
 def idx_file(array):
