@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
 import tomllib
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -35,8 +37,9 @@ MOST_EIGENVALUES = 24
 
 #: Settings that act on problem = "network" alone.
 _OF_NETWORKS = {
-    "data", "data_file", "samples", "test_samples", "selection", "standardize", "mean", "deviation",
-    "network", "depth", "width", "channels", "kernel", "activation", "bias", "loss", "decay_biases",
+    "data", "data_file", "layout", "samples", "test_samples", "selection", "standardize", "mean",
+    "deviation", "network", "depth", "width", "channels", "kernel", "activation", "bias", "loss",
+    "decay_biases",
 }  # fmt: skip
 
 
@@ -62,6 +65,11 @@ class RunConfig(BaseModel):
         "digits", description="data set"
     )
     data_file: str = Field("", description="the .npz file when data is npz: x, y, optional xt, yt")
+    layout: Literal["auto", "channels-last", "channels-first"] = Field(
+        "auto",
+        description="of images (N, a, b, c) in an .npz file: where their channels are; auto: at the one "
+        "of a and c that is 1 to 4, and refused where that doesn't tell",
+    )
     samples: PositiveInt | Literal["all"] = Field("all", description="training samples used")
     test_samples: PositiveInt | Literal["all"] = Field("all", description="test samples used")
     selection: Literal["first", "balanced", "random"] = Field(
@@ -260,12 +268,51 @@ class RunConfig(BaseModel):
         return tomli_w.dumps(self.acting())
 
 
+def read_text(path: Path, where: str) -> str:
+    """Return the text of a file, in UTF-8 or with the mark of UTF-16, whatever its line ends are.
+
+    Raises:
+        InputError: if it can't be read, or is no such text; `where` names it.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{where}: can't be read: {error}") from None
+    # what Windows writes: a byte order mark, and UTF-16 where a shell's output was sent to a file
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if b"\0" in content and not wide:
+        raise InputError(
+            f"{where}: can't be read: no text in UTF-8, but with zero bytes, as UTF-16"
+        )
+    try:
+        text = content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{where}: can't be read: no text in UTF-8 (line {line}: {error.reason})"
+        ) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def parse_toml(text: str, where: str) -> dict[str, Any]:
-    """Parse TOML. Raises InputError with the place of a syntax error."""
+    """Parse TOML. Raises InputError with the place of a syntax error, and what stands there."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{where}: not valid TOML: {error}") from None
+        raise InputError(f"{where}: not valid TOML: {error}{_stranger(text, str(error))}") from None
+
+
+def _stranger(text: str, complaint: str) -> str:
+    """Return which character stands where TOML can't be parsed, if it is one that looks like another."""
+    place = re.search(r"at line (\d+), column (\d+)", complaint)
+    if place is None:
+        return ""
+    line, column = (int(number) - 1 for number in place.groups())
+    character = text.split("\n")[line][column : column + 1]
+    if not character or character.isascii():
+        return ""
+    name = unicodedata.name(character, f"U+{ord(character):04X}").lower()
+    return f": the character there is {name}"
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

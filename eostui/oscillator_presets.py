@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from eostui import locations
-from eostui.config import parse_toml
+from eostui.config import parse_toml, read_text
 from eostui.errors import InputError, did_you_mean
 from eostui.oscillator import Parameters
 from eostui.oscillator.orbit import ESCAPED
@@ -128,10 +128,7 @@ def load(name_or_path: str) -> OscillatorPreset:
         )
     if not path.is_file():
         raise InputError(f"oscillator preset {path}: there is no such file")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"oscillator preset {path}: can't be read: {error}") from None
+    text = read_text(path, f"oscillator preset {path}")
     where = f"oscillator preset {name_or_path}"
     simulation = Simulation.build(parse_toml(text, where), where)
     return OscillatorPreset(path.stem, path, head_comment(text), simulation)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eostui import locations
-from eostui.config import RunConfig, absolute_files, parse_toml
+from eostui.config import RunConfig, absolute_files, parse_toml, read_text
 from eostui.errors import InputError, did_you_mean
 
 DEFAULT_PRESET = "digits-mlp"
@@ -45,10 +45,7 @@ def load(name_or_path: str) -> Preset:
         InputError: if there is none (with the nearest name), or it isn't valid (with the key).
     """
     path = _find(name_or_path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"preset {path}: can't be read: {error}") from None
+    text = read_text(path, f"preset {path}")
     where = f"preset {path}" if name_or_path != path.stem else f"preset {path.stem}"
     values = absolute_files(parse_toml(text, where), path.parent)
     values.setdefault("preset", path.stem)

@@ -162,14 +162,14 @@ def npz(tmp_path):
 
 
 RNG = np.random.default_rng(8)
-IMAGES = RNG.integers(0, 256, size=(12, 4, 6, 3)).astype(np.uint8)
+IMAGES = RNG.integers(0, 256, size=(12, 5, 6, 3)).astype(np.uint8)
 CLASSES = np.arange(12) % 3
 
 
 def test_bytes_become_shares_and_channels_come_first(npz):
     """Without standardisation an image is its bytes over 255, as (channels, height, width)."""
     data = load(**npz(x=IMAGES, y=CLASSES), standardize="none")
-    assert data.x.shape == (12, 3, 4, 6)
+    assert data.x.shape == (12, 3, 5, 6)
     np.testing.assert_allclose(data.x, IMAGES.transpose(0, 3, 1, 2) / 255, rtol=1e-15)
 
 
@@ -599,6 +599,9 @@ def test_cifar_is_read_by_torchvisions_loader(tmp_path, monkeypatch, name, count
     np.testing.assert_allclose(loaded.test_x, test_data.reshape(-1, 3, 32, 32) / 255, rtol=1e-15)
     assert loaded.test_y.argmax(1).tolist() == test_labels
     assert loaded.facts["data"] == name
+    assert loaded.classes == (10 if name == "cifar10" else 100)  # whichever of them occur here
+    sentence = refusal(folder=tmp_path, data=name, layout="channels-first")
+    assert f"images of {name} are channels-last" in sentence
 
 
 def idx_file(array):
@@ -688,16 +691,87 @@ def test_data_folder_that_cannot_be_made(tmp_path):
     assert str(tmp_path / "file") in refusal(folder=tmp_path / "file" / "data", data="cifar10")
 
 
-def test_wrong_checksum_is_refused(tmp_path, monkeypatch):
-    """Files whose bytes changed are not read, and the real download is what fails next."""
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (lambda file: file.write_bytes(file.read_bytes() + b"!"), "isn't what its checksum says"),
+        (lambda file: file.write_bytes(file.read_bytes()[:100]), "isn't what its checksum says"),
+        (lambda file: file.write_bytes(b""), "isn't what its checksum says"),
+        (Path.unlink, "is missing"),
+    ],
+    ids=["longer", "cut short", "empty", "gone"],
+)
+def test_a_damaged_folder_is_called_damaged(tmp_path, monkeypatch, name, harm, told):
+    """The file and what is wrong with it; the real download is what fails next."""
     from torchvision import datasets
 
+    write_cifar(tmp_path, monkeypatch, name)
+    loader = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
+    file = loader.train_list[-1][0]
+    path = tmp_path / loader.base_folder / file
+    whole = path.read_bytes()
+    harm(path)
+    narrated = []
+    with closed_port() as address:
+        monkeypatch.setattr(loader, "url", address)
+        with pytest.raises(InputError) as caught:
+            load_dataset(config_of(data=name), tmp_path, narrated.append)
+    sentence = str(caught.value)
+    assert "isn't in" not in sentence
+    for part in (f"{name} in {tmp_path} is damaged", f"{file} {told}", "refused", "--data-dir"):
+        assert part in sentence
+    assert any("downloading it again" in line for line in narrated)
+    path.write_bytes(whole)
+    assert len(load(tmp_path, data=name).x) == 4 * len(loader.train_list)
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, lambda file: file.write_bytes(b"")])
+def test_damaged_names_of_the_classes_are_called_damaged(tmp_path, monkeypatch, harm):
+    """torchvision doesn't download for these alone: what to delete is said."""
     write_cifar(tmp_path, monkeypatch, "cifar10")
-    batch = tmp_path / "cifar-10-batches-py" / "data_batch_3"
-    batch.write_bytes(batch.read_bytes() + b"!")
+    harm(tmp_path / "cifar-10-batches-py" / "batches.meta")
+    sentence = refusal(folder=tmp_path, data="cifar10")
+    assert f"cifar10 in {tmp_path} is damaged" in sentence
+    assert "metadata" in sentence
+    assert f"delete {tmp_path / 'cifar-10-batches-py'}" in sentence
+
+
+def test_a_damaged_archive_is_called_damaged(tmp_path, monkeypatch):
+    """A download that was cut short left half an archive and nothing unpacked."""
+    from torchvision import datasets
+
+    (tmp_path / datasets.CIFAR10.filename).write_bytes(b"half of it")
     with closed_port() as address:
         monkeypatch.setattr(datasets.CIFAR10, "url", address)
-        assert "cifar10 isn't in" in refusal(folder=tmp_path, data="cifar10")
+        sentence = refusal(folder=tmp_path, data="cifar10")
+    assert f"is damaged ({datasets.CIFAR10.filename} isn't what its checksum says)" in sentence
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no idx file", struct.pack(">HBB3I", 0, 8, 3, 9, 28, 28)]
+)
+def test_unpacked_files_without_a_checksum_are_called_damaged(tmp_path, monkeypatch, content):
+    """Fashion-MNIST's reader trusts what is unpacked; whatever it raises becomes a sentence."""
+    raw, arrays = write_fashion(tmp_path, monkeypatch)
+    for name, array in arrays.items():
+        (raw / name).write_bytes(idx_file(array))
+    (raw / "t10k-images-idx3-ubyte").write_bytes(content)
+    sentence = refusal(folder=tmp_path, data="fashion-mnist")
+    assert f"fashion-mnist in {tmp_path} is damaged" in sentence
+    assert f"delete {raw}" in sentence
+
+
+def test_swapped_unpacked_files_are_refused(tmp_path, monkeypatch):
+    """The labels of the test set beside the images of the training set."""
+    raw, arrays = write_fashion(tmp_path, monkeypatch)
+    for name, array in arrays.items():
+        (raw / name).write_bytes(idx_file(array))
+    other = (raw / "t10k-labels-idx1-ubyte").read_bytes()
+    (raw / "train-labels-idx1-ubyte").write_bytes(other)
+    sentence = refusal(folder=tmp_path, data="fashion-mnist")
+    assert "6 samples" in sentence
+    assert "3" in sentence
 
 
 def test_download_is_unpacked_and_its_progress_told(tmp_path, monkeypatch):

@@ -13,19 +13,74 @@ from typing import Annotated
 
 import typer
 
-from eostui.cli.options import DataDir, RunsDir
-from eostui.errors import EXIT_FAILED, InputError, did_you_mean
+from eostui.cli.options import AsJson, DataDir, RunsDir, Settings, set_values
+from eostui.cli.output import print_json
+from eostui.errors import EXIT_FAILED, InputError, did_you_mean, printable
 
 Check = tuple[str, bool, str]
 
 
-def doctor(runs_dir: RunsDir = None, data_dir: DataDir = None) -> None:
-    """Check device, PyTorch, terminal, data and folders; exit code 1 if a run could not work."""
+def doctor(
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Tell what a run would make of an .npz file, or of a data set."
+        ),
+    ] = None,
+    assign: Settings = None,
+    runs_dir: RunsDir = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check device, PyTorch, terminal, data and folders; exit code 1 if a run could not work.
+
+    With --data it tells instead what a run would make of a data file: shapes, layout, classes, ranges,
+    scaling, and what may not be meant; exit code 2 if it would be refused. --set takes the settings that
+    decide.
+
+    Examples:
+
+      eostui doctor --data mine.npz
+
+      eostui doctor --data mine.npz --set layout=channels-first --set standardize=channels
+    """
+    if data is not None:
+        _tell_data(data, assign, data_dir, as_json=as_json)
+        return
+    if assign:
+        raise InputError("--set is for --data FILE here: without it no settings are looked at")
     checks = [*_machine(), *_terminal(), *_folders(runs_dir, data_dir)]
-    for name, good, text in checks:
-        print(f"{'ok  ' if good else 'BAD '} {name:<12}{text}")
+    if as_json:
+        print_json([{"name": name, "ok": good, "text": text} for name, good, text in checks])
+    else:
+        for name, good, text in checks:
+            print(f"{'ok  ' if good else 'BAD '} {name:<12}{text}")
     if not all(good for _, good, _ in checks):
         raise typer.Exit(EXIT_FAILED)
+
+
+def _tell_data(
+    data: str, assign: list[str] | None, data_dir: Path | None, *, as_json: bool
+) -> None:
+    """Print what a run would make of a data set; nothing is downloaded for it."""
+    from eostui import locations
+    from eostui.config import RunConfig
+    from eostui.problems.datasets import load_dataset
+
+    folder = locations.data_dir(data_dir)
+    known = ("digits", *locations.DOWNLOADS)
+    file = {"data": data} if data in known else {"data": "npz", "data_file": data}
+    values = set_values(assign, file, {})
+    config = RunConfig.build(values, "command line")
+    made = load_dataset(config, folder, lambda _: None, download=False)
+    facts = {key: text for key, text in made.facts.items() if key != "warnings"}
+    if as_json:
+        print_json({**facts, "warnings": made.warnings})
+        return
+    for key, text in facts.items():
+        print(f"{key:<14}{printable(text)}")
+    for text in made.warnings:
+        print(f"{'warning':<14}{printable(text)}")
 
 
 def locate(

@@ -43,12 +43,13 @@ def list_presets(as_json: AsJson = False) -> None:
 def show(preset: PresetName, as_json: AsJson = False) -> None:
     """Print a preset's file, or with --json all its settings."""
     from eostui import presets as found
+    from eostui.config import read_text
 
     loaded = found.load(preset)
     if as_json:
         print_json(loaded.config.acting(mode="json"))
     else:
-        text = loaded.path.read_text(encoding="utf-8")
+        text = read_text(loaded.path, f"preset {loaded.path}")
         print("".join(c if c in "\n\t" else printable(c) for c in text), end="")
 
 

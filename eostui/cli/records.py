@@ -135,6 +135,10 @@ def show(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = False)
         print(f"{'created':<32}{datetime.fromtimestamp(entry.created).isoformat(' ', 'seconds')}")
         for key in ("device", "dtype", "threads", "parameters", "convention"):
             print(f"{key:<32}{printable(opened.facts.get(key, '?'))}")
+        for key, value in opened.facts.items():
+            if key.startswith("problem."):
+                for line in value.splitlines():
+                    print(f"{key.removeprefix('problem.'):<32}{printable(line)}")
         for prediction in predictions:
             print(f"{'prediction from step':<32}{_prediction(prediction)}")
         settings = opened.config.to_toml().strip().split("\n")

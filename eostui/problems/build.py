@@ -48,6 +48,10 @@ def build_problem(
     data = load_dataset(config, data_dir, narrate)
     if config.loss == "cross-entropy" and not data.classes:
         raise InputError('`loss` is "cross-entropy", but the targets aren\'t classes')
+    if config.loss == "cross-entropy" and data.classes == 1:
+        raise InputError(
+            '`loss` is "cross-entropy", which is 0 for whatever a network says of a single class'
+        )
     return _network_problem(config, data, device)
 
 

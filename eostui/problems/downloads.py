@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import threading
 import time
@@ -11,28 +12,33 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eostui.errors import InputError
+from eostui.problems.files import RawData
 
 
 class _Source(NamedTuple):
     loader: str  # class in torchvision.datasets
     files: str  # what torchvision looks for under the data folder
     archive_bytes: int  # size of the download, for the ETA
+    classes: int
 
 
 _SOURCES = {
-    "cifar10": _Source("CIFAR10", "cifar-10-batches-py/ or cifar-10-python.tar.gz", 170_498_071),
-    "cifar100": _Source("CIFAR100", "cifar-100-python/ or cifar-100-python.tar.gz", 169_001_437),
-    "fashion-mnist": _Source("FashionMNIST", "FashionMNIST/raw/*-ubyte.gz", 30_878_645),
+    "cifar10": _Source(
+        "CIFAR10", "cifar-10-batches-py/ or cifar-10-python.tar.gz", 170_498_071, 10
+    ),
+    "cifar100": _Source(
+        "CIFAR100", "cifar-100-python/ or cifar-100-python.tar.gz", 169_001_437, 100
+    ),
+    "fashion-mnist": _Source("FashionMNIST", "FashionMNIST/raw/*-ubyte.gz", 30_878_645, 10),
 }
 
-Arrays = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
 
-
-def load_torchvision(name: str, folder: Path, narrate: Callable[[str], None]) -> Arrays:
-    """Return x, y, test x, test y of a torchvision data set, downloading it into `folder` if need be.
+def load_torchvision(
+    name: str, folder: Path, narrate: Callable[[str], None], *, download: bool = True
+) -> RawData:
+    """Return the samples of a torchvision data set, downloading it into `folder` if need be.
 
     Images are bytes: (N, 32, 32, 3) for CIFAR, (N, 28, 28) for Fashion-MNIST.
 
@@ -43,28 +49,122 @@ def load_torchvision(name: str, folder: Path, narrate: Callable[[str], None]) ->
 
     source = _SOURCES[name]
     loader = getattr(datasets, source.loader)
+    with _accessible(folder):
+        missing, damaged = _state(loader, folder)
+        if missing or damaged:
+            _fetch(name, loader, folder, damaged, narrate, download=download)
+        try:
+            train, test = loader(folder, train=True), loader(folder, train=False)
+            return RawData(
+                name,
+                np.asarray(train.data),
+                np.asarray(train.targets, dtype=np.int64),
+                np.asarray(test.data),
+                np.asarray(test.targets, dtype=np.int64),
+                "channels-last",
+                source.classes,
+            )
+        except (PermissionError, MemoryError):
+            raise
+        except Exception as error:  # not all files have a checksum: whatever their reader raises
+            reason = _reason(error).partition(". ")[0]  # then torchvision's advice to its callers
+            raise InputError(
+                f"{name} in {folder} is damaged ({reason}): delete "
+                f"{_place(loader, folder)}, and put {source.files} there or let it be downloaded"
+            ) from error
+
+
+def _fetch(
+    name: str,
+    loader: Any,
+    folder: Path,
+    damaged: list[str],
+    narrate: Callable[[str], None],
+    *,
+    download: bool,
+) -> None:
+    """Unpack the archive that is there, or download it. Raises InputError if neither works, or may be."""
+    source = _SOURCES[name]
+    told = f"{name} isn't in {folder}"
+    if damaged:
+        told = f"{name} in {folder} is damaged ({', '.join(damaged)})"
+    if not download:
+        raise InputError(
+            f"{told}; a run would download {source.archive_bytes / 1e6:.0f} MB into it"
+        )
+    if damaged:
+        narrate(f"{told}: downloading it again")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # the loaders look for the files first and touch the network only when they are missing
         with _download_progress(name, folder, source.archive_bytes, narrate):
-            train = loader(folder, train=True, download=True)
-            test = loader(folder, train=False, download=True)
-    except PermissionError:
+            loader(folder, train=True, download=True)
+    except (PermissionError, MemoryError):
+        raise
+    except Exception as error:  # the network's, the disk's, the archive's, the reader's
         raise InputError(
-            f"data folder {folder}: can't be written to; choose another with --data-dir or EOSTUI_DATA"
-        ) from None
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
-        raise InputError(
-            f"{name} isn't in {folder} and could not be downloaded ({reason}); on a machine "
+            f"{told} and could not be downloaded ({_reason(error)}); on a machine "
             f"without a network, put {source.files} there, or name another folder with --data-dir"
+        ) from error
+
+
+def _place(loader: Any, folder: Path) -> Path:
+    """Return where torchvision unpacks a data set."""
+    if hasattr(loader, "base_folder"):
+        return folder / str(loader.base_folder)
+    return folder / str(loader.__name__) / "raw"
+
+
+def _state(loader: Any, folder: Path) -> tuple[bool, list[str]]:
+    """Return whether files are missing, and what is wrong with a data set that is there, in words.
+
+    If some of its files are there and others not, that is wrong too. Of Fashion-MNIST's files only the
+    packed ones have checksums.
+    """
+    place = _place(loader, folder)
+    if hasattr(loader, "base_folder"):
+        listed = [*loader.train_list, *loader.test_list]
+        wanted = {place / file: md5 for file, md5 in listed}
+        packed = {folder / loader.filename: loader.tgz_md5}
+    else:
+        packed = {place / file: md5 for file, md5 in loader.resources}
+        wanted = {file.with_suffix(""): None for file in packed}
+    missing = [file for file in wanted if not file.is_file()]
+    damaged = [file for file in wanted if file not in missing and not _sound(file, wanted[file])]
+    if missing or damaged:
+        damaged += [file for file in packed if file.is_file() and not _sound(file, packed[file])]
+    told = [f"{file.name} isn't what its checksum says" for file in damaged]
+    if 0 < len(missing) < len(wanted):
+        told += [f"{file.name} is missing" for file in missing]
+    return bool(missing), told
+
+
+def _sound(file: Path, md5: str | None) -> bool:
+    if md5 is None:
+        return True
+    with file.open("rb") as stream:
+        return (
+            hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+            == md5
+        )
+
+
+def _reason(error: Exception) -> str:
+    """Return the last line of what a library says."""
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
+
+
+@contextlib.contextmanager
+def _accessible(folder: Path) -> Iterator[None]:
+    """Turn a refused access within `folder` into a sentence that names the file."""
+    try:
+        yield
+    except PermissionError as error:
+        which = error.filename or folder
+        raise InputError(
+            f"data folder {folder}: {which} can't be read or written; choose another folder with "
+            "--data-dir or EOSTUI_DATA"
         ) from None
-    return (
-        np.asarray(train.data),
-        np.asarray(train.targets, dtype=np.int64),
-        np.asarray(test.data),
-        np.asarray(test.targets, dtype=np.int64),
-    )
 
 
 @contextlib.contextmanager

@@ -130,6 +130,13 @@ class StartedApp(FollowedApp):
             if self._run is None or self._run.path != path:
                 await self._open(path, trusted=True)
                 self._tell_difference(self._run.events if self._run else ())
+                self._tell_data()
+
+    def _tell_data(self) -> None:
+        """Say what of the data may not have been read as it was meant."""
+        facts = self._run.facts if self._run else {}
+        for text in facts.get("problem.warnings", "").splitlines():
+            self.notify(text, severity="warning", timeout=10)
 
     async def _open(self, path: Path, *, trusted: bool = False) -> None:
         if self._feed is None:
