@@ -1,0 +1,389 @@
+"""Tries a problem before it is trained on: is it a function of θ that PyTorch differentiates rightly?
+
+What is examined is the loss of some samples where it is a module's on data, and the loss itself where
+it is a function of θ alone. Each fault has a sentence of its own.
+"""
+
+from __future__ import annotations
+
+import pickle
+import random
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from eostui.errors import InputError
+from eostui.problems import differences
+from eostui.problems.batch import trained_parameters
+from eostui.problems.differentiable import (
+    custom_functions,
+    differentiate_thrice,
+    leaves,
+    random_state,
+    refuse_flaws,
+)
+from eostui.problems.subject import Subject, doubled, in_float64, subject_of
+
+if TYPE_CHECKING:
+    from eostui.problems.problem import Problem
+
+#: Units of rounding by which two evaluations at one θ may differ: sums in another order, no more.
+_ROUNDINGS = {"cpu": 32.0}
+_ROUNDINGS_ELSEWHERE = 1e3
+
+
+class Outcome(NamedTuple):
+    """What an examination has to tell of a problem that may pass.
+
+    Attributes:
+        compared: how the derivatives were compared.
+        estimated: why S is that of a gradient which is trusted, not the loss's own; "" for none.
+    """
+
+    compared: str
+    estimated: str
+
+
+def examine(
+    problem: Problem,
+    *,
+    trusted: bool = False,
+    in_double: Callable[[], Problem] | None = None,
+) -> Outcome:
+    """Try a problem, and refuse it with a sentence if it would be measured wrongly.
+
+    Args:
+        problem: to be trained.
+        trusted: whether a gradient that isn't the loss's own is meant: an estimator.
+        in_double: makes the same problem in float64; called if its loss takes no θ in float64.
+
+    Raises:
+        InputError: whatever is wrong.
+    """
+    _refuse_form(problem)
+    subject = subject_of(problem)
+    cut = look(subject)
+    _refuse_unsteady(subject)
+    with torch.no_grad():
+        whole = problem.loss(problem.initial)
+        again = whole if subject.samples else problem.loss(problem.initial)
+    if not torch.isfinite(whole):
+        raise InputError(f"its loss at θ₀ is {float(whole):g}")
+    if not _same(whole, again, problem.initial):
+        raise InputError(_unsteady(float(whole), float(again), "the second time"))
+    _try_test(problem)
+    compared, wrong = _compare(problem, subject, in_double)
+    if cut and not wrong:
+        wrong = (
+            "its gradient can't be differentiated again, so that Hv and S lack a share of it: "
+            f"{_customs(subject)}is marked `once_differentiable`; write its backward pass from "
+            "differentiable operations, without the mark"
+        )
+    if wrong and not trusted:
+        raise InputError(
+            f"{wrong}. If an estimated gradient is meant, set trust_gradients = true: "
+            "S is then marked as that of a trusted gradient"
+        )
+    return Outcome(compared, wrong)
+
+
+def look(subject: Subject) -> bool:
+    """Evaluate a loss at θ₀ and differentiate it three times.
+
+    Returns:
+        Whether a share of ∇L can't be differentiated again.
+
+    Raises:
+        InputError: if the loss draws random numbers, changes what it is evaluated on, isn't a scalar,
+            doesn't depend on θ or depends on other leaves, or holds an operation whose second or third
+            derivative PyTorch lacks or gets wrong.
+    """
+    leaf = subject.theta.detach().clone().requires_grad_()
+    kept = _Kept(subject, leaf)
+    before = random_state(leaf.device)
+    value = subject.loss(leaf)
+    if not torch.equal(before, random_state(leaf.device)):
+        raise InputError(
+            "the loss draws random numbers (dropout in train mode?), but full-batch descent needs the "
+            "same function at every step: call .eval() on the module"
+        )
+    kept.refuse_changes()
+    if not isinstance(value, Tensor) or value.ndim != 0:
+        raise InputError(f"its loss must be a scalar tensor, but is {_form(value)}")
+    if not value.requires_grad:
+        raise InputError("its loss doesn't depend on θ by differentiable operations")
+    refuse_flaws(value, subject.module)
+    cut = differentiate_thrice(value, leaf)
+    kept.refuse_changes()
+    others = {id(other): other for other in leaves(value) if other is not leaf}
+    if others:  # those made anew in each evaluation are the loss's own business
+        again = {id(other) for other in leaves(subject.loss(leaf))}
+        _refuse_leaves([o for key, o in others.items() if key in again], subject)
+    return cut
+
+
+class _Kept:
+    """What an evaluation must leave as it is, with copies of its values."""
+
+    def __init__(self, subject: Subject, leaf: Tensor) -> None:
+        module = subject.module
+        named = [
+            (leaf, _CHANGED_THETA),
+            *((tensor, _CHANGED_DATA.format(name)) for name, tensor in subject.data.items()),
+        ]  # fmt: skip
+        if module is not None:
+            buffers = dict(module.named_buffers())
+            named += [(b, _CHANGED_BUFFER.format(name)) for name, b in buffers.items()]
+            parameters = dict(module.named_parameters())
+            named += [(p, _CHANGED_PARAMETER.format(name)) for name, p in parameters.items()]
+        # in-place operations count a tensor's version up even where they change no value yet
+        self._kept = [(t, t.detach().clone(), t._version, told) for t, told in named]
+        self._data = len(subject.data)
+
+    def refuse_changes(self) -> None:
+        """Raise InputError if something was changed."""
+        for index, (tensor, values, version, told) in enumerate(self._kept):
+            touched = index <= self._data and tensor._version != version
+            if touched or not _equal(tensor.detach(), values):
+                raise InputError(told)
+
+
+_CHANGED_THETA = (
+    "the loss changes θ itself in place (an Embedding with max_norm?), beside gradient descent: use "
+    "the operation that returns a new tensor, as weight / weight.norm(dim=1, keepdim=True) would"
+)
+_CHANGED_DATA = (
+    "the loss changes its {} in place, so that the data would be others after each step: "
+    "copy them first, or use the operation that returns a new tensor"
+)
+_CHANGED_BUFFER = (
+    "the module changes its buffer `{}` in each forward pass, so its loss isn't a "
+    "function of θ alone: call .eval() on the module, or leave the buffer out"
+)
+_CHANGED_PARAMETER = (
+    "the module changes its parameter `{}` in place in each forward pass, so its loss isn't a "
+    "function of θ alone: leave that out"
+)
+
+
+def _refuse_leaves(others: list[Tensor], subject: Subject) -> None:
+    """Raise InputError for leaves that belong neither to θ nor to the data."""
+    data = {id(tensor) for tensor in subject.data.values()}
+    others = [other for other in others if id(other) not in data]
+    if not others:
+        return
+    known = {} if subject.module is None else dict(subject.module.named_parameters())
+    names = [f"`{name}`" for name, p in known.items() if any(p is other for other in others)]
+    if names:
+        raise InputError(
+            f"the loss uses the module's own {_listed(names)} beside θ (a penalty over "
+            "module.parameters()?): they stay as they are while θ moves, and aren't differentiated; "
+            "let the module's forward pass return what the loss needs of them"
+        )
+    shapes = [str(tuple(other.shape)) for other in others]
+    raise InputError(
+        f"the loss depends on tensors that require gradients but aren't part of θ, of shape "
+        f"{_listed(shapes)}: they would stay as they are; put them into θ, or, if they are constants, "
+        "use .detach()"
+    )
+
+
+def _refuse_unsteady(subject: Subject) -> None:
+    """Raise InputError if L or ∇L at one θ depends on what was evaluated before."""
+    theta = subject.theta
+    elsewhere = next(iter(differences.directions(theta))).theta
+
+    def at(place: Tensor) -> tuple[Tensor, Tensor]:
+        leaf = place.detach().clone().requires_grad_()
+        value = subject.loss(leaf)
+        (gradient,) = torch.autograd.grad(value, leaf, materialize_grads=True)
+        return value.detach(), gradient
+
+    drawn = _other_random_states()
+    first, again = at(theta), at(theta)
+    drew = [name for name, state in _other_random_states().items() if state != drawn[name]]
+    at(elsewhere)
+    back = at(theta)
+    for later, when in ((again, "the second time"), (back, "after an evaluation elsewhere")):
+        for one, other, what in zip(first, later, ("loss", "‖∇L‖"), strict=True):
+            if torch.isfinite(one).all() and not _same(one, other, theta):
+                raise InputError(
+                    _unsteady(float(one.norm()), float(other.norm()), when, drew, what)
+                )
+
+
+def _unsteady(
+    first: float, later: float, when: str, drew: list[str] | None = None, what: str = "loss"
+) -> str:
+    digits = 6 if f"{first:.6g}" != f"{later:.6g}" else 17
+    numbers = f"{first:.{digits}g} and {later:.{digits}g}"
+    why = (
+        f"it draws from {' and '.join(drew)}"
+        if drew
+        else "it draws random numbers, keeps state from call to call, or changes its data"
+    )
+    return (
+        f"its {what} at one and the same θ is {numbers} {when}: {why}, but full-batch descent needs the "
+        "same function at every step"
+    )
+
+
+def _compare(
+    problem: Problem, subject: Subject, in_double: Callable[[], Problem] | None
+) -> tuple[str, str]:
+    """Return how the derivatives were compared, and what is wrong with them or ""."""
+    for double in (partial(doubled, problem), in_double):
+        trial = None if double is None else in_float64(double)
+        if trial is not None:
+            found, sure = differences.mismatch(trial.loss, trial.theta)
+            if sure:
+                break
+    else:
+        trial = Subject(subject.loss, subject.theta.float(), subject.module)
+        found, sure = differences.mismatch(trial.loss, trial.theta)
+    precision = str(trial.theta.dtype).removeprefix("torch.")
+    orders = "∇L, Hv and D³L" if trial.theta.dtype == torch.float64 else "∇L alone"
+    of = f", {subject.samples}" if subject.samples else ""
+    if not sure:
+        return f"rounding or kinks hide the finite differences ({precision}{of})", ""
+    if found is None:
+        return f"{orders} agree with finite differences ({precision}{of})", ""
+    return f"{orders} compared with finite differences ({precision}{of})", _wrong(found, trial)
+
+
+def _wrong(found: differences.Mismatch, trial: Subject) -> str:
+    """Return a sentence for a derivative that isn't what autograd says."""
+    name = differences.DERIVATIVES[found.order - 1]
+    numbers = f"{found.autograd:.4g} by autograd but {found.differences:.4g} by finite differences"
+    if found.order > 1:
+        what = "its Hessian isn't that of its loss" if found.order == 2 else "∇S would be wrong"
+        return f"{what}: near θ₀, {name} is {numbers} ({_customs(trial, 'is it right? ')}v random)"
+    v = next(iter(differences.directions(trial.theta))).v
+    at_start, known = differences.along(trial.loss, differences.Direction(trial.theta, v))
+    if known and at_start is None:
+        why = (
+            "right at θ₀ alone: torch.utils.checkpoint recomputes with the module's own parameters, "
+            "which stay there"
+        )
+    else:
+        why = (
+            f"{_customs(trial, 'or ')}{_scaled_layers(trial.module)}a detached factor, a "
+            "straight-through estimator or a gradient scaled on its way does that"
+        )
+    return (
+        f"its gradient isn't that of its loss: near θ₀, {name} is {numbers} ({why}{_where(trial)})"
+    )
+
+
+def _where(trial: Subject) -> str:
+    """Return which parameters' share of ∇L is wrong, where the module is known."""
+    if trial.module is None:
+        return ""
+    place = next(iter(differences.directions(trial.theta)))
+    start, names = 0, []
+    for name, parameter in list(trained_parameters(trial.module).items())[:50]:
+        v = torch.zeros_like(place.v)
+        v[start : start + parameter.numel()] = place.v[start : start + parameter.numel()]
+        start += parameter.numel()
+        found, known = differences.along(trial.loss, differences.Direction(place.theta, v))
+        if known and found is not None:
+            names.append(f"`{name}`")
+    return f"; wrong for {_listed(names)}" if names else ""
+
+
+def _customs(subject: Subject, then: str = "") -> str:
+    """Return the custom functions in the graph of a loss, in words that go on with `then`."""
+    names = custom_functions(subject.loss(subject.theta.detach().clone().requires_grad_()))
+    if names:
+        return f"the custom function {_listed([f'`{name}`' for name in names])} {then}"
+    return "" if then else "a custom function "
+
+
+def _scaled_layers(module: nn.Module | None) -> str:
+    modules = [] if module is None else list(module.named_modules())
+    names = [f"`{name}`" for name, m in modules if getattr(m, "scale_grad_by_freq", False)]
+    return f"scale_grad_by_freq of {_listed(names)}, or " if names else ""
+
+
+def _refuse_form(problem: Problem) -> None:
+    """Raise InputError for what isn't text, or of the wrong shape."""
+    initial, decayed = problem.initial, problem.decayed
+    if initial.ndim != 1 or initial.numel() == 0:
+        raise InputError(
+            f"θ₀ has shape {tuple(initial.shape)}, but must be one flat vector of at least one number"
+        )
+    if not torch.isfinite(initial).all():
+        raise InputError("θ₀ isn't finite")
+    if decayed is not None and decayed.shape != initial.shape:
+        raise InputError(
+            f"`decayed` has shape {tuple(decayed.shape)}, but must have that of θ₀, "
+            f"{tuple(initial.shape)}: 1 for each parameter that decay acts on, else 0"
+        )
+    if not isinstance(problem.convention, str):
+        raise InputError(f"`convention` is {_form(problem.convention)}, but must be a line of text")
+    for key, value in problem.facts.items():
+        for wrong in (each for each in (key, value) if not isinstance(each, str)):
+            raise InputError(
+                f"`facts`: {key!r} is {_form(value)}, but names and facts must be text: "
+                f'use {{"{key}": str({_form(wrong)})}}'
+            )
+
+
+def _try_test(problem: Problem) -> None:
+    """Raise InputError if the test set can't be evaluated at θ₀."""
+    from eostui.problems.problem import Evaluation, HeldOut
+
+    test = problem.test
+    if test is None:
+        return
+    try:
+        found = test.tried(problem.initial) if isinstance(test, HeldOut) else test(problem.initial)
+    except InputError:
+        raise
+    except Exception as error:  # a user's function and data
+        text = str(error).splitlines()
+        raise InputError(
+            f"its test set can't be evaluated: {type(error).__name__}: {text[0] if text else ''}"
+        ) from error
+    if not isinstance(found, Evaluation):
+        raise InputError(
+            f"`test` returned {_form(found)}, but must return an Evaluation(loss, accuracy)"
+        )
+    for name, value in (("loss", found.loss), ("accuracy", found.accuracy)):
+        if value is not None and not np.isfinite(float(value)):
+            raise InputError(f"its test {name} at θ₀ is {float(value):g}")
+
+
+def _same(one: Tensor, other: Tensor, theta: Tensor) -> bool:
+    roundings = _ROUNDINGS.get(theta.device.type, _ROUNDINGS_ELSEWHERE)
+    allowed = roundings * torch.finfo(one.dtype).eps * float(one.norm())
+    return bool((one - other).norm() <= allowed)
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors hold the same, NaN where NaN is."""
+    if one.shape != other.shape:
+        return False
+    return bool(((one == other) | ((one != one) & (other != other))).all())
+
+
+def _other_random_states() -> dict[str, bytes]:
+    return {
+        "numpy's random numbers": pickle.dumps(np.random.get_state()),
+        "Python's random numbers": pickle.dumps(random.getstate()),
+    }
+
+
+def _form(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    text = repr(value)
+    return f"{text} ({type(value).__name__})" if len(text) < 30 else type(value).__name__
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
