@@ -7,8 +7,8 @@ Kinks (ReLU, max-pooling) mustn't be taken for that. Between its kinks such a lo
 at distance r along the line changes central differences of steps above r alone: in those of L it adds
 less and less, in those of ∇L its jump over 2h, ten times more for a step ten times smaller, until the
 step is below r and it is gone. A wrong derivative is off by the same at every step. So a derivative
-passes if it agrees at any one step, and is called wrong only if it is off by the same at three
-steps over at least two decades, at two places along two directions.
+passes if it agrees at any one step, and is called wrong only if it is off by the same at the first
+three, at two places along two directions.
 """
 
 from __future__ import annotations
@@ -21,15 +21,31 @@ from torch import Tensor
 
 from eostui.problems.batch import LossFunction
 
-#: Steps along a direction as long as θ, by precision: the first is tried first. Those of float64 are so
-#: small that a network with a million activations has no kink within most of them.
-_STEPS = {torch.float64: (1e-6, 1e-7, 1e-8, 1e-5), torch.float32: (1e-2, 3e-3, 3e-2)}
-#: Relative difference up to which autograd and differences agree.
-_TOLERANCE = {torch.float64: 1e-5, torch.float32: 2e-2}
-#: Share of themselves by which three errors may differ and yet be the same.
+
+class Steps(NamedTuple):
+    """How long steps are, along a direction as long as θ, and what may be expected of them.
+
+    Attributes:
+        lengths: the longest first.
+        tolerance: relative difference up to which autograd and differences agree.
+        rounding: of one evaluation, relative to it.
+        orders: how many derivatives are compared.
+    """
+
+    lengths: tuple[float, ...]
+    tolerance: float
+    rounding: float
+    orders: int
+
+
+#: So short that a network with a million activations has no kink within most of them.
+FINE = Steps((1e-6, 1e-7, 1e-8, 1e-9), 1e-5, 100 * torch.finfo(torch.float64).eps, 3)
+#: For what is computed in float32. ∇L alone: steps of this length meet many kinks, whose own curvature
+#: isn't in H, and differences of ∇L tell nothing about it.
+COARSE = Steps((3e-2, 1e-2, 3e-3), 2e-2, 100 * torch.finfo(torch.float32).eps, 1)
+
+#: Share of themselves by which errors may differ and yet be the same.
 _SAME = 0.2
-#: Rounding of a derivative by differences, in units of what one rounding does.
-_ROUNDINGS = 100.0
 #: Size of δ, and places tried at most; two of one opinion decide.
 _AWAY, _PLACES, _DECIDE = 0.05, 6, 2
 
@@ -59,13 +75,22 @@ class Direction(NamedTuple):
     v: Tensor
 
 
-def directions(theta: Tensor, seed: int = 0, away: float = _AWAY) -> Iterator[Direction]:
+def directions(
+    theta: Tensor, held: Tensor | None = None, away: float = _AWAY
+) -> Iterator[Direction]:
     """Yield random places θ + δ and directions, each coordinate on its own scale and that of all.
 
     Drawn by a generator of their own: the run's random numbers stay as they are.
+
+    Args:
+        theta: shape (P,).
+        held: True for coordinates that stay, shape (P,).
+        away: size of δ in that of θ.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     size = theta.abs() + (float(theta.square().mean().sqrt()) or 1.0)
+    if held is not None:
+        size = size.masked_fill(held, 0.0)
 
     def drawn() -> Tensor:
         noise = torch.randn(theta.shape, generator=generator, dtype=torch.float64)
@@ -75,24 +100,25 @@ def directions(theta: Tensor, seed: int = 0, away: float = _AWAY) -> Iterator[Di
         yield Direction(theta + away * drawn(), drawn())
 
 
-def mismatch(loss: LossFunction, theta: Tensor) -> tuple[Mismatch | None, bool]:
+def mismatch(
+    loss: LossFunction, theta: Tensor, steps: Steps, held: Tensor | None = None
+) -> tuple[Mismatch | None, bool]:
     """Compare ⟨∇L, v⟩, Hv and D³L[v, v, ·] with differences of L, ∇L and Hv.
-
-    In float32 only the first: the steps that its rounding allows are so long that the secants of ∇L
-    meet the kinks' own curvature, which isn't in H, and tell nothing about it.
 
     Args:
         loss: θ ↦ scalar, differentiable three times almost everywhere.
-        theta: shape (P,); its precision is that of the comparison.
+        theta: shape (P,).
+        steps: `FINE` for a loss that is computed in float64, else `COARSE`.
+        held: True for coordinates that aren't moved, shape (P,).
 
     Returns:
         The lowest order that is wrong, or None; and whether that is sure: False where rounding or
         kinks hid the answer at too many places.
     """
     agreed, wrong = 0, []
-    tried = zip(range(_PLACES), directions(theta), strict=False)
+    tried = zip(range(_PLACES), directions(theta, held), strict=False)
     for _, place in tried:
-        verdict, known = _at(loss, _inside(loss, theta, place))
+        verdict, known = _at(loss, _inside(loss, theta, place), steps)
         if known:
             agreed += verdict is None
             wrong += [] if verdict is None else [verdict]
@@ -103,55 +129,54 @@ def mismatch(loss: LossFunction, theta: Tensor) -> tuple[Mismatch | None, bool]:
     return None, False
 
 
-def along(loss: LossFunction, place: Direction) -> tuple[Mismatch | None, bool]:
+def resolved(loss: LossFunction, theta: Tensor) -> bool:
+    """Return whether L moves with θ in steps as fine as the finest: not if float32 is within it."""
+    place, v = next(directions(theta))
+    slopes = []
+    for h in FINE.lengths[-2:]:
+        up, down = (_derivatives(loss, place + d * v, v, 1)[0] for d in (h, -h))
+        slopes.append(float(up - down) / (2 * h))
+    return abs(slopes[0] - slopes[1]) <= _SAME * abs(slopes[0])
+
+
+def along(loss: LossFunction, place: Direction, steps: Steps) -> tuple[Mismatch | None, bool]:
     """Compare ⟨∇L, v⟩ alone, at one place along one direction."""
-    return _at(loss, place, orders=1)
+    return _at(loss, place, steps._replace(orders=1))
 
 
 def _inside(loss: LossFunction, theta: Tensor, place: Direction) -> Direction:
     """Return the place, nearer to θ where the loss isn't finite there (a logarithm's domain, say)."""
     for share in (1.0, 0.1, 0.01):
         there = theta + share * (place.theta - theta)
-        if torch.isfinite(loss(there.clone())):
+        if torch.isfinite(loss(there.clone().requires_grad_())):
             return Direction(there, place.v)
     return Direction(theta, place.v)
 
 
-def _at(
-    loss: LossFunction, place: Direction, orders: int | None = None
-) -> tuple[Mismatch | None, bool]:
+def _at(loss: LossFunction, place: Direction, steps: Steps) -> tuple[Mismatch | None, bool]:
     """Return the lowest wrong order at a place, and whether all orders could be judged there."""
     theta, v = place
-    steps, tolerance = _STEPS[theta.dtype], _TOLERANCE[theta.dtype]
-    orders = orders or (3 if theta.dtype == torch.float64 else 1)
-    claimed = _derivatives(loss, theta, v, orders + 1)
+    claimed = _derivatives(loss, theta, v, steps.orders + 1)
     told = [claimed[1] @ v, *claimed[2:]]
-    slopes: dict[int, list[Tensor]] = {order: [] for order in range(orders)}
-    for h in steps:
-        up, down = (_derivatives(loss, theta + d * v, v, orders) for d in (h, -h))
+    slopes: dict[int, list[Tensor]] = {order: [] for order in range(steps.orders)}
+    for h in steps.lengths:
+        up, down = (_derivatives(loss, theta + d * v, v, max(slopes) + 1) for d in (h, -h))
         for order in tuple(slopes):
             slope = (up[order] - down[order]) / (2 * h)
-            rounding = _ROUNDINGS * torch.finfo(theta.dtype).eps * float(up[order].norm()) / h
             size = max(float(slope.norm()), float(told[order].norm()))
-            if float((slope - told[order]).norm()) <= tolerance * size + rounding:
+            allowed = steps.tolerance * size + steps.rounding * float(up[order].norm()) / h
+            if float((slope - told[order]).norm()) <= allowed:
                 del slopes[order]
             else:
                 slopes[order].append(slope)
         if not slopes:
             return None, True
     for order, found in slopes.items():
-        if _three_are_equal([slope - told[order] for slope in found]):
+        errors = [slope - told[order] for slope in found]
+        one, *others = errors[2], *errors[:2]
+        if all(float((e - one).norm()) <= _SAME * float(one.norm()) for e in others):
             return _mismatch(order + 1, told[order], found[0]), True
     return None, False
-
-
-def _three_are_equal(errors: list[Tensor]) -> bool:
-    """Return whether three of the errors, those of the shorter steps first, are the same vector."""
-    for middle in errors:
-        near = [e for e in errors if float((e - middle).norm()) <= _SAME * float(middle.norm())]
-        if len(near) >= 3:
-            return True
-    return False
 
 
 def _mismatch(order: int, told: Tensor, slope: Tensor) -> Mismatch:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from eostui.errors import InputError
 from eostui.problems import differences
-from eostui.problems.batch import trained_parameters
+from eostui.problems.batch import parts_of, trained_parameters
 from eostui.problems.differentiable import (
     custom_functions,
     differentiate_thrice,
@@ -68,11 +68,10 @@ def examine(
     subject = subject_of(problem)
     cut = look(subject)
     _refuse_unsteady(subject)
-    with torch.no_grad():
-        whole = problem.loss(problem.initial)
-        again = whole if subject.samples else problem.loss(problem.initial)
+    whole = _value(problem)
     if not torch.isfinite(whole):
         raise InputError(f"its loss at θ₀ is {float(whole):g}")
+    again = whole if subject.samples else _value(problem)  # of samples the subject tells
     if not _same(whole, again, problem.initial):
         raise InputError(_unsteady(float(whole), float(again), "the second time"))
     _try_test(problem)
@@ -91,6 +90,17 @@ def examine(
     return Outcome(compared, wrong)
 
 
+def _value(problem: Problem) -> Tensor:
+    """Return L(θ₀), with one part's graph in memory at a time, and none unless the loss needs one."""
+    leaf = problem.initial.detach().clone().requires_grad_()
+    parts = parts_of(problem.loss)
+    try:
+        with torch.no_grad():
+            return torch.stack([part(leaf) for part in parts]).sum()
+    except Exception:  # one that differentiates in itself; if it fails again, that is told
+        return torch.stack([part(leaf).detach() for part in parts]).sum()
+
+
 def look(subject: Subject) -> bool:
     """Evaluate a loss at θ₀ and differentiate it three times.
 
@@ -105,7 +115,12 @@ def look(subject: Subject) -> bool:
     leaf = subject.theta.detach().clone().requires_grad_()
     kept = _Kept(subject, leaf)
     before = random_state(leaf.device)
-    value = subject.loss(leaf)
+    try:
+        value = subject.loss(leaf)
+    except RuntimeError as error:
+        if "modified inplace" in str(error):  # what torch says of a view of θ
+            raise InputError(_CHANGED_THETA) from None
+        raise
     if not torch.equal(before, random_state(leaf.device)):
         raise InputError(
             "the loss draws random numbers (dropout in train mode?), but full-batch descent needs the "
@@ -140,14 +155,13 @@ class _Kept:
             named += [(b, _CHANGED_BUFFER.format(name)) for name, b in buffers.items()]
             parameters = dict(module.named_parameters())
             named += [(p, _CHANGED_PARAMETER.format(name)) for name, p in parameters.items()]
-        # in-place operations count a tensor's version up even where they change no value yet
         self._kept = [(t, t.detach().clone(), t._version, told) for t, told in named]
-        self._data = len(subject.data)
 
     def refuse_changes(self) -> None:
         """Raise InputError if something was changed."""
-        for index, (tensor, values, version, told) in enumerate(self._kept):
-            touched = index <= self._data and tensor._version != version
+        for tensor, values, version, told in self._kept:
+            # an operation in place counts the version up even where it changes no value yet
+            touched = tensor._version != version and not told.startswith(_BUFFER)
             if touched or not _equal(tensor.detach(), values):
                 raise InputError(told)
 
@@ -160,8 +174,9 @@ _CHANGED_DATA = (
     "the loss changes its {} in place, so that the data would be others after each step: "
     "copy them first, or use the operation that returns a new tensor"
 )
+_BUFFER = "the module changes its buffer"
 _CHANGED_BUFFER = (
-    "the module changes its buffer `{}` in each forward pass, so its loss isn't a "
+    _BUFFER + " `{}` in each forward pass, so its loss isn't a "
     "function of θ alone: call .eval() on the module, or leave the buffer out"
 )
 _CHANGED_PARAMETER = (
@@ -195,7 +210,6 @@ def _refuse_leaves(others: list[Tensor], subject: Subject) -> None:
 def _refuse_unsteady(subject: Subject) -> None:
     """Raise InputError if L or ∇L at one θ depends on what was evaluated before."""
     theta = subject.theta
-    elsewhere = next(iter(differences.directions(theta))).theta
 
     def at(place: Tensor) -> tuple[Tensor, Tensor]:
         leaf = place.detach().clone().requires_grad_()
@@ -206,7 +220,7 @@ def _refuse_unsteady(subject: Subject) -> None:
     drawn = _other_random_states()
     first, again = at(theta), at(theta)
     drew = [name for name, state in _other_random_states().items() if state != drawn[name]]
-    at(elsewhere)
+    _go_elsewhere(at, theta)
     back = at(theta)
     for later, when in ((again, "the second time"), (back, "after an evaluation elsewhere")):
         for one, other, what in zip(first, later, ("loss", "‖∇L‖"), strict=True):
@@ -214,6 +228,20 @@ def _refuse_unsteady(subject: Subject) -> None:
                 raise InputError(
                     _unsteady(float(one.norm()), float(other.norm()), when, drew, what)
                 )
+
+
+def _go_elsewhere(at: Callable[[Tensor], object], theta: Tensor) -> None:
+    """Evaluate on both sides of θ, as far away as the loss can be evaluated."""
+    for away in (0.5, 0.05):
+        place = next(iter(differences.directions(theta, away=away))).theta
+        try:
+            at(place)
+            at(2 * theta - place)
+        except Exception:
+            if away == 0.05:
+                raise
+        else:
+            return
 
 
 def _unsteady(
@@ -236,70 +264,81 @@ def _compare(
     problem: Problem, subject: Subject, in_double: Callable[[], Problem] | None
 ) -> tuple[str, str]:
     """Return how the derivatives were compared, and what is wrong with them or ""."""
-    for double in (partial(doubled, problem), in_double):
-        trial = None if double is None else in_float64(double)
-        if trial is not None:
-            found, sure = differences.mismatch(trial.loss, trial.theta)
-            if sure:
-                break
-    else:
-        trial = Subject(subject.loss, subject.theta.float(), subject.module)
-        found, sure = differences.mismatch(trial.loss, trial.theta)
-    precision = str(trial.theta.dtype).removeprefix("torch.")
-    orders = "∇L, Hv and D³L" if trial.theta.dtype == torch.float64 else "∇L alone"
-    of = f", {subject.samples}" if subject.samples else ""
+    made: list[Callable[[], Subject | Problem]] = [partial(doubled, problem)]
+    if in_double is not None:
+        made.append(in_double)
+    fine = next(filter(None, map(in_float64, made)), None)
+    trial, steps = (subject, differences.COARSE) if fine is None else (fine, differences.FINE)
+    found, sure = differences.mismatch(trial.loss, trial.theta, steps, _held(trial))
+    if not sure and fine is not None and not differences.resolved(fine.loss, fine.theta):
+        trial, steps = subject, differences.COARSE
+        found, sure = differences.mismatch(trial.loss, trial.theta, steps, _held(trial))
+    how = "float64" if steps is differences.FINE else "float32"
+    how += f", {subject.samples}" if subject.samples else ""
+    orders = "∇L, Hv and D³L" if steps.orders == 3 else "∇L alone"
     if not sure:
-        return f"rounding or kinks hide the finite differences ({precision}{of})", ""
+        return f"rounding or kinks hide the finite differences ({how})", ""
     if found is None:
-        return f"{orders} agree with finite differences ({precision}{of})", ""
-    return f"{orders} compared with finite differences ({precision}{of})", _wrong(found, trial)
+        return f"{orders} agree with finite differences ({how})", ""
+    return f"{orders} compared with finite differences ({how})", _wrong(found, trial, steps)
 
 
-def _wrong(found: differences.Mismatch, trial: Subject) -> str:
+def _held(trial: Subject) -> Tensor:
+    """Return where the padding rows of embeddings are, if they do stay: without any gradient."""
+    leaf = trial.theta.detach().clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(trial.loss(leaf), leaf, materialize_grads=True)
+    return trial.padding & (gradient == 0)
+
+
+def _wrong(found: differences.Mismatch, trial: Subject, steps: differences.Steps) -> str:
     """Return a sentence for a derivative that isn't what autograd says."""
     name = differences.DERIVATIVES[found.order - 1]
     numbers = f"{found.autograd:.4g} by autograd but {found.differences:.4g} by finite differences"
     if found.order > 1:
         what = "its Hessian isn't that of its loss" if found.order == 2 else "∇S would be wrong"
         return f"{what}: near θ₀, {name} is {numbers} ({_customs(trial, 'is it right? ')}v random)"
-    v = next(iter(differences.directions(trial.theta))).v
-    at_start, known = differences.along(trial.loss, differences.Direction(trial.theta, v))
-    if known and at_start is None:
+    v = next(iter(differences.directions(trial.theta, _held(trial)))).v
+    at_start, known = differences.along(trial.loss, differences.Direction(trial.theta, v), steps)
+    reentrant = "CheckpointFunction" in _custom_names(trial)
+    if reentrant or (known and at_start is None):
         why = (
-            "right at θ₀ alone: torch.utils.checkpoint recomputes with the module's own parameters, "
-            "which stay there"
+            f"{'' if reentrant else 'right at θ₀ alone: '}torch.utils.checkpoint recomputes with the "
+            "module's own parameters, which stay as they are"
         )
     else:
         why = (
             f"{_customs(trial, 'or ')}{_scaled_layers(trial.module)}a detached factor, a "
             "straight-through estimator or a gradient scaled on its way does that"
         )
-    return (
-        f"its gradient isn't that of its loss: near θ₀, {name} is {numbers} ({why}{_where(trial)})"
-    )
+    why += _where(trial, steps)
+    return f"its gradient isn't that of its loss: near θ₀, {name} is {numbers} ({why})"
 
 
-def _where(trial: Subject) -> str:
+def _where(trial: Subject, steps: differences.Steps) -> str:
     """Return which parameters' share of ∇L is wrong, where the module is known."""
     if trial.module is None:
         return ""
-    place = next(iter(differences.directions(trial.theta)))
+    place = next(iter(differences.directions(trial.theta, _held(trial))))
     start, names = 0, []
     for name, parameter in list(trained_parameters(trial.module).items())[:50]:
         v = torch.zeros_like(place.v)
         v[start : start + parameter.numel()] = place.v[start : start + parameter.numel()]
         start += parameter.numel()
-        found, known = differences.along(trial.loss, differences.Direction(place.theta, v))
+        found, known = differences.along(trial.loss, differences.Direction(place.theta, v), steps)
         if known and found is not None:
             names.append(f"`{name}`")
     return f"; wrong for {_listed(names)}" if names else ""
 
 
+def _custom_names(subject: Subject) -> list[str]:
+    return custom_functions(subject.loss(subject.theta.detach().clone().requires_grad_()))
+
+
 def _customs(subject: Subject, then: str = "") -> str:
     """Return the custom functions in the graph of a loss, in words that go on with `then`."""
-    names = custom_functions(subject.loss(subject.theta.detach().clone().requires_grad_()))
+    names = [f"`{name}`" for name in _custom_names(subject)]
     if names:
-        return f"the custom function {_listed([f'`{name}`' for name in names])} {then}"
+        return f"the custom function {_listed(names)} {then}"
     return "" if then else "a custom function "
 
 

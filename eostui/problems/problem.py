@@ -146,7 +146,7 @@ class Problem:
         outputs = function_of_theta(module)
         _refuse_samples(inputs, targets, test)
         made_of = Supervised(module, outputs, loss, inputs, targets, share=1.0)
-        look(_first_samples(made_of, initial))
+        _look_at_first(made_of, initial)
         if chunk_size == "auto":
             chunk_size = _automatic(module, loss, inputs, targets)
         if chunk_size >= len(inputs):
@@ -205,14 +205,14 @@ def _refuse_samples(inputs: Tensor, targets: Tensor, test: tuple[Tensor, Tensor]
         )
 
 
-def _first_samples(made_of: Supervised, theta: Tensor) -> Subject:
-    """Return the loss of two samples, or of all for a module that is made for one size of batch."""
-    few = made_of.inputs[:2], made_of.targets[:2]
+def _look_at_first(made_of: Supervised, theta: Tensor) -> None:
+    """Try the loss of two samples, or of all for a module that is made for one size of batch."""
     try:
-        made_of.loss(made_of.outputs(theta, few[0].clone()), few[1].clone())
+        look(Subject.of(made_of, theta, made_of.inputs[:2], made_of.targets[:2]))
+    except InputError:
+        raise
     except Exception:  # if all samples fail too, they tell why
-        few = made_of.inputs, made_of.targets
-    return Subject.of(made_of, theta, *few)
+        look(Subject.of(made_of, theta, made_of.inputs, made_of.targets))
 
 
 def _automatic(

@@ -17,6 +17,7 @@ from eostui.problems.batch import (
     batch_loss,
     function_of_theta,
     parts_of,
+    trained_parameters,
 )
 from eostui.problems.memory import kept_bytes
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from eostui.problems.problem import Problem
 
 #: Samples that are always looked at, and the bytes of their graphs and of θ that bound how many more.
-_FEW, _BYTES = 8, 64e6
+_FEW, _BYTES = 8, 16e6
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,35 @@ class Subject:
     data: Mapping[str, Tensor] = field(default_factory=dict)
     samples: str = ""
 
+    @property
+    def padding(self) -> Tensor:
+        """True for the rows of θ that an `nn.Embedding` keeps without a gradient, shape (P,)."""
+        held = torch.zeros_like(self.theta, dtype=torch.bool)
+        if self.module is None:
+            return held
+        rows = {
+            id(m.weight): (m.padding_idx, m.embedding_dim)
+            for m in self.module.modules()
+            if isinstance(m, nn.Embedding | nn.EmbeddingBag) and m.padding_idx is not None
+        }
+        start = 0
+        for parameter in trained_parameters(self.module).values():
+            if id(parameter) in rows:
+                row, width = rows[id(parameter)]
+                held[start + row * width : start + (row + 1) * width] = True
+            start += parameter.numel()
+        return held
+
     @classmethod
     def of(
         cls, made_of: Supervised, theta: Tensor, inputs: Tensor, targets: Tensor, samples: str = ""
     ) -> Subject:
         """Return the loss of copies of these samples."""
         data = {"inputs": _copied(inputs), "targets": _copied(targets)}
-        loss = batch_loss(made_of.outputs, made_of.loss, data["inputs"], data["targets"], 0)
+
+        def loss(at: Tensor) -> Tensor:
+            return made_of.loss(made_of.outputs(at, data["inputs"]), data["targets"])
+
         return cls(loss, theta, made_of.module, data, samples)
 
 
