@@ -113,7 +113,7 @@ def show(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = False)
     """Show a run: state, resting readings, config, what happened."""
     from eostui import locations
     from eostui.runs import shelf
-    from eostui.runs.remarks import remark
+    from eostui.runs.remarks import OF_TRUSTED, remark, trusted_gradient
     from eostui.runs.run import Run
     from eostui.runs.summary import summarize_run
 
@@ -135,6 +135,10 @@ def show(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = False)
         print(f"{'created':<32}{datetime.fromtimestamp(entry.created).isoformat(' ', 'seconds')}")
         for key in ("device", "dtype", "threads", "parameters", "convention"):
             print(f"{key:<32}{printable(opened.facts.get(key, '?'))}")
+        if why := trusted_gradient(opened.facts):
+            print(f"{f'sharpness S {OF_TRUSTED}':<32}{printable(why)}")
+        if frozen := opened.facts.get("problem.frozen_parameters"):
+            print(f"{'frozen parameters':<32}{printable(frozen)}")
         for prediction in predictions:
             print(f"{'prediction from step':<32}{_prediction(prediction)}")
         settings = opened.config.to_toml().strip().split("\n")

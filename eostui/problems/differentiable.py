@@ -73,10 +73,9 @@ def leaves(value: Tensor) -> list[Tensor]:
 def custom_functions(value: Tensor) -> list[str]:
     """Return the names of the `torch.autograd.Function`s in the graph of `value`."""
     kind = torch.autograd.function.BackwardCFunction
-    names = [
-        node.name().removesuffix("Backward") for node in nodes(value) if isinstance(node, kind)
-    ]
-    return list(dict.fromkeys(names))
+    kinds: list[type[Any]] = [type(node) for node in nodes(value)]
+    custom = [each.__name__ for each in kinds if issubclass(each, kind)]
+    return list(dict.fromkeys(name.removesuffix("Backward") for name in custom))
 
 
 def refuse_flaws(value: Tensor, module: nn.Module | None) -> None:

@@ -17,9 +17,8 @@ from eostui.config import RunConfig
 from eostui.errors import InputError, did_you_mean
 from eostui.problems.examination import examine
 from eostui.problems.problem import Problem
+from eostui.runs.remarks import SAID, TRUSTED
 
-#: Facts of a problem that whoever looks at its run must be told of.
-SAID, ESTIMATED = "said", "trusted_gradient"
 #: Lines of a user's code that are told; more go to the log alone.
 _LINES = 20
 
@@ -61,7 +60,7 @@ def own_problem(config: RunConfig, device: torch.device, narrate: Callable[[str]
             ) from error
     problem.facts["examined"] = outcome.compared
     if outcome.estimated:
-        problem.facts[ESTIMATED] = outcome.estimated
+        problem.facts[TRUSTED] = outcome.estimated
     if lines:
         problem.facts[SAID] = "\n".join(lines)
     return problem
