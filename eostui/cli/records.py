@@ -136,7 +136,7 @@ def show(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = False)
         for key in ("device", "dtype", "threads", "parameters", "convention"):
             print(f"{key:<32}{printable(opened.facts.get(key, '?'))}")
         if why := trusted_gradient(opened.facts):
-            print(f"{f'sharpness S {OF_TRUSTED}':<32}{printable(why)}")
+            print(f"{f'S {OF_TRUSTED}':<32}{printable(why)}")
         if frozen := opened.facts.get("problem.frozen_parameters"):
             print(f"{'frozen parameters':<32}{printable(frozen)}")
         for prediction in predictions:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from eostui.runs.rows import Event
 
 #: Facts about its problem of which a run's record begins with an event of the same name.
-SAID, TRUSTED = "said", "trusted_gradient"
+SAID, TRUSTED = "said", "trusted"
 #: Whose S it is, where a gradient that isn't the loss's own was trusted.
 OF_TRUSTED = "of a trusted gradient"
 
@@ -24,7 +24,7 @@ def remark(event: Event) -> str:
     """Return what an event says of the problem, or of a measurement that went wrong; else ""."""
     step, told = event.step, event.payload
     if event.kind == SAID:
-        return f"the problem's own code said: {told.get('text', '')}"
+        return "the problem's own code said: " + str(told.get("text", "")).replace("\n", " · ")
     if event.kind == TRUSTED:
         return f"S is that {OF_TRUSTED}: {told.get('text', '')}"
     if event.kind == "unmeasured":
