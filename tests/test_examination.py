@@ -609,11 +609,14 @@ def test_a_loss_with_tensors_in_float32_is_made_anew_in_float64(tmp_path):
     """Its matrix takes no θ in float64, so the function is called once more, and its seed kept."""
     code = """
     def f(device, dtype):
+        print("at work")
         matrix = torch.randn(6, 3, dtype=dtype)
         return Problem(torch.ones(3, dtype=dtype), lambda t: (matrix @ t).relu().pow(2).sum(), "c")
     """
-    problem = build(tmp_path, code, dtype="float32")
+    told = []
+    problem = build(tmp_path, code, told, dtype="float32")
     assert problem.facts["examined"] == "∇L, Hv and D³L agree with finite differences (float64)"
+    assert told == ["at work"]
     wrong = code.replace(".pow(2)", ".mul((matrix @ t).detach())")
     assert "isn't that of its loss" in refusal(tmp_path, wrong, dtype="float32")
 

@@ -7,10 +7,12 @@ import importlib
 import importlib.util
 import inspect
 import io
+import random
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from eostui.config import RunConfig
@@ -24,6 +26,8 @@ _LINES = 20
 
 #: Folders whose modules may be imported, because a problem's file lies there: that of the newest.
 _FOLDERS: list[str] = []
+#: Modules that had been imported before its file was executed.
+_KNOWN: set[str] = set()
 
 
 def own_problem(config: RunConfig, device: torch.device, narrate: Callable[[str], None]) -> Problem:
@@ -49,7 +53,7 @@ def own_problem(config: RunConfig, device: torch.device, narrate: Callable[[str]
             outcome = examine(
                 problem,
                 trusted=config.trust_gradients or problem.trust_gradients,
-                in_double=lambda: _call(function, config, device, torch.float64),
+                in_double=lambda: _call_again(function, config, device),
             )
         except InputError as error:
             raise InputError(f"`problem`: {path}:{name}: {error}") from None
@@ -62,7 +66,7 @@ def own_problem(config: RunConfig, device: torch.device, narrate: Callable[[str]
     if outcome.estimated:
         problem.facts[TRUSTED] = outcome.estimated
     if lines:
-        problem.facts[SAID] = "\n".join(lines)
+        problem.facts[SAID] = " · ".join(lines)
     return problem
 
 
@@ -109,6 +113,25 @@ def _call(
     return problem
 
 
+def _call_again(
+    function: Callable[..., object], config: RunConfig, device: torch.device
+) -> Problem:
+    """Let a function make its problem in float64 too, without a word and without a trace."""
+    unheard = io.StringIO()
+    states = random.getstate(), np.random.get_state()
+    try:
+        with (
+            contextlib.redirect_stdout(unheard),
+            contextlib.redirect_stderr(unheard),
+            torch.random.fork_rng([device] if device.type == "cuda" else []),
+        ):
+            torch.manual_seed(config.seed)
+            return _call(function, config, device, torch.float64)
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
 def _import_beside(path: Path) -> None:
     """Let a file import the modules beside it, after all others; forget those of another file.
 
@@ -116,12 +139,14 @@ def _import_beside(path: Path) -> None:
     imported for that reason is warned of.
     """
     folder = str(path.resolve().parent)
-    for name, module in list(sys.modules.items()):
-        origin = getattr(module, "__file__", None)
-        if origin and any(Path(origin).is_relative_to(old) for old in _FOLDERS):
+    for name in set(sys.modules) - _KNOWN:
+        top = getattr(sys.modules.get(name.partition(".")[0]), "__dict__", {}).get("__file__")
+        if top and any(str(each) in _FOLDERS for each in Path(top).parents[:2]):
             del sys.modules[name]
     sys.path[:] = [entry for entry in sys.path if entry not in _FOLDERS]
     _FOLDERS[:] = [] if folder in sys.path else [folder]
+    _KNOWN.clear()
+    _KNOWN.update(sys.modules)
     importlib.invalidate_caches()
     for name in _imported(path):
         beside = (path.parent / f"{name}.py", path.parent / name / "__init__.py")

@@ -24,7 +24,7 @@ def remark(event: Event) -> str:
     """Return what an event says of the problem, or of a measurement that went wrong; else ""."""
     step, told = event.step, event.payload
     if event.kind == SAID:
-        return "the problem's own code said: " + str(told.get("text", "")).replace("\n", " · ")
+        return f"the problem's own code said: {told.get('text', '')}"
     if event.kind == TRUSTED:
         return f"S is that {OF_TRUSTED}: {told.get('text', '')}"
     if event.kind == "unmeasured":
