@@ -20,12 +20,14 @@ from eostui.problems.batch import (
     trained_parameters,
 )
 from eostui.problems.differentiable import equal_to_rounding
-from eostui.problems.examination import look
 from eostui.problems.memory import automatic_chunk_size
 from eostui.problems.subject import Subject
+from eostui.problems.trial import look
 
 #: Test samples that are tried before a run.
 _FEW = 32
+#: Shapes of one value a sample, by their dimensions.
+_FORMS = {1: "(N,)", 2: "(N, 1)"}
 
 
 class Evaluation(NamedTuple):
@@ -147,6 +149,7 @@ class Problem:
         _refuse_samples(inputs, targets, test)
         made_of = Supervised(module, outputs, loss, inputs, targets, share=1.0)
         _look_at_first(made_of, initial)
+        _refuse_broadcast(made_of, initial)
         if chunk_size == "auto":
             chunk_size = _automatic(module, loss, inputs, targets)
         if chunk_size >= len(inputs):
@@ -213,6 +216,28 @@ def _look_at_first(made_of: Supervised, theta: Tensor) -> None:
         raise
     except Exception:  # if all samples fail too, they tell why
         look(Subject.of(made_of, theta, made_of.inputs, made_of.targets))
+
+
+@torch.no_grad()
+def _refuse_broadcast(made_of: Supervised, theta: Tensor) -> None:
+    """Raise InputError if outputs (n, 1) and targets (n,) are compared each with each."""
+    targets = made_of.targets[:2]
+    if len(targets) < 2 or not targets.is_floating_point() or targets.ndim > 2:
+        return
+    try:
+        found = made_of.outputs(theta, made_of.inputs[:2])
+        value = made_of.loss(found, targets)
+        if {found.shape, targets.shape} != {torch.Size((2, 1)), torch.Size((2,))}:
+            return
+        meant = made_of.loss(found.flatten(), targets.flatten())
+    except Exception:  # one that takes no other form, or not two samples, means what it does
+        return
+    if not equal_to_rounding(value, meant):
+        raise InputError(
+            f"the loss of outputs of shape {_FORMS[found.ndim]} and targets of shape "
+            f"{_FORMS[targets.ndim]} isn't that of the two in one shape: they are broadcast, "
+            "each output compared with each target; give both the same shape"
+        )
 
 
 def _automatic(
