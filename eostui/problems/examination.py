@@ -237,7 +237,7 @@ def _scaled_layers(module: nn.Module | None) -> str:
 
 def _refuse_form(problem: Problem) -> None:
     """Raise InputError for what isn't text, or of the wrong shape."""
-    initial, decayed = problem.initial, problem.decayed
+    initial, decayed = problem.initial.detach(), problem.decayed
     if initial.ndim != 1 or initial.numel() == 0:
         raise InputError(
             f"θ₀ has shape {tuple(initial.shape)}, but must be one flat vector of at least one number"
@@ -267,7 +267,8 @@ def _try_test(problem: Problem) -> None:
     if test is None:
         return
     try:
-        found = test.tried(problem.initial) if isinstance(test, HeldOut) else test(problem.initial)
+        theta = problem.initial.detach()
+        found = test.tried(theta) if isinstance(test, HeldOut) else test(theta)
     except InputError:
         raise
     except Exception as error:  # a user's function and data

@@ -88,7 +88,7 @@ def doubled(problem: Problem) -> Subject:
     loss = made_of.loss
     if isinstance(loss, nn.Module):
         loss = copy.deepcopy(loss).double()
-    inputs, targets, _ = _picked(chunks, problem.initial)
+    inputs, targets, _ = _picked(chunks, problem.initial.detach())
     outputs = function_of_theta(made_of.module, torch.float64)
     double = Supervised(made_of.module, outputs, loss, inputs, targets, share=1.0)
     return Subject.of(double, theta, _double(inputs), _double(targets))
@@ -96,11 +96,12 @@ def doubled(problem: Problem) -> Subject:
 
 def subject_of(problem: Problem) -> Subject:
     """Return what of a problem is examined: some samples of a module's, else the first part."""
+    theta = problem.initial.detach()
     chunks = _chunks(problem)
     if not chunks:
-        return Subject(parts_of(problem.loss)[0], problem.initial)
-    inputs, targets, samples = _picked(chunks, problem.initial)
-    return Subject.of(chunks[0], problem.initial, inputs, targets, samples)
+        return Subject(parts_of(problem.loss)[0], theta)
+    inputs, targets, samples = _picked(chunks, theta)
+    return Subject.of(chunks[0], theta, inputs, targets, samples)
 
 
 def _chunks(problem: Problem) -> list[Supervised]:
