@@ -12,6 +12,7 @@ import torch
 from engines import Engine
 from oracles import dense_hessian, dense_third, unit
 from own import build, refusal, write
+from terminal import Terminal
 
 from eostui.cli.static_plot import render
 from eostui.curvature.point import Point
@@ -122,6 +123,20 @@ def test_an_estimator_that_is_meant_passes_and_is_marked_wherever_s_is_shown(tmp
         columns = RunTable(run).describe()["columns"]
         assert "of a trusted gradient" in columns["sharpness"]["description"]
         assert "trust_gradients = true" in run.facts["config"]
+
+
+def test_the_live_view_says_whose_s_it_is_and_what_the_code_said(tmp_path):
+    """In the chart's title for as long as it is shown, and once in words."""
+    write(tmp_path, ESTIMATOR + "\nprint('hello from here')\n")
+    (tmp_path / "mine.toml").write_text(
+        'problem = "own.py:f"\ntrust_gradients = true\nsteps = 300\ndevice = "cpu"\nthreads = 1\n'
+    )
+    runs = tmp_path / "runs"
+    terminal = Terminal("run", "mine.toml", cwd=tmp_path, EOSTUI_RUNS=str(runs))
+    terminal.wait_for("sharpness S of a trusted gradient", "hello from here", timeout=90)
+    terminal.wait_for("FINISHED")
+    terminal.send("q")
+    assert terminal.exit_code() == 0
 
 
 def test_what_is_right_is_not_marked_though_it_is_trusted(tmp_path):
