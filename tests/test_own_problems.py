@@ -273,6 +273,14 @@ FORMS = {
         "made(mlp(), dtype, test=(X.to(dtype), Y[:7].to(dtype)))",
         ["`test` has 12 inputs and 7 targets"],
     ),
+    "inputs that are NaN": (
+        "made(mlp(), dtype, x=torch.cat([X, X * float('nan')])[6:18])",
+        ["its inputs aren't finite"],
+    ),
+    "a loss that is infinite": (
+        "made(mlp(), dtype, lambda o, y: mse(o, y) + (o - o).sum().log())",
+        ["its loss at θ₀ is -inf"],
+    ),
     "test inputs that are NaN": (
         "made(mlp(), dtype, test=(X.to(dtype) / 0 * 0, Y.to(dtype)))",
         ["its test inputs aren't finite"],

@@ -61,12 +61,11 @@ def examine(
     subject = subject_of(problem)
     cut = look(subject)
     _refuse_unsteady(subject)
-    whole = _value(problem)
-    if not torch.isfinite(whole):
-        raise InputError(f"its loss at θ₀ is {float(whole):g}")
-    again = whole if subject.samples else _value(problem)  # of samples the subject tells
-    if not _same(whole, again, problem.initial):
-        raise InputError(_unsteady(float(whole), float(again), "the second time"))
+    if not subject.samples:  # all parts of a loss of θ alone
+        whole, again = _value(problem), _value(problem)
+        _refuse_infinite(whole)
+        if not _same(whole, again, problem.initial):
+            raise InputError(_unsteady(float(whole), float(again), "the second time"))
     _try_test(problem)
     compared, wrong = _compare(problem, subject, in_double)
     if cut and not wrong:
@@ -84,14 +83,14 @@ def examine(
 
 
 def _value(problem: Problem) -> Tensor:
-    """Return L(θ₀), with one part's graph in memory at a time, and none unless the loss needs one."""
+    """Return L(θ₀), with one part's graph in memory at a time: a loss may differentiate in itself."""
     leaf = problem.initial.detach().clone().requires_grad_()
-    parts = parts_of(problem.loss)
-    try:
-        with torch.no_grad():
-            return torch.stack([part(leaf) for part in parts]).sum()
-    except Exception:  # one that differentiates in itself; if it fails again, that is told
-        return torch.stack([part(leaf).detach() for part in parts]).sum()
+    return torch.stack([part(leaf).detach() for part in parts_of(problem.loss)]).sum()
+
+
+def _refuse_infinite(value: Tensor) -> None:
+    if not torch.isfinite(value):
+        raise InputError(f"its loss at θ₀ is {float(value):g}")
 
 
 def _refuse_unsteady(subject: Subject) -> None:
@@ -106,6 +105,7 @@ def _refuse_unsteady(subject: Subject) -> None:
 
     drawn = _other_random_states()
     first, again = at(theta), at(theta)
+    _refuse_infinite(first[0])
     drew = [name for name, state in _other_random_states().items() if state != drawn[name]]
     _go_elsewhere(at, theta)
     back = at(theta)

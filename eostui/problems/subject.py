@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from eostui.errors import InputError
 from eostui.problems.batch import (
     Chunk,
     LossFunction,
@@ -100,6 +101,9 @@ def subject_of(problem: Problem) -> Subject:
     chunks = _chunks(problem)
     if not chunks:
         return Subject(parts_of(problem.loss)[0], theta)
+    for name in ("inputs", "targets"):  # those that aren't picked too
+        if not all(torch.isfinite(getattr(chunk, name)).all() for chunk in chunks):
+            raise InputError(f"its {name} aren't finite")
     inputs, targets, samples = _picked(chunks, theta)
     return Subject.of(chunks[0], theta, inputs, targets, samples)
 
