@@ -41,6 +41,8 @@ _OF_NETWORKS = {
     "deviation", "network", "depth", "width", "channels", "kernel", "activation", "bias", "loss",
     "decay_biases",
 }  # fmt: skip
+#: Settings that act on your own "file.py:function" alone.
+_OF_OWN_PROBLEMS = {"trust_gradients"}
 
 
 class RunConfig(BaseModel):
@@ -59,6 +61,12 @@ class RunConfig(BaseModel):
     )
     problem_arguments: dict[str, Any] = Field(
         default_factory=dict, description="arguments of the toy, or of your own problem's function"
+    )
+
+    trust_gradients: bool = Field(
+        False,
+        description="whether gradients that aren't your loss's own are meant, as of a straight-through "
+        "estimator: S is then marked as that of a trusted gradient",
     )
 
     data: Literal["digits", "cifar10", "cifar100", "fashion-mnist", "npz"] = Field(
@@ -261,6 +269,8 @@ class RunConfig(BaseModel):
     def acting(self, *, mode: Literal["python", "json"] = "python") -> dict[str, Any]:
         """Return the settings that act: for a problem that isn't a network, not those of networks."""
         unused = set() if self.problem == "network" else _OF_NETWORKS
+        if ":" not in self.problem:
+            unused = unused | _OF_OWN_PROBLEMS
         return self.model_dump(mode=mode, exclude=unused)
 
     def to_toml(self) -> str:

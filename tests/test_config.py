@@ -160,7 +160,11 @@ def test_toml_states_every_setting():
     """A stored config doesn't depend on defaults that may change."""
     import tomllib
 
-    assert set(tomllib.loads(RunConfig.build({}, "test").to_toml())) == set(RunConfig.keys())
+    stated = set(tomllib.loads(RunConfig.build({}, "test").to_toml()))
+    own = RunConfig.build({"problem": "file.py:function"}, "test")
+    stated_of_own = set(tomllib.loads(own.to_toml()))
+    assert stated | stated_of_own == set(RunConfig.keys())
+    assert stated_of_own - stated == {"trust_gradients"}  # which acts on nothing else
 
 
 def test_every_setting_is_described():

@@ -60,10 +60,11 @@ from eostui.problems import Problem
 
 
 def fails_at_37(device, dtype):
-    evaluations = iter(range(-1, 10**9))  # once before the run, to check it; then once a step
+    # every step shrinks θ by (1 − ηλ) − η; how often the loss is evaluated before the run is open
+    smallest = (1 - 0.1 * 0.01 - 0.1) ** 36.5
 
     def loss(at):
-        if next(evaluations) == 37:
+        if at.abs().max() < smallest:
             raise RuntimeError("the oven is too hot")
         return 0.5 * (at * at).sum()
 

@@ -382,10 +382,11 @@ import torch
 from eostui.problems import Problem
 
 def _failing(device, dtype, failure):
-    evaluations = iter(range(-1, 10**9))
+    # every step shrinks θ by η; how often the loss is evaluated before the run is open
+    smallest = (1 - 0.15) ** 29.5
 
     def loss(at):
-        if next(evaluations) == 30:
+        if at.abs().max() < smallest:
             failure()
         return at @ at / 2
 

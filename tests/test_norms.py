@@ -12,8 +12,8 @@ from eostui.config import RunConfig
 from eostui.curvature.point import Point
 from eostui.errors import InputError
 from eostui.problems import ElementaryBatchNorm, ElementaryLayerNorm, Problem, build_problem
+from eostui.problems.batch import function_of_theta
 from eostui.problems.losses import half_squared_error
-from eostui.problems.problem import _function_of_theta
 
 VECTORS, IMAGES, SEQUENCES = (5, 6), (5, 4, 6, 6), (5, 3, 6)
 
@@ -171,7 +171,7 @@ def test_what_torch_gets_wrong_is_refused_and_still_wrong(layer):
     if layer in ("LayerNorm", "BatchNorm1d", "InstanceNorm2d"):
         assert f"`inner.layer`, {layer}" in str(error.value)
 
-    outputs = _function_of_theta(module)
+    outputs = function_of_theta(module)
     theta = nn.utils.parameters_to_vector(module.parameters()).detach()
     try:
         _, third = errors(lambda at: half_squared_error(outputs(at, x), y), theta)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from eostui.curvature.graph import GraphDerivatives
 from eostui.errors import InputError
-from eostui.problems.batch import Chunk, LossFunction, parts_of
+from eostui.problems.batch import Chunk, LossFunction, parts_of, trained_parameters
 from eostui.problems.losses import cross_entropy, half_squared_error
 
 FloatArray = NDArray[np.float64]
@@ -90,11 +90,12 @@ def curvlinops_product(chunk: Chunk, theta: Tensor) -> Product | None:
     except ImportError:
         return None
     module = copy.deepcopy(made_of.module)
-    nn.utils.vector_to_parameters(theta, module.parameters())
+    trained = list(trained_parameters(module).values())
+    nn.utils.vector_to_parameters(theta, trained)
     operator = HessianLinearOperator(
         module,
         _LOSS_MODULES[made_of.loss](),
-        list(module.parameters()),
+        trained,
         [(made_of.inputs, made_of.targets)],
         check_deterministic=False,
     )

@@ -25,6 +25,7 @@ from eostui.errors import (
 from eostui.runs import commands
 from eostui.runs.ending import end_sentence
 from eostui.runs.launch import EngineProcess, Fork, Resume
+from eostui.runs.remarks import OF_TRUSTED, trusted_gradient
 from eostui.runs.run import Run
 
 _POLL = 0.25
@@ -128,7 +129,8 @@ def _reading(run: Run) -> str:
     if not len(run.measured) or not len(run.steps):
         return ""
     sharpness, limit = run.measured["sharpness"][-1], run.steps["two_over_eta"][-1]
-    return f"S {sharpness:.4g} of 2/η {limit:.4g}  L {run.steps['loss'][-1]:.3g}"
+    whose = f" {OF_TRUSTED}" if trusted_gradient(run.facts) else ""
+    return f"S{whose} {sharpness:.4g} of 2/η {limit:.4g}  L {run.steps['loss'][-1]:.3g}"
 
 
 @contextmanager

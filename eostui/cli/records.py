@@ -113,7 +113,7 @@ def show(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = False)
     """Show a run: state, resting readings, config, what happened."""
     from eostui import locations
     from eostui.runs import shelf
-    from eostui.runs.remarks import remark
+    from eostui.runs.remarks import OF_TRUSTED, remark, trusted_gradient
     from eostui.runs.run import Run
     from eostui.runs.summary import summarize_run
 
@@ -135,8 +135,10 @@ def show(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = False)
         print(f"{'created':<32}{datetime.fromtimestamp(entry.created).isoformat(' ', 'seconds')}")
         for key in ("device", "dtype", "threads", "parameters", "convention"):
             print(f"{key:<32}{printable(opened.facts.get(key, '?'))}")
+        if why := trusted_gradient(opened.facts):
+            print(f"{f'S {OF_TRUSTED}':<32}{printable(why)}")
         for key, value in opened.facts.items():
-            if key.startswith("problem."):
+            if key.startswith("problem.") and key != "problem.trusted":
                 for line in value.splitlines():
                     print(f"{key.removeprefix('problem.'):<32}{printable(line)}")
         for prediction in predictions:

@@ -9,6 +9,7 @@ import numpy as np
 import plotext
 from numpy.typing import NDArray
 
+from eostui.runs.remarks import OF_TRUSTED, trusted_gradient
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
 
@@ -122,12 +123,13 @@ def _panels(run: Run, columns: int, rows: int) -> list[Panel]:
     if len(loss.low) and loss.low.min() > 0:
         low = loss.low.min() / 1.1
         kind, loss_axis = "log", make_axis(low, 1.1 * loss.high.max(), rows, unit=low / 100)
+    whose = f" {OF_TRUSTED}" if trusted_gradient(run.facts) else ""
     sharpens = band("▴βα", *_measured(run, "beta_alpha"), columns // 2, SHARPENS)
     flattens = band("⠒λg", *_measured(run, "lambda_g"), fine, FLATTENS)
     drives = symlog_axis(rows, pooled(sharpens), pooled(flattens))
     norm = band("‖θ‖", steps["theta_norm"], every, fine, PLAIN)
     return [
-        ("sharpness", [sharpness, kappa, *edges], curvature),
+        (f"sharpness{whose}", [sharpness, kappa, *edges], curvature),
         (f"loss ({kind}), min to max", [loss], loss_axis),
         ("drives (symlog)", [sharpens, flattens], drives),
         ("parameter norm", [norm], make_axis(*span(pooled(norm)), rows)),

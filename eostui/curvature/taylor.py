@@ -89,12 +89,13 @@ def _make_chain(supervised: Supervised) -> Chain | None:
 
 
 def _is_plain(modules: nn.Sequential) -> bool:
-    """Whether what the layers' types tell is all: nothing shared, hooked, added or replaced."""
+    """Whether what the layers' types tell is all: nothing shared, frozen, hooked, added or replaced."""
     own = [parameter for module in modules for parameter in module.parameters()]
     listed = list(modules.parameters())
     return (
         len(set(modules)) == len(modules)
         and len(own) == len(listed)
+        and all(parameter.requires_grad for parameter in listed)
         and all(first is second for first, second in zip(own, listed, strict=True))
         and not any(
             module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)

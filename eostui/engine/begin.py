@@ -24,6 +24,7 @@ from eostui.runs.branch import copy_history
 from eostui.runs.checkpoints import Checkpoint
 from eostui.runs.reader import facts_of
 from eostui.runs.record import Record
+from eostui.runs.remarks import SAID, TRUSTED
 from eostui.runs.rows import Event
 from eostui.runs.shelf import read_entry
 from eostui.runs.writer import RunWriter, make_durable
@@ -82,6 +83,7 @@ class Workshop:
     def new(self, path: Path, name: str) -> RunWriter:
         """Make the directory of a new run. Raises EostuiError if it can't be, or `stop` was called."""
         with self._making(path, self._facts(path, name)) as writer:
+            self._remark(writer, 0)
             return writer
 
     def resume(self, path: Path, progress: Progress) -> ComparingWriter:
@@ -152,6 +154,7 @@ class Workshop:
                 writer.past_event(change)
                 asked = [*asked, change]
             writer.event(at, "forked", told)
+            self._remark(writer, at)
             writer.flush()
             make_durable(path)
             checkpoints.write(path, state)
@@ -191,6 +194,12 @@ class Workshop:
             told["difference"] = str(store.differences[0])
             self._say(f"repeated, it isn't what is on record: {told['difference']}")
         return told
+
+    def _remark(self, writer: RunWriter, step: int) -> None:
+        """Begin the record with what its reader must know of the problem."""
+        for kind in (SAID, TRUSTED):
+            if text := self.problem.facts.get(kind):
+                writer.event(step, kind, {"text": text})
 
     @contextmanager
     def _making(self, path: Path, facts: Mapping[str, str]) -> Iterator[RunWriter]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,9 @@ class Handshake:
         self._began = self._told = 0.0
 
     def say(self, kind: str, text: str, **more: Any) -> None:
-        """Send one message; whoever asked may be gone, and the run goes on."""
+        """Send one message; whoever asked may be gone, and the run goes on. The log has it too."""
+        with contextlib.suppress(OSError):  # not sys.stderr, which the problem's code may have
+            os.write(2, f"{text}\n".encode())
         with contextlib.suppress(BrokenPipeError):
             self._pipe.write(json.dumps({"kind": kind, "text": text, **more}) + "\n")
             self._pipe.flush()
@@ -53,9 +57,19 @@ class Handshake:
             log = open_regular(run_path / ENGINE_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         except OSError as error:
             raise EostuiError(f"{run_path}: can't be logged: {error.strerror}") from None
+        _copy_said(log)
         self.say("ready", str(run_path))
         with contextlib.suppress(BrokenPipeError):
             self._pipe.close()
         for descriptor in (1, 2):
             os.dup2(log, descriptor)
         os.close(log)
+
+
+def _copy_said(log: int) -> None:
+    """Begin the log with what went to stderr before there was one, that of native code too."""
+    sys.stderr.flush()
+    about = os.fstat(2)
+    if stat.S_ISREG(about.st_mode):
+        with contextlib.suppress(OSError):  # the disk may be full: the run goes on
+            os.write(log, os.pread(2, about.st_size, 0))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 LossFunction = Callable[[Tensor], Tensor]
 
@@ -15,7 +17,7 @@ class Supervised:
     """What a share of L is made of: share · loss(module(inputs), targets).
 
     Attributes:
-        module: maps inputs to outputs; θ is its parameters in their order.
+        module: maps inputs to outputs; θ is its trained parameters in their order.
         outputs: (θ, inputs) ↦ the module's outputs with these parameters.
         loss: (outputs, targets) ↦ their mean loss, a scalar.
         inputs: shape (n, …).
@@ -66,6 +68,45 @@ class SummedLoss:
         for part in self.parts[1:]:
             total = total + part(theta)
         return total
+
+
+def trained_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters that θ holds: those that require gradients, shared ones once."""
+    return {name: p for name, p in module.named_parameters() if p.requires_grad}
+
+
+def function_of_theta(
+    module: nn.Module, dtype: torch.dtype | None = None
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return (θ, inputs) ↦ outputs.
+
+    Args:
+        module: maps inputs to outputs.
+        dtype: of its buffers and frozen parameters, where that isn't as they are.
+    """
+    parameters = trained_parameters(module)
+    shapes = [parameter.shape for parameter in parameters.values()]
+    sizes = [parameter.numel() for parameter in parameters.values()]
+    constants = {} if dtype is None else constants_of(module)
+    held = {name: c.to(dtype) if c.is_floating_point() else c for name, c in constants.items()}
+
+    def outputs(theta: Tensor, batch: Tensor) -> Tensor:
+        # one split: its backward pass is one concatenation, whatever the number of layers
+        pieces = torch.split(theta, sizes)
+        views = {
+            name: piece.view(shape)
+            for name, piece, shape in zip(parameters, pieces, shapes, strict=True)
+        }
+        result: Tensor = functional_call(module, {**views, **held}, (batch,))
+        return result
+
+    return outputs
+
+
+def constants_of(module: nn.Module) -> dict[str, Tensor]:
+    """Return what a module computes with beside θ and its inputs: buffers and frozen parameters."""
+    frozen = {name: p.detach() for name, p in module.named_parameters() if not p.requires_grad}
+    return {**dict(module.named_buffers()), **frozen}
 
 
 def parts_of(loss: LossFunction) -> tuple[LossFunction, ...]:

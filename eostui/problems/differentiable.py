@@ -1,4 +1,4 @@
-"""Tries a loss before it is trained on: is it a function of θ that PyTorch differentiates rightly?
+"""What the graph of a loss says about its derivatives, and which operations PyTorch gets wrong.
 
 ∇S needs third derivatives. A layer for which PyTorch gets them wrong makes βα, g and α wrong without
 any error, so such a problem is refused as a whole, also where only S would be looked at.
@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from eostui.errors import InputError
-from eostui.problems.batch import LossFunction
 
 
 class _Flaw(NamedTuple):
@@ -47,43 +46,6 @@ _FLAWS = {
 }
 
 
-def examine(loss: LossFunction, theta: Tensor, module: nn.Module | None = None) -> Tensor:
-    """Evaluate `loss` at θ and differentiate it three times; return its value, detached.
-
-    Args:
-        loss: θ ↦ scalar.
-        theta: where, shape (P,).
-        module: whose buffers must stay as they are, and whose layers are named in the error.
-
-    Raises:
-        InputError: if the loss draws random numbers, changes its module's buffers, doesn't depend on θ,
-            or holds an operation whose second or third derivative PyTorch lacks or gets wrong.
-    """
-    leaf = theta.detach().requires_grad_()
-    buffers = {} if module is None else {n: b.clone() for n, b in module.named_buffers()}
-    before = _random_state(leaf.device)
-    value = loss(leaf)
-    if not torch.equal(before, _random_state(leaf.device)):
-        raise InputError(
-            "the loss draws random numbers (dropout in train mode?), but full-batch descent needs the "
-            "same function at every step: call .eval() on the module"
-        )
-    if not isinstance(value, Tensor) or value.ndim != 0:
-        raise InputError("its loss must be a scalar tensor")
-    if not value.requires_grad:
-        raise InputError("its loss doesn't depend on θ by differentiable operations")
-    for node in _nodes(value):
-        _refuse_flawed(node, module)
-    for name, buffer in {} if module is None else dict(module.named_buffers()).items():
-        if not torch.equal(buffers[name], buffer):
-            raise InputError(
-                f"the module changes its buffer `{name}` in each forward pass, so its loss isn't a "
-                "function of θ alone: call .eval() on the module, or leave the buffer out"
-            )
-    _differentiate_thrice(value, leaf)
-    return value.detach()
-
-
 def equal_to_rounding(one: Tensor, other: Tensor) -> bool:
     """Return whether two results of the same sums in another order agree to half their digits."""
     if one.shape != other.shape:
@@ -92,7 +54,7 @@ def equal_to_rounding(one: Tensor, other: Tensor) -> bool:
     return bool((one - other).norm() <= allowed)
 
 
-def _nodes(value: Tensor) -> Iterator[Any]:
+def nodes(value: Tensor) -> Iterator[Any]:
     """Yield every node of the graph that computed `value`."""
     seen, waiting = set(), [value.grad_fn]
     while waiting:
@@ -101,6 +63,62 @@ def _nodes(value: Tensor) -> Iterator[Any]:
             seen.add(node)
             waiting += [before for before, _ in node.next_functions]
             yield node
+
+
+def leaves(value: Tensor) -> list[Tensor]:
+    """Return the tensors that `value` was computed from and that require a gradient."""
+    return [n.variable for n in nodes(value) if n.name().endswith("AccumulateGrad")]
+
+
+def custom_functions(value: Tensor) -> list[str]:
+    """Return the names of the `torch.autograd.Function`s in the graph of `value`."""
+    kind = torch.autograd.function.BackwardCFunction
+    kinds: list[type[Any]] = [type(node) for node in nodes(value)]
+    custom = [each.__name__ for each in kinds if issubclass(each, kind)]
+    return list(dict.fromkeys(name.removesuffix("Backward") for name in custom))
+
+
+def refuse_flaws(value: Tensor, module: nn.Module | None) -> None:
+    """Raise InputError if the graph of `value` holds an operation of `_FLAWS`; name its layers."""
+    for node in nodes(value):
+        _refuse_flawed(node, module)
+
+
+def differentiate_thrice(value: Tensor, leaf: Tensor) -> bool:
+    """Take ∇L, Hv and D³L[v, v, ·], for what PyTorch says about them.
+
+    Returns:
+        Whether ∇L holds a share that can't be differentiated again (`once_differentiable`): PyTorch
+        leaves it out of Hv without a word, since no path to θ is left there.
+
+    Raises:
+        InputError: if one can't be had.
+    """
+    vector = torch.full_like(leaf, leaf.numel() ** -0.5)
+    cut = False
+    try:
+        for order in range(3):
+            (derivative,) = torch.autograd.grad(
+                value, leaf, create_graph=order < 2, materialize_grads=True
+            )
+            value = derivative @ vector
+            cut = cut or any(node.name().endswith("autograd::Error") for node in nodes(value))
+            if not value.requires_grad:  # a polynomial: all further derivatives are 0
+                break
+    except RuntimeError as error:
+        text = str(error).splitlines()[0]
+        if "checkpoint" in text:
+            raise InputError(
+                "torch.utils.checkpoint recomputes with the module's own parameters, which stay at θ₀ as "
+                "θ moves: leave it out, and set `chunk_size` if memory is short"
+            ) from None
+        if not re.search("derivative|differentia", text):
+            raise
+        raise InputError(
+            f"PyTorch can't differentiate the problem three times, as ∇S needs ({text}): use another "
+            "operation (for attention, torch.nn.attention.sdpa_kernel(SDPBackend.MATH))"
+        ) from None
+    return cut
 
 
 def _refuse_flawed(node: Any, module: nn.Module | None) -> None:
@@ -116,28 +134,7 @@ def _refuse_flawed(node: Any, module: nn.Module | None) -> None:
     )
 
 
-def _differentiate_thrice(value: Tensor, leaf: Tensor) -> None:
-    """Take ∇L, Hv and D³L[v, v, ·], for what PyTorch says about them."""
-    vector = torch.full_like(leaf, leaf.numel() ** -0.5)
-    try:
-        for order in range(3):
-            (derivative,) = torch.autograd.grad(
-                value, leaf, create_graph=order < 2, materialize_grads=True
-            )
-            value = derivative @ vector
-            if not value.requires_grad:  # a polynomial: all further derivatives are 0
-                return
-    except RuntimeError as error:
-        text = str(error).splitlines()[0]
-        if not re.search("derivative|differentia", text):
-            raise
-        raise InputError(
-            f"PyTorch can't differentiate the problem three times, as ∇S needs ({text}): use another "
-            "operation (for attention, torch.nn.attention.sdpa_kernel(SDPBackend.MATH))"
-        ) from None
-
-
-def _random_state(device: torch.device) -> Tensor:
+def random_state(device: torch.device) -> Tensor:
     """Return the state of the generators that a forward pass on `device` could draw from."""
     states = [torch.get_rng_state()]
     if device.type == "cuda":

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from eostui.errors import InputError
-from eostui.problems.batch import LossFunction, batch_loss, slices
-from eostui.problems.differentiable import equal_to_rounding, examine
+from eostui.problems.batch import (
+    LossFunction,
+    Supervised,
+    batch_loss,
+    function_of_theta,
+    slices,
+    trained_parameters,
+)
+from eostui.problems.differentiable import equal_to_rounding
 from eostui.problems.memory import automatic_chunk_size
+from eostui.problems.subject import Subject
+from eostui.problems.trial import look
+
+#: Test samples that are tried before a run.
+_FEW = 32
+#: Shapes of one value a sample, by their dimensions.
+_FORMS = {1: "(N,)", 2: "(N, 1)"}
 
 
 class Evaluation(NamedTuple):
@@ -22,6 +35,46 @@ class Evaluation(NamedTuple):
 
     loss: float
     accuracy: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """A module's loss and accuracy on held-out samples.
+
+    Attributes:
+        outputs: (θ, inputs) ↦ the module's outputs.
+        loss: (outputs, targets) ↦ their mean loss.
+        accuracy: (outputs, targets) ↦ the share that is right, or None.
+        inputs: shape (n, …).
+        targets: shape (n, …).
+        chunk_size: samples evaluated at a time; 0 for all.
+    """
+
+    outputs: Callable[[Tensor, Tensor], Tensor]
+    loss: Callable[[Tensor, Tensor], Tensor]
+    accuracy: Callable[[Tensor, Tensor], Tensor] | None
+    inputs: Tensor
+    targets: Tensor
+    chunk_size: int = 0
+
+    @torch.no_grad()
+    def __call__(self, theta: Tensor) -> Evaluation:
+        """Evaluate the module at θ."""
+        value, right = 0.0, 0.0
+        for rows, share in slices(len(self.inputs), self.chunk_size):
+            predicted, wanted = self.outputs(theta, self.inputs[rows]), self.targets[rows]
+            value += share * float(self.loss(predicted, wanted))
+            if self.accuracy is not None:
+                right += share * float(self.accuracy(predicted, wanted))
+        return Evaluation(value, None if self.accuracy is None else right)
+
+    def tried(self, theta: Tensor) -> Evaluation:
+        """Evaluate the module on the first samples alone. Raises InputError if one isn't finite."""
+        for name, data in (("inputs", self.inputs), ("targets", self.targets)):
+            if not torch.isfinite(data).all():
+                raise InputError(f"its test {name} aren't finite")
+        inputs, targets = self.inputs[:_FEW].clone(), self.targets[:_FEW].clone()
+        return replace(self, inputs=inputs, targets=targets, chunk_size=0)(theta)
 
 
 @dataclass(frozen=True)
@@ -38,6 +91,7 @@ class Problem:
             for all.
         facts: anything else to be kept with the run.
         chunk_size: samples in each part of the loss, the last one fewer; 0 for one part.
+        trust_gradients: whether gradients that aren't the loss's own are meant: estimators.
     """
 
     initial: Tensor
@@ -47,6 +101,7 @@ class Problem:
     decayed: Tensor | None = None
     facts: dict[str, str] = field(default_factory=dict)
     chunk_size: int = 0
+    trust_gradients: bool = False
 
     @classmethod
     def from_module(
@@ -61,13 +116,16 @@ class Problem:
         accuracy: Callable[[Tensor, Tensor], Tensor] | None = None,
         decay_biases: bool = True,
         chunk_size: int | Literal["auto"] = "auto",
+        trust_gradients: bool = False,
     ) -> Problem:
         """Make a problem of any module that is a function of its parameters alone, on one full batch.
 
-        The module and its loss are tried on the first two samples.
+        The module and its loss are tried on the first two samples, and examined as a whole before
+        a run.
 
         Args:
-            module: maps inputs to outputs; its parameters give θ₀.
+            module: maps inputs to outputs; its parameters that require gradients give θ₀, the others
+                stay as they are.
             loss: (outputs, targets) ↦ scalar, the mean over samples.
             inputs: the full batch.
             targets: what `loss` compares the outputs with.
@@ -77,14 +135,21 @@ class Problem:
             decay_biases: whether weight decay acts on parameters of one dimension too.
             chunk_size: samples whose graph is in memory at a time; 0 for all, "auto" for all on a CPU
                 and on a GPU what its free memory allows.
+            trust_gradients: whether gradients that aren't the loss's own are meant: estimators.
 
         Raises:
             InputError: if the module's third derivatives can't be had or would be wrong, if it isn't a
-                function of θ alone, or can't be summed in chunks.
+                function of θ alone, can't be summed in chunks, or doesn't fit the samples.
         """
-        initial = torch.cat([p.detach().reshape(-1) for p in module.parameters()])
-        outputs = _function_of_theta(module)
-        examine(batch_loss(outputs, loss, inputs[:2], targets[:2], 0), initial, module)
+        trained = trained_parameters(module)
+        if not trained:
+            raise InputError("the module has no parameters that require gradients")
+        initial = torch.cat([p.detach().reshape(-1) for p in trained.values()])
+        outputs = function_of_theta(module)
+        _refuse_samples(inputs, targets, test)
+        made_of = Supervised(module, outputs, loss, inputs, targets, share=1.0)
+        _look_at_first(made_of, initial)
+        _refuse_broadcast(made_of, initial)
         if chunk_size == "auto":
             chunk_size = _automatic(module, loss, inputs, targets)
         if chunk_size >= len(inputs):
@@ -93,49 +158,86 @@ class Problem:
             _refuse_coupling(outputs, inputs, initial)
         if chunk_size:
             _refuse_sums(outputs, loss, inputs, targets, initial)
-
-        @torch.no_grad()
-        def evaluate(theta: Tensor) -> Evaluation:
-            assert test is not None
-            value, right = 0.0, 0.0
-            for rows, share in slices(len(test[0]), chunk_size):
-                predicted, wanted = outputs(theta, test[0][rows]), test[1][rows]
-                value += share * float(loss(predicted, wanted))
-                if accuracy is not None:
-                    right += share * float(accuracy(predicted, wanted))
-            return Evaluation(value, None if accuracy is None else right)
-
         decayed = None
         if not decay_biases:
-            masks = [torch.full((p.numel(),), float(p.ndim > 1)) for p in module.parameters()]
+            masks = [torch.full((p.numel(),), float(p.ndim > 1)) for p in trained.values()]
             decayed = torch.cat(masks).to(initial)
         return cls(
             initial=initial,
             loss=batch_loss(outputs, loss, inputs, targets, chunk_size, module),
             convention=convention,
-            test=None if test is None else evaluate,
+            test=None
+            if test is None
+            else HeldOut(outputs, loss, accuracy, *test, chunk_size=chunk_size),
             decayed=decayed,
+            facts=_frozen(module),
             chunk_size=chunk_size,
+            trust_gradients=trust_gradients,
         )
 
 
-def _function_of_theta(module: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return (θ, inputs) ↦ outputs."""
+def _frozen(module: nn.Module) -> dict[str, str]:
+    """Return as facts which parameters stay as they are, if any do."""
     parameters = dict(module.named_parameters())
-    shapes = [parameter.shape for parameter in parameters.values()]
-    sizes = [parameter.numel() for parameter in parameters.values()]
+    frozen = {name: p.numel() for name, p in parameters.items() if not p.requires_grad}
+    if not frozen:
+        return {}
+    total = sum(p.numel() for p in parameters.values())
+    return {"frozen_parameters": f"{sum(frozen.values())} of {total}: {', '.join(frozen)}"}
 
-    def outputs(theta: Tensor, batch: Tensor) -> Tensor:
-        # one split: its backward pass is one concatenation, whatever the number of layers
-        pieces = torch.split(theta, sizes)
-        views = {
-            name: piece.view(shape)
-            for name, piece, shape in zip(parameters, pieces, shapes, strict=True)
-        }
-        result: Tensor = functional_call(module, views, (batch,))
-        return result
 
-    return outputs
+def _refuse_samples(inputs: Tensor, targets: Tensor, test: tuple[Tensor, Tensor] | None) -> None:
+    """Raise InputError if samples and targets don't belong together."""
+    if len(inputs) != len(targets) or not len(inputs):
+        raise InputError(
+            f"there are {len(inputs)} inputs and {len(targets)} targets, but each sample needs both"
+        )
+    if test is None:
+        return
+    if not isinstance(test, tuple | list) or len(test) != 2:
+        raise InputError("`test` must be a pair of held-out inputs and targets")
+    if len(test[0]) != len(test[1]) or not len(test[0]):
+        raise InputError(
+            f"`test` has {len(test[0])} inputs and {len(test[1])} targets, but each sample needs both"
+        )
+    if test[1].shape[1:] != targets.shape[1:] or test[0].ndim != inputs.ndim:
+        name, index = ("targets", 1) if test[0].ndim == inputs.ndim else ("inputs", 0)
+        raise InputError(
+            f"`test` has {name} of shape {tuple(test[index].shape)}, but those to train on have shape "
+            f"{tuple((inputs, targets)[index].shape)}: give both the same form"
+        )
+
+
+def _look_at_first(made_of: Supervised, theta: Tensor) -> None:
+    """Try the loss of two samples, or of all for a module that is made for one size of batch."""
+    try:
+        look(Subject.of(made_of, theta, made_of.inputs[:2], made_of.targets[:2]))
+    except InputError:
+        raise
+    except Exception:  # if all samples fail too, they tell why
+        look(Subject.of(made_of, theta, made_of.inputs, made_of.targets))
+
+
+@torch.no_grad()
+def _refuse_broadcast(made_of: Supervised, theta: Tensor) -> None:
+    """Raise InputError if outputs (n, 1) and targets (n,) are compared each with each."""
+    targets = made_of.targets[:2]
+    if len(targets) < 2 or not targets.is_floating_point() or targets.ndim > 2:
+        return
+    try:
+        found = made_of.outputs(theta, made_of.inputs[:2])
+        value = made_of.loss(found, targets)
+        if {found.shape, targets.shape} != {torch.Size((2, 1)), torch.Size((2,))}:
+            return
+        meant = made_of.loss(found.flatten(), targets.flatten())
+    except Exception:  # one that takes no other form, or not two samples, means what it does
+        return
+    if not equal_to_rounding(value, meant):
+        raise InputError(
+            f"the loss of outputs of shape {_FORMS[found.ndim]} and targets of shape "
+            f"{_FORMS[targets.ndim]} isn't that of the two in one shape: they are broadcast, "
+            "each output compared with each target; give both the same shape"
+        )
 
 
 def _automatic(
@@ -145,10 +247,10 @@ def _automatic(
     if inputs.device.type != "cuda":
         return 0
     # sizes are tried on the CPU: the graphs are the same, and the GPU's memory stays as it is
-    outputs = _function_of_theta(copy.deepcopy(module).cpu())
+    outputs = function_of_theta(copy.deepcopy(module).cpu())
     return automatic_chunk_size(
         lambda n: batch_loss(outputs, loss, inputs[:n].cpu(), targets[:n].cpu(), 0),
-        torch.cat([p.detach().reshape(-1) for p in module.parameters()]).cpu(),
+        torch.cat([p.detach().reshape(-1) for p in trained_parameters(module).values()]).cpu(),
         len(inputs),
         torch.cuda.mem_get_info(inputs.device)[0],
     )
@@ -159,6 +261,11 @@ def _refuse_coupling(
     outputs: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, theta: Tensor
 ) -> None:
     together = outputs(theta, inputs[:2])
+    if not isinstance(together, Tensor):
+        raise InputError(
+            f"the module's outputs are of type {type(together).__name__}, but with `test` or chunks they "
+            "must be one tensor with a row for each sample: let its forward pass return that alone"
+        )
     apart = torch.cat([outputs(theta, inputs[n : n + 1]) for n in range(len(inputs[:2]))])
     if not equal_to_rounding(together, apart):
         raise InputError(

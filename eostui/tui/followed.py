@@ -123,13 +123,18 @@ class FollowedApp(SteeredApp):
                 self.notify(str(event.payload["reason"]), severity="error")
             elif text := told(event):
                 self.notify(text)
-            elif (text := remark(event)) and event.kind not in self._remarked:
-                self._remarked.add(event.kind)  # once: it may go on at every measurement
-                self.notify(text, severity="warning", timeout=10)
+        self._tell_remarks(events)
         self._tell_difference(events)
         before, self._told = self._told, feed.state
         if self._told != before and self._steering is not None:
             self._tell_state(before, feed)
+
+    def _tell_remarks(self, events: Sequence[Event]) -> None:
+        """Say what there is to remark on the run, each kind once: it may go on at every measurement."""
+        for event in events:
+            if (text := remark(event)) and event.kind not in self._remarked:
+                self._remarked.add(event.kind)
+                self.notify(text, severity="warning", timeout=10)
 
     def _tell_difference(self, events: Sequence[Event]) -> None:
         """Say it if a run doesn't go on from what was recorded, by the newest of its events."""

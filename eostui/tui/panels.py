@@ -17,6 +17,7 @@ from eostui.runs.curvature_summary import (
 )
 from eostui.runs.phase_spans import Span, told_spans
 from eostui.runs.phases import COLLAPSED, EDGE, LOWERED, Phase
+from eostui.runs.remarks import OF_TRUSTED, trusted_gradient
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
 from eostui.tui.calibration_panel import one_reference, oscillator, oscillator_title
@@ -257,6 +258,11 @@ def _linear_part(*columns: FloatArray) -> float:
     return float(10.0 ** math.floor(math.log10(np.quantile(sizes, 0.25))))
 
 
+def _sharpness_title(view: RunView) -> str:
+    whose = f" {OF_TRUSTED}" if trusted_gradient(view.run.facts) else ""
+    return f"sharpness S{whose} · path curvature κ"
+
+
 def _drives_title(view: RunView) -> str:
     measured = view.run.measured
     found = view.crossings()
@@ -280,7 +286,7 @@ def _loss_title(view: RunView) -> str:
 
 
 PANELS = (
-    Panel("sharpness", lambda _: "sharpness S · path curvature κ", ("linear", "log"), _sharpness),
+    Panel("sharpness", _sharpness_title, ("linear", "log"), _sharpness),
     Panel("drives", _drives_title, ("symlog", "linear"), _drives),
     Panel("loss", _loss_title, ("log", "linear"), _loss),
     Panel("norm", lambda _: "‖θ‖", ("linear", "log"), _norm),

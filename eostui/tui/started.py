@@ -11,6 +11,7 @@ from eostui import presets
 from eostui.config import RunConfig
 from eostui.errors import EostuiError, InputError
 from eostui.runs.launch import EngineProcess, Fork, Resume, StartError
+from eostui.runs.remarks import SAID, TRUSTED
 from eostui.runs.trust import refuse_foreign_code
 from eostui.tui.followed import FollowedApp, open_run
 from eostui.tui.screens.dialogs import MessageDialog
@@ -129,7 +130,9 @@ class StartedApp(FollowedApp):
             self._live.show_progress("")
             if self._run is None or self._run.path != path:
                 await self._open(path, trusted=True)
-                self._tell_difference(self._run.events if self._run else ())
+                events = self._run.events if self._run else ()
+                self._tell_remarks([e for e in events if e.kind in (SAID, TRUSTED)])
+                self._tell_difference(events)
                 self._tell_data()
 
     def _tell_data(self) -> None:

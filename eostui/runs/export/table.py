@@ -10,6 +10,7 @@ import numpy as np
 from eostui.errors import InputError
 from eostui.runs.columns import COORDINATES, STORED_STEP_COLUMNS, Column, exported
 from eostui.runs.export.text import Block
+from eostui.runs.remarks import OF_TRUSTED, trusted_gradient
 from eostui.runs.run import Run
 
 Progress = Callable[[int, int], None]
@@ -90,6 +91,8 @@ class RunTable:
         """Return what a reader of the table needs: columns, configs, versions, conventions, events."""
         columns = {c.name: {"unit": c.unit, "description": c.description} for c in self.columns}
         told = [_describe(run) for run in self.runs]
+        if any(trusted_gradient(run.facts) for run in self.runs) and "sharpness" in columns:
+            columns["sharpness"]["description"] += f"; here {OF_TRUSTED}: see the run's events"
         if self.several:
             return {"runs": told, "columns": columns}
         return {**told[0], "columns": columns}
