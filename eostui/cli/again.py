@@ -21,6 +21,7 @@ from eostui.cli.options import (
     set_values,
 )
 from eostui.cli.output import print_json
+from eostui.cli.streams import say_ascii
 from eostui.errors import EXIT_FAILED, InputError, printable
 
 if TYPE_CHECKING:
@@ -156,6 +157,10 @@ def replay(
     from eostui.runs import shelf
     from eostui.runs.trust import refuse_foreign_code
 
+    if ascii_only:
+        say_ascii()
+    if watch and as_json:
+        raise InputError("--json is for the comparison: with --watch nothing is printed")
     if speed is not None and not watch:
         raise InputError("--speed is for --watch: what is computed anew goes as fast as it can")
     entry = shelf.find(locations.runs_dir(runs_dir), run)
@@ -185,6 +190,9 @@ def _repeat(entry: Entry, data_dir: Path) -> tuple[Record, list[Difference]]:
         TimeRemainingColumn,
     )
 
+    from eostui import locations
+
+    locations.present_folder()
     narrate = Console(stderr=True, highlight=False)
     narrate.print("loading PyTorch", style="dim")
     from eostui.engine.begin import Workshop, replay

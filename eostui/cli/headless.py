@@ -13,7 +13,7 @@ from typing import IO, Any, cast
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from eostui.cli.output import drop
+from eostui.cli.streams import drop
 from eostui.config import RunConfig
 from eostui.errors import (
     EXIT_DIVERGED,

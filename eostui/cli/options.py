@@ -35,6 +35,13 @@ RunName = Annotated[
         autocompletion=_complete_run,
     ),
 ]
+LiveRunName = Annotated[
+    str | None,
+    typer.Argument(
+        help="A run's id, the end of it, its name, or its path. The newest live one if left out.",
+        autocompletion=_complete_run,
+    ),
+]
 GivenRun = Annotated[
     str,
     typer.Argument(
@@ -90,9 +97,10 @@ def set_values(
     Raises:
         InputError: if one of them can't be understood.
     """
+    from eostui import locations
     from eostui.config import absolute_files, parse_number, parse_setting
 
     values = dict(parse_setting(text) for text in assignments or [])
     values |= {key: value for key, value in flags.items() if value is not None}
     values |= {key: parse_number(text) for key, text in numbers.items() if text is not None}
-    return absolute_files(values, Path.cwd())
+    return absolute_files(values, locations.present_folder())

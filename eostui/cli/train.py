@@ -16,15 +16,16 @@ from eostui.cli.options import (
     DataDir,
     Fps,
     Headless,
+    LiveRunName,
     Name,
     Number,
     PresetName,
-    RunName,
     RunsDir,
     Settings,
     set_values,
 )
 from eostui.cli.output import print_json
+from eostui.cli.streams import draw_in_cells, say_ascii, speaks_unicode
 from eostui.errors import InputError, printable
 
 if TYPE_CHECKING:
@@ -109,9 +110,12 @@ def run(
 
 
 def attach(
-    run: RunName = None, runs_dir: RunsDir = None, fps: Fps = None, ascii_only: AsciiOnly = False
+    run: LiveRunName = None,
+    runs_dir: RunsDir = None,
+    fps: Fps = None,
+    ascii_only: AsciiOnly = False,
 ) -> None:
-    """Show a run: the newest live one, or the one named, live or ended.
+    """Show a run, live or ended: the one named, else the newest live one, else the newest.
 
     The whole history is shown; a live run goes on being steered with the same keys, by several viewers at
     once too. A fork is shown with its parent's curves under its own.
@@ -120,12 +124,12 @@ def attach(
     from eostui.runs import shelf
 
     folder = locations.runs_dir(runs_dir)
-    entry = shelf.find(folder, run) if run is not None else _newest_live(folder)
+    entry = shelf.find(folder, run) if run is not None else _newest(folder)
     show(entry.path, runs_dir, None, fps=fps, ascii_only=ascii_only)
 
 
-def stop(run: RunName = None, runs_dir: RunsDir = None) -> None:
-    """Stop a live run: the newest, or the one named. Its record stays."""
+def stop(run: LiveRunName = None, runs_dir: RunsDir = None) -> None:
+    """Stop a live run: the one named, else the newest live one. Its record stays."""
     from eostui import locations
     from eostui.runs import commands, shelf
     from eostui.runs.liveness import engine_alive
@@ -144,20 +148,14 @@ def stop(run: RunName = None, runs_dir: RunsDir = None) -> None:
     print(printable(f"{ended.id}: {ended.sentence}"), file=sys.stderr)
 
 
-def _newest_live(folder: Path) -> Entry:
-    """Return the newest live run; without one, tell of the newest that ended. Raises InputError."""
+def _newest(folder: Path) -> Entry:
+    """Return the newest live run, without one the newest. Raises InputError if there is none."""
     from eostui.runs import shelf
 
-    live = shelf.newest(folder, live=True)
-    if live is not None:
-        return live
-    newest = shelf.newest(folder)
-    if newest is None:
+    found = shelf.newest(folder, live=True) or shelf.newest(folder)
+    if found is None:
         raise InputError(f"there is no run in {folder}; `eostui` starts one")
-    raise InputError(
-        f"no run is live in {folder}; the newest, {newest.id}, is {newest.state}: "
-        f"`eostui attach {newest.id}` shows it"
-    )
+    return found
 
 
 def start(
@@ -176,6 +174,10 @@ def start(
     from eostui.config import RunConfig
 
     _check_fps(fps)
+    if as_json and not headless:
+        raise InputError("--json is for --headless: the live view prints nothing")
+    if ascii_only:
+        say_ascii()
     if name:
         from eostui.runs.edit import check_name
 
@@ -210,6 +212,7 @@ def show(
     from eostui.config import RunConfig
     from eostui.runs.launch import EngineProcess, Fork, Resume
 
+    draw_in_cells(ascii_only=ascii_only)
     runs, data = locations.runs_dir(runs_dir), locations.data_dir(data_dir)
     # the engine first: it loads PyTorch while this process loads the application
     begun = (
@@ -225,7 +228,7 @@ def show(
         runs_dir=runs,
         data_dir=data,
         fps=fps if fps is not None else (4.0 if slow_link else 10.0),
-        unicode=not ascii_only and "utf" in (sys.stdout.encoding or "").lower(),
+        unicode=speaks_unicode(sys.stderr),  # which the application draws on
     )
     code, sentence = run_app(settings, begun)
     if sentence:
