@@ -36,9 +36,11 @@ class StoreError(EostuiError):
 
 
 class Interrupted(EostuiError):
-    """The user ended it by ctrl+c; what was done until then is said."""
+    """The user ended it, by ctrl+c or another signal; what was done until then is said."""
 
-    exit_code = EXIT_INTERRUPTED
+    def __init__(self, sentence: str, exit_code: int = EXIT_INTERRUPTED) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code
 
 
 def printable(text: str) -> str:

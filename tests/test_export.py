@@ -394,7 +394,10 @@ def test_columns_of_texts(tmp_path):
     [
         ("a.csv", None, "csv"), ("a.JSONL", None, "jsonl"), ("a.ndjson", None, "jsonl"),
         ("a.parquet", None, "parquet"), ("a", None, "csv"), ("-", None, "csv"),
-        ("a.csv", "parquet", "parquet"), ("logs", "tensorboard", "tensorboard"),
+        ("a.CSV.gz", None, "csv"), ("a.ndjson.GZ", None, "jsonl"), ("a.gz", "jsonl", "jsonl"),
+        (".csv", None, "csv"), ("a.pq", None, "parquet"), ("a.dat", "csv", "csv"), ("a.", None, "csv"),
+        ("../x/a", None, "csv"), ("x.y/a", None, "csv"), ("logs/", "tensorboard", "tensorboard"),
+        ("a.parquet", "parquet", "parquet"), ("logs", "tensorboard", "tensorboard"),
     ],
 )  # fmt: skip
 def test_formats_are_guessed_from_the_ending(name, chosen, wanted):

@@ -201,7 +201,7 @@ def test_the_map_as_picture(eostui):
         (["nowhere.toml"], ["nowhere.toml", "no such file"]),
         (["--csv", "-", "--json"], ["stdout"]),
         (["--csv", "no/x.csv", "--steps", "5"], ["no/x.csv", "can't be written"]),
-        (["--csv", "x.json", "--steps", "5"], ["x.json", "name the CSV file .csv"]),
+        (["--csv", "x.json", "--steps", "5"], ["x.json", "end it in .csv or .csv.gz"]),
         (["--grid", "lamda=0:1:3"], ["unknown name `lamda`", "did you mean `lambda`"]),
         (["--grid", "g"], ["must be NAME=LOW:HIGH:COUNT"]),
         (["--grid", "g=0:1"], ["must be NAME=LOW:HIGH:COUNT"]),

@@ -25,6 +25,7 @@ from eostui.cli.options import (
     set_values,
 )
 from eostui.cli.output import print_json
+from eostui.cli.signals import NotedSignals
 from eostui.cli.streams import draw_in_cells, say_ascii, speaks_unicode
 from eostui.errors import InputError, printable
 
@@ -214,15 +215,19 @@ def show(
 
     draw_in_cells(ascii_only=ascii_only)
     runs, data = locations.runs_dir(runs_dir), locations.data_dir(data_dir)
-    # the engine first: it loads PyTorch while this process loads the application
-    begun = (
-        EngineProcess(what, runs, data, name)
-        if isinstance(what, (RunConfig, Resume, Fork))
-        else what
-    )
-    from eostui.tui.app import run_app
-    from eostui.tui.started import Settings
+    with NotedSignals() as signals:
+        # the engine first: it loads PyTorch while this process loads the application
+        begun = (
+            EngineProcess(what, runs, data, name)
+            if isinstance(what, (RunConfig, Resume, Fork))
+            else what
+        )
+        from eostui.tui.app import run_app
+        from eostui.tui.started import Settings
 
+        if signals.number and isinstance(begun, EngineProcess):  # nobody would see its run
+            begun.cancel()
+            raise signals.interruption()
     slow_link = "SSH_CONNECTION" in os.environ
     settings = Settings(
         runs_dir=runs,

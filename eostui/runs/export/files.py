@@ -73,7 +73,7 @@ def format_of(name: str, chosen: str | None = None, among: Collection[str] = tup
     right = [f"{each[0]}{more}" for one in fitting if (each := FORMATS[one])
              for more in (("", GZIP) if one in _WRITERS else ("",))]  # fmt: skip
     advice = f"end it in {' or '.join(right)}" if right else "name a folder"
-    if format is None and ending not in _FOREIGN:
+    if format is None and ending not in _FOREIGN and len(among) > 1:
         advice += ", or say --format"
     what = f"{format} isn't written" if format else "nothing is written"
     raise InputError(f"{name}: {what} under such a name: {advice}")
