@@ -79,7 +79,7 @@ def follow(
             narrate.print("stopping at the next step …", style="dim")
             engine.wait()
     with Run(path) as run:
-        narrate.print(end_sentence(path, run.facts, run.state), markup=False)
+        narrate.print(end_sentence(path, run.facts, run.state), markup=False, soft_wrap=True)
         code = 128 + signals.number if signals.number else _EXIT_CODES.get(run.state, EXIT_FAILED)
         return path, code
 

@@ -17,7 +17,7 @@ from eostui.engine.device import prepare_machine
 from eostui.engine.facts import initial_facts
 from eostui.engine.loop import Trainer
 from eostui.engine.recorder import Divergence
-from eostui.errors import EostuiError, InputError, RunFormatError
+from eostui.errors import EostuiError, InputError, RunFormatError, StoreError
 from eostui.problems import build_problem
 from eostui.runs import checkpoints, commands
 from eostui.runs.branch import copy_history
@@ -113,7 +113,11 @@ class Workshop:
             ("config", self.config.to_toml()), ("status", "running"), ("sentence", "")
         ):  # fmt: skip
             writer.fact(key, value)
-        writer.flush()
+        try:
+            writer.flush()
+        except StoreError:
+            writer.abandon()
+            raise
         return store
 
     def fork(
