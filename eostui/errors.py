@@ -32,7 +32,15 @@ class BusyError(RunFormatError):
 
 
 class StoreError(EostuiError):
-    """A run's store can't be written any more: full, read-only, locked or failing."""
+    """A run's store can't be written any more: full, read-only, locked or failing.
+
+    Attributes:
+        cause: which of these.
+    """
+
+    def __init__(self, sentence: str, cause: str = "") -> None:
+        super().__init__(sentence)
+        self.cause = cause or sentence
 
 
 class Interrupted(EostuiError):

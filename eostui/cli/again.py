@@ -21,7 +21,6 @@ from eostui.cli.options import (
     set_values,
 )
 from eostui.cli.output import print_json
-from eostui.cli.streams import say_ascii
 from eostui.errors import EXIT_FAILED, InputError, printable
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def resume(
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     fps: Fps = None,
-    ascii_only: AsciiOnly = False,
+    _ascii: AsciiOnly = False,
     as_json: AsJson = False,
 ) -> None:
     """Go on with a run that was stopped, interrupted or finished, as if it had never ended.
@@ -67,7 +66,6 @@ def resume(
     going_on = Resume(entry, steps)
     start(
         going_on, runs_dir, data_dir, headless=headless, as_json=as_json, fps=fps,
-        ascii_only=ascii_only,
     )  # fmt: skip
 
 
@@ -91,7 +89,7 @@ def fork(
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     fps: Fps = None,
-    ascii_only: AsciiOnly = False,
+    _ascii: AsciiOnly = False,
     as_json: AsJson = False,
 ) -> None:
     """Start a new run from the exact state of another at a step, live or ended: a counterfactual.
@@ -119,7 +117,6 @@ def fork(
     branch = Fork(entry, step, changes)
     start(
         branch, runs_dir, data_dir, name=name, headless=headless, as_json=as_json, fps=fps,
-        ascii_only=ascii_only,
     )  # fmt: skip
 
 
@@ -136,7 +133,7 @@ def replay(
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     fps: Fps = None,
-    ascii_only: AsciiOnly = False,
+    _ascii: AsciiOnly = False,
     as_json: AsJson = False,
 ) -> None:
     """Take all steps of a run once more and compare them with its record; or play the record back.
@@ -157,8 +154,6 @@ def replay(
     from eostui.runs import shelf
     from eostui.runs.trust import refuse_foreign_code
 
-    if ascii_only:
-        say_ascii()
     if watch and as_json:
         raise InputError("--json is for the comparison: with --watch nothing is printed")
     if speed is not None and not watch:
@@ -169,7 +164,7 @@ def replay(
     if watch:
         from eostui.tui.started import Watch
 
-        show(Watch(entry.path, speed), runs_dir, data_dir, fps=fps, ascii_only=ascii_only)
+        show(Watch(entry.path, speed), runs_dir, data_dir, fps=fps)
     refuse_foreign_code(entry.config, entry.path, trusted=trust)
     record, differences = _repeat(entry, locations.data_dir(data_dir))
     if as_json:

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from eostui.cli.streams import say_ascii
+
 
 def _complete_preset(incomplete: str) -> list[str]:
     from eostui import presets
@@ -20,6 +22,13 @@ def _complete_run(incomplete: str) -> list[str]:
 
     ids = [entry.id for entry in shelf.entries(locations.runs_dir())]
     return [run_id for run_id in ids if run_id.startswith(incomplete) and run_id.isprintable()]
+
+
+def _ascii(wanted: bool) -> bool:
+    """Obey --ascii before anything else is read: what is wrong with that is told in ASCII too."""
+    if wanted:
+        say_ascii()
+    return wanted
 
 
 PresetName = Annotated[
@@ -80,7 +89,10 @@ Trust = Annotated[
     ),
 ]
 Fps = Annotated[float | None, typer.Option(help="Frames a second; fewer over SSH by default.")]
-AsciiOnly = Annotated[bool, typer.Option("--ascii", help="Draw without Unicode.")]
+AsciiOnly = Annotated[
+    bool,
+    typer.Option("--ascii", callback=_ascii, is_eager=True, help="Draw and say all in ASCII."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 

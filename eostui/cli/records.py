@@ -15,7 +15,7 @@ import typer
 from eostui.cli import curate, repair
 from eostui.cli.options import AsciiOnly, AsJson, RunName, RunsDir
 from eostui.cli.output import print_json, print_table, readable
-from eostui.cli.streams import say_ascii, sayable
+from eostui.cli.streams import sayable
 from eostui.errors import InputError, printable
 
 if TYPE_CHECKING:
@@ -191,13 +191,11 @@ def plot(
     width: Annotated[int | None, typer.Option(help="Columns; the terminal's if left out.")] = None,
     height: Annotated[int | None, typer.Option(help="Rows; the terminal's if left out.")] = None,
     runs_dir: RunsDir = None,
-    ascii_only: AsciiOnly = False,
+    _ascii: AsciiOnly = False,
 ) -> None:
     """Print a static picture of a run. Plain text when stdout isn't a terminal."""
     import os
 
-    if ascii_only:
-        say_ascii()
     for flag, cells in (("--width", width), ("--height", height)):
         if cells is not None and cells < 1:
             raise InputError(f"{flag} is {cells}, but must be at least 1")

@@ -13,7 +13,7 @@ import typer
 
 from eostui.cli.options import AsciiOnly, AsJson, Number
 from eostui.cli.output import plain, print_json, print_presets, progress_bar
-from eostui.cli.streams import data_stream, say_ascii, sayable
+from eostui.cli.streams import data_stream, sayable
 from eostui.cli.train import show
 from eostui.errors import EXIT_DIVERGED, InputError
 
@@ -53,7 +53,7 @@ def simulate(
     live: Annotated[
         bool, typer.Option("--live", help="Open the oscillator screen; keys change the settings.")
     ] = False,
-    ascii_only: AsciiOnly = False,
+    _ascii: AsciiOnly = False,
     list_presets: Annotated[
         bool, typer.Option("--list", help="List the oscillator presets, and do no more.")
     ] = False,
@@ -78,8 +78,6 @@ def simulate(
     from eostui import oscillator_presets
     from eostui.config import parse_number
 
-    if ascii_only:
-        say_ascii()
     if list_presets:
         _list(as_json)
         return
@@ -103,7 +101,7 @@ def simulate(
     if live:
         if grid or csv or as_json:
             raise InputError("--live is a screen: leave out --grid, --csv and --json")
-        show(replace(found, simulation=simulation), None, None, ascii_only=ascii_only)
+        show(replace(found, simulation=simulation), None, None)
     size = shutil.get_terminal_size((120, 40))
     room = width or size.columns, height or size.lines - 1
     if grid:

@@ -58,11 +58,10 @@ def say_ascii() -> None:
         _reconfigure(stream, encoding="ascii", errors=WORDS)
 
 
-def draw_in_cells(*, ascii_only: bool) -> None:
-    """Have what the terminal's encoding lacks drawn cell by cell; with `ascii_only` all but ASCII."""
-    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
-        if stream is not None:
-            _reconfigure(stream, errors=CELLS, **({"encoding": "ascii"} if ascii_only else {}))
+def draw_in_cells() -> None:
+    """Have what the terminal's encoding lacks drawn cell by cell."""
+    for stream in (sys.stdout, sys.stderr):
+        _reconfigure(stream, errors=CELLS)
 
 
 def data_stream() -> TextIO:

@@ -26,7 +26,7 @@ from eostui.cli.options import (
 )
 from eostui.cli.output import print_json
 from eostui.cli.signals import NotedSignals
-from eostui.cli.streams import draw_in_cells, say_ascii, speaks_unicode
+from eostui.cli.streams import draw_in_cells, speaks_unicode
 from eostui.errors import InputError, printable
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def run(
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     fps: Fps = None,
-    ascii_only: AsciiOnly = False,
+    _ascii: AsciiOnly = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a preset, live or headless.
@@ -106,7 +106,6 @@ def run(
     config = presets.load(preset).config.changed(values)
     start(
         config, runs_dir, data_dir, name=name, headless=headless, as_json=as_json, fps=fps,
-        ascii_only=ascii_only,
     )  # fmt: skip
 
 
@@ -114,7 +113,7 @@ def attach(
     run: LiveRunName = None,
     runs_dir: RunsDir = None,
     fps: Fps = None,
-    ascii_only: AsciiOnly = False,
+    _ascii: AsciiOnly = False,
 ) -> None:
     """Show a run, live or ended: the one named, else the newest live one, else the newest.
 
@@ -126,7 +125,7 @@ def attach(
 
     folder = locations.runs_dir(runs_dir)
     entry = shelf.find(folder, run) if run is not None else _newest(folder)
-    show(entry.path, runs_dir, None, fps=fps, ascii_only=ascii_only)
+    show(entry.path, runs_dir, None, fps=fps)
 
 
 def stop(run: LiveRunName = None, runs_dir: RunsDir = None) -> None:
@@ -168,7 +167,6 @@ def start(
     headless: bool,
     as_json: bool,
     fps: float | None,
-    ascii_only: bool,
 ) -> None:
     """Start an engine and follow it, live or headless; exit with its code."""
     from eostui import locations
@@ -177,8 +175,6 @@ def start(
     _check_fps(fps)
     if as_json and not headless:
         raise InputError("--json is for --headless: the live view prints nothing")
-    if ascii_only:
-        say_ascii()
     if name:
         from eostui.runs.edit import check_name
 
@@ -187,7 +183,7 @@ def start(
         what.config  # noqa: B018 - says at once why there is nothing to go on with
     if headless:
         raise typer.Exit(_run_headless(what, runs_dir, data_dir, name, as_json))
-    show(what, runs_dir, data_dir, name=name, fps=fps, ascii_only=ascii_only)
+    show(what, runs_dir, data_dir, name=name, fps=fps)
 
 
 def show(
@@ -197,7 +193,6 @@ def show(
     *,
     name: str = "",
     fps: float | None = None,
-    ascii_only: bool = False,
 ) -> None:
     """Open the live view of a run to start, to attach to, to play back, or of an oscillator.
 
@@ -213,7 +208,7 @@ def show(
     from eostui.config import RunConfig
     from eostui.runs.launch import EngineProcess, Fork, Resume
 
-    draw_in_cells(ascii_only=ascii_only)
+    draw_in_cells()
     runs, data = locations.runs_dir(runs_dir), locations.data_dir(data_dir)
     with NotedSignals() as signals:
         # the engine first: it loads PyTorch while this process loads the application

@@ -26,7 +26,7 @@ from eostui.runs.reader import facts_of
 from eostui.runs.record import Record
 from eostui.runs.rows import Event
 from eostui.runs.shelf import read_entry
-from eostui.runs.writer import RunWriter, make_durable
+from eostui.runs.writer import RunWriter, make_durable, not_begun
 
 
 class Workshop:
@@ -203,8 +203,10 @@ class Workshop:
         try:
             yield writer
             self._refuse_stopped(path)
-        except BaseException:
+        except BaseException as error:
             writer.discard()
+            if isinstance(error, StoreError):
+                raise not_begun(path, error) from error
             raise
 
     def _refuse_stopped(self, path: Path) -> None:

@@ -57,8 +57,9 @@ def trouble(path: Path, error: sqlite3.Error) -> Trouble | None:
     """Return why writing a run's store failed, or None if the store isn't to blame."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     found = _BY_CODE.get(code & 0xFF)
-    # SQLite says "I/O error", or that a journal can't be made, where the system said "read-only"
-    return READ_ONLY if found is FAILING and is_read_only(path) else found
+    if found is FAILING:  # so says SQLite where it can't make or map a journal, whatever the reason
+        return READ_ONLY if is_read_only(path) else FULL if _is_full(path) else FAILING
+    return found
 
 
 def is_read_only(path: Path) -> bool:
@@ -68,6 +69,13 @@ def is_read_only(path: Path) -> bool:
     except OSError:
         return False
     return bool(mounted) or not os.access(path, os.W_OK, effective_ids=True)
+
+
+def _is_full(path: Path) -> bool:
+    try:
+        return os.statvfs(path).f_bavail == 0
+    except OSError:
+        return False
 
 
 def persist(path: Path, write: Callable[[], None], *, patient: bool = True) -> None:
@@ -92,7 +100,7 @@ def persist(path: Path, write: Callable[[], None], *, patient: bool = True) -> N
                 raise
             waited = monotonic() - begun
             if not patient or waited >= found.patience:
-                raise StoreError(_sentence(path, found, error, waited)) from error
+                raise StoreError(_sentence(path, found, error, waited), found.cause) from error
             sleep(PAUSE)
         else:
             return

@@ -102,11 +102,14 @@ class RunWriter:
             self.derived_events = self._database.execute(
                 f"SELECT count(*) FROM events WHERE kind IN ({holes})", schema.DERIVED_EVENTS
             ).fetchone()[0]
-        else:
+            return
+        try:
             persist(self.path, self._create)
             for key, value in facts.items():
                 self.fact(key, value)
             self.flush()
+        except StoreError as error:  # nothing is kept, and there is nothing to go on with
+            raise not_begun(self.path, error) from error
 
     def _set_journal(self) -> None:
         journal = "DELETE" if on_network(self.path) else "WAL"
@@ -242,6 +245,11 @@ class RunWriter:
 
     def _queue(self, statement: str, values: tuple[Any, ...]) -> None:
         self._pending.append((statement, values))
+
+
+def not_begun(path: Path, error: StoreError) -> StoreError:
+    """Return the error of a run that isn't left there, since it couldn't be written from the start."""
+    return StoreError(f"{path.parent}: no run can be made there: {error.cause}", error.cause)
 
 
 def make_durable(path: Path) -> None:
