@@ -423,7 +423,7 @@ def sweep(shell: Shell, seed: int, count: int) -> None:
 
 def test_a_signal_at_any_instant_leaves_no_run_untold(shell: Shell) -> None:
     """Before the engine answers, while it does, and right after: exit code, sentence, and run agree."""
-    sweep(shell, 7, 5)
+    sweep(shell, 7, 4)
 
 
 @pytest.mark.slow
@@ -457,7 +457,7 @@ class Answered:
 @pytest.mark.parametrize("made", [True, False])
 def test_sigterm_in_the_instant_of_the_first_word(tmp_path: Path, monkeypatch, made: bool) -> None:
     """A run that was made is told; one that wasn't, too; in either case by 143."""
-    run = make_run(tmp_path / "r", 0, status="stopped", sentence="stopped by SIGTERM at step 0")
+    run = make_run(tmp_path / "r", 1, status="stopped", sentence="stopped by SIGTERM at step 0")
     engine = Answered(run if made else None)
     monkeypatch.setattr(headless, "EngineProcess", lambda *_arguments: engine)
     if made:
@@ -474,7 +474,7 @@ def test_what_nohup_lets_be_ignored_stays_ignored(shell: Shell) -> None:
     """SIGHUP then ends nothing."""
     process = subprocess.Popen(
         ["nohup", sys.executable, "-m", "eostui", "run", "toy-two-layer", "--headless", "--steps",
-         "3000"],
+         "400"],
         cwd=shell.folder, env=shell.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     wait_until(lambda: any(entry.last_step > 10 for entry in shelf.entries(shell.runs)))

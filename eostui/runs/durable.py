@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from eostui.errors import StoreError
-from eostui.runs.filesystem import open_regular
+from eostui.runs.filesystem import is_full, open_regular
 from eostui.runs.schema import DATABASE, RESERVE
 
 #: Bytes that a live run keeps free for its end: the rows in hand, its status, the log's last words.
@@ -58,7 +58,7 @@ def trouble(path: Path, error: sqlite3.Error) -> Trouble | None:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     found = _BY_CODE.get(code & 0xFF)
     if found is FAILING:  # so says SQLite where it can't make or map a journal, whatever the reason
-        return READ_ONLY if is_read_only(path) else FULL if _is_full(path) else FAILING
+        return READ_ONLY if is_read_only(path) else FULL if is_full(path) else FAILING
     return found
 
 
@@ -69,13 +69,6 @@ def is_read_only(path: Path) -> bool:
     except OSError:
         return False
     return bool(mounted) or not os.access(path, os.W_OK, effective_ids=True)
-
-
-def _is_full(path: Path) -> bool:
-    try:
-        return os.statvfs(path).f_bavail == 0
-    except OSError:
-        return False
 
 
 def persist(path: Path, write: Callable[[], None], *, patient: bool = True) -> None:
