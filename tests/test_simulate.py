@@ -253,7 +253,7 @@ def test_own_presets(eostui, tmp_path):
     folder = tmp_path / "settings" / "presets" / "oscillator"
     folder.mkdir(parents=True)
     (folder / "mine.toml").write_text(text, encoding="utf-8")
-    assert "mine                    Mine." in eostui("simulate", "--list")[1]
+    assert "mine                 Mine.\n" in eostui("simulate", "--list")[1]
     assert json.loads(eostui("simulate", "mine", "--json")[1])["last_step"] == 40
     for change, parts in (
         ("lamda = 1\n", ["unknown key `lamda`"]),

@@ -35,7 +35,7 @@ CALLS = {
     "runs show": ("runs show broken", 0),
     "runs delete": ("runs delete gone -y", 0),
     "runs rename": ("runs rename aaaa other", 0),
-    "runs note": ("runs note aaaa 'η was 0.1'", 0),
+    "runs note": ("runs note aaaa 'eta was 0.1'", 0),
     "runs diff": ("runs diff aaaa bbbb", 0),
     "runs prune": ("runs prune --older-than 1d", 0),
     "runs check": ("runs check aaaa", 0),

@@ -70,12 +70,14 @@ def follow(
         path = _begun(engine, signals, narrate)
         if not signals.stops:
             _show_progress(engine, path, narrate, signals)
-        if signals.hung_up:
+        at_work = engine.wait(0) is None
+        if signals.hung_up and at_work:
             narrate.print(f"{path.name} goes on: `eostui attach {path.name}`", markup=False)
             return path, 128 + signals.number
-        if signals.number:
-            _stop(engine, path)
-            signals.obeyed()
+        if signals.number and at_work:
+            if not signals.answered:
+                _stop(engine, path)
+                signals.obeyed()
             narrate.print("stopping at the next step …", style="dim")
             engine.wait()
     with Run(path) as run:
@@ -93,27 +95,23 @@ def _begun(engine: EngineProcess, signals: NotedSignals, narrate: Console) -> Pa
     def say(text: str) -> None:
         narrate.print(text, style="dim", markup=False)
 
-    cancelled = False
     with ThreadPoolExecutor(1) as waiting:
         answer = waiting.submit(engine.ready, say)
         while not answer.done():
             wait([answer], _POLL)
-            if signals.stops and not cancelled:
+            if signals.stops and not signals.answered:
                 engine.cancel()
                 signals.obeyed()
-                cancelled = True
     try:
         return answer.result()
     except StartError:
-        if not cancelled:
+        if not signals.answered:
             raise
         raise signals.interruption() from None
 
 
 def _stop(engine: EngineProcess, path: Path) -> None:
     """Stop the run: by a command, or by a signal where none can be written, as on a full disk."""
-    if engine.wait(0) is not None:
-        return
     try:
         commands.send(path, "stop")
     except EostuiError:

@@ -18,10 +18,12 @@ class NotedSignals:
 
     Attributes:
         number: that of the signal, 0 before it came.
+        answered: whether it was obeyed: the next one ends the program at once then.
     """
 
     def __init__(self) -> None:
         self.number = 0
+        self.answered = False
         # what `nohup` lets be ignored stays so
         self._ends = [n for n in _ENDING if signal.getsignal(n) is not signal.SIG_IGN]
 
@@ -37,7 +39,8 @@ class NotedSignals:
         self.number = self.number or number
 
     def obeyed(self) -> None:
-        """Have the next signal end the program at once: the engine knows."""
+        """Take in that the engine knows of it."""
+        self.answered = True
         for number in self._ends:
             signal.signal(number, signal.SIG_DFL)
 
