@@ -16,6 +16,9 @@ from typing import TextIO
 #: Error handlers of encodings: for lines of text, and for screens and pictures.
 WORDS, CELLS = "eostui.words", "eostui.cells"
 
+#: ASCII by another name: what is called ASCII is taken by Click for a mistake, and given UTF-8.
+ASCII = "eostui_ascii"
+
 _WORDS = {
     "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "η": "eta", "θ": "theta", "κ": "kappa",
     "λ": "lambda", "Δ": "Delta", "∇": "grad ", "‖": "|", "⟨": "<", "⟩": ">", "⟂": "_|_", "½": "1/2",
@@ -49,13 +52,14 @@ def prepare_streams() -> None:
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
     for written in (sys.stdout, sys.stderr):
-        _reconfigure(written, errors=WORDS)
+        ascii_only = codecs.lookup(written.encoding or "utf-8").name == "ascii"
+        _reconfigure(written, errors=WORDS, **({"encoding": ASCII} if ascii_only else {}))
 
 
 def say_ascii() -> None:
     """Say all that comes in ASCII."""
     for stream in (sys.stdout, sys.stderr):
-        _reconfigure(stream, encoding="ascii", errors=WORDS)
+        _reconfigure(stream, encoding=ASCII, errors=WORDS)
 
 
 def draw_in_cells() -> None:
@@ -130,5 +134,16 @@ def _cell(character: str) -> str:
     return said if len(said) == width else "?" * width
 
 
+def _ascii(name: str) -> codecs.CodecInfo | None:
+    if name != ASCII:
+        return None
+    known = codecs.lookup("ascii")
+    return codecs.CodecInfo(
+        known.encode, known.decode, known.streamreader, known.streamwriter,
+        known.incrementalencoder, known.incrementaldecoder, ASCII,
+    )  # fmt: skip
+
+
+codecs.register(_ascii)
 codecs.register_error(WORDS, lambda error: _said(error, cells=False))
 codecs.register_error(CELLS, lambda error: _said(error, cells=True))
