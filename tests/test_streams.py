@@ -64,7 +64,7 @@ OTHERS = {
     "run --help": ("run --help", 0),
     "typo": ("runs lïst", 2),
     "missing": ("presets show", 2),
-    "grid": ("simulate --grid λ=0:1:10,g=0:5:4 --steps 100", 0),
+    "grid": ("simulate --grid lambda=0:1:10,g=0:5:4 --steps 100", 0),
     "simulate --list": ("simulate --list --json", 0),
     "show --json": ("runs show broken --json", 0),
     "no such run": ("export nöwhere", 2),
