@@ -25,6 +25,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from eostui import locations
 from eostui.errors import InputError, did_you_mean
 from eostui.schedule import ControlChange, check_schedule
 from eostui.toys import TOYS
@@ -364,11 +365,15 @@ def absolute_files(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     resolved = dict(values)
     data_file = values.get("data_file")
     if isinstance(data_file, str) and data_file:
-        resolved["data_file"] = str(folder.absolute() / Path(data_file).expanduser())
+        resolved["data_file"] = str(
+            locations.absolute(folder) / locations.expanded(Path(data_file))
+        )
     problem = values.get("problem")
     if isinstance(problem, str) and ":" in problem:
         file, _, function = problem.rpartition(":")
-        resolved["problem"] = f"{folder.absolute() / Path(file).expanduser()}:{function}"
+        resolved["problem"] = (
+            f"{locations.absolute(folder) / locations.expanded(Path(file))}:{function}"
+        )
     return resolved
 
 

@@ -32,13 +32,23 @@ class BusyError(RunFormatError):
 
 
 class StoreError(EostuiError):
-    """A run's store can't be written any more: full, read-only, locked or failing."""
+    """A run's store can't be written any more: full, read-only, locked or failing.
+
+    Attributes:
+        cause: which of these.
+    """
+
+    def __init__(self, sentence: str, cause: str = "") -> None:
+        super().__init__(sentence)
+        self.cause = cause or sentence
 
 
 class Interrupted(EostuiError):
-    """The user ended it by ctrl+c; what was done until then is said."""
+    """The user ended it, by ctrl+c or another signal; what was done until then is said."""
 
-    exit_code = EXIT_INTERRUPTED
+    def __init__(self, sentence: str, exit_code: int = EXIT_INTERRUPTED) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code
 
 
 def printable(text: str) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import platformdirs
 
+from eostui.errors import InputError
+
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -38,6 +40,33 @@ DOWNLOADS = {
 }
 
 
+def present_folder() -> Path:
+    """Return the folder that relative paths start from. Raises InputError if it is gone.
+
+    Whatever loads PyTorch asks first: without a folder Intel's MKL ends the process, in its own words.
+    """
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise InputError(
+            f"the folder you are in isn't there any more ({error.strerror}): `cd` to another one"
+        ) from None
+
+
+def absolute(path: Path) -> Path:
+    """Return a path as the user means it, from the root on. Raises InputError where it can't be told."""
+    known = expanded(path)
+    return known if known.is_absolute() else present_folder() / known
+
+
+def expanded(path: Path) -> Path:
+    """Return a path with `~` replaced. Raises InputError if nobody's home is known by that name."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise InputError(f"{path}: `{path.parts[0]}` is nobody's home here: write it out") from None
+
+
 def missing_download(data: str, folder: Path) -> int:
     """Return how many megabytes a data set must download into `folder`; 0 if it is there."""
     place, megabytes = DOWNLOADS.get(data, ("", 0))
@@ -52,6 +81,6 @@ def shipped(kind: str) -> Path:
 
 def _place(chosen: Path | None, variable: str, default: Path) -> Path:
     if chosen is not None:
-        return chosen.expanduser().absolute()
+        return absolute(chosen)
     from_environment = os.environ.get(variable)
-    return Path(from_environment).expanduser().absolute() if from_environment else default
+    return absolute(Path(from_environment)) if from_environment else default

@@ -120,7 +120,7 @@ def load(name_or_path: str) -> OscillatorPreset:
         InputError: if there is none (with the nearest name), or it isn't valid (with the key).
     """
     presets = available()
-    path = presets.get(name_or_path, Path(name_or_path).expanduser())
+    path = presets.get(name_or_path, locations.expanded(Path(name_or_path)))
     if name_or_path not in presets and path.suffix != ".toml":
         raise InputError(
             f"there is no oscillator preset `{name_or_path}`{did_you_mean(name_or_path, presets)} "

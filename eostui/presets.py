@@ -70,7 +70,7 @@ def _find(name_or_path: str) -> Path:
     presets = available()
     if name_or_path in presets:
         return presets[name_or_path]
-    path = Path(name_or_path).expanduser()
+    path = locations.expanded(Path(name_or_path))
     if path.suffix == ".toml" or "/" in name_or_path:
         if path.is_file():
             return path

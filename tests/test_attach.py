@@ -198,22 +198,18 @@ def test_a_dead_terminal_costs_nothing(runs_dir: Path, open_terminal: Open) -> N
     assert spent - before < 1.0
 
 
-def test_nothing_is_live(runs_dir: Path) -> None:
-    """The newest ended run is named, with the command that shows it; an empty shelf says so."""
-
-    def attach() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "eostui", "attach", "--runs-dir", str(runs_dir)],
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-
-    done = attach()
+def test_nothing_is_live(runs_dir: Path, open_terminal: Open) -> None:
+    """The newest run is shown, as help says; an empty shelf is told."""
+    done = subprocess.run(
+        [sys.executable, "-m", "eostui", "attach", "--runs-dir", str(runs_dir)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")
     assert f"there is no run in {runs_dir}" in done.stderr
-    make_run(runs_dir / "made-aaaa", 50)
-    done = attach()
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "the newest, made-aaaa, is finished: `eostui attach made-aaaa` shows it" in done.stderr
+    make_run(runs_dir / "made-aaaa", 50, created="1000")
+    make_run(runs_dir / "made-bbbb", 50, created="2000")
+    terminal = open_terminal(runs_dir, "attach")
+    terminal.wait_for("FINISHED", "run bbbb")
 
 
 def test_a_directory_that_vanishes_while_it_is_shown(runs_dir: Path, open_terminal: Open) -> None:

@@ -6,22 +6,26 @@ import csv
 import io
 import json
 import os
+import random
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from engines import small
+from made import make_run
 from terminal import Terminal
 
 from eostui.cli import headless
 from eostui.cli.bench import _print_table
-from eostui.errors import BusyError, EostuiError
+from eostui.errors import BusyError, EostuiError, Interrupted
 from eostui.runs import commands, schema, shelf
+from eostui.runs.launch import StartError
 from eostui.runs.liveness import engine_alive
 from eostui.runs.run import Run
 
@@ -313,12 +317,12 @@ def test_a_full_disk_behind_stdout(trained: Shell, arguments: list[str]) -> None
 
 
 def test_a_terminal_without_greek(trained: Shell) -> None:
-    """What its encoding lacks is escaped."""
+    """What its encoding lacks is said in words."""
     done = subprocess.run(
         [sys.executable, "-m", "eostui", "runs", "list"], capture_output=True, check=True,
         env={**trained.environment, "PYTHONIOENCODING": "latin-1"},
     )  # fmt: skip
-    assert b"\\u03b7" in done.stdout
+    assert b" eta " in done.stdout
 
 
 def test_names_are_refused_before_anything_begins(trained: Shell) -> None:
@@ -364,6 +368,120 @@ def test_a_second_signal_ends_the_command_at_once(shell: Shell) -> None:
     assert "Traceback" not in said
     wait_until(lambda: not engine_alive(entry.path))
     assert shelf.read_entry(entry.path).state == "stopped"
+
+
+def signalled(shell: Shell, number: int, seconds: float) -> subprocess.CompletedProcess[str]:
+    """Start a headless run without end, and end it so many seconds later."""
+    process = shell.start("run", "toy-two-layer", "--headless", "--steps", "1000000")
+    time.sleep(seconds)
+    process.send_signal(number)
+    out, error = process.communicate(timeout=90)
+    return subprocess.CompletedProcess([], process.returncode, out, error)
+
+
+def told_of_every_run(shell: Shell, done: subprocess.CompletedProcess[str], number: int) -> None:
+    """What was signalled ended as it should, and left nothing on the shelf that it hadn't named."""
+    assert done.returncode in (128 + number, -number)
+    assert "Traceback" not in done.stderr
+    found = shelf.entries(shell.runs)
+    assert done.stdout.split() == [str(entry.path) for entry in found]
+    if done.returncode < 0 or not done.stderr:  # it had not begun to listen: no engine either
+        assert not found
+        assert done.returncode == -number
+    elif not found:
+        name = signal.Signals(number).name
+        assert f"eostui: stopped by {name} before the run began" in done.stderr
+    elif number == signal.SIGHUP:
+        assert f"{found[0].id} goes on: `eostui attach {found[0].id}`" in done.stderr
+        assert engine_alive(found[0].path)
+        shell("stop", found[0].id)
+    else:
+        assert found[0].state == "stopped"
+        assert found[0].sentence in done.stderr
+        assert not engine_alive(found[0].path)
+    commands_left = [*shell.runs.glob("*/commands/*")]
+    assert not commands_left
+    for entry in found:
+        shelf.delete(entry.path)
+
+
+def sweep(shell: Shell, seed: int, count: int) -> None:
+    """Signals at instants spread over what a run takes to begin, and some more."""
+    choice = random.Random(seed)
+    begun_at = time.monotonic()
+    process = shell.start("run", "toy-two-layer", "--headless", "--steps", "10")
+    wait_until(lambda: any(shelf.entries(shell.runs)))
+    begin = time.monotonic() - begun_at
+    process.communicate(timeout=60)
+    for entry in shelf.entries(shell.runs):
+        shelf.delete(entry.path)
+    for place in range(count):
+        number = choice.choice((signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+        seconds = (0.3 + 1.0 * (place + choice.random()) / count) * begin
+        told_of_every_run(shell, signalled(shell, number, seconds), number)
+
+
+def test_a_signal_at_any_instant_leaves_no_run_untold(shell: Shell) -> None:
+    """Before the engine answers, while it does, and right after: exit code, sentence, and run agree."""
+    sweep(shell, 7, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(8))
+def test_signals_at_many_instants(shell: Shell, seed: int) -> None:
+    sweep(shell, seed, 24)
+
+
+class Answered:
+    """An engine that is told to end just as it answers: the answer is on its way already."""
+
+    def __init__(self, run: Path | None) -> None:
+        self.run = run
+        self.cancelled = threading.Event()
+        self.config = small(steps=5)
+
+    def ready(self, _progress: Callable[[str], None]) -> Path:
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+        assert self.cancelled.wait(30)
+        if self.run is None:
+            raise StartError("stopped before it could begin", 1)
+        return self.run
+
+    def cancel(self) -> None:
+        self.cancelled.set()
+
+    def wait(self, _seconds: float | None = None) -> int:
+        return 0
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_sigterm_in_the_instant_of_the_first_word(tmp_path: Path, monkeypatch, made: bool) -> None:
+    """A run that was made is told; one that wasn't, too; in either case by 143."""
+    run = make_run(tmp_path / "r", 1, status="stopped", sentence="stopped by SIGTERM at step 0")
+    engine = Answered(run if made else None)
+    monkeypatch.setattr(headless, "EngineProcess", lambda *_arguments: engine)
+    if made:
+        assert headless.follow(engine.config, tmp_path, tmp_path, "") == (run, 143)
+    else:
+        with pytest.raises(Interrupted, match="stopped by SIGTERM before the run began") as caught:
+            headless.follow(engine.config, tmp_path, tmp_path, "")
+        assert caught.value.exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert not list((run / schema.COMMANDS).iterdir())
+
+
+def test_what_nohup_lets_be_ignored_stays_ignored(shell: Shell) -> None:
+    """SIGHUP then ends nothing."""
+    process = subprocess.Popen(
+        ["nohup", sys.executable, "-m", "eostui", "run", "toy-two-layer", "--headless", "--steps",
+         "400"],
+        cwd=shell.folder, env=shell.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    wait_until(lambda: any(entry.last_step > 10 for entry in shelf.entries(shell.runs)))
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=90)
+    assert process.returncode == 0
+    assert shelf.entries(shell.runs)[0].state == "finished"
 
 
 def test_a_headless_run_outlives_a_locked_store(tmp_path: Path, monkeypatch) -> None:

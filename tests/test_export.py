@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import gzip
 import io
 import json
 import math
@@ -14,6 +15,8 @@ import sys
 import threading
 import time
 from decimal import Decimal
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas
@@ -21,7 +24,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_runs import facts_of, rows, written
+from typer.testing import CliRunner
 
+from eostui.cli.app import app
 from eostui.config import RunConfig
 from eostui.errors import InputError
 from eostui.runs.columns import DERIVED, EVERY_STEP, MEASURED, exported
@@ -394,11 +399,72 @@ def test_columns_of_texts(tmp_path):
     [
         ("a.csv", None, "csv"), ("a.JSONL", None, "jsonl"), ("a.ndjson", None, "jsonl"),
         ("a.parquet", None, "parquet"), ("a", None, "csv"), ("-", None, "csv"),
-        ("a.csv", "parquet", "parquet"), ("logs", "tensorboard", "tensorboard"),
+        ("a.CSV.gz", None, "csv"), ("a.ndjson.GZ", None, "jsonl"), ("a.gz", "jsonl", "jsonl"),
+        (".csv", None, "csv"), ("a.pq", None, "parquet"), ("a.dat", "csv", "csv"), ("a.", None, "csv"),
+        ("../x/a", None, "csv"), ("x.y/a", None, "csv"), ("logs/", "tensorboard", "tensorboard"),
+        ("a.parquet", "parquet", "parquet"), ("logs", "tensorboard", "tensorboard"),
     ],
 )  # fmt: skip
 def test_formats_are_guessed_from_the_ending(name, chosen, wanted):
     assert format_of(name, chosen) == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen", "advice"),
+    [
+        ("a.zst", None, "end it in .csv or .csv.gz or .jsonl or .jsonl.gz or .parquet"),
+        ("a.csv.zst", None, "end it in"), ("a.xz", "csv", "end it in .csv or .csv.gz"),
+        ("a.bz2", None, "end it in"), ("a.ZIP", "csv", "end it in"), ("a.xlsx", "csv", "end it in"),
+        ("a.json", None, "end it in"), ("a.feather", "parquet", "end it in .parquet"),
+        ("a.gz", None, "or say --format"), ("a.parquet.gz", None, "end it in"),
+        ("a.gz", "parquet", "end it in .parquet"), ("a.csv.gz", "jsonl", "end it in .jsonl or"),
+        ("a.csv", "parquet", "end it in .parquet"), ("a.pq", "csv", "end it in .csv or .csv.gz"),
+        ("a.dat", None, "or say --format"), ("my.run", None, "or say --format"),
+        ("a.prquet", None, "or say --format"), ("a.csv ", None, "end it in"),
+        ("a/", "csv", "end it in"), ("a.csv", "tensorboard", "name a folder"),
+    ],
+)  # fmt: skip
+def test_nothing_is_written_under_the_name_of_something_else(name, chosen, advice):
+    with pytest.raises(InputError) as caught:
+        format_of(name, chosen)
+    assert str(caught.value).startswith(f"{name}: ")
+    assert "under such a name: " in str(caught.value)
+    assert advice in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_compressed_text_is_the_same_text(two, tmp_path, ending):
+    """Read by gzip and by pandas; the same run gives the same bytes; explained in .json beside it."""
+    export_files(two, tmp_path / f"a.{ending}", format=ending)
+    sidecar, rows = export_files(two, tmp_path / f"b.{ending}.gz", format=ending)
+    export_files(two, tmp_path / f"c.{ending}.GZ", format=ending)
+    packed = (tmp_path / f"b.{ending}.gz").read_bytes()
+    assert packed[:2] == b"\x1f\x8b"
+    assert gzip.decompress(packed) == (tmp_path / f"a.{ending}").read_bytes()
+    assert packed == (tmp_path / f"c.{ending}.GZ").read_bytes()
+    assert sidecar == tmp_path / "b.json"
+    read = pandas.read_csv if ending == "csv" else partial(pandas.read_json, lines=True)
+    assert len(read(tmp_path / f"b.{ending}.gz")) == rows
+
+
+@pytest.mark.usefixtures("one")
+def test_the_commands_refuse_such_names_before_they_compute(tmp_path):
+    """`export`, `simulate --csv`, `presets save --to`: exit code 2, and no file."""
+    before = set(tmp_path.rglob("*"))
+    for line in (
+        "export -o x.zst", "export -o x.parquet --format csv", "simulate --csv x.jsonl",
+        "simulate --csv x.txt --steps 100000000", "simulate --grid g=0:1:3 --csv x.csv.bz2",
+        "presets save aaaa p --to x.json",
+    ):  # fmt: skip
+        words = [str(tmp_path / word) if word.startswith("x.") else word for word in line.split()]
+        done = CliRunner().invoke(app, words, env={"EOSTUI_RUNS": str(tmp_path)})
+        assert isinstance(done.exception, InputError), line
+        assert "end it" in str(done.exception)
+    assert set(tmp_path.rglob("*")) == before
+    target = str(tmp_path / "o.csv.gz")
+    done = CliRunner().invoke(app, ["simulate", "--csv", target, "--steps", "50"])
+    assert done.exit_code == 0
+    assert len(gzip.decompress(Path(target).read_bytes()).splitlines()) == 52
 
 
 def test_wrong_formats():

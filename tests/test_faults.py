@@ -4,7 +4,9 @@ they can be had; what is only imitated is called so."""
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -12,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +25,8 @@ from test_toys import toy_config, train
 
 import eostui.engine.__main__ as engine
 from eostui.config import RunConfig
+from eostui.engine.checkpointing import Checkpointer
+from eostui.engine.handshake import _Log
 from eostui.errors import BusyError, EostuiError, InputError, RunFormatError, StoreError
 from eostui.runs import commands, durable, schema, shelf, writer
 from eostui.runs.check import check_run
@@ -42,19 +47,36 @@ def finished(run, steps):
 # --- a full disk -----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def small_disk():
-    """A real file system of two megabytes, in memory."""
+@contextlib.contextmanager
+def mounted_disk(size="2m"):
+    """A real file system of two megabytes, or as many as are asked for, in memory."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount a file system")
     folder = Path(tempfile.mkdtemp())
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True).returncode:
         folder.rmdir()
         pytest.skip("this system lets nobody mount a file system")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-    folder.rmdir()
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        folder.rmdir()
+
+
+@pytest.fixture
+def small_disk():
+    """One such file system."""
+    with mounted_disk() as disk:
+        yield disk
+
+
+def until(happened):
+    """Wait until something is so; fail if it isn't after 90 s."""
+    deadline = time.monotonic() + 90
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_disk_that_fills_while_training_ends_the_run_by_name(small_disk):
@@ -76,6 +98,250 @@ def test_a_disk_that_fills_while_training_ends_the_run_by_name(small_disk):
         assert run.last_step == entry.last_step > 0
         finished(run, entry.last_step)
     assert not (entry.path / schema.RESERVE).exists()
+
+
+def fill(disk, leave=0):
+    """Fill a disk to its last byte, but for so many bytes."""
+    with contextlib.suppress(OSError), (disk / "other").open("ab", buffering=0) as other:
+        while True:
+            other.write(bytes(4096))
+    if leave:
+        os.truncate(disk / "other", (disk / "other").stat().st_size - leave)
+
+
+@pytest.fixture
+def small_disks():
+    """As many of them as are asked for."""
+    with contextlib.ExitStack() as mounted:
+        yield lambda count: [mounted.enter_context(mounted_disk("8m")) for _ in range(count)]
+
+
+def test_a_disk_filled_to_its_last_byte_ends_the_run_by_name(small_disks):
+    """Others take every byte, engine.log's too: training, saving all the time, printing, paused, stopped.
+
+    The end is on record with its sentence, the reserve is given back, rows are sound, exit code 1.
+    """
+    noisy = "import torch\nfrom eostui.problems import Problem\n" + NOISY
+    ways = ("trains", "saves", "prints", "paused")
+    disks = dict(zip(ways, small_disks(len(ways)), strict=True))
+    started = {}
+    for way, disk in disks.items():
+        (disk / "noisy.py").write_text(noisy)
+        more = {
+            "saves": ["--set", "checkpoint_every=0.01"],
+            "prints": [
+                "--set",
+                f"problem={disk / 'noisy.py'}:noisy",
+                "--set",
+                "problem_arguments={}",
+            ],
+        }.get(way, [])
+        started[way] = subprocess.Popen(
+            [sys.executable, "-m", "eostui", "run", "toy-two-layer", "--headless", "--steps", "1000000",
+             "--runs-dir", str(disk / "runs"), *more],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    for way, process in started.items():
+        runs = disks[way] / "runs"
+
+        def reached(runs=runs, step=10, state="running"):
+            return any(e.last_step > step and e.state == state for e in shelf.entries(runs))
+
+        until(reached)
+        if way == "paused":
+            commands.send(shelf.entries(runs)[0].path, "pause")
+            until(lambda reached=reached: reached(state="paused"))
+        fill(disks[way])
+        if way == "paused":
+            process.send_signal(signal.SIGTERM)
+    for way, process in started.items():
+        _, said = process.communicate(timeout=90)
+        (entry,) = shelf.entries(disks[way] / "runs")
+        assert "Traceback" not in said
+        if way == "paused":  # it had nothing to write but its end
+            assert (process.returncode, entry.state) == (143, "stopped"), said
+        else:
+            assert (process.returncode, entry.state) == (1, "failed"), (way, said)
+            assert "the disk is full; free some space, then `eostui resume" in entry.sentence
+        assert entry.sentence in said
+        assert not (entry.path / schema.RESERVE).exists()
+        assert not list(entry.path.glob("checkpoints/.*"))
+        with Run(entry.path) as run:
+            finished(run, entry.last_step)
+
+
+NOISY = """
+def noisy(device, dtype):
+    def loss(at):
+        print("x" * 100)
+        return at @ at / 2
+    return Problem(torch.ones(3, device=device, dtype=dtype), loss, "\u00bd\u2016\u03b8\u2016\u00b2")
+"""
+
+
+def test_what_a_log_does_not_take_is_lost_and_no_more():
+    """Python's own prints, warnings and tracebacks; on a disk that takes nothing."""
+    with open("/dev/full", "w") as full:
+        log = io.TextIOWrapper(_Log(full.fileno(), "w", closefd=False), "utf-8", write_through=True)
+        assert print("η" * 10_000, file=log, flush=True) is None
+        traceback.print_exception(ValueError("η"), file=log)
+        log.close()
+        with pytest.raises(OSError, match="No space"):
+            os.write(full.fileno(), b"x")
+
+
+class Told:
+    """Takes what an engine says before it has a log; the test's own output stays where it is."""
+
+    def __init__(self):
+        self.said = []
+
+    def say(self, kind, text, **_):
+        self.said.append((kind, text))
+
+    def steps(self, *_):
+        pass
+
+    def end(self, _):
+        pass
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """A full disk is waited for no time at all."""
+    monkeypatch.setattr(durable.FULL, "patience", 0.0)
+
+
+class FillsThen(Told):
+    """Fills the disk when the run is ready; and can't open its log, if it is told so."""
+
+    def __init__(self, disk, logs=True):
+        super().__init__()
+        self.disk, self.logs = disk, logs
+
+    def end(self, path):
+        fill(self.disk)
+        if not self.logs:
+            raise EostuiError(f"{path}: can't be logged: No space left on device")
+
+
+def engine_on(disk, config, told=None, **request):
+    """Do what an engine does on that disk; return its exit code."""
+    before = signal.getsignal(signal.SIGTERM)
+    whole = {"run_path": str(disk / "r"), "data_dir": str(disk), "name": "", "resume": False}
+    try:
+        return engine._run(config, whole | request, told or Told())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def on_record(path):
+    """State, sentence, rows and events of a run, and whether its reserve is there."""
+    with Run(path) as run:
+        events = [(event.step, event.kind) for event in run.events]
+        reserved = (path / schema.RESERVE).exists()
+        return run.state, run.facts["sentence"], run.last_step, events, reserved
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_new_run_whose_log_cannot_be_opened_leaves_nothing(small_disk):
+    told = FillsThen(small_disk, logs=False)
+    with pytest.raises(EostuiError, match="can't be logged"):
+        engine_on(small_disk, toy_config(**TOY, steps=50), told)
+    assert not (small_disk / "r").exists()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_disk_that_fills_before_the_first_step(small_disk):
+    assert engine_on(small_disk, toy_config(**TOY, steps=50), FillsThen(small_disk)) == 1
+    state, sentence, _, _, reserved = on_record(small_disk / "r")
+    assert state == "failed"
+    assert sentence.startswith("failed at step 0: ")
+    assert not reserved
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_run_that_has_all_its_rows_is_finished_where_no_checkpoint_fits(small_disk, monkeypatch):
+    """The disk fills between its last row and its last checkpoint."""
+    take = Checkpointer.take
+
+    def filled(*arguments):
+        fill(small_disk)
+        return take(*arguments)
+
+    monkeypatch.setattr(Checkpointer, "take", filled)
+    config = toy_config(**TOY, steps=50).changed({"checkpoint_every": 0.0})
+    assert engine_on(small_disk, config) == 0
+    state, sentence, last, events, reserved = on_record(small_disk / "r")
+    assert (state, sentence, last, reserved) == ("finished", "finished after 50 steps", 50, False)
+    assert (50, "unsaved") in events
+    assert not list((small_disk / "r").glob("checkpoints/.*"))
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("leave", [0, 4096 * 60, 4096 * 131, 4096 * 134, 4096 * 150])
+@pytest.mark.parametrize("way", ["new", "resume", "fork"])
+def test_a_start_on_a_disk_with_little_room(small_disk, way, leave):
+    """Either it begins, and ends by name, or all is as it was, and one sentence says why not."""
+    first = toy_config(**TOY, steps=50)
+    if way != "new":
+        assert engine_on(small_disk, first) == 0
+    before = way != "new" and on_record(small_disk / "r")
+    fill(small_disk, leave)
+    longer = first.changed({"steps": 100_000})
+    path = small_disk / ("f" if way == "fork" else "r")
+    request = {"run_path": str(path), "resume": way == "resume"}
+    if way == "fork":
+        request["fork"] = {"parent": str(small_disk / "r"), "at": 20, "changed": [], "controls": {}}
+    refusal = ""
+    try:
+        code = engine_on(small_disk, longer, **request)
+    except (EostuiError, OSError) as error:
+        refusal = engine._explain(error)
+    if refusal:
+        assert re.search("No space left|disk is full", refusal)
+        if way == "resume":
+            assert on_record(path) == before
+        else:
+            assert "eostui resume" not in refusal
+            assert not path.exists()
+    else:
+        state, sentence, last, _, reserved = on_record(path)
+        assert (code, state, reserved) == (1, "failed", False)
+        assert "the disk is full" in sentence
+        with Run(path) as run:
+            finished(run, last)
+    if way == "fork":
+        assert on_record(small_disk / "r") == before
+    assert not engine_alive(path)
+
+
+def test_readers_and_commands_on_a_disk_that_takes_nothing(small_disk):
+    """What only reads works; what writes says so in one sentence, and leaves no file behind."""
+    assert engine_on(small_disk, toy_config(**TOY, steps=50)) == 0
+    fill(small_disk)
+    before = sorted(small_disk.rglob("*"))
+
+    def cli(*arguments):
+        from typer.testing import CliRunner
+
+        from eostui.cli.app import app
+
+        return CliRunner().invoke(app, [*arguments, "--runs-dir", str(small_disk)])
+
+    for reading in ("runs list", "runs show r", "runs check r", "export r -o -", "plot r"):
+        assert cli(*reading.split()).exit_code == 0, reading
+    target = str(small_disk / "out")
+    for writing in ("runs note r x", "runs rename r x", "runs repair r", f"export r -o {target}.csv",
+                    f"export r -o {target}.csv.gz", f"presets save r p --to {target}.toml"):  # fmt: skip
+        error = cli(*writing.split()).exception
+        assert isinstance(error, EostuiError), writing
+        assert re.search("No space left|disk is full", str(error)), writing
+    with pytest.raises(EostuiError, match="can't be written: No space left"):
+        commands.send(small_disk / "r", "stop")
+    assert sorted(p for p in small_disk.rglob("*") if "run.db-" not in p.name) == [
+        p for p in before if "run.db-" not in p.name
+    ]
 
 
 def test_a_disk_so_full_that_not_even_the_end_fits(small_disk, monkeypatch, capsys):
@@ -402,22 +668,6 @@ def gpu(device, dtype):  # imitated: what PyTorch raises when a GPU is lost
         )
     return _failing(device, dtype, lost)
 """
-
-
-class Told:
-    """Takes what an engine says before it has a log; the test's own output stays where it is."""
-
-    def __init__(self):
-        self.said = []
-
-    def say(self, kind, text, **_):
-        self.said.append((kind, text))
-
-    def steps(self, *_):
-        pass
-
-    def end(self, _):
-        pass
 
 
 def drive(config, path):

@@ -201,7 +201,7 @@ def test_the_map_as_picture(eostui):
         (["nowhere.toml"], ["nowhere.toml", "no such file"]),
         (["--csv", "-", "--json"], ["stdout"]),
         (["--csv", "no/x.csv", "--steps", "5"], ["no/x.csv", "can't be written"]),
-        (["--csv", "x.json", "--steps", "5"], ["x.json", "name the CSV file .csv"]),
+        (["--csv", "x.json", "--steps", "5"], ["x.json", "end it in .csv or .csv.gz"]),
         (["--grid", "lamda=0:1:3"], ["unknown name `lamda`", "did you mean `lambda`"]),
         (["--grid", "g"], ["must be NAME=LOW:HIGH:COUNT"]),
         (["--grid", "g=0:1"], ["must be NAME=LOW:HIGH:COUNT"]),
@@ -253,7 +253,7 @@ def test_own_presets(eostui, tmp_path):
     folder = tmp_path / "settings" / "presets" / "oscillator"
     folder.mkdir(parents=True)
     (folder / "mine.toml").write_text(text, encoding="utf-8")
-    assert "mine                    Mine." in eostui("simulate", "--list")[1]
+    assert "mine                 Mine.\n" in eostui("simulate", "--list")[1]
     assert json.loads(eostui("simulate", "mine", "--json")[1])["last_step"] == 40
     for change, parts in (
         ("lamda = 1\n", ["unknown key `lamda`"]),

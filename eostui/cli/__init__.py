@@ -5,27 +5,31 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
-import io
 import sys
 from typing import NoReturn
 
-from eostui.cli.output import drop
-from eostui.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, EostuiError, printable
+from eostui.cli.streams import drop, prepare_streams
+from eostui.errors import (
+    EXIT_FAILED,
+    EXIT_INPUT,
+    EXIT_INTERRUPTED,
+    EostuiError,
+    InputError,
+    printable,
+)
 
 
 def main() -> None:
     """Run the command line and exit with the right code."""
     gc.set_threshold(100_000, 20, 20)  # imports make many objects and no garbage: 0.2 s less
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")  # η where the terminal has no Greek
+    prepare_streams()
     try:
         from eostui.cli.app import app
 
         try:
             app(prog_name="eostui")
         finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()  # while it can be told that it failed
+            sys.stdout.flush()  # while it can be told that it failed
     except EostuiError as error:
         _end(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -44,6 +48,12 @@ def _sentence(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT):
         drop(sys.stdout)  # of all that is written, it alone has no name
         return f"stdout can't be written: {error.strerror}"
+    from eostui import locations
+
+    try:
+        locations.present_folder()
+    except InputError as gone:  # what relative paths were asked of
+        return str(gone)
     return str(error)
 
 

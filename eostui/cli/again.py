@@ -41,7 +41,7 @@ def resume(
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     fps: Fps = None,
-    ascii_only: AsciiOnly = False,
+    _ascii: AsciiOnly = False,
     as_json: AsJson = False,
 ) -> None:
     """Go on with a run that was stopped, interrupted or finished, as if it had never ended.
@@ -66,7 +66,6 @@ def resume(
     going_on = Resume(entry, steps)
     start(
         going_on, runs_dir, data_dir, headless=headless, as_json=as_json, fps=fps,
-        ascii_only=ascii_only,
     )  # fmt: skip
 
 
@@ -90,7 +89,7 @@ def fork(
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     fps: Fps = None,
-    ascii_only: AsciiOnly = False,
+    _ascii: AsciiOnly = False,
     as_json: AsJson = False,
 ) -> None:
     """Start a new run from the exact state of another at a step, live or ended: a counterfactual.
@@ -118,7 +117,6 @@ def fork(
     branch = Fork(entry, step, changes)
     start(
         branch, runs_dir, data_dir, name=name, headless=headless, as_json=as_json, fps=fps,
-        ascii_only=ascii_only,
     )  # fmt: skip
 
 
@@ -135,7 +133,7 @@ def replay(
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     fps: Fps = None,
-    ascii_only: AsciiOnly = False,
+    _ascii: AsciiOnly = False,
     as_json: AsJson = False,
 ) -> None:
     """Take all steps of a run once more and compare them with its record; or play the record back.
@@ -156,6 +154,8 @@ def replay(
     from eostui.runs import shelf
     from eostui.runs.trust import refuse_foreign_code
 
+    if watch and as_json:
+        raise InputError("--json is for the comparison: with --watch nothing is printed")
     if speed is not None and not watch:
         raise InputError("--speed is for --watch: what is computed anew goes as fast as it can")
     entry = shelf.find(locations.runs_dir(runs_dir), run)
@@ -164,7 +164,7 @@ def replay(
     if watch:
         from eostui.tui.started import Watch
 
-        show(Watch(entry.path, speed), runs_dir, data_dir, fps=fps, ascii_only=ascii_only)
+        show(Watch(entry.path, speed), runs_dir, data_dir, fps=fps)
     refuse_foreign_code(entry.config, entry.path, trusted=trust)
     record, differences = _repeat(entry, locations.data_dir(data_dir))
     if as_json:
@@ -185,6 +185,9 @@ def _repeat(entry: Entry, data_dir: Path) -> tuple[Record, list[Difference]]:
         TimeRemainingColumn,
     )
 
+    from eostui import locations
+
+    locations.present_folder()
     narrate = Console(stderr=True, highlight=False)
     narrate.print("loading PyTorch", style="dim")
     from eostui.engine.begin import Workshop, replay

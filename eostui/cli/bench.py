@@ -77,6 +77,7 @@ def bench(
     config = presets.load(preset).config.changed(
         set_values(assign, {"device": device, "threads": threads}, {})
     )
+    locations.present_folder()
     from eostui.curvature.eigenpairs import NotFiniteError
 
     results: dict[str, Any] = {"preset": config.preset, "places": {}}

@@ -14,6 +14,7 @@ import typer
 
 from eostui.cli.options import RunNames, RunsDir
 from eostui.cli.output import progress_bar
+from eostui.cli.streams import data_stream
 
 
 def export(
@@ -23,14 +24,15 @@ def export(
         typer.Option(
             "--output",
             "-o",
-            help="The file, or TensorBoard's folder; - is stdout. RUN.csv if left out.",
+            help="The file, or TensorBoard's folder; - is stdout. RUN.csv if left out. "
+            "What ends in .csv.gz or .jsonl.gz is compressed.",
         ),
     ] = "",
     format: Annotated[
         str | None,
         typer.Option(
             metavar="csv|jsonl|parquet|tensorboard",
-            help="How it is written; by the file's ending if left out, else as CSV.",
+            help="How it is written; by the file's ending if left out, as CSV without one.",
         ),
     ] = None,
     measured_only: Annotated[
@@ -53,6 +55,8 @@ def export(
 
       eostui export baseline decay -o both.parquet
 
+      eostui export -o run.csv.gz
+
       eostui export baseline decay --format tensorboard -o logs
     """
     from eostui import locations
@@ -68,11 +72,11 @@ def export(
         opened = [stack.enter_context(Run(entry.path)) for entry in found]
         table = opened if len(opened) > 1 else opened[0]
         if output == "-":
-            write_stream(RunTable(table, measured_only=measured_only), sys.stdout, chosen)
+            write_stream(RunTable(table, measured_only=measured_only), data_stream(), chosen)
             return
         stem = shelf.safe_name(found[0].id) if len(found) == 1 else "runs"
         default = "tensorboard" if chosen == "tensorboard" else f"{stem}.{chosen}"
-        target = Path(output or default).expanduser()
+        target = locations.expanded(Path(output or default))
         sidecar, rows = export_files(
             table,
             target,

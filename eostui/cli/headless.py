@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from eostui.cli.output import drop
+from eostui.cli.signals import NotedSignals
+from eostui.cli.streams import drop
 from eostui.config import RunConfig
 from eostui.errors import (
     EXIT_DIVERGED,
     EXIT_FAILED,
-    EXIT_INTERRUPTED,
     BusyError,
     EostuiError,
 )
 from eostui.runs import commands
 from eostui.runs.ending import end_sentence
-from eostui.runs.launch import EngineProcess, Fork, Resume
+from eostui.runs.launch import EngineProcess, Fork, Resume, StartError
 from eostui.runs.remarks import OF_TRUSTED, trusted_gradient
 from eostui.runs.run import Run
 
@@ -55,39 +54,61 @@ class _Narration:
             drop(sys.stderr)
 
 
-class _Interrupted(Exception):
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-
 def follow(
     start: RunConfig | Resume | Fork, runs_dir: Path, data_dir: Path, name: str
 ) -> tuple[Path, int]:
     """Start an engine, follow it to its end, and return the run directory and the exit code.
 
-    ctrl+c and SIGTERM stop the run at its next step; what was recorded stays.
+    ctrl+c and SIGTERM stop the run at its next step; what was recorded stays. At SIGHUP it goes on alone.
 
     Raises:
         StartError: if the run could not begin.
+        Interrupted: if it was told to stop before it had begun; the shelf is as it was then.
     """
     narrate = Console(file=cast("IO[str]", _Narration()), highlight=False)
-    with _signals():
+    with NotedSignals() as signals:
         engine = EngineProcess(start, runs_dir, data_dir, name, watched=False)
-        path, code = None, 0
-        try:
-            path = engine.ready(lambda text: narrate.print(text, style="dim", markup=False))
-            _show_progress(engine, path, narrate)
-        except _Interrupted as interruption:
-            if path is None:
-                engine.cancel()
-                raise
-            _stop(engine, path)
-            code = 128 + interruption.number
+        path = _begun(engine, signals, narrate)
+        if not signals.stops:
+            _show_progress(engine, path, narrate, signals)
+        at_work = engine.wait(0) is None
+        if signals.hung_up and at_work:
+            narrate.print(f"{path.name} goes on: `eostui attach {path.name}`", markup=False)
+            return path, 128 + signals.number
+        if signals.number and at_work:
+            if not signals.answered:
+                _stop(engine, path)
+                signals.obeyed()
             narrate.print("stopping at the next step …", style="dim")
             engine.wait()
     with Run(path) as run:
-        narrate.print(end_sentence(path, run.facts, run.state), markup=False)
-        return path, code or _EXIT_CODES.get(run.state, EXIT_FAILED)
+        narrate.print(end_sentence(path, run.facts, run.state), markup=False, soft_wrap=True)
+        code = 128 + signals.number if signals.number else _EXIT_CODES.get(run.state, EXIT_FAILED)
+        return path, code
+
+
+def _begun(engine: EngineProcess, signals: NotedSignals, narrate: Console) -> Path:
+    """Wait for the run directory, or for the engine's word that there will be none.
+
+    A signal to stop cancels the engine, and is waited for: it may have made the run already.
+    """
+
+    def say(text: str) -> None:
+        narrate.print(text, style="dim", markup=False)
+
+    with ThreadPoolExecutor(1) as waiting:
+        answer = waiting.submit(engine.ready, say)
+        while not answer.done():
+            wait([answer], _POLL)
+            if signals.stops and not signals.answered:
+                engine.cancel()
+                signals.obeyed()
+    try:
+        return answer.result()
+    except StartError:
+        if not signals.answered:
+            raise
+        raise signals.interruption() from None
 
 
 def _stop(engine: EngineProcess, path: Path) -> None:
@@ -98,8 +119,10 @@ def _stop(engine: EngineProcess, path: Path) -> None:
         engine.cancel()
 
 
-def _show_progress(engine: EngineProcess, path: Path, narrate: Console) -> None:
-    """Wait for the engine's end with a bar: steps, rate, ETA, S against 2/η."""
+def _show_progress(
+    engine: EngineProcess, path: Path, narrate: Console, signals: NotedSignals
+) -> None:
+    """Wait for the engine's end, or a signal, with a bar: steps, rate, ETA, S against 2/η."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -110,7 +133,7 @@ def _show_progress(engine: EngineProcess, path: Path, narrate: Console) -> None:
     with ExitStack() as opened, Progress(*columns, console=narrate, transient=True) as progress:
         task = progress.add_task(path.name, total=engine.config.steps, rate="", reading="")
         run: Run | None = None
-        while engine.wait(_POLL) is None:
+        while engine.wait(_POLL) is None and not signals.number:
             try:
                 run = run or opened.enter_context(Run(path))
                 run.refresh()
@@ -131,26 +154,3 @@ def _reading(run: Run) -> str:
     sharpness, limit = run.measured["sharpness"][-1], run.steps["two_over_eta"][-1]
     whose = f" {OF_TRUSTED}" if trusted_gradient(run.facts) else ""
     return f"S{whose} {sharpness:.4g} of 2/η {limit:.4g}  L {run.steps['loss'][-1]:.3g}"
-
-
-@contextmanager
-def _signals() -> Iterator[None]:
-    """Turn the first SIGINT or SIGTERM into `_Interrupted` while the block runs; it exits by it.
-
-    A second one ends the program at once.
-    """
-
-    def interrupt(number: int, _: FrameType | None) -> None:
-        for each in before:
-            signal.signal(each, signal.SIG_DFL)
-        raise _Interrupted(number)
-
-    assert 128 + signal.SIGINT == EXIT_INTERRUPTED
-    before = {n: signal.signal(n, interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    except _Interrupted as interruption:
-        sys.exit(128 + interruption.number)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -111,9 +111,11 @@ def locate(
 
 def _machine() -> Iterator[Check]:
     import eostui
+    from eostui import locations
 
     yield "eostui", True, f"{eostui.__version__}, Python {platform.python_version()}"
     start = time.perf_counter()
+    locations.present_folder()
     try:
         import torch
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from eostui.cli.streams import say_ascii
+
 
 def _complete_preset(incomplete: str) -> list[str]:
     from eostui import presets
@@ -22,6 +24,13 @@ def _complete_run(incomplete: str) -> list[str]:
     return [run_id for run_id in ids if run_id.startswith(incomplete) and run_id.isprintable()]
 
 
+def _ascii(wanted: bool) -> bool:
+    """Obey --ascii before anything else is read: what is wrong with that is told in ASCII too."""
+    if wanted:
+        say_ascii()
+    return wanted
+
+
 PresetName = Annotated[
     str,
     typer.Argument(
@@ -32,6 +41,13 @@ RunName = Annotated[
     str | None,
     typer.Argument(
         help="A run's id, the end of it, its name, or its path. The newest if left out.",
+        autocompletion=_complete_run,
+    ),
+]
+LiveRunName = Annotated[
+    str | None,
+    typer.Argument(
+        help="A run's id, the end of it, its name, or its path. The newest live one if left out.",
         autocompletion=_complete_run,
     ),
 ]
@@ -73,7 +89,10 @@ Trust = Annotated[
     ),
 ]
 Fps = Annotated[float | None, typer.Option(help="Frames a second; fewer over SSH by default.")]
-AsciiOnly = Annotated[bool, typer.Option("--ascii", help="Draw without Unicode.")]
+AsciiOnly = Annotated[
+    bool,
+    typer.Option("--ascii", callback=_ascii, is_eager=True, help="Draw and say all in ASCII."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -90,9 +109,10 @@ def set_values(
     Raises:
         InputError: if one of them can't be understood.
     """
+    from eostui import locations
     from eostui.config import absolute_files, parse_number, parse_setting
 
     values = dict(parse_setting(text) for text in assignments or [])
     values |= {key: value for key, value in flags.items() if value is not None}
     values |= {key: parse_number(text) for key, text in numbers.items() if text is not None}
-    return absolute_files(values, Path.cwd())
+    return absolute_files(values, locations.present_folder())

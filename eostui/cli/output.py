@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 import json
-import os
+import math
+import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from eostui.errors import printable
+from rich.cells import cell_len
+
+from eostui.cli.streams import sayable, speaks_unicode
+from eostui.errors import InputError, printable
 
 if TYPE_CHECKING:
     from eostui.runs.shelf import Entry
+
+
+class Described(Protocol):
+    """A preset of any kind, as it is listed."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def summary(self) -> str: ...
+
 
 #: Told how much of how much is done.
 Report = Callable[[int, int], None]
 
 
-def drop(stream: TextIO) -> None:
-    """Let go nowhere what a stream can't take any more, or Python fails by it once more at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
 def print_json(value: Any) -> None:
     """Print a value as one line of JSON; NaN and infinities become null, which JSON lacks."""
-    text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
+    whole = speaks_unicode(sys.stdout)
+    text = json.dumps(plain(value), ensure_ascii=not whole, allow_nan=False)
     # a terminal would obey some of what JSON may hold as it is
     print("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text))
 
@@ -42,12 +52,61 @@ def plain(value: Any) -> Any:
     return value
 
 
-def print_table(rows: Sequence[Sequence[str]], file: TextIO | None = None) -> None:
-    """Print rows of texts in columns, the first row their titles; nothing is cut: ids are copied."""
-    cells = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+def print_table(
+    rows: Sequence[Sequence[str]], file: TextIO | None = None, *, named: int | None = None
+) -> None:
+    """Print rows of texts in columns, the first row their titles.
+
+    Args:
+        rows: of one length.
+        file: stdout if left out.
+        named: the column that says which a row is. With it columns are left out from the right where a
+            terminal is too narrow for all; alone it is cut at its beginning, since runs are found by the
+            end of their ids. In a pipe, or without it, nothing is cut: ids are copied.
+    """
+    stream = file or sys.stdout
+    cells = [[sayable(printable(cell), stream) for cell in row] for row in rows]
+    room = math.inf
+    if named is not None and stream.isatty():
+        room = shutil.get_terminal_size().columns
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    shown = len(widths)
+    while shown > (named or 0) + 1 and sum(widths[:shown]) + 2 * (shown - 1) > room:
+        shown -= 1
     for row in cells:
-        print("  ".join(map(str.ljust, row, widths)).rstrip(), file=file)
+        padded = [
+            cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)
+        ]
+        line = "  ".join(padded[:shown]).rstrip()
+        if cell_len(line) > room:
+            assert named is not None
+            before = "  ".join([*padded[:named], ""])
+            line = before + _end_of(row[named], int(room) - cell_len(before), stream)
+        print(line, file=file)
+
+
+def _end_of(text: str, room: int, stream: TextIO) -> str:
+    """Return the end of a text that fits into `room` columns, marked as cut."""
+    mark = "…" if sayable("…", stream) == "…" else "~"
+    while text and cell_len(mark + text) > room:
+        text = text[1:]
+    return mark + text
+
+
+def print_presets(names: Iterable[str], load: Callable[[str], Described], as_json: bool) -> None:
+    """List presets of any kind; one that can't be loaded is told on stderr, and hides no other."""
+    loaded = []
+    for name in names:
+        try:
+            loaded.append((name, load(name)))
+        except InputError as error:
+            print(f"eostui: {printable(str(error))}", file=sys.stderr)
+    if as_json:
+        print_json([{"name": n, "path": str(p.path), "summary": p.summary} for n, p in loaded])
+        return
+    width = max((len(name) for name, _ in loaded), default=0)
+    for name, preset in loaded:
+        print(printable(f"{name:<{width}}  {preset.summary}"))
 
 
 def readable(folder: Path) -> list[Entry]:

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from eostui.cli.options import AsJson, GivenRun, PresetName, RunsDir
-from eostui.cli.output import print_json
-from eostui.errors import InputError, printable
+from eostui.cli.output import print_json, print_presets
+from eostui.errors import printable
 
 presets = typer.Typer(
     help="List, show and validate presets; save a run as one.",
@@ -24,19 +24,7 @@ def list_presets(as_json: AsJson = False) -> None:
     """List all presets: shipped, and your own in the settings folder."""
     from eostui import presets as found
 
-    loaded = []
-    for name in found.available():
-        try:
-            loaded.append(found.load(name))
-        except InputError as error:  # one broken file of the user's must not hide the others
-            print(f"eostui: {printable(str(error))}", file=sys.stderr)
-    if as_json:
-        rows = [{"name": p.name, "path": str(p.path), "summary": p.summary} for p in loaded]
-        print_json(rows)
-        return
-    width = max((len(preset.name) for preset in loaded), default=0)
-    for preset in loaded:
-        print(printable(f"{preset.name:<{width}}  {preset.summary}"))
+    print_presets(found.available(), found.load, as_json)
 
 
 @presets.command()
@@ -91,7 +79,7 @@ def save(
     from eostui.runs.steered import save_preset
 
     entry = shelf.find(locations.runs_dir(runs_dir), run)
-    target = to.expanduser() if to else None
+    target = locations.expanded(to) if to else None
     with Run(entry.path) as opened:
         path = save_preset(opened, name, target, force=force)
     if ":" in entry.config.problem:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eostui.cli import curate, repair
-from eostui.cli.options import AsJson, RunName, RunsDir
+from eostui.cli.options import AsciiOnly, AsJson, RunName, RunsDir
 from eostui.cli.output import print_json, print_table, readable
+from eostui.cli.streams import sayable
 from eostui.errors import InputError, printable
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ runs = typer.Typer(rich_markup_mode=None)
 #: Before a run's id: what its state comes to at a glance.
 _MARKS = {"running": "●", "paused": "‖", "finished": "✓", "stopped": "■", "diverged": "✗",
           "failed": "✗", "interrupted": "!"}  # fmt: skip
+
+#: The list's columns, what says which run it is first; ids have one of their own where runs have names.
+_TITLES = ("", "run", "state", "steps", "η", "λ", "S", "phase", "size", "age", "id")
 
 
 @runs.callback(invoke_without_command=True)
@@ -60,9 +64,10 @@ def list_runs(
 
     ● is running, ‖ paused, ✓ finished, ■ stopped, ✗ diverged or failed, ! interrupted: its engine is
     gone. η and λ are shown as they began → as they are. S is the mean sharpness over the last fifth.
+    A run goes by its name, or by its id if it has none. A narrow terminal shows the columns that fit.
     """
     from eostui import locations
-    from eostui.runs.prune import parse_states, shown_size, size
+    from eostui.runs.prune import parse_states
 
     folder = locations.runs_dir(runs_dir)
     states = parse_states(state, "--state")
@@ -77,17 +82,22 @@ def list_runs(
     if not entries:
         print(f"no {'such ' if state or preset else ''}runs in {folder}", file=sys.stderr)
         return
-    rows = [("", "run", "state", "steps", "η", "λ", "S", "phase", "size", "age", "name")]
-    rows += [
-        (
-            _MARKS.get(e.state, "?"), e.id, e.state, f"{max(e.last_step, 0)}/{e.config.steps}",
-            _steered(e.config.eta, e.eta), _steered(e.config.weight_decay, e.weight_decay),
-            f"{e.resting_sharpness:.4g}" if math.isfinite(e.resting_sharpness) else "—",
-            e.phase, shown_size(size(e.path)), age(time.time() - e.created), e.name,
-        )
-        for e in entries
-    ]  # fmt: skip
-    print_table(rows)
+    rows = [_TITLES, *map(_row, entries)]
+    if not any(entry.name for entry in entries):
+        rows = [row[:-1] for row in rows]
+    print_table(rows, named=_TITLES.index("run"))
+
+
+def _row(e: Entry) -> tuple[str, ...]:
+    """Return a run's cells in the list, under _TITLES."""
+    from eostui.runs.prune import shown_size, size
+
+    return (
+        _MARKS.get(e.state, "?"), e.name or e.id, e.state, f"{max(e.last_step, 0)}/{e.config.steps}",
+        _steered(e.config.eta, e.eta), _steered(e.config.weight_decay, e.weight_decay),
+        f"{e.resting_sharpness:.4g}" if math.isfinite(e.resting_sharpness) else "—",
+        e.phase, shown_size(size(e.path)), age(time.time() - e.created), e.id if e.name else "",
+    )  # fmt: skip
 
 
 def _steered(first: float, now: float) -> str:
@@ -187,6 +197,7 @@ def plot(
     width: Annotated[int | None, typer.Option(help="Columns; the terminal's if left out.")] = None,
     height: Annotated[int | None, typer.Option(help="Rows; the terminal's if left out.")] = None,
     runs_dir: RunsDir = None,
+    _ascii: AsciiOnly = False,
 ) -> None:
     """Print a static picture of a run. Plain text when stdout isn't a terminal."""
     import os
@@ -203,8 +214,10 @@ def plot(
     size = shutil.get_terminal_size((120, 40))
     color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     with Run(entry.path) as opened:
-        print(render(opened, width=width or size.columns, height=height or size.lines - 1,
-                     color=color))  # fmt: skip
+        drawn = render(
+            opened, width=width or size.columns, height=height or size.lines - 1, color=color
+        )
+    print(sayable(drawn, cells=True))
 
 
 def _prediction(told: dict[str, Any]) -> str:

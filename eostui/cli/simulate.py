@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eostui.cli.options import AsciiOnly, AsJson, Number
-from eostui.cli.output import plain, print_json, progress_bar
+from eostui.cli.output import plain, print_json, print_presets, progress_bar
+from eostui.cli.streams import data_stream, sayable
 from eostui.cli.train import show
 from eostui.errors import EXIT_DIVERGED, InputError
 
@@ -52,7 +53,7 @@ def simulate(
     live: Annotated[
         bool, typer.Option("--live", help="Open the oscillator screen; keys change the settings.")
     ] = False,
-    ascii_only: AsciiOnly = False,
+    _ascii: AsciiOnly = False,
     list_presets: Annotated[
         bool, typer.Option("--list", help="List the oscillator presets, and do no more.")
     ] = False,
@@ -78,12 +79,15 @@ def simulate(
     from eostui.config import parse_number
 
     if list_presets:
-        for name in oscillator_presets.available():
-            print(f"{name:<24}{oscillator_presets.load(name).summary}")
+        _list(as_json)
         return
     for flag, cells in (("--width", width), ("--height", height)):
         if cells is not None and cells < 1:
             raise InputError(f"{flag} is {cells}, but must be at least 1")
+    if csv:
+        from eostui.runs.export import format_of
+
+        format_of(csv, among=("csv",))
     if csv == "-" and as_json:
         raise InputError("--csv - and --json both want stdout: give --csv a file")
     numbers = {
@@ -97,13 +101,20 @@ def simulate(
     if live:
         if grid or csv or as_json:
             raise InputError("--live is a screen: leave out --grid, --csv and --json")
-        show(replace(found, simulation=simulation), None, None, ascii_only=ascii_only)
+        show(replace(found, simulation=simulation), None, None)
     size = shutil.get_terminal_size((120, 40))
     room = width or size.columns, height or size.lines - 1
     if grid:
         _survey(simulation, grid, csv, as_json, room)
     else:
         _orbit(simulation, csv, as_json, room)
+
+
+def _list(as_json: bool) -> None:
+    """Print the presets, as `presets list` does."""
+    from eostui import oscillator_presets
+
+    print_presets(oscillator_presets.available(), oscillator_presets.load, as_json)
 
 
 def _orbit(simulation: Simulation, csv: str, as_json: bool, room: tuple[int, int]) -> None:
@@ -127,8 +138,8 @@ def _orbit(simulation: Simulation, csv: str, as_json: bool, room: tuple[int, int
         color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         with progress_bar("drawing"):
             drawn = picture(orbit, width=room[0], height=room[1] - len(lines), color=color)
-        print(drawn)
-        print("\n".join(line[: room[0]] for line in lines))
+        print(sayable(drawn, cells=True))
+        print("\n".join(sayable(line, cells=True)[: room[0]] for line in lines))
     if orbit.escape_step is not None:
         print(f"the orbit escaped at step {orbit.escape_step}; {len(orbit.x)} steps before it are kept",
               file=sys.stderr)  # fmt: skip
@@ -180,13 +191,14 @@ def _write_csv(
     target: str, table: Table, columns: tuple[Column, ...], description: dict[str, Any]
 ) -> None:
     """Write a table to stdout, or to a file with its JSON file beside it."""
+    from eostui import locations
     from eostui.runs.export import export_columns, write_columns
 
     if target == "-":
-        write_columns(table, sys.stdout)
+        write_columns(table, data_stream())
         return
     meanings = {c.name: {"unit": c.unit, "description": c.description} for c in columns}
-    path = Path(target).expanduser()
+    path = locations.expanded(Path(target))
     with progress_bar(f"writing {path.name}") as report:
         sidecar, rows = export_columns(
             table, path, plain({**description, "columns": meanings}), report

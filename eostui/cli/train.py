@@ -16,15 +16,17 @@ from eostui.cli.options import (
     DataDir,
     Fps,
     Headless,
+    LiveRunName,
     Name,
     Number,
     PresetName,
-    RunName,
     RunsDir,
     Settings,
     set_values,
 )
 from eostui.cli.output import print_json
+from eostui.cli.signals import NotedSignals
+from eostui.cli.streams import draw_in_cells, speaks_unicode
 from eostui.errors import InputError, printable
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ def run(
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     fps: Fps = None,
-    ascii_only: AsciiOnly = False,
+    _ascii: AsciiOnly = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a preset, live or headless.
@@ -104,14 +106,16 @@ def run(
     config = presets.load(preset).config.changed(values)
     start(
         config, runs_dir, data_dir, name=name, headless=headless, as_json=as_json, fps=fps,
-        ascii_only=ascii_only,
     )  # fmt: skip
 
 
 def attach(
-    run: RunName = None, runs_dir: RunsDir = None, fps: Fps = None, ascii_only: AsciiOnly = False
+    run: LiveRunName = None,
+    runs_dir: RunsDir = None,
+    fps: Fps = None,
+    _ascii: AsciiOnly = False,
 ) -> None:
-    """Show a run: the newest live one, or the one named, live or ended.
+    """Show a run, live or ended: the one named, else the newest live one, else the newest.
 
     The whole history is shown; a live run goes on being steered with the same keys, by several viewers at
     once too. A fork is shown with its parent's curves under its own.
@@ -120,12 +124,12 @@ def attach(
     from eostui.runs import shelf
 
     folder = locations.runs_dir(runs_dir)
-    entry = shelf.find(folder, run) if run is not None else _newest_live(folder)
-    show(entry.path, runs_dir, None, fps=fps, ascii_only=ascii_only)
+    entry = shelf.find(folder, run) if run is not None else _newest(folder)
+    show(entry.path, runs_dir, None, fps=fps)
 
 
-def stop(run: RunName = None, runs_dir: RunsDir = None) -> None:
-    """Stop a live run: the newest, or the one named. Its record stays."""
+def stop(run: LiveRunName = None, runs_dir: RunsDir = None) -> None:
+    """Stop a live run: the one named, else the newest live one. Its record stays."""
     from eostui import locations
     from eostui.runs import commands, shelf
     from eostui.runs.liveness import engine_alive
@@ -144,20 +148,14 @@ def stop(run: RunName = None, runs_dir: RunsDir = None) -> None:
     print(printable(f"{ended.id}: {ended.sentence}"), file=sys.stderr)
 
 
-def _newest_live(folder: Path) -> Entry:
-    """Return the newest live run; without one, tell of the newest that ended. Raises InputError."""
+def _newest(folder: Path) -> Entry:
+    """Return the newest live run, without one the newest. Raises InputError if there is none."""
     from eostui.runs import shelf
 
-    live = shelf.newest(folder, live=True)
-    if live is not None:
-        return live
-    newest = shelf.newest(folder)
-    if newest is None:
+    found = shelf.newest(folder, live=True) or shelf.newest(folder)
+    if found is None:
         raise InputError(f"there is no run in {folder}; `eostui` starts one")
-    raise InputError(
-        f"no run is live in {folder}; the newest, {newest.id}, is {newest.state}: "
-        f"`eostui attach {newest.id}` shows it"
-    )
+    return found
 
 
 def start(
@@ -169,13 +167,14 @@ def start(
     headless: bool,
     as_json: bool,
     fps: float | None,
-    ascii_only: bool,
 ) -> None:
     """Start an engine and follow it, live or headless; exit with its code."""
     from eostui import locations
     from eostui.config import RunConfig
 
     _check_fps(fps)
+    if as_json and not headless:
+        raise InputError("--json is for --headless: the live view prints nothing")
     if name:
         from eostui.runs.edit import check_name
 
@@ -184,7 +183,7 @@ def start(
         what.config  # noqa: B018 - says at once why there is nothing to go on with
     if headless:
         raise typer.Exit(_run_headless(what, runs_dir, data_dir, name, as_json))
-    show(what, runs_dir, data_dir, name=name, fps=fps, ascii_only=ascii_only)
+    show(what, runs_dir, data_dir, name=name, fps=fps)
 
 
 def show(
@@ -194,7 +193,6 @@ def show(
     *,
     name: str = "",
     fps: float | None = None,
-    ascii_only: bool = False,
 ) -> None:
     """Open the live view of a run to start, to attach to, to play back, or of an oscillator.
 
@@ -210,22 +208,27 @@ def show(
     from eostui.config import RunConfig
     from eostui.runs.launch import EngineProcess, Fork, Resume
 
+    draw_in_cells()
     runs, data = locations.runs_dir(runs_dir), locations.data_dir(data_dir)
-    # the engine first: it loads PyTorch while this process loads the application
-    begun = (
-        EngineProcess(what, runs, data, name)
-        if isinstance(what, (RunConfig, Resume, Fork))
-        else what
-    )
-    from eostui.tui.app import run_app
-    from eostui.tui.started import Settings
+    with NotedSignals() as signals:
+        # the engine first: it loads PyTorch while this process loads the application
+        begun = (
+            EngineProcess(what, runs, data, name)
+            if isinstance(what, (RunConfig, Resume, Fork))
+            else what
+        )
+        from eostui.tui.app import run_app
+        from eostui.tui.started import Settings
 
+        if signals.number and isinstance(begun, EngineProcess):  # nobody would see its run
+            begun.cancel()
+            raise signals.interruption()
     slow_link = "SSH_CONNECTION" in os.environ
     settings = Settings(
         runs_dir=runs,
         data_dir=data,
         fps=fps if fps is not None else (4.0 if slow_link else 10.0),
-        unicode=not ascii_only and "utf" in (sys.stdout.encoding or "").lower(),
+        unicode=speaks_unicode(sys.stderr),  # which the application draws on
     )
     code, sentence = run_app(settings, begun)
     if sentence:

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from eostui.config import RunConfig
 from eostui.engine.handshake import Handshake
-from eostui.errors import EXIT_DIVERGED, EXIT_FAILED, EostuiError
+from eostui.errors import EXIT_DIVERGED, EXIT_FAILED, EostuiError, StoreError
 
 if TYPE_CHECKING:
-    from eostui.runs.writer import Store
+    from eostui.runs.writer import RunWriter, Store
 
 _EXIT_CODES = {"finished": 0, "stopped": 0, "diverged": EXIT_DIVERGED, "failed": EXIT_FAILED}
 
@@ -62,26 +62,41 @@ def _run(config: RunConfig, request: dict[str, Any], handshake: Handshake) -> in
         trainer.controls.pauses.update(config.pause_at)
     signal.signal(signal.SIGTERM, lambda *_: workshop.stop("stopped by SIGTERM"))
     writer: Store
+    made: RunWriter | None = None
     if request["resume"]:
         writer = workshop.resume(path, handshake.steps)
     elif fork:
         parent, at, controls = Path(fork["parent"]), fork["at"], fork["controls"]
-        writer = workshop.fork(path, request["name"], parent, at, controls, handshake.steps)
+        writer = made = workshop.fork(path, request["name"], parent, at, controls, handshake.steps)
     else:
-        writer = workshop.new(path, request["name"])
-    handshake.end(path)
+        writer = made = workshop.new(path, request["name"])
+    try:
+        handshake.end(path)
+    except EostuiError as error:
+        if made is None:
+            _end(writer, trainer.step, "failed", f"failed at step {trainer.step}: {error}")
+        else:
+            made.discard()
+        raise
+    failure: BaseException | None = None
     try:
         status, sentence = trainer.run(writer)
         if status in ("finished", "stopped"):
-            trainer.save()
-    except Exception as error:  # whatever it was: named in the record, its traceback in the log
-        traceback.print_exc()
+            with contextlib.suppress(StoreError):  # the end has room of its own for what waits
+                trainer.save()
+    except (Exception, SystemExit) as error:  # named in the record, its traceback in the log
+        failure = error
         status, sentence = "failed", f"failed at step {trainer.step}: {_explain(error)}"
-    return _EXIT_CODES[_end(writer, trainer.step, status, sentence)]
+    return _EXIT_CODES[_end(writer, trainer.step, status, sentence, failure)]
 
 
-def _end(writer: Store, step: int, status: str, sentence: str) -> str:
-    """Record how the run ended; return how in the end: where that can't be written, `failed`."""
+def _end(
+    writer: Store, step: int, status: str, sentence: str, failure: BaseException | None = None
+) -> str:
+    """Record how the run ended; return how in the end: where that can't be written, `failed`.
+
+    The record comes first, the log after it: the room reserved for both is small.
+    """
     from eostui.runs.ending import LAST_WORDS
 
     writer.fact("status", status)
@@ -94,12 +109,14 @@ def _end(writer: Store, step: int, status: str, sentence: str) -> str:
         if not isinstance(error, EostuiError):
             traceback.print_exc()
         status, sentence = "failed", f"{sentence}; its end isn't recorded: {_explain(error)}"
-    with contextlib.suppress(OSError):  # the log may lie on the same full disk
-        print(f"{LAST_WORDS}{sentence}", flush=True)
+    if failure is not None:
+        traceback.print_exception(failure)
+        print()  # its last line may not have fitted
+    print(f"{LAST_WORDS}{sentence}", flush=True)
     return status
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: BaseException) -> str:
     """Return a sentence for a person; what the libraries say of memory and of a GPU isn't one."""
     if isinstance(error, EostuiError):
         return str(error)

@@ -17,7 +17,7 @@ from eostui.engine.device import prepare_machine
 from eostui.engine.facts import initial_facts
 from eostui.engine.loop import Trainer
 from eostui.engine.recorder import Divergence
-from eostui.errors import EostuiError, InputError, RunFormatError
+from eostui.errors import EostuiError, InputError, RunFormatError, StoreError
 from eostui.problems import build_problem
 from eostui.runs import checkpoints, commands
 from eostui.runs.branch import copy_history
@@ -27,7 +27,7 @@ from eostui.runs.record import Record
 from eostui.runs.remarks import SAID, TRUSTED
 from eostui.runs.rows import Event
 from eostui.runs.shelf import read_entry
-from eostui.runs.writer import RunWriter, make_durable
+from eostui.runs.writer import RunWriter, make_durable, not_begun
 
 
 class Workshop:
@@ -115,7 +115,11 @@ class Workshop:
             ("config", self.config.to_toml()), ("status", "running"), ("sentence", "")
         ):  # fmt: skip
             writer.fact(key, value)
-        writer.flush()
+        try:
+            writer.flush()
+        except StoreError:
+            writer.abandon()
+            raise
         return store
 
     def fork(
@@ -208,8 +212,10 @@ class Workshop:
         try:
             yield writer
             self._refuse_stopped(path)
-        except BaseException:
+        except BaseException as error:
             writer.discard()
+            if isinstance(error, StoreError):
+                raise not_begun(path, error) from error
             raise
 
     def _refuse_stopped(self, path: Path) -> None:

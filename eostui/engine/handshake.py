@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import stat
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from eostui.errors import EostuiError
 from eostui.runs.filesystem import open_regular
@@ -19,12 +20,27 @@ from eostui.runs.schema import ENGINE_LOG
 _TELL_EVERY = 0.25
 
 
+class _Log(io.FileIO):
+    """What is printed; what a full disk doesn't take of it is lost, and ends no training."""
+
+    def write(self, data: Any, /) -> int:
+        """Write what is taken, and say that it was all."""
+        with contextlib.suppress(OSError):
+            super().write(data)
+        return len(data)
+
+
 class Handshake:
     """Owns the pipe that was stdout; prints, a library's or a user's, go to stderr from now on."""
 
     def __init__(self) -> None:
         self._pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
         os.dup2(2, 1)
+        for name, descriptor in (("stdout", 1), ("stderr", 2)):
+            file = cast("IO[bytes]", _Log(descriptor, "w", closefd=False))
+            log = io.TextIOWrapper(file, "utf-8", "backslashreplace", write_through=True)
+            setattr(sys, name, log)
+            setattr(sys, f"__{name}__", log)
         self._began = self._told = 0.0
 
     def say(self, kind: str, text: str, **more: Any) -> None:

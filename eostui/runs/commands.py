@@ -33,9 +33,14 @@ def send(run_path: Path, kind: str, **arguments: Any) -> str:
     stamp = f"{_stamp(folder):020d}-{os.getpid()}"
     try:
         command_id, file = _made_aside(folder, stamp)
-        with file:
-            file.write(json.dumps({"kind": kind, **arguments}))
-        (folder / f".{command_id}").rename(folder / f"{command_id}.json")
+        aside = folder / f".{command_id}"
+        try:
+            with file:
+                file.write(json.dumps({"kind": kind, **arguments}))
+            aside.rename(folder / f"{command_id}.json")
+        except OSError:
+            aside.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise EostuiError(f"{folder}: the command can't be written: {error.strerror}") from None
     return command_id

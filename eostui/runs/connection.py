@@ -8,7 +8,7 @@ from pathlib import Path
 
 from eostui.errors import BusyError, RunFormatError, printable
 from eostui.runs import schema
-from eostui.runs.filesystem import open_regular
+from eostui.runs.filesystem import is_full, open_regular
 
 #: No cell is larger, in bytes: 5 million steps in one flush; what an engine writes has 1024 at most.
 MOST_BYTES = 1 << 28
@@ -21,7 +21,7 @@ PATIENCE = 1.0
 
 
 def connect(database: Path) -> sqlite3.Connection:
-    """Open a store read-only. A folder that can't be written to has no log to read, so skip its locks.
+    """Open a store read-only. Where no log can be made, and there is none to read, skip its locks.
 
     Raises:
         RunFormatError: if it is no store, or has in it what no eostui puts there.
@@ -37,11 +37,7 @@ def connect(database: Path) -> sqlite3.Connection:
                 f"{database}: a write to it was interrupted and isn't rolled back yet; "
                 f"`eostui runs repair {database.parent.name}` makes a copy in which it is"
             ) from None
-        unwritable = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
-        if (
-            error.sqlite_errorcode & 0xFF not in unwritable
-            or database.with_name(f"{database.name}-wal").exists()
-        ):
+        if not _makes_no_log(database, error.sqlite_errorcode & 0xFF):
             raise unreadable(database, error) from None
         connection = _open(database, "&immutable=1")
     except UNREADABLE as error:
@@ -53,6 +49,15 @@ def connect(database: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _makes_no_log(database: Path, code: int) -> bool:
+    """Return whether a store failed with a code only since nothing can be written beside it."""
+    unwritable = code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+    if not unwritable and not (code == sqlite3.SQLITE_IOERR and is_full(database.parent)):
+        return False
+    log = database.with_name(f"{database.name}-wal")
+    return not log.exists() or (not unwritable and not log.stat().st_size)
 
 
 def unreadable(database: Path, error: Exception) -> RunFormatError:

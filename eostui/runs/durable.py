@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from eostui.errors import StoreError
-from eostui.runs.filesystem import open_regular
+from eostui.runs.filesystem import is_full, open_regular
 from eostui.runs.schema import DATABASE, RESERVE
 
 #: Bytes that a live run keeps free for its end: the rows in hand, its status, the log's last words.
@@ -57,8 +57,9 @@ def trouble(path: Path, error: sqlite3.Error) -> Trouble | None:
     """Return why writing a run's store failed, or None if the store isn't to blame."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     found = _BY_CODE.get(code & 0xFF)
-    # SQLite says "I/O error", or that a journal can't be made, where the system said "read-only"
-    return READ_ONLY if found is FAILING and is_read_only(path) else found
+    if found is FAILING:  # so says SQLite where it can't make or map a journal, whatever the reason
+        return READ_ONLY if is_read_only(path) else FULL if is_full(path) else FAILING
+    return found
 
 
 def is_read_only(path: Path) -> bool:
@@ -92,7 +93,7 @@ def persist(path: Path, write: Callable[[], None], *, patient: bool = True) -> N
                 raise
             waited = monotonic() - begun
             if not patient or waited >= found.patience:
-                raise StoreError(_sentence(path, found, error, waited)) from error
+                raise StoreError(_sentence(path, found, error, waited), found.cause) from error
             sleep(PAUSE)
         else:
             return

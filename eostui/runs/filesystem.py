@@ -38,6 +38,14 @@ def on_network(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
     return best[1].startswith(_NETWORK_TYPES)
 
 
+def is_full(folder: Path) -> bool:
+    """Return whether a disk has no room left for whoever asks."""
+    try:
+        return os.statvfs(folder).f_bavail == 0
+    except OSError:
+        return False
+
+
 def open_regular(file: Path, flags: int) -> int:
     """Open a file of a run directory, made with mode 0600 if `flags` say so; return its descriptor.
 

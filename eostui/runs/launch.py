@@ -15,6 +15,7 @@ from typing import Any
 
 from eostui.config import RunConfig
 from eostui.errors import EXIT_FAILED, EostuiError, InputError
+from eostui.locations import present_folder
 from eostui.runs.branch import CONTROLS, forked_config
 from eostui.runs.shelf import Entry, new_run_path
 
@@ -110,8 +111,9 @@ class EngineProcess:
             watched: whether someone is there to let it go on after a pause of `pause_at`.
 
         Raises:
-            InputError: if there is nothing to go on from.
+            InputError: if there is nothing to go on from, or the present folder is gone.
         """
+        present_folder()
         self.config = start if isinstance(start, RunConfig) else start.config
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - read when the engine dies early
         request: dict[str, Any] = {
@@ -141,8 +143,13 @@ class EngineProcess:
             stderr=self._errors,
             start_new_session=True,
             text=True,
-            # numpy has only small matrices to solve there: its threads would wait in torch's way
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "OPENBLAS_NUM_THREADS": "1"},
+            env={
+                **os.environ,
+                "PYTHONUNBUFFERED": "1",
+                "PYTHONIOENCODING": "utf-8:backslashreplace",  # the log is UTF-8, whatever prints
+                # numpy has only small matrices to solve there: its threads would wait in torch's way
+                "OPENBLAS_NUM_THREADS": "1",
+            },
         )
         assert self._process.stdin is not None
         try:

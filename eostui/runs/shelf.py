@@ -14,6 +14,7 @@ from pathlib import Path
 
 from eostui.config import RunConfig
 from eostui.errors import EostuiError, InputError, RunFormatError, did_you_mean
+from eostui.locations import absolute
 from eostui.runs.liveness import engine_alive
 from eostui.runs.reader import RunReader, run_state
 from eostui.runs.schema import DATABASE, LIVE_STATES
@@ -186,7 +187,7 @@ def find(folder: Path, wanted: str | None, *, live: bool = False) -> Entry:
         raise InputError("the name of the run is empty; leave it out for the newest")
     for path in (Path(wanted), folder / wanted):
         if _is_run(path):
-            entry = read_entry(path.absolute())
+            entry = read_entry(absolute(path))
             if live and not entry.live:
                 raise InputError(f"{entry.id} is no live run: it is {entry.state}")
             return entry
@@ -222,7 +223,7 @@ def find_path(folder: Path, wanted: str | None) -> Path:
     """
     for path in (Path(wanted), folder / wanted) if wanted else ():
         if _is_run(path):
-            return path.absolute()
+            return absolute(path)
     ending = [path for path in _run_paths(folder) if wanted and path.name.endswith(wanted)]
     return ending[0] if len(ending) == 1 else find(folder, wanted).path
 

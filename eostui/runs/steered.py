@@ -57,6 +57,8 @@ def save_preset(run: Run, name: str, target: Path | None = None, *, force: bool 
     if not re.fullmatch(r"[\w][\w.+-]*", name):
         raise InputError(f"`{name}` can't name a preset: use letters, digits, and . + - _ within")
     path = target or locations.user_presets_dir() / f"{name}.toml"
+    if path.suffix.lower() != ".toml":
+        raise InputError(f"{path}: a preset is a TOML file: end its name in .toml")
     known = presets.available()
     if not force:
         if path.exists():

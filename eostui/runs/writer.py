@@ -9,13 +9,14 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eostui.errors import EostuiError, InputError, StoreError
+from eostui.errors import InputError, StoreError
 from eostui.runs import schema
 from eostui.runs.columns import MEASURED, columns_of
 from eostui.runs.durable import free_reserve, persist, reserve
@@ -70,43 +71,45 @@ class RunWriter:
         self.path = path
         if facts is not None:
             _make(path)
-        try:
-            self._open(facts)
-        except BaseException:
-            if facts is not None:
-                shutil.rmtree(path, ignore_errors=True)
-            raise
-
-    def _open(self, facts: Mapping[str, str] | None) -> None:
-        path = self.path
-        self._lock = EngineLock(path)
-        try:
-            reserve(path)
-            known = _writable_facts(path) if facts is None else facts
-        except EostuiError:
-            free_reserve(path)
-            self._lock.release()
-            raise
-        self._width = len(columns_of(known))
         self._pending: list[tuple[str, tuple[Any, ...]]] = []
         self._failed = False
-        database = path / schema.DATABASE
-        self._database = sqlite3.connect(
-            f"{database.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=1.0
-        )
-        self._database.execute("PRAGMA trusted_schema=OFF")
         self.derived_events = 0
+        with ExitStack() as undone:
+            if facts is not None:
+                undone.callback(shutil.rmtree, path, ignore_errors=True)
+            self._lock = EngineLock(path)
+            undone.callback(self._lock.release)
+            undone.callback(free_reserve, path)
+            reserve(path)
+            self._width = len(columns_of(_writable_facts(path) if facts is None else facts))
+            database = path / schema.DATABASE
+            self._database = sqlite3.connect(
+                f"{database.absolute().as_uri()}?mode=rw",
+                uri=True,
+                isolation_level=None,
+                timeout=1.0,
+            )
+            undone.callback(self._database.close)
+            self._database.execute("PRAGMA trusted_schema=OFF")
+            self._begin(facts)
+            undone.pop_all()
+
+    def _begin(self, facts: Mapping[str, str] | None) -> None:
+        """Make the tables of a new run and write its facts, or take in what one that is there tells."""
         if facts is None:
-            persist(path, self._set_journal)
+            persist(self.path, self._set_journal)
             holes = ", ".join("?" * len(schema.DERIVED_EVENTS))
             self.derived_events = self._database.execute(
                 f"SELECT count(*) FROM events WHERE kind IN ({holes})", schema.DERIVED_EVENTS
             ).fetchone()[0]
-        else:
-            persist(path, self._create)
+            return
+        try:
+            persist(self.path, self._create)
             for key, value in facts.items():
                 self.fact(key, value)
             self.flush()
+        except StoreError as error:  # nothing is kept, and there is nothing to go on with
+            raise not_begun(self.path, error) from error
 
     def _set_journal(self) -> None:
         journal = "DELETE" if on_network(self.path) else "WAL"
@@ -219,6 +222,11 @@ class RunWriter:
         shutil.rmtree(self.path, ignore_errors=True)
         self._lock.release()
 
+    def abandon(self) -> None:
+        """Close without what was appended since the last flush: the record is as it was."""
+        self._pending.clear()
+        self.close()
+
     def close(self) -> None:
         """Flush, with the room that was reserved for it, and close; the directory is complete then.
 
@@ -237,6 +245,11 @@ class RunWriter:
 
     def _queue(self, statement: str, values: tuple[Any, ...]) -> None:
         self._pending.append((statement, values))
+
+
+def not_begun(path: Path, error: StoreError) -> StoreError:
+    """Return the error of a run that isn't left there, since it couldn't be written from the start."""
+    return StoreError(f"{path.parent}: no run can be made there: {error.cause}", error.cause)
 
 
 def make_durable(path: Path) -> None:

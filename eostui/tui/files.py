@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from eostui.errors import InputError
+from eostui.locations import present_folder
 from eostui.runs.export import export_files
 from eostui.runs.run import Run
 from eostui.runs.shelf import safe_name
@@ -14,7 +15,7 @@ from eostui.tui.svg import portable
 
 def write_csv(run: Path) -> str:
     """Write a run as CSV and return what to say of it. Raises EostuiError."""
-    target = Path.cwd() / f"{safe_name(run.name)}.csv"
+    target = present_folder() / f"{safe_name(run.name)}.csv"
     with Run(run) as opened:
         _, rows = export_files(opened, target)
     return f"{rows} rows in {target}"
@@ -28,7 +29,7 @@ def write_preset(run: Path, name: str) -> str:
 
 def write_picture(name: str, screenshot: str) -> str:
     """Write a screenshot as an SVG picture and return what to say of it. Raises InputError."""
-    target = Path.cwd() / f"{safe_name(name)}.svg"
+    target = present_folder() / f"{safe_name(name)}.svg"
     try:
         target.write_text(portable(screenshot), encoding="utf-8")
     except OSError as error:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
+import io
 import json
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,7 +21,7 @@ from eostui.runs.export.text import Block, write_csv, write_json_lines
 from eostui.runs.run import Run
 from eostui.runs.shelf import safe_name
 
-#: The formats, with the endings by which they are guessed.
+#: The formats, with the endings by which they are known.
 FORMATS = {
     "csv": (".csv",),
     "jsonl": (".jsonl", ".ndjson"),
@@ -27,23 +29,59 @@ FORMATS = {
     "tensorboard": (),
 }
 _WRITERS = {"csv": write_csv, "jsonl": write_json_lines}
+_FORMAT_OF = {ending: format for format, endings in FORMATS.items() for ending in endings}
+#: After the ending of a text: it is written compressed.
+GZIP = ".gz"
+#: What no format here is, nor is written by any: nothing else gets such a name.
+_FOREIGN = {
+    ".bz2", ".xz", ".zst", ".lz4", ".z", ".zip", ".7z", ".rar", ".tar", ".tgz", ".xlsx", ".xls",
+    ".ods", ".json", ".tsv", ".npy", ".npz", ".mat", ".h5", ".hdf5", ".feather", ".arrow", ".orc",
+    ".pkl", ".pickle", ".pt", ".pth", ".safetensors", ".db", ".sqlite", ".toml", ".yaml", ".svg",
+}  # fmt: skip
 
 
-def format_of(name: str, chosen: str | None = None) -> str:
-    """Return the format `chosen`, or the one that a file's name ends in; CSV if none.
+def format_of(name: str, chosen: str | None = None, among: Collection[str] = tuple(FORMATS)) -> str:
+    """Return the format in which a file is to be written.
+
+    Args:
+        name: of the file, with `.gz` after it for compressed text; or `-`. Without an ending it is CSV.
+        chosen: the format, where the name's ending shall not say it.
+        among: the formats that can be written there.
 
     Raises:
-        InputError: if there is no such format.
+        InputError: if there is no such format, or the file would have the name of something else.
     """
-    if chosen is None:
-        endings = {ending: known for known, all_of in FORMATS.items() for ending in all_of}
-        return endings.get(Path(name).suffix.lower(), "csv")
-    if chosen not in FORMATS:
+    if chosen is not None and chosen not in FORMATS:
         raise InputError(
             f"--format is {chosen}, but must be one of {', '.join(FORMATS)}"
             f"{did_you_mean(chosen, FORMATS)}"
         )
-    return chosen
+    packed = is_packed(name)
+    ending = Path(name[: -len(GZIP)] if packed else name).suffix.lower()
+    named = _FORMAT_OF.get(ending)
+    format = chosen or named or (None if ending or packed else "csv")
+    if (
+        format is not None
+        and format in among
+        and named in (None, format)
+        and ending not in _FOREIGN
+        and (format in _WRITERS or not packed)
+        and (format == "tensorboard" or not name.endswith("/"))
+    ):
+        return format
+    fitting = [format] if format is not None and format in among else among
+    right = [f"{each[0]}{more}" for one in fitting if (each := FORMATS[one])
+             for more in (("", GZIP) if one in _WRITERS else ("",))]  # fmt: skip
+    advice = f"end it in {' or '.join(right)}" if right else "name a folder"
+    if format is None and ending not in _FOREIGN and len(among) > 1:
+        advice += ", or say --format"
+    what = f"{format} isn't written" if format else "nothing is written"
+    raise InputError(f"{name}: {what} under such a name: {advice}")
+
+
+def is_packed(name: str | Path) -> bool:
+    """Return whether a file of this name is to be compressed."""
+    return str(name).lower().endswith(GZIP)
 
 
 def write_stream(table: RunTable, stream: TextIO, format: str = "csv") -> int:
@@ -72,7 +110,7 @@ def export_files(
 
     Args:
         runs: one run, or several.
-        target: replaced only when all is written.
+        target: replaced only when all is written; text that shall end in `.gz` is compressed.
         format: one of FORMATS.
         measured_only: only the rows at which something was measured.
         progress: told how many rows of how many are done.
@@ -91,7 +129,7 @@ def export_files(
     def write(aside: Path) -> int:
         if format == "parquet":
             return write_parquet(table, aside, description, progress)
-        with aside.open("w", encoding="utf-8", newline="") as stream:
+        with _text(aside, packed=is_packed(target)) as stream:
             return _WRITERS[format](table.blocks(progress), stream)
 
     return _export_pair(target, write, description)
@@ -106,7 +144,7 @@ def export_columns(
     """
 
     def write(aside: Path) -> int:
-        with aside.open("w", encoding="utf-8", newline="") as stream:
+        with _text(aside, packed=is_packed(target)) as stream:
             return write_columns(columns, stream, progress)
 
     return _export_pair(target, write, description)
@@ -123,6 +161,21 @@ def write_columns(columns: Block, stream: TextIO, progress: Progress | None = No
                 progress(min(start + ROWS, rows), rows)
 
     return write_csv(blocks(), stream)
+
+
+@contextmanager
+def _text(path: Path, *, packed: bool) -> Iterator[TextIO]:
+    """Open a new file for UTF-8 text; compressed, the same text gives the same bytes."""
+    if not packed:
+        with path.open("w", encoding="utf-8", newline="") as stream:
+            yield stream
+        return
+    with (
+        path.open("wb") as file,
+        gzip.GzipFile("", "wb", 6, file, mtime=0) as pack,
+        io.TextIOWrapper(pack, encoding="utf-8", newline="") as stream,
+    ):
+        yield stream
 
 
 @contextmanager
@@ -153,7 +206,8 @@ def _export_pair(
     target: Path, write: Callable[[Path], int], description: dict[str, Any]
 ) -> tuple[Path, int]:
     """Write `target` by `write`, which returns the row count, and `description` beside it."""
-    sidecar = target.with_suffix(".json")
+    plain = target.with_suffix("") if is_packed(target) else target
+    sidecar = plain.with_suffix(".json")
     if sidecar == target:
         raise InputError(f"{target}: name the CSV file .csv; the .json beside it is written too")
     if sidecar.exists() and not _is_description(sidecar):

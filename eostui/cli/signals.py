@@ -1,0 +1,60 @@
+"""Signals that end a command in order."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+from eostui.errors import EXIT_INTERRUPTED, Interrupted
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+assert 128 + signal.SIGINT == EXIT_INTERRUPTED
+
+
+class NotedSignals:
+    """The first SIGINT, SIGTERM or SIGHUP that comes while it is entered.
+
+    It is only noted, never raised: an engine that was started is never lost sight of in between.
+
+    Attributes:
+        number: that of the signal, 0 before it came.
+        answered: whether it was obeyed: the next one ends the program at once then.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.answered = False
+        # what `nohup` lets be ignored stays so
+        self._ends = [n for n in _ENDING if signal.getsignal(n) is not signal.SIG_IGN]
+
+    def __enter__(self) -> NotedSignals:
+        self._before = {number: signal.signal(number, self._note) for number in self._ends}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self.number = self.number or number
+
+    def obeyed(self) -> None:
+        """Take in that the engine knows of it."""
+        self.answered = True
+        for number in self._ends:
+            signal.signal(number, signal.SIG_DFL)
+
+    @property
+    def hung_up(self) -> bool:
+        """Whether the terminal is gone, which takes no run along."""
+        return self.number == signal.SIGHUP
+
+    @property
+    def stops(self) -> bool:
+        """Whether the run shall end."""
+        return self.number != 0 and not self.hung_up
+
+    def interruption(self) -> Interrupted:
+        """Return what to raise where there is no run yet."""
+        name = signal.Signals(self.number).name
+        return Interrupted(f"stopped by {name} before the run began", 128 + self.number)
