@@ -16,7 +16,7 @@ _JUMP = 0.2
 
 @dataclass
 class Window:
-    """The x range shared by all charts.
+    """The x range shared by all charts; it never begins before 0.
 
     Attributes:
         span: width shown, or None for the whole run.
@@ -39,7 +39,7 @@ class Window:
         if self.span is None:
             return 0.0, nice_above(max(last, shortest))
         if self.following and not self.right - self.span <= last <= self.right:
-            self.right = last + _JUMP * self.span
+            self.right = max(last + _JUMP * self.span, self.span)
         return self.right - self.span, self.right
 
     def scale(self, direction: int, last: float, unit: float) -> None:
@@ -50,15 +50,23 @@ class Window:
             self.show_all()
             return
         self.span = max(span, 4 * unit)
-        anchor = last if self.following else (left + right) / 2
-        self.right = anchor + (_JUMP if self.following else 0.5) * self.span
+        if self.following:
+            self.right = max(last + _JUMP * self.span, self.span)
+        else:
+            middle = (left + right) / 2
+            self.right = max(min(middle + self.span / 2, last), self.span)
 
     def pan(self, direction: int, last: float, unit: float) -> None:
-        """Move by a quarter of the window and stop following."""
+        """Move by a quarter of the window, to 0 or the newest point at most, and stop following.
+
+        Where there is nothing more to see on that side, nothing changes.
+        """
         left, right = self.range(last, unit)
-        self.span = right - left if self.span is None else self.span
-        self.right = min(max(right + direction * _PAN * self.span, self.span / 2), last + self.span)
-        self.following = False
+        span = right - left
+        # the newest point may lie left of the right end: that is no reason to move back
+        moved = min(max(right + direction * _PAN * span, span), max(last, right))
+        if moved != right:
+            self.span, self.right, self.following = span, moved, False
 
     def show_all(self) -> None:
         """Show the whole run and follow it."""
