@@ -186,7 +186,7 @@ def draw(
     limits = _limits(chart, low, high)
     if limits is None:
         message = chart.waiting or "nothing to show yet"
-        if any(np.isfinite(_last_finite(curve.y)).any() for curve in chart.curves):
+        if any(np.isfinite(chart.scale.forward(curve.y)).any() for curve in chart.curves):
             message = "nothing within this stretch"
         grid.write(height // 2, max((width - len(message)) // 2, 0), message, TITLE)
         return grid
@@ -333,9 +333,9 @@ def _labels(grid: Grid, frame: Frame, chart: Chart, drawn: NDArray[np.bool_]) ->
             place = float(chart.scale.forward(finite)[0])
             if math.isfinite(place):
                 beyond = " ↑" if place > frame.top else " ↓" if place < frame.bottom else ""
-                wanted.append((frame.row(place), _label(curve, float(finite[0]), beyond), curve))
-    wanted.sort(key=lambda item: item[0])
-    rows = _spread([row for row, _, _ in wanted], frame.height)
+                wanted.append((place, _label(curve, float(finite[0]), beyond), curve))
+    wanted.sort(key=lambda item: -item[0])
+    rows = _spread([frame.row(place) for place, _, _ in wanted], frame.height)
     for row, (_, text, curve) in zip(rows, wanted[len(wanted) - len(rows) :], strict=True):
         grid.write(row, frame.left + frame.width + 1, text, curve.colour)
 

@@ -83,6 +83,8 @@ class LiveScreen(LinkedCharts):
 
     def show_message(self, message: str) -> None:
         """Say what is going on while there is no run to show; nothing of the last one stays."""
+        if self.view is not None:
+            self.app.clear_notifications()
         self.view, self.message, self.progress = None, message, ""
         self._speed.clear()
         if self.is_mounted:
@@ -95,7 +97,9 @@ class LiveScreen(LinkedCharts):
         self._draw_title()
 
     def show_run(self, view: RunView) -> None:
-        """Show another run, from its start."""
+        """Show another run, from its start; nothing of the last one stays."""
+        if self.view is not None:
+            self.app.clear_notifications()
         flow_time = self.view.flow_time if self.view else False
         self.view, self.window, self.progress = view, Window(), ""
         view.flow_time = flow_time
@@ -266,7 +270,7 @@ class LiveScreen(LinkedCharts):
             (1, view.phase.name.upper() if view.phase else "", f"bold {phase_colour}"),
             (2, f"{_STATE_SIGNS.get(state, '✗')} {state.upper()}", f"bold {colour}"),
             (0, f"⋯ {self.progress}" if self.progress else "", f"bold {COLOURS['cool']}"),
-            (3, "❄ frozen" if view.frozen else "", COLOURS["cool"]),
+            (3, "❄ view frozen" if view.frozen else "", COLOURS["cool"]),
             (0, f"step {grouped(last)}", COLOURS["title"]),
             (2, elsewhere, COLOURS["cool"]),
             (7, self._speed_text(state), COLOURS["axis"]),

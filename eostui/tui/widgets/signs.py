@@ -35,7 +35,8 @@ class SignRaster(Strip):
 
     def show_run(self, view: RunView, axis: XAxis) -> None:
         """Draw the signs of a run."""
-        shares = up_shares(view.x, view.run.steps["loss_step_regularized"], axis.edges)
+        steps = view.run.steps["loss_step_regularized"]
+        shares = up_shares(view.x[:-1], steps[:-1], axis.edges)  # the newest isn't taken yet
         above, below = self._notes(view.seen, axis.beside)
         lines = self._signs(shares, axis, above)
         lines.append("\n")
@@ -64,7 +65,7 @@ class SignRaster(Strip):
     def _notes(self, run: Run, room: int) -> tuple[Text, Text]:
         """Return what stands beside the signs and the shares: of the run's newest steps."""
         steps = run.steps
-        found = [(name, summarize(steps[column])) for name, column in _LOSSES]
+        found = [(name, summarize(steps[column][:-1])) for name, column in _LOSSES]
         if not steps["weight_decay"].any():
             found = [("L", found[0][1])]
         found = [(name, summary) for name, summary in found if not np.isnan(summary.up_share)]
@@ -80,7 +81,7 @@ class SignRaster(Strip):
         if room < _WIDE:
             return Text(texts[0], COLOURS["title"]), Text(texts[1], COLOURS["title"])
         wide = max(map(len, texts))
-        above = self._newest(steps["loss_step_regularized"], room - wide - 2)
+        above = self._newest(steps["loss_step_regularized"][:-1], room - wide - 2)
         above.append("  " + texts[0].ljust(wide), COLOURS["title"])
         return above, Text(right_aligned(texts[1].ljust(wide), room), COLOURS["title"])
 
@@ -88,8 +89,8 @@ class SignRaster(Strip):
         """Return the newest steps one by one, the last at the right end."""
         line = Text("last ", COLOURS["axis"])
         count = room - len(line)
-        recent = changes[-count - 1 :]
-        recent = recent[np.isfinite(recent)][-count:]
+        recent = changes[-count:]
+        recent = recent[np.isfinite(recent)]
         line.append(" " * (count - len(recent)))
         signs = _SIGNS if self._unicode else _ASCII_SIGNS
         for change in recent.tolist():
