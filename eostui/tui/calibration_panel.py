@@ -36,7 +36,7 @@ def oscillator(view: RunView, kind: str) -> Chart:
             _parted(view, "q_predicted")[first:],
             "theory",
             "dotted",
-            "q predicted",
+            "predicted",
             0,
             ranged=False,
         ),

@@ -28,7 +28,7 @@ _PIECE = 1024
 #: A curve that yields when it is far: when it ends beyond so many times the largest of the others.
 _FAR = 4.0
 #: One that yields before it flattens the others: it leaves them this share of the height at least.
-_SHARE = 0.25
+_SHARE = 0.4
 
 
 @dataclass(frozen=True)
