@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -217,3 +218,16 @@ def test_pictures_place_words_and_draw_dots() -> None:
     assert "⠁" not in out
     assert "&#160;" not in out
     assert '<path class="a"' in out
+
+
+def test_pictures_have_a_shape_for_every_sign() -> None:
+    """Each stands in its own cell, as tall as the others, so that a column is a column."""
+    svg = '<text class="a" x="0" y="18.5" textLength="36.6" clip-path="url(#c)">▲▼◆</text>'
+    (path,) = re.findall(r'<path class="a" d="([^"]*)"/>', portable(svg))
+    shapes = [shape for shape in path.split("z") if shape]
+    assert len(shapes) == 3
+    for cell, shape in enumerate(shapes):
+        start = [float(number) for number in re.findall(r"-?[\d.]+", shape)[:2]]
+        assert 12.2 * cell <= start[0] <= 12.2 * (cell + 1)
+        assert 0 <= start[1] <= 24.4
+    assert "text" not in portable(svg)

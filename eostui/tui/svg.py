@@ -14,7 +14,7 @@ _TEXT = re.compile(
     r'<text class="(?P<style>[^"]*)" x="(?P<x>[\d.]+)" y="(?P<y>[\d.]+)" '
     r'textLength="(?P<length>[\d.]+)"(?P<rest>[^>]*)>(?P<content>[^<]*)</text>'
 )
-_WORDS = re.compile(r"[^\s\xa0⠀-⣿▁-█▲▼]+|[⠀-⣿▁-█▲▼]")
+_WORDS = re.compile(r"[^\s\xa0⠀-⣿▁-█▲▼◆]+|[⠀-⣿▁-█▲▼◆]")
 
 #: Textual's cell in SVG units; a text's y is its baseline, this far below the top of its cell.
 _CELL_WIDTH, _CELL_HEIGHT, _BASELINE = 12.2, 24.4, 18.5
@@ -59,6 +59,8 @@ def _shape(glyph: str) -> Callable[[float, float], str] | None:
         )
     if glyph in "▲▼":
         return lambda left, top: _triangle(glyph == "▲", left, top)
+    if glyph == "◆":
+        return _diamond
     return None
 
 
@@ -84,3 +86,11 @@ def _triangle(up: bool, left: float, top: float) -> str:
     base, tip = (low, high) if up else (high, low)
     half, width = _CELL_WIDTH / 2, 0.9 * _CELL_WIDTH
     return f"M{left + half - width / 2:.1f} {base:.1f}h{width:.1f}L{left + half:.1f} {tip:.1f}z"
+
+
+def _diamond(left: float, top: float) -> str:
+    half, tall = 0.45 * _CELL_WIDTH, 0.225 * _CELL_HEIGHT
+    return (
+        f"M{left + _CELL_WIDTH / 2:.1f} {top + 0.3 * _CELL_HEIGHT:.1f}"
+        f"l{half:.1f} {tall:.1f}l{-half:.1f} {tall:.1f}l{-half:.1f} {-tall:.1f}z"
+    )
