@@ -26,24 +26,31 @@ class Column:
     optional: bool = False
 
 
-#: What the engine stores for every step, in the order of the stored matrix. `arrival_curvature` and
-#: `arrival_cosine` are those of the step that led here: known now, while the next step's aren't.
+#: What the engine stores for every step, in the order of the stored matrix. What arrived is that of the
+#: step that led here: known now, while the next step's isn't.
 STORED_STEP_COLUMNS = (
     "loss",
     "theta_norm",
     "decayed_norm",
     "arrival_curvature",
     "arrival_cosine",
+    "arrival_norm",
     "eta",
     "weight_decay",
 )
-#: The format of the store from which on there is `arrival_cosine`.
-COSINES_SINCE = 5
+#: The format of the store from which on there are all of them.
+ALL_SINCE = 5
 #: What every run has of them: before that format none had more.
-FIRST_STEP_COLUMNS = tuple(name for name in STORED_STEP_COLUMNS if name != "arrival_cosine")
+FIRST_STEP_COLUMNS = tuple(
+    name for name in STORED_STEP_COLUMNS if name not in ("arrival_cosine", "arrival_norm")
+)
 
 #: Columns of a step, by which the next row has them stored.
-ARRIVALS = {"path_curvature": "arrival_curvature", "step_cosine": "arrival_cosine"}
+ARRIVALS = {
+    "path_curvature": "arrival_curvature",
+    "step_cosine": "arrival_cosine",
+    "step_norm": "arrival_norm",
+}
 
 #: θ itself, stored after the columns above for problems of at most two parameters.
 COORDINATES = (
@@ -74,6 +81,7 @@ EVERY_STEP = (
         "⟨Δθ_t, Δθ_{t−1}⟩/(‖Δθ_t‖‖Δθ_{t−1}‖), of this step with the one before: 1 flows, −1 bounces; "
         "empty in the first and the last row",
     ),
+    Column("step_norm", "θ", "‖Δθ_t‖ = η‖∇L_λ(θ_t)‖ of this step; empty in the last row"),
     Column("eta", "θ²/L", "learning rate η that moves θ_t to θ_{t+1}"),
     Column("weight_decay", "1/η", "weight decay λ that moves θ_t to θ_{t+1}"),
     Column("theta_norm", "θ", "‖θ‖ over all parameters"),
@@ -131,8 +139,9 @@ CALIBRATED = (
 #: The order of the export. Columns that are not named here follow in the order of `MEASURED`.
 _EXPORT_ORDER = (
     "step", "flow_time", "loss", "loss_regularized", "loss_step", "loss_step_regularized",
-    "path_curvature", "step_cosine", "eta", "weight_decay", "theta_norm", "decayed_norm", "sharpness",
-    "sharpness_residual", "two_over_eta", "stability_threshold", "eig_2", "alpha", "beta",
+    "path_curvature", "step_cosine", "step_norm", "eta", "weight_decay", "theta_norm",
+    "decayed_norm", "sharpness", "sharpness_residual", "two_over_eta", "stability_threshold",
+    "eig_2", "alpha", "beta",
     "beta_alpha", "g", "lambda_g", "g_u", "grad_norm",
 )  # fmt: skip
 
@@ -142,8 +151,9 @@ def exported(
 ) -> tuple[Column, ...]:
     """Return all columns in the order of the CSV, for a run whose steps have the `stored` columns."""
     known = {column.name: column for column in (*EVERY_STEP, *MEASURED, *DERIVED)}
-    if "arrival_cosine" not in stored:
-        del known["step_cosine"]
+    for name, arrival in ARRIVALS.items():
+        if arrival not in stored:
+            del known[name]
     known |= {column.name: column for column in COORDINATES if column.name in stored}
     first = tuple(known.pop(name) for name in _EXPORT_ORDER if name in known)
     ordered = first + tuple(known.values())
@@ -186,8 +196,8 @@ def columns_of_width(width: int, version: int) -> tuple[str, ...]:
 
     Args:
         width: how many.
-        version: the format of its store; before format 5 no run had `arrival_cosine`.
+        version: the format of its store; before format 5 no run had more than the first ones.
     """
-    older = version < COSINES_SINCE or width < len(STORED_STEP_COLUMNS)
+    older = version < ALL_SINCE or width < len(STORED_STEP_COLUMNS)
     base = FIRST_STEP_COLUMNS if older else STORED_STEP_COLUMNS
     return (base + tuple(column.name for column in COORDINATES))[: max(width, len(base))]

@@ -9,7 +9,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from eostui.runs.monitors import MEANINGS
-from eostui.runs.phases import PHASES
+from eostui.runs.phase_table import PHASES, TOLD_BY
 from eostui.tui.keys import KEYS, ON_OSCILLATOR, ON_PLAYBACK
 from eostui.tui.oscillator_panels import PANELS as OSCILLATOR_PANELS
 from eostui.tui.oscillator_texts import CONDITIONS
@@ -90,10 +90,7 @@ def _phase_table() -> Text:
     """Return the letters of the band, each with its phase and what it means."""
     text = Text()
     text.append("\nPhase", "bold")
-    text.append(
-        ": told from κ, S, the signs and the drives, never from λ; a phase changes once another held in "
-        "100 steps, and is dated to the first of them. Of the phases in a cell the shortest is shown.\n"
-    )
+    text.append(f": {TOLD_BY}. Of the phases in a cell the shortest is shown.\n")
     for phase in PHASES:
         text.append(f"  {phase.letter} ", f"bold {PHASE_COLOURS[phase.letter]}")
         text.append(f"{phase.name}: {phase.meaning}.\n")
