@@ -242,6 +242,9 @@ def test_the_recorders_rows_are_those_of_the_columns():
         def steps(self, _first, matrix, names):
             taken.append(dict(zip(names, matrix.T, strict=True)))
 
+        def event(self, *_event):
+            pass
+
         def flush(self):
             pass
 
