@@ -51,8 +51,11 @@ marks that begin with · are its own.
 into five bands of equal area. On the sharpness map the line is S = 2/η, dotted S = 2/η − λ: it moves
 with η and λ. ● is θ now, and its newest steps are joined. Descent bounces where S lies above the line.
 
-[b]Signs[/b]: ▲ a step that raised Lλ, ▼ one that lowered it, the newest at the right; below, the share of
-up-steps over the charts' x range (full at a half). Flips are sign changes a step.
+[b]Strips[/b]: phase, signs and ups lie on the x axis of the chart above them: of all charts, of the
+left ones. Signs: ▲ a step that raised Lλ, ▼ one that lowered it, ◆ several with both (zoom in: +); ups
+is the share of up-steps (full at a half). Beside them: the last steps one by one, and over the last
+200 the share of those that raised the loss, and sign changes a step. All are of the steps up to the
+right end of x, as are the monitors and the values beside curves; the title alone is always of now.
 At the edge nearly every second step goes up, and yet the loss falls in the long run.
 """
 
