@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eostui.config import MOST_EIGENVALUES
 
@@ -63,7 +63,11 @@ EVERY_STEP = (
     Column("step", "steps", "gradient-descent steps taken before this row"),
     Column("flow_time", "η·steps", "sum of η over the steps before this row"),
     Column("loss", "L", "unregularised full-batch training loss L(θ)"),
-    Column("loss_regularized", "L", "L(θ) + ½λ‖θ‖² over the decayed parameters, λ of this row"),
+    Column(
+        "loss_regularized",
+        "L",
+        "L_λ = L(θ) + ½λ‖θ‖² over the decayed parameters, λ of this row; infinite where L is",
+    ),
     Column("loss_step", "L", "L(θ_{t+1}) − L(θ_t); empty in the last row"),
     Column(
         "loss_step_regularized",
@@ -90,9 +94,12 @@ EVERY_STEP = (
     Column("stability_threshold", "L/θ²", "2/η − λ, the stability limit with decay"),
 )
 
+#: Where what is measured is measured.
+MEASURED_AT = "taken at θ_t, in runs whose `reading` is midpoint at (θ_{t−1} + 2θ_t + θ_{t+1})/4"
+
 #: Known at measured steps, as stored. The probes of curvature/probes.py fill them.
 MEASURED = (
-    Column("sharpness", "L/θ²", "S, largest eigenvalue of the Hessian of L at θ_t"),
+    Column("sharpness", "L/θ²", "S, largest eigenvalue of the Hessian of L"),
     Column("sharpness_residual", "1", "‖Hu − Su‖/S: how well S and u are found"),
     Column("sharpness_gap", "L/θ²", "S less the next eigenvalue: ‖Hu − Su‖ over it is u's error"),
     Column("overlap", "1", "|⟨u, u of the measurement before⟩|"),
@@ -106,8 +113,15 @@ MEASURED = (
     Column("eig_min", "L/θ²", "smallest eigenvalue of the Hessian", optional=True),
     Column("beta", "L²/θ⁶", "β = ‖∇S‖², the squared norm of the gradient of the sharpness"),
     Column("beta_alpha", "L²/θ⁴", "βα = −⟨∇L, ∇S⟩: the drive that sharpens"),
-    Column("g", "L/θ²", "g = ⟨θ, ∇S⟩ over the decayed parameters: the global interaction term"),
-    Column("g_u", "θ", "⟨θ, u⟩ over the decayed parameters: moves the centre of the bounce"),
+    Column(
+        "g", "L/θ²", "g = ⟨θ, ∇S⟩ over the decayed parameters alone: the global interaction term"
+    ),
+    Column(
+        "g_u",
+        "θ",
+        "⟨θ, u⟩ over the decayed parameters: moves the centre of the bounce. The sign of u, and so of "
+        "this, is a convention: that of the measurement before is kept",
+    ),
     Column("grad_norm", "L/θ", "‖∇L‖"),
     Column("sharpness_gradient_u", "1", "|⟨∇S, u⟩|/‖∇S‖: theory takes it small"),
     Column("gradient_u", "1", "|⟨∇L, u⟩|/‖∇L‖: small off the bounce, always large on it"),
@@ -128,12 +142,19 @@ DERIVED = (
 #: From the first calibration on, where a run has one; see runs/calibration.py.
 CALIBRATED = (
     Column("calibration", "1", "number of the calibration that the following columns refer to"),
-    Column("x", "θ", "⟨u, θ − θ*⟩: how far along the reference's sharpest direction"),
+    Column(
+        "x",
+        "θ",
+        "⟨u, θ − θ*⟩: how far along the reference's sharpest direction u, whose sign is a convention",
+    ),
     Column("q", "L/θ²", "⟨∇S, θ − θ*⟩, to first order S − S*"),
     Column(
-        "x_predicted", "θ", "x of the reduced oscillator from the same start; empty once escaped"
+        "x_predicted",
+        "θ",
+        "x of the reduced oscillator, whose sharpness is S* + q + D⁴x²/6 (where D⁴ of the reference is "
+        "known), from the same start or where it was last re-seated on the network; empty once escaped",
     ),
-    Column("q_predicted", "L/θ²", "q of the reduced oscillator"),
+    Column("q_predicted", "L/θ²", "q of the reduced oscillator, re-seated with x"),
 )
 
 #: The order of the export. Columns that are not named here follow in the order of `MEASURED`.
@@ -150,7 +171,8 @@ def exported(
     stored: Sequence[str] = STORED_STEP_COLUMNS, *, calibrated: bool = False
 ) -> tuple[Column, ...]:
     """Return all columns in the order of the CSV, for a run whose steps have the `stored` columns."""
-    known = {column.name: column for column in (*EVERY_STEP, *MEASURED, *DERIVED)}
+    every = (*EVERY_STEP, *(_at_its_point(column) for column in (*MEASURED, *DERIVED)))
+    known = {column.name: column for column in every}
     for name, arrival in ARRIVALS.items():
         if arrival not in stored:
             del known[name]
@@ -158,6 +180,13 @@ def exported(
     first = tuple(known.pop(name) for name in _EXPORT_ORDER if name in known)
     ordered = first + tuple(known.values())
     return ordered + (CALIBRATED if calibrated else ())
+
+
+def _at_its_point(column: Column) -> Column:
+    """Return a measured column that says where it is taken: everything measured is, θ's alone not."""
+    if column.name == "hessian_products":
+        return column
+    return replace(column, description=f"{column.description}; {MEASURED_AT}")
 
 
 def stored_columns(parameters: int) -> tuple[str, ...]:
