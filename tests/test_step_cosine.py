@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from engines import here, small
+from made import facts
+from test_view import on_screen, settled
 from torch import nn
+from typer.testing import CliRunner
 
+from eostui.cli.app import app
 from eostui.config import RunConfig
 from eostui.dynamics.descent import step_cosine
 from eostui.engine.device import prepare_machine
 from eostui.problems import build_problem
 from eostui.runs.bounce import in_words, median_cosine, median_cosines
+from eostui.runs.columns import STORED_STEP_COLUMNS
 from eostui.runs.run import Run
+from eostui.runs.writer import RunWriter
+from eostui.tui.charts.levels import bars
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -78,7 +87,7 @@ def test_on_coordinates_that_are_stored(name, tmp_path):
 @pytest.mark.parametrize("decay", [0.0, 0.01])
 def test_on_a_network_in_float64(activation, decay, tmp_path):
     """Against a descent written anew with torch.nn and an optimiser of torch's own."""
-    eta = {"relu": 0.9, "tanh": 0.4}[activation]
+    eta = {"relu": 0.9, "tanh": 0.2}[activation]
     config = small(
         steps=60, eta=eta, weight_decay=decay, activation=activation, dtype="float64", cadence=20,
         far_cadence=0, test_cadence=60,
@@ -145,3 +154,64 @@ def test_medians_over_windows_and_columns():
     )
     long = np.where(np.arange(10**6) % 3 == 0, 1.0, -1.0)
     assert median_cosines(np.arange(10**6), long, np.array([0, 10**6])) == [-1]
+
+
+# --- on screen, in plot and runs show -----------------------------------------------------------------
+
+
+@pytest.fixture
+def half(tmp_path):
+    """A run of 600 steps that flows, and from step 300 on bounces while its loss falls all along."""
+    t = np.arange(601)
+    columns = {
+        "loss": np.exp(-t / 300), "theta_norm": 5.0, "decayed_norm": 5.0, "arrival_curvature": 18.0,
+        "arrival_cosine": np.where(t <= 300, 0.98, -0.93), "arrival_norm": 0.1, "eta": 0.1,
+        "weight_decay": 0.0,
+    }  # fmt: skip
+    rows = np.stack([np.broadcast_to(columns[name], 601) for name in STORED_STEP_COLUMNS], axis=1)
+    path = tmp_path / "runs" / "half-aaaa"
+    writer = RunWriter(path, facts(600, step_columns=json.dumps(STORED_STEP_COLUMNS)))
+    writer.event(0, "started")
+    writer.steps(0, rows)
+    writer.close()
+    return path
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+@pytest.mark.parametrize("unicode", [True, False])
+def test_the_strip(half, size, unicode):
+    """A column high where it flows and low where it bounces, on the x axis; the newest in words."""
+
+    async def check(app, pilot):
+        await settled(pilot)
+        line = str(app.screen.query_one("#cosines").render()).rstrip("\n")
+        assert line.startswith(" cosine")
+        high, low = ("█", "▁") if unicode else ("#", "_")
+        cells = "".join(c for c in line if c in high + low)
+        middle = len(cells) // 2
+        assert set(cells[: middle - 1]) == {high}
+        assert set(cells[middle + 1 :]) == {low}
+        assert len(line) <= size[0]
+        assert "-0.93" in line
+        if size[0] == 120:
+            assert "step cosine -0.93, median of 100 steps: bouncing" in line
+
+    on_screen(half, check, size, unicode=unicode)
+
+
+def test_plot_and_runs_show_give_it(half):
+    runner = CliRunner()
+    picture = runner.invoke(app, ["plot", str(half), "--width", "100", "--height", "30"]).stdout
+    *_, last = picture.rstrip("\n").split("\n")
+    assert len(picture.rstrip("\n").split("\n")) <= 30
+    assert last.startswith("step cosine -0.93: bouncing")
+    cells = last.split()[-1]
+    assert cells.count("█") == pytest.approx(cells.count("▁"), abs=2)
+    told = json.loads(runner.invoke(app, ["runs", "show", str(half), "--json"]).stdout)
+    assert told["step_cosine"] == -0.93
+
+
+def test_bars():
+    values = np.array([-1, -0.01, 1, np.nan, 5, -5])
+    assert bars(values, -1, 1, unicode=True) == "▁▄█ █▁"
+    assert bars(values, -1, 1, unicode=False) == "_-# #_"
