@@ -32,7 +32,7 @@ from eostui.runs.calibration import (
     Calibrations,
     first_hump,
 )
-from eostui.runs.columns import CALIBRATED
+from eostui.runs.columns import CALIBRATED, STORED_STEP_COLUMNS
 from eostui.runs.export import export_files
 from eostui.runs.payloads import check_payload
 from eostui.runs.run import Run
@@ -447,11 +447,13 @@ def test_a_run_without_calibration_pays_nothing_a_step(tmp_path):
     with sqlite3.connect(run.path / "run.db") as database:
         assert database.execute("SELECT COUNT(*) FROM calibrated").fetchone() == (0,)
         (stored,) = database.execute("SELECT SUM(LENGTH(matrix)) FROM steps").fetchone()
-        assert stored == 301 * 6 * 8
+        assert stored == 301 * len(STORED_STEP_COLUMNS) * 8
     as_format(run.path, 2)
     old = Run(run.path)
-    for name, values in run.columns().items():
-        np.testing.assert_array_equal(old.columns()[name], values)
+    new = run.columns()
+    assert new.keys() - old.columns().keys() == {"step_cosine", "step_norm"}  # columns of format 5
+    for name, values in old.columns().items():
+        np.testing.assert_array_equal(values, new[name])
 
 
 def test_damage_is_named(tmp_path):

@@ -189,7 +189,7 @@ def test_list_show_and_export(trained: Shell) -> None:
     (sharpening,) = shown["phases"]
     assert (sharpening["phase"], sharpening["last"]) == ("sharpening", 60)
     text = trained("runs", "show", row["id"][-4:]).stdout
-    assert "resting_sharpness" in text
+    assert "at_rest                         no: its phase is sharpening\n" in text
     assert f"sharpening {sharpening['first']}–60\n" in text
 
     done = trained("export", "first", "-o", "out.csv")

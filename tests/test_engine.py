@@ -235,8 +235,13 @@ def test_a_run_finishes_with_one_row_for_every_step(fleet):
         assert run.facts["parameters"] == str(64 * 20 + 20 + 20 * 20 + 20 + 20 * 10 + 10)
         assert run.facts["convention"].startswith("½ squared error")
         assert run.config == RunConfig.build(TINY | {"chunk_size": 0}, "test")  # "auto", resolved
-        assert [event.kind for event in run.events] == ["started", "phase", "finished"]
-        assert [event.step for event in run.events] == [0, 0, 60]
+        assert [event.kind for event in run.events] == ["started", "phase", "phase", "finished"]
+        assert [event.step for event in run.events] == [
+            0,
+            0,
+            0,
+            60,
+        ]  # the first steps, then a phase
     assert not engine_alive(outcome.path)
     log = outcome.path / schema.ENGINE_LOG
     assert "finished" in log.read_text()

@@ -750,9 +750,9 @@ def test_a_clock_that_is_put_back_changes_no_order(tmp_path, monkeypatch):
 def test_a_newer_format_is_refused_by_all(tmp_path):
     """Reading, checking and going on with it: a sentence that names both formats."""
     RunWriter(tmp_path / "r", facts_of()).close()
-    edit(tmp_path / "r", "PRAGMA user_version = 5")
+    edit(tmp_path / "r", f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
     for open_it in (Run, RunWriter, shelf.read_entry):
-        with pytest.raises(RunFormatError, match="format 5, but this eostui reads format 4"):
+        with pytest.raises(RunFormatError, match="format 6, but this eostui reads format 5"):
             open_it(tmp_path / "r")
     assert not engine_alive(tmp_path / "r")
     assert not issubclass(RunFormatError, InputError)

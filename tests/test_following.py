@@ -278,7 +278,7 @@ def test_a_run_that_was_measured_long_ago_is_listed(tmp_path: Path) -> None:
     writer.close()
     (entry,) = shelf.entries(tmp_path)
     assert entry.last_step == 500
-    assert np.isnan(entry.resting_sharpness)
+    assert np.isnan(entry.late_sharpness)
 
 
 @pytest.fixture

@@ -82,11 +82,11 @@ def forged(steered, folder, what):
     writer = RunWriter(copy, facts_of(steered))
     steps, measurement, past_event = writer.steps, writer.measurement, writer.past_event
 
-    def forged_steps(first, matrix):
+    def forged_steps(first, matrix, names):
         if what == "theta_norm" and first <= 70 < first + len(matrix):
             matrix = matrix.copy()
             matrix[70 - first, 1] = np.nextafter(matrix[70 - first, 1], 9.0)
-        steps(first, matrix)
+        steps(first, matrix, names)
 
     def forged_measurement(step, values, reading):
         if step == 70 and what == "beta":
@@ -334,7 +334,9 @@ def test_a_fork_at_a_step_with_controls_has_them(steered, folder):
     with Run(child) as run:
         assert run.steps["eta"][83] == 0.2
         assert run.calibrations.rows["step"][0] == 83
-    assert derived(child) == [told for told in derived(steered) if told[0] <= 110]
+    told = derived(child)
+    assert told == derived(steered)[: len(told)]  # a phase is dated back to before it was told
+    assert len(told) >= sum(step <= 110 and kind != "phase" for step, kind, _ in derived(steered))
     child = here(Fork(entry(steered), 0, {"steps": 20}), folder)
     with Run(child) as run, Run(steered) as parent:
         np.testing.assert_array_equal(run.steps["loss"], parent.steps["loss"][:21])

@@ -18,6 +18,7 @@ import numpy as np
 
 from eostui.config import RunConfig
 from eostui.oscillator import Parameters, simulate
+from eostui.runs.columns import STORED_STEP_COLUMNS
 from eostui.runs.schema import DATABASE
 from eostui.runs.series import FloatArray
 from eostui.runs.writer import RunWriter
@@ -89,7 +90,7 @@ def write_record(path: Path, steps: int, progress: Callable[[int], None]) -> Non
     matrix, sharpness = _rows(steps, config)
     facts = {
         "id": path.name, "name": "", "created": str(time.time()), "status": "finished",
-        "config": config.to_toml(),
+        "config": config.to_toml(), "step_columns": json.dumps(STORED_STEP_COLUMNS),
     }  # fmt: skip
     writer = RunWriter(path, facts)
     for first in range(0, steps + 1, config.cadence):
@@ -110,7 +111,7 @@ def write_record(path: Path, steps: int, progress: Callable[[int], None]) -> Non
 
 
 def _rows(steps: int, config: RunConfig) -> tuple[FloatArray, FloatArray]:
-    """Return the stored rows of all steps, shape (steps + 1, 6), and S at each."""
+    """Return the stored rows of all steps, shape (steps + 1, columns), and S at each."""
     a, b, g = (float(config.problem_arguments[name]) for name in ("a", "b", "s_star"))
     eta = 0.5 * (1 + 0.02 * np.sin(np.arange(steps) // 500))
     decay = np.full(steps, config.weight_decay)
@@ -123,10 +124,17 @@ def _rows(steps: int, config: RunConfig) -> tuple[FloatArray, FloatArray]:
     norm = np.hypot(x, s + g)
     step = np.stack((np.diff(x), np.diff(s)))
     gradient = np.stack(((4.0 + b * s) * x, 0.5 * b * x * x - a))
-    arrival = (np.diff(gradient) * step).sum(0) / (step * step).sum(0)
-    matrix = np.stack(
-        (loss, norm, norm, np.append(np.nan, arrival), orbit.eta, orbit.weight_decay), axis=1
-    )
+    kappa = (np.diff(gradient) * step).sum(0) / (step * step).sum(0)
+    length = np.hypot(*step)
+    cosine = (step[:, 1:] * step[:, :-1]).sum(0) / (length[1:] * length[:-1])
+    columns = {
+        "loss": loss, "theta_norm": norm, "decayed_norm": norm,
+        "arrival_curvature": np.append(np.nan, kappa),
+        "arrival_cosine": np.append([np.nan, np.nan], cosine),
+        "arrival_norm": np.append(np.nan, length),
+        "eta": orbit.eta, "weight_decay": orbit.weight_decay,
+    }  # fmt: skip
+    matrix = np.stack([columns[name] for name in STORED_STEP_COLUMNS], axis=1)
     return matrix, 4.0 + b * s
 
 

@@ -1,4 +1,4 @@
-"""Gradient descent with weight decay, and the curvature met along each of its steps (MATH §1, §2)."""
+"""Gradient descent with weight decay, and what its steps met: curvature, each other (MATH §1, §2)."""
 
 from __future__ import annotations
 
@@ -36,3 +36,20 @@ def path_curvature(gradient_after: Tensor, gradient_before: Tensor, displacement
     return torch.dot(gradient_after - gradient_before, displacement) / torch.dot(
         displacement, displacement
     )
+
+
+@torch.no_grad()
+def step_cosine(
+    displacement: Tensor, before: Tensor, norm: Tensor, norm_before: Tensor, precision: torch.dtype
+) -> Tensor:
+    """Return ⟨Δθ_t, Δθ_{t−1}⟩/(‖Δθ_t‖‖Δθ_{t−1}‖), a scalar; NaN for a step of length 0 (MATH §2).
+
+    Args:
+        displacement: Δθ_t, shape (P,).
+        before: Δθ_{t−1}, shape (P,).
+        norm: ‖Δθ_t‖, a scalar.
+        norm_before: ‖Δθ_{t−1}‖, a scalar.
+        precision: in which the product is summed.
+    """
+    product = torch.dot(displacement.to(precision), before.to(precision))
+    return (product / norm / norm_before).clamp(-1.0, 1.0)

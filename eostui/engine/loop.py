@@ -15,7 +15,7 @@ from eostui.curvature.eigenpairs import NotFiniteError
 from eostui.curvature.point import Point, plain_gradient
 from eostui.curvature.probes import Probe, due
 from eostui.curvature.state import ProbeState
-from eostui.dynamics.descent import descend, path_curvature
+from eostui.dynamics.descent import descend, path_curvature, step_cosine
 from eostui.engine.calibration import Calibrator
 from eostui.engine.checkpointing import Checkpointer
 from eostui.engine.comparison import Past
@@ -26,6 +26,7 @@ from eostui.engine.snapshot import Stateful, restore, snapshot
 from eostui.problems import Problem
 from eostui.runs.checkpoints import Checkpoint
 from eostui.runs.columns import STORED_STEP_COLUMNS, stored_columns
+from eostui.runs.phase_spans import chance_of
 from eostui.runs.writer import Store
 
 #: Seconds between looks for commands while paused.
@@ -48,6 +49,9 @@ class Trainer:
         self._nan = self.theta.new_tensor(float("nan"))
         self._gradient: Tensor | None = None
         self._displacement: Tensor | None = None
+        self._cosine = self._norm = (
+            self._nan
+        )  # of the step before: with the one before that, length
         self._coordinates = len(stored_columns(self.theta.numel())) - len(STORED_STEP_COLUMNS)
 
     def run(self, writer: Store) -> tuple[str, str]:
@@ -98,6 +102,8 @@ class Trainer:
             if self._checkpointer.due() and past.saves:
                 self.save()
         self.recorder.flush()
+        if past.older:
+            self.recorder.begin_phases()
         if self._next == past.until:
             self._repeat_controls(past)
 
@@ -121,19 +127,26 @@ class Trainer:
             "theta": self.theta,
             "gradient": self._gradient,
             "displacement": self._displacement,
+            "cosine": self._cosine,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
         self.theta = state["theta"]
         self._gradient, self._displacement = state["gradient"], state["displacement"]
+        # a checkpoint of an older version hasn't it: then it isn't known for one step
+        self._cosine = state["cosine"].reshape(()) if "cosine" in state else self._nan
+        if self._displacement is not None:
+            self._norm = self.recorder.norm(self._displacement)
 
     def _equip(self, writer: Store, past: Past | None) -> None:
         """Get what writes, calibrates and saves, and put everything back where `past` begins."""
         self.writer = writer
         mapper = LandscapeMapper(self.problem, writer) if self._coordinates == 2 else None
         observe = None if mapper is None else mapper.observe
-        self.recorder = Recorder(writer, self.problem.initial, self._coordinates, observe)
+        self.recorder = Recorder(
+            writer, self.problem.initial, self._coordinates, observe, chance_of(self.problem.facts)
+        )
         self.calibrator = Calibrator(self._state, self.recorder)
         self._checkpointer = Checkpointer(self.config, writer.path, past.origin if past else 0)
         self._parts = {
@@ -172,6 +185,8 @@ class Trainer:
             norm,
             norm if decayed is None else self.recorder.norm(self.theta * decayed),
             self._arrival_curvature(gradient),
+            self._cosine,
+            self._norm,
             eta,
             weight_decay,
             self.theta.unbind() if self._coordinates else (),
@@ -184,6 +199,12 @@ class Trainer:
             self.recorder.flush()  # raises Divergence: nothing is measured where θ isn't finite
             values = self._measure(step, shared or self._midpoint(displacement), probes)
             sharpness = values.get("sharpness")
+        length = self.recorder.norm(displacement)
+        if self._displacement is not None:
+            self._cosine = step_cosine(
+                displacement, self._displacement, length, self._norm, self.recorder.precision
+            )
+        self._norm = length
         self.calibrator.watch(step, self.theta, eta, weight_decay, sharpness)
         self.theta, self._gradient, self._displacement = moved, gradient, displacement
         self._next = step + 1

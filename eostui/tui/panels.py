@@ -16,7 +16,7 @@ from eostui.runs.curvature_summary import (
     without_alternation,
 )
 from eostui.runs.phase_spans import Span, told_spans
-from eostui.runs.phases import COLLAPSED, EDGE, LOWERED, Phase
+from eostui.runs.phase_table import COLLAPSED, EDGE, LOWERED, Phase
 from eostui.runs.remarks import OF_TRUSTED, trusted_gradient
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray

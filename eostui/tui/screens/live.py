@@ -30,6 +30,7 @@ from eostui.tui.widgets.bars import (
     tabs_line,
 )
 from eostui.tui.widgets.chart import ChartWidget
+from eostui.tui.widgets.cosine import CosineStrip
 from eostui.tui.widgets.phases import PhaseBand
 from eostui.tui.widgets.signs import SignRaster
 from eostui.tui.widgets.strips import XAxis
@@ -76,6 +77,7 @@ class LiveScreen(LinkedCharts):
                     yield ChartWidget(unicode=self._unicode, id=panel.name)
                 yield TextBar(id="monitors")
         yield PhaseBand(id="phases")
+        yield CosineStrip(unicode=self._unicode, id="cosines")
         yield SignRaster(unicode=self._unicode, id="signs")
         yield TextBar(id="holds")
         yield TextBar(id="keys")
@@ -193,7 +195,7 @@ class LiveScreen(LinkedCharts):
         if self.view is not None:
             self._draw_texts(self.view, x_range)
             return
-        for name in ("#phases", "#signs", "#monitors", "#holds", "#values"):
+        for name in ("#phases", "#cosines", "#signs", "#monitors", "#holds", "#values"):
             self.query_one(name, TextBar).show(Text())
 
     def _draw_charts(self, x_range: tuple[float, float]) -> None:
@@ -236,6 +238,7 @@ class LiveScreen(LinkedCharts):
         if columns:
             axis = XAxis.of(left, columns, x_range, self.size.width)
             self.query_one("#phases", PhaseBand).show_run(view, axis)
+            self.query_one("#cosines", CosineStrip).show_run(view, axis)
             self.query_one("#signs", SignRaster).show_run(view, axis)
 
     def _x_range(self) -> tuple[float, float]:
