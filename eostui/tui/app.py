@@ -315,7 +315,7 @@ class EostuiApp(ForkingApp):
             )
             choices = {
                 "k": "keep them running; `eostui attach RUN` returns to one",
-                "s": f"stop {names[0]} alone",
+                "s": f"stop it alone: {names[0]}",
                 "a": "stop them all",
             }
         self.push_screen(LeaveDialog(question, choices), lambda answer: self._leave(answer, runs))

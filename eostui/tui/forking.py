@@ -37,20 +37,18 @@ class ForkingApp(StartedApp):
 
     def action_resume(self) -> None:
         """Go on with an ended run where it ended; one that is finished is asked for its steps."""
-        refusal = self.refuse_resume()
-        self.clear_notifications()
-        if refusal:
+        steering = self._forkable()
+        if steering is None:
+            return
+        if refusal := self._refuse_resume():
             self.notify(refusal, severity="warning")
-        elif self._steering is not None:
-            self._in_background(self._ask_resume(self._steering, self.scene()))
+        else:
+            self._in_background(self._ask_resume(steering, self.scene()))
 
-    def refuse_resume(self) -> str:
-        """Return why `R` can't go on with what is shown; "" if it can."""
+    def _refuse_resume(self) -> str:
+        """Return why the run that is shown can't be gone on with; "" if it can."""
         feed = self._feed
-        if feed is None:
-            return "there is no run yet"
-        if self._steering is None:
-            return "a playback can't be gone on with: `eostui resume` does"
+        assert feed is not None
         if feed.state in (GONE, UNREADABLE):
             return f"this run can't be gone on with: {feed.trouble}"
         if feed.state in LIVE_STATES:
