@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from eostui.runs.check import check_run
 from eostui.runs.liveness import engine_alive
 
 #: Exit codes that the README names, and those of the signals that are sent here.
-CODES = (0, 1, 2, 3, 130, 128 + signal.SIGTERM, 128 + signal.SIGHUP)
+CODES = (0, 130, 128 + signal.SIGTERM, 128 + signal.SIGHUP)
 #: Nothing is downloaded: there is nobody at that port.
 NOWHERE = dict.fromkeys(("http_proxy", "https_proxy", "HTTPS_PROXY"), "http://127.0.0.1:9")
 
@@ -176,11 +177,13 @@ def holds(seed: int, folder: Path, seconds: float) -> None:
         monkey.leave()
         code = monkey.terminal.exit_code(30)
         output = monkey.terminal.output.decode(errors="replace")
+        end = output[output.rindex("\x1b[?1049l") :]
         assert code in CODES, f"code {code}"
+        assert not re.search("Traceback|Error", re.sub(r"\x1b\\[[0-9;]*m|\\s", "", end)), end
         assert "Traceback" not in output, output[output.index("Traceback") - 2000 :][:6000]
         assert "unexpected:" not in output, output[output.index("unexpected:") :][:500]
         assert monkey.terminal.restored
-        _nothing_unseen(monkey, output[output.rindex("\x1b[?1049l") :])
+        _nothing_unseen(monkey, end)
         _sound(monkey)
     except BaseException:
         print(f"seed {seed}:", ", ".join(monkey.told))

@@ -24,6 +24,7 @@ from eostui.tui.forking import ForkingApp
 from eostui.tui.keys import KEYS, ON_OSCILLATOR, ON_PLAYBACK
 from eostui.tui.oscillator_settings import newest_reading
 from eostui.tui.playback import Playback
+from eostui.tui.screens.commands import Palette
 from eostui.tui.screens.dialogs import AskDialog, ChoiceDialog, LeaveDialog
 from eostui.tui.screens.help import HelpScreen
 from eostui.tui.screens.landscape import LandscapeScreen
@@ -284,6 +285,11 @@ class EostuiApp(ForkingApp):
         """Show the help."""
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen(self._feed.state if self._feed is not None else ""))
+
+    def action_command_palette(self) -> None:
+        """Show the command palette."""
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette())
 
     def action_suspend_process(self) -> None:
         """Give the terminal to the shell; its `fg` leads back."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from textual.app import App
 from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen, Screen
 
@@ -20,6 +19,7 @@ from eostui.runs.liveness import engine_alive
 from eostui.runs.run import Run
 from eostui.runs.schema import LIVE_STATES
 from eostui.tui.following import Follower
+from eostui.tui.orderly import OrderlyApp
 from eostui.tui.playback import Playback
 from eostui.tui.screens.dialogs import Dialog, MessageDialog, NumberDialog
 from eostui.tui.steering import Steering
@@ -40,7 +40,7 @@ class Scene:
     path: Path | None
 
 
-class SteeredApp(App[str]):
+class SteeredApp(OrderlyApp):
     """An application whose keys steer its run, if it has one.
 
     Whatever a key leads to acts on the run and on the screen that were shown when it was pressed. What
