@@ -20,6 +20,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from eostui import locations
+from eostui.config import RunConfig
 from eostui.errors import InputError
 from eostui.runs import commands, shelf
 from eostui.runs.duration import seconds_trained
@@ -28,6 +29,7 @@ from eostui.runs.liveness import engine_alive
 from eostui.runs.rows import Event
 from eostui.runs.run import Run
 from eostui.runs.writer import RunWriter
+from eostui.schedule import refuse_controls
 from eostui.tui import started
 from eostui.tui.app import LONG_RUN, EostuiApp
 from eostui.tui.keys import KEYS
@@ -885,3 +887,66 @@ def test_without_a_shell_nothing_stops(shelf_dir: Path) -> None:
     terminal.wait_for("no shell is waiting")
     terminal.send("q")
     assert terminal.exit_code() == 0
+
+
+# --- what a monkey found ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pieces", "wanted"),
+    [
+        (["e0.", "04\r"], [{"kind": "set", "eta": 0.04}]),  # was η 4
+        (["e1.", "5e-2\r"], [{"kind": "set", "eta": 0.015}]),
+        (["w2e-3\re0.3\r"], [{"kind": "set", "weight_decay": 2e-3}, {"kind": "set", "eta": 0.3}]),
+        (["e", "\x1b[200~0.25\x1b[201~\r"], [{"kind": "set", "eta": 0.25}]),  # pasted
+        (["e\x1b", "  "], [{"kind": "pause"}, {"kind": "resume"}]),
+        (["?q."], [{"kind": "pause"}, {"kind": "step"}]),
+        (["qq", "\x1b"], []),
+        (["  e0.2\r u"], ["pause", "resume", 0.2, "pause", 0.1]),
+    ],
+)
+def test_keys_that_come_together(shelf_dir: Path, pieces: list[str], wanted: list) -> None:
+    """Each is for the screen that the one before left, and a number is the one that was typed."""
+    writer = live_run(shelf_dir / "made-aaaa")
+    terminal = Terminal("attach", "aaaa", cwd=shelf_dir.parent, EOSTUI_RUNS=str(shelf_dir))
+    terminal.wait_for(r"RUNNING +step 100", "quit")
+    for piece in pieces:
+        terminal.send(piece)
+        terminal.read(0.02)
+    got: list[dict] = []
+    deadline = time.monotonic() + 10
+    while len(got) < len(wanted) and time.monotonic() < deadline:
+        terminal.read(0.1)
+        got += asked(writer.path)
+    terminal.read(0.3)
+    got += asked(writer.path)
+    if wanted and not isinstance(wanted[0], dict):
+        assert [each.get("eta", each["kind"]) for each in got] == wanted
+    else:
+        assert got == wanted
+    terminal.send("\x03\x03")
+    assert terminal.exit_code() == 0
+    writer.close()
+
+
+@pytest.mark.parametrize(("eta", "decay"), [(1e99, 0.0), (1e-60, 1e50)])
+def test_values_that_no_step_can_be_multiplied_by(tmp_path: Path, eta: float, decay: float) -> None:
+    """They are refused wherever they come in: a run ended over them, with what PyTorch says of it."""
+    writer = live_run(tmp_path / "made-aaaa")
+    with Run(writer.path) as run:
+        steering = Steering(run)
+        with contextlib.suppress(InputError):
+            steering.set_eta(eta)
+        with contextlib.suppress(InputError):
+            steering.set_decay(decay)
+    assert all(
+        max(each.get("eta", 0), each.get("weight_decay", 0)) < 1 for each in asked(writer.path)
+    )
+    for values in (
+        {"eta": eta, "weight_decay": decay},
+        {"controls": [{"step": 5, "eta": eta, "weight_decay": decay}]},
+    ):
+        with pytest.raises(InputError, match=r"at most 3\.4e"):
+            RunConfig.build(values, "test")
+    assert "at most 3.4e" in (refuse_controls(eta, decay) or "")
+    writer.close()

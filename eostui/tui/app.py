@@ -289,7 +289,7 @@ class EostuiApp(ForkingApp):
     def action_command_palette(self) -> None:
         """Show the command palette."""
         if not isinstance(self.screen, Palette):
-            self.push_screen(Palette())
+            self.push_screen(Palette(id="--command-palette"))
 
     def action_suspend_process(self) -> None:
         """Give the terminal to the shell; its `fg` leads back."""

@@ -11,6 +11,7 @@ from eostui.errors import InputError
 from eostui.runs import commands
 from eostui.runs.rows import Event
 from eostui.runs.run import Run
+from eostui.schedule import refuse_controls
 from eostui.tui.overlay import forked_at
 
 ETA_FACTOR = 1.1
@@ -181,12 +182,8 @@ class Steering:
         if value == before:
             return
         eta, decay = (wanted | {key: value}).values()
-        if not eta > 0:
-            raise InputError(f"η is {eta:g}, but must be above 0")
-        if not decay >= 0:
-            raise InputError(f"λ is {decay:g}, but must not be below 0")
-        if eta * decay >= 1:
-            raise InputError(f"ηλ would be {eta * decay:g}, but must be below 1")
+        if refusal := refuse_controls(eta, decay):
+            raise InputError(refusal)
         self._command = commands.send(self.run.path, "set", **{key: value})
         self._sent.add(self._command)
         self._asked[key] = value
