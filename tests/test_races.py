@@ -899,7 +899,6 @@ def test_without_a_shell_nothing_stops(shelf_dir: Path) -> None:
         (["e1.", "5e-2\r"], [{"kind": "set", "eta": 0.015}]),
         (["w2e-3\re0.3\r"], [{"kind": "set", "weight_decay": 2e-3}, {"kind": "set", "eta": 0.3}]),
         (["e", "\x1b[200~0.25\x1b[201~\r"], [{"kind": "set", "eta": 0.25}]),  # pasted
-        (["e\x1b", "  "], [{"kind": "pause"}, {"kind": "resume"}]),
         (["?q."], [{"kind": "pause"}, {"kind": "step"}]),
         (["qq", "\x1b"], []),
         (["  e0.2\r u"], ["pause", "resume", 0.2, "pause", 0.1]),
