@@ -17,7 +17,7 @@ from made import facts, make_run, measure, rows
 from terminal import Terminal
 from textual.pilot import Pilot
 from textual.screen import ModalScreen
-from textual.widgets import Input
+from textual.widgets import Input, OptionList
 
 from eostui import locations
 from eostui.config import RunConfig
@@ -33,6 +33,7 @@ from eostui.schedule import refuse_controls
 from eostui.tui import started
 from eostui.tui.app import LONG_RUN, EostuiApp
 from eostui.tui.keys import KEYS
+from eostui.tui.screens.commands import Palette
 from eostui.tui.screens.dialogs import ChoiceDialog, LeaveDialog, MessageDialog, NumberDialog
 from eostui.tui.screens.fork import ForkDialog
 from eostui.tui.screens.help import HelpScreen
@@ -948,4 +949,35 @@ def test_values_that_no_step_can_be_multiplied_by(tmp_path: Path, eta: float, de
         with pytest.raises(InputError, match=r"at most 3\.4e"):
             RunConfig.build(values, "test")
     assert "at most 3.4e" in (refuse_controls(eta, decay) or "")
+    writer.close()
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.02, 0.1])
+def test_a_palette_that_is_put_away_while_it_searches(shelf_dir: Path, wait: float) -> None:
+    """Its search found no list any more, and took the application along; a whole search acts."""
+    path = shelf_dir / "made-aaaa"
+    writer = live_run(path)
+
+    async def scene() -> None:
+        async with seated(shelf_dir, path) as seat:
+            await seat.shows(path)
+            for _ in range(4):
+                await seat.press("ctrl+p")
+                await seat.sees(lambda: isinstance(seat.app.screen, Palette))
+                seat.app.screen.query_one(Input).value = "res"
+                await asyncio.sleep(wait)
+                seat.app.screen.query_one(Input).value = "pause"
+                seat.app.pop_screen()
+                await seat.sees(lambda: len(seat.app.screen_stack) == 1)
+                await seat.pilot.pause(0.1)
+            assert not seat.told
+            await seat.press("ctrl+p")
+            await seat.sees(lambda: isinstance(seat.app.screen, Palette))
+            await seat.type("pause")
+            found = seat.app.screen.query_one(OptionList)
+            await seat.sees(lambda: found.option_count and found.highlighted is not None)
+            await seat.press("enter")
+            await seat.sees(lambda: [each["kind"] for each in asked(path)] == ["pause"])
+
+    play(scene)
     writer.close()
