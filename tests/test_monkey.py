@@ -179,7 +179,7 @@ def holds(seed: int, folder: Path, seconds: float) -> None:
         output = monkey.terminal.output.decode(errors="replace")
         end = output[output.rindex("\x1b[?1049l") :]
         assert code in CODES, f"code {code}"
-        assert not re.search("Traceback|Error", re.sub(r"\x1b\\[[0-9;]*m|\\s", "", end)), end
+        assert not re.search("Traceback|Error", re.sub(r"\x1b\[[0-9;]*m|\s", "", end)), end
         assert "Traceback" not in output, output[output.index("Traceback") - 2000 :][:6000]
         assert "unexpected:" not in output, output[output.index("unexpected:") :][:500]
         assert monkey.terminal.restored
