@@ -16,6 +16,9 @@ from pydantic import (
     model_validator,
 )
 
+#: No η or λ is larger: a step in float32 couldn't be multiplied by it.
+LARGEST = 3.4e38
+
 
 class ControlChange(BaseModel):
     """η, λ or both from one step on: `step` is the first that they move.
@@ -51,7 +54,7 @@ class ControlChange(BaseModel):
 
 
 def check_schedule(changes: Iterable[ControlChange], eta: float, weight_decay: float) -> None:
-    """Raise ValueError unless the steps rise, and η × λ stays below 1.
+    """Raise ValueError unless the steps rise, η and λ stay up to LARGEST, and η × λ below 1.
 
     Args:
         changes: in their order.
@@ -59,7 +62,11 @@ def check_schedule(changes: Iterable[ControlChange], eta: float, weight_decay: f
         weight_decay: λ at the start.
     """
     before = -1
+    _check_size("`eta`", eta)
+    _check_size("`weight_decay`", weight_decay)
     for change in changes:
+        for name, value in change.values().items():
+            _check_size(f"`controls` at step {change.step}: `{name}`", value)
         if change.step <= before:
             raise ValueError(
                 f"`controls` at step {change.step} comes after step {before}: their steps must rise"
@@ -74,6 +81,11 @@ def check_schedule(changes: Iterable[ControlChange], eta: float, weight_decay: f
             )
 
 
+def _check_size(name: str, value: float) -> None:
+    if value > LARGEST:
+        raise ValueError(f"{name} is {value:g}, but must be at most {LARGEST:g}")
+
+
 def refuse_controls(eta: object, weight_decay: object) -> str | None:
     """Return why these η and λ can't be used, or None."""
     for name, value in (("η", eta), ("λ", weight_decay)):
@@ -81,6 +93,8 @@ def refuse_controls(eta: object, weight_decay: object) -> str | None:
             return f"{name} must be a number"
         if not abs(value) <= sys.float_info.max:
             return f"{name} must be finite"
+        if abs(value) > LARGEST:
+            return f"{name} is {value:g}, but must be at most {LARGEST:g}"
     assert isinstance(eta, (int, float))
     assert isinstance(weight_decay, (int, float))
     if eta <= 0:

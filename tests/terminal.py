@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import select
+import shlex
 import sys
 import time
 import weakref
@@ -17,19 +18,26 @@ import pyte
 
 
 class Terminal:
-    """Runs a command in a pseudo-terminal and emulates its screen."""
+    """Runs a command in a pseudo-terminal and emulates its screen; with `shell`, behind a shell there."""
 
     _opened: ClassVar[weakref.WeakSet[Terminal]] = weakref.WeakSet()
 
     def __init__(
-        self, *arguments: str, cwd: Path, width: int = 120, height: int = 40, **environment: str
+        self,
+        *arguments: str,
+        cwd: Path,
+        width: int = 120,
+        height: int = 40,
+        shell: bool = False,
+        **environment: str,
     ) -> None:
         # COLUMNS and LINES would hide the terminal's own size, which is the one that counts here
         others = ("NO_COLOR", "SSH_CONNECTION", "COLUMNS", "LINES")
         keep = {k: v for k, v in os.environ.items() if k not in others}
+        command = [sys.executable, "-m", "eostui", *arguments]
         self.process = pexpect.spawn(
-            sys.executable,
-            ["-m", "eostui", *arguments],
+            "bash" if shell else command[0],
+            ["--norc", "--noprofile", "--noediting", "-i"] if shell else command[1:],
             cwd=str(cwd),
             env={**keep, "TERM": "xterm-256color", "LANG": "C.UTF-8", **environment},
             dimensions=(height, width),
@@ -40,6 +48,8 @@ class Terminal:
         self._stream = pyte.ByteStream(self.screen)
         self.output = b""
         self._opened.add(self)
+        if shell:
+            self.send(f"PS1='ready> '; {shlex.join(command)}; echo code $?\n")
 
     def read(self, seconds: float = 0.1) -> None:
         """Take in what all open terminals' programs write, until `seconds` are over or this one ends.

@@ -17,7 +17,11 @@ from eostui.config import RunConfig
 from eostui.errors import EXIT_FAILED, EostuiError, InputError
 from eostui.locations import present_folder
 from eostui.runs.branch import CONTROLS, forked_config
+from eostui.runs.schema import LIVE_STATES
 from eostui.runs.shelf import Entry, new_run_path
+
+#: States of runs that can go on: a diverged one would diverge again.
+RESUMABLE_STATES = ("finished", "stopped", "failed", "interrupted")
 
 
 class StartError(EostuiError):
@@ -26,6 +30,15 @@ class StartError(EostuiError):
     def __init__(self, sentence: str, exit_code: int) -> None:
         super().__init__(sentence)
         self.exit_code = exit_code
+
+
+def refuse_resume(state: str) -> str:
+    """Return why a run in this state can't be gone on with, to be read after its name; "" if it can."""
+    if state in LIVE_STATES:
+        return f"is {state}: `eostui attach` shows it"
+    if state == "diverged":
+        return "diverged, and would again; `eostui fork` it at an earlier step"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -43,12 +56,8 @@ class Resume:
     @property
     def config(self) -> RunConfig:
         """What it goes on with. Raises InputError if it can't."""
-        if self.entry.live:
-            raise InputError(f"{self.entry.id} is {self.entry.state}: `eostui attach` shows it")
-        if self.entry.state == "diverged":
-            raise InputError(
-                f"{self.entry.id} diverged, and would again; `eostui fork` it at an earlier step"
-            )
+        if refusal := refuse_resume(self.entry.state):
+            raise InputError(f"{self.entry.id} {refusal}")
         config = self.entry.config
         if self.steps is not None and self.steps <= self.entry.last_step:
             raise InputError(
@@ -90,7 +99,11 @@ class EngineProcess:
 
     Attributes:
         config: of the run.
+        path: where its run is, or will be.
+        begun: whether the run is there and trains.
     """
+
+    begun = False
 
     def __init__(
         self,
@@ -115,6 +128,11 @@ class EngineProcess:
         """
         present_folder()
         self.config = start if isinstance(start, RunConfig) else start.config
+        self.path = (
+            start.entry.path
+            if isinstance(start, Resume)
+            else new_run_path(runs_dir, self.config.preset)
+        )
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - read when the engine dies early
         request: dict[str, Any] = {
             "config": self.config.to_toml(),
@@ -122,11 +140,7 @@ class EngineProcess:
             "name": name,
             "watched": watched,
             "resume": isinstance(start, Resume),
-            "run_path": str(
-                start.entry.path
-                if isinstance(start, Resume)
-                else new_run_path(runs_dir, self.config.preset)
-            ),
+            "run_path": str(self.path),
         }
         if isinstance(start, Fork):
             request["fork"] = {
@@ -171,7 +185,8 @@ class EngineProcess:
                 if message["kind"] == "progress":
                     progress(message["text"])
                 elif message["kind"] == "ready":
-                    return Path(message["text"])
+                    self.begun = True
+                    return self.path
                 elif message["kind"] == "error":
                     self._process.wait()
                     raise StartError(message["text"], message["exit_code"])

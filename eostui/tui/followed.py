@@ -22,7 +22,7 @@ from eostui.tui.panels import RunView
 from eostui.tui.playback import Playback
 from eostui.tui.screens.dialogs import PickDialog
 from eostui.tui.screens.live import LiveScreen
-from eostui.tui.steered import SteeredApp
+from eostui.tui.steered import Scene, SteeredApp
 from eostui.tui.steering import Steering
 
 #: States that a viewer must be told of in red.
@@ -166,10 +166,13 @@ class FollowedApp(SteeredApp):
             self._lay_over(None)
         elif self._run is not None:
             self.run_worker(
-                self._ask_overlay(self._run), group="overlay", exclusive=True, exit_on_error=False
-            )
+                self._ask_overlay(self._run, self.scene()),
+                group="overlay", exclusive=True, exit_on_error=False,
+            )  # fmt: skip
+        else:
+            self._steer()  # which says why not
 
-    async def _ask_overlay(self, run: Run) -> None:
+    async def _ask_overlay(self, run: Run, scene: Scene) -> None:
         found = await asyncio.to_thread(shelf.entries, run.path.parent)
         rows = {
             entry.id: f"{entry.name or entry.id}  {entry.state}  step {max(entry.last_step, 0)}  "
@@ -186,18 +189,23 @@ class FollowedApp(SteeredApp):
         def chosen(run_id: str | None) -> None:
             if run_id:
                 self.run_worker(
-                    self._overlay(run.path.parent / run_id), group="overlay", exit_on_error=False
-                )
+                    self._overlay(run.path.parent / run_id, scene.path),
+                    group="overlay", exclusive=True, exit_on_error=False,
+                )  # fmt: skip
 
-        self.push_screen(PickDialog("draw under this run:", rows), chosen)
+        self.ask(PickDialog("draw under this run:", rows), chosen, scene)
 
-    async def _overlay(self, path: Path) -> None:
+    async def _overlay(self, path: Path, under: Path | None) -> None:
+        """Draw a run under the one that it was chosen for."""
         try:
             beside = await asyncio.to_thread(Follower, path)
         except EostuiError as error:
             self.notify(str(error), severity="error")
             return
-        self._lay_over(beside)
+        if self._run is not None and self._run.path == under:
+            self._lay_over(beside)
+        else:
+            beside.close()
 
 
 class Opened(NamedTuple):

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from textual.binding import Binding
 
+from eostui.runs.launch import RESUMABLE_STATES
+from eostui.runs.schema import LIVE_STATES
+
 
 @dataclass(frozen=True)
 class Key:
@@ -19,6 +22,7 @@ class Key:
         text: what it does.
         short: a word for the key bar; "" keeps it out of there.
         group: training, view, oscillator, playback (keys of those screens alone) or program.
+        needs: what the run must be for it: live, ended (and able to go on), or "" for any.
     """
 
     id: str
@@ -28,6 +32,13 @@ class Key:
     text: str
     short: str = ""
     group: str = "view"
+    needs: str = ""
+
+    def acts(self, state: str) -> bool:
+        """Return whether it can act on a run in this state; "" for one that isn't there yet."""
+        if self.needs == "ended":
+            return state in RESUMABLE_STATES
+        return self.needs != "live" or state in ("", *LIVE_STATES)
 
     def bindings(self) -> list[Binding]:
         """Return Textual's bindings: control keys act in every dialog too, letters don't.
@@ -47,21 +58,35 @@ class Key:
 
 
 KEYS = (
-    Key("eta.down", "left_square_bracket,D", "[ D", "scale_eta(-1)", "η ÷ 1.1", group="training"),
-    Key("eta.up", "right_square_bracket,E", "] E", "scale_eta(1)", "η × 1.1", group="training"),
+    Key(
+        "eta.down", "left_square_bracket,D", "[ D", "scale_eta(-1)", "η ÷ 1.1",
+        group="training", needs="live",
+    ),
+    Key(
+        "eta.up", "right_square_bracket,E", "] E", "scale_eta(1)", "η × 1.1",
+        group="training", needs="live",
+    ),
     Key(
         "decay.down", "left_curly_bracket,A", "{ A", "scale_decay(-1)", "λ ÷ 1.25, down to 0",
-        group="training",
+        group="training", needs="live",
     ),
     Key(
         "decay.up", "right_curly_bracket,W", "} W", "scale_decay(1)", "λ × 1.25, from 0 too",
-        group="training",
+        group="training", needs="live",
     ),
-    Key("eta.type", "e", "e", "type_eta", "type a value for η, such as 2/100", group="training"),
-    Key("decay.type", "w", "w", "type_decay", "type a value for λ", group="training"),
-    Key("undo", "u", "u", "undo", "undo the last change of η or λ", group="training"),
-    Key("pause", "space", "space", "pause", "pause or resume training", "pause", "training"),
-    Key("step", "full_stop", ".", "single_step", "one step (pauses first)", "step", "training"),
+    Key(
+        "eta.type", "e", "e", "type_eta", "type a value for η, such as 2/100",
+        group="training", needs="live",
+    ),
+    Key("decay.type", "w", "w", "type_decay", "type a value for λ", group="training", needs="live"),
+    Key(
+        "undo", "u", "u", "undo", "undo the last change of η or λ made here",
+        group="training", needs="live",
+    ),
+    Key("pause", "space", "space", "pause", "pause or resume training", "pause", "training", "live"),
+    Key(
+        "step", "full_stop", ".", "single_step", "one step (pauses first)", "step", "training", "live",
+    ),
     Key("preset.next", "n", "n", "preset(1)", "next preset", group="training"),
     Key("preset.previous", "p", "p", "preset(-1)", "previous preset", group="training"),
     Key("restart", "r", "r", "restart", "restart from step 0", "restart", "training"),
@@ -69,14 +94,17 @@ KEYS = (
         "fork", "f", "f", "fork", "fork here: a new run from this step on, λ → 0 or other values",
         "fork", "training",
     ),
-    Key("resume", "R", "R", "resume", "go on with this run, which ended", group="training"),
+    Key(
+        "resume", "R", "R", "resume", "go on with this run, which ended",
+        "resume", "training", "ended",
+    ),
     Key(
         "calibrate", "c", "c", "calibrate", "calibrate: lay theory's prediction over the run from here",
-        "calibrate", "training",
+        "calibrate", "training", "live",
     ),
     Key(
         "reseat", "C", "C", "reseat", "restart the prediction from the network's own x and q",
-        group="training",
+        group="training", needs="live",
     ),
     Key(
         "preset.save", "S", "S", "save_preset", "save this steered run as a preset", group="training",
@@ -121,6 +149,10 @@ KEYS = (
     Key("playback.start", "home", "home", "screen.end(-1)", "back to step 0", group="playback"),
     Key("playback.end", "end", "end", "screen.end(1)", "on to the newest step", group="playback"),
     Key("help", "question_mark,f1", "?", "help", "help", "help", "program"),
+    Key(
+        "suspend", "ctrl+z", "ctrl+z", "suspend_process",
+        "to the shell, whose `fg` leads back; training goes on", group="program",
+    ),
     Key("palette", "ctrl+p", "ctrl+p", "command_palette", "command palette", group="program"),
     Key(
         "leave", "q,ctrl+q,ctrl+c", "q", "leave", "leave (keep the run going or stop it)", "quit",
@@ -129,13 +161,18 @@ KEYS = (
 )  # fmt: skip
 
 #: The key bar's opening pairs: two keys under one word.
-PAIRS = (("[ ]", "η"), ("{ }", "λ"), ("n p", "preset"))
+_STEERING, _PRESETS = (("[ ]", "η"), ("{ }", "λ")), (("n p", "preset"),)
+PAIRS = (*_STEERING, *_PRESETS)
 
 #: What a key bar shows: keys, and a word for them.
 Hints = tuple[tuple[str, str], ...]
 
-#: The key bar of the screens of a run.
-TRAINING_HINTS: Hints = (*PAIRS, *((key.shown, key.short) for key in KEYS if key.short))
+
+def training_hints(state: str) -> Hints:
+    """Return the key bar of the screens of a run in this state: the keys that can act on it."""
+    pairs = PAIRS if KEYS[0].acts(state) else _PRESETS
+    return *pairs, *((key.shown, key.short) for key in KEYS if key.short and key.acts(state))
+
 
 #: Keys that move the cursor where a run is played back, and how.
 ON_PLAYBACK = {

@@ -1,4 +1,4 @@
-"""The terminal underneath: signals through it, and whether it is still there."""
+"""The terminal underneath: signals through it, the shell that lent it, and whether it is still there."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import contextlib
 import os
 import select
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+
+from textual.driver import Driver
 
 #: Seconds between looks at the terminal.
 _LOOK_EVERY = 0.5
@@ -53,6 +56,61 @@ def leave_when_gone(leave: Callable[[int], None]) -> None:
             loop.call_soon_threadsafe(leave, code)
 
     threading.Thread(target=watch, name="eostui-terminal", daemon=True).start()
+
+
+def stop_and_go_on(driver: Driver, shown_again: Callable[[], None]) -> None:
+    """Give the terminal back to the shell when stopped (SIGTSTP), and take it again when continued.
+
+    Textual does so too, but takes it twice where what stopped the process was SIGSTOP, which nothing can
+    catch: two threads then share its keys.
+
+    Args:
+        driver: has the terminal.
+        shown_again: called once it has it again.
+    """
+    lent = False
+
+    def stop(*_: object) -> None:
+        nonlocal lent
+        if not lent:
+            driver.suspend_application_mode()
+            lent = True
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    def go_on(*_: object) -> None:
+        nonlocal lent
+        if not lent:  # it was stopped without a word, and a shell has had the terminal since
+            driver.suspend_application_mode()
+            lent = True
+        driver.resume_application_mode()  # stops the process again if it is in the background
+        if lent:
+            lent = False
+            shown_again()
+
+    signal.signal(signal.SIGTSTP, stop)
+    signal.signal(signal.SIGCONT, go_on)
+
+
+def suspend() -> bool:
+    """Stop the job that this process belongs to; return False where no shell would continue it."""
+    if not _under_job_control():
+        return False
+    os.killpg(os.getpgrp(), signal.SIGTSTP)  # with what it was started through: `uv run`, a script
+    return True
+
+
+def _under_job_control() -> bool:
+    """Return whether the parent of this process's job is a shell that put it in a group of its own."""
+    process = os.getppid()
+    while process > 1:
+        try:
+            if os.getpgid(process) != os.getpgrp():
+                return os.getsid(process) == os.getsid(0)
+        except ProcessLookupError:
+            return False
+        command = ["ps", "-o", "ppid=", "-p", str(process)]
+        process = int(subprocess.run(command, capture_output=True, check=False).stdout or 0)
+    return False
 
 
 def terminal_gone() -> bool:

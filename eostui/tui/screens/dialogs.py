@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from rich.text import Text
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
@@ -18,7 +19,20 @@ from eostui.errors import InputError, printable
 Answer = TypeVar("Answer")
 
 
-class ChoiceDialog(ModalScreen[str]):
+class Dialog(ModalScreen[Answer]):
+    """A question over the screen beneath, which is answered once."""
+
+    def dismiss(self, result: Answer | None = None) -> AwaitComplete:
+        """Give the answer and go; a key that came right behind the one that answered is too late.
+
+        Textual would take the screen beneath away for it.
+        """
+        if self.app.screen is not self:
+            return AwaitComplete()
+        return super().dismiss(result)
+
+
+class ChoiceDialog(Dialog[str]):
     """A question answered by one key; escape answers ''."""
 
     def __init__(self, question: str, choices: dict[str, str]) -> None:
@@ -45,7 +59,11 @@ class ChoiceDialog(ModalScreen[str]):
             self.dismiss(key)
 
 
-class MessageDialog(ModalScreen[None]):
+class LeaveDialog(ChoiceDialog):
+    """Asks what becomes of the runs that train; to leave once more keeps them."""
+
+
+class MessageDialog(Dialog[None]):
     """A sentence that any key puts away."""
 
     def __init__(self, sentence: str) -> None:
@@ -63,7 +81,7 @@ class MessageDialog(ModalScreen[None]):
         self.dismiss(None)
 
 
-class PickDialog(ModalScreen[str]):
+class PickDialog(Dialog[str]):
     """A list to pick one row of; escape answers ''."""
 
     AUTO_FOCUS = "OptionList"
@@ -92,7 +110,7 @@ class PickDialog(ModalScreen[str]):
         self.dismiss("")
 
 
-class AskDialog(ModalScreen[Answer | None]):
+class AskDialog(Dialog[Answer | None]):
     """Asks for something typed; escape answers None."""
 
     AUTO_FOCUS = "Input"

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from eostui.config import parse_number
 from eostui.errors import InputError
 from eostui.tui.numbers import grouped
+from eostui.tui.screens.dialogs import Dialog
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ _FIELDS = (
 )
 
 
-class ForkDialog(ModalScreen[ForkWish | None]):
+class ForkDialog(Dialog[ForkWish | None]):
     """Asks what changes in a fork; enter at once takes λ → 0, escape answers None."""
 
     AUTO_FOCUS = ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from eostui.runs.monitors import MEANINGS
@@ -14,6 +13,7 @@ from eostui.tui.keys import KEYS, ON_OSCILLATOR, ON_PLAYBACK
 from eostui.tui.oscillator_panels import PANELS as OSCILLATOR_PANELS
 from eostui.tui.oscillator_texts import CONDITIONS
 from eostui.tui.palette import PHASE_COLOURS
+from eostui.tui.screens.dialogs import Dialog
 
 _PANELS = """\
 [b]Sharpness[/b]: S is the largest eigenvalue of the Hessian ∇²L(θ), measured every few steps. Plain
@@ -63,7 +63,7 @@ At the edge nearly every second step goes up, and yet the loss falls in the long
 """
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Dialog[None]):
     """Scrollable help; escape, q or ? puts it away."""
 
     BINDINGS = [
@@ -73,10 +73,15 @@ class HelpScreen(ModalScreen[None]):
         ("f1", "dismiss_help", "back"),
     ]
 
+    def __init__(self, state: str) -> None:
+        """`state` is that of the run shown, "" without one: some keys can't act on it."""
+        super().__init__()
+        self._state = state
+
     def compose(self) -> ComposeResult:
         """Show the key table by group, then the panels."""
         with VerticalScroll(classes="help"):
-            yield Static(_key_table())
+            yield Static(_key_table(self._state))
             yield Static(_reflowed(_PANELS))
             yield Static(_phase_table())
             yield Static(_assumption_table())
@@ -132,11 +137,15 @@ def _oscillator_table() -> Text:
     return text
 
 
-def _key_table() -> str:
+def _key_table(state: str) -> str:
     lines = []
     for group in ("training", "view", "oscillator", "playback", "program"):
         lines.append(f"[b]{group.capitalize()}[/b]")
-        shown = [(key.shown, key.text) for key in KEYS if key.group == group]
+        shown = [
+            (key.shown, key.text if key.acts(state) else f"[dim]{key.text}: not now[/dim]")
+            for key in KEYS
+            if key.group == group
+        ]
         here = {"oscillator": ON_OSCILLATOR, "playback": ON_PLAYBACK}.get(group, {})
         shown += [(key.shown, here[key.id]) for key in KEYS if key.id in here]
         lines += [f"  {keys:<10}".replace("[", chr(92) + "[") + text for keys, text in shown]

@@ -14,7 +14,6 @@ from textual.screen import Screen
 from eostui.runs.landscape import Landscape
 from eostui.runs.run import Run
 from eostui.tui.charts.contours import ASCII_SHADES, SHADES, Contour, Map, bands
-from eostui.tui.keys import TRAINING_HINTS
 from eostui.tui.numbers import compact
 from eostui.tui.palette import COLOURS
 from eostui.tui.screens.linked import SMALL
@@ -77,7 +76,7 @@ class LandscapeScreen(Screen[None]):
         if not self.is_mounted:
             return
         self.query_one("#title", TextBar).show(self._live.title_line(self.size.width))
-        self.query_one("#keys", TextBar).show(key_line(self.size.width, TRAINING_HINTS))
+        self.query_one("#keys", TextBar).show(key_line(self.size.width, self._live.hints))
         run = self._live.view.run if self._live.view else None
         landscape = run.landscape if run else None
         self.set_class(landscape is None, "-unmapped")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import ClassVar
 
 import numpy as np
 from rich.text import Text
@@ -14,7 +13,7 @@ from textual.containers import Container
 from eostui.runs.monitors import monitors
 from eostui.runs.run import Run
 from eostui.tui.calibration_panel import agreement
-from eostui.tui.keys import TRAINING_HINTS, Hints
+from eostui.tui.keys import Hints, training_hints
 from eostui.tui.numbers import compact, control, grouped, percent
 from eostui.tui.overlay import short
 from eostui.tui.palette import COLOURS, PHASE_COLOURS
@@ -48,13 +47,7 @@ _TEXTS_EVERY = 0.3
 
 
 class LiveScreen(LinkedCharts):
-    """Shows one run; the application feeds it with `show_run` and `refresh_run`.
-
-    Attributes:
-        HINTS: what the key bar shows.
-    """
-
-    HINTS: ClassVar[Hints] = TRAINING_HINTS
+    """Shows one run; the application feeds it with `show_run` and `refresh_run`."""
 
     def __init__(self, *, unicode: bool) -> None:
         super().__init__([panel.name for panel in PANELS], unicode=unicode)
@@ -188,7 +181,6 @@ class LiveScreen(LinkedCharts):
             return
         x_range = self._x_range()
         self._draw_title()
-        self.query_one("#keys", TextBar).show(key_line(self.size.width, self.HINTS))
         names = [panel.name for panel in PANELS]
         self.query_one("#tabs", TextBar).show(tabs_line(names, self.focused_panel))
         self._draw_charts(x_range)
@@ -256,7 +248,13 @@ class LiveScreen(LinkedCharts):
             fields = self._title_fields(self.view)
         return fields_line(fields, width)
 
+    @property
+    def hints(self) -> Hints:
+        """What the key bar shows."""
+        return training_hints(self.view.state if self.view is not None else "")
+
     def _draw_title(self) -> None:
+        self.query_one("#keys", TextBar).show(key_line(self.size.width, self.hints))
         self.query_one("#title", TextBar).show(self.title_line(self.size.width))
 
     def _title_fields(self, view: RunView) -> list[tuple[int, str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eostui.tui.following import Follower
-from eostui.tui.keys import KEYS, ON_PLAYBACK, PLAYBACK_HINTS
+from eostui.tui.keys import KEYS, ON_PLAYBACK, PLAYBACK_HINTS, Hints
 from eostui.tui.numbers import compact, grouped
 from eostui.tui.palette import COLOURS
 from eostui.tui.panels import RunView
@@ -21,13 +21,17 @@ class PlaybackScreen(LiveScreen):
     """
 
     BINDINGS = [binding for key in KEYS if key.id in ON_PLAYBACK for binding in key.bindings()]
-    HINTS = PLAYBACK_HINTS
 
     def __init__(self, speed: float | None, *, unicode: bool) -> None:
         """`speed` is in steps a second, None for the playback's own."""
         super().__init__(unicode=unicode)
         self.playback: Playback | None = None
         self._speed_asked = speed
+
+    @property
+    def hints(self) -> Hints:
+        """What the key bar shows."""
+        return PLAYBACK_HINTS
 
     def play(self, follower: Follower) -> Playback:
         """Return the playback of a run, which the keys of this screen move from now on."""
