@@ -9,6 +9,7 @@ import typer
 from eostui.cli.options import (
     AsciiOnly,
     AsJson,
+    ChangedData,
     DataDir,
     Fps,
     Headless,
@@ -37,6 +38,7 @@ def resume(
         int | None, typer.Option(help="Steps it shall have in all; as its config says if left out.")
     ] = None,
     trust: Trust = False,
+    changed_data: ChangedData = False,
     headless: Headless = False,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
@@ -63,7 +65,7 @@ def resume(
 
     entry = shelf.find(locations.runs_dir(runs_dir), run)
     refuse_foreign_code(entry.config, entry.path, trusted=trust)
-    going_on = Resume(entry, steps)
+    going_on = Resume(entry, steps, changed_data)
     start(
         going_on, runs_dir, data_dir, headless=headless, as_json=as_json, fps=fps,
         ascii_only=ascii_only,
@@ -86,6 +88,7 @@ def fork(
     name: Name = "",
     assign: Settings = None,
     trust: Trust = False,
+    changed_data: ChangedData = False,
     headless: Headless = False,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
@@ -115,7 +118,7 @@ def fork(
     refuse_foreign_code(entry.config, entry.path, trusted=trust)
     changes = set_values(assign, {"steps": steps}, {"eta": eta, "weight_decay": weight_decay})
     step = newest_fork_step(entry.last_step, entry.state) if at is None else at
-    branch = Fork(entry, step, changes)
+    branch = Fork(entry, step, changes, changed_data)
     start(
         branch, runs_dir, data_dir, name=name, headless=headless, as_json=as_json, fps=fps,
         ascii_only=ascii_only,

@@ -60,11 +60,14 @@ def _run(config: RunConfig, request: dict[str, Any], handshake: Handshake) -> in
     trainer = workshop.trainer
     signal.signal(signal.SIGTERM, lambda *_: workshop.stop("stopped by SIGTERM"))
     writer: Store
+    changed_data = bool(request["changed_data"])
     if request["resume"]:
-        writer = workshop.resume(path, handshake.steps)
+        writer = workshop.resume(path, handshake.steps, changed_data=changed_data)
     elif fork:
         parent, at, controls = Path(fork["parent"]), fork["at"], fork["controls"]
-        writer = workshop.fork(path, request["name"], parent, at, controls, handshake.steps)
+        writer = workshop.fork(
+            path, request["name"], parent, at, controls, handshake.steps, changed_data=changed_data
+        )
     else:
         writer = workshop.new(path, request["name"])
     handshake.end(path)

@@ -70,6 +70,7 @@ class ComparingWriter:
         path: the run directory.
         derived_events: how many events that follow from the steps were told in the run's life so far.
         differences: the first of each kind of thing that isn't as it was.
+        compared: how many rows were compared.
     """
 
     def __init__(self, record: Record, path: Path, told: int, onward: RunWriter | None) -> None:
@@ -84,6 +85,7 @@ class ComparingWriter:
         self.path = path
         self.derived_events = told
         self.differences: list[Difference] = []
+        self.compared = 0
         self._record = record
         self._onward = onward
         self._derived = deque(record.derived)
@@ -97,15 +99,11 @@ class ComparingWriter:
         for event in list(self._derived)[:1]:
             self.note(event.step, "event", event.kind, None)
 
-    @property
-    def identical(self) -> bool:
-        """Whether everything so far was as it is on record, bit for bit."""
-        return not self.differences
-
     def steps(self, first_step: int, matrix: NDArray[np.float64]) -> None:
         """Compare rows; hand on those beyond the record."""
         record = self._record
         known = min(max(record.next_step - first_step, 0), len(matrix))
+        self.compared += known
         start = first_step - record.first
         then = record.steps[start : start + known]
         different = _differs(then, matrix[:known])

@@ -48,6 +48,7 @@ class Trainer:
         self._nan = self.theta.new_tensor(float("nan"))
         self._gradient: Tensor | None = None
         self._displacement: Tensor | None = None
+        self._previous: Tensor | None = None  # θ before the displacement
         self._coordinates = len(stored_columns(self.theta.numel())) - len(STORED_STEP_COLUMNS)
 
     def run(self, writer: Store) -> tuple[str, str]:
@@ -116,17 +117,22 @@ class Trainer:
         return snapshot(self._next, self.writer.derived_events, self._parts)
 
     def state(self) -> dict[str, Any]:
-        """Return θ, and what the next step needs of the step before it."""
+        """Return θ, and the θ and ∇L of the step before: the next one needs both, and with the L on
+        record they tell whether it is the same problem that is gone on with."""
         return {
             "theta": self.theta,
             "gradient": self._gradient,
-            "displacement": self._displacement,
+            "previous": self._previous,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
-        self.theta = state["theta"]
-        self._gradient, self._displacement = state["gradient"], state["displacement"]
+        self.theta, self._gradient = state["theta"], state["gradient"]
+        if "displacement" in state:  # as versions before 0.2.0 kept it
+            self._previous, self._displacement = None, state["displacement"]
+        else:
+            self._previous = state["previous"]
+            self._displacement = None if self._previous is None else self.theta - self._previous
 
     def _equip(self, writer: Store, past: Past | None) -> None:
         """Get what writes, calibrates and saves, and put everything back where `past` begins."""
@@ -185,7 +191,8 @@ class Trainer:
             values = self._measure(step, shared or self._midpoint(displacement), probes)
             sharpness = values.get("sharpness")
         self.calibrator.watch(step, self.theta, eta, weight_decay, sharpness)
-        self.theta, self._gradient, self._displacement = moved, gradient, displacement
+        self._previous, self.theta = self.theta, moved
+        self._gradient, self._displacement = gradient, displacement
         self._next = step + 1
 
     def _midpoint(self, ahead: Tensor) -> Point:

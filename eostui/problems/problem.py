@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -38,6 +38,8 @@ class Problem:
             for all.
         facts: anything else to be kept with the run.
         chunk_size: samples in each part of the loss, the last one fewer; 0 for one part.
+        arrays: what the loss and the test compute with, by name, as `inputs` and `targets`: a run keeps
+            their fingerprints, so that it isn't gone on with on other data unnoticed.
     """
 
     initial: Tensor
@@ -47,6 +49,7 @@ class Problem:
     decayed: Tensor | None = None
     facts: dict[str, str] = field(default_factory=dict)
     chunk_size: int = 0
+    arrays: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def from_module(
@@ -105,6 +108,7 @@ class Problem:
                     right += share * float(accuracy(predicted, wanted))
             return Evaluation(value, None if accuracy is None else right)
 
+        tested = {} if test is None else {"test_inputs": test[0], "test_targets": test[1]}
         decayed = None
         if not decay_biases:
             masks = [torch.full((p.numel(),), float(p.ndim > 1)) for p in module.parameters()]
@@ -116,6 +120,7 @@ class Problem:
             test=None if test is None else evaluate,
             decayed=decayed,
             chunk_size=chunk_size,
+            arrays={"inputs": inputs, "targets": targets, **tested},
         )
 
 
