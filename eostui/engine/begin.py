@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from eostui.config import RunConfig
+from eostui.curvature.state import ProbeState
 from eostui.engine.comparison import ComparingWriter, Difference, Past, Progress
 from eostui.engine.controls import Controls
 from eostui.engine.device import prepare_machine
@@ -20,6 +21,7 @@ from eostui.engine.fingerprint import PREFIX, has_fingerprints
 from eostui.engine.loop import Trainer
 from eostui.engine.recognition import FLAG, Recognition, recognise
 from eostui.engine.recorder import Divergence
+from eostui.engine.snapshot import restore, snapshot
 from eostui.errors import EostuiError, InputError, RunFormatError
 from eostui.problems import build_problem
 from eostui.runs import checkpoints, commands, schema
@@ -117,8 +119,12 @@ class Workshop:
             record = Record.of(path, checkpoint)
             store = ComparingWriter(record, path, checkpoint.events if checkpoint else 0, writer)
             past = Past(checkpoint, until, origin, record.controls, progress, saves=True)
+            if recognition.changed and checkpoint is not None:
+                past = replace(past, checkpoint=self._on_other_data(checkpoint))
             self.trainer.repeat(store, past)
             self._refuse_stopped(path)
+            if recognition.changed and past.checkpoint is not None:
+                checkpoints.write(path, past.checkpoint)
         except BaseException:
             writer.close()
             raise
@@ -166,6 +172,8 @@ class Workshop:
                 called; no directory is left then.
         """
         state, changed, told = self._state_at(parent, at, progress, changed_data)
+        if changed:
+            state = self._on_other_data(state)
         if "calibrate_at" in self._changed:  # it counts from here on, whatever the parent waits for
             wanted = {"calibrator.wanted": self.config.calibrate_at}
             state = replace(state, plain={**state.plain, **wanted})
@@ -241,12 +249,14 @@ class Workshop:
                     f"`eostui {command} {FLAG}`",
                 )
             )
-        first = checkpoint.step if checkpoint else 0
-        if first != step:
+        if (checkpoint.step if checkpoint else 0) != step:
+            origin = origin_of(path)
+            known = [f.step for f in checkpoints.files(path) if f.step >= origin]
+            ways = dict.fromkeys([0, *known] if origin == 0 else known)
             raise InputError(
-                f"{path.name}: its steps {first} to {step - 1} would have to be repeated, and on changed "
-                f"data can't be: go on from its state before step {first}, by "
-                f"`eostui fork {path.name} --at {first} {FLAG}`"
+                f"{path.name}: to come to step {step}, steps would have to be repeated, and on changed "
+                "data can't be; its state is on record, for `eostui fork --at`, before "
+                f"{', '.join(f'step {way}' for way in ways)}"
             )
         self._say(found.sentence(path.name, "it goes on all the same, as was asked for"))
         return found
@@ -260,6 +270,25 @@ class Workshop:
                     path.name, "its steps can be repeated once what was there is put back"
                 )
             )
+
+    def _on_other_data(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Return a state without what was computed on other data: ∇L of the step before it, and where
+        the search for eigenvectors was."""
+        probes = ProbeState(self.config, self.problem)
+        restore(checkpoint, {"probes": probes}, self.problem.initial.device)
+        probes.forget()
+        fresh = snapshot(checkpoint.step, checkpoint.events, {"probes": probes})
+
+        def kept(values: Mapping[str, Any]) -> dict[str, Any]:
+            return {
+                name: value
+                for name, value in values.items()
+                if not name.startswith("probes.") and name != "trainer.gradient"
+            }
+
+        tensors = {**kept(checkpoint.tensors), **fresh.tensors}
+        plain = {**kept(checkpoint.plain), **fresh.plain, "trainer.gradient": None}
+        return replace(checkpoint, tensors=tensors, plain=plain)
 
     def _compared(
         self, path: Path, record: Record, store: ComparingWriter, recognition: Recognition

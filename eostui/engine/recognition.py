@@ -169,11 +169,15 @@ def _known_point(problem: Problem, checkpoint: Checkpoint | None) -> _KnownPoint
     previous, displacement = kept("previous"), kept("displacement")
     if theta is None:
         return None
+    if (
+        gradient is None
+    ):  # at its first step, or where other data begin: what was before isn't theirs
+        return _KnownPoint(checkpoint.step, theta, True, None)
     if previous is not None:
         return _KnownPoint(checkpoint.step - 1, previous, True, gradient)
     if displacement is not None:  # as versions before 0.2.0 kept it; what was rounded away is lost
         return _KnownPoint(checkpoint.step - 1, theta - displacement, False, gradient)
-    return _KnownPoint(checkpoint.step, theta, True, None)
+    return None
 
 
 def _recompute(problem: Problem, point: _KnownPoint, row: Mapping[str, float]) -> Recomputed:
@@ -207,7 +211,7 @@ def _recompute(problem: Problem, point: _KnownPoint, row: Mapping[str, float]) -
             changed.append(f"{name} at step {point.step} was {before:.7g} and is {value:.7g} now")
     if point.gradient is not None and not torch.equal(gradient, point.gradient):
         apart, size = float((gradient - point.gradient).norm()), float(point.gradient.norm())
-        told = f"{apart / size:.1e} of it away" if size > 0 else f"{apart:.1e} away"
+        told = f"{apart / size:.2g} of its length away" if size > 0 else f"{apart:.2g} away"
         difference = difference or Difference(point.step, "∇L", f"{size:.7g} long", told)
         if not apart <= 2 * delta / eta + eps**0.5 * max(size, slope):
             changed.append(f"∇L at step {point.step} is {told}")
