@@ -7,10 +7,11 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import eostui
 from eostui.config import RunConfig
 from eostui.curvature.state import ProbeState
 from eostui.engine.comparison import ComparingWriter, Difference, Past, Progress
@@ -118,7 +119,9 @@ class Workshop:
             checkpoint, unsound = _newest_sound(path, until, origin)
             record = Record.of(path, checkpoint)
             store = ComparingWriter(record, path, checkpoint.events if checkpoint else 0, writer)
-            past = Past(checkpoint, until, origin, record.controls, progress, saves=True)
+            past = Past(
+                checkpoint, until, origin, record.controls, progress, saves=True, older=record.older
+            )
             if recognition.changed and checkpoint is not None:
                 past = replace(past, checkpoint=self._on_other_data(checkpoint))
             self.trainer.repeat(store, past)
@@ -218,7 +221,8 @@ class Workshop:
         self._at_work = trainer
         self._refuse_stopped(path)
         try:
-            trainer.repeat(store, Past(checkpoint, step, origin, record.controls, progress))
+            past = Past(checkpoint, step, origin, record.controls, progress, older=record.older)
+            trainer.repeat(store, past)
         except Divergence as divergence:
             raise InputError(f"{path.name} diverged at step {divergence.step}") from None
         self._refuse_stopped(path)
@@ -307,7 +311,7 @@ class Workshop:
             if again.exact and again.difference is not None:
                 differences.append(again.difference)
         if known:
-            told["identical"] = not differences
+            told["identical"] = not differences and store.exact
         if recognition.rounded:
             told["rounded"] = list(recognition.rounded)
         then, now = facts_of(path), self._facts(path, "")
@@ -353,11 +357,31 @@ class Workshop:
         return initial_facts(self.config, self._machine, self.problem, "", "")
 
 
-def replay(workshop: Workshop, path: Path, progress: Progress) -> tuple[Record, list[Difference]]:
-    """Take all own steps of a run once more.
+@dataclass(frozen=True)
+class Replay:
+    """What came of taking a run's steps once more.
 
-    Returns:
-        Its record from there on, and where the repetition first left it, by what differs.
+    Attributes:
+        record: of the run, from its first own step on.
+        differences: where the repetition first left it, by what differs; with a record of another
+            version, by more than both allow for.
+        measurements: how many were compared.
+        exact: whether all of these were the same to the bit.
+    """
+
+    record: Record
+    differences: list[Difference]
+    measurements: int
+    exact: bool
+
+    @property
+    def across_versions(self) -> bool:
+        """Whether another version of eostui made the record."""
+        return self.record.version not in ("", eostui.__version__)
+
+
+def replay(workshop: Workshop, path: Path, progress: Progress) -> Replay:
+    """Take all own steps of a run once more.
 
     Raises:
         InputError: if the problem isn't what it was.
@@ -375,7 +399,8 @@ def replay(workshop: Workshop, path: Path, progress: Progress) -> tuple[Record, 
         if divergence.step != record.next_step - 1:
             store.note(divergence.step, "ended", "no", "diverged")
     store.end()
-    return record, sorted(store.differences, key=lambda difference: difference.step)
+    differences = sorted(store.differences, key=lambda difference: difference.step)
+    return Replay(record, differences, store.measured, store.exact)
 
 
 def origin_of(path: Path) -> int:
