@@ -145,7 +145,7 @@ def replay(
     On the same machine and a CPU they are the same to the bit; else the first step that differs is told,
     and by how much. The exit code is 0 when they are the same, 1 when not. Nothing is written.
 
-    Where another version of eostui made the record, the columns of every step must be the same to the bit,
+    Where another version of eostui made the record, what every step has must be the same to the bit,
     and what was measured as good as both versions say: S within twice `tolerance`, what depends on its
     eigenvector u within twice `vector_tolerance` of its largest possible size (β, βα, g, ⟨θ, u⟩ …; twice
     the error that a row itself states, if that is larger), further eigenvalues within 2 % of S. Phases,
