@@ -11,8 +11,9 @@ import sqlite3
 import numpy as np
 import pytest
 import torch
-from engines import Engine, derived, entry, here, small
+from engines import PATIENCE, Engine, derived, entry, here, small
 from formats import kept
+from terminal import Terminal
 from typer.testing import CliRunner
 
 from eostui.cli.app import app
@@ -192,6 +193,25 @@ def test_an_engine_refuses_changed_data_with_code_2(run, data):
     assert engine.ended() == 0
     assert any("it goes on all the same" in text for text in engine.told)
     assert entry(run).last_step == 80
+
+
+def test_the_live_view_says_that_data_changed(run, data):
+    """By R and by f: the sentence, in a dialog; the run is finished before and after."""
+    edit_data(data, y=(np.arange(40) + 1) % 4)
+    before = contents(run)
+    terminal = Terminal("attach", run.name, cwd=run.parent, EOSTUI_RUNS=str(run.parent))
+    terminal.wait_for("FINISHED")
+    for keys in (("R", "\r"), ("f", "\r")):
+        for key in keys:
+            terminal.send(key)
+            terminal.read(0.5)
+        terminal.wait_for("the targets", "--changed-data", timeout=PATIENCE)
+        terminal.send(" ")
+        terminal.wait_for("FINISHED", without="--changed-data")
+    terminal.send("q")
+    assert terminal.exit_code() == 0
+    assert contents(run) == before
+    assert entry(run).state == "finished"
 
 
 def test_going_on_with_changed_data(run, data):

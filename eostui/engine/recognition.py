@@ -208,7 +208,7 @@ def _recompute(problem: Problem, point: _KnownPoint, row: Mapping[str, float]) -
         if name == "L":
             difference = Difference(point.step, "L", before, value)
         if not abs(value - before) <= allowed[name] + eps**0.5 * max(abs(value), abs(before)):
-            changed.append(f"{name} at step {point.step} was {before:.7g} and is {value:.7g} now")
+            changed.append(f"{name} at step {point.step} was {before:.6g} and is {value:.6g} now")
     if point.gradient is not None and not torch.equal(gradient, point.gradient):
         apart, size = float((gradient - point.gradient).norm()), float(point.gradient.norm())
         told = f"{apart / size:.2g} of its length away" if size > 0 else f"{apart:.2g} away"
