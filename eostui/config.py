@@ -103,7 +103,7 @@ class RunConfig(BaseModel):
     )
     far_cadence: Annotated[int, Field(ge=0)] = Field(
         0,
-        description="steps between measurements far below the edge, a multiple of cadence, while "
+        description="steps between measurements while S is below 0.75·(2/η − λ), a multiple of cadence; "
         "they stay dense near it and after a change of η or λ; 0 for the same everywhere",
     )
     measure: Literal["drives", "spectrum"] = Field(

@@ -27,12 +27,12 @@ def kept(folder):
 def as_format(path, version):
     """Turn the store of an ended run into format 1 to 4.
 
-    Before format 5 there were no step cosines, before 4 no checksums of rows and no seal, and before
-    3 and 2 fewer tables.
+    Before format 5 there were no cosines and lengths of steps, before 4 no checksums of rows and no
+    seal, and before 3 and 2 fewer tables.
     """
     with contextlib.closing(sqlite3.connect(path / "run.db")) as database, database:
         database.create_function("crc", 1, zlib.crc32)
-        _drop_cosines(database)
+        _drop_arrivals(database)
         if version < 4:
             for table, blob in (
                 ("steps", "matrix"),
@@ -51,10 +51,10 @@ def as_format(path, version):
         database.execute(f"PRAGMA user_version = {version}")
 
 
-def _drop_cosines(database):
+def _drop_arrivals(database):
     facts = dict(database.execute("SELECT key, value FROM run"))
     names = columns_of(facts)
-    left = tuple(name for name in names if name != "arrival_cosine")
+    left = tuple(name for name in names if name not in ("arrival_cosine", "arrival_norm"))
     assert left[: len(FIRST_STEP_COLUMNS)] == FIRST_STEP_COLUMNS
     blocks = database.execute("SELECT id, first_step, last_step, matrix FROM steps").fetchall()
     for row_id, first, last, blob in blocks:

@@ -19,7 +19,13 @@ from eostui.engine.recorder import Recorder
 from eostui.errors import RunFormatError
 from eostui.runs import checkpoints
 from eostui.runs.check import check_run
-from eostui.runs.columns import FIRST_STEP_COLUMNS, STORED_STEP_COLUMNS, columns_of, stored_columns
+from eostui.runs.columns import (
+    ARRIVALS,
+    FIRST_STEP_COLUMNS,
+    STORED_STEP_COLUMNS,
+    columns_of,
+    stored_columns,
+)
 from eostui.runs.launch import Fork, Resume
 from eostui.runs.phase_spans import spans
 from eostui.runs.reader import RunReader
@@ -130,7 +136,8 @@ def test_a_fork_of_it_is_a_new_run(old, at):
         assert len(cosine) == at + 21
         assert np.isnan(cosine[: at - 1]).all()  # its parent's rows have none
         assert np.isfinite(cosine[at:-1]).all()
-        known_later = {"loss_step", "loss_step_regularized", "path_curvature", "step_cosine"}
+        assert np.isfinite(run.steps["step_norm"][at:-1]).all()
+        known_later = {"loss_step", "loss_step_regularized", *ARRIVALS}
         for name in before.keys() - known_later:
             np.testing.assert_array_equal(run.columns()[name][:at], before[name], name)
         assert spans(run)[: len(told) - 1] == told[:-1]
@@ -235,16 +242,20 @@ def test_the_recorders_rows_are_those_of_the_columns():
         def steps(self, _first, matrix, names):
             taken.append(dict(zip(names, matrix.T, strict=True)))
 
+        def event(self, *_event):
+            pass
+
         def flush(self):
             pass
 
     recorder = Recorder(Taker(), torch.zeros(2, dtype=torch.float64), 2)
-    scalars = [torch.tensor(float(value)) for value in range(1, 6)]
+    scalars = [torch.tensor(float(value)) for value in range(1, 7)]
     recorder.add(*scalars, 0.5, 0.25, [torch.tensor(8.0), torch.tensor(9.0)])
     recorder.flush()
     assert taken == [
         {
             "loss": 1, "theta_norm": 2, "decayed_norm": 3, "arrival_curvature": 4, "arrival_cosine": 5,
+            "arrival_norm": 6,
             "eta": 0.5, "weight_decay": 0.25, "theta_1": 8, "theta_2": 9,
         }
     ]  # fmt: skip

@@ -559,6 +559,13 @@ def test_measurements_of_another_version_may_differ_by_their_tolerance(
     assert "recorded by" not in said
 
 
+def test_the_sign_of_u_is_a_convention(measured, tmp_path):
+    def turned(_step, values):
+        return values | ({"g_u": -values["g_u"]} if "g_u" in values else {})
+
+    assert replayed(rewritten(measured, tmp_path / "a", "0.1.0", turned))[0] == 0
+
+
 def test_the_steps_of_another_version_are_the_same_to_the_bit(measured, tmp_path):
     code, said, told = replayed(rewritten(measured, tmp_path / "a", "0.1.0", bit=37))
     assert code == 1

@@ -23,7 +23,13 @@ from random_runs import facts_of, rows, written
 import eostui
 from eostui.errors import EostuiError, InputError, RunFormatError
 from eostui.runs import commands, schema, shelf
-from eostui.runs.columns import EVERY_STEP, FIRST_STEP_COLUMNS, STORED_STEP_COLUMNS, exported
+from eostui.runs.columns import (
+    ARRIVALS,
+    EVERY_STEP,
+    FIRST_STEP_COLUMNS,
+    STORED_STEP_COLUMNS,
+    exported,
+)
 from eostui.runs.filesystem import on_network
 from eostui.runs.liveness import engine_alive
 from eostui.runs.run import Run
@@ -37,10 +43,10 @@ def test_columns_of_three_rows_by_hand(tmp_path):
     nan = float("nan")
     matrix = np.array(
         [
-            # loss, ‖θ‖, ‖decayed θ‖, arrival κ, arrival cosine, η, λ
-            [4.0, 5.0, 4.0, nan, nan, 0.5, 0.25],
-            [1.0, 3.0, 2.0, 7.0, nan, 0.25, 0.5],
-            [2.0, 2.5, 1.0, 8.0, -0.5, 0.125, 0.0],
+            # loss, ‖θ‖, ‖decayed θ‖, arrival κ, its cosine, its length, η, λ
+            [4.0, 5.0, 4.0, nan, nan, nan, 0.5, 0.25],
+            [1.0, 3.0, 2.0, 7.0, nan, 0.75, 0.25, 0.5],
+            [2.0, 2.5, 1.0, 8.0, -0.5, 1.5, 0.125, 0.0],
         ]
     )
     stored = json.dumps(STORED_STEP_COLUMNS)
@@ -56,13 +62,14 @@ def test_columns_of_three_rows_by_hand(tmp_path):
     assert steps["path_curvature"][:2] == [7, 8]
     assert np.isnan(steps["step_cosine"][0])  # there is no step before the first
     assert steps["step_cosine"][1] == -0.5
+    assert steps["step_norm"][:2] == [0.75, 1.5]
     assert steps["eta"] == [0.5, 0.25, 0.125]
     assert steps["weight_decay"] == [0.25, 0.5, 0]
     assert steps["theta_norm"] == [5, 3, 2.5]
     assert steps["decayed_norm"] == [4, 2, 1]
     assert steps["two_over_eta"] == [4, 8, 16]
     assert steps["stability_threshold"] == [3.75, 7.5, 16]
-    for name in ("loss_step", "loss_step_regularized", "path_curvature", "step_cosine"):
+    for name in ("loss_step", "loss_step_regularized", *ARRIVALS):
         assert np.isnan(steps[name][2]), f"{name} of the last step isn't known yet"
     assert run.last_step == 2
 

@@ -395,13 +395,13 @@ def test_the_list_shows_what_eta_and_weight_decay_became(tmp_path):
     assert f"{began.weight_decay:g}→1" in table
 
 
-def test_the_list_shows_phase_and_resting_sharpness(tmp_path):
+def test_the_list_shows_phase_and_late_sharpness(tmp_path):
     """The mean of what was measured in the last fifth, as `runs show` has it."""
     path = trained(tmp_path / "toy-aaaa")
     (row,) = json.loads(cli(tmp_path, "runs", "list", "--json").stdout)
     with Run(path) as run:
         late = run.measured["step"] >= len(run.steps) * 4 // 5
-        assert row["resting_sharpness"] == pytest.approx(run.measured["sharpness"][late].mean())
+        assert row["late_sharpness"] == pytest.approx(run.measured["sharpness"][late].mean())
         phases = [event.payload["to"] for event in run.events if event.kind == "phase"]
     assert row["phase"] == (phases or [""])[-1] != ""
     assert row["ended"] > row["created"]

@@ -178,7 +178,7 @@ def test_every_size(finished: Path) -> None:
     """120×40 shows four charts, 80×24 one with tabs, 20×5 the last values; back again too."""
     terminal = open_terminal("attach", "abcd", runs_dir=finished.parent)
     titles = ("sharpness S", "drives", "loss L", "‖θ‖", "holds for the theory")
-    values = (r"made +EDGE.*FINISHED", r"S 20\.0", r"λ→0\.001", "signs [▲▼]{20}")
+    values = (r"made +EDGE.*FINISHED", r"S 20\.0", r"λ→0\.001", "signs [▲▼◆]{20}")
     terminal.wait_for(*titles, *values, "phase S{45}E{3,}")  # 0.4 of 111 cells
     terminal.resize(80, 24)
     terminal.wait_for("1 sharpness  2 drives", without="loss L")

@@ -82,7 +82,7 @@ def list_runs(
         (
             _MARKS.get(e.state, "?"), e.id, e.state, f"{max(e.last_step, 0)}/{e.config.steps}",
             _steered(e.config.eta, e.eta), _steered(e.config.weight_decay, e.weight_decay),
-            f"{e.resting_sharpness:.4g}" if math.isfinite(e.resting_sharpness) else "—",
+            f"{e.late_sharpness:.4g}" if math.isfinite(e.late_sharpness) else "—",
             e.phase, shown_size(size(e.path)), age(time.time() - e.created), e.name,
         )
         for e in entries
@@ -103,7 +103,7 @@ def _listed(e: Entry) -> dict[str, Any]:
         "eta": e.config.eta, "weight_decay": e.config.weight_decay,
         "newest_eta": e.eta, "newest_weight_decay": e.weight_decay, "created": e.created,
         "ended": None if e.live else e.ended, "phase": e.phase,
-        "resting_sharpness": e.resting_sharpness, "bytes": size(e.path), "note": e.note,
+        "late_sharpness": e.late_sharpness, "bytes": size(e.path), "note": e.note,
         "parent": e.parent or None, "parent_step": e.parent_step,
     }  # fmt: skip
 
@@ -129,6 +129,11 @@ def show(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = False)
         lasted = [f"{each['phase']} {each['first']}–{each['last']}" for each in summary["phases"]]
         predictions = summary.pop("predictions")
         summary["phases"] = ", ".join(lasted) or "too few steps to tell"
+        unrest = summary.pop("not_at_rest")
+        summary = {
+            key: value for key, value in summary.items() if not (unrest and "resting_" in key)
+        }
+        summary["at_rest"] = f"no: {unrest}" if unrest else "over the last fifth"
         for key, value in summary.items():
             shown = f"{value:.5g}" if isinstance(value, float) else printable(str(value))
             print(f"{key:<32}{shown}")

@@ -9,8 +9,10 @@ import numpy as np
 import plotext
 from numpy.typing import NDArray
 
+from eostui.runs.bounce import in_words, median_cosine, median_cosines
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
+from eostui.tui.charts.levels import bars
 
 GRID_WIDTH = 110  # from this width on, the panels stand 2×2
 SMALLEST_CHART = (30, 6)  # below these columns and rows there are only the titles
@@ -53,7 +55,7 @@ Panel = tuple[str, list[Trace], Axis]
 
 
 def render(run: Run, *, width: int, height: int, color: bool) -> str:
-    """Draw sharpness, loss, drives and parameter norm of a run against the step.
+    """Draw sharpness, loss, drives and parameter norm of a run against the step, and its step cosine.
 
     Args:
         width: columns, never exceeded.
@@ -64,10 +66,27 @@ def render(run: Run, *, width: int, height: int, color: bool) -> str:
         At most `height` lines, without a newline at the end. A low picture lacks the last panels,
         a tiny one is the titles alone.
     """
-    return draw_panels(
+    last_line = _cosines(run, width) if height > SMALLEST_CHART[1] + 1 else ""
+    picture = draw_panels(
         lambda columns, rows: _panels(run, columns, rows),
-        max(run.last_step, 1), width=width, height=height, color=color,
+        max(run.last_step, 1), width=width, height=height - bool(last_line), color=color,
     )  # fmt: skip
+    return f"{picture}\n{last_line}" if last_line else picture
+
+
+def _cosines(run: Run, width: int) -> str:
+    """Return a line on the step cosine: its newest running median, and it along all steps.
+
+    Empty where there is no room for it, or an older run has none.
+    """
+    cosines = run.steps["step_cosine"]
+    median = median_cosine(cosines)
+    label = f"step cosine {median:.2f}: {in_words(median)}  "
+    room = width - len(label)
+    if np.isnan(median) or room < 10:
+        return ""
+    medians = median_cosines(run.steps["step"], cosines, np.linspace(0, len(cosines) - 1, room + 1))
+    return (label + bars(medians, -1.0, 1.0, unicode=True)).rstrip()
 
 
 def draw_panels(

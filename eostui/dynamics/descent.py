@@ -40,18 +40,16 @@ def path_curvature(gradient_after: Tensor, gradient_before: Tensor, displacement
 
 @torch.no_grad()
 def step_cosine(
-    displacement: Tensor, displacement_before: Tensor, precision: torch.dtype
+    displacement: Tensor, before: Tensor, norm: Tensor, norm_before: Tensor, precision: torch.dtype
 ) -> Tensor:
     """Return ⟨Δθ_t, Δθ_{t−1}⟩/(‖Δθ_t‖‖Δθ_{t−1}‖), a scalar; NaN for a step of length 0 (MATH §2).
 
     Args:
         displacement: Δθ_t, shape (P,).
-        displacement_before: Δθ_{t−1}, shape (P,).
-        precision: in which it is computed, and given back.
+        before: Δθ_{t−1}, shape (P,).
+        norm: ‖Δθ_t‖, a scalar.
+        norm_before: ‖Δθ_{t−1}‖, a scalar.
+        precision: in which the product is summed.
     """
-    now, before = displacement.to(precision), displacement_before.to(precision)
-    # each by its own length first: a product of two small lengths may be 0
-    cosine = torch.dot(
-        now / torch.linalg.vector_norm(now), before / torch.linalg.vector_norm(before)
-    )
-    return cosine.clamp(-1.0, 1.0)
+    product = torch.dot(displacement.to(precision), before.to(precision))
+    return (product / norm / norm_before).clamp(-1.0, 1.0)

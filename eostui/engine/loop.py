@@ -26,6 +26,7 @@ from eostui.engine.snapshot import Stateful, restore, snapshot
 from eostui.problems import Problem
 from eostui.runs.checkpoints import Checkpoint
 from eostui.runs.columns import STORED_STEP_COLUMNS, stored_columns
+from eostui.runs.phase_spans import chance_of
 from eostui.runs.writer import Store
 
 #: Seconds between looks for commands while paused.
@@ -49,7 +50,8 @@ class Trainer:
         self._gradient: Tensor | None = None
         self._displacement: Tensor | None = None
         self._previous: Tensor | None = None  # θ before the displacement
-        self._cosine = self._nan  # of the step before with the one before that
+        self._cosine = self._nan  # of the step before, with the one before that
+        self._norm = self._nan  # of the step before
         self._coordinates = len(stored_columns(self.theta.numel())) - len(STORED_STEP_COLUMNS)
 
     def run(self, writer: Store) -> tuple[str, str]:
@@ -139,13 +141,17 @@ class Trainer:
             self._displacement = self.theta - self._previous
         # a checkpoint of an older version hasn't it: then it isn't known for one step
         self._cosine = state["cosine"].reshape(()) if "cosine" in state else self._nan
+        if self._displacement is not None:
+            self._norm = self.recorder.norm(self._displacement)
 
     def _equip(self, writer: Store, past: Past | None) -> None:
         """Get what writes, calibrates and saves, and put everything back where `past` begins."""
         self.writer = writer
         mapper = LandscapeMapper(self.problem, writer) if self._coordinates == 2 else None
         observe = None if mapper is None else mapper.observe
-        self.recorder = Recorder(writer, self.problem.initial, self._coordinates, observe)
+        self.recorder = Recorder(
+            writer, self.problem.initial, self._coordinates, observe, chance_of(self.problem.facts)
+        )
         self.calibrator = Calibrator(self._state, self.recorder)
         self._checkpointer = Checkpointer(self.config, writer.path, past.origin if past else 0)
         self._parts = {
@@ -185,6 +191,7 @@ class Trainer:
             norm if decayed is None else self.recorder.norm(self.theta * decayed),
             self._arrival_curvature(gradient),
             self._cosine,
+            self._norm,
             eta,
             weight_decay,
             self.theta.unbind() if self._coordinates else (),
@@ -197,8 +204,12 @@ class Trainer:
             self.recorder.flush()  # raises Divergence: nothing is measured where θ isn't finite
             values = self._measure(step, shared or self._midpoint(displacement), probes)
             sharpness = values.get("sharpness")
+        length = self.recorder.norm(displacement)
         if self._displacement is not None:
-            self._cosine = step_cosine(displacement, self._displacement, self.recorder.precision)
+            self._cosine = step_cosine(
+                displacement, self._displacement, length, self._norm, self.recorder.precision
+            )
+        self._norm = length
         self.calibrator.watch(step, self.theta, eta, weight_decay, sharpness)
         self._previous, self.theta = self.theta, moved
         self._gradient, self._displacement = gradient, displacement

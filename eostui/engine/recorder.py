@@ -55,6 +55,7 @@ class Recorder:
         like: Tensor,
         coordinates: int = 0,
         observe: Callable[[NDArray[np.float64]], None] | None = None,
+        chance: float | None = None,
     ) -> None:
         """Begin with step 0.
 
@@ -63,12 +64,13 @@ class Recorder:
             like: gives their device and precision.
             coordinates: how many parameters are kept in each row, after its other columns.
             observe: told those of every flush, shape (n, coordinates), before they are written.
+            chance: the loss of the best constant prediction, None where there is none.
         """
         self.writer = writer
         self._observe = observe
         self.next_step = 0
         self.calibration = 0
-        self.phases = PhaseClassifier()
+        self.phases = PhaseClassifier(chance=chance)
         self.precision = torch.float32 if like.device.type == "mps" else torch.float64
         few = tuple(column.name for column in COORDINATES[:coordinates])
         self._names = STORED_STEP_COLUMNS + few
@@ -100,7 +102,9 @@ class Recorder:
 
     def begin_phases(self) -> None:
         """Tell phases from the next step on, whatever was before; all rows must be flushed."""
-        self.phases = PhaseClassifier.from_step(self.next_step, self._first_loss)
+        self.phases = PhaseClassifier.from_step(
+            self.next_step, self._first_loss, self.phases.chance
+        )
 
     def norm(self, vector: Tensor) -> Tensor:
         """Return ‖v‖, accumulated as precisely as rows are kept: its changes decide signs of L_λ."""
@@ -114,6 +118,7 @@ class Recorder:
         decayed_norm: Tensor,
         arrival_curvature: Tensor,
         arrival_cosine: Tensor,
+        arrival_norm: Tensor,
         eta: float,
         weight_decay: float,
         coordinates: Sequence[Tensor] = (),
@@ -123,8 +128,8 @@ class Recorder:
 
         `projections` are x and q where there is a calibration.
         """
-        scalars = (loss, theta_norm, decayed_norm, arrival_curvature, arrival_cosine)
-        row = (*scalars, *coordinates, *projections)
+        arrivals = (arrival_curvature, arrival_cosine, arrival_norm)
+        row = (loss, theta_norm, decayed_norm, *arrivals, *coordinates, *projections)
         place = self._rows[self._count, : len(row)]
         torch.stack([value.to(self.precision) for value in row], out=place)
         self._controls[self._count] = eta, weight_decay

@@ -14,6 +14,9 @@ FOLLOWED = 0.01
 #: What a measurement cost and how good it came out isn't what was measured.
 _OF_THE_SEARCH = re.compile(r"hessian_products|sharpness_gap|u_error|eig_guard|\w+_residual")
 
+#: The sign of u is a convention, and so is theirs.
+_UP_TO_SIGN = ("g_u",)
+
 
 def apart(
     config: RunConfig, then: Mapping[str, float], now: Mapping[str, float], row: Mapping[str, float]
@@ -28,9 +31,16 @@ def apart(
         now: what was measured of it by this version.
         row: the stored row of the step.
     """
-    shared = [name for name in then if name in now and not _OF_THE_SEARCH.fullmatch(name)]
     allowed = _allowed(config, then, now, row)
-    return [name for name in shared if not abs(then[name] - now[name]) <= allowed.get(name, 0.0)]
+
+    def differs(name: str) -> bool:
+        one, other = then[name], now[name]
+        if name in _UP_TO_SIGN:
+            one, other = abs(one), abs(other)
+        return not abs(one - other) <= allowed.get(name, 0.0)
+
+    shared = [name for name in then if name in now and not _OF_THE_SEARCH.fullmatch(name)]
+    return [name for name in shared if differs(name)]
 
 
 def projections_apart(

@@ -19,6 +19,7 @@ from eostui.problems.losses import LOSSES, accuracy
 from eostui.problems.networks import build_network
 from eostui.problems.problem import Problem
 from eostui.problems.toys import build_toy
+from eostui.runs.phase_spans import CHANCE_LOSS
 from eostui.toys import TOYS
 
 Narrate = Callable[[str], None]
@@ -72,6 +73,7 @@ def _network_problem(config: RunConfig, data: Dataset, device: torch.device) -> 
         chunk_size=config.chunk_size,
     )
     problem.facts.update(data.facts)
+    problem.facts[CHANCE_LOSS] = repr(loss.of_chance(data.y))
     return problem
 
 

@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 
 class Loss(NamedTuple):
-    """A loss (outputs, targets) ↦ scalar and the line that states its convention."""
+    """A loss (outputs, targets) ↦ scalar, the line that states its convention, and what of mean
+    targets, shape (1, C), is the constant output for which it is least."""
 
     function: Callable[[Tensor, Tensor], Tensor]
     convention: str
+    constant: Callable[[Tensor], Tensor]
+
+    def of_chance(self, targets: Tensor) -> float:
+        """Return the loss of the best constant prediction; targets of shape (N, C)."""
+        targets = targets.double()
+        return float(
+            self.function(self.constant(targets.mean(0, keepdim=True)).expand_as(targets), targets)
+        )
 
 
 def half_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -27,8 +37,17 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 LOSSES = {
-    "mse": Loss(half_squared_error, "½ squared error, sum over outputs, mean over samples"),
-    "cross-entropy": Loss(cross_entropy, "cross-entropy, mean over samples"),
+    "mse": Loss(
+        half_squared_error,
+        "½ squared error, sum over outputs, mean over samples",
+        lambda mean: mean,
+    ),
+    # log 0 of a class that no sample has would be −∞ times 0
+    "cross-entropy": Loss(
+        cross_entropy,
+        "cross-entropy, mean over samples",
+        lambda mean: mean.clamp(min=torch.finfo(mean.dtype).tiny).log(),
+    ),
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eostui.config import MOST_EIGENVALUES
 
@@ -26,24 +26,31 @@ class Column:
     optional: bool = False
 
 
-#: What the engine stores for every step, in the order of the stored matrix. `arrival_curvature` and
-#: `arrival_cosine` are those of the step that led here: known now, while the next step's aren't.
+#: What the engine stores for every step, in the order of the stored matrix. What arrived is that of the
+#: step that led here: known now, while the next step's isn't.
 STORED_STEP_COLUMNS = (
     "loss",
     "theta_norm",
     "decayed_norm",
     "arrival_curvature",
     "arrival_cosine",
+    "arrival_norm",
     "eta",
     "weight_decay",
 )
-#: The format of the store from which on there is `arrival_cosine`.
-COSINES_SINCE = 5
+#: The format of the store from which on there are all of them.
+ALL_SINCE = 5
 #: What every run has of them: before that format none had more.
-FIRST_STEP_COLUMNS = tuple(name for name in STORED_STEP_COLUMNS if name != "arrival_cosine")
+FIRST_STEP_COLUMNS = tuple(
+    name for name in STORED_STEP_COLUMNS if name not in ("arrival_cosine", "arrival_norm")
+)
 
 #: Columns of a step, by which the next row has them stored.
-ARRIVALS = {"path_curvature": "arrival_curvature", "step_cosine": "arrival_cosine"}
+ARRIVALS = {
+    "path_curvature": "arrival_curvature",
+    "step_cosine": "arrival_cosine",
+    "step_norm": "arrival_norm",
+}
 
 #: θ itself, stored after the columns above for problems of at most two parameters.
 COORDINATES = (
@@ -56,7 +63,11 @@ EVERY_STEP = (
     Column("step", "steps", "gradient-descent steps taken before this row"),
     Column("flow_time", "η·steps", "sum of η over the steps before this row"),
     Column("loss", "L", "unregularised full-batch training loss L(θ)"),
-    Column("loss_regularized", "L", "L(θ) + ½λ‖θ‖² over the decayed parameters, λ of this row"),
+    Column(
+        "loss_regularized",
+        "L",
+        "L_λ = L(θ) + ½λ‖θ‖² over the decayed parameters, λ of this row; infinite where L is",
+    ),
     Column("loss_step", "L", "L(θ_{t+1}) − L(θ_t); empty in the last row"),
     Column(
         "loss_step_regularized",
@@ -74,6 +85,7 @@ EVERY_STEP = (
         "⟨Δθ_t, Δθ_{t−1}⟩/(‖Δθ_t‖‖Δθ_{t−1}‖), of this step with the one before: 1 flows, −1 bounces; "
         "empty in the first and the last row",
     ),
+    Column("step_norm", "θ", "‖Δθ_t‖ = η‖∇L_λ(θ_t)‖ of this step; empty in the last row"),
     Column("eta", "θ²/L", "learning rate η that moves θ_t to θ_{t+1}"),
     Column("weight_decay", "1/η", "weight decay λ that moves θ_t to θ_{t+1}"),
     Column("theta_norm", "θ", "‖θ‖ over all parameters"),
@@ -82,9 +94,12 @@ EVERY_STEP = (
     Column("stability_threshold", "L/θ²", "2/η − λ, the stability limit with decay"),
 )
 
+#: Where what is measured is measured.
+MEASURED_AT = "taken at θ_t, in runs whose `reading` is midpoint at (θ_{t−1} + 2θ_t + θ_{t+1})/4"
+
 #: Known at measured steps, as stored. The probes of curvature/probes.py fill them.
 MEASURED = (
-    Column("sharpness", "L/θ²", "S, largest eigenvalue of the Hessian of L at θ_t"),
+    Column("sharpness", "L/θ²", "S, largest eigenvalue of the Hessian of L"),
     Column("sharpness_residual", "1", "‖Hu − Su‖/S: how well S and u are found"),
     Column("sharpness_gap", "L/θ²", "S less the next eigenvalue: ‖Hu − Su‖ over it is u's error"),
     Column("overlap", "1", "|⟨u, u of the measurement before⟩|"),
@@ -98,8 +113,15 @@ MEASURED = (
     Column("eig_min", "L/θ²", "smallest eigenvalue of the Hessian", optional=True),
     Column("beta", "L²/θ⁶", "β = ‖∇S‖², the squared norm of the gradient of the sharpness"),
     Column("beta_alpha", "L²/θ⁴", "βα = −⟨∇L, ∇S⟩: the drive that sharpens"),
-    Column("g", "L/θ²", "g = ⟨θ, ∇S⟩ over the decayed parameters: the global interaction term"),
-    Column("g_u", "θ", "⟨θ, u⟩ over the decayed parameters: moves the centre of the bounce"),
+    Column(
+        "g", "L/θ²", "g = ⟨θ, ∇S⟩ over the decayed parameters alone: the global interaction term"
+    ),
+    Column(
+        "g_u",
+        "θ",
+        "⟨θ, u⟩ over the decayed parameters: moves the centre of the bounce. The sign of u, and so of "
+        "this, is a convention: that of the measurement before is kept",
+    ),
     Column("grad_norm", "L/θ", "‖∇L‖"),
     Column("sharpness_gradient_u", "1", "|⟨∇S, u⟩|/‖∇S‖: theory takes it small"),
     Column("gradient_u", "1", "|⟨∇L, u⟩|/‖∇L‖: small off the bounce, always large on it"),
@@ -120,19 +142,27 @@ DERIVED = (
 #: From the first calibration on, where a run has one; see runs/calibration.py.
 CALIBRATED = (
     Column("calibration", "1", "number of the calibration that the following columns refer to"),
-    Column("x", "θ", "⟨u, θ − θ*⟩: how far along the reference's sharpest direction"),
+    Column(
+        "x",
+        "θ",
+        "⟨u, θ − θ*⟩: how far along the reference's sharpest direction u, whose sign is a convention",
+    ),
     Column("q", "L/θ²", "⟨∇S, θ − θ*⟩, to first order S − S*"),
     Column(
-        "x_predicted", "θ", "x of the reduced oscillator from the same start; empty once escaped"
+        "x_predicted",
+        "θ",
+        "x of the reduced oscillator, whose sharpness is S* + q + D⁴x²/6 (where D⁴ of the reference is "
+        "known), from the same start or where it was last re-seated on the network; empty once escaped",
     ),
-    Column("q_predicted", "L/θ²", "q of the reduced oscillator"),
+    Column("q_predicted", "L/θ²", "q of the reduced oscillator, re-seated with x"),
 )
 
 #: The order of the export. Columns that are not named here follow in the order of `MEASURED`.
 _EXPORT_ORDER = (
     "step", "flow_time", "loss", "loss_regularized", "loss_step", "loss_step_regularized",
-    "path_curvature", "step_cosine", "eta", "weight_decay", "theta_norm", "decayed_norm", "sharpness",
-    "sharpness_residual", "two_over_eta", "stability_threshold", "eig_2", "alpha", "beta",
+    "path_curvature", "step_cosine", "step_norm", "eta", "weight_decay", "theta_norm",
+    "decayed_norm", "sharpness", "sharpness_residual", "two_over_eta", "stability_threshold",
+    "eig_2", "alpha", "beta",
     "beta_alpha", "g", "lambda_g", "g_u", "grad_norm",
 )  # fmt: skip
 
@@ -141,13 +171,22 @@ def exported(
     stored: Sequence[str] = STORED_STEP_COLUMNS, *, calibrated: bool = False
 ) -> tuple[Column, ...]:
     """Return all columns in the order of the CSV, for a run whose steps have the `stored` columns."""
-    known = {column.name: column for column in (*EVERY_STEP, *MEASURED, *DERIVED)}
-    if "arrival_cosine" not in stored:
-        del known["step_cosine"]
+    every = (*EVERY_STEP, *(_at_its_point(column) for column in (*MEASURED, *DERIVED)))
+    known = {column.name: column for column in every}
+    for name, arrival in ARRIVALS.items():
+        if arrival not in stored:
+            del known[name]
     known |= {column.name: column for column in COORDINATES if column.name in stored}
     first = tuple(known.pop(name) for name in _EXPORT_ORDER if name in known)
     ordered = first + tuple(known.values())
     return ordered + (CALIBRATED if calibrated else ())
+
+
+def _at_its_point(column: Column) -> Column:
+    """Return a measured column that says where it is taken: everything measured is, θ's alone not."""
+    if column.name == "hessian_products":
+        return column
+    return replace(column, description=f"{column.description}; {MEASURED_AT}")
 
 
 def stored_columns(parameters: int) -> tuple[str, ...]:
@@ -186,8 +225,8 @@ def columns_of_width(width: int, version: int) -> tuple[str, ...]:
 
     Args:
         width: how many.
-        version: the format of its store; before format 5 no run had `arrival_cosine`.
+        version: the format of its store; before format 5 no run had more than the first ones.
     """
-    older = version < COSINES_SINCE or width < len(STORED_STEP_COLUMNS)
+    older = version < ALL_SINCE or width < len(STORED_STEP_COLUMNS)
     base = FIRST_STEP_COLUMNS if older else STORED_STEP_COLUMNS
     return (base + tuple(column.name for column in COORDINATES))[: max(width, len(base))]

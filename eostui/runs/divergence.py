@@ -8,6 +8,8 @@ from eostui.runs.series import FloatArray
 
 #: A loss this many times its start ends the run.
 DIVERGED_FACTOR = 1e4
+#: So does a loss, of either sign, or a ‖θ‖ beyond this: float32 can't square it.
+BOUND = 1e20
 
 
 def first_diverged(
@@ -21,7 +23,7 @@ def first_diverged(
         start: the first loss, or None if it wasn't finite.
     """
     limit = DIVERGED_FACTOR * abs(start) if start else math.inf
-    sound = (abs(theta_norm) < math.inf) & (abs(loss) < math.inf) & (loss <= limit)
+    sound = (abs(theta_norm) < BOUND) & (abs(loss) < BOUND) & (loss <= limit)
     if sound.all():
         return None
     row = int(sound.argmin())
@@ -29,4 +31,8 @@ def first_diverged(
         return row, "the parameters aren't finite"
     if not math.isfinite(loss[row]):
         return row, f"the loss is {loss[row]:g}"
+    if not abs(theta_norm[row]) < BOUND:
+        return row, f"‖θ‖ is {theta_norm[row]:.3g}, beyond {BOUND:g}"
+    if not abs(loss[row]) < BOUND:
+        return row, f"the loss is {loss[row]:.3g}, beyond ±{BOUND:g}"
     return row, f"the loss is {loss[row]:.3g}, more than 10,000 times its start of {start:.3g}"

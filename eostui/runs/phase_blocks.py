@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +14,14 @@ from eostui.runs.columns import STORED_STEP_COLUMNS
 from eostui.runs.curvature_summary import BLOCK
 from eostui.runs.series import FloatArray
 
-#: A change of L_λ below this share of it may be rounding (float32, four units): it has no sign.
-ROUNDING = 4 * 2.0**-24
 #: The threshold moved by more than this share from one step to the next: what was before doesn't count.
 JUMP = 0.02
-#: Steps over which readings of S tell its level, and over which they tell whether it rises.
-LEVEL_STEPS, TREND_STEPS = 100, 400
-#: Readings that tell whether S rises, at least: halves of two, so that an alternation cancels.
-LEAST_READINGS = 4
+#: Steps over which readings of S and the drives tell their level.
+LEVEL_STEPS = 100
 #: A reading older than this, and than twice the cadence, says nothing of now.
 STALE_STEPS = 200
+#: S has turned when it is away by more than this share from where it stood highest, or lowest.
+TURN = 0.02
 
 
 @dataclass(frozen=True)
@@ -33,22 +32,22 @@ class Block:
         first: the first step.
         threshold: 2/η − λ of the last step.
         weight_decay: λ of the last step.
+        loss: median of L.
+        cosine: median of the step cosine; NaN if it isn't known, or nothing moves.
         kappa: median of κ/(2/η − λ), each step against its own threshold; NaN if κ isn't known.
-        flips: sign changes of the steps of L_λ.
-        pairs: pairs of steps among which they were counted.
-        gradient: ‖∇L_λ‖, estimated (see `gradient_norm`).
-        noise: the largest ‖∇L_λ‖ that rounding of the loss can hide.
+        gradient: median of ‖∇L_λ‖ = ‖Δθ‖/η; NaN if it isn't known.
+        promised: Σ‖Δθ‖²/η, by how much these steps would lower L_λ if it were linear; NaN if unknown.
         jumped: whether the threshold jumped at the start of one of these steps.
     """
 
     first: int
     threshold: float
     weight_decay: float
+    loss: float
+    cosine: float
     kappa: float
-    flips: int
-    pairs: int
     gradient: float
-    noise: float
+    promised: float
     jumped: bool
 
 
@@ -58,22 +57,18 @@ class BlockSteps:
 
     Attributes:
         loss: L_λ, shape (BLOCK + 1,), each with the λ of its own row.
-        change: the change of L_λ in each step, with the λ of that step, shape (BLOCK,).
         kappa: κ/(2/η − λ) of each step, shape (BLOCK,).
         steered: whether η or λ differ from those of the step before, shape (BLOCK,).
-        up: whether L_λ rose beyond rounding, shape (BLOCK,).
     """
 
     loss: FloatArray
-    change: FloatArray
     kappa: FloatArray
     steered: NDArray[np.bool_]
-    up: NDArray[np.bool_]
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def summarize(
-    first: int, rows: FloatArray, before: Sequence[float] | None, last_up: bool | None
+    first: int, rows: FloatArray, before: Sequence[float] | None
 ) -> tuple[Block, BlockSteps]:
     """Sum up the BLOCK steps that lead from each of BLOCK + 1 stored rows to the next.
 
@@ -81,61 +76,47 @@ def summarize(
         first: step of the first row.
         rows: shape (BLOCK + 1, len(STORED_STEP_COLUMNS)).
         before: (η, λ) of the step before, or None.
-        last_up: whether the step before went up, or None.
     """
     column = dict(zip(STORED_STEP_COLUMNS, rows.T, strict=True))
     loss, eta, decay = column["loss"], column["eta"], column["weight_decay"]
-    half_square = 0.5 * column["decayed_norm"] ** 2
-    regularized = loss + decay * half_square
-    change = np.diff(loss) + decay[:-1] * np.diff(half_square)
+    regularized = loss + 0.5 * decay * column["decayed_norm"] ** 2
     eta, decay = eta[:-1], decay[:-1]
     threshold = 2 / eta - decay
     old_eta, old_decay = (eta[0], decay[0]) if before is None else before
     steered = np.empty(BLOCK, dtype=np.bool_)
     steered[0] = eta[0] != old_eta or decay[0] != old_decay
     steered[1:] = (eta[1:] != eta[:-1]) | (decay[1:] != decay[:-1])
-    rounding = ROUNDING * np.abs(regularized[:-1])
-    steps = BlockSteps(
-        loss=regularized,
-        change=change,
-        kappa=column["arrival_curvature"][1:] / threshold,
-        steered=steered,
-        up=change > rounding,
-    )
-    flips = int(np.count_nonzero(steps.up[1:] != steps.up[:-1]))
-    kappa = median(steps.kappa.tolist())
+    kappa, norm = column["arrival_curvature"][1:], column["arrival_norm"][1:]
+    steps = BlockSteps(regularized, kappa / threshold, steered)
     return Block(
         first=first,
         threshold=float(threshold[-1]),
         weight_decay=float(decay[-1]),
-        kappa=kappa,
-        flips=flips + (last_up is not None and bool(steps.up[0]) != last_up),
-        pairs=BLOCK - (last_up is None),
-        gradient=gradient_norm(float(np.abs(change).sum()) / BLOCK, float(eta[-1]), kappa),
-        noise=gradient_norm(float(rounding.sum()) / BLOCK, float(eta[-1]), kappa),
+        loss=median(loss[:-1].tolist()),
+        cosine=median(_cosines(column["arrival_cosine"][1:], kappa, eta, decay)),
+        kappa=median(steps.kappa.tolist()),
+        gradient=median((norm / eta).tolist()),
+        promised=float((norm**2 / eta).sum()),
         jumped=bool(steered.any()) and _jumps(threshold, 2 / old_eta - old_decay),
     ), steps
+
+
+def _cosines(
+    cosine: FloatArray, kappa: FloatArray, eta: FloatArray, decay: FloatArray
+) -> list[float]:
+    """Return the step cosines; 1 − η(κ + λ) where an older run has none.
+
+    That is the cosine of the step after with this one times the ratio of their lengths, exactly
+    (MATH §2), and the ratio is 1 in a bounce that lasts.
+    """
+    ratio = np.clip(1 - eta * (kappa + decay), -1.0, 1.0)
+    cosines: list[float] = np.where(np.isnan(cosine), ratio, cosine).tolist()
+    return cosines
 
 
 def _jumps(threshold: FloatArray, before: float) -> bool:
     previous = np.concatenate(([before], threshold[:-1]))
     return bool((np.abs(threshold - previous) > JUMP * np.abs(previous)).any())
-
-
-def gradient_norm(fall: float, eta: float, kappa: float) -> float:
-    """Return ‖∇L_λ‖ from how far a step descends.
-
-    To second order a step changes L_λ by −η‖∇L_λ‖²(1 − η(κ + λ)/2), and η(κ + λ)/2 is close to the
-    ratio of κ to the threshold. Near the edge the bracket vanishes, so it is kept above 0.2: this is
-    for steps far below it.
-
-    Args:
-        fall: by how much L_λ changes a step.
-        eta: η.
-        kappa: κ/(2/η − λ), or NaN for 0.
-    """
-    bracket = 1 - kappa if kappa < 0.8 else 0.2
-    return math.sqrt(fall / (eta * (bracket if math.isfinite(kappa) else 1.0)))
 
 
 @dataclass(frozen=True)
@@ -153,17 +134,19 @@ class Level:
     """What the newest readings say; NaN where they say nothing.
 
     Attributes:
-        sharpness: S, a median over readings.
-        slope: by how much S rises a step, from the older half of the readings to the newer one.
+        sharpness: S, a median over readings; where these are of both ends of a bounce, between the ends.
+        change: by what share S changed in 100 steps.
+        drive: βα − λg, a median: S rises with it, below the edge.
         balance: |βα − λg|/(|βα| + |λg|), a median: 0 where the drives balance, 1 where one is alone.
     """
 
     sharpness: float
-    slope: float
+    change: float
+    drive: float
     balance: float
 
 
-NOTHING_READ = Level(math.nan, math.nan, math.nan)
+NOTHING_READ = Level(math.nan, math.nan, math.nan, math.nan)
 
 
 def level(readings: list[Reading], step: int, weight_decay: float) -> Level:
@@ -177,30 +160,74 @@ def level(readings: list[Reading], step: int, weight_decay: float) -> Level:
     newest = [reading for reading in readings if reading.step >= step - LEVEL_STEPS] or readings[
         -1:
     ]
-    balances = []
+    drives, balances = [], []
     for reading in newest:
         flattening = weight_decay * reading.g
         size = abs(reading.beta_alpha) + abs(flattening)
-        balances.append(abs(reading.beta_alpha - flattening) / size if size else math.nan)
-    return Level(
-        median([reading.sharpness for reading in newest]), _slope(readings), median(balances)
-    )
+        drives.append(reading.beta_alpha - flattening)
+        balances.append(abs(drives[-1]) / size if size else math.nan)
+    return Level(_between(newest), _change(readings, newest), median(drives), median(balances))
 
 
-def _slope(readings: list[Reading]) -> float:
-    if len(readings) < LEAST_READINGS:
+def _between(readings: list[Reading]) -> float:
+    """Return the median of S; of the means of neighbours where these lie an odd number of steps apart."""
+    means = [
+        (one.sharpness + other.sharpness) / 2
+        for one, other in pairwise(readings)
+        if (other.step - one.step) % 2
+    ]
+    return median(means or [reading.sharpness for reading in readings])
+
+
+def _change(readings: list[Reading], newest: list[Reading]) -> float:
+    older = newest[0] if len(newest) > 1 else readings[0]
+    steps = newest[-1].step - older.step
+    if not steps or not older.sharpness:
         return math.nan
-    half = len(readings) // 2
-    older, newer = readings[:half], readings[half:]
-    steps = median([each.step for each in newer]) - median([each.step for each in older])
-    rise = median([each.sharpness for each in newer]) - median([each.sharpness for each in older])
-    return rise / steps
+    return (newest[-1].sharpness / older.sharpness - 1) * 100 / steps
+
+
+def seen(readings: list[Reading], first: int, end: int) -> float:
+    """Return S as it was measured from one step to before another, a median; NaN if it wasn't."""
+    return median([each.sharpness for each in readings if first <= each.step < end])
 
 
 def kept(readings: list[Reading], step: int) -> list[Reading]:
     """Return the readings that later steps can still need."""
-    recent = [reading for reading in readings if reading.step > step - TREND_STEPS]
-    return recent if len(recent) >= LEAST_READINGS else readings[-LEAST_READINGS:]
+    recent = [reading for reading in readings if reading.step >= step - LEVEL_STEPS]
+    return recent if len(recent) > 1 else readings[-2:]
+
+
+@dataclass
+class Trend:
+    """Which way S goes, from its turning points: of a slow drift none is too slow to be seen.
+
+    Attributes:
+        direction: 1 while it rises, −1 while it falls, 0 before that is known.
+        since: the step at which it stood lowest before it rose, or highest before it fell.
+    """
+
+    direction: int = 0
+    since: int = 0
+    low: float = math.inf
+    low_step: int = 0
+    high: float = -math.inf
+    high_step: int = 0
+
+    def follow(self, step: int, sharpness: float) -> None:
+        """Take in S at a step; a NaN says nothing."""
+        if math.isnan(sharpness):
+            return
+        if sharpness < self.low:
+            self.low, self.low_step = sharpness, step
+        if sharpness > self.high:
+            self.high, self.high_step = sharpness, step
+        if self.direction <= 0 and sharpness > self.low + TURN * abs(self.low):
+            self.direction, self.since = 1, self.low_step
+            self.high, self.high_step = sharpness, step
+        elif self.direction >= 0 and sharpness < self.high - TURN * abs(self.high):
+            self.direction, self.since = -1, self.high_step
+            self.low, self.low_step = sharpness, step
 
 
 def median(values: Sequence[float]) -> float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from eostui.runs.columns import ARRIVALS, STORED_STEP_COLUMNS
-from eostui.runs.phases import BY_NAME, Phase, PhaseChange, PhaseClassifier
+from eostui.runs.phase_table import BY_NAME, Phase
+from eostui.runs.phases import PhaseChange, PhaseClassifier
 from eostui.runs.rows import Event
 from eostui.runs.series import FloatArray
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Kind of the events in which an engine tells a change of phase.
 PHASE_EVENT = "phase"
+#: Fact of a problem: its loss at the best constant prediction.
+CHANCE_LOSS = "chance_loss"
 #: Rows fed at once: readings wait no longer than these.
 _ROWS_AT_ONCE = 10_000
 
@@ -27,6 +30,14 @@ class Span(NamedTuple):
     phase: Phase
     first: int
     last: int
+
+
+def chance_of(problem_facts: Mapping[str, str]) -> float | None:
+    """Return the loss of the best constant prediction as a problem's facts state it, or None."""
+    try:
+        return float(problem_facts[CHANCE_LOSS])
+    except (KeyError, ValueError):  # a user's own problem may state anything
+        return None
 
 
 def payload(change: PhaseChange) -> dict[str, object]:
@@ -67,7 +78,8 @@ def _spans(begun: Sequence[tuple[int, Phase]], last_step: int) -> list[Span]:
 
 def classify(run: Run) -> list[PhaseChange]:
     """Return the phases of a record, told anew from its rows: the same as its engine told."""
-    classifier, changes = PhaseClassifier(), []
+    facts = {key.removeprefix("problem."): value for key, value in run.facts.items()}
+    classifier, changes = PhaseClassifier(chance=chance_of(facts)), []
     rows = stored_rows(run)
     measured = run.measured
     at = measured["step"].astype(np.int64)

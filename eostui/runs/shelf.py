@@ -32,7 +32,7 @@ class Entry:
     Attributes:
         eta, weight_decay: as they were set at its newest step; `config` has those it began with.
         ended: when it ended, in Unix time; where that isn't on record, when it was last written to.
-        resting_sharpness: the mean of S over the last fifth of the steps, NaN if it wasn't measured.
+        late_sharpness: the mean of S over the last fifth of the steps, NaN if it wasn't measured.
         phase: the newest phase.
         parent: the id of the run that it was forked from, with the step; "" and None for others.
         origin: the step from which on its steps can be taken again (`schema.own_steps_from`).
@@ -53,7 +53,7 @@ class Entry:
     parent: str = ""
     parent_step: int | None = None
     origin: int = 0
-    resting_sharpness: float = math.nan
+    late_sharpness: float = math.nan
     phase: str = ""
 
     @property
@@ -132,7 +132,7 @@ def read_entry(path: Path) -> Entry:
             parent=facts.get("parent", ""),
             parent_step=parent_step,
             origin=origin,
-            resting_sharpness=sharpness,
+            late_sharpness=sharpness,
             phase=phase,
         )
     finally:

@@ -48,6 +48,7 @@ def up_shares(x: FloatArray, loss_steps: FloatArray, edges: FloatArray) -> Float
     ups = np.concatenate(([0], np.cumsum((loss_steps > 0) & known)))
     counts = np.concatenate(([0], np.cumsum(known)))
     bounds = np.searchsorted(x, edges)
+    bounds[-1:] = np.searchsorted(x, edges[-1:], side="right")  # as in the charts
     steps = np.diff(counts[bounds])
     shares = np.full(len(edges) - 1, np.nan)
     np.divide(np.diff(ups[bounds]), steps, out=shares, where=steps > 0)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eostui.runs import checkpoints, schema
+from eostui.runs.bounce import median_cosine
 from eostui.runs.calibration import summarize_seats
 from eostui.runs.phase_spans import spans
+from eostui.runs.rest import not_at_rest
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
 
@@ -18,8 +22,10 @@ from eostui.runs.series import FloatArray
 def summarize_run(path: Path) -> dict[str, Any]:
     """Return a run's identity, state and resting readings; NaN where they aren't known.
 
-    `resting_*` are over the last fifth of the run: the mean of the measured sharpness with its
-    deviation, the median of the path curvature, and the share of steps that raised the loss. `phases`
+    `not_at_rest` says why the run isn't at rest over its last fifth; "" if it is (see runs/rest.py). Only
+    then are there `resting_*` of it: the mean of the measured sharpness with its deviation, the median
+    of the path curvature, and the share of steps that raised the loss. `step_cosine` is the median over
+    the newest steps. `phases`
     are the phases in turn, each with its first and last step. `predictions` are those of the reduced
     oscillator: one for each calibration and re-seating, with the step at which the network parted from
     it, and the first hump of S* + q − 2/η, measured and predicted. `longest_repeat_*` tell how much has
@@ -40,6 +46,17 @@ def summarize_run(path: Path) -> dict[str, Any]:
         origin = schema.own_steps_from(run.facts)
         repeated, seconds = checkpoints.longest_repeat(path, origin)
 
+        phases = spans(run)
+        unrest = not_at_rest(phases, steps, run.measured)
+
+        resting = {
+            "resting_sharpness": _of(np.mean, sharpness),
+            "resting_sharpness_deviation": _of(np.std, sharpness),
+            "resting_path_curvature": _of(np.median, kappa),
+            "resting_up_share": _of(np.mean, rises > 0),
+            "resting_up_share_unregularized": _of(np.mean, rises_plain > 0),
+        }
+
         def last(name: str) -> float:
             return float(steps[name][-1]) if len(steps) else math.nan
 
@@ -57,23 +74,23 @@ def summarize_run(path: Path) -> dict[str, Any]:
             "checkpoints": len(checkpoints.files(path)),
             "longest_repeat_steps": repeated,
             "longest_repeat_seconds": seconds,
-            "control_changes": sum(event.kind == "control" for event in run.events),
+            "control_events": sum(event.kind == "control" for event in run.events),
             "phases": [
                 {"phase": span.phase.name, "first": span.first, "last": span.last}
-                for span in spans(run)
+                for span in phases
             ],
             "predictions": summarize_seats(run.calibrations, steps),
             "loss": last("loss"),
             "stability_threshold": last("stability_threshold"),
-            "resting_sharpness": float(sharpness.mean()) if len(sharpness) else math.nan,
-            "resting_sharpness_deviation": float(sharpness.std()) if len(sharpness) else math.nan,
-            "resting_path_curvature": float(np.median(kappa)) if len(kappa) else math.nan,
-            "resting_up_share": float((rises > 0).mean()) if len(rises) else math.nan,
-            "resting_up_share_unregularized": (
-                float((rises_plain > 0).mean()) if len(rises_plain) else math.nan
-            ),
+            "step_cosine": median_cosine(steps["step_cosine"]),
+            "not_at_rest": unrest,
+            **{name: math.nan if unrest else value for name, value in resting.items()},
         }
 
 
 def _finite(values: FloatArray) -> FloatArray:
     return values[np.isfinite(values)]
+
+
+def _of(function: Callable[[Any], Any], values: NDArray[Any]) -> float:
+    return float(function(values)) if len(values) else math.nan

@@ -198,7 +198,11 @@ class EostuiApp(ForkingApp):
         self.run_worker(task(), group="export", exclusive=True, exit_on_error=False)
 
     def action_picture(self) -> None:
-        """Save the screen as SVG."""
+        """Save the screen as SVG, without the messages that lie over it."""
+        self.screen.query("ToastRack").set(display=False)  # the next message shows it again
+        self.screen.call_after_refresh(self._take_picture)
+
+    def _take_picture(self) -> None:
         name = f"{self._run.path.name}-{self._run.last_step}" if self._run else "eostui"
         if self.screen is self._oscillator:
             name = "oscillator"

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eostui.runs.calibration import Calibration, in_noise
+from eostui.runs.run import Run
 from eostui.runs.schema import LIVE_STATES
 from eostui.runs.series import FloatArray
 from eostui.tui.charts.picture import Chart, Curve, Mark
 from eostui.tui.charts.scales import Scale
-from eostui.tui.numbers import compact
 
 if TYPE_CHECKING:
     from eostui.tui.panels import RunView
@@ -19,20 +19,28 @@ if TYPE_CHECKING:
 
 def oscillator(view: RunView, kind: str) -> Chart:
     """Return q and the two strands of √β x, which has q's unit, of the newest calibration."""
-    calibrations = view.run.calibrations
+    calibrations = view.seen.calibrations
     rows = calibrations.rows
     if not len(rows):
         return Chart([], Scale(kind), waiting=_waiting(view))
     calibration = calibrations.seats[-1].calibration
     first = max(min(calibration.step - int(rows["step"][0]), len(rows) - 1), 0)
     x = view.x[int(rows["step"][first]) :][: len(rows) - first]
-    limit = view.run.steps["stability_threshold"][-len(x) :] - calibration.sharpness
+    limit = view.seen.steps["stability_threshold"][-len(x) :] - calibration.sharpness
     q = rows["q"][first:]
     curves = [
-        Curve(x, limit, "theory", "dashed", "2/η−λ", ranged=False),
+        Curve(x, limit, "theory", "dashed", "2/η−λ", 0, ranged=False),
         *_strands(view, calibration, first),
-        Curve(x, _parted(view, "q_predicted")[first:], "theory", "dotted", "q pred.", ranged=False),
-        Curve(x, q, "sharpness", label=f"q {compact(q[-1])}"),
+        Curve(
+            x,
+            _parted(view, "q_predicted")[first:],
+            "theory",
+            "dotted",
+            "q predicted",
+            0,
+            ranged=False,
+        ),
+        Curve(x, q, "sharpness", label="q"),
     ]
     marks = [
         Mark(view.x_at(seat.step), f"θ*{seat.calibration.number}" if seat.at_reference else "seat")
@@ -44,7 +52,7 @@ def oscillator(view: RunView, kind: str) -> Chart:
 
 def one_reference(view: RunView, other: RunView) -> bool:
     """Return whether two runs have x and q of the same θ*: a fork that wasn't calibrated since."""
-    own, theirs = view.run.calibrations, other.run.calibrations
+    own, theirs = view.seen.calibrations, other.seen.calibrations
     overlay = view.overlay
     if not own.seats or not theirs.seats or overlay is None or overlay.parted is None:
         return False
@@ -54,7 +62,7 @@ def one_reference(view: RunView, other: RunView) -> bool:
 
 def _strands(view: RunView, calibration: Calibration, first: int) -> list[Curve]:
     """Return √β x of even and of odd steps: the bounce changes its sign at every step."""
-    rows = view.run.calibrations.rows
+    rows = view.seen.calibrations.rows
     scale = float(np.sqrt(calibration.beta))
     start = int(rows["step"][first])
     curves = []
@@ -66,44 +74,52 @@ def _strands(view: RunView, calibration: Calibration, first: int) -> list[Curve]
             strand = scale * values[first + parity :: 2]
             x = view.x[start + parity :: 2][: len(strand)]
             label = "√β x" if measured and parity == 0 else ""
-            curves.append(Curve(x, strand, colour, pattern, label, ranged=measured))
+            curves.append(Curve(x, strand, colour, pattern, label, 0, ranged=measured))
     return curves
 
 
 def _parted(view: RunView, name: str) -> FloatArray:
     """Return predictions with a gap where each starts anew: what jumps there isn't an orbit."""
-    rows = view.run.calibrations.rows
+    rows = view.seen.calibrations.rows
     values = rows[name].copy()
-    for seat in view.run.calibrations.seats:
+    for seat in view.seen.calibrations.seats:
         place = seat.step - int(rows["step"][0])
         values[place : place + 2] = np.nan  # one for each strand
     return values
 
 
-def oscillator_title(view: RunView) -> str:
+def oscillator_title(view: RunView) -> tuple[str, ...]:
     """Return the panel's title: what is drawn, and for how long the prediction agrees."""
-    told = agreement(view)
-    return "oscillator q, √β x ━ predicted ┄" + (f" · {told}" if told else "")
+    return ("oscillator q, √β x", *_agreement(view, view.seen), "━ measured ┄ predicted")
 
 
 def agreement(view: RunView) -> str:
     """Return for how long the newest prediction agrees, in words; "" without a calibration."""
-    run = view.run
+    return ", ".join(_agreement(view, view.newest))
+
+
+def _agreement(view: RunView, run: Run) -> list[str]:
     if not run.calibrations.seats:
-        return ""
+        return []
     seat = run.calibrations.seats[-1]
     if seat.parted is None:
-        text = f"agrees so far, {max(run.last_step - seat.step, 0)} steps"
-    else:
-        text = f"agreed for {seat.parted - seat.step} steps"
-        rows = run.calibrations.rows
-        alpha = seat.calibration.alpha
-        if view.state in LIVE_STATES and len(rows) and not in_noise(rows["x"][-1], alpha):
-            text += ", C re-seats"
-    return text
+        return [f"agrees so far, {max(run.last_step - seat.step, 0)} steps"]
+    told = [f"agreed for {seat.parted - seat.step} steps"]
+    rows = run.calibrations.rows
+    alpha = seat.calibration.alpha
+    if (
+        run is view.newest
+        and view.state in LIVE_STATES
+        and len(rows)
+        and not in_noise(rows["x"][-1], alpha)
+    ):
+        told.append("C re-seats")
+    return told
 
 
 def _waiting(view: RunView) -> str:
+    if len(view.run.calibrations):
+        return "calibrated later than what is shown"
     if view.state not in LIVE_STATES:
         return "this run wasn't calibrated"
     if view.run.config.calibrate_at == "auto":

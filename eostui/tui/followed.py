@@ -16,6 +16,7 @@ from eostui.runs.rows import Event
 from eostui.runs.run import Run
 from eostui.runs.schema import LIVE_STATES
 from eostui.tui.following import GONE, UNREADABLE, Follower, Reading
+from eostui.tui.numbers import steered
 from eostui.tui.overlay import Overlay, parent_path
 from eostui.tui.panels import RunView
 from eostui.tui.playback import Playback
@@ -166,8 +167,10 @@ class FollowedApp(SteeredApp):
     async def _ask_overlay(self, run: Run) -> None:
         found = await asyncio.to_thread(shelf.entries, run.path.parent)
         rows = {
-            entry.id: f"{entry.id}  {entry.state}  step {max(entry.last_step, 0)}  "
-            f"η {entry.config.eta:g}  λ {entry.config.weight_decay:g}  {entry.name}"
+            entry.id: f"{entry.name or entry.id}  {entry.state}  step {max(entry.last_step, 0)}  "
+            f"η {steered(entry.config.eta, entry.eta)}  "
+            f"λ {steered(entry.config.weight_decay, entry.weight_decay)}"
+            + (f"  {entry.id}" if entry.name else "")
             for entry in found
             if entry.id != run.path.name
         }

@@ -24,6 +24,13 @@ def control(value: float) -> str:
     return f"{value:.3g}"
 
 
+def steered(first: float, now: float) -> str:
+    """Return η or λ as a run began with it and as it is now, where these differ: 0→.001."""
+    if first == now:
+        return control(now)
+    return "→".join(control(value).replace("0.", ".", 1) for value in (first, now))
+
+
 def grouped(step: int) -> str:
     """Return a step count with thin groups: 8 412."""
     return f"{step:,}".replace(",", " ")

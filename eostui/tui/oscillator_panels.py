@@ -15,7 +15,7 @@ from eostui.oscillator.orbit import ESCAPED
 from eostui.oscillator.summary import summarize
 from eostui.oscillator_presets import Simulation
 from eostui.runs.series import FloatArray
-from eostui.tui.charts.picture import LABEL_ROOM, Chart, Curve, Mark, Spot
+from eostui.tui.charts.picture import Chart, Curve, Mark, Spot
 from eostui.tui.charts.plane import Background, Plane, Region, Strand
 from eostui.tui.charts.scales import Scale, StickyRange, nice_above
 from eostui.tui.numbers import compact
@@ -25,6 +25,8 @@ MOST_SHOWN = 100_000
 #: Two levels closer than this share of what S spans look the same.
 _SAME = 0.02
 _DECADES = 3
+#: Digits of a value beside its curve, where there is room for them.
+_DIGITS = 4
 #: Longest step of the envelope equations: in units of their fastest rate, and in the map's steps.
 _FINE, _LONGEST = 0.5, 8
 #: An x this small is drawn as 0: floats end not far below.
@@ -155,14 +157,12 @@ def sharpness_chart(view: OscillatorView, kind: str) -> tuple[Chart, str]:
     if exact and abs(exact["sharpness"] - leading["sharpness"]) > _SAME * span:
         levels.append(("exact", exact["sharpness"] - shift, "dotted"))
     curves = [
-        Curve(steps[[0, -1]], np.full(2, level), "theory", pattern,
-              _label(name, level), extended=True)
+        Curve(steps[[0, -1]], np.full(2, level), "theory", pattern, name, _DIGITS, extended=True)
         for name, level, pattern in levels
-    ]  # fmt: skip
-    last = values[sane][-1]
+    ]
     if orbit.escape_step is not None:
         curves.append(Curve(steps, values, "sharpness", ranged=False))
-    curves.append(Curve(steps[sane], values[sane], "sharpness", label=_label(kind, last)))
+    curves.append(Curve(steps[sane], values[sane], "sharpness", label=kind, digits=_DIGITS))
     title = "sharpness S = 2/η + y" if kind == "S" else "y = S − 2/η"
     return Chart(curves, Scale(), view.marks()), title
 
@@ -173,31 +173,23 @@ def bounce_chart(view: OscillatorView, kind: str) -> tuple[Chart, str]:
     unit, said = view.unit
     centre = view.summary["leading_order"]["centre"]
     at, amplitude = view.predicted
-    last = amplitude[np.isfinite(amplitude)][-1:]
     curves = [
-        Curve(at, (centre + sign * amplitude) / unit, "theory", "dotted", label, ranged=False)
-        for sign, label in (
-            (1, _label("A", last[0] / unit) if len(last) else ""), (-1, "")
+        Curve(
+            at, (centre + sign * amplitude) / unit, "theory", "dotted", label, _DIGITS, ranged=False
         )
-    ]  # fmt: skip
+        for sign, label in ((1, "c+A" if centre else "A"), (-1, ""))
+    ]
     x = orbit.x[sane] / unit
     for first, colour, pattern, name in (
         (1, "norm", "stippled", "odd"),
         (0, "loss", "solid", "even"),
     ):
         strand = x[first::2]
-        label = _label(name, strand[-1]) if len(strand) else ""
-        curves.append(Curve(steps[sane][first::2], strand, colour, pattern, label))
+        curves.append(Curve(steps[sane][first::2], strand, colour, pattern, name, _DIGITS))
     largest = max(float(np.abs(x).max()), _NOTHING)
     scale = Scale(kind, 10.0 ** (math.floor(math.log10(largest)) - _DECADES))
     title = f"bounce x{said}" + ("" if kind == "linear" else f" ({kind})")
     return Chart(curves, scale, view.marks()), title
-
-
-def _label(name: str, value: float) -> str:
-    """Return a curve's label, with as many digits, four at most, as there is room for beside it."""
-    texts = (f"{name} {compact(float(value), digits)}" for digits in (4, 3, 2))
-    return next((text for text in texts if len(text) <= LABEL_ROOM), name)
 
 
 class Portrait:

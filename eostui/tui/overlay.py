@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _MEASURED = ("solid", "dashed")
 #: Before the labels of the other run: what its curves are made of.
 _SIGN = "·"
+#: Characters of a run's name beside other words.
+_LONGEST_NAME = 20
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,13 @@ class Overlay:
             return cls(other, "fork", min(own[1], theirs[1]))
         return cls(other, "run", None)
 
-    def legend(self, run: Run, *, unicode: bool) -> str:
-        """Return which curves are whose."""
+    def legend(self, run: Run, *, unicode: bool) -> tuple[str, ...]:
+        """Return which curves are whose, in parts."""
         lines, points = ("━━", "···") if unicode else ("--", "ooo")
-        since = "" if self.parted is None else f" from step {grouped(self.parted)} on"
-        return f"{lines} {short(run)}  {points} {self.word} {short(self.view.run)}{since}"
+        curves = f"{lines} {short(run)}  {points} {self.word} {short(self.view.run)}"
+        return (
+            (curves,) if self.parted is None else (curves, f"from step {grouped(self.parted)} on")
+        )
 
     def lay_under(self, chart: Chart, other: Chart, left: float) -> Chart:
         """Return a chart with the measured curves of the same panel of the other run below its own.
@@ -98,8 +102,9 @@ def parent_path(run: Run) -> Path | None:
 
 
 def short(run: Run) -> str:
-    """Return the end of a run's id, by which it can be named."""
-    return printable(run.path.name.rpartition("-")[2])
+    """Return a run's name, as much of it as there is room for, or the end of its id."""
+    name = printable(run.facts.get("name", "")) or printable(run.path.name.rpartition("-")[2])
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
 
 
 def _dimmed(curve: Curve, left: float) -> Curve:

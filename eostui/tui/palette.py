@@ -41,11 +41,13 @@ COLOURS |= {f"{name} dim": colour for name, colour in DIMMED.items()}
 PHASE_COLOURS = {
     "T": COLOURS["axis"],
     "S": COLOURS["warm"],
+    "F": COLOURS["cool"],
     "E": COLOURS["path"],
     "L": COLOURS["sharpness"],
-    "C": COLOURS["cool"],
+    "C": COLOURS["theory"],
     "K": COLOURS["test"],
     "V": COLOURS["norm"],
+    "X": COLOURS["mark"],
     "D": COLOURS["mark"],
 }
 

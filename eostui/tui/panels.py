@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,26 +16,23 @@ from eostui.runs.curvature_summary import (
     without_alternation,
 )
 from eostui.runs.phase_spans import Span, told_spans
-from eostui.runs.phases import COLLAPSED, EDGE, LOWERED, Phase
+from eostui.runs.phase_table import COLLAPSED, EDGE, LOWERED, Phase
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
 from eostui.tui.calibration_panel import one_reference, oscillator, oscillator_title
-from eostui.tui.charts.picture import Chart, Curve, Mark, Spot
+from eostui.tui.charts.picture import FLOW_TIME, STEPS, Chart, Curve, Mark, Spot
 from eostui.tui.charts.scales import Scale
-from eostui.tui.numbers import compact, control
+from eostui.tui.numbers import control
 from eostui.tui.overlay import Overlay, forked_at
-
-#: A threshold further from the data than this factor would flatten the curves: it is then clipped.
-_FAR = 4.0
-#: The label of κ tells the median over so many blocks of steps.
-_RECENT_BLOCKS = 8
 
 
 class RunView:
     """A run with what is derived from it once and drawn many times, and the x axis in use.
 
     Attributes:
-        run: what is shown.
+        newest: the run as it is now.
+        run: what is drawn: the same, or what it was when the view was frozen.
+        seen: that up to the right end of what is drawn. Whatever is said of a state belongs to this.
         state: its state, as a follower found it.
         flow_time: whether x is flow time; `toggle_axis` changes it.
         overlay: another run, drawn under this one.
@@ -44,12 +41,12 @@ class RunView:
     """
 
     def __init__(self, run: Run, state: str) -> None:
-        self.run = run
         self.state = state
         self.flow_time = False
         self.overlay: Overlay | None = None
         self.medians = BlockMedians()
         self.phases: list[Span] = []
+        self._frozen: Run | None = None
         self._crossings: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, dtype=np.int64))
         self.update(run)
 
@@ -63,12 +60,39 @@ class RunView:
         self.overlay = overlay
         if overlay is not None:
             overlay.view.flow_time = self.flow_time
+            if self.frozen != overlay.view.frozen:
+                overlay.view.freeze(frozen=self.frozen)
 
     def update(self, run: Run) -> None:
         """Take in the rows that the run gained, or the same run at another step."""
-        self.run = run
+        self.newest = run
+        self.run = self.seen = self._frozen or run
         self.medians.update(self.run.steps["path_curvature"][:-1])
         self.phases = told_spans(self.run.events, self.run.last_step)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether what is drawn stays as it is while the run goes on."""
+        return self._frozen is not None
+
+    def freeze(self, *, frozen: bool) -> None:
+        """Let what is drawn, of the overlay too, stay as it is, or follow the run again."""
+        self._frozen = self.newest.until(self.newest.last_step) if frozen else None
+        self.update(self.newest)
+        if self.overlay is not None:
+            self.overlay.view.freeze(frozen=frozen)
+
+    def look(self, right: float) -> None:
+        """Take note of where x ends that is drawn: `seen`, of the overlay too, is the run up to there."""
+        last = int(np.searchsorted(self.x, right, side="right")) - 1
+        self.seen = self.run if last >= self.run.last_step else self.run.until(max(last, 0))
+        if self.overlay is not None:
+            self.overlay.view.look(right)
+
+    @property
+    def is_newest(self) -> bool:
+        """Whether the run's newest step is within what is drawn."""
+        return self.seen.last_step >= self.newest.last_step
 
     @property
     def x(self) -> FloatArray:
@@ -113,12 +137,12 @@ class RunView:
     @property
     def phase(self) -> Phase | None:
         """The present phase, None before the first."""
-        return self.phases[-1].phase if self.phases else None
+        return _phase(self.newest)
 
     @property
     def at_edge(self) -> bool:
         """Whether the present phase is an edge, lowered or not."""
-        return self.phase in (EDGE, LOWERED)
+        return is_at_edge(self.newest)
 
     def crossings(self) -> NDArray[np.int64]:
         """Return the measured rows at which the drives crossed below the edge."""
@@ -145,15 +169,26 @@ class RunView:
         return "measuring for the first time"
 
 
+def _phase(run: Run) -> Phase | None:
+    spans = told_spans(run.events, run.last_step)
+    return spans[-1].phase if spans else None
+
+
+def is_at_edge(run: Run) -> bool:
+    """Return whether the phase at a run's newest step is an edge, lowered or not."""
+    return _phase(run) in (EDGE, LOWERED)
+
+
 @dataclass(frozen=True)
 class Panel:
     """A chart's identity: its name, title, y scales in the order of the toggle, and its content.
 
-    `comparable` tells whether the same panel of another run can be laid under it.
+    `title` is in parts, the most important first. `comparable` tells whether the same panel of another
+    run can be laid under it.
     """
 
     name: str
-    title: Callable[[RunView], str]
+    title: Callable[[RunView], tuple[str, ...]]
     scales: tuple[str, ...]
     build: Callable[[RunView, str], Chart]
     comparable: Callable[[RunView, RunView], bool] = lambda _, __: True
@@ -167,7 +202,8 @@ def chart_of(panel: Panel, view: RunView, kind: str) -> Chart:
         view: the run.
         kind: of the y scale.
     """
-    chart = panel.build(view, kind)
+    counts = FLOW_TIME if view.flow_time else STEPS
+    chart = replace(panel.build(view, kind), counts=counts)
     overlay = view.overlay
     if overlay is None or not chart.curves or not panel.comparable(view, overlay.view):
         return chart
@@ -178,38 +214,27 @@ def chart_of(panel: Panel, view: RunView, kind: str) -> Chart:
 def _sharpness(view: RunView, kind: str) -> Chart:
     steps, measured = view.run.steps, view.run.measured
     sharpness = measured["sharpness"]
-    medians = view.medians
+    decays = steps["weight_decay"].any()
     curves = []
-    if len(steps):
-        largest = np.nanmax(sharpness) if len(sharpness) else math.nan
-        for name, label, colour in (
-            ("two_over_eta", "2/η", "theory"),
-            ("stability_threshold", "2/η−λ", "theory"),
-        ):
-            values = steps[name]
-            near = not values[-1] > _FAR * largest
-            if name == "stability_threshold" and not steps["weight_decay"].any():
-                continue
-            text = f"{label} {compact(values[-1])}" + ("" if near else " ↑")
-            curves.append(Curve(view.x, values, colour, "dashed", text, ranged=near, extended=True))
+    if len(sharpness):
+        curves = [
+            Curve(view.x, steps[name], "theory", "dashed", label, yields="far", extended=True)
+            for name, label, shown in (
+                ("two_over_eta", "2/η", True),
+                ("stability_threshold", "2/η−λ", decays),
+            )
+            if shown
+        ]
         curves.append(
             Curve(view.x, steps["path_curvature"], "path spread", "stippled", ranged=False)
         )
-        if len(medians.medians):
-            last = float(np.nanmedian(medians.medians[-_RECENT_BLOCKS:]))
-            x = view.x[medians.rows]
-            curves.append(Curve(x, medians.medians, "path", label=f"κ {compact(last)}"))
-    if steps["weight_decay"].any():
-        rows, level = collapsed_level(measured, view.off_the_bounce())
-        if len(rows):
-            label = f"rest {compact(level[-1])}"
+        medians = view.medians
+        curves.append(Curve(view.x[medians.rows], medians.medians, "path", label="κ"))
+        if decays:
+            rows, level = collapsed_level(measured, view.off_the_bounce())
             x = view.x_measured[rows]
-            curves.append(Curve(x, level, "theory", "dotted", label, ranged=False))
-    if len(sharpness):
-        label = f"S {compact(sharpness[-1])}"
-        curves.append(Curve(view.x_measured, sharpness, "sharpness", label=label))
-    if not len(sharpness):
-        curves = []
+            curves.append(Curve(x, level, "theory", "dotted", "rest", ranged=False))
+        curves.append(Curve(view.x_measured, sharpness, "sharpness", label="S"))
     return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting())
 
 
@@ -217,17 +242,14 @@ def _loss(view: RunView, kind: str) -> Chart:
     steps, measured = view.run.steps, view.run.measured
     curves = []
     if len(steps):
-        regularized = steps["loss_regularized"]
         if steps["weight_decay"].any():
-            label = f"Lλ {compact(regularized[-1])}"
-            curves.append(Curve(view.x, regularized, "cool", "stippled", label))
+            values = steps["loss_regularized"]
+            curves.append(Curve(view.x, values, "cool", "stippled", "Lλ", yields="flattening"))
         tested = np.isfinite(measured["test_loss"])
         if tested.any():
-            values = measured["test_loss"][tested]
-            x = view.x_measured[tested]
-            curves.append(Curve(x, values, "test", "dotted", f"test {compact(values[-1])}"))
-        label = f"L {compact(steps['loss'][-1])}"
-        curves.append(Curve(view.x, steps["loss"], "loss", label=label))
+            x, values = view.x_measured[tested], measured["test_loss"][tested]
+            curves.append(Curve(x, values, "test", "dotted", "test", yields="flattening"))
+        curves.append(Curve(view.x, steps["loss"], "loss", label="L"))
     return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting())
 
 
@@ -239,8 +261,8 @@ def _drives(view: RunView, kind: str) -> Chart:
         smooth = without_alternation(beta_alpha)
         curves = [
             Curve(view.x_measured, beta_alpha, "warm spread", "stippled"),
-            Curve(view.x_measured, smooth, "warm", label=f"βα {compact(smooth[-1])}"),
-            Curve(view.x_measured, lambda_g, "cool", "dashed", f"λg {compact(lambda_g[-1])}"),
+            Curve(view.x_measured, smooth, "warm", label="βα"),
+            Curve(view.x_measured, lambda_g, "cool", "dashed", "λg"),
         ]
         for row in view.crossings():
             spots.append(Spot(float(view.x_measured[row]), float(lambda_g[row]), "mark"))
@@ -257,33 +279,30 @@ def _linear_part(*columns: FloatArray) -> float:
     return float(10.0 ** math.floor(math.log10(np.quantile(sizes, 0.25))))
 
 
-def _drives_title(view: RunView) -> str:
-    measured = view.run.measured
+def _drives_title(view: RunView) -> tuple[str, ...]:
     found = view.crossings()
-    title = "drives βα, λg"
-    if len(found):
-        title += f" · crossed at step {int(measured['step'][found[-1]])}"
-    return title
+    crossed = view.run.measured["step"][found[found < len(view.seen.measured)]]
+    return ("drives βα, λg", *(f"crossed at step {int(step)}" for step in crossed[-1:]))
 
 
 def _norm(view: RunView, kind: str) -> Chart:
     norm = view.run.steps["theta_norm"]
-    curves = []
-    if len(norm):
-        curves = [Curve(view.x, norm, "norm", label=f"‖θ‖ {compact(norm[-1])}")]
+    curves = [Curve(view.x, norm, "norm", label="‖θ‖")] if len(norm) else []
     return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting())
 
 
-def _loss_title(view: RunView) -> str:
-    steps = view.run.steps
-    return "loss L · regularized Lλ" if steps["weight_decay"].any() else "loss L"
+def _loss_title(view: RunView) -> tuple[str, ...]:
+    decays = view.run.steps["weight_decay"].any()
+    return ("loss L", "regularized Lλ") if decays else ("loss L",)
 
 
 PANELS = (
-    Panel("sharpness", lambda _: "sharpness S · path curvature κ", ("linear", "log"), _sharpness),
+    Panel(
+        "sharpness", lambda _: ("sharpness S", "path curvature κ"), ("linear", "log"), _sharpness
+    ),
     Panel("drives", _drives_title, ("symlog", "linear"), _drives),
     Panel("loss", _loss_title, ("log", "linear"), _loss),
-    Panel("norm", lambda _: "‖θ‖", ("linear", "log"), _norm),
+    Panel("norm", lambda _: ("‖θ‖",), ("linear", "log"), _norm),
     Panel("oscillator", oscillator_title, ("linear", "symlog"), oscillator, one_reference),
 )
 #: Two panels share the fourth place: the second takes it once there is a calibration.

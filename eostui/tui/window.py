@@ -16,7 +16,7 @@ _JUMP = 0.2
 
 @dataclass
 class Window:
-    """The x range shared by all charts.
+    """The x range shared by all charts; it never begins before 0.
 
     Attributes:
         span: width shown, or None for the whole run.
@@ -37,28 +37,48 @@ class Window:
         """
         shortest = SHORTEST * unit
         if self.span is None:
-            return 0.0, nice_above(max(last, shortest))
+            return 0.0, max(nice_above(max(last, shortest)), last)  # it may miss by a rounding
         if self.following and not self.right - self.span <= last <= self.right:
-            self.right = last + _JUMP * self.span
+            self.right = max(last + _JUMP * self.span, self.span)
         return self.right - self.span, self.right
 
-    def scale(self, direction: int, last: float, unit: float) -> None:
-        """Show half as much (−1) or twice as much (+1)."""
-        left, right = self.range(last, unit)
+    def scale(self, direction: int, last: float, unit: float, end: float | None = None) -> None:
+        """Show half as much (−1) or twice as much (+1).
+
+        Args:
+            direction: −1 or +1.
+            last, unit: as in `range`.
+            end: how far the whole of x reaches, if farther than the newest point.
+        """
+        left, right, end = self._shown(last, unit, end)
         span = (right - left) * _ZOOM**direction
-        if span >= nice_above(last) and direction > 0:
+        if span >= nice_above(end) and direction > 0:
             self.show_all()
             return
         self.span = max(span, 4 * unit)
-        anchor = last if self.following else (left + right) / 2
-        self.right = anchor + (_JUMP if self.following else 0.5) * self.span
+        if self.following:
+            self.right = max(last + _JUMP * self.span, self.span)
+        else:
+            middle = (left + right) / 2
+            self.right = max(min(middle + self.span / 2, end), self.span)
 
-    def pan(self, direction: int, last: float, unit: float) -> None:
-        """Move by a quarter of the window and stop following."""
-        left, right = self.range(last, unit)
-        self.span = right - left if self.span is None else self.span
-        self.right = min(max(right + direction * _PAN * self.span, self.span / 2), last + self.span)
-        self.following = False
+    def pan(self, direction: int, last: float, unit: float, end: float | None = None) -> None:
+        """Move by a quarter of the window, to 0 or the end at most, and stop following.
+
+        Where there is nothing more to see on that side, nothing changes. The arguments are those of
+        `scale`.
+        """
+        left, right, end = self._shown(last, unit, end)
+        span = right - left
+        # the end may lie left of the window's: that is no reason to move back
+        moved = min(max(right + direction * _PAN * span, span), max(end, right))
+        if moved != right:
+            self.span, self.right, self.following = span, moved, False
+
+    def _shown(self, last: float, unit: float, end: float | None) -> tuple[float, float, float]:
+        """Return the ends that are shown, and the end of x."""
+        end = last if end is None else max(end, last)
+        return *self.range(end if self.span is None else last, unit), end
 
     def show_all(self) -> None:
         """Show the whole run and follow it."""

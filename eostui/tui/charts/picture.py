@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eostui.tui.charts import dots
-from eostui.tui.charts.scales import FloatArray, Scale, StickyRange, linear_ticks, tick_text
+from eostui.tui.charts.scales import FloatArray, Scale, StickyRange, linear_ticks, tick_texts
+from eostui.tui.numbers import compact
 
 #: Index into the widget's styles; 0 is the axis.
 AXIS, TITLE, MARK = "axis", "title", "mark"
 
 GUTTER_LEFT = 6
 _GUTTER_RIGHT = 12
+#: What an x axis counts.
+STEPS, FLOW_TIME = "steps", "flow time"
 #: Characters of a label beside the plot.
 LABEL_ROOM = _GUTTER_RIGHT - 1
 _NARROW = 44
 #: Values looked through at once for the last finite one.
 _PIECE = 1024
+#: A curve that yields when it is far: when it ends beyond so many times the largest of the others.
+_FAR = 4.0
+#: One that yields before it flattens the others: it leaves them this share of the height at least.
+_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -33,8 +41,11 @@ class Curve:
         colour: name of its colour in the palette.
         pattern: solid (measured), dashed (threshold), dotted (prediction), stippled (raw spread),
             pointed (of another run: a point a cell).
-        label: text at its right end, or "".
+        label: its name, written at the right end of what is drawn of it with its last value there.
+        digits: of that value; 0 for the name alone.
         ranged: whether the y axis makes room for it; a curve that isn't may be clipped.
+        yields: where the y axis makes no room for it after all: when it is far from the others, or
+            when it would flatten them.
         extended: whether the last value is drawn on to the right end, as thresholds are.
     """
 
@@ -43,7 +54,9 @@ class Curve:
     colour: str
     pattern: str = "solid"
     label: str = ""
+    digits: int = 3
     ranged: bool = True
+    yields: Literal["", "far", "flattening"] = ""
     extended: bool = False
 
 
@@ -72,6 +85,7 @@ class Chart:
 
     Attributes:
         waiting: shown in the middle while there is nothing to draw.
+        counts: what the x axis counts.
     """
 
     curves: list[Curve]
@@ -79,6 +93,7 @@ class Chart:
     marks: list[Mark] = field(default_factory=list)
     spots: list[Spot] = field(default_factory=list)
     waiting: str = ""
+    counts: str = STEPS
 
 
 @dataclass
@@ -137,6 +152,12 @@ class Frame:
         return min(max(int(share * self.height), 0), self.height - 1)
 
 
+def plot_columns(width: int) -> tuple[int, int]:
+    """Return the first column of a chart's plot and how many it has, in a chart of `width` cells."""
+    gutter = _GUTTER_RIGHT if width >= _NARROW else 0
+    return GUTTER_LEFT, max(width - GUTTER_LEFT - gutter, 0)
+
+
 def draw(
     chart: Chart,
     width: int,
@@ -158,28 +179,29 @@ def draw(
     """
     grid = Grid.blank(width, height)
     rows = height - 2
-    gutter = _GUTTER_RIGHT if width >= _NARROW else 0
-    columns = width - GUTTER_LEFT - gutter
+    left, columns = plot_columns(width)
     if rows < 1 or columns < 4:
         return grid
     low, high = _envelopes(chart, x_range, columns * dots.DOTS_X)
-    limits = _limits(chart.curves, low, high)
+    limits = _limits(chart, low, high)
     if limits is None:
         message = chart.waiting or "nothing to show yet"
+        if any(np.isfinite(chart.scale.forward(curve.y)).any() for curve in chart.curves):
+            message = "nothing within this stretch"
         grid.write(height // 2, max((width - len(message)) // 2, 0), message, TITLE)
         return grid
     floor = 0.0 if chart.scale.kind == "linear" and limits[0] >= 0 else -math.inf
-    frame = Frame(GUTTER_LEFT, columns, rows, *x_range, *sticky.fit(*limits, floor))
+    frame = Frame(left, columns, rows, *x_range, *sticky.fit(*limits, floor))
     y_axis(grid, frame, chart.scale)
-    x_axis(grid, frame, chart.marks, unicode)
+    x_axis(grid, frame, chart.marks, unicode, chart.counts)
     _curves(grid, frame, chart.curves, low, high, unicode)
     for spot in chart.spots:
         column = frame.column(spot.x)
         place = float(chart.scale.forward(np.array([spot.y]))[0])
         if column is not None and math.isfinite(place):
             grid.write(frame.row(place), column, spot.sign if unicode else "x", spot.colour)
-    if gutter:
-        _labels(grid, frame, chart)
+    if left + columns < width:
+        _labels(grid, frame, chart, np.isfinite(low))
     return grid
 
 
@@ -198,12 +220,28 @@ def _envelopes(
     return chart.scale.forward(low), chart.scale.forward(high)
 
 
-def _limits(curves: list[Curve], low: FloatArray, high: FloatArray) -> tuple[float, float] | None:
+def _limits(chart: Chart, low: FloatArray, high: FloatArray) -> tuple[float, float] | None:
     """Return the least and greatest place that the axis must show; None if there is none."""
-    ranged = [curve.ranged for curve in curves]
-    shown = np.stack([low[ranged], high[ranged]])
-    finite = shown[np.isfinite(shown)]
-    return (float(finite.min()), float(finite.max())) if len(finite) else None
+    found: tuple[float, float] | None = None
+    # those that yield come last, when it is known what the others need
+    for index in sorted(
+        range(len(chart.curves)), key=lambda index: bool(chart.curves[index].yields)
+    ):
+        curve, tops = chart.curves[index], high[index][np.isfinite(high[index])]
+        places = np.concatenate([low[index][np.isfinite(low[index])], tops])
+        if not curve.ranged or not len(places):
+            continue
+        ends = float(places.min()), float(places.max())
+        if found is not None:
+            ends = min(ends[0], found[0]), max(ends[1], found[1])
+            if curve.yields == "far" and len(tops):
+                largest = chart.scale.backward(found[1])
+                if chart.scale.backward(float(tops[-1])) > _FAR * largest:
+                    continue
+            elif curve.yields and 0 < found[1] - found[0] < _SHARE * (ends[1] - ends[0]):
+                continue
+        found = ends
+    return found
 
 
 def _curves(
@@ -238,15 +276,15 @@ def y_axis(grid: Grid, frame: Frame, scale: Scale) -> None:
     most = max(frame.height // 3, 2)
     bar = frame.left - 1
     grid.codes[: frame.height, bar] = ord("│")
-    for value in scale.ticks(frame.bottom, frame.top, most):
+    values = scale.ticks(frame.bottom, frame.top, most)
+    for value, text in zip(values, tick_texts(values, bar), strict=True):
         row = frame.row(float(scale.forward(np.array([value]))[0]))
-        text = tick_text(value, bar)
         grid.write(row, max(bar - len(text), 0), text, AXIS)
         grid.write(row, bar, "┤", AXIS)
 
 
-def x_axis(grid: Grid, frame: Frame, marks: list[Mark], unicode: bool) -> None:
-    """Draw the line below the plot, with round values and the marks."""
+def x_axis(grid: Grid, frame: Frame, marks: list[Mark], unicode: bool, counts: str = "") -> None:
+    """Draw the line below the plot, with round values, the marks, and what the axis counts."""
     axis, labels = frame.height, frame.height + 1
     grid.write(axis, frame.left - 1, "└" + "─" * frame.width, AXIS)
     taken = np.zeros(grid.codes.shape[1] + 1, dtype=bool)
@@ -258,11 +296,15 @@ def x_axis(grid: Grid, frame: Frame, marks: list[Mark], unicode: bool) -> None:
         grid.colours[: frame.height, column] = mark.colour
         grid.write(axis, column, "┴", mark.colour)
         _label_below(grid, labels, column, mark.text, mark.colour, taken)
-    for value in linear_ticks(frame.x0, frame.x1, max(frame.width // 9, 2)):
+    whole = counts == STEPS
+    values = linear_ticks(frame.x0, frame.x1, max(frame.width // 9, 2), whole=whole)
+    for value, text in zip(values, tick_texts(values), strict=True):
         column = frame.column(value)
         if column is not None and grid.codes[axis, column] != ord("┴"):
             grid.write(axis, column, "┬", AXIS)
-            _label_below(grid, labels, column, tick_text(value), AXIS, taken)
+            _label_below(grid, labels, column, text, AXIS, taken)
+    beside = frame.left + frame.width + 1
+    grid.write(axis, min(beside, grid.codes.shape[1] - len(counts)), counts, AXIS)
 
 
 def _label_below(
@@ -277,21 +319,34 @@ def _label_below(
         taken[start : start + len(text)] = True
 
 
-def _labels(grid: Grid, frame: Frame, chart: Chart) -> None:
-    """Write each labelled curve's label at the height of its last value, one a row."""
+def _labels(grid: Grid, frame: Frame, chart: Chart, drawn: NDArray[np.bool_]) -> None:
+    """Write the label of each curve at the height where it ends, one a row, with its value there.
+
+    A label tells what is beside it: the last value up to the right end of x, of curves of which there
+    are dots, `drawn` (of shape (curves, dots)).
+    """
     wanted = []
-    for curve in chart.curves:
+    for curve, seen in zip(chart.curves, drawn, strict=True):
         upto = np.searchsorted(curve.x, frame.x1, side="right")
-        finite = _last_finite(curve.y[:upto]) if curve.label else curve.y[:0]
+        finite = _last_finite(curve.y[:upto]) if curve.label and seen.any() else curve.y[:0]
         if len(finite):
             place = float(chart.scale.forward(finite)[0])
             if math.isfinite(place):
-                wanted.append((frame.row(place), curve))
-    wanted.sort(key=lambda item: item[0])
-    rows = _spread([row for row, _ in wanted], frame.height)
-    for row, (_, curve) in zip(rows, wanted, strict=False):
-        column = frame.left + frame.width + 1
-        grid.write(row, column, curve.label[:LABEL_ROOM], curve.colour)
+                beyond = " ↑" if place > frame.top else " ↓" if place < frame.bottom else ""
+                wanted.append((place, _label(curve, float(finite[0]), beyond), curve))
+    wanted.sort(key=lambda item: -item[0])
+    rows = _spread([frame.row(place) for place, _, _ in wanted], frame.height)
+    for row, (_, text, curve) in zip(rows, wanted[len(wanted) - len(rows) :], strict=True):
+        grid.write(row, frame.left + frame.width + 1, text, curve.colour)
+
+
+def _label(curve: Curve, value: float, beyond: str) -> str:
+    """Return a curve's name and a value of it, with as many digits as there is room for beside it."""
+    texts = [
+        f"{curve.label} {compact(value, digits)}{beyond}" for digits in range(curve.digits, 1, -1)
+    ]
+    name = f"{curve.label}{beyond}"[:LABEL_ROOM]
+    return next((text for text in texts if len(text) <= LABEL_ROOM), name)
 
 
 def _last_finite(values: FloatArray) -> FloatArray:

@@ -12,6 +12,8 @@ FloatArray = NDArray[np.float64]
 
 _NICE = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 _TICK_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
+#: A tick's text is rounded by no more than this share of its value.
+_ROUNDED = 1e-3
 
 
 @dataclass(frozen=True)
@@ -86,35 +88,61 @@ def nice_above(value: float) -> float:
     if not value > 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
-    return next(n * power for n in (*_NICE, 12.0) if n * power >= value * (1 - 1e-12))
+    # sums of many steps of flow time miss a round number by more than a rounding
+    return next(n * power for n in (*_NICE, 12.0) if n * power >= value * (1 - 1e-9))
 
 
-def linear_ticks(low: float, high: float, most: int) -> list[float]:
-    """Return round values in [low, high]."""
+def linear_ticks(low: float, high: float, most: int, *, whole: bool = False) -> list[float]:
+    """Return round values in [low, high]; on an axis that counts, `whole` ones."""
     step = _tick_step(high - low, max(most, 1))
+    if whole and step % 1:
+        step = 1.0 if step < 1 else 5.0  # of the round steps above 1, 2.5 alone isn't whole
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [n * step for n in range(first, last + 1)]
 
 
+def tick_texts(values: list[float], room: int = 12) -> list[str]:
+    """Return a short text for each of several ticks: 0, 2k, 12.5, 1e-3; -.025 in a narrow room.
+
+    Each has the digits that its value has, or as many as there is room for, four about; "" for one that
+    has then the text of another, and where less would fit.
+    """
+    texts: list[str] = []
+    for value in values:
+        text = _tick_text(value, room)
+        texts.append("" if text in texts else text)
+    return texts
+
+
 def tick_text(value: float, room: int = 12) -> str:
-    """Return a short text for a tick: 0, 2k, 12.5, 1e-3; -.025 in a narrow room, "" if none fits."""
-    text = _tick_text(value)
-    if len(text) > room:
-        text = text.replace("0.", ".", 1)
-    return text if len(text) <= room else ""
+    """Return the text of one tick."""
+    return tick_texts([value], room)[0]
 
 
-def _tick_text(value: float) -> str:
-    size = abs(value)
-    if size < 1e-300:
+def _tick_text(value: float, room: int) -> str:
+    if abs(value) < 1e-300:
         return "0"
+    for digits in range(10, 0, -1):
+        rounded = float(f"{value:.{digits}g}")
+        text = _with_digits(rounded, digits)
+        if len(text) > room:
+            text = text.replace("0.", ".", 1)
+        if len(text) <= room:
+            return text if abs(rounded - value) <= _ROUNDED * abs(value) else ""
+    return ""
+
+
+def _with_digits(rounded: float, digits: int) -> str:
+    size = abs(rounded)
     if size >= 1e6 or size < 1e-2:
-        mantissa, exponent = f"{value:.1e}".split("e")
-        return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+        mantissa, exponent = f"{rounded:.{digits - 1}e}".split("e")
+        if "." in mantissa:
+            mantissa = mantissa.rstrip("0").rstrip(".")
+        return f"{mantissa}e{int(exponent)}"
     if size >= 1e3:
-        return f"{value / 1e3:g}k"
-    return f"{value:.4g}"
+        return f"{rounded / 1e3:.12g}k"
+    return f"{rounded:.12g}"
 
 
 def _tick_step(span: float, most: int) -> float:
@@ -139,7 +167,7 @@ def _log_ticks(low: float, high: float, most: int) -> list[float]:
         ]
         if len(ticks) >= min(3, most):
             return ticks
-    return [float(f"{10**place:.3g}") for place in linear_ticks(low, high, most)]
+    return linear_ticks(10**low, 10**high, most)
 
 
 def _symlog_ticks(scale: Scale, low: float, high: float, most: int) -> list[float]:

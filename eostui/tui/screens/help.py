@@ -9,7 +9,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from eostui.runs.monitors import MEANINGS
-from eostui.runs.phases import PHASES
+from eostui.runs.phase_table import PHASES, TOLD_BY
 from eostui.tui.keys import KEYS, ON_OSCILLATOR, ON_PLAYBACK
 from eostui.tui.oscillator_panels import PANELS as OSCILLATOR_PANELS
 from eostui.tui.oscillator_texts import CONDITIONS
@@ -51,8 +51,14 @@ marks that begin with · are its own.
 into five bands of equal area. On the sharpness map the line is S = 2/η, dotted S = 2/η − λ: it moves
 with η and λ. ● is θ now, and its newest steps are joined. Descent bounces where S lies above the line.
 
-[b]Signs[/b]: ▲ a step that raised Lλ, ▼ one that lowered it, the newest at the right; below, the share of
-up-steps over the charts' x range (full at a half). Flips are sign changes a step.
+[b]Strips[/b]: phase, cosine, signs and ups lie on the x axis of the chart above them: of all charts, of
+the left ones. The step cosine ⟨Δθ_t, Δθ_{t−1}⟩/(‖Δθ_t‖‖Δθ_{t−1}‖), in every column its median from −1
+(low) to 1 (full), tells who bounces: near −1 every step undoes the one before it, whether or not the
+loss rises; at 1 they flow. A bounce that lasts has κ = 2/η − λ exactly. Signs may come of it: ▲ a step
+that raised Lλ, ▼ one that lowered it, ◆ several with both (zoom in: +); ups is the share of up-steps
+(full at a half). Beside them: the last steps one by one, and over the last 200 the share of those that
+raised the loss, and sign changes a step. All are of the steps up to the right end of x, as are the
+monitors and the values beside curves; the title alone is always of now.
 At the edge nearly every second step goes up, and yet the loss falls in the long run.
 """
 
@@ -90,10 +96,7 @@ def _phase_table() -> Text:
     """Return the letters of the band, each with its phase and what it means."""
     text = Text()
     text.append("\nPhase", "bold")
-    text.append(
-        ": told from κ, S, the signs and the drives, never from λ; a phase changes once another held in "
-        "100 steps, and is dated to the first of them. Of the phases in a cell the shortest is shown.\n"
-    )
+    text.append(f": {TOLD_BY}. Of the phases in a cell the shortest is shown.\n")
     for phase in PHASES:
         text.append(f"  {phase.letter} ", f"bold {PHASE_COLOURS[phase.letter]}")
         text.append(f"{phase.name}: {phase.meaning}.\n")

@@ -42,6 +42,11 @@ class LinkedCharts(Screen[None]):
         """Position of the newest point."""
 
     @property
+    def end_of_x(self) -> float:
+        """How far the whole of x reaches."""
+        return self.last_x
+
+    @property
     def x_unit(self) -> float:
         """Length of one step on the x axis."""
         return 1.0
@@ -81,12 +86,12 @@ class LinkedCharts(Screen[None]):
 
     def action_pan(self, direction: int) -> None:
         """Look back or forward."""
-        self.window.pan(direction, self.last_x, self.x_unit)
+        self.window.pan(direction, self.last_x, self.x_unit, self.end_of_x)
         self.draw()
 
     def action_span(self, direction: int) -> None:
         """Zoom x in or out."""
-        self.window.scale(direction, self.last_x, self.x_unit)
+        self.window.scale(direction, self.last_x, self.x_unit, self.end_of_x)
         self.draw()
 
     def action_span_all(self) -> None:

@@ -12,12 +12,13 @@ from textual.app import ComposeResult
 from textual.containers import Container
 
 from eostui.runs.monitors import monitors
+from eostui.runs.run import Run
 from eostui.tui.calibration_panel import agreement
 from eostui.tui.keys import TRAINING_HINTS, Hints
 from eostui.tui.numbers import compact, control, grouped, percent
 from eostui.tui.overlay import short
 from eostui.tui.palette import COLOURS, PHASE_COLOURS
-from eostui.tui.panels import NORM, OSCILLATOR, PANELS, RunView, chart_of
+from eostui.tui.panels import NORM, OSCILLATOR, PANELS, RunView, chart_of, is_at_edge
 from eostui.tui.screens.linked import LinkedCharts
 from eostui.tui.steering import current_controls
 from eostui.tui.widgets.bars import (
@@ -29,8 +30,10 @@ from eostui.tui.widgets.bars import (
     tabs_line,
 )
 from eostui.tui.widgets.chart import ChartWidget
+from eostui.tui.widgets.cosine import CosineStrip
 from eostui.tui.widgets.phases import PhaseBand
 from eostui.tui.widgets.signs import SignRaster
+from eostui.tui.widgets.strips import XAxis
 from eostui.tui.window import Window
 
 #: From this height on there is a row for the band of phases; below, the title alone tells the phase.
@@ -58,7 +61,6 @@ class LiveScreen(LinkedCharts):
         self.view: RunView | None = None
         self.message = "starting"
         self.progress = ""
-        self.frozen = False
         self._corner = NORM
         self._speed: deque[tuple[float, int]] = deque()
         self._texts_drawn = 0.0
@@ -75,14 +77,20 @@ class LiveScreen(LinkedCharts):
                     yield ChartWidget(unicode=self._unicode, id=panel.name)
                 yield TextBar(id="monitors")
         yield PhaseBand(id="phases")
+        yield CosineStrip(unicode=self._unicode, id="cosines")
         yield SignRaster(unicode=self._unicode, id="signs")
         yield TextBar(id="holds")
         yield TextBar(id="keys")
         yield TextBar(id="values")
 
     def show_message(self, message: str) -> None:
-        """Say what is going on while there is no run to show."""
-        self.view, self.message = None, message
+        """Say what is going on while there is no run to show; nothing of the last one stays."""
+        if self.view is not None:
+            self.app.clear_notifications()
+        self.view, self.message, self.progress = None, message, ""
+        self._speed.clear()
+        if self.is_mounted:
+            self.relayout()
         self.draw()
 
     def show_progress(self, text: str) -> None:
@@ -91,9 +99,11 @@ class LiveScreen(LinkedCharts):
         self._draw_title()
 
     def show_run(self, view: RunView) -> None:
-        """Show another run, from its start."""
+        """Show another run, from its start; nothing of the last one stays."""
+        if self.view is not None:
+            self.app.clear_notifications()
         flow_time = self.view.flow_time if self.view else False
-        self.view, self.window, self.frozen = view, Window(), False
+        self.view, self.window, self.progress = view, Window(), ""
         view.flow_time = flow_time
         self._speed.clear()
         for panel in PANELS:
@@ -104,8 +114,8 @@ class LiveScreen(LinkedCharts):
         """Redraw after the run gained rows."""
         if self._corner_panel() != self._corner:
             self.relayout()
-        if not self.frozen:
-            self._draw_charts()
+        if self.view is not None and not self.view.frozen:
+            self._draw_charts(self._x_range())
         self.refresh_texts()
 
     def refresh_texts(self) -> None:
@@ -117,10 +127,10 @@ class LiveScreen(LinkedCharts):
         if self.view is None or now - self._texts_drawn < _TEXTS_EVERY:
             return
         self._texts_drawn = now
-        self._measure_speed(self.view.run.last_step)
+        self._measure_speed(self.view.newest.last_step)
+        x_range = self._x_range()
         self._draw_title()
-        if not self.frozen:
-            self._draw_texts(self.view)
+        self._draw_texts(self.view, x_range)
 
     def relayout(self) -> None:
         """Choose the layout; the side has the fourth chart and the monitors."""
@@ -141,7 +151,7 @@ class LiveScreen(LinkedCharts):
 
     @property
     def last_x(self) -> float:
-        """Position of the newest step."""
+        """Position of the newest step that is drawn."""
         x = self.view.x if self.view else np.empty(0)
         return float(x[-1]) if len(x) else 0.0
 
@@ -152,6 +162,13 @@ class LiveScreen(LinkedCharts):
             return 1.0
         return current_controls(self.view.run)[0]
 
+    @property
+    def end_of_x(self) -> float:
+        """How far the whole of x reaches: to the newest step, that of another run too."""
+        if self.view is None or self.view.overlay is None:
+            return self.last_x
+        return float(max([self.last_x, *self.view.overlay.view.x[-1:]]))
+
     def action_toggle_axis(self) -> None:
         """Step or flow time as x."""
         if self.view is not None:
@@ -161,25 +178,29 @@ class LiveScreen(LinkedCharts):
 
     def action_freeze(self) -> None:
         """Freeze or thaw the view."""
-        self.frozen = not self.frozen
-        self.draw()
+        if self.view is not None:
+            self.view.freeze(frozen=not self.view.frozen)
+            self.draw()
 
     def draw(self) -> None:
         """Draw everything that is visible."""
         if not self.is_mounted:
             return
+        x_range = self._x_range()
         self._draw_title()
         self.query_one("#keys", TextBar).show(key_line(self.size.width, self.HINTS))
         names = [panel.name for panel in PANELS]
         self.query_one("#tabs", TextBar).show(tabs_line(names, self.focused_panel))
-        self._draw_charts()
+        self._draw_charts(x_range)
         if self.view is not None:
-            self._draw_texts(self.view)
+            self._draw_texts(self.view, x_range)
+            return
+        for name in ("#phases", "#cosines", "#signs", "#monitors", "#holds", "#values"):
+            self.query_one(name, TextBar).show(Text())
 
-    def _draw_charts(self) -> None:
+    def _draw_charts(self, x_range: tuple[float, float]) -> None:
         if self.has_class("-tiny"):
             return
-        x_range = self._x_range()
         for index, panel in enumerate(PANELS):
             widget = self.query_one(f"#{panel.name}", ChartWidget)
             if widget.has_class("-hidden"):
@@ -188,35 +209,45 @@ class LiveScreen(LinkedCharts):
                 widget.show_waiting(self.message, panel.name)
                 continue
             kind = panel.scales[self._scale_choice[index] % len(panel.scales)]
-            title = panel.title(self.view) + ("" if kind == "linear" else f" ({kind})")
+            first, *others = panel.title(self.view)
+            title = (first if kind == "linear" else f"{first} ({kind})", *others)
             widget.show(chart_of(panel, self.view, kind), x_range, title, self._legend())
 
-    def _legend(self) -> str:
-        """Return which curves are whose; "" without another run."""
+    def _legend(self) -> tuple[str, ...]:
+        """Return which curves are whose, in parts; none without another run."""
         if self.view is None or self.view.overlay is None:
-            return ""
+            return ()
         return self.view.overlay.legend(self.view.run, unicode=self._unicode)
 
-    def _draw_texts(self, view: RunView) -> None:
+    def _draw_texts(self, view: RunView, x_range: tuple[float, float]) -> None:
         if self.has_class("-tiny"):
-            self.query_one("#values", TextBar).show(self._values())
+            self.query_one("#values", TextBar).show(self._values(view))
             return
-        self.query_one("#phases", PhaseBand).show_run(view, self._x_range())
-        self.query_one("#signs", SignRaster).show(view, self._x_range())
-        found = monitors(view.run.measured, view.run.config.reading, at_edge=view.at_edge)
-        rest = self._rest()
-        self.query_one("#monitors", TextBar).show(monitor_lines(found, rest))
-        self.query_one("#holds", TextBar).show(monitor_line(found, rest))
+        self._draw_strips(view, x_range)
+        run = view.seen
+        found = monitors(run.measured, run.config.reading, at_edge=is_at_edge(run))
+        rest = _rest(run)
+        at = "" if view.is_newest else f"at step {grouped(run.last_step)}"
+        self.query_one("#monitors", TextBar).show(monitor_lines(found, rest, at or "now"))
+        self.query_one("#holds", TextBar).show(monitor_line(found, rest, at))
+
+    def _draw_strips(self, view: RunView, x_range: tuple[float, float]) -> None:
+        """Draw what shares the x axis of the chart above it: the only one, or the left ones."""
+        shown = self.focused_panel if self.has_class("-single") else 0
+        left, columns = self.query_one(f"#{PANELS[shown].name}", ChartWidget).plot
+        if columns:
+            axis = XAxis.of(left, columns, x_range, self.size.width)
+            self.query_one("#phases", PhaseBand).show_run(view, axis)
+            self.query_one("#cosines", CosineStrip).show_run(view, axis)
+            self.query_one("#signs", SignRaster).show_run(view, axis)
 
     def _x_range(self) -> tuple[float, float]:
-        last = self._end_of_x() if self.window.span is None else self.last_x
-        return self.window.range(last, self.x_unit)
-
-    def _end_of_x(self) -> float:
-        """Return how far the whole of x reaches: to the newest step, that of another run too."""
-        if self.view is None or self.view.overlay is None:
-            return self.last_x
-        return float(max([self.last_x, *self.view.overlay.view.x[-1:]]))
+        """Return the ends of x, and let the view know of them."""
+        last = self.end_of_x if self.window.span is None else self.last_x
+        x_range = self.window.range(last, self.x_unit)
+        if self.view is not None:
+            self.view.look(x_range[1])
+        return x_range
 
     def title_line(self, width: int) -> Text:
         """Return what every screen says at its top: the run, its step, η and λ."""
@@ -229,8 +260,9 @@ class LiveScreen(LinkedCharts):
         self.query_one("#title", TextBar).show(self.title_line(self.size.width))
 
     def _title_fields(self, view: RunView) -> list[tuple[int, str, str]]:
-        run = view.run
+        run = view.newest
         state, last = view.state, max(run.last_step, 0)
+        elsewhere = "" if view.is_newest else f"view up to step {grouped(view.seen.last_step)}"
         eta, decay = current_controls(run)
         residual = run.measured["sharpness_residual"]
         phase_colour = PHASE_COLOURS[view.phase.letter] if view.phase else COLOURS["axis"]
@@ -241,8 +273,9 @@ class LiveScreen(LinkedCharts):
             (1, view.phase.name.upper() if view.phase else "", f"bold {phase_colour}"),
             (2, f"{_STATE_SIGNS.get(state, '✗')} {state.upper()}", f"bold {colour}"),
             (0, f"⋯ {self.progress}" if self.progress else "", f"bold {COLOURS['cool']}"),
-            (3, "❄ view frozen" if self.frozen else "", COLOURS["cool"]),
+            (3, "❄ view frozen" if view.frozen else "", COLOURS["cool"]),
             (0, f"step {grouped(last)}", COLOURS["title"]),
+            (2, elsewhere, COLOURS["cool"]),
             (7, self._speed_text(state), COLOURS["axis"]),
             (0, f"η {control(eta)}", f"bold {COLOURS['mark']}"),
             (0, f"λ {control(decay)}", f"bold {COLOURS['mark']}"),
@@ -252,31 +285,22 @@ class LiveScreen(LinkedCharts):
             (4, f"run {short(run)}", COLOURS["axis"]),
         ]
 
-    def _values(self) -> Text:
+    def _values(self, view: RunView) -> Text:
         """Return the last values as text, for terminals too small for a chart."""
-        assert self.view is not None
-        run = self.view.run
-        lines = [f"{self.view.state} λ {control(current_controls(run)[1])}"]
+        run = view.seen
+        lines = [f"{view.state} λ {control(current_controls(run)[1])}"]
+        if not view.is_newest:
+            lines = [f"at step {grouped(run.last_step)}"]
         if len(run.measured):
             lines.append(
                 f"S {compact(run.measured['sharpness'][-1])} "
                 f"2/η {compact(run.steps['two_over_eta'][-1])}"
             )
-            lines += [f"κ {compact(value)}" for value in self.view.medians.medians[-1:]]
+            shown = view.medians.rows < len(run.steps)
+            lines += [f"κ {compact(value)}" for value in view.medians.medians[shown][-1:]]
         if len(run.steps):
             lines.append(f"L {compact(run.steps['loss'][-1])}")
         return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
-
-    def _rest(self) -> str:
-        assert self.view is not None
-        measured, steps = self.view.run.measured, self.view.run.steps
-        tested = np.flatnonzero(np.isfinite(measured["test_loss"]))
-        text = f"‖θ‖ {compact(steps['theta_norm'][-1])}" if len(steps) else ""
-        if len(tested):
-            accuracy = measured["test_accuracy"][tested[-1]]
-            text += f"  test loss {compact(measured['test_loss'][tested[-1]])}"
-            text += "" if np.isnan(accuracy) else f"  right {percent(accuracy)}"
-        return text
 
     def _measure_speed(self, last_step: int) -> None:
         now = time.monotonic()
@@ -289,3 +313,15 @@ class LiveScreen(LinkedCharts):
             return ""
         (start, first), (end, last) = self._speed[0], self._speed[-1]
         return f"{(last - first) / max(end - start, 1e-9):.0f}/s"
+
+
+def _rest(run: Run) -> str:
+    """Return what no chart tells of a run's newest step."""
+    measured, steps = run.measured, run.steps
+    tested = np.flatnonzero(np.isfinite(measured["test_loss"]))
+    text = f"‖θ‖ {compact(steps['theta_norm'][-1])}" if len(steps) else ""
+    if len(tested):
+        accuracy = measured["test_accuracy"][tested[-1]]
+        text += f"  test loss {compact(measured['test_loss'][tested[-1]])}"
+        text += "" if np.isnan(accuracy) else f"  test accuracy {percent(accuracy)}"
+    return text

@@ -181,7 +181,7 @@ class OscillatorScreen(LinkedCharts):
             chart = self.query_one(f"#{PANELS[index].name}", ChartWidget)
             if not chart.has_class("-hidden"):
                 drawn, title = build(self.view, kinds[index])
-                chart.show(drawn, x_range, title)
+                chart.show(drawn, x_range, (title,))
         planes = (
             (self._portrait.plane, _PORTRAIT_LEGEND[self._unicode]),
             (self._regimes.plane, "o cycle  . collapse  % both  ~ neither"),

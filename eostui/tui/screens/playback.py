@@ -62,9 +62,11 @@ class PlaybackScreen(LiveScreen):
         if self.playback is not None:
             self.playback.move_to_end(end)
 
-    def _end_of_x(self) -> float:
+    @property
+    def end_of_x(self) -> float:
+        """How far the whole of x reaches: to the end of the whole run."""
         if self.playback is None or self.view is None:
-            return super()._end_of_x()
+            return super().end_of_x
         whole = self.playback.whole
         return float(max([0.0, *whole.steps["flow_time" if self.view.flow_time else "step"][-1:]]))
 

@@ -66,9 +66,9 @@ def tabs_line(names: Sequence[str], active: int) -> Text:
     return line
 
 
-def monitor_lines(found: Sequence[Monitor], rest: str) -> Text:
-    """Return one line for each assumption of the theory, and the rest below."""
-    text = Text("holds for the theory, now:\n", COLOURS["axis"], no_wrap=True)
+def monitor_lines(found: Sequence[Monitor], rest: str, at: str = "now") -> Text:
+    """Return one line for each assumption of the theory, and the rest below; `at` says of when."""
+    text = Text(f"holds for the theory, {at}:\n", COLOURS["axis"], no_wrap=True)
     for monitor in found:
         text.append_text(_monitor(monitor))
         text.append(f"  {monitor.name:<16}{monitor.reading}\n", _monitor_style(monitor))
@@ -76,9 +76,11 @@ def monitor_lines(found: Sequence[Monitor], rest: str) -> Text:
     return text
 
 
-def monitor_line(found: Sequence[Monitor], rest: str) -> Text:
+def monitor_line(found: Sequence[Monitor], rest: str, at: str = "") -> Text:
     """Return the assumptions in one line, for small terminals, those that fail first."""
-    line = Text(" holds ", COLOURS["axis"], no_wrap=True, overflow="ellipsis")
+    line = Text(
+        f" holds {at} ".replace("  ", " "), COLOURS["axis"], no_wrap=True, overflow="ellipsis"
+    )
     for monitor in sorted(found, key=lambda monitor: monitor.holds is not False):
         line.append_text(_monitor(monitor))
         failed = f" fails: {monitor.reading}" if monitor.holds is False else ""

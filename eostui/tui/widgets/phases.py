@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 
 import numpy as np
-from rich.text import Text
 
 from eostui.runs.phase_spans import Span
 from eostui.runs.series import FloatArray
 from eostui.tui.palette import COLOURS, PHASE_COLOURS
 from eostui.tui.panels import RunView
-from eostui.tui.widgets.bars import TextBar
-
-_LABEL = " phase "
+from eostui.tui.widgets.strips import Strip, XAxis
 
 
-class PhaseBand(TextBar):
-    """One line: the phase of every slice of x, as wide as the shares of up-steps below it."""
+class PhaseBand(Strip):
+    """One line: the phase of every column of the charts, and beside them what the letters stand for."""
 
-    def show_run(self, view: RunView, x_range: tuple[float, float]) -> None:
+    def show_run(self, view: RunView, axis: XAxis) -> None:
         """Draw the phases of a run."""
-        room = self.size.width - len(_LABEL) - 2
-        if room < 1:
-            return
-        line = Text(_LABEL, COLOURS["axis"], no_wrap=True, end="")
-        letters = band(view.phases, view.x, np.linspace(*x_range, room + 1))
-        for letter, cells in groupby(letters):
-            line.append(letter * len(list(cells)), PHASE_COLOURS.get(letter, COLOURS["axis"]))
-        self.show(line)
+        letters = band(view.phases, view.x, axis.edges)
+        colours = [PHASE_COLOURS.get(letter, COLOURS["axis"]) for letter in letters]
+        shown = dict.fromkeys(span.phase for span in view.phases if span.phase.letter in letters)
+        names = "  ".join(f"{phase.letter} {phase.name}" for phase in shown)
+        self.show(axis.strip("phase", letters, colours, names))
 
 
 def band(phases: Sequence[Span], x: FloatArray, edges: FloatArray) -> str:

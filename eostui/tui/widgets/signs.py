@@ -1,89 +1,102 @@
-"""The sign raster: the newest steps one by one, and the share of up-steps along the whole x axis."""
+"""The signs of the steps along the charts' x axis, and the share of up-steps below them."""
 
 from __future__ import annotations
 
-from itertools import groupby
-
 import numpy as np
 from rich.text import Text
-from textual.widget import Widget
 
+from eostui.runs.run import Run
+from eostui.runs.series import FloatArray
 from eostui.runs.signs import summarize, up_shares
 from eostui.tui.numbers import percent
 from eostui.tui.palette import COLOURS
 from eostui.tui.panels import RunView
+from eostui.tui.widgets.strips import Strip, XAxis, right_aligned
 
 _BARS = "▁▂▃▄▅▆▇█"
 _ASCII_BARS = "_.:-=+*#"
-_LABEL = 7
+#: Of a step up, a step down, and of a column with both.
+_SIGNS, _ASCII_SIGNS = "▲▼◆", "^vx"
+_COLOURS = (COLOURS["warm"], COLOURS["cool"], COLOURS["path"])
+#: Beside the charts, the newest steps are shown one by one where there is room for so many cells.
+_WIDE = 50
 
 
-class SignRaster(Widget):
-    """Two lines: ▲ and ▼ of L_λ for the newest steps; up-step shares on the charts' x range."""
+class SignRaster(Strip):
+    """Two lines: the signs of L_λ in every column of the charts, and the shares of up-steps there.
+
+    Where a column has a single step, ▲ or ▼ is its sign; where it has many, ◆ says that there were
+    both. Beside them are the steps before the right end of x, one by one, and what is true of them.
+    """
 
     def __init__(self, *, unicode: bool, id: str) -> None:
         super().__init__(id=id)
         self._unicode = unicode
-        self._lines = Text()
 
-    def show(self, view: RunView, x_range: tuple[float, float]) -> None:
+    def show_run(self, view: RunView, axis: XAxis) -> None:
         """Draw the signs of a run."""
-        width = self.size.width
-        if width <= _LABEL + 8:
-            return
-        lines = self._newest(view, width)
-        if self.size.height > 1:
-            lines.append("\n")
-            lines.append_text(self._shares(view, x_range, width))
-        if lines != self._lines:
-            self._lines = lines
-            self.refresh()
+        steps = view.run.steps["loss_step_regularized"]
+        shares = up_shares(view.x[:-1], steps[:-1], axis.edges)  # the newest isn't taken yet
+        above, below = self._notes(view.seen, axis.beside)
+        lines = self._signs(shares, axis, above)
+        lines.append("\n")
+        self.show(lines.append_text(self._shares(shares, axis, below)))
 
-    def render(self) -> Text:
-        """Return the lines as last drawn."""
-        return self._lines
+    def _signs(self, shares: FloatArray, axis: XAxis, note: Text) -> Text:
+        """Return the sign of each column that has a step."""
+        signs = _SIGNS if self._unicode else _ASCII_SIGNS
+        kinds = np.where(shares == 1, 0, np.where(shares == 0, 1, np.where(shares > 0, 2, -1)))
+        cells = "".join((*signs, " ")[kind] for kind in kinds.tolist())
+        return axis.strip("signs", cells, [_COLOURS[kind] for kind in kinds.tolist()], note)
 
-    def _newest(self, view: RunView, width: int) -> Text:
-        steps = view.run.steps
-        summary = self._summary(view)
-        room = width - _LABEL - len(summary) - 2
-        changes = steps["loss_step_regularized"][-room - 1 :]
-        changes = changes[np.isfinite(changes)][-room:]
-        up, down = ("▲", "▼") if self._unicode else ("^", "v")
-        line = Text(" signs ", COLOURS["axis"], end="", no_wrap=True)
-        for is_up, run in groupby(changes > 0):
-            style = COLOURS["warm"] if is_up else COLOURS["cool"]
-            line.append((up if is_up else down) * len(list(run)), style)
-        line.append(" " * (room - len(changes)))
-        line.append(f"  {summary}", COLOURS["title"])
-        return line
-
-    def _summary(self, view: RunView) -> str:
-        """Return up-shares and sign changes a step of both losses; once if they are the same."""
-        steps = view.run.steps
-        texts = []
-        for name, column in (("Lλ", "loss_step_regularized"), ("L", "loss_step")):
-            found = summarize(steps[column])
-            if not np.isnan(found.up_share):
-                changes = "" if np.isnan(found.changes) else f" flips {found.changes:.2f}"
-                texts.append(f"{name} up {percent(found.up_share)}{changes}")
-        if len(texts) == 2 and not steps["weight_decay"].any():
-            return texts[1]
-        return " · ".join(texts)
-
-    def _shares(self, view: RunView, x_range: tuple[float, float], width: int) -> Text:
-        room = width - _LABEL - 2
-        edges = np.linspace(*x_range, room + 1)
-        shares = up_shares(view.x, view.run.steps["loss_step_regularized"], edges)
+    def _shares(self, shares: FloatArray, axis: XAxis, note: Text) -> Text:
         known = np.flatnonzero(np.isfinite(shares))
         if len(known):  # fewer steps than cells: a cell between two steps shows the step before it
-            before = np.maximum.accumulate(np.where(np.isfinite(shares), np.arange(room), 0))
+            before = np.maximum.accumulate(np.where(np.isfinite(shares), np.arange(len(shares)), 0))
+            shares = shares.copy()
             shares[known[0] : known[-1]] = shares[before][known[0] : known[-1]]
         bars = _BARS if self._unicode else _ASCII_BARS
-        line = Text(" ups    "[:_LABEL], COLOURS["axis"], no_wrap=True)
         # a share of a half, the full bounce, fills the cell
         levels = np.minimum(np.ceil(shares * 2 * (len(bars) - 1)), len(bars) - 1)
-        for is_up, group in groupby(levels.tolist(), key=lambda level: level > 0):
-            cells = "".join(" " if np.isnan(level) else bars[int(level)] for level in group)
-            line.append(cells, COLOURS["warm"] if is_up else COLOURS["cool"])
+        cells = "".join(" " if np.isnan(level) else bars[int(level)] for level in levels.tolist())
+        colours = [COLOURS["warm"] if level > 0 else COLOURS["cool"] for level in levels.tolist()]
+        return axis.strip("ups", cells, colours, note)
+
+    def _notes(self, run: Run, room: int) -> tuple[Text, Text]:
+        """Return what stands beside the signs and the shares: of the run's newest steps."""
+        steps = run.steps
+        found = [(name, summarize(steps[column][:-1])) for name, column in _LOSSES]
+        if not steps["weight_decay"].any():
+            found = [("L", found[0][1])]
+        found = [(name, summary) for name, summary in found if not np.isnan(summary.up_share)]
+        if room < _WIDE:  # those of L_λ, whose signs are drawn
+            texts = [f"{name} up {percent(summary.up_share)}" for name, summary in found[:1]]
+            texts += [f"changes {summary.changes:.2f}" for _, summary in found[:1]]
+        else:
+            texts = [
+                f"{name} up {percent(summary.up_share)}, {summary.changes:.2f} sign changes a step"
+                for name, summary in found
+            ]
+        texts = [text.replace("nan", "–") for text in texts] + [""] * (2 - len(texts))
+        if room < _WIDE:
+            return Text(texts[0], COLOURS["title"]), Text(texts[1], COLOURS["title"])
+        wide = max(map(len, texts))
+        above = self._newest(steps["loss_step_regularized"][:-1], room - wide - 2)
+        above.append("  " + texts[0].ljust(wide), COLOURS["title"])
+        return above, Text(right_aligned(texts[1].ljust(wide), room), COLOURS["title"])
+
+    def _newest(self, changes: FloatArray, room: int) -> Text:
+        """Return the newest steps one by one, the last at the right end."""
+        line = Text("last ", COLOURS["axis"])
+        count = room - len(line)
+        recent = changes[-count:]
+        recent = recent[np.isfinite(recent)]
+        line.append(" " * (count - len(recent)))
+        signs = _SIGNS if self._unicode else _ASCII_SIGNS
+        for change in recent.tolist():
+            kind = 0 if change > 0 else 1
+            line.append(signs[kind], _COLOURS[kind])
         return line
+
+
+_LOSSES = (("Lλ", "loss_step_regularized"), ("L", "loss_step"))

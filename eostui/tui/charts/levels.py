@@ -1,0 +1,24 @@
+"""Values between two ends as one line of characters that rise."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eostui.runs.series import FloatArray
+
+_BARS = "▁▂▃▄▅▆▇█"
+_ASCII_BARS = "_.:-=+*#"
+
+
+def bars(values: FloatArray, low: float, high: float, *, unicode: bool) -> str:
+    """Return a character for each value: the lowest at `low`, the highest at `high`, a space for NaN."""
+    letters = _BARS if unicode else _ASCII_BARS
+    known = np.isfinite(values)
+    places = np.zeros(len(values), dtype=np.int64)
+    places[known] = np.clip(
+        np.round((values[known] - low) / (high - low) * (len(letters) - 1)), 0, len(letters) - 1
+    ).astype(np.int64)
+    return "".join(
+        letters[place] if is_known else " "
+        for place, is_known in zip(places.tolist(), known.tolist(), strict=True)
+    )
