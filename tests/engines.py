@@ -102,10 +102,13 @@ def here(
     scripted.script = script
     workshop.trainer.controls = scripted
     if isinstance(start, Resume):
-        writer = workshop.resume(path, lambda *_steps: None)
+        writer = workshop.resume(path, lambda *_steps: None, changed_data=start.changed_data)
     elif isinstance(start, Fork):
         controls = {key: value for key, value in start.changes.items() if key in CONTROLS}
-        writer = workshop.fork(path, "", before, start.at, controls, lambda *_steps: None)
+        writer = workshop.fork(
+            path, "", before, start.at, controls, lambda *_steps: None,
+            changed_data=start.changed_data,
+        )  # fmt: skip
     else:
         writer = workshop.new(path, "")
     status, sentence = workshop.trainer.run(writer)

@@ -113,7 +113,7 @@ def test_help_of_every_command(shell: Shell) -> None:
 
 
 def test_version(shell: Shell) -> None:
-    assert shell("--version").stdout == "eostui 0.1.0\n"
+    assert shell("--version").stdout == "eostui 0.2.0\n"
 
 
 def test_headless_json(shell: Shell) -> None:

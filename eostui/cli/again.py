@@ -9,6 +9,7 @@ import typer
 from eostui.cli.options import (
     AsciiOnly,
     AsJson,
+    ChangedData,
     DataDir,
     Fps,
     Headless,
@@ -26,8 +27,7 @@ from eostui.errors import EXIT_FAILED, InputError, printable
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from eostui.engine.comparison import Difference
-    from eostui.runs.record import Record
+    from eostui.engine.begin import Replay
     from eostui.runs.shelf import Entry
 
 
@@ -37,6 +37,7 @@ def resume(
         int | None, typer.Option(help="Steps it shall have in all; as its config says if left out.")
     ] = None,
     trust: Trust = False,
+    changed_data: ChangedData = False,
     headless: Headless = False,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
@@ -63,7 +64,7 @@ def resume(
 
     entry = shelf.find(locations.runs_dir(runs_dir), run)
     refuse_foreign_code(entry.config, entry.path, trusted=trust)
-    going_on = Resume(entry, steps)
+    going_on = Resume(entry, steps, changed_data)
     start(
         going_on, runs_dir, data_dir, headless=headless, as_json=as_json, fps=fps,
     )  # fmt: skip
@@ -85,6 +86,7 @@ def fork(
     name: Name = "",
     assign: Settings = None,
     trust: Trust = False,
+    changed_data: ChangedData = False,
     headless: Headless = False,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
@@ -114,7 +116,7 @@ def fork(
     refuse_foreign_code(entry.config, entry.path, trusted=trust)
     changes = set_values(assign, {"steps": steps}, {"eta": eta, "weight_decay": weight_decay})
     step = newest_fork_step(entry.last_step, entry.state) if at is None else at
-    branch = Fork(entry, step, changes)
+    branch = Fork(entry, step, changes, changed_data)
     start(
         branch, runs_dir, data_dir, name=name, headless=headless, as_json=as_json, fps=fps,
     )  # fmt: skip
@@ -141,6 +143,12 @@ def replay(
     On the same machine and a CPU they are the same to the bit; else the first step that differs is told,
     and by how much. The exit code is 0 when they are the same, 1 when not. Nothing is written.
 
+    Where another version of eostui made the record, what every step has must be the same to the bit,
+    and what was measured as good as both versions say: S within twice `tolerance`, what depends on its
+    eigenvector u within twice `vector_tolerance` of its largest possible size (β, βα, g, ⟨θ, u⟩ …; twice
+    the error that a row itself states, if that is larger), further eigenvalues within 2 % of S. Phases,
+    audits and columns that only one version has aren't compared.
+
     With --watch nothing is computed: the record is shown as it came, and keys hold and scrub it.
 
     Examples:
@@ -166,15 +174,15 @@ def replay(
 
         show(Watch(entry.path, speed), runs_dir, data_dir, fps=fps)
     refuse_foreign_code(entry.config, entry.path, trusted=trust)
-    record, differences = _repeat(entry, locations.data_dir(data_dir))
+    found = _repeat(entry, locations.data_dir(data_dir))
     if as_json:
-        print_json(_told(entry, record, differences))
+        print_json(_told(entry, found))
     else:
-        print(printable(_sentence(entry, record, differences)))
-    raise typer.Exit(EXIT_FAILED if differences else 0)
+        print(printable(_sentence(entry, found)))
+    raise typer.Exit(EXIT_FAILED if found.differences else 0)
 
 
-def _repeat(entry: Entry, data_dir: Path) -> tuple[Record, list[Difference]]:
+def _repeat(entry: Entry, data_dir: Path) -> Replay:
     """Repeat a run with a progress bar on stderr."""
     from rich.console import Console
     from rich.progress import (
@@ -212,27 +220,46 @@ def _repeat(entry: Entry, data_dir: Path) -> tuple[Record, list[Difference]]:
         )
 
 
-def _told(entry: Entry, record: Record, differences: list[Difference]) -> dict[str, Any]:
+def _told(entry: Entry, found: Replay) -> dict[str, Any]:
+    from eostui import __version__
+
     return {
         "id": entry.id,
-        "identical": not differences,
-        "first_step": record.first,
-        "last_step": record.next_step - 1,
-        "measurements": len(record.measurements),
-        "differences": [vars(difference) for difference in differences],
+        "identical": found.exact and not found.differences,
+        "first_step": found.record.first,
+        "last_step": found.record.next_step - 1,
+        "measurements": found.measurements,
+        "recorded_by": found.record.version,
+        "repeated_by": __version__,
+        "differences": [vars(difference) for difference in found.differences],
     }
 
 
-def _sentence(entry: Entry, record: Record, differences: list[Difference]) -> str:
-    last = record.next_step - 1
+def _sentence(entry: Entry, found: Replay) -> str:
+    from eostui import __version__
+
+    record, differences = found.record, found.differences
+    span, measured = f"steps {record.first} to {record.next_step - 1}", found.measurements
+    versions = f"recorded by eostui {record.version}, repeated by {__version__}"
     if differences:
         others = [difference.what for difference in differences[1:]]
         more = f"; so do {', '.join(others)}" if others else ""
-        return f"{entry.id}: differs from its record at {differences[0]}{more}"
-    sentence = (
-        f"{entry.id}: steps {record.first} to {last} with {len(record.measurements)} measurements "
-        "are the same, bit for bit"
-    )
+        sentence = f"{entry.id}: differs from its record at {differences[0]}{more}"
+        if not found.across_versions:
+            return sentence
+        if all(difference.what not in record.names for difference in differences):
+            sentence += f"; the {span} themselves are the same, bit for bit"
+        return f"{sentence} ({versions})"
+    if found.exact:
+        sentence = f"{entry.id}: {span} with {measured} measurements are the same, bit for bit"
+    else:
+        sentence = (
+            f"{entry.id}: {span} are the same, bit for bit, and their {measured} measurements agree "
+            "within their tolerance"
+        )
+    if found.across_versions:
+        sentence += f" ({versions})"
     if record.first:
-        sentence += f"; the steps before {record.first} are those of the run it was forked from"
+        before = "run it was forked from" if entry.parent_step == record.first else "data before"
+        sentence += f"; the steps before {record.first} are those of the {before}"
     return sentence

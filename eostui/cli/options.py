@@ -88,6 +88,13 @@ Trust = Annotated[
         "--trust-code", help="Run the code of your own that the run names as its problem."
     ),
 ]
+ChangedData = Annotated[
+    bool,
+    typer.Option(
+        "--changed-data",
+        help="Go on although the data or the source of the problem changed; the record says so.",
+    ),
+]
 Fps = Annotated[float | None, typer.Option(help="Frames a second; fewer over SSH by default.")]
 AsciiOnly = Annotated[
     bool,

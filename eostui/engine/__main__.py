@@ -63,11 +63,14 @@ def _run(config: RunConfig, request: dict[str, Any], handshake: Handshake) -> in
     signal.signal(signal.SIGTERM, lambda *_: workshop.stop("stopped by SIGTERM"))
     writer: Store
     made: RunWriter | None = None
+    changed_data = bool(request["changed_data"])
     if request["resume"]:
-        writer = workshop.resume(path, handshake.steps)
+        writer = workshop.resume(path, handshake.steps, changed_data=changed_data)
     elif fork:
         parent, at, controls = Path(fork["parent"]), fork["at"], fork["controls"]
-        writer = made = workshop.fork(path, request["name"], parent, at, controls, handshake.steps)
+        writer = made = workshop.fork(
+            path, request["name"], parent, at, controls, handshake.steps, changed_data=changed_data
+        )
     else:
         writer = made = workshop.new(path, request["name"])
     try:

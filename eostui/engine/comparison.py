@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import eostui
+from eostui.config import RunConfig
+from eostui.engine.tolerances import apart, projections_apart
 from eostui.runs import schema
 from eostui.runs.checkpoints import Checkpoint
 from eostui.runs.landscape import Landscape
@@ -73,10 +77,17 @@ class ComparingWriter:
         path: the run directory.
         derived_events: how many events that follow from the steps were told in the run's life so far.
         differences: the first of each kind of thing that isn't as it was.
+        compared: how many rows were compared.
+        measured: how many measurements were.
+        exact: whether all that was measured was the same to the bit.
     """
 
     def __init__(self, record: Record, path: Path, told: int, onward: RunWriter | None) -> None:
         """Compare with `record`; what is beyond it goes to `onward`, or nowhere.
+
+        Where another version made the record, rows must be the same to the bit all the same, but what
+        was measured only as good as both versions say they are; events that follow from the steps, and
+        columns that only one of them has, aren't compared.
 
         Args:
             record: of the run.
@@ -87,6 +98,12 @@ class ComparingWriter:
         self.path = path
         self.derived_events = told
         self.differences: list[Difference] = []
+        self.compared = self.measured = 0
+        self.exact = True
+        self._tolerant: RunConfig | None = None
+        if record.older or record.version not in ("", eostui.__version__):
+            self._tolerant = RunConfig.from_toml(record.facts["config"], f"{path}: stored config")
+        self._reached = record.first
         self._record = record
         self._onward = onward
         self._derived = deque(record.derived)
@@ -95,15 +112,12 @@ class ComparingWriter:
 
     def end(self) -> None:
         """Take in what should have come again and didn't."""
+        if self._tolerant is not None:
+            return
         for step in sorted(self._measured)[:1]:
             self.note(step, "measured", "something", "nothing")
         for event in list(self._derived)[:1]:
             self.note(event.step, "event", event.kind, None)
-
-    @property
-    def identical(self) -> bool:
-        """Whether everything so far was as it is on record, bit for bit."""
-        return not self.differences
 
     def steps(
         self, first_step: int, matrix: NDArray[np.float64], names: Sequence[str] | None = None
@@ -112,6 +126,7 @@ class ComparingWriter:
         record = self._record
         matrix = in_columns(matrix, names or record.names, record.names)
         known = min(max(record.next_step - first_step, 0), len(matrix))
+        self.compared += known
         start = first_step - record.first
         then = record.steps[start : start + known]
         different = _differs(then, matrix[:known])
@@ -120,8 +135,8 @@ class ComparingWriter:
             column = int(different[row].argmax())
             values = float(then[row, column]), float(matrix[row, column])
             self.note(first_step + row, record.names[column], *values)
-        if first_step + known == record.next_step:
-            self._pass_phases()
+        self._reached = first_step + len(matrix)
+        self._pass_derived()
         if self._onward and known < len(matrix):
             self._onward.steps(first_step + known, matrix[known:])
 
@@ -132,14 +147,22 @@ class ComparingWriter:
         if then is None:
             if self._onward:
                 self._onward.measurement(step, values, point)
-            elif step < self._record.next_step - 1:  # the last row may have lost its measurement
+            elif step < self._record.next_step - 1 and self._tolerant is None:
+                # the last row may have lost its measurement
                 self.note(step, "measured", "nothing", "something")
             return
+        self.measured += 1
         now = {name: value for name, value in values.items() if not math.isnan(value)}
-        for name in (*then, *(name for name in now if name not in then)):
-            if then.get(name) != now.get(name):
-                self.note(step, name, then.get(name), now.get(name))
-                break
+        different = [
+            name for name in dict.fromkeys((*then, *now)) if then.get(name) != now.get(name)
+        ]
+        self.exact &= not different
+        if self._tolerant is not None:
+            for name in apart(self._tolerant, then, now, self._record.row(step)):
+                self.note(step, name, then[name], now[name])
+        elif different:
+            name = different[0]
+            self.note(step, name, then.get(name), now.get(name))
 
     def calibrated(self, number: int, first_step: int, matrix: NDArray[np.float64]) -> None:
         """Compare x and q; hand on the rows that aren't on record."""
@@ -149,19 +172,36 @@ class ComparingWriter:
             if then is None:
                 break
             known += 1
-            if then != (x, q):
+            if then == (x, q):
+                continue
+            self.exact = False
+            if self._tolerant is None:
                 self.note(step, "x", then[0], x)
+                continue
+            beta = self._record.betas.get(number, math.inf)
+            for name in projections_apart(self._tolerant, then, (x, q), self._largest_norm, beta):
+                self.note(step, name, *((then[0], x) if name == "x" else (then[1], q)))
         if self._onward and known < len(matrix):
             self._onward.calibrated(number, first_step + known, matrix[known:])
+
+    @functools.cached_property
+    def _largest_norm(self) -> float:
+        """The largest ‖θ‖ on record."""
+        norms = self._record.steps[:, self._record.names.index("theta_norm")]
+        return float(norms[np.isfinite(norms)].max(initial=0.0))
 
     def event(self, step: int, kind: str, payload: Mapping[str, Any] | None = None) -> None:
         """Compare an event that follows from the steps with the next such on record; hand on others,
         but no refusal that is on record."""
         derived = kind in schema.DERIVED_EVENTS
-        if self._record.older and kind == "phase" and step < self._record.next_step:
-            return  # told by other rules than those on record, which stay
-        if derived:
-            self._pass_phases()
+        next_step = self._record.next_step
+        if (
+            derived
+            and self._tolerant is not None
+            and step < next_step
+            and self._reached <= next_step
+        ):
+            return  # those on record stay, as the older version told them
         self.derived_events += derived
         if derived and self._derived:
             then = self._derived.popleft()
@@ -172,9 +212,12 @@ class ComparingWriter:
         elif self._onward:
             self._onward.event(step, kind, payload)
 
-    def _pass_phases(self) -> None:
-        """Count the phases that come next on an older version's record: they aren't told again."""
-        while self._record.older and self._derived and self._derived[0].kind == "phase":
+    def _pass_derived(self) -> None:
+        """Count what another version told of the steps so far: it isn't told again."""
+        if self._tolerant is None:
+            return
+        ends = self._reached >= self._record.next_step
+        while self._derived and (ends or self._derived[0].step < self._reached):
             self._derived.popleft()
             self.derived_events += 1
 

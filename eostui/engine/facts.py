@@ -13,6 +13,7 @@ import torch
 import eostui
 from eostui.config import RunConfig
 from eostui.engine.device import Machine
+from eostui.engine.fingerprint import fingerprints
 from eostui.problems import Problem
 from eostui.runs.columns import exported, stored_columns
 
@@ -42,4 +43,5 @@ def initial_facts(
         "columns": json.dumps({c.name: f"{c.unit}: {c.description}" for c in exported(stored)}),
         "step_columns": json.dumps(stored),
         **{f"problem.{key}": value for key, value in problem.facts.items()},
+        **fingerprints(config, problem),
     }

@@ -49,9 +49,9 @@ class Trainer:
         self._nan = self.theta.new_tensor(float("nan"))
         self._gradient: Tensor | None = None
         self._displacement: Tensor | None = None
-        self._cosine = self._norm = (
-            self._nan
-        )  # of the step before: with the one before that, length
+        self._previous: Tensor | None = None  # θ before the displacement
+        self._cosine = self._nan  # of the step before, with the one before that
+        self._norm = self._nan  # of the step before
         self._coordinates = len(stored_columns(self.theta.numel())) - len(STORED_STEP_COLUMNS)
 
     def run(self, writer: Store) -> tuple[str, str]:
@@ -122,18 +122,23 @@ class Trainer:
         return snapshot(self._next, self.writer.derived_events, self._parts)
 
     def state(self) -> dict[str, Any]:
-        """Return θ, and what the next step needs of the step before it."""
+        """Return θ, and the θ and ∇L of the step before: the next one needs both, and with the L on
+        record they tell whether it is the same problem that is gone on with."""
         return {
             "theta": self.theta,
             "gradient": self._gradient,
-            "displacement": self._displacement,
             "cosine": self._cosine,
+            "previous": self._previous,
+            # the difference of both, but for the one step after an older version's checkpoint
+            **({"displacement": self._displacement} if self._previous is None else {}),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
-        self.theta = state["theta"]
-        self._gradient, self._displacement = state["gradient"], state["displacement"]
+        self.theta, self._gradient = state["theta"], state["gradient"]
+        self._previous, self._displacement = state.get("previous"), state.get("displacement")
+        if self._previous is not None:
+            self._displacement = self.theta - self._previous
         # a checkpoint of an older version hasn't it: then it isn't known for one step
         self._cosine = state["cosine"].reshape(()) if "cosine" in state else self._nan
         if self._displacement is not None:
@@ -206,7 +211,8 @@ class Trainer:
             )
         self._norm = length
         self.calibrator.watch(step, self.theta, eta, weight_decay, sharpness)
-        self.theta, self._gradient, self._displacement = moved, gradient, displacement
+        self._previous, self.theta = self.theta, moved
+        self._gradient, self._displacement = gradient, displacement
         self._next = step + 1
 
     def _midpoint(self, ahead: Tensor) -> Point:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
@@ -92,6 +92,8 @@ class Problem:
         facts: anything else to be kept with the run.
         chunk_size: samples in each part of the loss, the last one fewer; 0 for one part.
         trust_gradients: whether gradients that aren't the loss's own are meant: estimators.
+        arrays: what the loss and the test compute with, by name, as `inputs` and `targets`: a run keeps
+            their fingerprints, so that it isn't gone on with on other data unnoticed.
     """
 
     initial: Tensor
@@ -102,6 +104,7 @@ class Problem:
     facts: dict[str, str] = field(default_factory=dict)
     chunk_size: int = 0
     trust_gradients: bool = False
+    arrays: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def from_module(
@@ -158,6 +161,7 @@ class Problem:
             _refuse_coupling(outputs, inputs, initial)
         if chunk_size:
             _refuse_sums(outputs, loss, inputs, targets, initial)
+        tested = {} if test is None else {"test_inputs": test[0], "test_targets": test[1]}
         decayed = None
         if not decay_biases:
             masks = [torch.full((p.numel(),), float(p.ndim > 1)) for p in trained.values()]
@@ -173,6 +177,7 @@ class Problem:
             facts=_frozen(module),
             chunk_size=chunk_size,
             trust_gradients=trust_gradients,
+            arrays={"inputs": inputs, "targets": targets, **tested},
         )
 
 

@@ -48,10 +48,12 @@ class Resume:
     Attributes:
         entry: the run.
         steps: how many steps it shall have in all; None for as many as its config says.
+        changed_data: whether it goes on also where data or source aren't what they were.
     """
 
     entry: Entry
     steps: int | None = None
+    changed_data: bool = False
 
     @property
     def config(self) -> RunConfig:
@@ -82,11 +84,13 @@ class Fork:
         parent: the other run, live or ended.
         at: the first step that the fork takes itself.
         changes: settings that differ from there on, `eta` and `weight_decay` among them.
+        changed_data: whether it goes on also where data or source aren't what they were.
     """
 
     parent: Entry
     at: int
     changes: Mapping[str, Any] = field(default_factory=dict)
+    changed_data: bool = False
 
     @property
     def config(self) -> RunConfig:
@@ -140,6 +144,7 @@ class EngineProcess:
             "name": name,
             "watched": watched,
             "resume": isinstance(start, Resume),
+            "changed_data": not isinstance(start, RunConfig) and start.changed_data,
             "run_path": str(self.path),
         }
         if isinstance(start, Fork):

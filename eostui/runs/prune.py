@@ -64,13 +64,13 @@ def size(folder: Path) -> int:
 def checkpoint_files(entry: Entry) -> list[Path]:
     """Return the checkpoints that a run can do without, oldest first.
 
-    That at which a fork begins stays: nothing else leads to its own steps. None are returned if their
-    folder is a link elsewhere.
+    That at which its own steps begin stays, where they don't begin at 0: nothing else leads to them.
+    None are returned if their folder is a link elsewhere.
     """
     folder = entry.path / CHECKPOINTS
     if folder.is_symlink() or not folder.is_dir():
         return []
-    origin = f"{entry.parent_step:012d}.safetensors" if entry.parent_step else ""
+    origin = f"{entry.origin:012d}.safetensors" if entry.origin else ""
     return sorted(file for file in folder.glob("*.safetensors") if file.name != origin)
 
 

@@ -130,17 +130,29 @@ class RunReader:
             source = "seal LEFT JOIN steps ON steps.id = seal.steps WHERE seal.steps > 0"
         else:
             source = "steps ORDER BY id DESC LIMIT 1"
-        newest = self._read(f"SELECT first_step, last_step, matrix, crc32 FROM {source}")
-        if not newest:
+        return self._row(source)
+
+    def row(self, step: int) -> dict[str, float]:
+        """Return the stored row of a step by column, its `step` too, {} if there is none.
+
+        Raises RunFormatError on damage.
+        """
+        return self._row("steps WHERE first_step <= ? AND last_step >= ?", step, step)
+
+    def _row(self, source: str, *step: int) -> dict[str, float]:
+        """Return the row of a step in a block of rows, or the last one of the block."""
+        found = self._read(f"SELECT first_step, last_step, matrix, crc32 FROM {source}", *step)
+        if not found:
             return {}
-        first, last, blob, crc = newest[0]
+        first, last, blob, crc = found[0]
         width = len(self.step_columns)
         try:
             block = read_block((first, last), blob, crc, width, sealed=self._sealed)
         except RowError as error:
             raise self._damaged(f"steps {first} to {last}: {error}") from None
-        row = dict(zip(self.step_columns, block[-1].tolist(), strict=True))
-        return {"step": last, **row}
+        wanted = step[0] if step else last
+        row = dict(zip(self.step_columns, block[wanted - first].tolist(), strict=True))
+        return {"step": wanted, **row}
 
     def glance(self, since: int) -> tuple[float, str]:
         """Return the mean measured sharpness from a step on, NaN if none, and the newest phase or "".

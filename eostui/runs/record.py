@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eostui.runs import schema
+from eostui.runs.calibration import CALIBRATED
 from eostui.runs.checkpoints import Checkpoint
 from eostui.runs.reader import News, RunReader
 from eostui.runs.rows import Event
@@ -29,6 +30,8 @@ class Record:
         derived: the events that follow from the steps, told since `first`, in order.
         controls: changes of η and λ and calibrations that were asked for, by step.
         refused: the step and the payload of each refusal: of those, some come again with the steps.
+        facts: of the run.
+        betas: β of each calibration, by its number.
     """
 
     first: int
@@ -39,6 +42,8 @@ class Record:
     derived: list[Event] = field(default_factory=list)
     controls: dict[int, list[Event]] = field(default_factory=dict)
     refused: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
+    facts: Mapping[str, str] = field(default_factory=dict)
+    betas: dict[int, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, path: Path, checkpoint: Checkpoint | None) -> Record:
@@ -50,7 +55,8 @@ class Record:
         """
         reader = RunReader(path)
         first, told = (checkpoint.step, checkpoint.events) if checkpoint else (0, 0)
-        record = cls(first, reader.step_columns, np.empty((0, len(reader.step_columns))))
+        nothing = np.empty((0, len(reader.step_columns)))
+        record = cls(first, reader.step_columns, nothing, facts=reader.facts())
         parts, seen = [record.steps], 0
         try:
             for news in all_news(reader):
@@ -69,6 +75,15 @@ class Record:
         return "arrival_cosine" not in self.names
 
     @property
+    def version(self) -> str:
+        """The version of eostui that began it."""
+        return self.facts.get("eostui", "")
+
+    def row(self, step: int) -> dict[str, float]:
+        """Return the stored row of a step that is in it."""
+        return dict(zip(self.names, self.steps[step - self.first].tolist(), strict=True))
+
+    @property
     def next_step(self) -> int:
         """The first step without a row."""
         return self.first + len(self.steps)
@@ -82,6 +97,8 @@ class Record:
         for event in news.events:
             if event.kind in schema.DERIVED_EVENTS:
                 self.derived.append(event)
+                if event.kind == CALIBRATED:
+                    self.betas[int(event.payload["number"])] = float(event.payload["beta"])
             elif event.kind == "refused":
                 self.refused.append((event.step, event.payload))
             elif is_control(event) and event.step >= self.first:

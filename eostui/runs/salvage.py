@@ -28,7 +28,7 @@ from eostui.runs.rows import (
 _FACTS = (
     "id", "name", "created", "status", "sentence", "ended", "config", "parameters", "convention",
     "device", "device_name", "dtype", "threads", "host", "eostui", "torch", "numpy", "python", "columns",
-    "step_columns", "parent", "parent_step",
+    "step_columns", "parent", "parent_step", "changed_step",
 )  # fmt: skip
 #: Ids tried one by one after a damaged page, where nothing says how many there were.
 _BLIND = 10_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from eostui.runs.columns import MEASURED
 
 #: 2 added the fact `step_columns` and the table `landscapes`, 3 the table `calibrated`, 4 a checksum of
@@ -28,6 +30,10 @@ LIVE_STATES = ("running", "paused")
 DERIVED_EVENTS = (
     "phase", "audit", "unmeasured", "unconverged", "calibrated", "reseated", "unmapped",
 )  # fmt: skip
+
+#: Facts of a step before which a run's steps can't be taken again: they are another run's, or of other
+#: data.
+ORIGIN_FACTS = ("parent_step", "changed_step")
 
 # crc32 is that of all cells of its row but the id: see runs/rows.py. Bits also flip where no blob is.
 TABLES = f"""
@@ -98,3 +104,13 @@ UPDATE seal SET
     {", ".join(f"{table} = (SELECT coalesce(max(id), 0) FROM {table})" for table in APPENDED)},
     facts = (SELECT count(*) FROM run)
 """
+
+
+def own_steps_from(facts: Mapping[str, str]) -> int:
+    """Return the step from which on a run's steps can be taken again: that of its fork, or the one at
+    which it went on with other data; else 0.
+
+    Raises:
+        ValueError: if these facts are damaged.
+    """
+    return max(int(facts.get(key, "0")) for key in ORIGIN_FACTS)

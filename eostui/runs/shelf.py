@@ -17,7 +17,7 @@ from eostui.errors import EostuiError, InputError, RunFormatError, did_you_mean
 from eostui.locations import absolute
 from eostui.runs.liveness import engine_alive
 from eostui.runs.reader import RunReader, run_state
-from eostui.runs.schema import DATABASE, LIVE_STATES
+from eostui.runs.schema import DATABASE, LIVE_STATES, own_steps_from
 
 #: All states of a run, as the shelf tells them.
 STATES = (*LIVE_STATES, "finished", "stopped", "diverged", "failed", "interrupted")
@@ -36,6 +36,7 @@ class Entry:
         late_sharpness: the mean of S over the last fifth of the steps, NaN if it wasn't measured.
         phase: the newest phase.
         parent: the id of the run that it was forked from, with the step; "" and None for others.
+        origin: the step from which on its steps can be taken again (`schema.own_steps_from`).
     """
 
     id: str
@@ -52,6 +53,7 @@ class Entry:
     note: str = ""
     parent: str = ""
     parent_step: int | None = None
+    origin: int = 0
     late_sharpness: float = math.nan
     phase: str = ""
 
@@ -102,6 +104,7 @@ def read_entry(path: Path) -> Entry:
             created = _time(facts, "created")
             ended = _time(facts, "ended") if "ended" in facts else created
             parent_step = int(facts["parent_step"]) if "parent_step" in facts else None
+            origin = own_steps_from(facts)
             config = RunConfig.from_toml(facts["config"], f"{path}: stored config")
         except (KeyError, ValueError, InputError) as error:
             raise RunFormatError(f"{path / DATABASE}: its facts are damaged: {error}") from None
@@ -129,6 +132,7 @@ def read_entry(path: Path) -> Entry:
             note=facts.get("note", ""),
             parent=facts.get("parent", ""),
             parent_step=parent_step,
+            origin=origin,
             late_sharpness=sharpness,
             phase=phase,
         )

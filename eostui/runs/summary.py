@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eostui.runs import checkpoints
+from eostui.runs import checkpoints, schema
 from eostui.runs.bounce import median_cosine
 from eostui.runs.calibration import summarize_seats
 from eostui.runs.phase_spans import spans
@@ -43,7 +43,7 @@ def summarize_run(path: Path) -> dict[str, Any]:
         rises = _finite(steps["loss_step_regularized"][last_fifth])
         rises_plain = _finite(steps["loss_step"][last_fifth])
 
-        origin = int(run.facts.get("parent_step", "0"))
+        origin = schema.own_steps_from(run.facts)
         repeated, seconds = checkpoints.longest_repeat(path, origin)
 
         phases = spans(run)
