@@ -32,6 +32,7 @@ class ProbeState:
         sharpness: S last found.
         eigenvectors: the leading unit eigenvectors last found, shape (k, P), first the one of S: at
             this point once the sharpness probe has run, and the warm start of the next one.
+        guards: the vectors followed beyond them, shape (m, P): the warm start of the next search too.
         earlier: the first of the eigenvectors that were found before, one and two readings before,
             shape (2, P); None until there are two readings.
         smallest: the eigenvector of the smallest eigenvalue, shape (1, P), if that is followed.
@@ -51,6 +52,7 @@ class ProbeState:
     unconverged: bool = False
     sharpness: float | None = None
     eigenvectors: Tensor | None = None
+    guards: Tensor | None = None
     earlier: Tensor | None = None
     smallest: Tensor | None = None
     sharpness_gradient: Tensor | None = None
@@ -91,6 +93,6 @@ class ProbeState:
 
     def forget(self) -> None:
         """Drop what was found so far: the next search starts cold."""
-        self.sharpness = self.eigenvectors = self.earlier = None
+        self.sharpness = self.eigenvectors = self.guards = self.earlier = None
         self.smallest = self.sharpness_gradient = None
         self.memory = HessianMemory()
