@@ -1,22 +1,72 @@
-"""Run directories as older versions wrote them, made from new ones."""
+"""Run directories as older versions wrote them, made from new ones, and one that an older one wrote."""
 
 import contextlib
+import json
+import shutil
 import sqlite3
 import zlib
+from pathlib import Path
+
+import numpy as np
+
+from eostui.runs.columns import FIRST_STEP_COLUMNS, columns_of
+from eostui.runs.rows import checksum, in_columns
+
+#: A run of 60 steps of `two-layer-scalar`, calibrated at step 30, η 0.3 and from step 40 on 0.25, with
+#: two checkpoints, as version 0.1.0 wrote it; its map was taken away for its size.
+KEPT = Path(__file__).parent / "stores" / "format-4"
+
+
+def kept(folder):
+    """Return a copy of KEPT."""
+    copy = Path(shutil.copytree(KEPT, folder / "kept-g9sp"))
+    (copy / "commands").mkdir()  # Git keeps no empty folders
+    return copy
 
 
 def as_format(path, version):
-    """Turn the store of an ended run into format 1, 2 or 3: no row checksums, no seal, fewer tables."""
+    """Turn the store of an ended run into format 1 to 4.
+
+    Before format 5 there were no step cosines, before 4 no checksums of rows and no seal, and before
+    3 and 2 fewer tables.
+    """
     with contextlib.closing(sqlite3.connect(path / "run.db")) as database, database:
         database.create_function("crc", 1, zlib.crc32)
-        for table, blob in (("steps", "matrix"), ("calibrated", "matrix"), ("landscapes", "maps")):
-            database.execute(f"UPDATE {table} SET crc32 = crc({blob})")
-        for table in ("run", "measurements", "events"):
-            database.execute(f"ALTER TABLE {table} DROP COLUMN crc32")
-        database.execute("DROP TABLE seal")
+        _drop_cosines(database)
+        if version < 4:
+            for table, blob in (
+                ("steps", "matrix"),
+                ("calibrated", "matrix"),
+                ("landscapes", "maps"),
+            ):
+                database.execute(f"UPDATE {table} SET crc32 = crc({blob})")
+            for table in ("run", "measurements", "events"):
+                database.execute(f"ALTER TABLE {table} DROP COLUMN crc32")
+            database.execute("DROP TABLE seal")
         if version < 3:
             database.execute("DROP TABLE calibrated")
         if version < 2:
             database.execute("DROP TABLE landscapes")
             database.execute("DELETE FROM run WHERE key = 'step_columns'")
         database.execute(f"PRAGMA user_version = {version}")
+
+
+def _drop_cosines(database):
+    facts = dict(database.execute("SELECT key, value FROM run"))
+    names = columns_of(facts)
+    left = tuple(name for name in names if name != "arrival_cosine")
+    assert left[: len(FIRST_STEP_COLUMNS)] == FIRST_STEP_COLUMNS
+    blocks = database.execute("SELECT id, first_step, last_step, matrix FROM steps").fetchall()
+    for row_id, first, last, blob in blocks:
+        rows = np.frombuffer(blob, dtype="<f8").reshape(-1, len(names))
+        matrix = np.ascontiguousarray(in_columns(rows, names, left)).tobytes()
+        database.execute(
+            "UPDATE steps SET matrix = ?, crc32 = ? WHERE id = ?",
+            (matrix, checksum((first, last), matrix), row_id),
+        )
+    if "step_columns" in facts:
+        stated = ("step_columns", json.dumps(left))
+        database.execute(
+            "UPDATE run SET value = ?, crc32 = ? WHERE key = ?",
+            (stated[1], checksum(stated), stated[0]),
+        )

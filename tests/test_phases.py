@@ -67,6 +67,7 @@ def made(
     ones = np.ones(n)
     values = {
         "loss": loss, "theta_norm": ones, "decayed_norm": ones, "arrival_curvature": arrival,
+        "arrival_cosine": np.full(n, np.nan),
         "eta": eta, "weight_decay": decay,
     }  # fmt: skip
     readings = []
@@ -213,7 +214,7 @@ def test_gradient_norm_of_the_regularised_loss_on_a_quadratic() -> None:
     x = (1 - ETA * (h + decay)) ** np.arange(BLOCK + 1)
     table = {
         "loss": 0.5 * h * x**2, "theta_norm": abs(x), "decayed_norm": abs(x),
-        "arrival_curvature": np.full(BLOCK + 1, h), "eta": np.full(BLOCK + 1, ETA),
+        "arrival_curvature": np.full(BLOCK + 1, h), "arrival_cosine": np.ones(BLOCK + 1), "eta": np.full(BLOCK + 1, ETA),
         "weight_decay": np.full(BLOCK + 1, decay),
     }  # fmt: skip
     rows = np.stack([table[name] for name in STORED_STEP_COLUMNS], axis=1)
@@ -347,7 +348,11 @@ def test_letters_and_names_are_unique() -> None:
 
 def written(path: Path, case: Made, *, events: bool) -> Run:
     config = RunConfig.build({"preset": "made", "steps": len(case.rows) - 1, "eta": ETA}, "test")
-    writer = RunWriter(path, {"config": config.to_toml(), "created": "0", "status": "finished"})
+    stored = json.dumps(STORED_STEP_COLUMNS)
+    writer = RunWriter(
+        path,
+        {"config": config.to_toml(), "created": "0", "status": "finished", "step_columns": stored},
+    )
     writer.steps(0, case.rows)
     for step, values in case.readings:
         writer.measurement(step, values)

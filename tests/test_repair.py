@@ -187,7 +187,7 @@ def test_a_checkpoint_that_is_thinned_away_meanwhile_is_no_damage(copy, monkeypa
     assert findings(copy)["checkpoints"] == Finding("checkpoints", True, "1 of 1 sound")
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_older_formats_are_checked_read_and_repaired(copy, version):
     """They have no checksums but those of blobs; what they do have is sound."""
     before = Run(copy).columns()
@@ -207,11 +207,11 @@ def test_older_formats_are_checked_read_and_repaired(copy, version):
 def test_check_of_what_is_no_run_and_of_a_newer_one(copy, tmp_path):
     result = cli("runs", "check", "none", "--runs-dir", tmp_path / "empty")
     assert isinstance(result.exception, InputError)
-    edit(copy, "PRAGMA user_version = 5")
+    edit(copy, "PRAGMA user_version = 6")
     found = findings(copy)
     assert not found["format"].sound
-    assert "format 5" in found["record"].told
-    assert "format 4 and before" in found["record"].told
+    assert "format 6" in found["record"].told
+    assert "format 5 and before" in found["record"].told
 
 
 # --- repair ----------------------------------------------------------------------------------------

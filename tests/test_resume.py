@@ -82,11 +82,11 @@ def forged(steered, folder, what):
     writer = RunWriter(copy, facts_of(steered))
     steps, measurement, past_event = writer.steps, writer.measurement, writer.past_event
 
-    def forged_steps(first, matrix):
+    def forged_steps(first, matrix, names):
         if what == "theta_norm" and first <= 70 < first + len(matrix):
             matrix = matrix.copy()
             matrix[70 - first, 1] = np.nextafter(matrix[70 - first, 1], 9.0)
-        steps(first, matrix)
+        steps(first, matrix, names)
 
     def forged_measurement(step, values, reading):
         if step == 70 and what == "beta":

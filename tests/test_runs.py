@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -22,7 +23,7 @@ from random_runs import facts_of, rows, written
 import eostui
 from eostui.errors import EostuiError, InputError, RunFormatError
 from eostui.runs import commands, schema, shelf
-from eostui.runs.columns import EVERY_STEP, exported
+from eostui.runs.columns import EVERY_STEP, FIRST_STEP_COLUMNS, STORED_STEP_COLUMNS, exported
 from eostui.runs.filesystem import on_network
 from eostui.runs.liveness import engine_alive
 from eostui.runs.run import Run
@@ -36,13 +37,14 @@ def test_columns_of_three_rows_by_hand(tmp_path):
     nan = float("nan")
     matrix = np.array(
         [
-            # loss, ‖θ‖, ‖decayed θ‖, arrival κ, η, λ
-            [4.0, 5.0, 4.0, nan, 0.5, 0.25],
-            [1.0, 3.0, 2.0, 7.0, 0.25, 0.5],
-            [2.0, 2.5, 1.0, 8.0, 0.125, 0.0],
+            # loss, ‖θ‖, ‖decayed θ‖, arrival κ, arrival cosine, η, λ
+            [4.0, 5.0, 4.0, nan, nan, 0.5, 0.25],
+            [1.0, 3.0, 2.0, 7.0, nan, 0.25, 0.5],
+            [2.0, 2.5, 1.0, 8.0, -0.5, 0.125, 0.0],
         ]
     )
-    run = Run(written(tmp_path / "r", matrix))
+    stored = json.dumps(STORED_STEP_COLUMNS)
+    run = Run(written(tmp_path / "r", matrix, step_columns=stored))
     steps = {column.name: run.steps[column.name].tolist() for column in EVERY_STEP}
     assert steps["step"] == [0, 1, 2]
     assert steps["flow_time"] == [0, 0.5, 0.75]
@@ -52,13 +54,15 @@ def test_columns_of_three_rows_by_hand(tmp_path):
     # the λ of the step at both ends: 0.25·(2 − 8), then 0.5·(0.5 − 2)
     assert steps["loss_step_regularized"][:2] == [-3 + 0.25 * -6, 1 + 0.5 * -1.5]
     assert steps["path_curvature"][:2] == [7, 8]
+    assert np.isnan(steps["step_cosine"][0])  # there is no step before the first
+    assert steps["step_cosine"][1] == -0.5
     assert steps["eta"] == [0.5, 0.25, 0.125]
     assert steps["weight_decay"] == [0.25, 0.5, 0]
     assert steps["theta_norm"] == [5, 3, 2.5]
     assert steps["decayed_norm"] == [4, 2, 1]
     assert steps["two_over_eta"] == [4, 8, 16]
     assert steps["stability_threshold"] == [3.75, 7.5, 16]
-    for name in ("loss_step", "loss_step_regularized", "path_curvature"):
+    for name in ("loss_step", "loss_step_regularized", "path_curvature", "step_cosine"):
         assert np.isnan(steps[name][2]), f"{name} of the last step isn't known yet"
     assert run.last_step == 2
 
@@ -86,7 +90,9 @@ def test_measured_columns_and_what_is_derived_from_them(tmp_path):
     np.testing.assert_array_equal(run.measured["test_accuracy"], [np.nan, np.nan, 0.875])
 
     table = run.columns()
-    assert list(table) == [column.name for column in exported() if not column.optional]
+    assert list(table) == [
+        column.name for column in exported(FIRST_STEP_COLUMNS) if not column.optional
+    ]
     assert {len(values) for values in table.values()} == {30}
     assert np.flatnonzero(~np.isnan(table["sharpness"])).tolist() == [0, 20]
     assert table["alpha"][20] == -0.25
@@ -117,7 +123,9 @@ def test_pandas_frame_has_the_same_columns(tmp_path):
     """`frame` is `columns` with a whole-numbered step."""
     run = Run(written(tmp_path / "r", rows(12), [(5, {"sharpness": 2.0})]))
     frame = run.frame()
-    assert list(frame.columns) == [column.name for column in exported() if not column.optional]
+    assert list(frame.columns) == [
+        column.name for column in exported(FIRST_STEP_COLUMNS) if not column.optional
+    ]
     assert frame["step"].tolist() == list(range(12))
     np.testing.assert_array_equal(frame["loss"].to_numpy(), run.steps["loss"])
     assert len(run.frame(measured_only=True)) == 1

@@ -1,4 +1,4 @@
-"""Gradient descent with weight decay, and the curvature met along each of its steps (MATH §1, §2)."""
+"""Gradient descent with weight decay, and what its steps met: curvature, each other (MATH §1, §2)."""
 
 from __future__ import annotations
 
@@ -36,3 +36,22 @@ def path_curvature(gradient_after: Tensor, gradient_before: Tensor, displacement
     return torch.dot(gradient_after - gradient_before, displacement) / torch.dot(
         displacement, displacement
     )
+
+
+@torch.no_grad()
+def step_cosine(
+    displacement: Tensor, displacement_before: Tensor, precision: torch.dtype
+) -> Tensor:
+    """Return ⟨Δθ_t, Δθ_{t−1}⟩/(‖Δθ_t‖‖Δθ_{t−1}‖), a scalar; NaN for a step of length 0 (MATH §2).
+
+    Args:
+        displacement: Δθ_t, shape (P,).
+        displacement_before: Δθ_{t−1}, shape (P,).
+        precision: in which it is computed, and given back.
+    """
+    now, before = displacement.to(precision), displacement_before.to(precision)
+    # each by its own length first: a product of two small lengths may be 0
+    cosine = torch.dot(
+        now / torch.linalg.vector_norm(now), before / torch.linalg.vector_norm(before)
+    )
+    return cosine.clamp(-1.0, 1.0)

@@ -100,7 +100,9 @@ class Workshop:
             checkpoint, unsound = _newest_sound(path, until, origin)
             record = Record.of(path, checkpoint)
             store = ComparingWriter(record, path, checkpoint.events if checkpoint else 0, writer)
-            past = Past(checkpoint, until, origin, record.controls, progress, saves=True)
+            past = Past(
+                checkpoint, until, origin, record.controls, progress, saves=True, older=record.older
+            )
             self.trainer.repeat(store, past)
             self._refuse_stopped(path)
         except BaseException:
@@ -178,7 +180,8 @@ class Workshop:
         self._refuse_stopped(path)
         store = ComparingWriter(record, path, checkpoint.events if checkpoint else 0, None)
         try:
-            trainer.repeat(store, Past(checkpoint, step, origin, record.controls, progress))
+            past = Past(checkpoint, step, origin, record.controls, progress, older=record.older)
+            trainer.repeat(store, past)
         except Divergence as divergence:
             raise InputError(f"{path.name} diverged at step {divergence.step}") from None
         self._refuse_stopped(path)

@@ -16,7 +16,7 @@ from eostui.runs import schema
 from eostui.runs.checkpoints import Checkpoint
 from eostui.runs.landscape import Landscape
 from eostui.runs.record import Record
-from eostui.runs.rows import Event
+from eostui.runs.rows import Event, in_columns
 from eostui.runs.writer import RunWriter
 
 #: Told the step that comes next, the first one and the one to reach.
@@ -34,6 +34,8 @@ class Past:
         controls: the control changes and calibrations on record, by step.
         progress: told after each of them.
         saves: whether checkpoints are taken on the way.
+        older: whether an older version's record is repeated: its phases stay, and those of this version
+            begin after it.
     """
 
     checkpoint: Checkpoint | None
@@ -42,6 +44,7 @@ class Past:
     controls: Mapping[int, Sequence[Event]]
     progress: Progress
     saves: bool = False
+    older: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,9 +105,12 @@ class ComparingWriter:
         """Whether everything so far was as it is on record, bit for bit."""
         return not self.differences
 
-    def steps(self, first_step: int, matrix: NDArray[np.float64]) -> None:
-        """Compare rows; hand on those beyond the record."""
+    def steps(
+        self, first_step: int, matrix: NDArray[np.float64], names: Sequence[str] | None = None
+    ) -> None:
+        """Compare rows in the columns that the record has; hand on those beyond the record."""
         record = self._record
+        matrix = in_columns(matrix, names or record.names, record.names)
         known = min(max(record.next_step - first_step, 0), len(matrix))
         start = first_step - record.first
         then = record.steps[start : start + known]
@@ -114,6 +120,8 @@ class ComparingWriter:
             column = int(different[row].argmax())
             values = float(then[row, column]), float(matrix[row, column])
             self.note(first_step + row, record.names[column], *values)
+        if first_step + known == record.next_step:
+            self._pass_phases()
         if self._onward and known < len(matrix):
             self._onward.steps(first_step + known, matrix[known:])
 
@@ -150,6 +158,10 @@ class ComparingWriter:
         """Compare an event that follows from the steps with the next such on record; hand on others,
         but no refusal that is on record."""
         derived = kind in schema.DERIVED_EVENTS
+        if self._record.older and kind == "phase" and step < self._record.next_step:
+            return  # told by other rules than those on record, which stay
+        if derived:
+            self._pass_phases()
         self.derived_events += derived
         if derived and self._derived:
             then = self._derived.popleft()
@@ -159,6 +171,12 @@ class ComparingWriter:
             self._refused.remove((step, payload or {}))  # the next one of its kind is news
         elif self._onward:
             self._onward.event(step, kind, payload)
+
+    def _pass_phases(self) -> None:
+        """Count the phases that come next on an older version's record: they aren't told again."""
+        while self._record.older and self._derived and self._derived[0].kind == "phase":
+            self._derived.popleft()
+            self.derived_events += 1
 
     def landscape(self, landscape: Landscape) -> None:
         """Hand a map on: the newest is the only one kept."""

@@ -15,7 +15,7 @@ from eostui.curvature.eigenpairs import NotFiniteError
 from eostui.curvature.point import Point, plain_gradient
 from eostui.curvature.probes import Probe, due
 from eostui.curvature.state import ProbeState
-from eostui.dynamics.descent import descend, path_curvature
+from eostui.dynamics.descent import descend, path_curvature, step_cosine
 from eostui.engine.calibration import Calibrator
 from eostui.engine.checkpointing import Checkpointer
 from eostui.engine.comparison import Past
@@ -48,6 +48,7 @@ class Trainer:
         self._nan = self.theta.new_tensor(float("nan"))
         self._gradient: Tensor | None = None
         self._displacement: Tensor | None = None
+        self._cosine = self._nan  # of the step before with the one before that
         self._coordinates = len(stored_columns(self.theta.numel())) - len(STORED_STEP_COLUMNS)
 
     def run(self, writer: Store) -> tuple[str, str]:
@@ -98,6 +99,8 @@ class Trainer:
             if self._checkpointer.due() and past.saves:
                 self.save()
         self.recorder.flush()
+        if past.older:
+            self.recorder.begin_phases()
         if self._next == past.until:
             self._repeat_controls(past)
 
@@ -121,12 +124,15 @@ class Trainer:
             "theta": self.theta,
             "gradient": self._gradient,
             "displacement": self._displacement,
+            "cosine": self._cosine,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
         self.theta = state["theta"]
         self._gradient, self._displacement = state["gradient"], state["displacement"]
+        # a checkpoint of an older version hasn't it: then it isn't known for one step
+        self._cosine = state["cosine"].reshape(()) if "cosine" in state else self._nan
 
     def _equip(self, writer: Store, past: Past | None) -> None:
         """Get what writes, calibrates and saves, and put everything back where `past` begins."""
@@ -172,6 +178,7 @@ class Trainer:
             norm,
             norm if decayed is None else self.recorder.norm(self.theta * decayed),
             self._arrival_curvature(gradient),
+            self._cosine,
             eta,
             weight_decay,
             self.theta.unbind() if self._coordinates else (),
@@ -184,6 +191,8 @@ class Trainer:
             self.recorder.flush()  # raises Divergence: nothing is measured where θ isn't finite
             values = self._measure(step, shared or self._midpoint(displacement), probes)
             sharpness = values.get("sharpness")
+        if self._displacement is not None:
+            self._cosine = step_cosine(displacement, self._displacement, self.recorder.precision)
         self.calibrator.watch(step, self.theta, eta, weight_decay, sharpness)
         self.theta, self._gradient, self._displacement = moved, gradient, displacement
         self._next = step + 1

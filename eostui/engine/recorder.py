@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eostui.runs.columns import STORED_STEP_COLUMNS
+from eostui.runs.columns import COORDINATES, STORED_STEP_COLUMNS
 from eostui.runs.divergence import first_diverged
 from eostui.runs.phase_spans import PHASE_EVENT, payload
 from eostui.runs.phases import PhaseClassifier
@@ -23,7 +23,7 @@ FLUSH_EVERY = 0.1
 #: Rows held on the device at most.
 CAPACITY = 1024
 
-_DEVICE_COLUMNS = STORED_STEP_COLUMNS[:4]
+_DEVICE_COLUMNS = STORED_STEP_COLUMNS[: STORED_STEP_COLUMNS.index("eta")]
 
 
 class Divergence(Exception):
@@ -44,6 +44,7 @@ class Recorder:
     """Collects one row a step and flushes them; tells divergence and phases when it reads them.
 
     Attributes:
+        precision: that of the rows, float64 where the device has it.
         calibration: number of the calibration whose x and q come with the rows, 0 for none; set it
             right after a flush.
     """
@@ -68,9 +69,11 @@ class Recorder:
         self.next_step = 0
         self.calibration = 0
         self.phases = PhaseClassifier()
-        self._precision = torch.float32 if like.device.type == "mps" else torch.float64
+        self.precision = torch.float32 if like.device.type == "mps" else torch.float64
+        few = tuple(column.name for column in COORDINATES[:coordinates])
+        self._names = STORED_STEP_COLUMNS + few
         self._width = len(_DEVICE_COLUMNS) + coordinates
-        self._rows = like.new_empty((CAPACITY, self._width + 2), dtype=self._precision)
+        self._rows = like.new_empty((CAPACITY, self._width + 2), dtype=self.precision)
         self._controls = np.empty((CAPACITY, 2))
         self._count = 0
         self._first_loss: float | None = None
@@ -89,11 +92,19 @@ class Recorder:
         """Take up what `state` returned."""
         self.next_step, self.calibration = state["next_step"], state["calibration"]
         self._first_loss = state["first_loss"]
-        self.phases = PhaseClassifier.restored(state["phases"])
+        phases = PhaseClassifier.restored(state["phases"])
+        if phases is None:
+            self.begin_phases()
+        else:
+            self.phases = phases
+
+    def begin_phases(self) -> None:
+        """Tell phases from the next step on, whatever was before; all rows must be flushed."""
+        self.phases = PhaseClassifier.from_step(self.next_step, self._first_loss)
 
     def norm(self, vector: Tensor) -> Tensor:
         """Return ‖v‖, accumulated as precisely as rows are kept: its changes decide signs of L_λ."""
-        norm: Tensor = torch.linalg.vector_norm(vector, dtype=self._precision)
+        norm: Tensor = torch.linalg.vector_norm(vector, dtype=self.precision)
         return norm
 
     def add(
@@ -102,6 +113,7 @@ class Recorder:
         theta_norm: Tensor,
         decayed_norm: Tensor,
         arrival_curvature: Tensor,
+        arrival_cosine: Tensor,
         eta: float,
         weight_decay: float,
         coordinates: Sequence[Tensor] = (),
@@ -111,9 +123,10 @@ class Recorder:
 
         `projections` are x and q where there is a calibration.
         """
-        row = (loss, theta_norm, decayed_norm, arrival_curvature, *coordinates, *projections)
+        scalars = (loss, theta_norm, decayed_norm, arrival_curvature, arrival_cosine)
+        row = (*scalars, *coordinates, *projections)
         place = self._rows[self._count, : len(row)]
-        torch.stack([value.to(self._precision) for value in row], out=place)
+        torch.stack([value.to(self.precision) for value in row], out=place)
         self._controls[self._count] = eta, weight_decay
         self._count += 1
         self.next_step += 1
@@ -121,8 +134,8 @@ class Recorder:
             self.flush()
 
     def precise(self, vector: Tensor) -> Tensor:
-        """Return the vector in the precision of the rows: float64 where the device has it."""
-        return vector.to(self._precision)
+        """Return the vector in the precision of the rows."""
+        return vector.to(self.precision)
 
     def measured(self, step: int, values: Mapping[str, float], reading: str) -> None:
         """Add what was measured at the newest step; `reading` is `raw` or `midpoint`."""
@@ -149,7 +162,7 @@ class Recorder:
                 self.next_step = divergence.step + 1
             if self._observe is not None:  # where it diverged is far off what is worth a look
                 self._observe(coordinates[: len(matrix) - (divergence is not None)])
-            self.writer.steps(first, matrix)
+            self.writer.steps(first, matrix, self._names)
             if self.calibration:
                 self.writer.calibrated(self.calibration, first, projections[: len(matrix)])
             for change in self.phases.feed(matrix[:, : len(STORED_STEP_COLUMNS)]):

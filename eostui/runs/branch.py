@@ -129,7 +129,7 @@ def copy_history(parent: Path, writer: RunWriter, checkpoint: Checkpoint, readin
         for news in all_news(reader):
             rows = news.steps[: max(step - first, 0)]
             if len(rows):
-                writer.steps(first, rows)
+                writer.steps(first, rows, reader.step_columns)
             first += len(news.steps)
             for row in measured_rows(news):
                 at = int(row.pop("step"))

@@ -26,16 +26,24 @@ class Column:
     optional: bool = False
 
 
-#: What the engine stores for every step, in the order of the stored matrix. `arrival_curvature` is
-#: the path curvature of the step that led here: known now, while that of the next step isn't.
+#: What the engine stores for every step, in the order of the stored matrix. `arrival_curvature` and
+#: `arrival_cosine` are those of the step that led here: known now, while the next step's aren't.
 STORED_STEP_COLUMNS = (
     "loss",
     "theta_norm",
     "decayed_norm",
     "arrival_curvature",
+    "arrival_cosine",
     "eta",
     "weight_decay",
 )
+#: The format of the store from which on there is `arrival_cosine`.
+COSINES_SINCE = 5
+#: What every run has of them: before that format none had more.
+FIRST_STEP_COLUMNS = tuple(name for name in STORED_STEP_COLUMNS if name != "arrival_cosine")
+
+#: Columns of a step, by which the next row has them stored.
+ARRIVALS = {"path_curvature": "arrival_curvature", "step_cosine": "arrival_cosine"}
 
 #: θ itself, stored after the columns above for problems of at most two parameters.
 COORDINATES = (
@@ -59,6 +67,12 @@ EVERY_STEP = (
         "path_curvature",
         "L/θ²",
         "κ, curvature met along this step: ⟨∇L(θ_{t+1}) − ∇L(θ_t), Δθ⟩/‖Δθ‖²; empty in the last row",
+    ),
+    Column(
+        "step_cosine",
+        "1",
+        "⟨Δθ_t, Δθ_{t−1}⟩/(‖Δθ_t‖‖Δθ_{t−1}‖), of this step with the one before: 1 flows, −1 bounces; "
+        "empty in the first and the last row",
     ),
     Column("eta", "θ²/L", "learning rate η that moves θ_t to θ_{t+1}"),
     Column("weight_decay", "1/η", "weight decay λ that moves θ_t to θ_{t+1}"),
@@ -117,7 +131,7 @@ CALIBRATED = (
 #: The order of the export. Columns that are not named here follow in the order of `MEASURED`.
 _EXPORT_ORDER = (
     "step", "flow_time", "loss", "loss_regularized", "loss_step", "loss_step_regularized",
-    "path_curvature", "eta", "weight_decay", "theta_norm", "decayed_norm", "sharpness",
+    "path_curvature", "step_cosine", "eta", "weight_decay", "theta_norm", "decayed_norm", "sharpness",
     "sharpness_residual", "two_over_eta", "stability_threshold", "eig_2", "alpha", "beta",
     "beta_alpha", "g", "lambda_g", "g_u", "grad_norm",
 )  # fmt: skip
@@ -128,8 +142,11 @@ def exported(
 ) -> tuple[Column, ...]:
     """Return all columns in the order of the CSV, for a run whose steps have the `stored` columns."""
     known = {column.name: column for column in (*EVERY_STEP, *MEASURED, *DERIVED)}
+    if "arrival_cosine" not in stored:
+        del known["step_cosine"]
     known |= {column.name: column for column in COORDINATES if column.name in stored}
-    ordered = tuple(known.pop(name) for name in _EXPORT_ORDER) + tuple(known.values())
+    first = tuple(known.pop(name) for name in _EXPORT_ORDER if name in known)
+    ordered = first + tuple(known.values())
     return ordered + (CALIBRATED if calibrated else ())
 
 
@@ -142,13 +159,35 @@ def stored_columns(parameters: int) -> tuple[str, ...]:
 def columns_of(facts: Mapping[str, str]) -> tuple[str, ...]:
     """Return the stored step columns that a run states; those of format 1 where it says nothing.
 
+    They are its own: a run keeps the columns that it began with, whichever version goes on with it.
+
     Raises:
-        ValueError: if it states others than an engine does.
+        ValueError: if it states others than an engine writes.
     """
     stated = facts.get("step_columns")
     if stated is None:
-        return STORED_STEP_COLUMNS
-    known = {json.dumps(stored_columns(count)): stored_columns(count) for count in range(1, 4)}
-    if stated not in known:
+        return FIRST_STEP_COLUMNS
+    try:
+        names = json.loads(stated)
+    except (ValueError, RecursionError):
+        names = None
+    known = stored_columns(len(COORDINATES))
+    if (
+        not isinstance(names, list)
+        or any(name not in names for name in FIRST_STEP_COLUMNS)
+        or names != [name for name in known if name in names]
+    ):
         raise ValueError("the stored step columns aren't any that an engine writes")
-    return known[stated]
+    return tuple(names)
+
+
+def columns_of_width(width: int, version: int) -> tuple[str, ...]:
+    """Return the stored step columns of a run that doesn't state them, from how many there are.
+
+    Args:
+        width: how many.
+        version: the format of its store; before format 5 no run had `arrival_cosine`.
+    """
+    older = version < COSINES_SINCE or width < len(STORED_STEP_COLUMNS)
+    base = FIRST_STEP_COLUMNS if older else STORED_STEP_COLUMNS
+    return (base + tuple(column.name for column in COORDINATES))[: max(width, len(base))]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from eostui.runs.columns import STORED_STEP_COLUMNS
+from eostui.runs.columns import ARRIVALS, STORED_STEP_COLUMNS
 from eostui.runs.phases import BY_NAME, Phase, PhaseChange, PhaseClassifier
 from eostui.runs.rows import Event
 from eostui.runs.series import FloatArray
@@ -82,7 +82,7 @@ def classify(run: Run) -> list[PhaseChange]:
 
 def stored_rows(run: Run) -> FloatArray:
     """Return a run's rows as its engine stored them, shape (n, len(STORED_STEP_COLUMNS))."""
-    arrivals = np.concatenate(([np.nan], run.steps["path_curvature"][:-1]))[: len(run.steps)]
-    known = {name: run.steps[name] for name in STORED_STEP_COLUMNS if name in run.steps}
-    columns = {**known, "arrival_curvature": arrivals}
+    columns = {name: run.steps[name] for name in STORED_STEP_COLUMNS if name in run.steps}
+    for name, arrival in ARRIVALS.items():
+        columns[arrival] = np.concatenate(([np.nan], run.steps[name][:-1]))[: len(run.steps)]
     return np.column_stack([columns[name] for name in STORED_STEP_COLUMNS])

@@ -34,6 +34,8 @@ from eostui.runs.phase_blocks import (
 from eostui.runs.series import FloatArray
 from eostui.runs.signs import WINDOW
 
+#: By which rules phases are told: what a classifier of others knows isn't gone on with.
+RULES = 2
 #: Blocks in a row that a new phase must hold in.
 CONFIRM = 4
 #: The first steps are over when L_λ falls in so many steps in a row.
@@ -156,7 +158,7 @@ class PhaseClassifier:
         """
         if self.phase == DIVERGED.name or not len(rows):
             return []
-        if not self.step:
+        if self.step == 0:
             self._start_loss = float(rows[0, 0]) if math.isfinite(rows[0, 0]) else None
         diverged = first_diverged(rows[:, 0], rows[:, 1], self._start_loss)
         if diverged is not None:
@@ -177,12 +179,24 @@ class PhaseClassifier:
 
     def state(self) -> str:
         """Return all that is known as JSON, for `restored`."""
-        return json.dumps(asdict(self))
+        return json.dumps({"rules": RULES, **asdict(self)})
 
     @classmethod
-    def restored(cls, state: str) -> PhaseClassifier:
-        """Return a classifier that goes on where one with this `state` was."""
+    def from_step(cls, step: int, start_loss: float | None) -> PhaseClassifier:
+        """Return one that is fed from a later step on: of what was before it tells nothing.
+
+        Args:
+            step: of the first row that it takes in.
+            start_loss: the run's first loss, or None if it wasn't finite.
+        """
+        return cls(step=step, _start_loss=start_loss)
+
+    @classmethod
+    def restored(cls, state: str) -> PhaseClassifier | None:
+        """Return one that goes on where another with this `state` was, None if it had other rules."""
         known: dict[str, Any] = json.loads(state)
+        if known.pop("rules", None) != RULES:
+            return None
         for name in ("_readings", "_waiting"):
             known[name] = [Reading(**reading) for reading in known[name]]
         known["_blocks"] = [Block(**block) for block in known["_blocks"]]

@@ -112,6 +112,11 @@ class RunReader:
             raise self._damaged("some of its facts are lost")
         return facts
 
+    def measured_columns(self) -> tuple[str, ...]:
+        """Return the names of the columns that its measured rows have, in their order."""
+        names = tuple(str(row[1]) for row in self._read("PRAGMA table_info(measurements)"))
+        return names[3:-1] if self._sealed else names[3:]  # id, step, point; the checksum
+
     def room(self) -> int:
         """Return how many steps the store's files have room for: never fewer than it has."""
         return self._size() // (8 * len(self.step_columns))
@@ -282,7 +287,7 @@ class RunReader:
         return events
 
     def _new_landscape(self) -> Landscape | None:
-        if self.version < 2:
+        if self.version < schema.LANDSCAPES_SINCE:
             return None
         found = self._read(
             "SELECT id, left, right, bottom, top, rows, columns, maps, crc32 FROM landscapes "
@@ -298,7 +303,7 @@ class RunReader:
 
     def _new_calibrated(self) -> FloatArray:
         """Return the rows whose steps were read already: their η and λ are there."""
-        if self.version < 3:
+        if self.version < schema.CALIBRATED_SINCE:
             return np.empty((0, 4))
         parts = [np.empty((0, 4))]
         for row_id, number, first, last, blob, crc in self._iterate(

@@ -64,6 +64,11 @@ class Record:
         return record
 
     @property
+    def older(self) -> bool:
+        """Whether an older version began it, whose phases were told by other rules."""
+        return "arrival_cosine" not in self.names
+
+    @property
     def next_step(self) -> int:
         """The first step without a row."""
         return self.first + len(self.steps)

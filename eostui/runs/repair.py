@@ -14,7 +14,7 @@ from pathlib import Path
 from eostui.config import RunConfig
 from eostui.errors import InputError, RunFormatError, StoreError
 from eostui.runs import checkpoints, schema
-from eostui.runs.columns import STORED_STEP_COLUMNS, columns_of, stored_columns
+from eostui.runs.columns import FIRST_STEP_COLUMNS, columns_of, columns_of_width
 from eostui.runs.connection import UNREADABLE, refuse_foreign_files, restrain
 from eostui.runs.liveness import engine_alive
 from eostui.runs.salvage import Salvage, salvage
@@ -164,9 +164,9 @@ def _facts(path: Path, copy: Path, found: Salvage, lost: list[str]) -> dict[str,
     except ValueError as error:
         del facts["step_columns"]
         lost.append(f"facts: {error}")
-    width = found.steps[0][1].shape[1] if found.steps else len(STORED_STEP_COLUMNS)
+    width = found.steps[0][1].shape[1] if found.steps else len(FIRST_STEP_COLUMNS)
     if "step_columns" not in facts:
-        facts["step_columns"] = json.dumps(stored_columns(width - len(STORED_STEP_COLUMNS) or 3))
+        facts["step_columns"] = json.dumps(columns_of_width(width, found.version))
     if "created" not in facts:
         facts["created"] = str((path / schema.DATABASE).stat().st_mtime)
     if found.lost or "status" not in facts:  # it isn't what it ended with

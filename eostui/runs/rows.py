@@ -47,12 +47,37 @@ def checksum(cells: Sequence[object], blob: bytes = b"") -> int:
     return zlib.crc32(blob, zlib.crc32(repr(tuple(cells)).encode(errors="surrogatepass")))
 
 
-def measured_values(values: Mapping[str, float]) -> FloatArray:
-    """Return what was measured as a row of `measurements` has it: in the order of `MEASURED`."""
+def in_columns(matrix: FloatArray, have: Sequence[str], wanted: Sequence[str]) -> FloatArray:
+    """Return rows with other columns, shape (n, len(wanted)): by name, NaN where there is no such.
+
+    Args:
+        matrix: shape (n, len(have)).
+        have: names of its columns.
+        wanted: names of those of the result; what isn't among them is left out.
+
+    Raises:
+        ValueError: if the matrix hasn't as many columns as names.
+    """
+    if matrix.shape[1] != len(have):
+        raise ValueError(f"{matrix.shape[1]} columns, not {len(have)}")
+    if tuple(have) == tuple(wanted):
+        return matrix
+    empty = np.full(len(matrix), math.nan)
+    column = dict(zip(have, matrix.T, strict=True))
+    return np.stack([column.get(name, empty) for name in wanted], axis=1)
+
+
+def measured_values(
+    values: Mapping[str, float], names: Sequence[str] = _MEASURED_NAMES
+) -> FloatArray:
+    """Return what was measured as a row of `measurements` has it: in the order of its columns `names`.
+
+    What it has no column for is left out; what isn't in `MEASURED` raises ValueError.
+    """
     unknown = set(values) - set(_MEASURED_NAMES)
     if unknown:
         raise ValueError(f"no measured columns: {', '.join(sorted(unknown))}")
-    return _canonical(map(values.get, _MEASURED_NAMES), len(_MEASURED_NAMES))
+    return _canonical(map(values.get, names), len(names))
 
 
 def measured_checksum(names: str, step: int, point: str, values: FloatArray) -> int:

@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from eostui.config import RunConfig
 from eostui.errors import RunFormatError
 from eostui.runs.calibration import Calibrations
-from eostui.runs.columns import COORDINATES, DERIVED, EVERY_STEP, MEASURED, Column, exported
+from eostui.runs.columns import (
+    ARRIVALS,
+    COORDINATES,
+    DERIVED,
+    EVERY_STEP,
+    MEASURED,
+    Column,
+    exported,
+)
 from eostui.runs.landscape import Landscape
 from eostui.runs.reader import News, RunReader, run_state
 from eostui.runs.rows import Event
@@ -227,8 +235,10 @@ class Run:
         self.steps["loss_step_regularized"][first:last] = loss_step + self.steps["weight_decay"][
             first:last
         ] * np.diff(square)
-        arrivals = stored["arrival_curvature"] if before else stored["arrival_curvature"][1:]
-        self.steps["path_curvature"][first:last] = arrivals
+        for name, arrival in ARRIVALS.items():
+            if arrival in stored:
+                arrivals = stored[arrival]
+                self.steps[name][first:last] = arrivals if before else arrivals[1:]
 
     def _flow_time_after(self) -> float:
         if not len(self.steps):

@@ -10,7 +10,7 @@ from typing import Any
 
 from eostui.runs import schema
 from eostui.runs.calibration import CALIBRATED, RESEATED
-from eostui.runs.columns import MEASURED, STORED_STEP_COLUMNS, columns_of
+from eostui.runs.columns import FIRST_STEP_COLUMNS, MEASURED, columns_of
 from eostui.runs.connection import UNREADABLE
 from eostui.runs.landscape import Landscape
 from eostui.runs.rows import (
@@ -96,9 +96,9 @@ def salvage(database: sqlite3.Connection) -> Salvage:
     _steps(database, found, seal.get("steps"))
     _measurements(database, found, seal.get("measurements"))
     _events(database, found, seal.get("events"))
-    if found.version >= 3:
+    if found.version >= schema.CALIBRATED_SINCE:
         _calibrated(database, found, seal.get("calibrated"))
-    if found.version >= 2:
+    if found.version >= schema.LANDSCAPES_SINCE:
         _landscape(database, found, seal.get("landscapes"))
     return found
 
@@ -174,7 +174,7 @@ def _width(found: Salvage, cells: Sequence[int], blob: bytes) -> int:
             return len(columns_of(found.facts))
         return len(blob) // 8 // (cells[1] - cells[0] + 1)
     except (TypeError, ValueError, ZeroDivisionError):
-        return len(STORED_STEP_COLUMNS)
+        return len(FIRST_STEP_COLUMNS)
 
 
 def _measurements(database: sqlite3.Connection, found: Salvage, count: int | None) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from eostui.runs.columns import MEASURED
 
 #: 2 added the fact `step_columns` and the table `landscapes`, 3 the table `calibrated`, 4 a checksum of
-#: every whole row and the table `seal`; all are read.
-SCHEMA_VERSION = 4
+#: every whole row and the table `seal`, 5 the step column `arrival_cosine`. All are read and gone on
+#: with, each in its own format and with its own columns: those of its fact `step_columns` and of its
+#: table `measurements`.
+SCHEMA_VERSION = 5
 #: The format from which on every row carries a checksum, ids have no gaps and a seal counts the rows.
 SEALED_SINCE = 4
+#: The formats from which on there are these tables.
+LANDSCAPES_SINCE, CALIBRATED_SINCE = 2, 3
 
 DATABASE = "run.db"
 COMMANDS = "commands"

@@ -8,14 +8,15 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eostui.errors import EostuiError, InputError, StoreError
+from eostui.errors import EostuiError, InputError, RunFormatError, StoreError
 from eostui.runs import schema
 from eostui.runs.columns import MEASURED, columns_of
 from eostui.runs.durable import free_reserve, persist, reserve
@@ -23,13 +24,9 @@ from eostui.runs.filesystem import on_network
 from eostui.runs.landscape import Landscape
 from eostui.runs.liveness import EngineLock
 from eostui.runs.reader import RunReader
-from eostui.runs.rows import Event, checksum, measured_checksum, measured_values
+from eostui.runs.rows import Event, checksum, in_columns, measured_checksum, measured_values
 
 _MEASURED_NAMES = tuple(column.name for column in MEASURED)
-_INSERT_MEASUREMENT = (
-    f"INSERT INTO measurements (step, point, {', '.join(_MEASURED_NAMES)}, crc32) "
-    f"VALUES (?, ?, {'?, ' * len(_MEASURED_NAMES)}?)"
-)
 
 
 class Store(Protocol):
@@ -39,7 +36,9 @@ class Store(Protocol):
     derived_events: int
 
     def fact(self, key: str, value: str) -> None: ...
-    def steps(self, first_step: int, matrix: NDArray[np.float64]) -> None: ...
+    def steps(
+        self, first_step: int, matrix: NDArray[np.float64], names: Sequence[str] | None = None
+    ) -> None: ...
     def calibrated(self, number: int, first_step: int, matrix: NDArray[np.float64]) -> None: ...
     def measurement(self, step: int, values: Mapping[str, float], point: str = "raw") -> None: ...
     def landscape(self, landscape: Landscape) -> None: ...
@@ -51,8 +50,12 @@ class Store(Protocol):
 class RunWriter:
     """Appends to a run directory; what is flushed outlives it, with `make_durable` a power loss too.
 
+    A run that an older version began keeps its format and its columns, of steps and of measurements;
+    what it has no place for is left out.
+
     Attributes:
         path: the run directory.
+        step_columns: names of the columns stored for every step.
         derived_events: how many of `schema.DERIVED_EVENTS` were appended in the run's life.
     """
 
@@ -82,12 +85,17 @@ class RunWriter:
         self._lock = EngineLock(path)
         try:
             reserve(path)
-            known = _writable_facts(path) if facts is None else facts
+            known, self._measured_names, self._version = (
+                _own_form(path)
+                if facts is None
+                else (facts, _MEASURED_NAMES, schema.SCHEMA_VERSION)
+            )
         except EostuiError:
             free_reserve(path)
             self._lock.release()
             raise
-        self._width = len(columns_of(known))
+        self.step_columns = columns_of(known)
+        self._sealed = self._version >= schema.SEALED_SINCE
         self._pending: list[tuple[str, tuple[Any, ...]]] = []
         self._failed = False
         database = path / schema.DATABASE
@@ -124,26 +132,25 @@ class RunWriter:
 
     def fact(self, key: str, value: str) -> None:
         """Set one fact of the run."""
-        self._queue(
-            "INSERT OR REPLACE INTO run VALUES (?, ?, ?)", (key, value, checksum((key, value)))
-        )
+        self._insert("run", ("key", "value"), (key, value))
 
-    def steps(self, first_step: int, matrix: NDArray[np.float64]) -> None:
-        """Append rows, one a step, with the columns that the run's facts state."""
-        if matrix.shape[1] != self._width:
-            raise ValueError(f"{matrix.shape[1]} columns, not {self._width}")
-        self._queue(
-            "INSERT INTO steps (first_step, last_step, matrix, crc32) VALUES (?, ?, ?, ?)",
-            _block((), first_step, matrix),
-        )
+    def steps(
+        self, first_step: int, matrix: NDArray[np.float64], names: Sequence[str] | None = None
+    ) -> None:
+        """Append rows, one a step.
+
+        Args:
+            first_step: that of the first row.
+            matrix: shape (n, len(names)).
+            names: of its columns; the run's own if left out.
+        """
+        rows = in_columns(matrix, names or self.step_columns, self.step_columns)
+        self._insert_block("steps", {}, first_step, rows)
 
     def calibrated(self, number: int, first_step: int, matrix: NDArray[np.float64]) -> None:
         """Append x and q of the calibration `number`, one row a step, shape (n, 2)."""
-        self._queue(
-            "INSERT INTO calibrated (number, first_step, last_step, matrix, crc32) "
-            "VALUES (?, ?, ?, ?, ?)",
-            _block((number,), first_step, matrix),
-        )
+        if self._version >= schema.CALIBRATED_SINCE:
+            self._insert_block("calibrated", {"number": number}, first_step, matrix)
 
     def measurement(self, step: int, values: Mapping[str, float], point: str = "raw") -> None:
         """Append what was measured at one step; columns left out stay empty.
@@ -153,18 +160,23 @@ class RunWriter:
             values: by column.
             point: `raw` or `midpoint`, the same in the whole run.
         """
-        step, row = int(step), measured_values(values)
-        crc = measured_checksum(",".join(_MEASURED_NAMES), step, point, row)
-        self._queue(_INSERT_MEASUREMENT, (step, point, *row.tolist(), crc))
+        names = self._measured_names
+        step, row = int(step), measured_values(values, names)
+        crc = measured_checksum(",".join(names), step, point, row)
+        cells = (step, point, *row.tolist())
+        self._insert("measurements", ("step", "point", *names), cells, crc)
 
     def landscape(self, landscape: Landscape) -> None:
         """Put a map in place of the last one."""
-        cells = landscape.to_cells()
+        if self._version < schema.LANDSCAPES_SINCE:
+            return
+        *cells, maps = landscape.to_cells()
+        crc = checksum(cells, maps) if self._sealed else zlib.crc32(maps)
         self._queue("DELETE FROM landscapes", ())
         self._queue(
             "INSERT INTO landscapes (left, right, bottom, top, rows, columns, maps, crc32) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (*cells, checksum(cells[:-1], cells[-1])),
+            (*cells, maps, crc),
         )
 
     def event(self, step: int, kind: str, payload: Mapping[str, Any] | None = None) -> None:
@@ -176,10 +188,7 @@ class RunWriter:
         text = json.dumps(dict(event.payload), allow_nan=False)
         cells = (int(event.step), float(event.unix_time), event.kind, text)
         self.derived_events += event.kind in schema.DERIVED_EVENTS
-        self._queue(
-            "INSERT INTO events (step, unix_time, kind, payload, crc32) VALUES (?, ?, ?, ?, ?)",
-            (*cells, checksum(cells)),
-        )
+        self._insert("events", ("step", "unix_time", "kind", "payload"), cells)
 
     def flush(self) -> None:
         """Write all that was appended, as one transaction; try again for a while where that fails.
@@ -203,7 +212,8 @@ class RunWriter:
         try:
             for statement, values in self._pending:
                 self._database.execute(statement, values)
-            self._database.execute(schema.SEAL)
+            if self._sealed:
+                self._database.execute(schema.SEAL)
             self._database.execute("COMMIT")
         except sqlite3.Error:
             self._roll_back()
@@ -234,6 +244,30 @@ class RunWriter:
         finally:
             self._database.close()
             self._lock.release()
+
+    def _insert(
+        self, table: str, names: Sequence[str], cells: Sequence[Any], crc: int | None = None
+    ) -> None:
+        """Queue a row and, from format 4 on, its checksum: that of its cells if left out."""
+        if self._sealed:
+            names = (*names, "crc32")
+            cells = (*cells, checksum(cells) if crc is None else crc)
+        holes = ", ".join("?" * len(names))
+        insert = "INSERT OR REPLACE" if table == "run" else "INSERT"
+        self._queue(f"{insert} INTO {table} ({', '.join(names)}) VALUES ({holes})", tuple(cells))
+
+    def _insert_block(
+        self, table: str, more: Mapping[str, int], first_step: int, matrix: NDArray[np.float64]
+    ) -> None:
+        """Queue a row of steps: `more` cells, first and last step, the matrix, the checksum."""
+        blob = np.ascontiguousarray(matrix, dtype="<f8").tobytes()
+        numbers = (*map(int, more.values()), int(first_step), int(first_step) + len(matrix) - 1)
+        crc = checksum(numbers, blob) if self._sealed else zlib.crc32(blob)
+        names = (*more, "first_step", "last_step", "matrix", "crc32")
+        holes = ", ".join("?" * len(names))
+        self._queue(
+            f"INSERT INTO {table} ({', '.join(names)}) VALUES ({holes})", (*numbers, blob, crc)
+        )
 
     def _queue(self, statement: str, values: tuple[Any, ...]) -> None:
         self._pending.append((statement, values))
@@ -275,24 +309,13 @@ def _make(path: Path) -> None:
         ) from None
 
 
-def _writable_facts(path: Path) -> dict[str, str]:
-    """Return the facts of a run that is gone on with. Raises InputError or RunFormatError."""
+def _own_form(path: Path) -> tuple[dict[str, str], tuple[str, ...], int]:
+    """Return facts, measured columns and format of a run that is gone on with. As `RunReader` raises."""
     reader = RunReader(path)
     try:
-        if reader.version != schema.SCHEMA_VERSION:
-            raise InputError(
-                f"{path}: written in format {reader.version}, and only {schema.SCHEMA_VERSION} is "
-                "written: it can be read, or forked, but not gone on with"
-            )
-        return reader.facts()
+        measured = reader.measured_columns()
+        if not set(measured) <= set(_MEASURED_NAMES):  # its rows are written by these names
+            raise RunFormatError(f"{path}: its measured columns aren't any that an engine writes")
+        return reader.facts(), measured, reader.version
     finally:
         reader.close()
-
-
-def _block(
-    cells: tuple[int, ...], first_step: int, matrix: NDArray[np.float64]
-) -> tuple[int | bytes, ...]:
-    """Return the cells of a row of steps: `cells`, first and last step, the matrix, the checksum."""
-    blob = np.ascontiguousarray(matrix, dtype="<f8").tobytes()
-    numbers = (*map(int, cells), int(first_step), int(first_step) + len(matrix) - 1)
-    return (*numbers, blob, checksum(numbers, blob))
