@@ -145,6 +145,15 @@ class _Basis:
 
 #: Products allowed for each pair after the first.
 PER_PAIR = 20
+
+#: Errors are estimated to a factor of this.
+SAFETY = 2.0
+#: Values that differ by less than this share of S over the tolerance of u aren't told apart.
+PARTED = 1e-10
+#: A guard nearer to the last pair than this share of S gets a guard of its own.
+NEAR = 0.01
+#: The guard is found to this residual at the least, as a share of S: a looser one isn't near any pair.
+GUARD = 0.03
 #: A gap is known if both its ends are within this share of it.
 KNOWN = 0.1
 #: A pair whose residual is this many times another's holds that other's error up.
@@ -154,7 +163,7 @@ SPARE = 4
 #: A look across ends at the latest when the largest value there is found to this share of S.
 LOOKED = 1e-6
 #: The chance that a fresh direction overlooks an eigenvalue, at which it may end.
-MISSED = 1e-2
+MISSED = 1e-4
 
 
 @dataclass(frozen=True)
@@ -221,10 +230,10 @@ def leading_eigenpairs(
         before = search.values()
         found_more = search.look(fresh(looks))
         looks += 1
+        search.run()  # what comes after the last pair may be known better now
         if not found_more:
             break
         overlooked = overlooked or before
-        search.run()
     if memory is not None:
         search.basis.learn(max(KEPT, search.followed + SPARE))
     return search.result(overlooked)
@@ -251,6 +260,7 @@ class _Search:
         if self.basis.size == 0:
             raise ValueError("every start direction is zero")
         self.wanted = min(target.wanted, self.size)
+        self.guards = 1
         self.extra = 0  # products of looks in fresh directions
         self.ritz = _Ritz(self.basis)
         self.missing: int | None = None
@@ -262,8 +272,8 @@ class _Search:
 
     @property
     def followed(self) -> int:
-        """How many pairs are followed: one more than are told, where there is one."""
-        return min(self.wanted + 1, self.size)
+        """How many pairs are followed: those told and the guards, where there are so many."""
+        return min(self.wanted + self.guards, self.size)
 
     @property
     def _allowed(self) -> int:
@@ -281,6 +291,9 @@ class _Search:
                 and ritz.reaches(self.wanted - 1, self.target.above)
             ):
                 self.wanted += 1
+                continue
+            if self.guards == 1 and self._guard_is_near() and self.wanted + 1 < self.size:
+                self.guards = 2
                 continue
             if self.missing is None or self._complete or self._spent:
                 return
@@ -305,35 +318,43 @@ class _Search:
         """
         told, found = self.reported, min(self.followed, self.basis.size)
         before = self.ritz.values[:told]
+        level = before[-1] if found == told else (before[-1] + self.ritz.values[told]) / 2
         allowed = max(self.target.value_tolerance * abs(before[0]), self.ritz.rounding)
         spent, most = self.basis.products, self.target.max_products + PER_PAIR * self.wanted
         self.basis.restart(*self.ritz.kept(found))
+        across = np.zeros((found, found))  # the projection onto what the look adds, in the basis
         added = self.basis.add(direction)
         while added:
+            across = np.pad(across, (0, 1))
+            across[-1, -1] = 1.0
             self.ritz = ritz = _Ritz(self.basis)
-            if self._complete or (ritz.values[:told] > before + allowed).any():
-                break
             steps = self.basis.products - spent
-            if steps >= most or self._seen_enough(found, steps):
+            if self._complete or (ritz.values[:told] > before + allowed).any() or steps >= most:
                 break
-            self._make_room(found + SPARE)
-            added = self.basis.add(self.ritz.defect(found)[0])
+            top = int((ritz.shares_in(across) > 0.5).argmax())
+            if self._seen_enough(top, level, steps):
+                break
+            if self.basis.size == self.basis.capacity:
+                kept = min(max(found, top) + SPARE, self.basis.capacity - 1)
+                mix = ritz.coefficients[:kept]
+                self.basis.restart(*ritz.kept(kept))
+                across, self.ritz = mix @ across @ mix.T, _Ritz(self.basis)
+            added = self.basis.add(self.ritz.defect(top)[0])
         self.extra += self.basis.products - spent
         self.ritz = _Ritz(self.basis)
         return bool((self.ritz.values[:told] > before + allowed).any())
 
-    def _seen_enough(self, found: int, steps: int) -> bool:
-        """Whether so many steps across `found` pairs have shown what there is."""
-        values, told = self.ritz.values, self.reported
-        level = values[told - 1] if found == told else (values[told - 1] + values[told]) / 2
-        top, lowest = values[found], values[-1]
-        if level > top:
-            short = (level - top) / (level - lowest)
+    def _seen_enough(self, top: int, level: float, steps: int) -> bool:
+        """Whether so many steps across have shown what there is from `level` on; number `top` leads there."""
+        values = self.ritz.values
+        largest, lowest = values[top], values[-1]
+        if level > largest:
+            short = (level - largest) / (level - lowest)
             if 1.648 * math.sqrt(self.size) * math.exp(-(2 * steps - 1) * math.sqrt(short)) < MISSED:
                 return True
-        residual = self.ritz.residual(found)
+        residual = self.ritz.residual(top)
         allowed = max(self.target.value_tolerance, LOOKED) * abs(values[0])
-        beyond = top - values[found + 1] if len(values) > found + 1 else 0.0
+        beyond = largest - values[top + 1] if len(values) > top + 1 else 0.0
         return bool(residual <= allowed or residual**2 <= allowed * beyond)
 
     def values(self) -> list[float]:
@@ -369,6 +390,13 @@ class _Search:
             overlooked=overlooked,
         )
 
+    def _guard_is_near(self) -> bool:
+        """Whether the guard is so near the last pair told that it must count as one of them."""
+        values = self.ritz.values
+        if not self.reported < self.basis.size:
+            return False
+        return bool(values[self.reported - 1] - values[self.reported] < NEAR * abs(values[0]))
+
     @property
     def _complete(self) -> bool:
         return self.basis.size == self.size
@@ -387,25 +415,28 @@ class _Search:
         """Return the estimated errors of the pairs followed, and their residuals."""
         ritz, followed = self.ritz, min(self.followed, self.basis.size)
         residuals = ritz.residuals(followed)
+        inside = max(followed - 1, 1)
         if self._complete:
-            beyond = -math.inf
+            beyond, inside = -math.inf, followed
         else:  # what is remembered steers the search, and no more
             glimpsed = ritz.values[followed : followed + 1].tolist()
             remembered = self.basis.recall.next_value()
             beyond = max([*glimpsed, *([remembered] if math.isfinite(remembered) else [])], default=math.nan)
-        return errors_of(ritz.values[:followed], residuals, beyond, ritz.rounding), residuals
+        return errors_of(ritz.values[:followed], residuals, beyond, ritz.rounding, inside), residuals
 
     def _missing(self) -> int | None:
         """Return the index of the pair that keeps the first unmet tolerance from being met, or None."""
         if self.basis.size < self.followed:
             return self.basis.size - 1
         ritz, (errors, residuals) = self.ritz, self._errors()
-        allowed = self.target.value_tolerance * abs(ritz.values[0])
+        allowed = self.target.value_tolerance * abs(ritz.values[0]) / SAFETY
         for index in range(self.reported):
             if errors.values[index] > allowed and residuals[index] > ritz.rounding:
                 return _in_the_way(index, int(errors.blocks[index]), errors, residuals, ritz.values)
             if index == 0 and not self._first_vector_is_found(errors, residuals):
                 return _in_the_way(0, errors.vector_block, errors, residuals, ritz.values)
+        if residuals[-1] > max(GUARD * abs(ritz.values[0]), ritz.rounding):
+            return len(residuals) - 1
         return None
 
     def _first_vector_is_found(self, errors: Errors, residuals: NDArray[np.float64]) -> bool:
@@ -415,7 +446,8 @@ class _Search:
             return True
         apart = self.ritz.values[0] - self.ritz.values[1] if len(residuals) > 1 else math.inf
         # the second value's error counts: it could still turn out to be as large as the first
-        return bool(self.ritz.rounding > tolerance * (apart + errors.values[:2].sum()))
+        least = max(self.ritz.rounding, PARTED * self.ritz.scale)
+        return bool(least > tolerance * (apart + errors.values[:2].sum()))
 
 
 def _in_the_way(
@@ -465,6 +497,13 @@ class _Ritz:
     def residuals(self, count: int) -> NDArray[np.float64]:
         """Return the residuals of the first pairs, shape (count,)."""
         return np.array([self.residual(index) for index in range(count)])
+
+    def shares_in(self, projection: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return which share of each Ritz vector's square lies where the basis is projected."""
+        shares: NDArray[np.float64] = np.einsum(
+            "ij,jk,ik->i", self.coefficients, projection, self.coefficients
+        )
+        return shares
 
     def reaches(self, index: int, above: float) -> bool:
         """Whether a pair's value may be as large as `above`, its residual counted."""

@@ -39,13 +39,16 @@ class Errors(NamedTuple):
     vector_block: int
 
 
-def errors_of(values: FloatArray, residuals: FloatArray, beyond: float, rounding: float) -> Errors:
+def errors_of(
+    values: FloatArray, residuals: FloatArray, beyond: float, rounding: float, inside: int
+) -> Errors:
     """Estimate the errors of Ritz pairs.
 
     Args:
         values: the first Ritz values in falling order, shape (m,) with m ≥ 1.
         residuals: of each, shape (m,).
         beyond: the eigenvalue after them, as far as it is known; NaN if nothing is, −∞ if there is none.
+        inside: how many of the pairs may be taken together inside: b is measured only up to the last.
         rounding: error of the projected matrix, by which Ritz vectors are mixed at the least.
     """
     count = len(values)
@@ -54,22 +57,25 @@ def errors_of(values: FloatArray, residuals: FloatArray, beyond: float, rounding
     outside = np.append(values, beyond)  # the largest eigenvalue outside the first j, at place j
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         for index in reversed(range(count)):
-            rest = values[index] - outside[index + 1 :]
+            above = np.append(0.0, np.cumsum(found[index + 1 :]))
+            rest = values[index] - outside[index + 1 :] - above
             distance = np.abs(values - values[index])
             coupling = np.outer(1 / rest, residuals[index] * residuals)  # [j, m]
             added = np.fmin(coupling, coupling**2 / distance)
             added[:, index] = coupling[:, index]
             shift = np.diagonal(np.cumsum(added, axis=1), offset=index).copy()
             shift[~(rest > 0) | np.isnan(shift)] = np.inf
+            shift[max(inside - index, 1) :] = np.inf
             if shift.min() < found[index]:
                 found[index], blocks[index] = shift.min(), index + 1 + shift.argmin()
             outside[index] += found[index]
-        rest = values[0] - outside[1:]
-        apart = np.where(rest > 0, rest, 0.0)[: count - 1]
+        apart = np.maximum(values[0] - outside[1:count], 0.0)
+        rest = values[0] - outside[1:] - np.append(0.0, np.cumsum(found[1:]))
         mixing = residuals[1:] / apart
         rounded = rounding / apart[:1].repeat(count - 1)
         first = residuals[0] / rest * np.append(1.0, 1 + np.cumsum(mixing)) + np.append(0, rounded)
         first[~(rest > 0) | np.isnan(first)] = np.inf
+        first[max(inside, 1) :] = np.inf
     best = int(first.argmin())
     known = bool(np.isfinite(first[best]))
     return Errors(found, min(float(first[best]), 1.0), blocks, best + 1 if known else 0)
