@@ -1,4 +1,4 @@
-"""Multiple, clustered and near eigenvalues against numpy.linalg.eigh: none passed over, none misjudged."""
+"""Multiple, clustered and near eigenvalues against numpy.linalg.eigh: none is passed over."""
 
 from __future__ import annotations
 

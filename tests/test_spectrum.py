@@ -55,7 +55,7 @@ def spectrum(case, theta):
 
 def followed(values):
     """The eigenvalues of a reading in their order."""
-    names = [name for name in values if name.startswith("eig_") and name != "eig_min"]
+    names = [name for name in values if name.startswith("eig_") and name[4:].isdigit()]
     assert names == [f"eig_{n}" for n in range(2, len(names) + 2)]
     return [values["sharpness"], *(values[name] for name in names)]
 
@@ -92,7 +92,7 @@ def test_as_many_eigenvalues_as_are_asked_for(small_case, network, wanted):
                 assert value == pytest.approx(true, abs=0.0101 * exact[0])
         assert state.eigenvectors.shape == (wanted, len(at))
         if wanted == 1:
-            assert "sharpness_gap" not in values
+            assert values["sharpness_gap"] == pytest.approx(exact[0] - exact[1], rel=0.15)
         else:
             assert values["sharpness_gap"] == pytest.approx(exact[0] - exact[1], rel=1e-3)
 
@@ -332,7 +332,7 @@ def test_a_search_that_runs_out_of_products_says_so_once():
         if state.events:
             payload = state.events.pop()[1]
             assert payload["products"] >= 120
-            assert payload["residual"] > 1e-6
+            assert payload["residual"] > 1e-7
     assert told == [["unconverged"], [], [], ["unconverged"]]
 
 

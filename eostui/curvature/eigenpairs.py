@@ -143,7 +143,7 @@ class _Basis:
         self.projected[:] = np.diag(values)
 
 
-#: Products allowed for each pair after the first.
+#: Products allowed for each pair, beside those allowed at all.
 PER_PAIR = 20
 
 #: Errors are estimated to a factor of this.
@@ -177,7 +177,7 @@ class Target:
         vector_tolerance: bound on the error of the first vector, as a sine: what is derived from u (α,
             β, g) is as good as this. None if only values are wanted.
         max_products: the search ends here at the latest, reporting the residuals it reached; PER_PAIR
-            more are allowed for each pair after the first, and as many again to a look in a fresh direction.
+            more are allowed for each pair, and as many again to a look in a fresh direction.
     """
 
     wanted: int = 2
@@ -345,12 +345,15 @@ class _Search:
         return bool((self.ritz.values[:told] > before + allowed).any())
 
     def _seen_enough(self, top: int, level: float, steps: int) -> bool:
-        """Whether so many steps across have shown what there is from `level` on; number `top` leads there."""
+        """Whether so many steps across have shown what there is from `level` on: see `look`."""
         values = self.ritz.values
         largest, lowest = values[top], values[-1]
         if level > largest:
             short = (level - largest) / (level - lowest)
-            if 1.648 * math.sqrt(self.size) * math.exp(-(2 * steps - 1) * math.sqrt(short)) < MISSED:
+            if (
+                1.648 * math.sqrt(self.size) * math.exp(-(2 * steps - 1) * math.sqrt(short))
+                < MISSED
+            ):
                 return True
         residual = self.ritz.residual(top)
         allowed = max(self.target.value_tolerance, LOOKED) * abs(values[0])
@@ -419,10 +422,13 @@ class _Search:
         if self._complete:
             beyond, inside = -math.inf, followed
         else:  # what is remembered steers the search, and no more
-            glimpsed = ritz.values[followed : followed + 1].tolist()
-            remembered = self.basis.recall.next_value()
-            beyond = max([*glimpsed, *([remembered] if math.isfinite(remembered) else [])], default=math.nan)
-        return errors_of(ritz.values[:followed], residuals, beyond, ritz.rounding, inside), residuals
+            beyond = self.basis.recall.next_value()
+            if self.basis.size > followed:
+                beyond = max(beyond, float(ritz.values[followed]))
+            beyond = beyond if math.isfinite(beyond) else math.nan
+        return errors_of(
+            ritz.values[:followed], residuals, beyond, ritz.rounding, inside
+        ), residuals
 
     def _missing(self) -> int | None:
         """Return the index of the pair that keeps the first unmet tolerance from being met, or None."""
@@ -442,7 +448,11 @@ class _Search:
     def _first_vector_is_found(self, errors: Errors, residuals: NDArray[np.float64]) -> bool:
         """Whether the first vector is found well enough, or can't be told from the second."""
         tolerance = self.target.vector_tolerance
-        if tolerance is None or errors.first_vector <= tolerance or residuals[0] <= self.ritz.rounding:
+        if (
+            tolerance is None
+            or errors.first_vector <= tolerance
+            or residuals[0] <= self.ritz.rounding
+        ):
             return True
         apart = self.ritz.values[0] - self.ritz.values[1] if len(residuals) > 1 else math.inf
         # the second value's error counts: it could still turn out to be as large as the first
@@ -462,9 +472,12 @@ def _in_the_way(
         return int(index + residuals[index:].argmax())
     within = residuals[: max(block, index + 1)]
     worst = int(within.argmax())
-    if block < len(residuals) and errors.values[block] > 0.5 * (values[index] - values[block]):
-        if residuals[block] > residuals[index]:
-            return block
+    if (
+        block < len(residuals)
+        and residuals[block] > residuals[index]
+        and errors.values[block] > 0.5 * (values[index] - values[block])
+    ):
+        return block
     return worst if within[worst] > LAGS * residuals[index] else index
 
 

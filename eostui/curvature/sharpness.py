@@ -63,7 +63,7 @@ def measure_sharpness(point: Point, state: ProbeState) -> dict[str, float]:
 
 
 def _searched(point: Point, state: ProbeState) -> Eigenpairs:
-    """Search from where the eigenvectors were last; in a fresh direction too where that alone could err."""
+    """Search from where the eigenvectors were last, and in a fresh direction where those may err."""
     audited = state.readings % AUDIT_EVERY == 0
     known = 0 if state.eigenvectors is None or audited else len(_followed(state))
     pairs = leading_eigenpairs(
@@ -71,7 +71,7 @@ def _searched(point: Point, state: ProbeState) -> Eigenpairs:
         _start(point, state),
         _target(state),
         memory=state.memory,
-        fresh=lambda number: _random_direction(point.theta, state, 1 + number),
+        fresh=lambda number: _direction(point, state, 1 + number),
         known=known,
     )
     if state.eigenvectors is not None and pairs.overlooked:
@@ -102,7 +102,7 @@ def _start(point: Point, state: ProbeState) -> Tensor:
     is nearer to where it was two readings ago than one, and has gone on from there as it did before.
     """
     if state.eigenvectors is None:
-        return _random_direction(point.theta, state)[None]
+        return _direction(point, state)[None]
     followed = _followed(state)
     if state.earlier is None:
         return followed
@@ -122,13 +122,18 @@ def measure_smallest(point: Point, state: ProbeState) -> dict[str, float]:
     """
     if not state.config.smallest_eigenvalue:
         return {}
-    start = _random_direction(point.theta, state)[None]
+    known = 0 if state.smallest is None else len(state.smallest)
+    start = _direction(point, state)[None] if known == 0 else state.smallest
+    assert start is not None
     pairs = leading_eigenpairs(
         lambda vector: -point.hessian_product(vector),
-        start if state.smallest is None else state.smallest,
+        start,
         Target(wanted=1, value_tolerance=state.config.tolerance, vector_tolerance=None),
+        fresh=lambda number: _direction(point, state, 1 + number),
+        # the sharpness probe has counted this reading already
+        known=0 if (state.readings - 1) % AUDIT_EVERY == 0 else known,
     )
-    state.smallest = pairs.vectors
+    state.smallest = torch.cat([pairs.vectors, pairs.guard_vectors])
     state.products += pairs.products
     return {"eig_min": -pairs.values[0], "hessian_products": float(state.products)}
 
@@ -190,12 +195,19 @@ def _target(state: ProbeState) -> Target:
 
 
 def _tell_of_the_end(pairs: Eigenpairs, state: ProbeState) -> None:
-    """Say once, for all readings in a row, that a search ended before it was good enough."""
+    """Say once, for all readings in a row, that values or u weren't found well enough."""
     if not pairs.converged and not state.unconverged:
         relative = [_relative(residual, pairs.values[0]) for residual in pairs.residuals]
         told = {"products": pairs.products, "eigenvalues": len(relative), "residual": max(relative)}
         state.events.append(("unconverged", told))
-    state.unconverged = not pairs.converged
+    degenerate = pairs.converged and not pairs.separated
+    if degenerate and not state.degenerate:
+        payload = {"u_error": pairs.first_vector_error, "sharpness": pairs.values[0]}
+        following = [*pairs.values[1:], *pairs.guard_values]
+        if following:
+            payload["next"] = following[0]
+        state.events.append(("degenerate", payload))
+    state.unconverged, state.degenerate = not pairs.converged, degenerate
 
 
 def _relative(residual: float, value: float) -> float:
@@ -207,8 +219,12 @@ def _accurate(vector: Tensor) -> Tensor:
     return vector if vector.device.type == "mps" else vector.double()
 
 
-def _random_direction(like: Tensor, state: ProbeState, number: int = 0) -> Tensor:
+def _direction(point: Point, state: ProbeState, number: int = 0) -> Tensor:
+    return random_direction(point.theta, state.config.seed, state.step, number)
+
+
+def random_direction(like: Tensor, seed: int, step: int, number: int = 0) -> Tensor:
     """Return a direction keyed by seed, step and number, so that replay repeats it."""
-    key = (state.config.seed * 1_000_003 + state.step + number * 7_368_787_000_003) % 2**63
+    key = (seed * 1_000_003 + step + number * 7_368_787_000_003) % 2**63
     generator = torch.Generator().manual_seed(key)
     return torch.randn(like.numel(), generator=generator, dtype=torch.float64).to(like)

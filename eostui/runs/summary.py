@@ -65,6 +65,10 @@ def summarize_run(path: Path) -> dict[str, Any]:
             "predictions": summarize_seats(run.calibrations, steps),
             "loss": last("loss"),
             "stability_threshold": last("stability_threshold"),
+            "measurements": len(run.measured),
+            "measurements_with_u_one_of_several": int(
+                (run.measured["u_error"] > run.config.vector_tolerance).sum()
+            ),
             "resting_sharpness": float(sharpness.mean()) if len(sharpness) else math.nan,
             "resting_sharpness_deviation": float(sharpness.std()) if len(sharpness) else math.nan,
             "resting_path_curvature": float(np.median(kappa)) if len(kappa) else math.nan,

@@ -261,6 +261,8 @@ def _drives_title(view: RunView) -> str:
     measured = view.run.measured
     found = view.crossings()
     title = "drives βα, λg"
+    if any(measured["u_error"][-1:] > view.run.config.vector_tolerance):
+        title += " of one of several directions"
     if len(found):
         title += f" · crossed at step {int(measured['step'][found[-1]])}"
     return title

@@ -203,7 +203,10 @@ class LiveScreen(LinkedCharts):
             return
         self.query_one("#phases", PhaseBand).show_run(view, self._x_range())
         self.query_one("#signs", SignRaster).show(view, self._x_range())
-        found = monitors(view.run.measured, view.run.config.reading, at_edge=view.at_edge)
+        config = view.run.config
+        found = monitors(
+            view.run.measured, config.reading, config.vector_tolerance, at_edge=view.at_edge
+        )
         rest = self._rest()
         self.query_one("#monitors", TextBar).show(monitor_lines(found, rest))
         self.query_one("#holds", TextBar).show(monitor_line(found, rest))
