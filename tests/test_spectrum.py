@@ -263,9 +263,9 @@ def caught_in(rows, state, matrix):
     )
     outside = torch.ones(50, dtype=torch.bool)
     outside[rows] = False
-    assert not pairs.vectors[:, outside].any()
+    assert not torch.cat([pairs.vectors, pairs.guard_vectors])[:, outside].any()
     assert not state.memory.vectors[:, outside].any()
-    state.eigenvectors = pairs.vectors
+    state.eigenvectors, state.guards = pairs.vectors, pairs.guard_vectors
 
 
 def test_an_audit_finds_the_vector_that_a_warm_start_has_lost():

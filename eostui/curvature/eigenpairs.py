@@ -7,21 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.linalg import vector_norm
 
 from eostui.config import MOST_EIGENVALUES
+from eostui.curvature.basis import Basis, NotFiniteError, Ritz
 from eostui.curvature.estimates import Errors, errors_of
-from eostui.curvature.memory import KEPT, HessianMemory, Recall, like, small
+from eostui.curvature.memory import KEPT, HessianMemory, like
 
-#: Directions shorter than this share of their length before orthogonalisation carry only rounding.
-DEPENDENT = 1e-5
-#: Where orthogonalisation leaves less than this share of the length, it is done again.
-CANCELS = 0.5
-#: Below this residual, as a share of the first value, a following pair is corrected by the memory.
-BEGUN = 0.03
+__all__ = ["Eigenpairs", "NotFiniteError", "Target", "leading_eigenpairs"]
 
 
 @dataclass(frozen=True)
@@ -33,10 +28,10 @@ class Eigenpairs:
         vectors: unit eigenvectors, shape (k, P), orthonormal.
         residuals: ‖Hu − μu‖ of each pair, in the units of the values.
         first_vector_error: estimated sine of the angle between the first vector and its eigenvector.
-        guard_values: what comes after the last of the values, found as well as it had to be; length 1,
-            or 0 where there is nothing more.
-        guard_vectors: its vector, shape (1, P) or (0, P): the next search starts there too.
-        guard_residuals: its residual.
+        guard_values: what comes after the last of the values, found as well as it had to be: one or two,
+            or none where there is nothing more.
+        guard_vectors: their vectors, shape (m, P): the next search starts there too.
+        guard_residuals: their residuals.
         gap: first value less the next, found here; NaN where that isn't known to a tenth of it.
         products: Hessian products spent.
         converged: whether the values met their tolerance before the products ran out.
@@ -56,91 +51,6 @@ class Eigenpairs:
     converged: bool
     separated: bool
     overlooked: list[float]
-
-
-class NotFiniteError(ArithmeticError):
-    """A Hessian product has NaN or infinity in it: there is no spectrum to be had at this point."""
-
-
-class _Basis:
-    """Orthonormal vectors V with their stored products W = HV, and T = VHVᵀ in float64."""
-
-    def __init__(
-        self,
-        product: Callable[[Tensor], Tensor],
-        capacity: int,
-        beside: Tensor,
-        memory: HessianMemory,
-    ) -> None:
-        self.product = product
-        self.capacity = capacity
-        self.recall = Recall(memory, capacity)
-        self._pairs = beside.new_empty((capacity, 2, beside.numel()))
-        self._projected = np.zeros((capacity, capacity))
-        self.size = 0
-        self.products = 0
-
-    @property
-    def vectors(self) -> Tensor:
-        """V, shape (size, P)."""
-        return self._pairs[: self.size, 0]
-
-    @property
-    def projected(self) -> NDArray[np.float64]:
-        """T, shape (size, size)."""
-        return self._projected[: self.size, : self.size]
-
-    def add(self, direction: Tensor) -> bool:
-        """Orthonormalise `direction` against the basis, store it with its product; False if dependent."""
-        rest, known = direction, self.vectors
-        length = remaining = float(vector_norm(direction))
-        if self.size:
-            rest = torch.addmv(rest, known.T, known @ rest, alpha=-1)
-            remaining = float(vector_norm(rest))
-            if remaining < CANCELS * length:  # twice is enough (Kahan, Parlett)
-                rest = torch.addmv(rest, known.T, known @ rest, alpha=-1)
-                remaining = float(vector_norm(rest))
-        if not remaining > DEPENDENT * length:
-            return False
-        vector, image = self._pairs[self.size]
-        torch.div(rest, remaining, out=vector)
-        image.copy_(self.product(vector))
-        self.products += 1
-        self.size += 1
-        column = small(self.vectors @ image)
-        if not np.isfinite(column).all():
-            raise NotFiniteError("a Hessian product isn't finite")
-        self.projected[-1] = self.projected[:, -1] = column
-        self.recall.add(self._pairs[self.size - 1 : self.size])
-        return True
-
-    def combine(self, of_vectors: NDArray[np.float64], of_images: NDArray[np.float64]) -> Tensor:
-        """Return a combination of V and W, by coefficients of shape (size,) each."""
-        rows = self._pairs[: self.size].flatten(0, 1)  # v, Hv, v, Hv, …
-        return like(np.stack([of_vectors, of_images], axis=1).ravel(), rows) @ rows
-
-    def learn(self, most: int) -> None:
-        """Let the memory take in what is known here, `most` directions of it."""
-        self.recall.learn(self.vectors, self.projected, most)
-
-    def grow(self, ritz: _Ritz, index: int) -> bool:
-        """Add the direction that one Ritz pair needs most; False if there is none left."""
-        value, (defect, residual) = float(ritz.values[index]), ritz.defect(index)
-        # a pair that is hardly begun isn't near any that is remembered: it is still to be searched for
-        if index == 0 or residual < BEGUN * abs(ritz.values[0]):
-            correction = self.recall.correction(defect, ritz.coefficients[index], value)
-            if correction is not None and self.add(correction):
-                return True
-        return self.add(defect) or self.add(_fresh_direction(defect, self.products))
-
-    def restart(self, values: NDArray[np.float64], coefficients: NDArray[np.float64]) -> None:
-        """Thick restart: keep the span of the given Ritz vectors, reusing their products."""
-        mix = like(coefficients, self._pairs)
-        pairs = torch.tensordot(mix, self._pairs[: self.size], dims=1)
-        self.recall.restart(coefficients)
-        self.size = len(values)
-        self._pairs[: self.size] = pairs
-        self.projected[:] = np.diag(values)
 
 
 #: Products allowed for each pair, beside those allowed at all.
@@ -216,7 +126,7 @@ def leading_eigenpairs(
         memory: what is known of H from measurements nearby; it learns the products spent here.
         fresh: number ↦ a random direction of shape (P,), to look for what was overlooked; None for
             no such look.
-        known: how many pairs were known before and needn't be looked for in a fresh direction.
+        known: how many pairs were followed before and needn't be looked for in a fresh direction.
         basis_size: vectors kept before a thick restart.
 
     Raises:
@@ -226,7 +136,7 @@ def leading_eigenpairs(
     search.run()
     overlooked: list[float] = []
     looks = 0
-    while fresh is not None and search.reported > known and search.may_look(looks):
+    while fresh is not None and search.least > known and search.may_look(looks):
         before = search.values()
         found_more = search.look(fresh(looks))
         looks += 1
@@ -254,7 +164,7 @@ class _Search:
         self.target, self.size = target, first.numel()
         most = target.wanted if math.isinf(target.above) else MOST_EIGENVALUES
         capacity = min(max(basis_size, len(start) + 4, 2 * most + 10), self.size)
-        self.basis = _Basis(product, capacity, first, memory)
+        self.basis = Basis(product, capacity, first, memory)
         for direction in start[:capacity]:
             self.basis.add(direction)
         if self.basis.size == 0:
@@ -262,13 +172,18 @@ class _Search:
         self.wanted = min(target.wanted, self.size)
         self.guards = 1
         self.extra = 0  # products of looks in fresh directions
-        self.ritz = _Ritz(self.basis)
+        self.ritz = Ritz(self.basis)
         self.missing: int | None = None
 
     @property
     def reported(self) -> int:
         """How many pairs are told."""
         return min(self.wanted, self.basis.size)
+
+    @property
+    def least(self) -> int:
+        """How many pairs have to be followed: one more than are told, where there is one."""
+        return min(self.wanted + 1, self.size)
 
     @property
     def followed(self) -> int:
@@ -282,7 +197,7 @@ class _Search:
     def run(self) -> None:
         """Go on until every tolerance is met, there is nothing more, or the products are spent."""
         while True:
-            self.ritz = ritz = _Ritz(self.basis)
+            self.ritz = ritz = Ritz(self.basis)
             self.missing = self._missing()
             most = min(MOST_EIGENVALUES, self.size)
             if (
@@ -327,7 +242,7 @@ class _Search:
         while added:
             across = np.pad(across, (0, 1))
             across[-1, -1] = 1.0
-            self.ritz = ritz = _Ritz(self.basis)
+            self.ritz = ritz = Ritz(self.basis)
             steps = self.basis.products - spent
             if self._complete or (ritz.values[:told] > before + allowed).any() or steps >= most:
                 break
@@ -338,10 +253,10 @@ class _Search:
                 kept = min(max(found, top) + SPARE, self.basis.capacity - 1)
                 mix = ritz.coefficients[:kept]
                 self.basis.restart(*ritz.kept(kept))
-                across, self.ritz = mix @ across @ mix.T, _Ritz(self.basis)
+                across, self.ritz = mix @ across @ mix.T, Ritz(self.basis)
             added = self.basis.add(self.ritz.defect(top)[0])
         self.extra += self.basis.products - spent
-        self.ritz = _Ritz(self.basis)
+        self.ritz = Ritz(self.basis)
         return bool((self.ritz.values[:told] > before + allowed).any())
 
     def _seen_enough(self, top: int, level: float, steps: int) -> bool:
@@ -412,7 +327,7 @@ class _Search:
         """Restart if the basis is full, with `kept` Ritz vectors."""
         if self.basis.size == self.basis.capacity:
             self.basis.restart(*self.ritz.kept(min(kept, self.basis.capacity - 1)))
-            self.ritz = _Ritz(self.basis)
+            self.ritz = Ritz(self.basis)
 
     def _errors(self) -> tuple[Errors, NDArray[np.float64]]:
         """Return the estimated errors of the pairs followed, and their residuals."""
@@ -479,55 +394,3 @@ def _in_the_way(
     ):
         return block
     return worst if within[worst] > LAGS * residuals[index] else index
-
-
-class _Ritz:
-    """The Ritz pairs of a basis with their residuals.
-
-    A residual costs passes over long vectors, so none is looked at before it is asked for.
-    """
-
-    def __init__(self, basis: _Basis) -> None:
-        self._basis = basis
-        values, coefficients = np.linalg.eigh(basis.projected)
-        self.values, self.coefficients = values[::-1], coefficients[:, ::-1].T
-        self._defects: dict[int, tuple[Tensor, float]] = {}
-        self.scale = float(np.abs(values).max())
-        self.rounding = 16 * torch.finfo(basis.vectors.dtype).eps * self.scale
-
-    def defect(self, index: int) -> tuple[Tensor, float]:
-        """Return r = Hu − μu of one of the pairs, and the residual ‖r‖; the largest is number 0."""
-        if index not in self._defects:
-            mix = self.coefficients[index]
-            defect = self._basis.combine(-self.values[index] * mix, mix)
-            self._defects[index] = defect, float(vector_norm(defect))
-        return self._defects[index]
-
-    def residual(self, index: int) -> float:
-        """Return the residual of one of the pairs."""
-        return self.defect(index)[1]
-
-    def residuals(self, count: int) -> NDArray[np.float64]:
-        """Return the residuals of the first pairs, shape (count,)."""
-        return np.array([self.residual(index) for index in range(count)])
-
-    def shares_in(self, projection: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return which share of each Ritz vector's square lies where the basis is projected."""
-        shares: NDArray[np.float64] = np.einsum(
-            "ij,jk,ik->i", self.coefficients, projection, self.coefficients
-        )
-        return shares
-
-    def reaches(self, index: int, above: float) -> bool:
-        """Whether a pair's value may be as large as `above`, its residual counted."""
-        return bool(index < len(self.values) and self.values[index] + self.residual(index) >= above)
-
-    def kept(self, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return values and coefficients of the first Ritz pairs, for a restart."""
-        return self.values[:count], self.coefficients[:count]
-
-
-def _fresh_direction(beside: Tensor, key: int) -> Tensor:
-    """Return a repeatable random direction, for when the search space turned out invariant."""
-    generator = torch.Generator().manual_seed(key)
-    return torch.randn(beside.numel(), generator=generator, dtype=torch.float64).to(beside)

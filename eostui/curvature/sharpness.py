@@ -44,6 +44,7 @@ def measure_sharpness(point: Point, state: ProbeState) -> dict[str, float]:
         values["overlap"] = float(overlaps[0, 0].abs())
         before = previous[:1] if state.earlier is None else state.earlier[:1]
         state.earlier = torch.cat([previous[:1], before])
+        state.others = _followed(state)[1:]
     state.eigenvectors, state.guards = vectors, pairs.guard_vectors
     state.sharpness = first = pairs.values[0]
     values |= {
@@ -57,8 +58,9 @@ def measure_sharpness(point: Point, state: ProbeState) -> dict[str, float]:
     following = zip(pairs.values[1:], pairs.residuals[1:], strict=True)
     for number, (value, residual) in enumerate(following, start=2):
         values |= {f"eig_{number}": value, f"eig_{number}_residual": _relative(residual, first)}
-    for value, residual in zip(pairs.guard_values, pairs.guard_residuals, strict=True):
-        values |= {"eig_guard": value, "eig_guard_residual": _relative(residual, first)}
+    if pairs.guard_values:
+        values["eig_guard"] = pairs.guard_values[0]
+        values["eig_guard_residual"] = _relative(pairs.guard_residuals[0], first)
     return values
 
 
@@ -100,19 +102,20 @@ def _start(point: Point, state: ProbeState) -> Tensor:
 
     On the edge θ jumps from side to side at every step, and u with it: after an odd number of steps it
     is nearer to where it was two readings ago than one, and has gone on from there as it did before.
+    Those after it go to and fro with it.
     """
     if state.eigenvectors is None:
         return _direction(point, state)[None]
     followed = _followed(state)
     if state.earlier is None:
         return followed
-    last, *others = followed
+    last, others = followed[0], followed[1:] if state.others is None else state.others
     overlaps = state.earlier @ last
     one_ago, two_ago = overlaps.abs().tolist()
     if not two_ago > max(one_ago, RETURNED):
         return followed
     one, two = state.earlier * overlaps.sign()[:, None]
-    return torch.stack([one + (last - two), *others])
+    return torch.cat([(one + (last - two))[None], others])
 
 
 def measure_smallest(point: Point, state: ProbeState) -> dict[str, float]:

@@ -36,6 +36,7 @@ class ProbeState:
         guards: the vectors followed beyond them, shape (m, P): the warm start of the next search too.
         earlier: the first of the eigenvectors that were found before, one and two readings before,
             shape (2, P); None until there are two readings.
+        others: the eigenvectors and guards after the first one reading before, shape (m, P).
         smallest: the eigenvectors of the smallest eigenvalues, shape (m, P), if the first is followed.
         sharpness_gradient: ∇S last found, shape (P,).
         memory: what is known of H from the measurements so far.
@@ -56,6 +57,7 @@ class ProbeState:
     eigenvectors: Tensor | None = None
     guards: Tensor | None = None
     earlier: Tensor | None = None
+    others: Tensor | None = None
     smallest: Tensor | None = None
     sharpness_gradient: Tensor | None = None
     memory: HessianMemory = field(default_factory=HessianMemory)
@@ -95,6 +97,7 @@ class ProbeState:
 
     def forget(self) -> None:
         """Drop what was found so far: the next search starts cold."""
-        self.sharpness = self.eigenvectors = self.guards = self.earlier = None
+        self.sharpness = self.eigenvectors = self.guards = None
+        self.earlier = self.others = None
         self.smallest = self.sharpness_gradient = None
         self.memory = HessianMemory()
