@@ -282,17 +282,17 @@ def test_an_audit_finds_the_vector_that_a_warm_start_has_lost():
         assert state.events == []
     warm_products = values["hessian_products"]
     values = measure_sharpness(point, state)
-    assert values["sharpness"] == pytest.approx(LEADING, rel=1e-6)
+    assert values["sharpness"] == pytest.approx(LEADING, rel=1e-5)
     assert values["eig_2"] == pytest.approx(HIDDEN_FROM, rel=1e-2)
     assert values["hessian_products"] > warm_products
     assert values["overlap"] == pytest.approx(0.0, abs=1e-3)
     ((kind, payload),) = state.events
     assert kind == "audit"
-    assert payload["sharpness"] == pytest.approx(LEADING, rel=1e-6)
+    assert payload["sharpness"] == pytest.approx(LEADING, rel=1e-5)
     assert payload["warm_start"] == pytest.approx(HIDDEN_FROM, rel=1e-6)
     state.events.clear()
     values = measure_sharpness(point, state)  # and from there on it is followed
-    assert values["sharpness"] == pytest.approx(LEADING, rel=1e-6)
+    assert values["sharpness"] == pytest.approx(LEADING, rel=1e-5)
     assert state.events == []
 
 
