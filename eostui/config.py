@@ -136,10 +136,11 @@ class RunConfig(BaseModel):
     )
     smallest_eigenvalue: bool = Field(False, description="whether eig_min is measured too")
     tolerance: Annotated[FiniteFloat, Field(gt=0, lt=1)] = Field(
-        1e-5, description="relative error of S, residual²/gap, at which the eigensolver stops"
+        1e-5,
+        description="error of every eigenvalue told, as a share of S, at which the eigensolver stops",
     )
     vector_tolerance: Annotated[FiniteFloat, Field(gt=0, lt=1)] = Field(
-        0.02, description="error of u, residual/gap, at which it stops; β, βα, g are as good as u"
+        0.02, description="error of u, as a sine, at which it stops; β, βα, g are as good as u"
     )
     test_cadence: PositiveInt = Field(250, description="steps between test evaluations")
 

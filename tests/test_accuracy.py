@@ -33,7 +33,6 @@ EXACT = Target(
     wanted=5,
     value_tolerance=1e-22,
     vector_tolerance=1e-10,
-    following_tolerance=1e-12,
     max_products=400,
 )
 

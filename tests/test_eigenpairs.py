@@ -32,8 +32,8 @@ def random_start(size, seed=0, dtype=torch.float64, count=1):
 
 
 def within(residual, **options):
-    """A target at which the first residual is below `residual`·S, where the gap is no larger than S."""
-    return Target(value_tolerance=residual**2, following_tolerance=10 * residual, **options)
+    """A target at which residuals are below `residual`·S, where the gaps are no larger than S."""
+    return Target(value_tolerance=residual**2, **options)
 
 
 def wishart(size, samples, seed=0):
@@ -223,13 +223,13 @@ def test_start_at_a_single_lower_eigenvector_still_finds_the_top():
 
 
 def test_warm_start_from_the_true_vectors_costs_only_the_check():
-    """Started at the eigenvectors it spends one product on each, far fewer than cold."""
+    """Started at the eigenvectors and two guards it spends one product on each, far fewer than cold."""
     matrix = wishart(300, 200)
     exact, vectors = np.linalg.eigh(matrix)
     cold = leading_eigenpairs(Operator(matrix), random_start(300))
-    start = torch.from_numpy(vectors[:, :-3:-1].T.copy())
+    start = torch.from_numpy(vectors[:, :-5:-1].T.copy())
     warm = leading_eigenpairs(Operator(matrix), start)
-    assert warm.products == 2
+    assert warm.products == 4
     assert warm.products < cold.products
     np.testing.assert_allclose(warm.values, exact[:-3:-1], rtol=1e-12)
 
@@ -253,7 +253,7 @@ def test_products_are_limited_and_what_was_not_reached_is_admitted():
     """Out of products: not converged, with the true residual of what there is."""
     operator = Operator(with_spectrum(np.linspace(1, 0.9, 400))[0])
     pairs = leading_eigenpairs(operator, random_start(400), within(1e-9, max_products=30))
-    assert pairs.products <= 30 + PER_PAIR  # two are looked for
+    assert pairs.products <= 30 + 2 * PER_PAIR  # two are looked for, and what comes after
     assert not pairs.converged
     assert pairs.residuals[0] > 1e-9
     check_honest(pairs, operator, 1e-13)
@@ -316,8 +316,7 @@ def test_property_what_is_reported_is_true(spectrum, seed):
         assert np.abs(exact - value).min() <= residual + 1e-10 * scale
     assert pairs.values[0] <= exact.max() + 1e-10 * scale
     if pairs.converged:
-        relative, gap = pairs.residuals[0] / scale, min(pairs.gap / scale, 2.0)
-        assert relative**2 <= 1e-5 * gap + 1e-25
+        assert exact.max() - pairs.values[0] <= 1e-5 * scale
 
 
 @given(spectra, seeds, st.floats(0, 50))

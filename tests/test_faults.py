@@ -679,6 +679,7 @@ def drive(config, path):
         "name": "",
         "resume": False,
         "watched": True,
+        "changed_data": False,
     }
     try:
         return engine._run(config, request, Told())

@@ -64,7 +64,7 @@ class Follower:
         operator = tensor(matrix, self.dtype)
         start = start_of(len(matrix), seed, self.dtype) if self.vectors is None else self.vectors
         pairs = leading_eigenpairs(operator.mv, start, self.target, memory=self.memory)
-        self.vectors = pairs.vectors
+        self.vectors = torch.cat([pairs.vectors, pairs.guard_vectors])
         return pairs
 
 

@@ -63,7 +63,7 @@ def test_alternation_is_cancelled_and_a_trend_kept() -> None:
 
 def measured(**columns: list[float]) -> Series:
     names = ["step", "eta", "weight_decay", "sharpness", "beta", "beta_alpha", "lambda_g", "eig_2",
-             "sharpness_gap", "sharpness_gradient_u", "gradient_u"]  # fmt: skip
+             "sharpness_gap", "u_error", "sharpness_gradient_u", "gradient_u"]  # fmt: skip
     series = Series(names)
     rows = len(columns["step"])
     series.append(rows, {"eta": 0.1, "weight_decay": 0.01, "beta": 1.0, **columns})

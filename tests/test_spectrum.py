@@ -55,7 +55,7 @@ def spectrum(case, theta):
 
 def followed(values):
     """The eigenvalues of a reading in their order."""
-    names = [name for name in values if name.startswith("eig_") and name != "eig_min"]
+    names = [name for name in values if name.startswith("eig_") and name[4:].isdigit()]
     assert names == [f"eig_{n}" for n in range(2, len(names) + 2)]
     return [values["sharpness"], *(values[name] for name in names)]
 
@@ -92,7 +92,7 @@ def test_as_many_eigenvalues_as_are_asked_for(small_case, network, wanted):
                 assert value == pytest.approx(true, abs=0.0101 * exact[0])
         assert state.eigenvectors.shape == (wanted, len(at))
         if wanted == 1:
-            assert "sharpness_gap" not in values
+            assert values["sharpness_gap"] == pytest.approx(exact[0] - exact[1], rel=0.15)
         else:
             assert values["sharpness_gap"] == pytest.approx(exact[0] - exact[1], rel=1e-3)
 
@@ -263,9 +263,9 @@ def caught_in(rows, state, matrix):
     )
     outside = torch.ones(50, dtype=torch.bool)
     outside[rows] = False
-    assert not pairs.vectors[:, outside].any()
+    assert not torch.cat([pairs.vectors, pairs.guard_vectors])[:, outside].any()
     assert not state.memory.vectors[:, outside].any()
-    state.eigenvectors = pairs.vectors
+    state.eigenvectors, state.guards = pairs.vectors, pairs.guard_vectors
 
 
 def test_an_audit_finds_the_vector_that_a_warm_start_has_lost():
@@ -282,17 +282,17 @@ def test_an_audit_finds_the_vector_that_a_warm_start_has_lost():
         assert state.events == []
     warm_products = values["hessian_products"]
     values = measure_sharpness(point, state)
-    assert values["sharpness"] == pytest.approx(LEADING, rel=1e-6)
+    assert values["sharpness"] == pytest.approx(LEADING, rel=1e-5)
     assert values["eig_2"] == pytest.approx(HIDDEN_FROM, rel=1e-2)
     assert values["hessian_products"] > warm_products
     assert values["overlap"] == pytest.approx(0.0, abs=1e-3)
     ((kind, payload),) = state.events
     assert kind == "audit"
-    assert payload["sharpness"] == pytest.approx(LEADING, rel=1e-6)
+    assert payload["sharpness"] == pytest.approx(LEADING, rel=1e-5)
     assert payload["warm_start"] == pytest.approx(HIDDEN_FROM, rel=1e-6)
     state.events.clear()
     values = measure_sharpness(point, state)  # and from there on it is followed
-    assert values["sharpness"] == pytest.approx(LEADING, rel=1e-6)
+    assert values["sharpness"] == pytest.approx(LEADING, rel=1e-5)
     assert state.events == []
 
 
@@ -332,7 +332,7 @@ def test_a_search_that_runs_out_of_products_says_so_once():
         if state.events:
             payload = state.events.pop()[1]
             assert payload["products"] >= 120
-            assert payload["residual"] > 1e-6
+            assert payload["residual"] > 1e-7
     assert told == [["unconverged"], [], [], ["unconverged"]]
 
 

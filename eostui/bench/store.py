@@ -98,8 +98,9 @@ def write_record(path: Path, steps: int, progress: Callable[[int], None]) -> Non
         writer.steps(first, matrix[first:last])
         s = float(sharpness[first])
         values = {
-            "sharpness": s, "sharpness_residual": 1e-6 * s, "sharpness_gap": s - 0.1,
-            "overlap": math.cos(s), "eig_2": 0.1 * s, "beta": 1.0, "beta_alpha": 0.04 - 0.01 * s,
+            "sharpness": s, "sharpness_residual": 1e-6 * s, "sharpness_gap": 0.9 * s, "u_error": 1e-3,
+            "overlap": math.cos(s), "eig_2": 0.1 * s, "eig_2_residual": 1e-4,
+            "eig_guard": 0.05 * s, "eig_guard_residual": 1e-3, "beta": 1.0, "beta_alpha": 0.04 - 0.01 * s,
             "g": 0.5 + matrix[first, 1], "g_u": matrix[first, 2], "grad_norm": abs(matrix[first, 0]),
             "beta_perp": 1.0 / s, "beta_alpha_perp": 0.04 / s, "g_perp": 0.5 / s,
             "sharpness_gradient_u": 0.01 * s, "gradient_u": 0.02 * s, "hessian_products": 4.0,

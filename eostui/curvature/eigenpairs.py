@@ -5,23 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.linalg import vector_norm
 
 from eostui.config import MOST_EIGENVALUES
-from eostui.curvature.memory import HessianMemory, Recall, like, small
+from eostui.curvature.basis import Basis, NotFiniteError, Ritz
+from eostui.curvature.estimates import Errors, errors_of
+from eostui.curvature.memory import KEPT, HessianMemory, like
 
-#: Directions shorter than this share of their length before orthogonalisation carry only rounding.
-DEPENDENT = 1e-5
-#: Where orthogonalisation leaves less than this share of the length, it is done again.
-CANCELS = 0.5
-#: Below this residual, as a share of the first value, a following pair is corrected by the memory.
-BEGUN = 0.03
+__all__ = ["Eigenpairs", "NotFiniteError", "Target", "leading_eigenpairs"]
 
 
 @dataclass(frozen=True)
@@ -32,102 +27,53 @@ class Eigenpairs:
         values: eigenvalues in falling order, length k.
         vectors: unit eigenvectors, shape (k, P), orthonormal.
         residuals: ‖Hu − μu‖ of each pair, in the units of the values.
-        gap: first value less the next, as far as it is known.
+        first_vector_error: estimated sine of the angle between the first vector and its eigenvector.
+        guard_values: what comes after the last of the values, found as well as it had to be: one or two,
+            or none where there is nothing more.
+        guard_vectors: their vectors, shape (m, P): the next search starts there too.
+        guard_residuals: their residuals.
+        gap: first value less the next, found here; NaN where that isn't known to a tenth of it.
         products: Hessian products spent.
-        converged: whether the tolerances were met before the products ran out.
+        converged: whether the values met their tolerance before the products ran out.
+        separated: whether the first vector met its own, or none was asked for.
+        overlooked: the values as they were before a fresh direction showed more; empty if none did.
     """
 
     values: list[float]
     vectors: Tensor
     residuals: list[float]
+    first_vector_error: float
+    guard_values: list[float]
+    guard_vectors: Tensor
+    guard_residuals: list[float]
     gap: float
     products: int
     converged: bool
+    separated: bool
+    overlooked: list[float]
 
 
-class NotFiniteError(ArithmeticError):
-    """A Hessian product has NaN or infinity in it: there is no spectrum to be had at this point."""
-
-
-class _Basis:
-    """Orthonormal vectors V with their stored products W = HV, and T = VHVᵀ in float64."""
-
-    def __init__(
-        self,
-        product: Callable[[Tensor], Tensor],
-        capacity: int,
-        beside: Tensor,
-        memory: HessianMemory,
-    ) -> None:
-        self.product = product
-        self.capacity = capacity
-        self.recall = Recall(memory, capacity)
-        self._pairs = beside.new_empty((capacity, 2, beside.numel()))
-        self._projected = np.zeros((capacity, capacity))
-        self.size = 0
-        self.products = 0
-
-    @property
-    def vectors(self) -> Tensor:
-        """V, shape (size, P)."""
-        return self._pairs[: self.size, 0]
-
-    @property
-    def projected(self) -> NDArray[np.float64]:
-        """T, shape (size, size)."""
-        return self._projected[: self.size, : self.size]
-
-    def add(self, direction: Tensor) -> bool:
-        """Orthonormalise `direction` against the basis, store it with its product; False if dependent."""
-        rest, known = direction, self.vectors
-        length = remaining = float(vector_norm(direction))
-        if self.size:
-            rest = torch.addmv(rest, known.T, known @ rest, alpha=-1)
-            remaining = float(vector_norm(rest))
-            if remaining < CANCELS * length:  # twice is enough (Kahan, Parlett)
-                rest = torch.addmv(rest, known.T, known @ rest, alpha=-1)
-                remaining = float(vector_norm(rest))
-        if not remaining > DEPENDENT * length:
-            return False
-        vector, image = self._pairs[self.size]
-        torch.div(rest, remaining, out=vector)
-        image.copy_(self.product(vector))
-        self.products += 1
-        self.size += 1
-        column = small(self.vectors @ image)
-        if not np.isfinite(column).all():
-            raise NotFiniteError("a Hessian product isn't finite")
-        self.projected[-1] = self.projected[:, -1] = column
-        self.recall.add(self._pairs[self.size - 1 : self.size])
-        return True
-
-    def combine(self, of_vectors: NDArray[np.float64], of_images: NDArray[np.float64]) -> Tensor:
-        """Return a combination of V and W, by coefficients of shape (size,) each."""
-        rows = self._pairs[: self.size].flatten(0, 1)  # v, Hv, v, Hv, …
-        return like(np.stack([of_vectors, of_images], axis=1).ravel(), rows) @ rows
-
-    def grow(self, ritz: _Ritz, index: int) -> bool:
-        """Add the direction that one Ritz pair needs most; False if there is none left."""
-        value, (defect, residual) = float(ritz.values[index]), ritz.defect(index)
-        # a pair that is hardly begun isn't near any that is remembered: it is still to be searched for
-        if index == 0 or residual < BEGUN * abs(ritz.values[0]):
-            correction = self.recall.correction(defect, ritz.coefficients[index], value)
-            if correction is not None and self.add(correction):
-                return True
-        return self.add(defect) or self.add(_fresh_direction(defect, self.products))
-
-    def restart(self, values: NDArray[np.float64], coefficients: NDArray[np.float64]) -> None:
-        """Thick restart: keep the span of the given Ritz vectors, reusing their products."""
-        mix = like(coefficients, self._pairs)
-        pairs = torch.tensordot(mix, self._pairs[: self.size], dims=1)
-        self.recall.restart(coefficients)
-        self.size = len(values)
-        self._pairs[: self.size] = pairs
-        self.projected[:] = np.diag(values)
-
-
-#: Products allowed for each pair after the first.
+#: Products allowed for each pair, beside those allowed at all.
 PER_PAIR = 20
+
+#: Errors are estimated to a factor of this.
+SAFETY = 2.0
+#: Values that differ by less than this share of S over the tolerance of u aren't told apart.
+PARTED = 1e-10
+#: A guard nearer to the last pair than this share of S gets a guard of its own.
+NEAR = 0.01
+#: The guard is found to this residual at the least, as a share of S: a looser one isn't near any pair.
+GUARD = 0.03
+#: A gap is known if both its ends are within this share of it.
+KNOWN = 0.1
+#: A pair whose residual is this many times another's holds that other's error up.
+LAGS = 3.0
+#: Ritz pairs beyond those followed that a restart keeps, and the memory.
+SPARE = 4
+#: A look across ends at the latest when the largest value there is found to this share of S.
+LOOKED = 1e-6
+#: The chance that a fresh direction overlooks an eigenvalue, at which it may end.
+MISSED = 1e-4
 
 
 @dataclass(frozen=True)
@@ -135,21 +81,19 @@ class Target:
     """What is looked for, and when it is found.
 
     Attributes:
-        wanted: how many pairs; fewer where P or the reachable space is smaller.
+        wanted: how many pairs; fewer where P is smaller.
         above: pairs with values from here on are wanted too, up to MOST_EIGENVALUES.
-        value_tolerance: bound on the error of the first value, residual²/gap, relative to it.
-        vector_tolerance: bound on the error of the first vector, residual/gap: what is derived from u
-            (α, β, g) is as good as this, not as the residual. None if only values are wanted.
-        following_tolerance: residual of the following pairs, relative to the first value.
+        value_tolerance: bound on the error of every value, relative to the first.
+        vector_tolerance: bound on the error of the first vector, as a sine: what is derived from u (α,
+            β, g) is as good as this. None if only values are wanted.
         max_products: the search ends here at the latest, reporting the residuals it reached; PER_PAIR
-            more are allowed for each pair after the first.
+            more are allowed for each pair, and as many again to a look in a fresh direction.
     """
 
     wanted: int = 2
     above: float = float("inf")
     value_tolerance: float = 1e-5
     vector_tolerance: float | None = 0.02
-    following_tolerance: float = 0.01
     max_products: int = 120
 
 
@@ -159,138 +103,294 @@ def leading_eigenpairs(
     target: Target = Target(),
     *,
     memory: HessianMemory | None = None,
+    fresh: Callable[[int], Tensor] | None = None,
+    known: int = 0,
     basis_size: int = 24,
 ) -> Eigenpairs:
     """Find the largest (algebraic) eigenvalues by restarted Lanczos or Davidson with stored products.
 
-    The search space starts as the span of `start` and grows towards the first pair that isn't found
-    yet: by its residual, which for a single start vector is Lanczos in exact arithmetic, or by the
-    correction that `memory` makes of the residual. Full reorthogonalisation and a Rayleigh–Ritz step on
-    stored products keep it honest in float32.
+    The search space starts as the span of `start` and grows towards the pair that is in the way of
+    the first tolerance that isn't met: by its residual, which for a single start vector is Lanczos in
+    exact arithmetic, or by the correction that `memory` makes of the residual. One pair more than is
+    told is followed, the guard: errors depend on what comes next. Full reorthogonalisation and a
+    Rayleigh–Ritz step on stored products keep it honest in float32.
+
+    What a search space doesn't contain it can't see: a second eigenvector of a multiple eigenvalue is
+    in no Krylov space of one vector. So pairs that weren't known before are looked for in a fresh
+    direction too, until such a look finds nothing more.
 
     Args:
         product: v ↦ Hv on vectors of shape (P,).
         start: starting directions, shape (m, P) with m ≥ 1: a random one, or the last eigenvectors.
         target: what is looked for.
         memory: what is known of H from measurements nearby; it learns the products spent here.
+        fresh: number ↦ a random direction of shape (P,), to look for what was overlooked; None for
+            no such look.
+        known: how many pairs were followed before and needn't be looked for in a fresh direction.
         basis_size: vectors kept before a thick restart.
 
     Raises:
         NotFiniteError: if a product isn't finite.
     """
-    first = start[0]
-    most = target.wanted if math.isinf(target.above) else MOST_EIGENVALUES
-    capacity = min(max(basis_size, len(start) + 4, 2 * most + 8), first.numel())
-    basis = _Basis(product, capacity, first, memory or HessianMemory())
-    for direction in start[:capacity]:
-        basis.add(direction)
-    if basis.size == 0:
-        raise ValueError("every start direction is zero")
-    wanted = min(target.wanted, first.numel())
-    while True:
-        ritz = _Ritz(basis)
-        allowed = target.max_products + PER_PAIR * (wanted - 1)
-        exhausted = basis.size == first.numel() or basis.products >= allowed
-        missing = ritz.first_missing(wanted, target)
-        if (
-            missing is None
-            and wanted < min(MOST_EIGENVALUES, first.numel())
-            and ritz.reaches(wanted - 1, target.above)
-        ):
-            wanted += 1
-            continue
-        if missing is None or exhausted or (ritz.scale == 0.0 and basis.size > 1):
+    search = _Search(product, start, target, memory or HessianMemory(), basis_size)
+    search.run()
+    overlooked: list[float] = []
+    looks = 0
+    while fresh is not None and search.least > known and search.may_look(looks):
+        before = search.values()
+        found_more = search.look(fresh(looks))
+        looks += 1
+        search.run()  # what comes after the last pair may be known better now
+        if not found_more:
             break
-        if basis.size == basis.capacity:
-            basis.restart(*ritz.kept(min(wanted + 4, basis.capacity - 1)))
-            ritz = _Ritz(basis)
-        if not basis.grow(ritz, missing):
-            break
+        overlooked = overlooked or before
     if memory is not None:
-        basis.recall.learn(basis.vectors, basis.projected)
-    found = min(wanted, basis.size)
-    vectors = like(ritz.coefficients[:found], first) @ basis.vectors
-    return Eigenpairs(
-        values=ritz.values[:found].tolist(),
-        vectors=vectors.div_(vector_norm(vectors, dim=1, keepdim=True)),
-        residuals=[ritz.residual(index) for index in range(found)],
-        gap=ritz.gap,
-        products=basis.products,
-        # where the products didn't run out there was nothing more to be found
-        converged=missing is None or basis.size == first.numel() or basis.products < allowed,
-    )
+        search.basis.learn(max(KEPT, search.followed + SPARE))
+    return search.result(overlooked)
 
 
-class _Ritz:
-    """The Ritz pairs of a basis with their residuals, and the gap below the first.
+class _Search:
+    """A search space, what is looked for in it, and how far that has come."""
 
-    Each costs passes over long vectors, so none is looked at before it is asked for.
-    """
-
-    def __init__(self, basis: _Basis) -> None:
-        self._basis, self._size = basis, basis.size
-        values, coefficients = np.linalg.eigh(basis.projected)
-        self.values, self.coefficients = values[::-1], coefficients[:, ::-1].T
-        self._defects: dict[int, tuple[Tensor, float]] = {}
-        self.scale = float(np.abs(values).max())
-        self.rounding = 16 * torch.finfo(basis.vectors.dtype).eps * self.scale
-
-    def defect(self, index: int) -> tuple[Tensor, float]:
-        """Return r = Hu − μu of one of the pairs, and the residual ‖r‖; the largest is number 0."""
-        if index not in self._defects:
-            mix = self.coefficients[index]
-            defect = self._basis.combine(-self.values[index] * mix, mix)
-            self._defects[index] = defect, float(vector_norm(defect))
-        return self._defects[index]
-
-    def residual(self, index: int) -> float:
-        """Return the residual of one of the pairs."""
-        return self.defect(index)[1]
-
-    @cached_property
-    def gap(self) -> float:
-        """First value less the next, of those found and those remembered."""
-        first = float(self.values[0])
-        return max(min(self._gap_found, first - self._basis.recall.next_value()), 0.0)
+    def __init__(
+        self,
+        product: Callable[[Tensor], Tensor],
+        start: Tensor,
+        target: Target,
+        memory: HessianMemory,
+        basis_size: int,
+    ) -> None:
+        first = start[0]
+        self.target, self.size = target, first.numel()
+        most = target.wanted if math.isinf(target.above) else MOST_EIGENVALUES
+        capacity = min(max(basis_size, len(start) + 4, 2 * most + 10), self.size)
+        self.basis = Basis(product, capacity, first, memory)
+        for direction in start[:capacity]:
+            self.basis.add(direction)
+        if self.basis.size == 0:
+            raise ValueError("every start direction is zero")
+        self.wanted = min(target.wanted, self.size)
+        self.guards = 1
+        self.extra = 0  # products of looks in fresh directions
+        self.ritz = Ritz(self.basis)
+        self.missing: int | None = None
 
     @property
-    def _gap_found(self) -> float:
-        return float(self.values[0] - self.values[1]) if self._size > 1 else float("inf")
+    def reported(self) -> int:
+        """How many pairs are told."""
+        return min(self.wanted, self.basis.size)
 
-    def first_missing(self, wanted: int, target: Target) -> int | None:
-        """Return the index of the first pair that is not found well enough, or None."""
-        # what is remembered can only narrow the gap: it is asked last
-        if self.residual(0) > self.rounding and not (
-            self._is_found(target, self._gap_found) and self._is_found(target, self.gap)
-        ):
-            return 0
-        if self._size < wanted:
-            return self._size - 1
-        allowed = max(target.following_tolerance * abs(self.values[0]), self.rounding)
-        for index in range(1, wanted):
-            if self.residual(index) > allowed:
-                return index
+    @property
+    def least(self) -> int:
+        """How many pairs have to be followed: one more than are told, where there is one."""
+        return min(self.wanted + 1, self.size)
+
+    @property
+    def followed(self) -> int:
+        """How many pairs are followed: those told and the guards, where there are so many."""
+        return min(self.wanted + self.guards, self.size)
+
+    @property
+    def _allowed(self) -> int:
+        return self.target.max_products + PER_PAIR * self.wanted + self.extra
+
+    def run(self) -> None:
+        """Go on until every tolerance is met, there is nothing more, or the products are spent."""
+        while True:
+            self.ritz = ritz = Ritz(self.basis)
+            self.missing = self._missing()
+            most = min(MOST_EIGENVALUES, self.size)
+            if (
+                self.missing is None
+                and self.wanted < most
+                and ritz.reaches(self.wanted - 1, self.target.above)
+            ):
+                self.wanted += 1
+                continue
+            if self.guards == 1 and self._guard_is_near() and self.wanted + 1 < self.size:
+                self.guards = 2
+                continue
+            if self.missing is None or self._complete or self._spent:
+                return
+            if ritz.scale == 0.0 and self.basis.size > 1:
+                return
+            self._make_room(self.followed + SPARE)
+            if not self.basis.grow(self.ritz, self.missing):
+                return
+
+    def may_look(self, looks: int) -> bool:
+        """Whether something may have been overlooked, and there are products to look for it."""
+        return not (self._complete or self._spent or self.ritz.scale == 0.0) and looks < self.size
+
+    def look(self, direction: Tensor) -> bool:
+        """Search across the pairs found, from a random direction; return whether values told rose.
+
+        It ends when an eigenvalue as large as the last one told, or between that and the middle of the
+        gap below it, has been missed with a chance below MISSED: after n steps from a random start
+        Lanczos falls short of the largest eigenvalue by more than ε of the spectrum's width with a
+        chance of 1.648 √P exp(−(2n − 1)√ε) at most (Kuczyński & Woźniakowski, SIAM J. Matrix Anal. Appl.
+        13, 1992). Or when the largest eigenvalue across is found.
+        """
+        told, found = self.reported, min(self.followed, self.basis.size)
+        before = self.ritz.values[:told]
+        level = before[-1] if found == told else (before[-1] + self.ritz.values[told]) / 2
+        allowed = max(self.target.value_tolerance * abs(before[0]), self.ritz.rounding)
+        spent, most = self.basis.products, self.target.max_products + PER_PAIR * self.wanted
+        self.basis.restart(*self.ritz.kept(found))
+        across = np.zeros((found, found))  # the projection onto what the look adds, in the basis
+        added = self.basis.add(direction)
+        while added:
+            across = np.pad(across, (0, 1))
+            across[-1, -1] = 1.0
+            self.ritz = ritz = Ritz(self.basis)
+            steps = self.basis.products - spent
+            if self._complete or (ritz.values[:told] > before + allowed).any() or steps >= most:
+                break
+            top = int((ritz.shares_in(across) > 0.5).argmax())
+            if self._seen_enough(top, level, steps):
+                break
+            if self.basis.size == self.basis.capacity:
+                kept = min(max(found, top) + SPARE, self.basis.capacity - 1)
+                mix = ritz.coefficients[:kept]
+                self.basis.restart(*ritz.kept(kept))
+                across, self.ritz = mix @ across @ mix.T, Ritz(self.basis)
+            added = self.basis.add(self.ritz.defect(top)[0])
+        self.extra += self.basis.products - spent
+        self.ritz = Ritz(self.basis)
+        return bool((self.ritz.values[:told] > before + allowed).any())
+
+    def _seen_enough(self, top: int, level: float, steps: int) -> bool:
+        """Whether so many steps across have shown what there is from `level` on: see `look`."""
+        values = self.ritz.values
+        largest, lowest = values[top], values[-1]
+        if level > largest:
+            short = (level - largest) / (level - lowest)
+            if (
+                1.648 * math.sqrt(self.size) * math.exp(-(2 * steps - 1) * math.sqrt(short))
+                < MISSED
+            ):
+                return True
+        residual = self.ritz.residual(top)
+        allowed = max(self.target.value_tolerance, LOOKED) * abs(values[0])
+        beyond = largest - values[top + 1] if len(values) > top + 1 else 0.0
+        return bool(residual <= allowed or residual**2 <= allowed * beyond)
+
+    def values(self) -> list[float]:
+        """Return the values told, as they are known now."""
+        told: list[float] = self.ritz.values[: self.reported].tolist()
+        return told
+
+    def result(self, overlooked: list[float]) -> Eigenpairs:
+        """Return what was found."""
+        told, ritz = self.reported, self.ritz
+        found = min(self.followed, self.basis.size)
+        errors, residuals = self._errors()
+        vectors = like(ritz.coefficients[:found], self.basis.vectors) @ self.basis.vectors
+        vectors.div_(vector_norm(vectors, dim=1, keepdim=True))
+        tolerance = self.target.value_tolerance * abs(ritz.values[0])
+        gap = float(ritz.values[0] - ritz.values[1]) if found > 1 else math.nan
+        if not (found > 1 and errors.values[:2].sum() <= max(KNOWN * gap, 2 * tolerance)):
+            gap = math.nan
+        wanted = self.target.vector_tolerance
+        return Eigenpairs(
+            values=self.values(),
+            vectors=vectors[:told],
+            residuals=residuals[:told].tolist(),
+            first_vector_error=errors.first_vector,
+            guard_values=ritz.values[told:found].tolist(),
+            guard_vectors=vectors[told:],
+            guard_residuals=residuals[told:found].tolist(),
+            gap=gap,
+            products=self.basis.products,
+            # where the products didn't run out there was nothing more to be found
+            converged=self.missing is None or self._complete or not self._spent,
+            separated=wanted is None or errors.first_vector <= wanted,
+            overlooked=overlooked,
+        )
+
+    def _guard_is_near(self) -> bool:
+        """Whether the guard is so near the last pair told that it must count as one of them."""
+        values = self.ritz.values
+        if not self.reported < self.basis.size:
+            return False
+        return bool(values[self.reported - 1] - values[self.reported] < NEAR * abs(values[0]))
+
+    @property
+    def _complete(self) -> bool:
+        return self.basis.size == self.size
+
+    @property
+    def _spent(self) -> bool:
+        return self.basis.products >= self._allowed
+
+    def _make_room(self, kept: int) -> None:
+        """Restart if the basis is full, with `kept` Ritz vectors."""
+        if self.basis.size == self.basis.capacity:
+            self.basis.restart(*self.ritz.kept(min(kept, self.basis.capacity - 1)))
+            self.ritz = Ritz(self.basis)
+
+    def _errors(self) -> tuple[Errors, NDArray[np.float64]]:
+        """Return the estimated errors of the pairs followed, and their residuals."""
+        ritz, followed = self.ritz, min(self.followed, self.basis.size)
+        residuals = ritz.residuals(followed)
+        inside = max(followed - 1, 1)
+        if self._complete:
+            beyond, inside = -math.inf, followed
+        else:  # what is remembered steers the search, and no more
+            beyond = self.basis.recall.next_value()
+            if self.basis.size > followed:
+                beyond = max(beyond, float(ritz.values[followed]))
+            beyond = beyond if math.isfinite(beyond) else math.nan
+        return errors_of(
+            ritz.values[:followed], residuals, beyond, ritz.rounding, inside
+        ), residuals
+
+    def _missing(self) -> int | None:
+        """Return the index of the pair that keeps the first unmet tolerance from being met, or None."""
+        if self.basis.size < self.followed:
+            return self.basis.size - 1
+        ritz, (errors, residuals) = self.ritz, self._errors()
+        allowed = self.target.value_tolerance * abs(ritz.values[0]) / SAFETY
+        for index in range(self.reported):
+            if errors.values[index] > allowed and residuals[index] > ritz.rounding:
+                return _in_the_way(index, int(errors.blocks[index]), errors, residuals, ritz.values)
+            if index == 0 and not self._first_vector_is_found(errors, residuals):
+                return _in_the_way(0, errors.vector_block, errors, residuals, ritz.values)
+        if residuals[-1] > max(GUARD * abs(ritz.values[0]), ritz.rounding):
+            return len(residuals) - 1
         return None
 
-    def _is_found(self, target: Target, gap: float) -> bool:
-        """Whether the first pair is found well enough if that is the gap below it."""
-        first, residual = abs(self.values[0]), self.residual(0)
-        if math.isinf(gap) or first == 0.0:  # nothing known of the others, or of the scale
-            return False
-        if (residual / first) ** 2 > target.value_tolerance * (gap / first):
-            return False
-        return target.vector_tolerance is None or residual <= target.vector_tolerance * gap
-
-    def reaches(self, index: int, above: float) -> bool:
-        """Whether a pair's value may be as large as `above`, its residual counted."""
-        return bool(index < self._size and self.values[index] + self.residual(index) >= above)
-
-    def kept(self, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return values and coefficients of the first Ritz pairs, for a restart."""
-        return self.values[:count], self.coefficients[:count]
+    def _first_vector_is_found(self, errors: Errors, residuals: NDArray[np.float64]) -> bool:
+        """Whether the first vector is found well enough, or can't be told from the second."""
+        tolerance = self.target.vector_tolerance
+        if (
+            tolerance is None
+            or errors.first_vector <= tolerance
+            or residuals[0] <= self.ritz.rounding
+        ):
+            return True
+        apart = self.ritz.values[0] - self.ritz.values[1] if len(residuals) > 1 else math.inf
+        # the second value's error counts: it could still turn out to be as large as the first
+        least = max(self.ritz.rounding, PARTED * self.ritz.scale)
+        return bool(least > tolerance * (apart + errors.values[:2].sum()))
 
 
-def _fresh_direction(beside: Tensor, key: int) -> Tensor:
-    """Return a repeatable random direction, for when the search space turned out invariant."""
-    generator = torch.Generator().manual_seed(key)
-    return torch.randn(beside.numel(), generator=generator, dtype=torch.float64).to(beside)
+def _in_the_way(
+    index: int,
+    block: int,
+    errors: Errors,
+    residuals: NDArray[np.float64],
+    values: NDArray[np.float64],
+) -> int:
+    """Return which pair to improve, for an error of pair `index` that is known best from a block."""
+    if block == 0:  # something that may be as large hides what there is to know
+        return int(index + residuals[index:].argmax())
+    within = residuals[: max(block, index + 1)]
+    worst = int(within.argmax())
+    if (
+        block < len(residuals)
+        and residuals[block] > residuals[index]
+        and errors.values[block] > 0.5 * (values[index] - values[block])
+    ):
+        return block
+    return worst if within[worst] > LAGS * residuals[index] else index

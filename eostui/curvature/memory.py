@@ -12,7 +12,7 @@ from torch import Tensor
 
 FloatArray = NDArray[np.float64]
 
-#: Directions kept, those of the largest remembered eigenvalues.
+#: Directions kept at least, those of the largest remembered eigenvalues.
 KEPT = 12
 #: A direction with less than this share of its square left after orthogonalisation is rounding.
 DEPENDENT = 1e-2
@@ -144,7 +144,7 @@ class Recall:
         inner = like(value * (solved_r - along_u * solved_u), defect)
         return torch.addmv(defect, self._vectors.T, inner)
 
-    def learn(self, vectors: Tensor, projected: FloatArray) -> None:
+    def learn(self, vectors: Tensor, projected: FloatArray, most: int = KEPT) -> None:
         """Take in the basis: what was remembered of its span gives way to its products.
 
         What Q adds to V, X(Q − CV), is never formed, only the small matrices that it would give.
@@ -152,20 +152,21 @@ class Recall:
         Args:
             vectors: V, the basis as it was added, orthonormal rows, shape (k, P).
             projected: V H Vᵀ, shape (k, k).
+            most: directions kept.
         """
         memory = self._memory
         if not np.isfinite(projected).all():
             return
         if self._vectors is None:
             values, coefficients = np.linalg.eigh(projected)
-            memory.values = values[::-1][:KEPT].copy()
-            memory.vectors = like(coefficients.T[::-1][:KEPT], vectors) @ vectors
+            memory.values = values[::-1][:most].copy()
+            memory.vectors = like(coefficients.T[::-1][:most], vectors) @ vectors
             return
         mix, of_rest = self._rest
         cross = mix @ (self._seen - self._shared @ projected)
         values, coefficients = np.linalg.eigh(np.block([[projected, cross.T], [cross, of_rest]]))
-        memory.values = values[::-1][:KEPT].copy()
-        of_new, of_old = np.split(coefficients.T[::-1][:KEPT], [len(projected)], axis=1)
+        memory.values = values[::-1][:most].copy()
+        of_new, of_old = np.split(coefficients.T[::-1][:most], [len(projected)], axis=1)
         of_old = of_old @ mix
         new = like(of_old, vectors) @ self._vectors
         memory.vectors = new.addmm_(like(of_new - of_old @ self._shared, vectors), vectors)

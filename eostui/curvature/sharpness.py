@@ -21,25 +21,18 @@ AUDIT_TOLERANCE = 1e-3
 RETURNED = 0.9
 #: eigenvalues = "edge" follows those above this share of 2/η.
 FOLLOWED_FROM = 0.75
-#: and finds them to this residual, as a share of S: a looser one could pass over one of them.
-COUNTED = 1e-3
 
 
 def measure_sharpness(point: Point, state: ProbeState) -> dict[str, float]:
     """Find S = λ_max(∇²L) with its eigenvector and the eigenvalues after it, from where they were last.
 
-    Fills sharpness, sharpness_residual, sharpness_gap, overlap, hessian_products, eig_2 and so on;
-    leaves the eigenvectors in `state`.
+    Fills sharpness, sharpness_residual, sharpness_gap, u_error, overlap, hessian_products, eig_2,
+    eig_2_residual and so on, eig_guard; leaves the eigenvectors in `state`.
     """
     previous = state.eigenvectors
-    pairs = leading_eigenpairs(
-        point.hessian_product, _start(point, state), _target(state), memory=state.memory
-    )
-    products = pairs.products
-    if previous is not None and state.readings % AUDIT_EVERY == 0:
-        pairs, products = _audited(pairs, point, state)
+    pairs = _searched(point, state)
     state.readings += 1
-    state.products = products
+    state.products = pairs.products
     _tell_of_the_end(pairs, state)
     vectors = pairs.vectors
     values = {}
@@ -51,15 +44,57 @@ def measure_sharpness(point: Point, state: ProbeState) -> dict[str, float]:
         values["overlap"] = float(overlaps[0, 0].abs())
         before = previous[:1] if state.earlier is None else state.earlier[:1]
         state.earlier = torch.cat([previous[:1], before])
-    state.eigenvectors, state.sharpness = vectors, pairs.values[0]
+        state.others = _followed(state)[1:]
+    state.eigenvectors, state.guards = vectors, pairs.guard_vectors
+    state.sharpness = first = pairs.values[0]
     values |= {
-        "sharpness": pairs.values[0],
-        "sharpness_residual": _relative(pairs.residuals[0], pairs.values[0]),
+        "sharpness": first,
+        "sharpness_residual": _relative(pairs.residuals[0], first),
+        "u_error": pairs.first_vector_error,
         "hessian_products": float(state.products),
     }
-    if len(pairs.values) > 1:
+    if not math.isnan(pairs.gap):
         values["sharpness_gap"] = pairs.gap
-    return values | {f"eig_{n}": value for n, value in enumerate(pairs.values[1:], start=2)}
+    following = zip(pairs.values[1:], pairs.residuals[1:], strict=True)
+    for number, (value, residual) in enumerate(following, start=2):
+        values |= {f"eig_{number}": value, f"eig_{number}_residual": _relative(residual, first)}
+    if pairs.guard_values:
+        values["eig_guard"] = pairs.guard_values[0]
+        values["eig_guard_residual"] = _relative(pairs.guard_residuals[0], first)
+    return values
+
+
+def _searched(point: Point, state: ProbeState) -> Eigenpairs:
+    """Search from where the eigenvectors were last, and in a fresh direction where those may err."""
+    audited = state.readings % AUDIT_EVERY == 0
+    known = 0 if state.eigenvectors is None or audited else len(_followed(state))
+    pairs = leading_eigenpairs(
+        point.hessian_product,
+        _start(point, state),
+        _target(state),
+        memory=state.memory,
+        fresh=lambda number: _direction(point, state, 1 + number),
+        known=known,
+    )
+    if state.eigenvectors is not None and pairs.overlooked:
+        allowed = AUDIT_TOLERANCE * abs(pairs.values[0])
+        for number, found in enumerate(pairs.values, start=1):
+            was = pairs.overlooked[number - 1] if number <= len(pairs.overlooked) else -math.inf
+            if found > was + allowed:
+                payload = {"eigenvalue": number, "found": found, "sharpness": pairs.values[0]}
+                if math.isfinite(was):
+                    payload["warm_start"] = was
+                state.events.append(("audit", payload))
+                break
+    return pairs
+
+
+def _followed(state: ProbeState) -> Tensor:
+    """Return the eigenvectors found last, and the guards after them."""
+    assert state.eigenvectors is not None
+    if state.guards is None:
+        return state.eigenvectors
+    return torch.cat([state.eigenvectors, state.guards])
 
 
 def _start(point: Point, state: ProbeState) -> Tensor:
@@ -67,18 +102,20 @@ def _start(point: Point, state: ProbeState) -> Tensor:
 
     On the edge θ jumps from side to side at every step, and u with it: after an odd number of steps it
     is nearer to where it was two readings ago than one, and has gone on from there as it did before.
+    Those after it go to and fro with it.
     """
     if state.eigenvectors is None:
-        return _random_direction(point.theta, state)[None]
+        return _direction(point, state)[None]
+    followed = _followed(state)
     if state.earlier is None:
-        return state.eigenvectors
-    last, *others = state.eigenvectors
+        return followed
+    last, others = followed[0], followed[1:] if state.others is None else state.others
     overlaps = state.earlier @ last
     one_ago, two_ago = overlaps.abs().tolist()
     if not two_ago > max(one_ago, RETURNED):
-        return state.eigenvectors
+        return followed
     one, two = state.earlier * overlaps.sign()[:, None]
-    return torch.stack([one + (last - two), *others])
+    return torch.cat([(one + (last - two))[None], others])
 
 
 def measure_smallest(point: Point, state: ProbeState) -> dict[str, float]:
@@ -88,13 +125,18 @@ def measure_smallest(point: Point, state: ProbeState) -> dict[str, float]:
     """
     if not state.config.smallest_eigenvalue:
         return {}
-    start = _random_direction(point.theta, state)[None]
+    known = 0 if state.smallest is None else len(state.smallest)
+    start = _direction(point, state)[None] if known == 0 else state.smallest
+    assert start is not None
     pairs = leading_eigenpairs(
         lambda vector: -point.hessian_product(vector),
-        start if state.smallest is None else state.smallest,
+        start,
         Target(wanted=1, value_tolerance=state.config.tolerance, vector_tolerance=None),
+        fresh=lambda number: _direction(point, state, 1 + number),
+        # the sharpness probe has counted this reading already
+        known=0 if (state.readings - 1) % AUDIT_EVERY == 0 else known,
     )
-    state.smallest = pairs.vectors
+    state.smallest = torch.cat([pairs.vectors, pairs.guard_vectors])
     state.products += pairs.products
     return {"eig_min": -pairs.values[0], "hessian_products": float(state.products)}
 
@@ -144,44 +186,31 @@ def measure_drives(point: Point, state: ProbeState) -> dict[str, float]:
 def _target(state: ProbeState) -> Target:
     """Return what is looked for, from the config and from what was found last."""
     config = state.config
-    wanted, above, following = config.eigenvalues, float("inf"), Target.following_tolerance
+    wanted, above = config.eigenvalues, float("inf")
     if wanted == "edge":
-        wanted, above, following = 1, FOLLOWED_FROM * 2 / state.eta, COUNTED
+        wanted, above = 1, FOLLOWED_FROM * 2 / state.eta
     return Target(
         wanted=wanted,
         above=above,
-        following_tolerance=following,
         value_tolerance=config.tolerance,
         vector_tolerance=None if config.measure == "spectrum" else config.vector_tolerance,
     )
 
 
-def _audited(warm: Eigenpairs, point: Point, state: ProbeState) -> tuple[Eigenpairs, int]:
-    """Return the warm reading, or a cold one that found more, and the products of both."""
-    target = _target(state)
-    start = _random_direction(point.theta, state)[None]
-    cold = leading_eigenpairs(point.hessian_product, start, target)
-    products = warm.products + cold.products
-    allowed = AUDIT_TOLERANCE
-    for number, found in enumerate(cold.values, start=1):
-        known = warm.values[number - 1] if number <= len(warm.values) else -math.inf
-        if found > known + allowed * abs(cold.values[0]):
-            payload = {"eigenvalue": number, "found": found, "sharpness": cold.values[0]}
-            if math.isfinite(known):
-                payload["warm_start"] = known
-            state.events.append(("audit", payload))
-            return cold, products
-        allowed = max(AUDIT_TOLERANCE, 2 * target.following_tolerance)
-    return warm, products
-
-
 def _tell_of_the_end(pairs: Eigenpairs, state: ProbeState) -> None:
-    """Say once, for all readings in a row, that a search ended before it was good enough."""
+    """Say once, for all readings in a row, that values or u weren't found well enough."""
     if not pairs.converged and not state.unconverged:
         relative = [_relative(residual, pairs.values[0]) for residual in pairs.residuals]
         told = {"products": pairs.products, "eigenvalues": len(relative), "residual": max(relative)}
         state.events.append(("unconverged", told))
-    state.unconverged = not pairs.converged
+    degenerate = pairs.converged and not pairs.separated
+    if degenerate and not state.degenerate:
+        payload = {"u_error": pairs.first_vector_error, "sharpness": pairs.values[0]}
+        following = [*pairs.values[1:], *pairs.guard_values]
+        if following:
+            payload["next"] = following[0]
+        state.events.append(("degenerate", payload))
+    state.unconverged, state.degenerate = not pairs.converged, degenerate
 
 
 def _relative(residual: float, value: float) -> float:
@@ -193,8 +222,12 @@ def _accurate(vector: Tensor) -> Tensor:
     return vector if vector.device.type == "mps" else vector.double()
 
 
-def _random_direction(like: Tensor, state: ProbeState) -> Tensor:
-    """Return a direction keyed by seed and step, so that replay repeats it."""
-    key = (state.config.seed * 1_000_003 + state.step) % 2**63
+def _direction(point: Point, state: ProbeState, number: int = 0) -> Tensor:
+    return random_direction(point.theta, state.config.seed, state.step, number)
+
+
+def random_direction(like: Tensor, seed: int, step: int, number: int = 0) -> Tensor:
+    """Return a direction keyed by seed, step and number, so that replay repeats it."""
+    key = (seed * 1_000_003 + step + number * 7_368_787_000_003) % 2**63
     generator = torch.Generator().manual_seed(key)
     return torch.randn(like.numel(), generator=generator, dtype=torch.float64).to(like)

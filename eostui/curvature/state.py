@@ -29,12 +29,15 @@ class ProbeState:
         readings: how often the sharpness was measured before.
         products: Hessian products spent at the last reading.
         unconverged: whether the last search ended before it was good enough.
+        degenerate: whether u was then one direction among several, for all that could be told.
         sharpness: S last found.
         eigenvectors: the leading unit eigenvectors last found, shape (k, P), first the one of S: at
             this point once the sharpness probe has run, and the warm start of the next one.
+        guards: the vectors followed beyond them, shape (m, P): the warm start of the next search too.
         earlier: the first of the eigenvectors that were found before, one and two readings before,
             shape (2, P); None until there are two readings.
-        smallest: the eigenvector of the smallest eigenvalue, shape (1, P), if that is followed.
+        others: the eigenvectors and guards after the first one reading before, shape (m, P).
+        smallest: the eigenvectors of the smallest eigenvalues, shape (m, P), if the first is followed.
         sharpness_gradient: ∇S last found, shape (P,).
         memory: what is known of H from the measurements so far.
         events: what the probes have to say beside numbers, (kind, payload); the engine takes them.
@@ -49,9 +52,12 @@ class ProbeState:
     readings: int = 0
     products: int = 0
     unconverged: bool = False
+    degenerate: bool = False
     sharpness: float | None = None
     eigenvectors: Tensor | None = None
+    guards: Tensor | None = None
     earlier: Tensor | None = None
+    others: Tensor | None = None
     smallest: Tensor | None = None
     sharpness_gradient: Tensor | None = None
     memory: HessianMemory = field(default_factory=HessianMemory)
@@ -91,6 +97,7 @@ class ProbeState:
 
     def forget(self) -> None:
         """Drop what was found so far: the next search starts cold."""
-        self.sharpness = self.eigenvectors = self.earlier = None
+        self.sharpness = self.eigenvectors = self.guards = None
+        self.earlier = self.others = None
         self.smallest = self.sharpness_gradient = None
         self.memory = HessianMemory()

@@ -18,7 +18,7 @@ from eostui.curvature.eigenpairs import (
 )
 from eostui.curvature.point import Point, plain_gradient
 from eostui.curvature.quartic import quartic_along
-from eostui.curvature.sharpness import measure_drives
+from eostui.curvature.sharpness import measure_drives, random_direction
 from eostui.curvature.state import ProbeState
 from eostui.dynamics.descent import descend
 from eostui.engine.recorder import Recorder
@@ -232,9 +232,13 @@ class Calibrator:
 
     def _eigenpairs(self, point: Point, step: int, target: Target) -> Eigenpairs:
         """Return the leading eigenpairs, searched from the last ones found and a fresh direction."""
-        generator = torch.Generator().manual_seed((self._config.seed * 1_000_003 + step) % 2**63)
-        size = point.theta.numel()
-        fresh = torch.randn((1, size), generator=generator, dtype=torch.float64).to(point.theta)
+        fresh = random_direction(point.theta, self._config.seed, step)[None]
         known = self._state.eigenvectors
         start = fresh if known is None else torch.cat([known, fresh])
-        return leading_eigenpairs(point.hessian_product, start, target)
+        return leading_eigenpairs(
+            point.hessian_product,
+            start,
+            target,
+            fresh=lambda number: random_direction(point.theta, self._config.seed, step, 1 + number),
+            known=0 if known is None else len(known),
+        )

@@ -101,7 +101,12 @@ MEASURED_AT = "taken at θ_t, in runs whose `reading` is midpoint at (θ_{t−1}
 MEASURED = (
     Column("sharpness", "L/θ²", "S, largest eigenvalue of the Hessian of L"),
     Column("sharpness_residual", "1", "‖Hu − Su‖/S: how well S and u are found"),
-    Column("sharpness_gap", "L/θ²", "S less the next eigenvalue: ‖Hu − Su‖ over it is u's error"),
+    Column("sharpness_gap", "L/θ²", "S less the next eigenvalue; empty where not known to a tenth"),
+    Column(
+        "u_error",
+        "1",
+        "estimated sine of the angle between u and the eigenvector of S; 1 where u is any of several",
+    ),
     Column("overlap", "1", "|⟨u, u of the measurement before⟩|"),
     Column("eig_2", "L/θ²", "second largest eigenvalue of the Hessian"),
     *(
@@ -110,6 +115,16 @@ MEASURED = (
         )
         for n in range(3, MOST_EIGENVALUES + 1)
     ),
+    *(
+        Column(f"eig_{n}_residual", "1", f"‖Hv − eig_{n} v‖/S of its unit vector v", optional=n > 2)
+        for n in range(2, MOST_EIGENVALUES + 1)
+    ),
+    Column(
+        "eig_guard",
+        "L/θ²",
+        "the eigenvalue after the last that is told, found only as well as that one needs",
+    ),
+    Column("eig_guard_residual", "1", "its residual, as a share of S"),
     Column("eig_min", "L/θ²", "smallest eigenvalue of the Hessian", optional=True),
     Column("beta", "L²/θ⁶", "β = ‖∇S‖², the squared norm of the gradient of the sharpness"),
     Column("beta_alpha", "L²/θ⁴", "βα = −⟨∇L, ∇S⟩: the drive that sharpens"),

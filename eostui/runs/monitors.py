@@ -22,7 +22,8 @@ MEANINGS = {
     "one direction": "theory follows a single unstable direction u; once η·λ₂ comes near 2 a second one "
     "bounces too, and its predictions of x, y and of the resting sharpness need no longer hold.",
     "u stands apart": "∇S belongs to a simple eigenvalue; with λ₂ this close u turns easily, and β, βα "
-    "and g with it. The columns that end in _perp are of ∇S without its part along u.",
+    "and g with it; “one of several”: u isn't told from its neighbours at all, and they are those of one "
+    "of them. The columns that end in _perp are of ∇S without its part along u.",
     "∇S ⟂ u": "theory takes the sharpness to change along ∇S while the bounce goes along u; where they "
     "align, the bounce itself moves S at every step and x and y are not separate.",
     "∇L ⟂ u": "theory takes the slope along u to be nothing but the bounce; a slope that stays moves the "
@@ -40,7 +41,9 @@ class Monitor(NamedTuple):
     reading: str
 
 
-def monitors(measured: Series, reading: str, *, at_edge: bool = False) -> list[Monitor]:
+def monitors(
+    measured: Series, reading: str, vector_tolerance: float = 0.02, *, at_edge: bool = False
+) -> list[Monitor]:
     """Judge the newest row of a run's measured columns; [] before the first.
 
     On the edge a raw reading is taken somewhere on the bounce, where ∇L lies along u and βα is forced
@@ -49,6 +52,7 @@ def monitors(measured: Series, reading: str, *, at_edge: bool = False) -> list[M
     Args:
         measured: measured columns of a run.
         reading: where they were taken, `raw` or `midpoint`.
+        vector_tolerance: error of u, as a sine, above which u is one direction among several.
         at_edge: whether the run's phase says so: S itself can't where the edge is lowered.
     """
     known = [
@@ -67,10 +71,13 @@ def monitors(measured: Series, reading: str, *, at_edge: bool = False) -> list[M
     second, along_s = value("eig_2"), value("sharpness_gradient_u")
     along_l, drive = value("gradient_u"), value("beta_alpha")
     apart = value("sharpness_gap") / abs(value("sharpness") or math.nan)
+    gap = f"gap {100 * apart:.2g} %"
+    if value("u_error") > vector_tolerance:
+        apart, gap = 0.0, "one of several"
     sign = "<" if second < limit else "≥"
     return [
         _monitor("one direction", second < limit, f"λ₂ {second:.2g} {sign} {limit:.3g}"),
-        _monitor("u stands apart", apart >= APART, f"gap {100 * apart:.2g} %"),
+        _monitor("u stands apart", apart >= APART, gap),
         _monitor("∇S ⟂ u", along_s < SMALL, f"{along_s:.2g}"),
         _monitor("∇L ⟂ u", along_l < SMALL, f"{along_l:.2g}", unknown=bouncing),
         _monitor("βα > 0", drive > 0, f"{drive:.2g}", unknown=bouncing),

@@ -40,4 +40,11 @@ def remark(event: Event) -> str:
             f"the search for eigenvalues at step {step} ended after {told.get('products')} products "
             "before it was good enough: see sharpness_residual"
         )
+    if event.kind == "degenerate":
+        after = told.get("next")
+        least = "" if after is None else f": after S {told['sharpness']:.6g} comes {after:.6g}"
+        return (
+            f"at step {step} u is one direction among several{least}. "
+            "u, β, βα, g and x are those of one of them: see u_error"
+        )
     return ""

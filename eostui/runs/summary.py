@@ -83,6 +83,10 @@ def summarize_run(path: Path) -> dict[str, Any]:
             "loss": last("loss"),
             "stability_threshold": last("stability_threshold"),
             "step_cosine": median_cosine(steps["step_cosine"]),
+            "measurements": len(run.measured),
+            "measurements_with_u_one_of_several": int(
+                (run.measured["u_error"] > run.config.vector_tolerance).sum()
+            ),
             "not_at_rest": unrest,
             **{name: math.nan if unrest else value for name, value in resting.items()},
         }

@@ -288,7 +288,11 @@ def _sharpness_title(view: RunView) -> tuple[str, ...]:
 def _drives_title(view: RunView) -> tuple[str, ...]:
     found = view.crossings()
     crossed = view.run.measured["step"][found[found < len(view.seen.measured)]]
-    return ("drives βα, λg", *(f"crossed at step {int(step)}" for step in crossed[-1:]))
+    several = any(view.seen.measured["u_error"][-1:] > view.run.config.vector_tolerance)
+    return (
+        "drives βα, λg" + (" of one of several directions" if several else ""),
+        *(f"crossed at step {int(step)}" for step in crossed[-1:]),
+    )
 
 
 def _norm(view: RunView, kind: str) -> Chart:

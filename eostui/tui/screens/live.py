@@ -217,7 +217,10 @@ class LiveScreen(LinkedCharts):
             return
         self._draw_strips(view, x_range)
         run = view.seen
-        found = monitors(run.measured, run.config.reading, at_edge=is_at_edge(run))
+        config = run.config
+        found = monitors(
+            run.measured, config.reading, config.vector_tolerance, at_edge=is_at_edge(run)
+        )
         rest = _rest(run)
         at = "" if view.is_newest else f"at step {grouped(run.last_step)}"
         self.query_one("#monitors", TextBar).show(monitor_lines(found, rest, at or "now"))
