@@ -269,7 +269,7 @@ def test_a_fork_by_two_keys(live: Path, open_terminal: Open) -> None:
     at = int(terminal.wait_for(r"λ → 0 from step ([\d ]+) on")[1].replace(" ", ""))
     terminal.send("\r")
     terminal.wait_for("fork λ→0", timeout=FIRST_POINTS)
-    terminal.wait_for(rf"··· parent {live.name[-4:]} from step")
+    terminal.wait_for(rf"··· parent {live.name[-4:]} · from step")
     terminal.wait_for("·S ")
     child, parent = shelf.entries(live.parent)
     assert parent.path == live

@@ -96,17 +96,14 @@ def test_monitors_judge_the_newest_reading() -> None:
     assert found == {
         "one direction": False, "u stands apart": False, "∇S ⟂ u": True, "∇L ⟂ u": False, "βα > 0": False,
     }  # fmt: skip
-    series["sharpness"][:] = 19.9  # on the edge: a raw reading can't tell the last two
-    assert [monitor.holds for monitor in monitors(series, "raw")] == [
-        False,
-        False,
-        True,
-        None,
-        None,
-    ]
-    assert [monitor.holds for monitor in monitors(series, "midpoint")][3:] == [False, False]
-    series["sharpness"][:] = 12  # a lowered edge: the phase tells what S can't
-    assert [monitor.holds for monitor in monitors(series, "raw", at_edge=True)][3:] == [None, None]
+    # on the bounce a raw reading can't tell the last two, wherever S is; S at the edge alone is no bounce
+    for sharpness in (12, 19.9):
+        series["sharpness"][:] = sharpness
+        holds = [monitor.holds for monitor in monitors(series, "raw", bouncing=True)]
+        assert holds == [False, False, True, None, None]
+        assert [monitor.holds for monitor in monitors(series, "raw")][3:] == [False, False]
+        at_midpoint = monitors(series, "midpoint", bouncing=True)
+        assert [monitor.holds for monitor in at_midpoint][3:] == [False, False]
     series["beta"][:] = series["beta_alpha"][:] = np.nan  # the spectrum alone, or ∇S isn't finite
     series["sharpness_gradient_u"][:] = series["gradient_u"][:] = np.nan
     assert [monitor.holds for monitor in monitors(series, "raw")] == [

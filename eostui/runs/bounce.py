@@ -13,6 +13,8 @@ from eostui.runs.series import FloatArray
 
 #: Steps over which the newest median is taken: those in which a phase is confirmed.
 WINDOW = CONFIRM * BLOCK
+#: Steps over which it tells whether a reading was taken on the bounce.
+AT_READING = 10
 
 
 def median_cosine(cosines: FloatArray, window: int = WINDOW) -> float:

@@ -9,8 +9,6 @@ from eostui.runs.series import Series
 
 #: Alignments below this count as small.
 SMALL = 0.1
-#: S within this share of 2/η − λ: raw readings are taken on the bounce.
-NEAR_EDGE = 0.05
 #: The gap below S, as a share of it, from which on u counts as standing apart.
 APART = 0.02
 #: η·λ₂ above this: a second direction is about to bounce too.
@@ -42,18 +40,18 @@ class Monitor(NamedTuple):
 
 
 def monitors(
-    measured: Series, reading: str, vector_tolerance: float = 0.02, *, at_edge: bool = False
+    measured: Series, reading: str, vector_tolerance: float = 0.02, *, bouncing: bool = False
 ) -> list[Monitor]:
     """Judge the newest row of a run's measured columns; [] before the first.
 
-    On the edge a raw reading is taken somewhere on the bounce, where ∇L lies along u and βα is forced
-    negative: those two assumptions can then not be judged, except at midpoints.
+    On the bounce ∇L of a raw reading lies along u and βα is forced negative: those two assumptions can
+    then not be judged, except at midpoints.
 
     Args:
         measured: measured columns of a run.
         reading: where they were taken, `raw` or `midpoint`.
         vector_tolerance: error of u, as a sine, above which u is one direction among several.
-        at_edge: whether the run's phase says so: S itself can't where the edge is lowered.
+        bouncing: whether the newest steps undo each other (see `runs.bounce`).
     """
     known = [
         row for row in range(len(measured))[-16:] if not math.isnan(measured["sharpness"][row])
@@ -65,9 +63,7 @@ def monitors(
         return float(measured[name][known[-1]])
 
     limit = SECOND_DIRECTION / value("eta")
-    threshold = 2 / value("eta") - value("weight_decay")
-    near = at_edge or value("sharpness") > (1 - NEAR_EDGE) * threshold
-    bouncing = reading == "raw" and near
+    on_bounce = bouncing and reading == "raw"
     second, along_s = value("eig_2"), value("sharpness_gradient_u")
     along_l, drive = value("gradient_u"), value("beta_alpha")
     apart = value("sharpness_gap") / abs(value("sharpness") or math.nan)
@@ -79,8 +75,8 @@ def monitors(
         _monitor("one direction", second < limit, f"λ₂ {second:.2g} {sign} {limit:.3g}"),
         _monitor("u stands apart", apart >= APART, gap),
         _monitor("∇S ⟂ u", along_s < SMALL, f"{along_s:.2g}"),
-        _monitor("∇L ⟂ u", along_l < SMALL, f"{along_l:.2g}", unknown=bouncing),
-        _monitor("βα > 0", drive > 0, f"{drive:.2g}", unknown=bouncing),
+        _monitor("∇L ⟂ u", along_l < SMALL, f"{along_l:.2g}", unknown=on_bounce),
+        _monitor("βα > 0", drive > 0, f"{drive:.2g}", unknown=on_bounce),
     ]
 
 

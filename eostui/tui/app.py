@@ -282,7 +282,7 @@ class EostuiApp(ForkingApp):
         self._oscillator.take(reading)
         self.action_show_screen("oscillator")
         view = self._live.view
-        if view is not None and view.at_edge and view.run.config.reading == "raw":
+        if view is not None and view.bouncing and view.run.config.reading == "raw":
             self.notify("measured on the bounce: α is too small by ½x²", severity="warning")
 
     def action_help(self) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from eostui.runs.bounce import AT_READING, median_cosine
 from eostui.runs.curvature_summary import (
     BlockMedians,
     collapsed_level,
@@ -16,7 +17,7 @@ from eostui.runs.curvature_summary import (
     without_alternation,
 )
 from eostui.runs.phase_spans import Span, told_spans
-from eostui.runs.phase_table import COLLAPSED, EDGE, LOWERED, Phase
+from eostui.runs.phase_table import BOUNCES, COLLAPSED, EDGE, LOWERED, Phase
 from eostui.runs.remarks import OF_TRUSTED, trusted_gradient
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
@@ -141,9 +142,9 @@ class RunView:
         return _phase(self.newest)
 
     @property
-    def at_edge(self) -> bool:
-        """Whether the present phase is an edge, lowered or not."""
-        return is_at_edge(self.newest)
+    def bouncing(self) -> bool:
+        """Whether the newest steps undo each other."""
+        return is_bouncing(self.newest)
 
     def crossings(self) -> NDArray[np.int64]:
         """Return the measured rows at which the drives crossed below the edge."""
@@ -175,9 +176,11 @@ def _phase(run: Run) -> Phase | None:
     return spans[-1].phase if spans else None
 
 
-def is_at_edge(run: Run) -> bool:
-    """Return whether the phase at a run's newest step is an edge, lowered or not."""
-    return _phase(run) in (EDGE, LOWERED)
+def is_bouncing(run: Run) -> bool:
+    """Return whether a run's newest steps undo each other; on an older record, which has no cosines,
+    whether its phase is an edge."""
+    median = median_cosine(run.steps["step_cosine"], AT_READING)
+    return _phase(run) in (EDGE, LOWERED) if math.isnan(median) else median < BOUNCES
 
 
 @dataclass(frozen=True)

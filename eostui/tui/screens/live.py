@@ -17,7 +17,7 @@ from eostui.tui.keys import Hints, training_hints
 from eostui.tui.numbers import compact, control, grouped, percent
 from eostui.tui.overlay import short
 from eostui.tui.palette import COLOURS, PHASE_COLOURS
-from eostui.tui.panels import NORM, OSCILLATOR, PANELS, RunView, chart_of, is_at_edge
+from eostui.tui.panels import NORM, OSCILLATOR, PANELS, RunView, chart_of, is_bouncing
 from eostui.tui.screens.linked import LinkedCharts
 from eostui.tui.steering import current_controls
 from eostui.tui.widgets.bars import (
@@ -219,7 +219,7 @@ class LiveScreen(LinkedCharts):
         run = view.seen
         config = run.config
         found = monitors(
-            run.measured, config.reading, config.vector_tolerance, at_edge=is_at_edge(run)
+            run.measured, config.reading, config.vector_tolerance, bouncing=is_bouncing(run)
         )
         rest = _rest(run)
         at = "" if view.is_newest else f"at step {grouped(run.last_step)}"
