@@ -19,9 +19,8 @@ KEPT = Path(__file__).parent / "stores" / "format-4"
 
 def kept(folder):
     """Return a copy of KEPT."""
-    copy = Path(shutil.copytree(KEPT, folder / "kept-g9sp"))
-    (copy / "commands").mkdir()  # Git keeps no empty folders
-    return copy
+    # without its empty folder `commands`, which Git doesn't keep: the engine makes it anew
+    return Path(shutil.copytree(KEPT, folder / "kept-g9sp"))
 
 
 def as_format(path, version):

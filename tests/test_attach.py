@@ -68,8 +68,14 @@ def open_terminal():
 
     yield open_one
     for terminal in opened:
-        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        with contextlib.suppress(ProcessLookupError):
             os.kill(terminal.process.pid, signal.SIGKILL)
+        if not terminal.process.closed:
+            terminal.process.close(
+                force=True
+            )  # whoever reads all open terminals must know of its end
+            continue
+        with contextlib.suppress(ChildProcessError):
             os.waitpid(terminal.process.pid, 0)
 
 

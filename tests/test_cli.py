@@ -459,7 +459,7 @@ def test_sigterm_in_the_instant_of_the_first_word(tmp_path: Path, monkeypatch, m
     """A run that was made is told; one that wasn't, too; in either case by 143."""
     run = make_run(tmp_path / "r", 1, status="stopped", sentence="stopped by SIGTERM at step 0")
     engine = Answered(run if made else None)
-    monkeypatch.setattr(headless, "EngineProcess", lambda *_arguments: engine)
+    monkeypatch.setattr(headless, "EngineProcess", lambda *_arguments, **_named: engine)
     if made:
         assert headless.follow(engine.config, tmp_path, tmp_path, "") == (run, 143)
     else:

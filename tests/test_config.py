@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from eostui import locations, presets
 from eostui.config import RunConfig, absolute_files, parse_number, parse_setting
 from eostui.errors import EXIT_INPUT, InputError
+from eostui.schedule import LARGEST
 
 
 def refusal(values, where="somewhere.toml"):
@@ -125,7 +126,7 @@ arguments = st.dictionaries(
             "activation": st.sampled_from(["relu", "tanh", "gelu", "elu", "softplus"]),
             "channels": st.lists(st.integers(1, 512), max_size=4),
             "bias": st.booleans(),
-            "eta": finite,
+            "eta": st.floats(1e-300, LARGEST),
             "steps": st.integers(1, 10**12),
             "seed": st.integers(0, 2**63 - 1),
             "tolerance": st.floats(1e-12, 0.5),

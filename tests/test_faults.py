@@ -228,7 +228,10 @@ class FillsThen(Told):
 def engine_on(disk, config, told=None, **request):
     """Do what an engine does on that disk; return its exit code."""
     before = signal.getsignal(signal.SIGTERM)
-    whole = {"run_path": str(disk / "r"), "data_dir": str(disk), "name": "", "resume": False}
+    whole = {
+        "run_path": str(disk / "r"), "data_dir": str(disk), "name": "", "resume": False,
+        "watched": True, "changed_data": False,
+    }  # fmt: skip
     try:
         return engine._run(config, whole | request, told or Told())
     finally:

@@ -54,7 +54,7 @@ CALLS = {
     "fork": ("fork aaaa --eta η", 2),
     "resume": ("resume aaaa --steps 1", 2),
     "doctor": ("doctor", 0),
-    "replay": ("replay aaaa", 1),
+    "replay": ("replay aaaa", 2),
     "run": (f"run {TOY}", 0),
 }
 #: More that is printed: help, errors of Click's own, pictures in letters, JSON.
@@ -104,8 +104,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
     places = {"EOSTUI_RUNS": "runs", "EOSTUI_SETTINGS": "settings", "EOSTUI_DATA": "data"}
+    kept = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
     return {
-        **os.environ, **{key: str(folder / name) for key, name in places.items()},
+        **kept, **{key: str(folder / name) for key, name in places.items()},
         "OMP_NUM_THREADS": "1", **more,
     }  # fmt: skip
 
@@ -285,6 +286,7 @@ JSON_CALLS = {
     "resume": ["--headless", "aaaa", "--steps", "1"],
     "fork": ["--headless", "aaaa", "--at", "9999"],
     "replay": ["bbbb", "--watch"],
+    "doctor": [],
     "runs list": [],
     "runs show": ["broken"],
     "runs diff": ["aaaa", "bbbb"],

@@ -49,11 +49,17 @@ def send(run_path: Path, kind: str, **arguments: Any) -> str:
 def take(run_path: Path) -> list[tuple[str, Mapping[str, Any]]]:
     """Return and remove the waiting commands in order, as (id, content); used by the engine.
 
-    A file that isn't a JSON object comes back as kind `unreadable`, for the engine to refuse.
+    A file that isn't a JSON object comes back as kind `unreadable`, for the engine to refuse. The folder
+    is made anew where it is missing: not everything that copies a run keeps empty folders.
     """
     folder = _folder(run_path)
     taken: list[tuple[str, Mapping[str, Any]]] = []
-    for name in sorted(n for n in os.listdir(folder) if n.endswith(".json") and n[0] != "."):
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        folder.mkdir(mode=0o700)
+        return taken
+    for name in sorted(n for n in names if n.endswith(".json") and n[0] != "."):
         file = folder / name
         try:
             content = json.loads(_read(file))

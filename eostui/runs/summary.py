@@ -84,7 +84,7 @@ def summarize_run(path: Path) -> dict[str, Any]:
             "stability_threshold": last("stability_threshold"),
             "step_cosine": median_cosine(steps["step_cosine"]),
             "measurements": len(run.measured),
-            "measurements_with_u_one_of_several": int(
+            "measurements_u_of_several": int(
                 (run.measured["u_error"] > run.config.vector_tolerance).sum()
             ),
             "not_at_rest": unrest,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
 from textual.app import SystemCommand
+from textual.errors import NoWidget
 from textual.screen import ModalScreen, Screen
+from textual.widget import Widget
 from textual.worker import Worker, WorkerState
 
 from eostui import locations, oscillator_presets, presets
@@ -230,9 +233,13 @@ class EostuiApp(ForkingApp):
     def action_picture(self) -> None:
         """Save the screen as SVG, without the messages that lie over it."""
         self.screen.query("ToastRack").set(display=False)  # the next message shows it again
-        self.screen.call_after_refresh(self._take_picture)
+        self._take_picture(10)
 
-    def _take_picture(self) -> None:
+    def _take_picture(self, frames: int) -> None:
+        """Save what is shown once no message is; after so many frames in any case."""
+        if frames and any(map(self._is_drawn, self.screen.query("Toast"))):
+            self.screen.call_after_refresh(self._take_picture, frames - 1)
+            return
         name = f"{self._run.path.name}-{self._run.last_step}" if self._run else "eostui"
         if self.screen is self._oscillator:
             name = "oscillator"
@@ -240,6 +247,11 @@ class EostuiApp(ForkingApp):
             self.notify(files.write_picture(name, self.export_screenshot(title="eostui")))
         except InputError as error:
             self.notify(str(error), severity="error")
+
+    def _is_drawn(self, widget: Widget) -> bool:
+        with contextlib.suppress(NoWidget):
+            return bool(self.screen.find_widget(widget).visible_region)
+        return False
 
     def action_next_screen(self, direction: int) -> None:
         """Go round the screens; the landscape is passed by where there can't be one."""
