@@ -28,7 +28,7 @@ _MARKS = {"running": "●", "paused": "‖", "finished": "✓", "stopped": "■"
           "failed": "✗", "interrupted": "!"}  # fmt: skip
 
 #: The list's columns, what says which run it is first; ids have one of their own where runs have names.
-_TITLES = ("", "run", "state", "steps", "η", "λ", "S", "phase", "size", "age", "id")
+_TITLES = ("", "run", "state", "steps", "η", "λ", "late S", "phase", "size", "age", "id")
 
 
 @runs.callback(invoke_without_command=True)
@@ -63,7 +63,7 @@ def list_runs(
     """List all runs, the newest first.
 
     ● is running, ‖ paused, ✓ finished, ■ stopped, ✗ diverged or failed, ! interrupted: its engine is
-    gone. η and λ are shown as they began → as they are. S is the mean sharpness over the last fifth.
+    gone. η and λ are shown as they began → as they are. Late S is the mean sharpness over the last fifth.
     A run goes by its name, or by its id if it has none. A narrow terminal shows the columns that fit.
     """
     from eostui import locations

@@ -70,9 +70,13 @@ def monitors(
     gap = f"gap {100 * apart:.2g} %"
     if value("u_error") > vector_tolerance:
         apart, gap = 0.0, "one of several"
-    sign = "<" if second < limit else "≥"
+    sign, digits = "<" if second < limit else "≥", 3
+    while f"{second:.{digits}g}" == f"{limit:.{digits}g}" and second != limit and digits < 17:
+        digits += 1
     return [
-        _monitor("one direction", second < limit, f"λ₂ {second:.2g} {sign} {limit:.3g}"),
+        _monitor(
+            "one direction", second < limit, f"λ₂ {second:.{digits}g} {sign} {limit:.{digits}g}"
+        ),
         _monitor("u stands apart", apart >= APART, gap),
         _monitor("∇S ⟂ u", along_s < SMALL, f"{along_s:.2g}"),
         _monitor("∇L ⟂ u", along_l < SMALL, f"{along_l:.2g}", unknown=on_bounce),

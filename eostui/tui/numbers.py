@@ -20,8 +20,9 @@ def compact(value: float, digits: int = 3) -> str:
 
 
 def control(value: float) -> str:
-    """Return η or λ: trailing zeros away, at most three digits."""
-    return f"{value:.3g}"
+    """Return η or λ: trailing zeros away, four digits where they are the whole of it, else three."""
+    whole = f"{value:.4g}"
+    return whole if float(whole) == value else f"{value:.3g}"
 
 
 def steered(first: float, now: float) -> str:
