@@ -91,6 +91,30 @@ def told(run, kind):
     return [event.payload for event in run.events if event.kind == kind]
 
 
+def train_and_reseat(folder, asked=(), **values):
+    """Train twice; the second time re-seat at `asked`, at the first step out of the noise, and before.
+
+    From θ* on x grows out of rounding. A change of θ₀ by 1e-15 of itself moves that step by tens, and
+    with it when the hump comes and, somewhat, how high it is: no fixed step suits every processor.
+    """
+    looking, _ = train(folder, **values)
+    (calibrated,) = told(looking, "calibrated")
+    rows = looking.calibrations.rows
+    out = np.abs(rows["x"]) > OUT_OF_NOISE * (2 * calibrated["alpha"]) ** 0.5
+    first = int(rows["step"][np.argmax(out)])
+    assert out.any()
+    script = {step: [do("reseat")] for step in (*asked, first - 1, first)}
+    run, status = train(folder, script, **values)
+    assert status == "finished"
+    assert [event["step"] for event in told(run, "reseated")] == [first]
+    return run
+
+
+def depth(hump):
+    """How far y falls below 0 for each unit it rose above: that doesn't depend on when x began."""
+    return -hump["trough"] / hump["peak"]
+
+
 # --- the network that is the map ------------------------------------------------------------------
 
 
@@ -290,15 +314,11 @@ def test_a_start_above_the_line_is_no_crossing(tmp_path):
 @pytest.fixture(scope="module")
 def hump(tmp_path_factory):
     """A network of one unstable direction from before its crossing to after its first hump."""
-    folder = tmp_path_factory.mktemp("hump")
-    arguments = {"degree": 4, "width": 50}
-    script = {2275: [do("reseat")], 2690: [do("reseat")]}
-    run, status = train(
-        folder, script, problem="chebyshev", problem_arguments=arguments, eta=0.12, seed=10,
-        steps=2800, cadence=25, calibrate_at="auto",
+    return train_and_reseat(
+        tmp_path_factory.mktemp("hump"), [2275], problem="chebyshev",
+        problem_arguments={"degree": 4, "width": 50}, eta=0.12, seed=10,
+        steps=2850, cadence=25, calibrate_at="auto",
     )  # fmt: skip
-    assert status == "finished"
-    return run
 
 
 def test_agreement_is_the_first_step_beyond_the_tolerance(hump):
@@ -328,29 +348,34 @@ def test_agreement_is_the_first_step_beyond_the_tolerance(hump):
 
 
 def test_re_seating_is_refused_in_the_noise(hump):
-    """Before there is a calibration, and while x is small; later it restarts from the row."""
-    (refusal,) = told(hump, "refused")
-    assert "calibration" in refusal["reason"]
+    """Before there is a calibration, and to the last step while x is small; then from the row."""
+    early, small = told(hump, "refused")
+    assert "calibration" in early["reason"]
+    assert "noise" in small["reason"]
     (event,) = told(hump, "reseated")
     row = event["step"] - int(hump.calibrations.rows["step"][0])
     rows = hump.calibrations.rows
     assert (event["x"], event["q"]) == (rows["x"][row], rows["q"][row])
     assert (rows["x_predicted"][row], rows["q_predicted"][row]) == (event["x"], event["q"])
     alpha = told(hump, "calibrated")[0]["alpha"]
-    assert abs(event["x"]) > OUT_OF_NOISE * (2 * alpha) ** 0.5
+    assert abs(rows["x"][row - 1]) <= OUT_OF_NOISE * (2 * alpha) ** 0.5 < abs(event["x"])
 
 
 def test_the_prediction_follows_a_hump(hump):
-    """Height and depth from θ* within 10 %; its times, once re-seated, within 5 steps."""
+    """Its shape from θ* within 3 %; re-seated, height and depth within 4 % and times within 5 steps.
+
+    Over 60 starts that differ by 1e-15 to 1e-7: 1 %, 2.1 % and 3 steps. Its height alone grows with how
+    long x takes to come out of rounding, which θ* can't tell: 2 to 8 %.
+    """
     from_reference, reseated = summarize_run(hump.path)["predictions"]
+    measured, predicted = from_reference["measured"], from_reference["predicted"]
+    assert depth(predicted) == pytest.approx(depth(measured), rel=0.03)
+    assert predicted["peak"] == pytest.approx(measured["peak"], rel=0.15)
+    assert predicted["trough_step"] == pytest.approx(measured["trough_step"], abs=150)
+    measured, predicted = reseated["measured"], reseated["predicted"]
     for name in ("peak", "trough"):
-        measured = from_reference["measured"][name]
-        assert from_reference["predicted"][name] == pytest.approx(measured, rel=0.1)
-        assert reseated["predicted"][f"{name}_step"] == pytest.approx(
-            reseated["measured"][f"{name}_step"], abs=5
-        )
-    # the bounce grows out of rounding, which differs from machine to machine
-    assert from_reference["measured"]["trough_step"] == pytest.approx(2720, abs=25)
+        assert predicted[name] == pytest.approx(measured[name], rel=0.04)
+        assert predicted[f"{name}_step"] == pytest.approx(measured[f"{name}_step"], abs=5)
 
 
 @pytest.fixture(scope="module")
@@ -358,44 +383,61 @@ def digits_hump(tmp_path_factory):
     """`digits-mlp-tanh` to the end of its first hump, calibrated at its crossing."""
     values = presets.load("digits-mlp-tanh").config.model_dump()
     values |= {"steps": 720, "cadence": 10**6, "calibrate_at": 498}
-    run, _ = train(tmp_path_factory.mktemp("digits"), {657: [do("reseat")]}, **values)
-    return run
+    return train_and_reseat(tmp_path_factory.mktemp("digits"), **values)
 
 
 def test_the_prediction_follows_the_hump_of_a_network_with_two_directions_near_the_edge(
     digits_hump,
 ):
-    """From θ* the peak within 15 % and the depth within 20 %, re-seated its times within 10 steps."""
+    """From θ* shape within 10 %, peak 15 %, depth 20 %; re-seated depth 20 %, times within 10 steps.
+
+    Over 45 starts that differ by 1e-15 to 1e-7: 6.3 %, 10 %, 5.5 %; 12.6 %, 2 steps.
+    """
     from_reference, reseated = summarize_run(digits_hump.path)["predictions"]
+    measured, predicted = from_reference["measured"], from_reference["predicted"]
+    assert depth(predicted) == pytest.approx(depth(measured), rel=0.1)
     for name, share in (("peak", 0.15), ("trough", 0.2)):
-        measured = from_reference["measured"][name]
-        assert from_reference["predicted"][name] == pytest.approx(measured, rel=share)
-        assert reseated["predicted"][f"{name}_step"] == pytest.approx(
-            reseated["measured"][f"{name}_step"], abs=10
-        )
+        assert predicted[name] == pytest.approx(measured[name], rel=share)
+    measured, predicted = reseated["measured"], reseated["predicted"]
+    for name, share in (("peak", 0.05), ("trough", 0.2)):
+        assert predicted[name] == pytest.approx(measured[name], rel=share)
+        assert predicted[f"{name}_step"] == pytest.approx(measured[f"{name}_step"], abs=10)
 
 
-def test_the_fourth_derivative_is_what_mends_the_depth(digits_hump):
-    """The map written out, with and without it: nearer with it, and that is what is predicted."""
-    (p,) = told(digits_hump, "calibrated")
-    rows, depth = digits_hump.calibrations.rows, {}
-    for quartic in (0.0, p["quartic"]):
-        x, q, qs = 0.0, 0.0, [0.0]
-        for _ in range(len(rows) - 1):
+@pytest.mark.parametrize("network", ["hump", "digits_hump"])
+def test_the_fourth_derivative_is_what_mends_the_depth(network, request):
+    """The map written out, with and without it: less than half as far off with it, and predicted so.
+
+    Over as many starts the error of the re-seated depth is 0.40 to 0.43 of what it is without, and that
+    of the shape from θ* 0.01 to 0.31. The depth from θ* by itself proves nothing: the later x
+    comes out of rounding the deeper it is, and in some starts as deep as the map without it says.
+    """
+    run = request.getfixturevalue(network)
+    eta, rows = run.config.eta, run.calibrations.rows
+    (p,) = told(run, "calibrated")
+    (seat,) = told(run, "reseated")
+
+    def hump_of(quartic, step, x, q):
+        qs = [q]
+        while step + len(qs) <= rows["step"][-1]:
             curvature = p["sharpness"] + q + quartic * x**2 / 6
             x, q = (
-                x - 0.08 * curvature * x - 0.08 * p["gradient_u"],
-                q + 0.08 * p["beta"] * (p["alpha"] - x * x / 2),
+                x - eta * curvature * x - eta * p["gradient_u"],
+                q + eta * p["beta"] * (p["alpha"] - x * x / 2),
             )
             qs.append(q)
-        hump = first_hump(np.array(qs) + p["sharpness"] - 25, 498)
-        assert hump is not None
-        depth[quartic] = hump.trough
-    summary = summarize_run(digits_hump.path)["predictions"][0]
+        return first_hump(np.array(qs) + p["sharpness"] - 2 / eta, step)._asdict()
+
     assert p["quartic"] < 0
-    assert summary["predicted"]["trough"] == pytest.approx(depth[p["quartic"]], rel=1e-6)
-    measured = summary["measured"]["trough"]
-    assert abs(depth[p["quartic"]] - measured) < 0.2 * abs(depth[0.0] - measured)
+    from_reference, reseated = summarize_run(run.path)["predictions"]
+    for told_hump, start, read in (
+        (from_reference, (p["step"], 0.0, 0.0), depth),
+        (reseated, (seat["step"], seat["x"], seat["q"]), lambda hump: hump["trough"]),
+    ):
+        without, mended = (hump_of(quartic, *start) for quartic in (0.0, p["quartic"]))
+        assert told_hump["predicted"]["trough"] == pytest.approx(mended["trough"], rel=1e-6)
+        measured = read(told_hump["measured"])
+        assert abs(read(mended) - measured) < 0.5 * abs(read(without) - measured)
 
 
 def test_a_calibration_from_before_the_fourth_derivative_is_the_papers_map(hump):
