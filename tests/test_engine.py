@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from engines import PATIENCE, Engine, assert_same_rows, small
+from engines import PATIENCE, Engine, assert_same_rows, entry, small
 from oracles import half_squared_error, mlp
 from scipy.sparse.linalg import LinearOperator, eigsh
 
@@ -27,7 +27,7 @@ from eostui.engine.loop import Trainer
 from eostui.errors import EXIT_DIVERGED, EXIT_FAILED, EXIT_INPUT
 from eostui.problems import build_problem
 from eostui.runs import commands, schema
-from eostui.runs.launch import EngineProcess, StartError
+from eostui.runs.launch import EngineProcess, Fork, StartError
 from eostui.runs.liveness import engine_alive
 from eostui.runs.run import Run
 from eostui.runs.writer import RunWriter
@@ -633,6 +633,14 @@ def test_a_run_pauses_by_itself_only_where_someone_can_let_it_go_on(tmp_path):
         assert run.last_step == 60
         assert not [event for event in run.events if event.kind == "paused"]
     assert_same_rows(watched.path, path, whole=True)
+    for at, paused in ((20, []), (19, [20])):  # a fork goes on where its parent paused
+        fork = EngineProcess(Fork(entry(path), at, {}), tmp_path, tmp_path)
+        forked = fork.ready(lambda _text: None)
+        if paused:
+            commands.send(forked, "resume")
+        assert fork.wait(PATIENCE) == 0
+        with Run(forked) as run:
+            assert [event.step for event in run.events if event.kind == "paused"] == paused
 
 
 @pytest.fixture

@@ -59,7 +59,9 @@ def _run(config: RunConfig, request: dict[str, Any], handshake: Handshake) -> in
     )
     trainer = workshop.trainer
     if request["watched"]:  # else no one would let it go on
-        trainer.controls.pauses.update(config.pause_at)
+        # a fork goes on where its parent may have paused
+        first = fork["at"] + 1 if fork else 0
+        trainer.controls.pauses.update(step for step in config.pause_at if step >= first)
     signal.signal(signal.SIGTERM, lambda *_: workshop.stop("stopped by SIGTERM"))
     writer: Store
     made: RunWriter | None = None
