@@ -145,6 +145,37 @@ def test_none_of_a_cluster_is_passed_over(seed, dtype):
         check_values(tracker.measure(matrix), matrix, dtype)
 
 
+#: Spectra in which a look across meets the lower values long before it could see the hidden one.
+LOWER = {
+    "three stand apart": [1.9, 1.8, 1.7, *np.linspace(1.2, 0, 116)],
+    "evenly spaced": np.linspace(1.98, 0, 119),
+    "two levels": [1.5] * 40 + [1.0] * 79,
+    "a bulk far below": [1.95, *np.linspace(0.5, -3, 118)],
+}
+
+
+@pytest.mark.parametrize("lower", LOWER.values(), ids=LOWER)
+@pytest.mark.parametrize("wanted", [1, 2, 4])
+@pytest.mark.parametrize("share", [1e-1, 1e-2, 1e-3])
+def test_a_look_sees_what_a_fresh_direction_has_little_of(share, wanted, lower):
+    """The start has nothing of the first eigenvector, the fresh direction `share` of its usual part."""
+    for seed in range(8):
+        (matrix,) = turning([2.0, *lower], seed)
+        hidden = torch.from_numpy(np.linalg.eigh(matrix)[1][:, -1].copy())
+
+        def direction(number, part, hidden=hidden, seed=seed):
+            drawn = random(seed, number, torch.float64)
+            return drawn + (part - drawn @ hidden) * hidden
+
+        pairs = leading_eigenpairs(
+            torch.as_tensor(matrix).mv,
+            direction(0, 1e-9)[None],
+            Target(wanted=wanted),
+            fresh=lambda number, direction=direction: direction(1 + number, share),
+        )
+        check_values(pairs, matrix, torch.float64)
+
+
 @pytest.mark.parametrize("multiplicity", [2, 10])
 def test_edge_counts_every_copy_above_the_line(multiplicity):
     """eigenvalues = "edge": all copies of two multiple values above the line, and one more."""

@@ -95,14 +95,22 @@ class Basis:
                 return True
         return self.add(defect) or self.add(_fresh_direction(defect, self.products))
 
-    def restart(self, values: NDArray[np.float64], coefficients: NDArray[np.float64]) -> None:
-        """Thick restart: keep the span of the given Ritz vectors, reusing their products."""
+    def restart(self, coefficients: NDArray[np.float64]) -> None:
+        """Thick restart: go on with combinations of the basis, orthonormal rows of shape (j, size)."""
         mix = like(coefficients, self._pairs)
         pairs = torch.tensordot(mix, self._pairs[: self.size], dims=1)
+        projected = coefficients @ self.projected @ coefficients.T
         self.recall.restart(coefficients)
-        self.size = len(values)
+        self.size = len(coefficients)
         self._pairs[: self.size] = pairs
-        self.projected[:] = np.diag(values)
+        self.projected[:] = projected
+
+    def beyond_last(self) -> tuple[Tensor, float]:
+        """Return what the last product adds to the basis, Hv − VVᵀHv, as Lanczos does, and its length."""
+        last = np.zeros(self.size)
+        last[-1] = 1.0
+        beyond = self.combine(-self.projected[-1], last)
+        return beyond, float(vector_norm(beyond))
 
 
 class Ritz:
@@ -135,20 +143,9 @@ class Ritz:
         """Return the residuals of the first pairs, shape (count,)."""
         return np.array([self.residual(index) for index in range(count)])
 
-    def shares_in(self, projection: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return which share of each Ritz vector's square lies where the basis is projected."""
-        shares: NDArray[np.float64] = np.einsum(
-            "ij,jk,ik->i", self.coefficients, projection, self.coefficients
-        )
-        return shares
-
     def reaches(self, index: int, above: float) -> bool:
         """Whether a pair's value may be as large as `above`, its residual counted."""
         return bool(index < len(self.values) and self.values[index] + self.residual(index) >= above)
-
-    def kept(self, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return values and coefficients of the first Ritz pairs, for a restart."""
-        return self.values[:count], self.coefficients[:count]
 
 
 def _fresh_direction(beside: Tensor, key: int) -> Tensor:

@@ -34,7 +34,8 @@ class Eigenpairs:
         guard_residuals: their residuals.
         gap: first value less the next, found here; NaN where that isn't known to a tenth of it.
         products: Hessian products spent.
-        converged: whether the values met their tolerance before the products ran out.
+        converged: whether the values met their tolerance before the products ran out: as eigenvalues,
+            and as the largest there are if a fresh direction was looked in.
         separated: whether the first vector met its own, or none was asked for.
         overlooked: the values as they were before a fresh direction showed more; empty if none did.
     """
@@ -70,9 +71,9 @@ KNOWN = 0.1
 LAGS = 3.0
 #: Ritz pairs beyond those followed that a restart keeps, and the memory.
 SPARE = 4
-#: A look across ends at the latest when the largest value there is found to this share of S.
+#: A look across ends at the latest when the largest pair there has this residual, as a share of S.
 LOOKED = 1e-6
-#: The chance that a fresh direction overlooks an eigenvalue, at which it may end.
+#: The chance that a look overlooks an eigenvalue, at which it may end.
 MISSED = 1e-4
 
 
@@ -125,7 +126,7 @@ def leading_eigenpairs(
         target: what is looked for.
         memory: what is known of H from measurements nearby; it learns the products spent here.
         fresh: number ↦ a random direction of shape (P,), to look for what was overlooked; None for
-            no such look.
+            no such look: a larger eigenvalue that `start` has next to no part of can then be missed.
         known: how many pairs were followed before and needn't be looked for in a fresh direction.
         basis_size: vectors kept before a thick restart.
 
@@ -225,55 +226,59 @@ class _Search:
     def look(self, direction: Tensor) -> bool:
         """Search across the pairs found, from a random direction; return whether values told rose.
 
-        It ends when an eigenvalue as large as the last one told, or between that and the middle of the
-        gap below it, has been missed with a chance below MISSED: after n steps from a random start
-        Lanczos falls short of the largest eigenvalue by more than ε of the spectrum's width with a
-        chance of 1.648 √P exp(−(2n − 1)√ε) at most (Kuczyński & Woźniakowski, SIAM J. Matrix Anal. Appl.
-        13, 1992). Or when the largest eigenvalue across is found.
+        It goes on until nothing told has been overlooked, but for a chance below MISSED, or the largest
+        eigenvalue across is found: see `_nothing_hides`.
         """
         told, found = self.reported, min(self.followed, self.basis.size)
         before = self.ritz.values[:told]
-        level = before[-1] if found == told else (before[-1] + self.ritz.values[told]) / 2
+        guard = self.ritz.values[told] if found > told else -math.inf
         allowed = max(self.target.value_tolerance * abs(before[0]), self.ritz.rounding)
         spent, most = self.basis.products, self.target.max_products + PER_PAIR * self.wanted
-        self.basis.restart(*self.ritz.kept(found))
-        across = np.zeros((found, found))  # the projection onto what the look adds, in the basis
+        self.basis.restart(self.ritz.coefficients[:found])
+        dropped, lengths = np.empty(0), 0.0  # Ritz values that restarts left out, and log ∏βₙ
         added = self.basis.add(direction)
         while added:
-            across = np.pad(across, (0, 1))
-            across[-1, -1] = 1.0
-            self.ritz = ritz = Ritz(self.basis)
-            steps = self.basis.products - spent
-            if self._complete or (ritz.values[:told] > before + allowed).any() or steps >= most:
+            self.ritz = Ritz(self.basis)
+            risen = (self.ritz.values[:told] > before + allowed).any()
+            if self._complete or risen or self.basis.products - spent >= most:
                 break
-            top = int((ritz.shares_in(across) > 0.5).argmax())
-            if self._seen_enough(top, level, steps):
+            across, mix = np.linalg.eigh(self.basis.projected[found:, found:])
+            following, length = self.basis.beyond_last()
+            lengths += math.log(max(length, self.ritz.rounding))
+            largest = across[-1]
+            level = max((before[-1] + max(guard, largest)) / 2, largest + allowed)
+            growth = np.log(level - np.append(dropped, across)).sum() - lengths
+            if self._nothing_hides(growth, length * abs(mix[-1, -1])):
                 break
             if self.basis.size == self.basis.capacity:
-                kept = min(max(found, top) + SPARE, self.basis.capacity - 1)
-                mix = ritz.coefficients[:kept]
-                self.basis.restart(*ritz.kept(kept))
-                across, self.ritz = mix @ across @ mix.T, Ritz(self.basis)
-            added = self.basis.add(self.ritz.defect(top)[0])
+                kept = max(min(len(across) - 1, SPARE), len(across) // 2)
+                dropped = np.append(dropped, across[:-kept])
+                of_basis = np.eye(self.basis.size)[: found + kept]
+                of_basis[found:, found:] = mix.T[-kept:]
+                self.basis.restart(of_basis)
+            added = self.basis.add(following)
         self.extra += self.basis.products - spent
         self.ritz = Ritz(self.basis)
         return bool((self.ritz.values[:told] > before + allowed).any())
 
-    def _seen_enough(self, top: int, level: float, steps: int) -> bool:
-        """Whether so many steps across have shown what there is from `level` on: see `look`."""
-        values = self.ritz.values
-        largest, lowest = values[top], values[-1]
-        if level > largest:
-            short = (level - largest) / (level - lowest)
-            if (
-                1.648 * math.sqrt(self.size) * math.exp(-(2 * steps - 1) * math.sqrt(short))
-                < MISSED
-            ):
-                return True
-        residual = self.ritz.residual(top)
-        allowed = max(self.target.value_tolerance, LOOKED) * abs(values[0])
-        beyond = largest - values[top + 1] if len(values) > top + 1 else 0.0
-        return bool(residual <= allowed or residual**2 <= allowed * beyond)
+    def _nothing_hides(self, growth: float, residual: float) -> bool:
+        """Whether a look has gone far enough.
+
+        Lanczos' n-th residual is p(H)q with the Ritz values θ as the zeros of p, from the start q and
+        divided by ∏β, the lengths it had on the way. So an eigenvector of λ > θ₁ of which q has a part c
+        would have the part c ∏(λ − θᵢ)/∏βᵢ of it, and no part is more than 1; while a random q in P
+        dimensions has a part |c| below x with a chance of x √(2P/π) at most. No bound on the spectrum is
+        needed: what was seen of it says how far was seen.
+
+        Args:
+            growth: log ∏(λ − θᵢ)/∏βᵢ for the least λ that must not be overlooked.
+            residual: of the largest Ritz pair across. What is as near to it as λ is can't be told apart
+                by fewer steps than are needed to find it: at LOOKED it is left at that, and what is
+                larger by δ is overlooked with a chance of about the residual over δ.
+        """
+        part = MISSED * math.sqrt(math.pi / (2 * self.size))
+        found = max(LOOKED * abs(self.ritz.values[0]), self.ritz.rounding)
+        return growth >= -math.log(part) or residual <= found
 
     def values(self) -> list[float]:
         """Return the values told, as they are known now."""
@@ -326,7 +331,7 @@ class _Search:
     def _make_room(self, kept: int) -> None:
         """Restart if the basis is full, with `kept` Ritz vectors."""
         if self.basis.size == self.basis.capacity:
-            self.basis.restart(*self.ritz.kept(min(kept, self.basis.capacity - 1)))
+            self.basis.restart(self.ritz.coefficients[: min(kept, self.basis.capacity - 1)])
             self.ritz = Ritz(self.basis)
 
     def _errors(self) -> tuple[Errors, NDArray[np.float64]]:
