@@ -171,6 +171,19 @@ def example(n: int = 400) -> Chart:
     )
 
 
+def test_a_mark_that_has_no_room_is_not_taken_for_an_older_one() -> None:
+    """Ten presses of a key, then a fork: the fork's label leaves no room for the last press's."""
+    presses = [Mark(200 + n, f"λ→{0.0001 * 1.25**n:.3g}") for n in range(10)]
+    x = np.arange(500.0)
+    curves = [Curve(x, x, "sharpness")]
+    alone = draw(Chart(curves, marks=presses), 60, 16, (0, 500), StickyRange()).text()
+    assert presses[-1].text in alone
+    crowded = Chart(curves, marks=[*presses, Mark(250, "fork λ→0")])
+    text = draw(crowded, 60, 16, (0, 500), StickyRange()).text()
+    assert "fork λ→0" in text
+    assert not any(press.text in text for press in presses[:-1])
+
+
 def test_a_chart_has_axes_labels_marks() -> None:
     grid = draw(example(), 60, 16, (0, 500), StickyRange())
     text = grid.text()

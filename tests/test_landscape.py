@@ -229,7 +229,7 @@ def test_a_map_too_small_to_draw_is_blank():
 def test_the_screen_by_keys(tmp_path):
     """tab shows both maps; the contour's value follows η; further tabs return."""
     terminal = Terminal(
-        "run", "toy-elliptical-valley", "--set", "steps=100000000",
+        "run", "toy-elliptical-valley", "--set", "steps=100000000", "--set", "pause_at=[]",
         cwd=tmp_path, EOSTUI_RUNS=str(tmp_path / "runs"),
     )  # fmt: skip
     terminal.wait_for("RUNNING", timeout=90)

@@ -329,14 +329,15 @@ class EostuiApp(ForkingApp):
             self.exit(f"the record is in {self._run.path}" if self._run else None)
             return
         names = [printable(path.name) for path in runs]
-        question = f"{names[0]} goes on."
+        paused = self._feed is not None and self._feed.state == "paused"
+        question = f"{names[0]} {'stays paused' if paused else 'goes on'}."
         choices = {"k": "keep it running; `eostui attach` returns to it", "s": "stop it"}
         if len(runs) > 1:
             question = (
-                f"{names[0]} goes on, and so does what was shown before: {', '.join(names[1:])}."
+                f"{names[0]} hasn't ended, nor has what was shown before: {', '.join(names[1:])}."
             )
             choices = {
-                "k": "keep them running; `eostui attach RUN` returns to one",
+                "k": "keep them as they are; `eostui attach RUN` returns to one",
                 "s": f"stop it alone: {names[0]}",
                 "a": "stop them all",
             }

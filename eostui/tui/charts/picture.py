@@ -295,7 +295,8 @@ def x_axis(grid: Grid, frame: Frame, marks: list[Mark], unicode: bool, counts: s
         grid.codes[: frame.height, column] = ord("┊" if unicode else ":")
         grid.colours[: frame.height, column] = mark.colour
         grid.write(axis, column, "┴", mark.colour)
-        _label_below(grid, labels, column, mark.text, mark.colour, taken)
+        # an older one in the place of one that has no room would be taken for it
+        _label_below(grid, labels, column, mark.text, mark.colour, taken, keep=True)
     whole = counts == STEPS
     values = linear_ticks(frame.x0, frame.x1, max(frame.width // 9, 2), whole=whole)
     for value, text in zip(values, tick_texts(values), strict=True):
@@ -308,14 +309,23 @@ def x_axis(grid: Grid, frame: Frame, marks: list[Mark], unicode: bool, counts: s
 
 
 def _label_below(
-    grid: Grid, row: int, column: int, text: str, colour: str, taken: NDArray[np.bool_]
+    grid: Grid,
+    row: int,
+    column: int,
+    text: str,
+    colour: str,
+    taken: NDArray[np.bool_],
+    *,
+    keep: bool = False,
 ) -> None:
-    """Write a label centred under a column unless it would touch another."""
+    """Write a label centred under a column unless it would touch another; `keep` its place free then."""
     width = grid.codes.shape[1]
     start = min(max(column - len(text) // 2, 0), max(width - len(text), 0))
     around = slice(max(start - 1, 0), start + len(text) + 1)
-    if not taken[around].any():
+    room = not taken[around].any()
+    if room:
         grid.write(row, start, text, colour)
+    if room or keep:
         taken[start : start + len(text)] = True
 
 
