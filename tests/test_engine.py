@@ -634,12 +634,13 @@ def test_a_run_pauses_by_itself_only_where_someone_can_let_it_go_on(tmp_path):
         assert not [event for event in run.events if event.kind == "paused"]
     assert_same_rows(watched.path, path, whole=True)
     for at, paused in ((20, []), (19, [20])):  # a fork goes on where its parent paused
-        fork = EngineProcess(Fork(entry(path), at, {}), tmp_path, tmp_path)
-        forked = fork.ready(lambda _text: None)
-        if paused:
-            commands.send(forked, "resume")
-        assert fork.wait(PATIENCE) == 0
-        with Run(forked) as run:
+        fork = Engine(Fork(entry(path), at, {}), tmp_path)
+        with Run(fork.path) as run:
+            if paused:
+                until(run, lambda run=run: run.state == "paused")
+                fork.asks("resume")
+            assert fork.ended() == 0
+            run.refresh()
             assert [event.step for event in run.events if event.kind == "paused"] == paused
 
 

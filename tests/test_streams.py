@@ -451,7 +451,19 @@ def test_the_list_fits_a_terminal(folder: Path, width: int) -> None:
 def test_the_list_is_whole_in_a_pipe(folder: Path) -> None:
     done = shell(folder, "eostui runs | cat", COLUMNS="20")
     titles, *lines = done.stdout.decode().splitlines()
-    assert titles.split() == ["run", "state", "steps", "η", "λ", "S", "phase", "size", "age", "id"]
+    assert titles.split() == [
+        "run",
+        "state",
+        "steps",
+        "η",
+        "λ",
+        "late",
+        "S",
+        "phase",
+        "size",
+        "age",
+        "id",
+    ]
     assert lines[0].split()[1] == "broken"
     assert lines[0].endswith("  made-bbbb")
 
