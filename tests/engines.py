@@ -13,11 +13,12 @@ import numpy as np
 from eostui.config import RunConfig
 from eostui.engine.begin import Workshop
 from eostui.engine.controls import Controls
-from eostui.runs import commands, schema, shelf
-from eostui.runs.branch import CONTROLS
+from eostui.runs import shelf
+from eostui.runs.fork import CONTROLS
 from eostui.runs.launch import EngineProcess, Fork, Resume
-from eostui.runs.reader import RunReader
 from eostui.runs.run import Run
+from eostui.runs.store import commands, schema
+from eostui.runs.store.reader import RunReader
 
 PATIENCE = 120.0  # seconds: PyTorch's import on a busy machine
 

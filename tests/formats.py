@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eostui.runs.columns import FIRST_STEP_COLUMNS, columns_of
-from eostui.runs.rows import checksum, in_columns
+from eostui.runs.store.columns import FIRST_STEP_COLUMNS, columns_of
+from eostui.runs.store.rows import checksum, in_columns
 
 #: A run of 60 steps of `two-layer-scalar`, calibrated at step 30, η 0.3 and from step 40 on 0.25, with
 #: two checkpoints, as version 0.1.0 wrote it; its map was taken away for its size.

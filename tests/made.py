@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from eostui.config import RunConfig
-from eostui.runs.writer import RunWriter
+from eostui.runs.store.writer import RunWriter
 
 MEASURED_EVERY = 25
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from eostui.config import RunConfig
-from eostui.runs.writer import RunWriter
+from eostui.runs.store.writer import RunWriter
 
 
 def facts_of(**facts):

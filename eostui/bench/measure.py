@@ -31,7 +31,7 @@ from eostui.engine.loop import Trainer
 from eostui.errors import InputError
 from eostui.problems import Problem
 from eostui.problems.batch import Chunk, SummedLoss, batch_loss
-from eostui.runs.writer import RunWriter
+from eostui.runs.store.writer import RunWriter
 
 #: Told what is being done, how much of it is done, and of how much (None where that isn't known).
 Narrate = Callable[[str, int, int | None], None]

@@ -18,10 +18,10 @@ import numpy as np
 
 from eostui.config import RunConfig
 from eostui.oscillator import Parameters, simulate
-from eostui.runs.columns import STORED_STEP_COLUMNS
-from eostui.runs.schema import DATABASE
 from eostui.runs.series import FloatArray
-from eostui.runs.writer import RunWriter
+from eostui.runs.store.columns import STORED_STEP_COLUMNS
+from eostui.runs.store.schema import DATABASE
+from eostui.runs.store.writer import RunWriter
 
 STEPS = 1_000_000
 #: The bars, for STEPS steps, by the key of the result: seconds and megabytes.

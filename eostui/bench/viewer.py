@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 
 import eostui.tui.app  # noqa: F401 - all that the viewer loads
+from eostui.charts.picture import draw
+from eostui.charts.scales import StickyRange
 from eostui.runs.run import Run
-from eostui.tui.charts.picture import draw
-from eostui.tui.charts.scales import StickyRange
 from eostui.tui.following import Follower
 from eostui.tui.panels import PANELS, RunView, chart_of
 

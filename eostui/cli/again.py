@@ -108,7 +108,7 @@ def fork(
     from eostui import locations
     from eostui.cli.train import start
     from eostui.runs import shelf
-    from eostui.runs.branch import newest_fork_step
+    from eostui.runs.fork import newest_fork_step
     from eostui.runs.launch import Fork
     from eostui.runs.trust import refuse_foreign_code
 

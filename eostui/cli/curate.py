@@ -66,7 +66,7 @@ def diff(a: GivenRun, b: GivenRun, runs_dir: RunsDir = None, as_json: AsJson = F
     """
     from eostui import locations
     from eostui.runs import shelf
-    from eostui.runs.diff import compare_runs
+    from eostui.runs.analysis.diff import compare_runs
     from eostui.runs.run import Run
 
     folder = locations.runs_dir(runs_dir)

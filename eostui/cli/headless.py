@@ -21,11 +21,11 @@ from eostui.errors import (
     BusyError,
     EostuiError,
 )
-from eostui.runs import commands
-from eostui.runs.ending import end_sentence
+from eostui.runs.analysis.remarks import OF_TRUSTED, trusted_gradient
 from eostui.runs.launch import EngineProcess, Fork, Resume, StartError
-from eostui.runs.remarks import OF_TRUSTED, trusted_gradient
 from eostui.runs.run import Run
+from eostui.runs.store import commands
+from eostui.runs.store.ending import end_sentence
 
 _POLL = 0.25
 _EXIT_CODES = {"finished": 0, "stopped": 0, "diverged": EXIT_DIVERGED}

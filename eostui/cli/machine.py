@@ -149,7 +149,7 @@ def _terminal() -> Iterator[Check]:
 
 def _folders(runs_dir: Path | None, data_dir: Path | None) -> Iterator[Check]:
     from eostui import locations, presets
-    from eostui.runs.filesystem import on_network
+    from eostui.runs.store.filesystem import on_network
 
     runs = locations.runs_dir(runs_dir)
     kind = "network file system, rollback journal" if on_network(runs) else "local file system"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from eostui.oscillator import Orbit, Parameters, Survey, leading_order, regime, stages
 from eostui.oscillator.envelope import prediction
 from eostui.oscillator.parameters import FloatArray
-from eostui.runs.columns import Column
+from eostui.runs.store.columns import Column
 
 Table = dict[str, NDArray[Any]]
 

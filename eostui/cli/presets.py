@@ -76,7 +76,7 @@ def save(
     from eostui import locations
     from eostui.runs import shelf
     from eostui.runs.run import Run
-    from eostui.runs.steered import save_preset
+    from eostui.runs.save_preset import save_preset
 
     entry = shelf.find(locations.runs_dir(runs_dir), run)
     target = locations.expanded(to) if to else None

@@ -123,9 +123,9 @@ def show(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = False)
     """Show a run: state, resting readings, config, what happened."""
     from eostui import locations
     from eostui.runs import shelf
-    from eostui.runs.remarks import OF_TRUSTED, remark, trusted_gradient
+    from eostui.runs.analysis.remarks import OF_TRUSTED, remark, trusted_gradient
+    from eostui.runs.analysis.summary import summarize_run
     from eostui.runs.run import Run
-    from eostui.runs.summary import summarize_run
 
     entry = shelf.find(locations.runs_dir(runs_dir), run)
     summary = summarize_run(entry.path)

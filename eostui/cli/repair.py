@@ -27,7 +27,7 @@ def check(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = False
 
       eostui runs check digits-mlp-k3f9 --json
     """
-    from eostui.runs.check import check_run
+    from eostui.runs.repair.check import check_run
 
     path = _path_of(run, runs_dir)
     findings = check_run(path)
@@ -55,7 +55,7 @@ def repair(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = Fals
 
       eostui runs repair k3f9
     """
-    from eostui.runs.repair import repair_run
+    from eostui.runs.repair.rebuild import repair_run
 
     repaired = repair_run(_path_of(run, runs_dir))
     if as_json:

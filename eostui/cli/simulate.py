@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from eostui.cli.oscillator_tables import Table
     from eostui.oscillator.parameters import FloatArray
     from eostui.oscillator_presets import Simulation
-    from eostui.runs.columns import Column
+    from eostui.runs.store.columns import Column
 
 
 def _complete(incomplete: str) -> list[str]:
@@ -156,7 +156,7 @@ def _survey(
     from eostui.cli.oscillator_pictures import regime_map
     from eostui.cli.oscillator_tables import GRID_COLUMNS, grid_table
     from eostui.oscillator import Parameters, survey
-    from eostui.runs.columns import Column
+    from eostui.runs.store.columns import Column
 
     axes = parse_grid(grid)
     # the first axis runs along rows, so that it is the one drawn to the right

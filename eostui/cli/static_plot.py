@@ -9,11 +9,11 @@ import numpy as np
 import plotext
 from numpy.typing import NDArray
 
-from eostui.runs.bounce import in_words, median_cosine, median_cosines
-from eostui.runs.remarks import OF_TRUSTED, trusted_gradient
+from eostui.charts.levels import bars
+from eostui.runs.analysis.bounce import in_words, median_cosine, median_cosines
+from eostui.runs.analysis.remarks import OF_TRUSTED, trusted_gradient
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
-from eostui.tui.charts.levels import bars
 
 GRID_WIDTH = 110  # from this width on, the panels stand 2×2
 SMALLEST_CHART = (30, 6)  # below these columns and rows there are only the titles

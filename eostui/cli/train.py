@@ -131,8 +131,9 @@ def attach(
 def stop(run: LiveRunName = None, runs_dir: RunsDir = None) -> None:
     """Stop a live run: the one named, else the newest live one. Its record stays."""
     from eostui import locations
-    from eostui.runs import commands, shelf
-    from eostui.runs.liveness import engine_alive
+    from eostui.runs import shelf
+    from eostui.runs.store import commands
+    from eostui.runs.store.liveness import engine_alive
 
     entry = shelf.find(locations.runs_dir(runs_dir), run, live=True)
     commands.send(entry.path, "stop")
@@ -251,7 +252,7 @@ def _run_headless(
     """Train without a live view; return the exit code."""
     from eostui import locations
     from eostui.cli.headless import follow
-    from eostui.runs.summary import summarize_run
+    from eostui.runs.analysis.summary import summarize_run
 
     path, code = follow(what, locations.runs_dir(runs_dir), locations.data_dir(data_dir), name)
     if as_json:

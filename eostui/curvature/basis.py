@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from eostui.curvature.memory import HessianMemory, Recall, like, small
+from eostui.curvature.hessian_memory import HessianMemory, Recall, like, small
 
 #: Directions shorter than this share of their length before orthogonalisation carry only rounding.
 DEPENDENT = 1e-5

@@ -14,7 +14,7 @@ from torch.linalg import vector_norm
 from eostui.config import MOST_EIGENVALUES
 from eostui.curvature.basis import Basis, NotFiniteError, Ritz
 from eostui.curvature.estimates import Errors, errors_of
-from eostui.curvature.memory import KEPT, HessianMemory, like
+from eostui.curvature.hessian_memory import KEPT, HessianMemory, like
 
 __all__ = ["Eigenpairs", "NotFiniteError", "Target", "leading_eigenpairs"]
 

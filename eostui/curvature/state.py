@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from eostui.config import RunConfig
-from eostui.curvature.memory import HessianMemory
+from eostui.curvature.hessian_memory import HessianMemory
 from eostui.problems import Problem
 
 

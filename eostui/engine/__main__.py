@@ -22,7 +22,7 @@ from eostui.engine.handshake import Handshake
 from eostui.errors import EXIT_DIVERGED, EXIT_FAILED, EostuiError, StoreError
 
 if TYPE_CHECKING:
-    from eostui.runs.writer import RunWriter, Store
+    from eostui.runs.store.writer import RunWriter, Store
 
 _EXIT_CODES = {"finished": 0, "stopped": 0, "diverged": EXIT_DIVERGED, "failed": EXIT_FAILED}
 
@@ -102,7 +102,7 @@ def _end(
 
     The record comes first, the log after it: the room reserved for both is small.
     """
-    from eostui.runs.ending import LAST_WORDS
+    from eostui.runs.store.ending import LAST_WORDS
 
     writer.fact("status", status)
     writer.fact("sentence", sentence)

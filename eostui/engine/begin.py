@@ -25,15 +25,15 @@ from eostui.engine.recorder import Divergence
 from eostui.engine.snapshot import restore, snapshot
 from eostui.errors import EostuiError, InputError, RunFormatError, StoreError
 from eostui.problems import build_problem
-from eostui.runs import checkpoints, commands, schema
-from eostui.runs.branch import copy_history
-from eostui.runs.checkpoints import Checkpoint
-from eostui.runs.reader import facts_of
+from eostui.runs.analysis.remarks import SAID, TRUSTED
+from eostui.runs.fork import copy_history
 from eostui.runs.record import Record
-from eostui.runs.remarks import SAID, TRUSTED
-from eostui.runs.rows import Event
 from eostui.runs.shelf import read_entry
-from eostui.runs.writer import RunWriter, make_durable, not_begun
+from eostui.runs.store import checkpoints, commands, schema
+from eostui.runs.store.checkpoints import Checkpoint
+from eostui.runs.store.reader import facts_of
+from eostui.runs.store.rows import Event
+from eostui.runs.store.writer import RunWriter, make_durable, not_begun
 
 #: Facts of where it was computed: other ones may round otherwise, which is told.
 _ENVIRONMENT = ("eostui", "torch", "numpy", "python", "device", "device_name", "threads")

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from eostui.config import RunConfig
-from eostui.runs import checkpoints
-from eostui.runs.checkpoints import Checkpoint
-from eostui.runs.writer import make_durable
+from eostui.runs.store import checkpoints
+from eostui.runs.store.checkpoints import Checkpoint
+from eostui.runs.store.writer import make_durable
 
 #: Writing may take this share of the time at most.
 _SHARE = 0.05

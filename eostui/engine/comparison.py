@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 import eostui
 from eostui.config import RunConfig
 from eostui.engine.tolerances import apart, projections_apart
-from eostui.runs import schema
-from eostui.runs.checkpoints import Checkpoint
-from eostui.runs.landscape import Landscape
 from eostui.runs.record import Record
-from eostui.runs.rows import Event, in_columns
-from eostui.runs.writer import RunWriter
+from eostui.runs.store import schema
+from eostui.runs.store.checkpoints import Checkpoint
+from eostui.runs.store.landscape import Landscape
+from eostui.runs.store.rows import Event, in_columns
+from eostui.runs.store.writer import RunWriter
 
 #: Told the step that comes next, the first one and the one to reach.
 Progress = Callable[[int, int, int], None]

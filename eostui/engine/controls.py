@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eostui.runs import commands
 from eostui.runs.edit import refuse_name, refuse_note
-from eostui.runs.rows import Event
-from eostui.runs.writer import Store
+from eostui.runs.store import commands
+from eostui.runs.store.rows import Event
+from eostui.runs.store.writer import Store
 from eostui.schedule import refuse_controls
 
 #: Seconds between looks into the commands folder while training: a key acts within this.

@@ -15,7 +15,7 @@ from eostui.config import RunConfig
 from eostui.engine.device import Machine
 from eostui.engine.fingerprint import fingerprints
 from eostui.problems import Problem
-from eostui.runs.columns import exported, stored_columns
+from eostui.runs.store.columns import exported, stored_columns
 
 
 def initial_facts(

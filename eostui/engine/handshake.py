@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from eostui.errors import EostuiError
-from eostui.runs.filesystem import open_regular
-from eostui.runs.schema import ENGINE_LOG
+from eostui.runs.store.filesystem import open_regular
+from eostui.runs.store.schema import ENGINE_LOG
 
 #: Seconds between words on how far something is.
 _TELL_EVERY = 0.25

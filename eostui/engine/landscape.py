@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eostui.problems import Problem
-from eostui.runs.landscape import Landscape
-from eostui.runs.writer import Store
+from eostui.runs.store.landscape import Landscape
+from eostui.runs.store.writer import Store
 
 #: Points of a map along θ₁ and θ₂: two for each dot of a small terminal's map, one for a large one's.
 COLUMNS, ROWS = 120, 96

@@ -24,10 +24,10 @@ from eostui.engine.landscape import LandscapeMapper
 from eostui.engine.recorder import Divergence, Recorder
 from eostui.engine.snapshot import Stateful, restore, snapshot
 from eostui.problems import Problem
-from eostui.runs.checkpoints import Checkpoint
-from eostui.runs.columns import STORED_STEP_COLUMNS, stored_columns
-from eostui.runs.phase_spans import chance_of
-from eostui.runs.writer import Store
+from eostui.runs.analysis.phase_spans import chance_of
+from eostui.runs.store.checkpoints import Checkpoint
+from eostui.runs.store.columns import STORED_STEP_COLUMNS, stored_columns
+from eostui.runs.store.writer import Store
 
 #: Seconds between looks for commands while paused.
 PAUSED_POLL = 0.03

@@ -20,8 +20,8 @@ from eostui.engine.comparison import Difference
 from eostui.engine.fingerprint import changes, has_fingerprints, other_shapes
 from eostui.errors import InputError, RunFormatError
 from eostui.problems import Problem
-from eostui.runs.checkpoints import Checkpoint
-from eostui.runs.reader import RunReader
+from eostui.runs.store.checkpoints import Checkpoint
+from eostui.runs.store.reader import RunReader
 
 #: The flag by which a user goes on with a problem that isn't what it was.
 FLAG = "--changed-data"

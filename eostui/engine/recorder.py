@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eostui.runs.columns import COORDINATES, STORED_STEP_COLUMNS
-from eostui.runs.divergence import first_diverged
-from eostui.runs.phase_spans import PHASE_EVENT, payload
-from eostui.runs.phases import PhaseClassifier
-from eostui.runs.writer import Store
+from eostui.runs.analysis.divergence import first_diverged
+from eostui.runs.analysis.phase_spans import PHASE_EVENT, payload
+from eostui.runs.analysis.phases import PhaseClassifier
+from eostui.runs.store.columns import COORDINATES, STORED_STEP_COLUMNS
+from eostui.runs.store.writer import Store
 
 #: Rows are handed to the store at least this often, in seconds of training.
 FLUSH_EVERY = 0.1

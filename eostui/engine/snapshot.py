@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from eostui.errors import RunFormatError
-from eostui.runs.checkpoints import FOLDER, Checkpoint
+from eostui.runs.store.checkpoints import FOLDER, Checkpoint
 
 
 class Stateful(Protocol):

@@ -19,7 +19,7 @@ from eostui.config import RunConfig
 from eostui.errors import InputError, did_you_mean
 from eostui.problems.examination import examine
 from eostui.problems.problem import Problem
-from eostui.runs.remarks import SAID, TRUSTED
+from eostui.runs.analysis.remarks import SAID, TRUSTED
 
 #: Lines of a user's code that are told; more go to the log alone.
 _LINES = 20

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from eostui.oscillator import Parameters, simulate
 from eostui.oscillator.orbit import ESCAPED
-from eostui.runs.rows import Event
 from eostui.runs.series import FloatArray, Series
+from eostui.runs.store.rows import Event
 
 #: Kinds of the events in which an engine tells of a calibration and of a re-seating.
 CALIBRATED, RESEATED = "calibrated", "reseated"

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from eostui.errors import EostuiError, InputError
-from eostui.runs import commands, schema
-from eostui.runs.liveness import engine_alive
-from eostui.runs.reader import RunReader
 from eostui.runs.shelf import Entry, entries
-from eostui.runs.writer import RunWriter
+from eostui.runs.store import commands, schema
+from eostui.runs.store.liveness import engine_alive
+from eostui.runs.store.reader import RunReader
+from eostui.runs.store.writer import RunWriter
 
 #: Characters that a name and a note may have at most.
 MOST_NAME, MOST_NOTE = 100, 10_000

@@ -16,9 +16,9 @@ from typing import Any
 from eostui.config import RunConfig
 from eostui.errors import EXIT_FAILED, EostuiError, InputError
 from eostui.locations import present_folder
-from eostui.runs.branch import CONTROLS, forked_config
-from eostui.runs.schema import LIVE_STATES
+from eostui.runs.fork import CONTROLS, forked_config
 from eostui.runs.shelf import Entry, new_run_path
+from eostui.runs.store.schema import LIVE_STATES
 
 #: States of runs that can go on: a diverged one would diverge again.
 RESUMABLE_STATES = ("finished", "stopped", "failed", "interrupted")

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eostui.errors import InputError, did_you_mean
-from eostui.runs import schema
-from eostui.runs.liveness import EngineLock, engine_alive
 from eostui.runs.shelf import STATES, Entry
+from eostui.runs.store import schema
+from eostui.runs.store.liveness import EngineLock, engine_alive
 
 CHECKPOINTS = "checkpoints"
 

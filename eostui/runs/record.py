@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eostui.runs import schema
 from eostui.runs.calibration import CALIBRATED
-from eostui.runs.checkpoints import Checkpoint
-from eostui.runs.reader import News, RunReader
-from eostui.runs.rows import Event
+from eostui.runs.store import schema
+from eostui.runs.store.checkpoints import Checkpoint
+from eostui.runs.store.reader import News, RunReader
+from eostui.runs.store.rows import Event
 
 
 @dataclass

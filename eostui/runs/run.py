@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from eostui.config import RunConfig
 from eostui.errors import RunFormatError
 from eostui.runs.calibration import Calibrations
-from eostui.runs.columns import (
+from eostui.runs.series import FloatArray, Series
+from eostui.runs.store.columns import (
     ARRIVALS,
     COORDINATES,
     DERIVED,
@@ -22,10 +23,9 @@ from eostui.runs.columns import (
     Column,
     exported,
 )
-from eostui.runs.landscape import Landscape
-from eostui.runs.reader import News, RunReader, run_state
-from eostui.runs.rows import Event
-from eostui.runs.series import FloatArray, Series
+from eostui.runs.store.landscape import Landscape
+from eostui.runs.store.reader import News, RunReader, run_state
+from eostui.runs.store.rows import Event
 
 if TYPE_CHECKING:
     import pandas

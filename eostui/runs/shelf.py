@@ -15,9 +15,9 @@ from pathlib import Path
 from eostui.config import RunConfig
 from eostui.errors import EostuiError, InputError, RunFormatError, did_you_mean
 from eostui.locations import absolute
-from eostui.runs.liveness import engine_alive
-from eostui.runs.reader import RunReader, run_state
-from eostui.runs.schema import DATABASE, LIVE_STATES, own_steps_from
+from eostui.runs.store.liveness import engine_alive
+from eostui.runs.store.reader import RunReader, run_state
+from eostui.runs.store.schema import DATABASE, LIVE_STATES, own_steps_from
 
 #: All states of a run, as the shelf tells them.
 STATES = (*LIVE_STATES, "finished", "stopped", "diverged", "failed", "interrupted")

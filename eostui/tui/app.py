@@ -18,9 +18,9 @@ from textual.worker import Worker, WorkerState
 from eostui import locations, oscillator_presets, presets
 from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
 from eostui.oscillator_presets import OscillatorPreset
-from eostui.runs import commands
-from eostui.runs.duration import seconds_trained
+from eostui.runs.analysis.duration import seconds_trained
 from eostui.runs.launch import EngineProcess
+from eostui.runs.store import commands
 from eostui.tui import files
 from eostui.tui.following import Follower
 from eostui.tui.forking import ForkingApp

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eostui.charts.picture import Chart, Curve, Mark
+from eostui.charts.scales import Scale
 from eostui.runs.calibration import Calibration, in_noise
 from eostui.runs.run import Run
-from eostui.runs.schema import LIVE_STATES
 from eostui.runs.series import FloatArray
-from eostui.tui.charts.picture import Chart, Curve, Mark
-from eostui.tui.charts.scales import Scale
+from eostui.runs.store.schema import LIVE_STATES
 
 if TYPE_CHECKING:
     from eostui.tui.panels import RunView

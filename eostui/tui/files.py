@@ -8,8 +8,8 @@ from eostui.errors import InputError
 from eostui.locations import present_folder
 from eostui.runs.export import export_files
 from eostui.runs.run import Run
+from eostui.runs.save_preset import save_preset
 from eostui.runs.shelf import safe_name
-from eostui.runs.steered import save_preset
 from eostui.tui.svg import portable
 
 

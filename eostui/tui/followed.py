@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from eostui.charts.numbers import steered
 from eostui.errors import EostuiError
 from eostui.runs import shelf
+from eostui.runs.analysis.remarks import remark
 from eostui.runs.calibration import told
-from eostui.runs.ending import end_sentence
-from eostui.runs.remarks import remark
-from eostui.runs.rows import Event
 from eostui.runs.run import Run
-from eostui.runs.schema import LIVE_STATES
+from eostui.runs.store.ending import end_sentence
+from eostui.runs.store.rows import Event
+from eostui.runs.store.schema import LIVE_STATES
 from eostui.tui.following import GONE, UNREADABLE, Follower, Reading
-from eostui.tui.numbers import steered
 from eostui.tui.overlay import Overlay, parent_path
 from eostui.tui.panels import RunView
 from eostui.tui.playback import Playback

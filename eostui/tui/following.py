@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eostui.errors import EostuiError
-from eostui.runs.durable import is_read_only
-from eostui.runs.reader import News, run_state
 from eostui.runs.run import Run
-from eostui.runs.schema import DATABASE
+from eostui.runs.store.durable import is_read_only
+from eostui.runs.store.reader import News, run_state
+from eostui.runs.store.schema import DATABASE
 
 #: States besides those of `Run.state`: its directory isn't there; reading it fails.
 GONE, UNREADABLE = "gone", "unreadable"

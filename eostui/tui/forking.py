@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from eostui.errors import EostuiError
-from eostui.runs import commands, shelf
-from eostui.runs.branch import newest_fork_step
+from eostui.runs import shelf
+from eostui.runs.fork import newest_fork_step
 from eostui.runs.launch import Fork, Resume
 from eostui.runs.run import Run
-from eostui.runs.schema import LIVE_STATES
+from eostui.runs.store import commands
+from eostui.runs.store.schema import LIVE_STATES
 from eostui.tui.following import GONE, UNREADABLE
 from eostui.tui.screens.dialogs import NumberDialog
 from eostui.tui.screens.fork import ForkDialog, ForkWish

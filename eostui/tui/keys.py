@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from textual.binding import Binding
 
 from eostui.runs.launch import RESUMABLE_STATES
-from eostui.runs.schema import LIVE_STATES
+from eostui.runs.store.schema import LIVE_STATES
 
 
 @dataclass(frozen=True)

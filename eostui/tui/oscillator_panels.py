@@ -9,16 +9,16 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from eostui.charts.numbers import compact
+from eostui.charts.picture import Chart, Curve, Mark, Spot
+from eostui.charts.plane import Background, Plane, Region, Strand
+from eostui.charts.scales import Scale, StickyRange, nice_above
 from eostui.oscillator import Parameters, regime, simulate
 from eostui.oscillator.envelope import prediction
 from eostui.oscillator.orbit import ESCAPED
 from eostui.oscillator.summary import summarize
 from eostui.oscillator_presets import Simulation
 from eostui.runs.series import FloatArray
-from eostui.tui.charts.picture import Chart, Curve, Mark, Spot
-from eostui.tui.charts.plane import Background, Plane, Region, Strand
-from eostui.tui.charts.scales import Scale, StickyRange, nice_above
-from eostui.tui.numbers import compact
 
 #: So many steps are iterated at most: more would take too long after each key.
 MOST_SHOWN = 100_000

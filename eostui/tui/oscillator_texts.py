@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.text import Text
 
-from eostui.runs.monitors import Monitor
-from eostui.tui.numbers import compact, control
+from eostui.charts.numbers import compact, control
+from eostui.runs.analysis.monitors import Monitor
 from eostui.tui.oscillator_panels import MOST_SHOWN, OscillatorView
 from eostui.tui.oscillator_settings import SETTINGS, OscillatorSettings
 from eostui.tui.palette import COLOURS

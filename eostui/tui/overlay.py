@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eostui.charts.numbers import grouped
+from eostui.charts.picture import Chart, Curve
 from eostui.errors import printable
 from eostui.runs.run import Run
-from eostui.runs.schema import DATABASE
-from eostui.tui.charts.picture import Chart, Curve
-from eostui.tui.numbers import grouped
+from eostui.runs.store.schema import DATABASE
 from eostui.tui.palette import DIMMED
 
 if TYPE_CHECKING:

@@ -9,22 +9,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from eostui.runs.bounce import AT_READING, median_cosine
-from eostui.runs.curvature_summary import (
+from eostui.charts.numbers import control
+from eostui.charts.picture import FLOW_TIME, STEPS, Chart, Curve, Mark, Spot
+from eostui.charts.scales import Scale
+from eostui.runs.analysis.bounce import AT_READING, median_cosine
+from eostui.runs.analysis.curvature_summary import (
     BlockMedians,
     collapsed_level,
     crossings,
     without_alternation,
 )
-from eostui.runs.phase_spans import Span, told_spans
-from eostui.runs.phase_table import BOUNCES, COLLAPSED, EDGE, LOWERED, Phase
-from eostui.runs.remarks import OF_TRUSTED, trusted_gradient
+from eostui.runs.analysis.phase_spans import Span, told_spans
+from eostui.runs.analysis.phase_table import BOUNCES, COLLAPSED, EDGE, LOWERED, Phase
+from eostui.runs.analysis.remarks import OF_TRUSTED, trusted_gradient
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
 from eostui.tui.calibration_panel import one_reference, oscillator, oscillator_title
-from eostui.tui.charts.picture import FLOW_TIME, STEPS, Chart, Curve, Mark, Spot
-from eostui.tui.charts.scales import Scale
-from eostui.tui.numbers import control
 from eostui.tui.overlay import Overlay, forked_at
 
 

@@ -12,10 +12,10 @@ from typing import Any
 from eostui import presets
 from eostui.config import RunConfig
 from eostui.errors import EostuiError, InputError
-from eostui.runs import commands
+from eostui.runs.analysis.remarks import SAID, TRUSTED
 from eostui.runs.launch import EngineProcess, Fork, Resume, StartError
-from eostui.runs.liveness import engine_alive
-from eostui.runs.remarks import SAID, TRUSTED
+from eostui.runs.store import commands
+from eostui.runs.store.liveness import engine_alive
 from eostui.runs.trust import refuse_foreign_code
 from eostui.tui.followed import FollowedApp, open_run
 

@@ -15,9 +15,9 @@ from textual.screen import ModalScreen, Screen
 
 from eostui.errors import EostuiError, printable
 from eostui.runs.launch import EngineProcess, refuse_resume
-from eostui.runs.liveness import engine_alive
 from eostui.runs.run import Run
-from eostui.runs.schema import LIVE_STATES
+from eostui.runs.store.liveness import engine_alive
+from eostui.runs.store.schema import LIVE_STATES
 from eostui.tui.following import Follower
 from eostui.tui.orderly import OrderlyApp
 from eostui.tui.playback import Playback

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from eostui.errors import InputError
-from eostui.runs import commands
-from eostui.runs.rows import Event
 from eostui.runs.run import Run
+from eostui.runs.store import commands
+from eostui.runs.store.rows import Event
 from eostui.schedule import refuse_controls
 from eostui.tui.overlay import forked_at
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eostui.tui.charts.scales import nice_above
+from eostui.charts.scales import nice_above
 
 #: Steps that the axis shows at least.
 SHORTEST = 50.0

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from eostui.errors import InputError
-from eostui.runs.columns import COORDINATES, STORED_STEP_COLUMNS, Column, exported
+from eostui.runs.analysis.remarks import OF_TRUSTED, trusted_gradient
 from eostui.runs.export.text import Block
-from eostui.runs.remarks import OF_TRUSTED, trusted_gradient
 from eostui.runs.run import Run
+from eostui.runs.store.columns import COORDINATES, STORED_STEP_COLUMNS, Column, exported
 
 Progress = Callable[[int, int], None]
 
@@ -28,7 +28,7 @@ class RunTable:
     Attributes:
         runs: the runs in turn.
         several: whether there is a column `run`, even of one run.
-        columns: those that any of the runs has, in the order of `eostui.runs.columns.exported`.
+        columns: those that any of the runs has, in the order of `eostui.runs.store.columns.exported`.
     """
 
     def __init__(self, runs: Run | Sequence[Run], *, measured_only: bool = False) -> None:

@@ -9,9 +9,9 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Input, Static
 
+from eostui.charts.numbers import grouped
 from eostui.config import parse_number
 from eostui.errors import InputError
-from eostui.tui.numbers import grouped
 from eostui.tui.screens.dialogs import Dialog
 
 

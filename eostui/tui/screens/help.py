@@ -7,8 +7,8 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from eostui.runs.monitors import MEANINGS
-from eostui.runs.phase_table import PHASES, TOLD_BY
+from eostui.runs.analysis.monitors import MEANINGS
+from eostui.runs.analysis.phase_table import PHASES, TOLD_BY
 from eostui.tui.keys import KEYS, ON_OSCILLATOR, ON_PLAYBACK
 from eostui.tui.oscillator_panels import PANELS as OSCILLATOR_PANELS
 from eostui.tui.oscillator_texts import CONDITIONS

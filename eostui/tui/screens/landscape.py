@@ -11,10 +11,10 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.screen import Screen
 
-from eostui.runs.landscape import Landscape
+from eostui.charts.contours import ASCII_SHADES, SHADES, Contour, Map, bands
+from eostui.charts.numbers import compact
 from eostui.runs.run import Run
-from eostui.tui.charts.contours import ASCII_SHADES, SHADES, Contour, Map, bands
-from eostui.tui.numbers import compact
+from eostui.runs.store.landscape import Landscape
 from eostui.tui.palette import COLOURS
 from eostui.tui.screens.linked import SMALL
 from eostui.tui.screens.live import LiveScreen

@@ -10,11 +10,11 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Container
 
-from eostui.runs.monitors import monitors
+from eostui.charts.numbers import compact, control, grouped, percent
+from eostui.runs.analysis.monitors import monitors
 from eostui.runs.run import Run
 from eostui.tui.calibration_panel import agreement
 from eostui.tui.keys import Hints, training_hints
-from eostui.tui.numbers import compact, control, grouped, percent
 from eostui.tui.overlay import short
 from eostui.tui.palette import COLOURS, PHASE_COLOURS
 from eostui.tui.panels import NORM, OSCILLATOR, PANELS, RunView, chart_of, is_bouncing

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from textual.app import ComposeResult
 from textual.containers import Container
 
+from eostui.charts.numbers import control, grouped
 from eostui.errors import InputError
 from eostui.oscillator_presets import OscillatorPreset
 from eostui.tui.keys import KEYS, ON_OSCILLATOR, OSCILLATOR_HINTS
-from eostui.tui.numbers import control, grouped
 from eostui.tui.oscillator_panels import (
     PANELS,
     OscillatorView,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from eostui.charts.numbers import compact, grouped
 from eostui.tui.following import Follower
 from eostui.tui.keys import KEYS, ON_PLAYBACK, PLAYBACK_HINTS, Hints
-from eostui.tui.numbers import compact, grouped
 from eostui.tui.palette import COLOURS
 from eostui.tui.panels import RunView
 from eostui.tui.playback import Playback

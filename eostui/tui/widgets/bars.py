@@ -8,7 +8,7 @@ from rich.text import Text
 from textual.geometry import Region
 from textual.widget import Widget
 
-from eostui.runs.monitors import Monitor
+from eostui.runs.analysis.monitors import Monitor
 from eostui.tui.keys import Hints
 from eostui.tui.palette import COLOURS
 

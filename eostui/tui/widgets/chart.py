@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 from rich.text import Text
 
-from eostui.tui.charts.picture import Chart, draw, plot_columns
-from eostui.tui.charts.scales import StickyRange
+from eostui.charts.picture import Chart, draw, plot_columns
+from eostui.charts.scales import StickyRange
 from eostui.tui.widgets.grid import GridWidget
 
 #: Cells within the border that a title must leave free.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from eostui.runs.bounce import WINDOW, in_words, median_cosine, median_cosines
-from eostui.runs.phase_table import BOUNCES
-from eostui.tui.charts.levels import bars
+from eostui.charts.levels import bars
+from eostui.runs.analysis.bounce import WINDOW, in_words, median_cosine, median_cosines
+from eostui.runs.analysis.phase_table import BOUNCES
 from eostui.tui.palette import COLOURS
 from eostui.tui.panels import RunView
 from eostui.tui.widgets.strips import Strip, XAxis

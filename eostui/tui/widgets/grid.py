@@ -10,7 +10,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from eostui.tui.charts.picture import Grid
+from eostui.charts.picture import Grid
 from eostui.tui.palette import STYLES
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from eostui.tui.charts.contours import Map, draw_map
-from eostui.tui.charts.picture import Grid
-from eostui.tui.charts.plane import Plane, draw_plane
+from eostui.charts.contours import Map, draw_map
+from eostui.charts.picture import Grid
+from eostui.charts.plane import Plane, draw_plane
 from eostui.tui.widgets.grid import GridWidget
 
 

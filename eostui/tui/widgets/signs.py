@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from rich.text import Text
 
+from eostui.charts.numbers import percent
+from eostui.runs.analysis.signs import summarize, up_shares
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
-from eostui.runs.signs import summarize, up_shares
-from eostui.tui.numbers import percent
 from eostui.tui.palette import COLOURS
 from eostui.tui.panels import RunView
 from eostui.tui.widgets.strips import Strip, XAxis, right_aligned

@@ -1,0 +1,113 @@
+"""The phases by name and letter, and every constant by which they are told (MATH §4)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from eostui.runs.analysis.curvature_summary import BLOCK
+from eostui.runs.analysis.divergence import BOUND, DIVERGED_FACTOR
+from eostui.runs.analysis.phase_blocks import LEVEL_STEPS, TURN
+
+#: Blocks in a row that a new phase must hold in.
+CONFIRM = 4
+#: The first steps are over when L_λ falls in so many steps in a row.
+STEADY_STEPS = 10
+#: A run bounces from this median step cosine down, and no more above the other.
+BOUNCES, BOUNCES_NO_MORE = -0.5, -0.4
+#: Bouncing, S is well below 2/η − λ under the first share of it, and no more above the second.
+LOWERED_BELOW, LOWERED_ABOVE = 0.92, 0.95
+#: |βα − λg| against |βα| + |λg|: the drives balance below the first, and no more above the second.
+BALANCED, UNBALANCED = 0.15, 0.3
+#: Collapsed is at rest: S, if it falls at all, does so by less than this share in 100 steps at first.
+RESTS = 0.025
+#: A catapult raises L_λ above where it last turned by this share of it, with κ somewhere beyond so many
+#: times 2/η − λ. It ends where L_λ is back there, or has been below that height for a block,
+CATAPULT_RISE, CATAPULT_CURVATURE = 0.5, 1.05
+#: or so many steps after its top, or where the edge begins; there it takes a change of η or λ no more
+#: steps ago to begin one.
+CATAPULT_STEPS = 200
+#: Converged: ‖∇L_λ‖ is below this share of what it was over the first block, and stays below three
+#: times that.
+CONVERGED = 1e-3
+#: Stuck: L is that of chance within this share of it, though the steps of a block promise, to first
+#: order, to lower it by the other share.
+STUCK_NEAR, STUCK_STEPS = 0.1, 0.5
+
+
+class Phase(NamedTuple):
+    """A phase: its name, the letter it has in the band, and a sentence for the help."""
+
+    name: str
+    letter: str
+    meaning: str
+
+
+TRANSIENT = Phase(
+    "transient",
+    "T",
+    f"the first steps, until Lλ falls in {STEADY_STEPS} steps in a row and S is seen to rise or fall",
+)
+SHARPENING = Phase(
+    "sharpening",
+    "S",
+    f"not bouncing, S rises: {TURN:.0%} above its last low; before S tells, βα > λg",
+)
+FLATTENING = Phase(
+    "flattening",
+    "F",
+    f"not bouncing, S falls: {TURN:.0%} below its last high; before S tells, βα < λg",
+)
+EDGE = Phase(
+    "edge",
+    "E",
+    f"bouncing, the median step cosine below {BOUNCES:g} (until above {BOUNCES_NO_MORE:g}), with S near "
+    "2/η − λ or above",
+)
+LOWERED = Phase(
+    "lowered edge",
+    "L",
+    f"bouncing, with S below {LOWERED_BELOW:g} of 2/η − λ (until above {LOWERED_ABOVE:g})",
+)
+COLLAPSED = Phase(
+    "collapsed",
+    "C",
+    f"not bouncing, S below {LOWERED_BELOW:g} of 2/η − λ, not rising and at rest: the drives balance, "
+    f"|βα − λg|/(|βα| + |λg|) below {BALANCED:g} (until above {UNBALANCED:g}), and S begins by falling "
+    f"less than {RESTS:.1%} in 100 steps",
+)
+CATAPULT = Phase(
+    "catapult",
+    "K",
+    f"κ beyond {CATAPULT_CURVATURE:g} times 2/η − λ throws Lλ up by {CATAPULT_RISE:.0%} and more, until "
+    "it is back",
+)
+CONVERGED_PHASE = Phase(
+    "converged",
+    "V",
+    f"‖∇Lλ‖ = ‖Δθ‖/η, as the steps have it, is below {CONVERGED:g} of what it was over the first {BLOCK} "
+    "(until above three times that)",
+)
+STUCK = Phase(
+    "stuck",
+    "X",
+    f"L stays within {STUCK_NEAR:.0%} of that of chance, the best constant prediction's, though Σ‖Δθ‖²/η "
+    f"of {BLOCK} steps is more than {STUCK_STEPS:g} of it",
+)
+DIVERGED = Phase(
+    "diverged",
+    "D",
+    f"the loss or θ isn't finite or beyond {BOUND:g}, or the loss is {DIVERGED_FACTOR:,.0f} times its "
+    "start",
+)
+
+PHASES = (
+    TRANSIENT, SHARPENING, FLATTENING, EDGE, LOWERED, COLLAPSED, CATAPULT, CONVERGED_PHASE, STUCK,
+    DIVERGED,
+)  # fmt: skip
+#: How phases are told, for the help: the windows that are meant above.
+TOLD_BY = (
+    f"told from medians over {BLOCK} steps of the step cosine and ‖Δθ‖, from S and the drives measured "
+    f"in the last {LEVEL_STEPS} steps, and from Lλ; never from λ. A phase changes once another held in "
+    f"{CONFIRM * BLOCK} steps, and is dated to the first of them"
+)
+BY_NAME = {phase.name: phase for phase in PHASES}

@@ -1,0 +1,50 @@
+"""What there is to say beside a run's numbers, in words: of its problem, and of its measuring.
+
+The events are those of `engine/begin.py` and `curvature/sharpness.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from eostui.runs.store.rows import Event
+
+#: Facts about its problem of which a run's record begins with an event of the same name.
+SAID, TRUSTED = "said", "trusted"
+#: Whose S it is, where a gradient that isn't the loss's own was trusted.
+OF_TRUSTED = "of a trusted gradient"
+
+
+def trusted_gradient(facts: Mapping[str, str]) -> str:
+    """Return why S isn't that of the loss, though trusted; "" if it is."""
+    return facts.get(f"problem.{TRUSTED}", "")
+
+
+def remark(event: Event) -> str:
+    """Return what an event says of the problem, or of a measurement that went wrong; else ""."""
+    step, told = event.step, event.payload
+    if event.kind == SAID:
+        return f"the problem's own code said: {told.get('text', '')}"
+    if event.kind == TRUSTED:
+        return f"S is that {OF_TRUSTED}: {told.get('text', '')}"
+    if event.kind == "unmeasured":
+        return f"not measured at step {step}: {told.get('reason', '')}"
+    if event.kind == "audit":
+        which = "S" if told.get("eigenvalue", 1) == 1 else f"eigenvalue {told['eigenvalue']}"
+        return (
+            f"a cold search at step {step} found a larger {which} than had been followed: "
+            "from here on the larger one is"
+        )
+    if event.kind == "unconverged":
+        return (
+            f"the search for eigenvalues at step {step} ended after {told.get('products')} products "
+            "before it was good enough: see sharpness_residual"
+        )
+    if event.kind == "degenerate":
+        after = told.get("next")
+        least = "" if after is None else f": after S {told['sharpness']:.6g} comes {after:.6g}"
+        return (
+            f"at step {step} u is one direction among several{least}. "
+            "u, β, βα, g and x are those of one of them: see u_error"
+        )
+    return ""

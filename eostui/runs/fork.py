@@ -1,0 +1,161 @@
+"""Forks: a new run that begins as another was before a step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from eostui.config import RunConfig
+from eostui.errors import InputError, RunFormatError
+from eostui.runs.record import all_news, is_control, measured_rows
+from eostui.runs.shelf import Entry
+from eostui.runs.store import schema
+from eostui.runs.store.checkpoints import Checkpoint
+from eostui.runs.store.reader import News, RunReader
+from eostui.runs.store.writer import RunWriter
+from eostui.schedule import ControlChange, refuse_controls
+
+#: What a fork may change: how long it goes on, what is measured and when. η and λ may change as well,
+#: as they may in any run.
+CHANGEABLE = (
+    "steps", "cadence", "far_cadence", "measure", "eigenvalues", "smallest_eigenvalue", "tolerance",
+    "vector_tolerance", "test_cadence", "calibrate_at", "checkpoint_every", "checkpoint_budget",
+    "device", "threads",
+)  # fmt: skip
+CONTROLS = ("eta", "weight_decay")
+
+
+def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConfig:
+    """Return the config of a fork. Its η and λ stay those that the common history began with.
+
+    Of the changes that its parent's config makes later, those of η, λ or both that the fork changes
+    itself are left out: "λ = 0 from here on" holds to its end.
+
+    Args:
+        parent: the run that is forked.
+        at: the first step that the fork takes itself.
+        changes: settings, with η and λ among them if they change at that step.
+
+    Raises:
+        InputError: if that step isn't there, or a setting can't change.
+    """
+    if not 0 <= at <= parent.last_step + 1:
+        raise InputError(
+            f"{parent.id} can't be forked at step {at}: it has the steps 0 to {parent.last_step}"
+        )
+    for key in changes:
+        if key in RunConfig.model_fields and key not in (*CHANGEABLE, *CONTROLS):
+            raise InputError(
+                f"a fork goes on with the same problem, so `{key}` can't change; "
+                f"what can: {', '.join((*CONTROLS, *CHANGEABLE))}"
+            )
+    where = f"fork of {parent.id}"
+    asked = {key: changes[key] for key in CONTROLS if key in changes}
+    refusal = refuse_controls(**{**controls_at(parent, at), **asked}) if asked else None
+    if refusal:
+        raise InputError(f"{where} at step {at}: {refusal}")
+    kept = {key: value for key, value in changes.items() if key not in CONTROLS}
+    kept["controls"] = _its_own_way(parent.config.controls, at, asked)
+    config = parent.config.changed(kept, where)
+    wanted = changes.get("calibrate_at") and config.calibrate_at
+    if isinstance(wanted, int) and wanted < at:
+        raise InputError(f"`calibrate_at` is {wanted}, but the {where} begins at step {at}")
+    if config.steps < at:
+        raise InputError(
+            f"{where} at step {at}: it ends after {config.steps} steps: give it more by --steps"
+        )
+    return config
+
+
+def newest_fork_step(last_step: int, state: str) -> int:
+    """Return the step at which a fork goes on from where a run is.
+
+    After its last step, whose state one that ended in order has kept, and one that was killed comes to
+    again; a live run is past that soon, and nothing comes after a divergence.
+    """
+    past_it = state in ("finished", "stopped", "interrupted")
+    return max(last_step + past_it, 0)
+
+
+def _its_own_way(
+    controls: Iterable[ControlChange], at: int, asked: Mapping[str, Any]
+) -> tuple[ControlChange, ...]:
+    """Return scheduled changes without those after step `at` of what is asked for there."""
+    left = []
+    for change in controls:
+        values = change.values()
+        if change.step > at:
+            values = {key: value for key, value in values.items() if key not in asked}
+        if values:
+            left.append(ControlChange(step=change.step, **values))
+    return tuple(left)
+
+
+def controls_at(parent: Entry, step: int) -> dict[str, Any]:
+    """Return the η and λ with which a run took a step, or would take its next one, by name.
+
+    Raises:
+        RunFormatError: if its record is damaged.
+    """
+    controls = {key: getattr(parent.config, key) for key in CONTROLS}
+    reader = RunReader(parent.path)
+    try:
+        for event in reader.told("control"):
+            if event.step <= step:
+                controls |= {
+                    key: float(event.payload[key][1]) for key in CONTROLS if key in event.payload
+                }
+    except (LookupError, TypeError, ValueError) as error:
+        raise RunFormatError(f"{parent.path}: a control change is damaged: {error}") from None
+    finally:
+        reader.close()
+    return controls
+
+
+def copy_history(parent: Path, writer: RunWriter, checkpoint: Checkpoint, reading: str) -> None:
+    """Write what a run was before a checkpoint's step into a fork of it.
+
+    Args:
+        parent: the run directory that is forked.
+        writer: of the fork, which has no rows yet.
+        checkpoint: the state at the fork.
+        reading: `raw` or `midpoint`.
+    """
+    step = checkpoint.step
+    reader = RunReader(parent)
+    try:
+        first = told = 0
+        for news in all_news(reader):
+            rows = news.steps[: max(step - first, 0)]
+            if len(rows):
+                writer.steps(first, rows, reader.step_columns)
+            first += len(news.steps)
+            for row in measured_rows(news):
+                at = int(row.pop("step"))
+                if at < step:
+                    writer.measurement(at, row, reading)
+            _copy_calibrated(news, writer, checkpoint)
+            if news.landscape is not None:
+                writer.landscape(news.landscape)
+            for event in news.events:
+                derived = event.kind in schema.DERIVED_EVENTS
+                told += derived
+                if derived:
+                    of_history = told <= checkpoint.events
+                else:  # at the step itself, what acts from it on
+                    of_history = event.step < step or (event.step == step and is_control(event))
+                if of_history:
+                    writer.past_event(event)
+    finally:
+        reader.close()
+
+
+def _copy_calibrated(news: News, writer: RunWriter, checkpoint: Checkpoint) -> None:
+    """Copy x and q of the calibrations that were known at the checkpoint."""
+    known = int(checkpoint.plain["recorder.calibration"])
+    steps, numbers = news.calibrated[:, 0], news.calibrated[:, 1]
+    for number in range(1, known + 1):
+        rows = news.calibrated[(numbers == number) & (steps < checkpoint.step)]
+        if len(rows):
+            writer.calibrated(number, int(rows[0, 0]), rows[:, 2:])

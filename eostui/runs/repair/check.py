@@ -1,0 +1,144 @@
+"""What of a run directory is sound."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from eostui.config import RunConfig
+from eostui.errors import EostuiError, InputError, RunFormatError
+from eostui.runs.repair.salvage import Salvage, salvage
+from eostui.runs.run import Run
+from eostui.runs.store import checkpoints, schema
+from eostui.runs.store.connection import UNREADABLE, connect, unreadable
+from eostui.runs.store.liveness import engine_alive
+
+#: What SQLite's own check tells at most.
+_MOST_TOLD = 20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One part of a run.
+
+    Attributes:
+        part: its name.
+        sound: whether all is well with it.
+        told: what there is of it, or what is wrong.
+    """
+
+    part: str
+    sound: bool
+    told: str
+
+
+def check_run(path: Path) -> list[Finding]:
+    """Look at every part of a run directory; nothing in it is changed.
+
+    Raises:
+        InputError: if it is no run directory.
+        BusyError: if another program has locked it.
+    """
+    if not (path / schema.DATABASE).is_file():
+        raise InputError(f"{path}: not a run directory (it has no {schema.DATABASE})")
+    found = list(_directory(path))
+    try:
+        database = connect(path / schema.DATABASE)
+    except RunFormatError as error:
+        return [*found, Finding("database", False, str(error)), *_checkpoints(path)]
+    end, alive = None, engine_alive(path)
+    try:
+        database.execute("BEGIN")  # one snapshot: its engine may be at work
+        found += _integrity(database)
+        salvaged = salvage(database)
+        found += _tables(path, salvaged)
+        if "steps" not in salvaged.lost and not alive:  # an engine may have saved since
+            end = salvaged.next_step
+    except UNREADABLE as error:
+        found.append(Finding("database", False, str(unreadable(path / schema.DATABASE, error))))
+    finally:
+        database.close()
+    return [*found, *_checkpoints(path, end), *_opening(path)]
+
+
+def links(path: Path) -> list[Path]:
+    """Return what in a run directory is a link, and may lead out of it."""
+    inside = [path / name for name in os.listdir(path)]
+    for folder in (path / schema.COMMANDS, path / checkpoints.FOLDER):
+        if folder.is_dir() and not folder.is_symlink():
+            inside += [folder / name for name in os.listdir(folder)]
+    return sorted(file for file in inside if file.is_symlink())
+
+
+def _directory(path: Path) -> Iterator[Finding]:
+    leading_out = links(path)
+    mode = stat.S_IMODE(path.stat().st_mode)
+    told = f"mode {mode:04o}" + (", readable by others" if mode & 0o077 else "")
+    if leading_out:
+        told = f"links in it: {', '.join(str(file.relative_to(path)) for file in leading_out)}"
+    yield Finding("directory", not leading_out, told)
+    alive = engine_alive(path)
+    yield Finding("lock", True, "held: an engine drives it" if alive else "free: no engine")
+
+
+def _integrity(database: sqlite3.Connection) -> Iterator[Finding]:
+    told = [row[0] for row in database.execute(f"PRAGMA integrity_check({_MOST_TOLD})")]
+    sound = told == ["ok"]
+    yield Finding("database", sound, "SQLite finds nothing wrong" if sound else "; ".join(told))
+
+
+def _tables(path: Path, found: Salvage) -> Iterator[Finding]:
+    if not _facts_parse(path, found):
+        found.lose("facts", "the config in them can't be understood")
+    present = {
+        "facts": f"{len(found.facts)}, format {found.version}",
+        "steps": f"{found.next_step} rows without a gap",
+        "measurements": f"{len(found.measurements)}, each at a step with a row",
+        "calibrated": f"{sum(len(matrix) for *_, matrix in found.calibrated)} rows",
+        "landscapes": "no map" if found.landscape is None else "a map",
+        "events": f"{len(found.events)}",
+    }
+    for table, told in present.items():
+        yield Finding(table, table not in found.lost, "; ".join([told, *found.told(table)]))
+    for table in found.lost.keys() - present.keys():
+        yield Finding(table, False, "; ".join(found.told(table)))
+
+
+def _facts_parse(path: Path, found: Salvage) -> bool:
+    try:
+        RunConfig.from_toml(found.facts.get("config", "\0"), f"{path}: stored config")
+    except InputError:
+        return False
+    return True
+
+
+def _checkpoints(path: Path, end: int | None = None) -> Iterator[Finding]:
+    """Read all checkpoints; `end` is the first step without a row, where that is known."""
+    sound, wrong = 0, []
+    for file in checkpoints.files(path):
+        try:
+            checkpoints.read(file.path)
+        except RunFormatError as error:
+            if os.path.lexists(file.path):  # else its engine has thinned it away meanwhile
+                wrong.append(str(error))
+        else:
+            if end is not None and file.step > end:
+                wrong.append(
+                    f"{file.path.name}: ahead of the record, whose rows before it are lost"
+                )
+            else:
+                sound += 1
+    told = f"{sound} of {sound + len(wrong)} sound" if sound or wrong else "none"
+    yield Finding("checkpoints", not wrong, "; ".join([told, *wrong]))
+
+
+def _opening(path: Path) -> Iterator[Finding]:
+    try:
+        with Run(path) as run:
+            yield Finding("record", True, f"opens as a run that is {run.state}")
+    except EostuiError as error:
+        yield Finding("record", False, str(error))

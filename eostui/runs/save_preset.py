@@ -1,0 +1,99 @@
+"""A steered run as a preset: its config, with the changes of η and λ at their steps."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from pathlib import Path
+
+import numpy as np
+
+from eostui import locations, presets
+from eostui.config import RunConfig
+from eostui.errors import InputError
+from eostui.runs.analysis.diff import control_changes
+from eostui.runs.export.files import replacing
+from eostui.runs.run import Run
+
+
+def steered_config(run: Run, name: str) -> RunConfig:
+    """Return a config that repeats a run: on the same machine's CPU bit for bit.
+
+    Its rows say which η and λ moved each step, whoever changed them; changes that wait for the next step,
+    and those of its own config that it hasn't come to, follow. A calibration by key isn't repeated.
+
+    Args:
+        run: live or ended.
+        name: of the preset.
+
+    Raises:
+        InputError: if the run's last waiting changes don't fit its config.
+    """
+    steps = run.steps
+    config = run.config.model_dump()
+    if len(steps):
+        config |= {key: float(steps[key][0]) for key in ("eta", "weight_decay")}
+    changes = {step: change for step, change in _changes(run).items() if step <= run.config.steps}
+    if "threads" in run.facts:
+        config["threads"] = int(run.facts["threads"])
+    return RunConfig.build(
+        {**config, "preset": name, "controls": [{"step": s, **v} for s, v in changes.items()]},
+        f"{run.path.name} as a preset",
+    )
+
+
+def save_preset(run: Run, name: str, target: Path | None = None, *, force: bool = False) -> Path:
+    """Write a preset that repeats a run; return its file.
+
+    Args:
+        run: live or ended.
+        name: of the preset, and of its file in the folder of the user's presets.
+        target: another file.
+        force: replace a file that is there, or hide a preset of this name that is shipped.
+
+    Raises:
+        InputError: if the name can't be a preset's, the file is there, or it can't be written.
+    """
+    if not re.fullmatch(r"[\w][\w.+-]*", name):
+        raise InputError(f"`{name}` can't name a preset: use letters, digits, and . + - _ within")
+    path = target or locations.user_presets_dir() / f"{name}.toml"
+    if path.suffix.lower() != ".toml":
+        raise InputError(f"{path}: a preset is a TOML file: end its name in .toml")
+    known = presets.available()
+    if not force:
+        if path.exists():
+            raise InputError(f"{path} is there already; --force replaces it")
+        if target is None and name in known:
+            raise InputError(f"the preset {name} is shipped already; --force hides it")
+    config = steered_config(run, name)
+    count = len(config.controls)
+    origin = f"{run.path.name}, a run of {run.config.preset}"
+    if parent := run.facts.get("parent"):
+        origin += f" forked from {parent} at step {run.facts.get('parent_step')}"
+    head = [f"{origin}, again: with {count} change{'s' * (count != 1)} of η and λ."]
+    for line in run.facts.get("note", "").splitlines():
+        head += textwrap.wrap(line, 100)
+    comment = "".join(f"# {line}\n" for line in head)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: can't be written: {error.strerror}") from None
+    with replacing(path) as (aside,):
+        aside.write_text(f"{comment}\n{config.to_toml()}", encoding="utf-8")
+    return path
+
+
+def _changes(run: Run) -> dict[int, dict[str, float]]:
+    """Return what η and λ are set to, by step."""
+    changes: dict[int, dict[str, float]] = {}
+    for key in ("eta", "weight_decay"):
+        values = run.steps[key]
+        for row in (1 + np.flatnonzero(np.diff(values))).tolist():
+            changes.setdefault(row, {})[key] = float(values[row])
+    for change in run.config.controls:
+        if change.step > run.last_step:
+            changes.setdefault(change.step, {}).update(change.values())
+    for step, new in control_changes(run).items():
+        if step > run.last_step:
+            changes.setdefault(step, {}).update(new)
+    return dict(sorted(changes.items()))

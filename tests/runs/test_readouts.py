@@ -1,0 +1,200 @@
+"""What is read off a run's columns: signs, medians of κ, crossings, monitors, steering."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eostui.config import RunConfig
+from eostui.errors import InputError
+from eostui.runs.analysis.curvature_summary import (
+    BLOCK,
+    BlockMedians,
+    crossings,
+    without_alternation,
+)
+from eostui.runs.analysis.monitors import MEANINGS, Monitor, monitors
+from eostui.runs.analysis.signs import summarize, up_shares
+from eostui.runs.run import Run
+from eostui.runs.series import Series
+from eostui.runs.store import commands
+from eostui.runs.store.writer import RunWriter
+from eostui.tui.steering import Steering
+from eostui.tui.widgets.bars import monitor_line, monitor_lines
+
+
+def test_signs_of_a_full_bounce() -> None:
+    """Alternating steps: half go up, every step changes the sign; the unknown last one is left out."""
+    steps = np.array([1.0, -1.0] * 100 + [np.nan])
+    assert summarize(steps) == (0.5, 1.0)
+    assert np.isnan(summarize(np.array([np.nan]))).all()
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=300), st.integers(1, 40))
+def test_up_shares_count_every_step(values: list[float], slices: int) -> None:
+    x = np.arange(float(len(values)))
+    edges = np.linspace(0, len(values), slices + 1)
+    steps = np.array(values)
+    shares = up_shares(x, steps, edges)
+    counts = np.histogram(x, edges)[0]
+    assert np.nansum(shares * counts) == pytest.approx((steps > 0).sum())
+    assert (np.isnan(shares) == (counts == 0)).all()
+
+
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=12))
+def test_block_medians_grow_with_the_run(chunks: list[int]) -> None:
+    """However the rows arrive, each complete block has its own median."""
+    values = np.random.default_rng(0).normal(size=sum(chunks))
+    medians, upto = BlockMedians(), 0
+    for chunk in chunks:
+        upto += chunk
+        medians.update(values[:upto])
+    blocks = len(values) // BLOCK
+    expected = [np.median(values[k * BLOCK : (k + 1) * BLOCK]) for k in range(blocks)]
+    assert medians.medians.tolist() == expected
+    assert medians.rows.tolist() == [k * BLOCK + BLOCK // 2 for k in range(blocks)]
+
+
+def test_alternation_is_cancelled_and_a_trend_kept() -> None:
+    n = np.arange(40)
+    assert np.allclose(without_alternation((-1.0) ** n * 5), 0)
+    assert np.allclose(without_alternation(2.0 * n)[3:-3], 2.0 * n[3:-3])
+    assert without_alternation(np.array([3.0])).tolist() == [3.0]
+
+
+def measured(**columns: list[float]) -> Series:
+    names = ["step", "eta", "weight_decay", "sharpness", "beta", "beta_alpha", "lambda_g", "eig_2",
+             "sharpness_gap", "u_error", "sharpness_gradient_u", "gradient_u"]  # fmt: skip
+    series = Series(names)
+    rows = len(columns["step"])
+    series.append(rows, {"eta": 0.1, "weight_decay": 0.01, "beta": 1.0, **columns})
+    return series
+
+
+def test_a_crossing_counts_below_the_edge_only() -> None:
+    """The same crossing of the drives, far below 2/η and on it: only the first is the transition."""
+    drives = {"step": [0, 25, 50], "beta_alpha": [3.0, 1.0, 1.0], "lambda_g": [1.0, 2.0, 2.0]}
+    below = measured(**drives, sharpness=[10, 11, 11])
+    assert crossings(below, np.full(51, 5.0)).tolist() == [1]
+    assert crossings(below, np.full(51, 19.8)).tolist() == []  # κ is at the edge
+    again = {"step": [0, 25, 50, 75], "beta_alpha": [3, 1, 3, 1], "lambda_g": [1, 2, 1, 2]}
+    once = measured(**again, sharpness=[10, 11, 11, 11])
+    assert crossings(once, np.full(76, 5.0)).tolist() == [1]
+    turned = measured(**again, sharpness=[10, 11, 11, 11], weight_decay=[0.01, 0.01, 0.02, 0.02])
+    assert crossings(turned, np.full(76, 5.0)).tolist() == [1, 3]
+    on_edge = measured(**drives, sharpness=[19.5, 19.8, 19.8])
+    assert crossings(on_edge, np.full(51, 5.0)).tolist() == []
+    assert crossings(measured(step=[0], beta_alpha=[1], lambda_g=[0]), np.ones(1)).tolist() == []
+
+
+def test_monitors_judge_the_newest_reading() -> None:
+    series = measured(
+        step=[0, 25], eig_2=[3.0, 19.5], sharpness_gradient_u=[0.5, 0.01], gradient_u=[0.0, 0.9],
+        beta_alpha=[1.0, -1.0], sharpness_gap=[1.0, 0.1],
+    )  # fmt: skip
+    series["sharpness"][:] = 12
+    found = {monitor.name: monitor.holds for monitor in monitors(series, "raw")}
+    assert found == {
+        "one direction": False, "u stands apart": False, "∇S ⟂ u": True, "∇L ⟂ u": False, "βα > 0": False,
+    }  # fmt: skip
+    # on the bounce a raw reading can't tell the last two, wherever S is; S at the edge alone is no bounce
+    for sharpness in (12, 19.9):
+        series["sharpness"][:] = sharpness
+        holds = [monitor.holds for monitor in monitors(series, "raw", bouncing=True)]
+        assert holds == [False, False, True, None, None]
+        assert [monitor.holds for monitor in monitors(series, "raw")][3:] == [False, False]
+        at_midpoint = monitors(series, "midpoint", bouncing=True)
+        assert [monitor.holds for monitor in at_midpoint][3:] == [False, False]
+    series["beta"][:] = series["beta_alpha"][:] = np.nan  # the spectrum alone, or ∇S isn't finite
+    series["sharpness_gradient_u"][:] = series["gradient_u"][:] = np.nan
+    assert [monitor.holds for monitor in monitors(series, "raw")] == [
+        False,
+        False,
+        None,
+        None,
+        None,
+    ]
+    assert set(MEANINGS) == {monitor.name for monitor in monitors(series, "raw")}
+    assert monitors(Series(["beta"]), "raw") == []
+
+
+def test_a_failing_assumption_turns_visible() -> None:
+    """Where there is one line, it comes first and says why; everywhere it alone is bold."""
+    found = [Monitor("one direction", True, "λ₂ 3"), Monitor("βα > 0", False, "−0.02")]
+    line = monitor_line(found, "‖θ‖ 8")
+    assert line.plain == " holds ✗ βα > 0 fails: −0.02  ✓ one direction  ‖θ‖ 8"
+    for text in (line, monitor_lines(found, "")):
+        bold = [text.plain[s.start : s.end].strip() for s in text.spans if "bold" in str(s.style)]
+        assert len(bold) == 1
+        assert bold[0].startswith("βα > 0")
+        assert "−0.02" in bold[0]
+
+
+@pytest.fixture
+def steering(tmp_path: Path) -> Steering:
+    config = RunConfig.build({"eta": 0.1, "weight_decay": 0.0}, "test")
+    writer = RunWriter(tmp_path / "run-test", {"config": config.to_toml(), "created": "0"})
+    writer.close()
+    return Steering(Run(tmp_path / "run-test"))
+
+
+def sent(steering: Steering) -> list[tuple[str, float]]:
+    return [
+        (key, value)
+        for _, content in commands.take(steering.run.path)
+        for key, value in content.items()
+        if key != "kind"
+    ]
+
+
+def test_quick_presses_add_up(steering: Steering) -> None:
+    """Ten presses before any answer are ten factors; λ starts from 0 and returns to it."""
+    for _ in range(10):
+        steering.scale_eta(1)
+    assert sent(steering)[-1] == ("eta", pytest.approx(0.1 * 1.1**10, rel=1e-4))
+    for _ in range(3):
+        steering.scale_decay(1)
+    for _ in range(3):
+        steering.scale_decay(-1)
+    assert [decay for _, decay in sent(steering)] == pytest.approx(
+        [1e-4, 1.25e-4, 1.5625e-4, 1.25e-4, 1e-4, 0.0]
+    )
+
+
+def test_undo_returns_step_by_step(steering: Steering) -> None:
+    steering.set_eta(0.2)
+    steering.set_decay(0.5)
+    steering.undo()
+    steering.undo()
+    assert sent(steering) == [
+        ("eta", 0.2), ("weight_decay", 0.5), ("weight_decay", 0.0), ("eta", 0.1),
+    ]  # fmt: skip
+    with pytest.raises(InputError, match="no change"):
+        steering.undo()
+
+
+@pytest.mark.parametrize(("key", "value"), [("eta", 0), ("eta", -1), ("decay", -1), ("decay", 10)])
+def test_impossible_values_are_refused(steering: Steering, key: str, value: float) -> None:
+    with pytest.raises(InputError):
+        getattr(steering, f"set_{key}")(value)
+    assert sent(steering) == []
+
+
+def test_an_answer_ends_the_waiting(tmp_path: Path) -> None:
+    """Once the run shows a change, presses build on what the run says."""
+    config = RunConfig.build({"eta": 0.1}, "test")
+    writer = RunWriter(tmp_path / "run-test", {"config": config.to_toml(), "created": "0"})
+    run = Run(tmp_path / "run-test")
+    steering = Steering(run)
+    steering.set_eta(0.2)
+    assert steering.target == (0.2, 0.0)
+    ((command, _),) = commands.take(run.path)
+    writer.event(3, "refused", {"command": command, "reason": "no"})
+    writer.flush()
+    run.refresh()
+    assert steering.target == (0.1, 0.0)
+    writer.close()
