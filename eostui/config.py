@@ -105,8 +105,15 @@ class RunConfig(BaseModel):
         "mse", description="mse: half the sum over outputs, mean over samples"
     )
 
+    dynamics: str = Field(
+        "gradient-descent",
+        description='"gradient-descent", "heavy-ball", or your own "file.py:Class"',
+    )
     eta: Positive = Field(0.15, description="learning rate η at the start")
     weight_decay: NotNegative = Field(0.0, description="weight decay λ at the start")
+    momentum: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(
+        0.9, description="momentum μ at the start, of dynamics that have one"
+    )
     controls: tuple[ControlChange, ...] = Field(
         (), description="changes of η and λ, each a `step` with `eta`, `weight_decay` or both"
     )
@@ -143,6 +150,9 @@ class RunConfig(BaseModel):
         0.02, description="error of u, as a sine, at which it stops; β, βα, g are as good as u"
     )
     test_cadence: PositiveInt = Field(250, description="steps between test evaluations")
+    probes: tuple[str, ...] = Field(
+        (), description='your own measurements, each a "file.py:Class", beside those of the program'
+    )
 
     calibrate_at: Literal["never", "auto"] | Annotated[int, Field(ge=0)] = Field(
         "never",

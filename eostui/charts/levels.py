@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-
-from eostui.runs.series import FloatArray
+from numpy.typing import NDArray
 
 _BARS = "▁▂▃▄▅▆▇█"
 _ASCII_BARS = "_.:-=+*#"
 
 
-def bars(values: FloatArray, low: float, high: float, *, unicode: bool) -> str:
+def bars(values: NDArray[np.float64], low: float, high: float, *, unicode: bool) -> str:
     """Return a character for each value: the lowest at `low`, the highest at `high`, a space for NaN."""
     letters = _BARS if unicode else _ASCII_BARS
     known = np.isfinite(values)

@@ -17,13 +17,14 @@ from eostui.config import MOST_EIGENVALUES
 class Column:
     """A named column: `unit` is in terms of the loss [L], steps and parameters [θ].
 
-    An `optional` one is left out of an export where it is empty.
+    An `optional` one is left out of an export where it is empty. One with a `shape` holds an array a row.
     """
 
     name: str
     unit: str
     description: str
     optional: bool = False
+    shape: tuple[int, ...] = ()
 
 
 #: What the engine stores for every step, in the order of the stored matrix. What arrived is that of the

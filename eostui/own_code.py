@@ -1,0 +1,1 @@
+"""Code of a user that a setting names as "file.py:Name"."""

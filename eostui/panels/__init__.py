@@ -1,0 +1,1 @@
+"""What each chart shows: from the columns of a run to curves, marks and labels."""

@@ -1,0 +1,1 @@
+"""What is measured, one file a probe; `ProbeSet` holds those of a run."""

@@ -1,0 +1,66 @@
+"""What an engine is asked to begin with: written by who starts it, read by the engine process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Typed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class New(_Typed):
+    """A run from step 0."""
+
+    kind: Literal["new"] = "new"
+
+
+class Resume(_Typed):
+    """The run at the request's `path` goes on; with `changed_data` also on other data."""
+
+    kind: Literal["resume"] = "resume"
+    changed_data: bool = False
+
+
+class Fork(_Typed):
+    """A run that begins as another was before a step.
+
+    Attributes:
+        parent: the directory of the other run.
+        at: the first step that the fork takes itself.
+        changed: names of the settings that differ from the parent's.
+        controls: η, λ and the like from there on, where they shall be others.
+        changed_data: whether it goes on also on other data.
+    """
+
+    kind: Literal["fork"] = "fork"
+    parent: Path
+    at: int
+    changed: tuple[str, ...] = ()
+    controls: dict[str, float] = Field(default_factory=dict)
+    changed_data: bool = False
+
+
+class StartRequest(_Typed):
+    """All that an engine process is told.
+
+    Attributes:
+        config: of the run, as TOML.
+        path: the run's directory, new or there.
+        data_dir: where downloaded data sets are.
+        name: of a new run.
+        group: what runs that belong together share; "" for none.
+        watched: whether someone is there to let it go on after a pause of `pause_at`.
+        begin: how it begins.
+    """
+
+    config: str
+    path: Path
+    data_dir: Path
+    name: str = ""
+    group: str = ""
+    watched: bool = False
+    begin: Annotated[New | Resume | Fork, Field(discriminator="kind")] = New()

@@ -1,0 +1,167 @@
+"""What a dynamics is stable up to, and what it is steered by: its controls, at a step and over a run.
+
+Here alone stand thresholds such as 2/η − λ (MATH §2), what η and λ may be, and how a key turns them. The
+formulas take numbers and arrays alike; neither torch nor numpy is needed.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+#: No control is larger: a step in float32 couldn't be multiplied by it.
+LARGEST = 3.4e38
+
+#: Controls by name: numbers, or arrays of the same shape.
+Controls = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Control:
+    """A number by which a dynamics is steered while it runs.
+
+    Attributes:
+        name: of its column, its setting and its part of a command.
+        symbol: as the field writes it.
+        description: what it is, in a few words.
+        factor: of a key press.
+        positive: whether it must be above 0; else 0 turns it off.
+        below: what it must be below.
+        start: where it begins when it is turned up from 0; below this it is turned off.
+    """
+
+    name: str
+    symbol: str
+    description: str
+    factor: float
+    positive: bool = False
+    below: float = math.inf
+    start: float = 0.0
+
+    def turned(self, value: float, direction: int) -> float:
+        """Return a value one press up (+1) or down (−1), from and to 0 where it may be 0."""
+        if self.positive:
+            return _round(value * self.factor**direction)
+        return max(turned(value, direction, self.factor, self.start), 0.0)
+
+    def refusal(self, value: object) -> str | None:
+        """Return why it can't have this value, or None."""
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return f"{self.symbol} must be a number"
+        if not abs(value) <= sys.float_info.max:
+            return f"{self.symbol} must be finite"
+        if abs(value) > LARGEST:
+            return f"{self.symbol} is {value:g}, but must be at most {LARGEST:g}"
+        if self.positive and value <= 0:
+            return f"{self.symbol} is {value:g}, but must be above 0"
+        if value < 0:
+            return f"{self.symbol} is {value:g}, but must not be below 0"
+        if not value < self.below:
+            return f"{self.symbol} is {value:g}, but must be below {self.below:g}"
+        return None
+
+
+ETA = Control("eta", "η", "learning rate", factor=1.1, positive=True)
+WEIGHT_DECAY = Control("weight_decay", "λ", "weight decay", factor=1.25, start=1e-4)
+MOMENTUM = Control("momentum", "μ", "momentum", factor=1.1, below=1.0, start=0.1)
+#: All by name.
+CONTROLS = {control.name: control for control in (ETA, WEIGHT_DECAY, MOMENTUM)}
+
+
+@dataclass(frozen=True)
+class Stability:
+    """Up to which sharpness a dynamics is stable on a quadratic, by its controls.
+
+    Attributes:
+        controls: what it is steered by, in the order of the columns.
+        undecayed: the threshold without decay.
+        label: of the threshold, as charts write it.
+        undecayed_label: of the threshold without decay.
+    """
+
+    controls: tuple[Control, ...]
+    undecayed: Callable[[Controls], Any]
+    label: str
+    undecayed_label: str
+
+    def threshold(self, controls: Controls) -> Any:
+        """Return the sharpness up to which it is stable; decay adds λ to every curvature."""
+        return self.undecayed(controls) - controls["weight_decay"]
+
+
+def two_over_eta(controls: Controls) -> Any:
+    """Return 2/η, the stability limit of gradient descent without decay."""
+    return 2 / controls["eta"]
+
+
+#: θ⁺ = θ − η(∇L + λθ): on a curvature s the factor 1 − η(s + λ) stays above −1 up to s = 2/η − λ.
+GRADIENT_DESCENT = Stability((ETA, WEIGHT_DECAY), two_over_eta, "2/η−λ", "2/η")
+#: θ⁺ = θ − η(∇L + λθ) + μ(θ − θ⁻): on a curvature s, z² − (1 + μ − η(s + λ))z + μ has both roots within
+#: the unit circle, for 0 ≤ μ < 1, exactly while 0 < η(s + λ) < 2 + 2μ (Jury's conditions).
+HEAVY_BALL = Stability(
+    (ETA, WEIGHT_DECAY, MOMENTUM),
+    lambda controls: (2 + 2 * controls["momentum"]) / controls["eta"],
+    "(2+2μ)/η−λ",
+    "(2+2μ)/η",
+)
+#: Of every dynamics that the program has, by the name that a config's `dynamics` gives.
+STABILITY = {"gradient-descent": GRADIENT_DESCENT, "heavy-ball": HEAVY_BALL}
+
+
+def refuse(controls: Mapping[str, object]) -> str | None:
+    """Return why these controls can't be used together, or None; η and λ are among them."""
+    for name, value in controls.items():
+        if name not in CONTROLS:
+            return f"there is no control `{name}`"
+        if refusal := CONTROLS[name].refusal(value):
+            return refusal
+    eta, weight_decay = controls["eta"], controls["weight_decay"]
+    assert isinstance(eta, (int, float))
+    assert isinstance(weight_decay, (int, float))
+    if eta * weight_decay >= 1:
+        return f"ηλ is {eta * weight_decay:g}, but must be below 1"
+    return None
+
+
+def in_force(
+    start: Mapping[str, float], changes: Iterable[tuple[int, Mapping[str, float]]], step: float
+) -> dict[str, float]:
+    """Return the controls that move θ at a step: those of the start, with the changes up to it.
+
+    Args:
+        start: at step 0.
+        changes: (step, new values by name), in their order.
+        step: math.inf for after all of them.
+    """
+    controls = dict(start)
+    for at, values in changes:
+        if at <= step:
+            controls.update(values)
+    return controls
+
+
+def changed_to(payload: Mapping[str, Any]) -> dict[str, float]:
+    """Return what a `control` event of a record sets: its payload has [before, after] by name."""
+    return {name: float(change[1]) for name, change in payload.items()}
+
+
+def turned(value: float, direction: int, factor: float, start: float) -> float:
+    """Return a value of either sign one press up (+1) or down (−1).
+
+    Args:
+        value: where it is.
+        direction: +1 or −1.
+        factor: by which its size changes.
+        start: its least size; below that it is 0, and beyond 0 its sign is the other.
+    """
+    if value == 0.0:
+        return direction * start
+    size = _round(abs(value) * (factor if value * direction > 0 else 1 / factor))
+    return 0.0 if size < start * 0.999 else math.copysign(size, value)
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.6g}")
