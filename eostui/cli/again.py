@@ -27,7 +27,7 @@ from eostui.errors import EXIT_FAILED, InputError, printable
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from eostui.engine.begin import Replay
+    from eostui.engine.replay import Replay
     from eostui.runs.shelf import Entry
 
 
@@ -198,7 +198,8 @@ def _repeat(entry: Entry, data_dir: Path) -> Replay:
     locations.present_folder()
     narrate = Console(stderr=True, highlight=False)
     narrate.print("loading PyTorch", style="dim")
-    from eostui.engine.begin import Workshop, replay
+    from eostui.engine.replay import replay
+    from eostui.engine.session import Session
 
     columns = (
         TextColumn("{task.description}"),
@@ -210,11 +211,11 @@ def _repeat(entry: Entry, data_dir: Path) -> Replay:
     def say(text: str) -> None:
         narrate.print(text, style="dim", markup=False)
 
-    workshop = Workshop(entry.config, data_dir, say, like=entry.path)
+    session = Session(entry.config, data_dir, say, like=entry.path)
     with Progress(*columns, console=narrate, transient=True) as bar:
         task = bar.add_task("repeating", total=None)
         return replay(
-            workshop,
+            session,
             entry.path,
             lambda step, first, last: bar.update(task, completed=step - first, total=last - first),
         )
