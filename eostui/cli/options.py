@@ -101,6 +101,10 @@ AsciiOnly = Annotated[
     typer.Option("--ascii", callback=_ascii, is_eager=True, help="Draw and say all in ASCII."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Width = Annotated[int | None, typer.Option(help="Columns; the terminal's if left out.")]
+Height = Annotated[int | None, typer.Option(help="Rows; the terminal's if left out.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
 
 def set_values(
