@@ -121,7 +121,8 @@ def set_values(
         InputError: if one of them can't be understood.
     """
     from eostui import locations
-    from eostui.config import absolute_files, parse_number, parse_setting
+    from eostui.config import absolute_files, parse_setting
+    from eostui.text import parse_number
 
     values = dict(parse_setting(text) for text in assignments or [])
     values |= {key: value for key, value in flags.items() if value is not None}

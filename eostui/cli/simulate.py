@@ -77,7 +77,7 @@ def simulate(
       eostui simulate --grid lambda=0:2:100,g=0:5:100 --csv map.csv
     """
     from eostui import oscillator_presets
-    from eostui.config import parse_number
+    from eostui.text import parse_number
 
     if list_presets:
         _list(as_json)

@@ -12,7 +12,7 @@ from eostui.runs.edit import refuse_name, refuse_note
 from eostui.runs.store import commands
 from eostui.runs.store.rows import Event
 from eostui.runs.store.writer import Store
-from eostui.schedule import refuse_controls
+from eostui.stability import refuse
 
 #: Seconds between looks into the commands folder while training: a key acts within this.
 POLL_EVERY = 0.01
@@ -144,7 +144,7 @@ class Controls:
     def _set(self, content: Mapping[str, Any], writer: Store, step: int) -> str | None:
         eta = content.get("eta", self.eta)
         weight_decay = content.get("weight_decay", self.weight_decay)
-        refusal = refuse_controls(eta, weight_decay)
+        refusal = refuse({"eta": eta, "weight_decay": weight_decay})
         if refusal:
             return refusal
         changes = {}

@@ -14,7 +14,8 @@ from eostui.runs.store import schema
 from eostui.runs.store.checkpoints import Checkpoint
 from eostui.runs.store.reader import News, RunReader
 from eostui.runs.store.writer import RunWriter
-from eostui.schedule import ControlChange, refuse_controls
+from eostui.schedule import ControlChange
+from eostui.stability import refuse
 
 #: What a fork may change: how long it goes on, what is measured and when. η and λ may change as well,
 #: as they may in any run.
@@ -52,7 +53,7 @@ def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConf
             )
     where = f"fork of {parent.id}"
     asked = {key: changes[key] for key in CONTROLS if key in changes}
-    refusal = refuse_controls(**{**controls_at(parent, at), **asked}) if asked else None
+    refusal = refuse({**controls_at(parent, at), **asked}) if asked else None
     if refusal:
         raise InputError(f"{where} at step {at}: {refusal}")
     kept = {key: value for key, value in changes.items() if key not in CONTROLS}

@@ -41,7 +41,7 @@ def save(
     target = locations.expanded(to) if to else None
     with Run(entry.path) as opened:
         path = save_preset(opened, name, target, force=force)
-    if ":" in entry.config.problem:
-        told = f"it runs the code of {entry.config.problem}"
+    if own := entry.config.own_code():
+        told = f"it runs the code of {', '.join(own)}"
         print(f"note: {printable(told)}", file=sys.stderr)
     print(path)

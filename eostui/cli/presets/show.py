@@ -10,7 +10,7 @@ from eostui.errors import printable
 def show_preset(preset: PresetName, as_json: AsJson = False) -> None:
     """Print a preset's file, or with --json all its settings."""
     from eostui import presets as found
-    from eostui.config import read_text
+    from eostui.text import read_text
 
     loaded = found.load(preset)
     if as_json:
