@@ -50,20 +50,26 @@ class Control:
             return _round(value * self.factor**direction)
         return max(turned(value, direction, self.factor, self.start), 0.0)
 
-    def refusal(self, value: object) -> str | None:
-        """Return why it can't have this value, or None."""
+    def refusal(self, value: object, called: str = "") -> str | None:
+        """Return why it can't have this value, or None.
+
+        Args:
+            value: whatever was given.
+            called: how the sentence calls it; by its symbol if left out.
+        """
+        called = called or self.symbol
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return f"{self.symbol} must be a number"
+            return f"{called} must be a number"
         if not abs(value) <= sys.float_info.max:
-            return f"{self.symbol} must be finite"
+            return f"{called} must be finite"
         if abs(value) > LARGEST:
-            return f"{self.symbol} is {value:g}, but must be at most {LARGEST:g}"
+            return f"{called} is {value:g}, but must be at most {LARGEST:g}"
         if self.positive and value <= 0:
-            return f"{self.symbol} is {value:g}, but must be above 0"
+            return f"{called} is {value:g}, but must be above 0"
         if value < 0:
-            return f"{self.symbol} is {value:g}, but must not be below 0"
+            return f"{called} is {value:g}, but must not be below 0"
         if not value < self.below:
-            return f"{self.symbol} is {value:g}, but must be below {self.below:g}"
+            return f"{called} is {value:g}, but must be below {self.below:g}"
         return None
 
 
@@ -206,24 +212,33 @@ def _control(values: Mapping[str, Any]) -> Control:
 
 
 def refuse(
-    controls: Mapping[str, object], known: Mapping[str, Control] | None = None
+    controls: Mapping[str, object],
+    known: Mapping[str, Control] | None = None,
+    *,
+    by_name: bool = False,
 ) -> str | None:
     """Return why these controls can't be used together, or None; η and λ are among them.
 
     Args:
-        controls: by name.
+        controls: whatever was given, by name.
         known: the controls that there are; those of the program's own dynamics if left out.
+        by_name: whether the sentence calls them as a file does, `eta`; else by their symbols.
     """
     known = CONTROLS if known is None else known
     for name, value in controls.items():
         if name not in known:
             return f"there is no control `{name}`"
-        if refusal := known[name].refusal(value):
+        if refusal := known[name].refusal(value, f"`{name}`" if by_name else ""):
             return refusal
     eta, weight_decay = controls["eta"], controls["weight_decay"]
     assert isinstance(eta, (int, float))
     assert isinstance(weight_decay, (int, float))
     if eta * weight_decay >= 1:
+        if by_name:
+            return (
+                f"`eta` × `weight_decay` is {eta * weight_decay:g}, but must be below 1, "
+                "or decay alone would flip the sign of the weights"
+            )
         return f"ηλ is {eta * weight_decay:g}, but must be below 1"
     return None
 
