@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -143,7 +144,9 @@ class Trajectory:
         displacement = moved - self.theta
         sharpness = None
         if probes:
-            self.recorder.flush()  # raises Divergence: nothing is measured where θ isn't finite
+            # raises Divergence: nothing is measured where θ isn't finite; and a viewer, or whoever is
+            # left after a crash, has the rows before the measurement is paid for
+            self.recorder.flush()
             values = self._measure(step, shared or self._midpoint(displacement), probes)
             sharpness = values.get("sharpness")
         length = self.recorder.norm(displacement)
@@ -189,7 +192,15 @@ class Trajectory:
         values: dict[str, float] = {}
         try:
             for probe in probes:
-                values |= probe.measure(point, self._state)
+                begun, spent = time.perf_counter(), values.get("hessian_products", 0.0)
+                found = probe.measure(point, self._state)
+                values |= found
+                if found:
+                    products = values.get("hessian_products", 0.0) - spent
+                    seconds = time.perf_counter() - begun
+                    self._writer.reading(
+                        step, probe.name, found, self._config.reading, seconds, products
+                    )
         except NotFiniteError as error:  # θ and L still are: the training may go on
             self._state.forget()
             self._state.events.append(("unmeasured", {"reason": str(error)}))
@@ -198,6 +209,5 @@ class Trajectory:
             self._writer.event(step, kind, payload)
         self._state.events.clear()
         if values:
-            self.recorder.measured(step, values, self._config.reading)
-        self.recorder.flush()
-        return values
+            self.recorder.measured(step, values)
+        return values  # they are written with the next rows: see Recorder.add
