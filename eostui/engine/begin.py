@@ -13,7 +13,6 @@ from typing import Any
 
 import eostui
 from eostui.config import RunConfig
-from eostui.curvature.state import ProbeState
 from eostui.engine.comparison import ComparingWriter, Difference, Past, Progress
 from eostui.engine.controls import Controls
 from eostui.engine.device import prepare_machine
@@ -24,6 +23,7 @@ from eostui.engine.recognition import FLAG, Recognition, recognise
 from eostui.engine.recorder import Divergence
 from eostui.engine.snapshot import restore, snapshot
 from eostui.errors import EostuiError, InputError, RunFormatError, StoreError
+from eostui.probes.probe_set import ProbeSet
 from eostui.problems import build_problem
 from eostui.runs.analysis.remarks import SAID, TRUSTED
 from eostui.runs.fork import copy_history
@@ -285,7 +285,7 @@ class Workshop:
     def _on_other_data(self, checkpoint: Checkpoint) -> Checkpoint:
         """Return a state without what was computed on other data: ∇L of the step before it, and where
         the search for eigenvectors was."""
-        probes = ProbeState(self.config, self.problem)
+        probes = ProbeSet(self.config, self.problem)
         restore(checkpoint, {"probes": probes}, self.problem.initial.device)
         probes.forget()
         fresh = snapshot(checkpoint.step, checkpoint.events, {"probes": probes})

@@ -11,10 +11,7 @@ import torch
 from torch import Tensor
 
 from eostui.config import RunConfig
-from eostui.curvature.eigenpairs import NotFiniteError
 from eostui.curvature.point import Point, plain_gradient
-from eostui.curvature.probes import Probe, due
-from eostui.curvature.state import ProbeState
 from eostui.dynamics.descent import descend, path_curvature, step_cosine
 from eostui.engine.calibration import Calibrator
 from eostui.engine.checkpointing import Checkpointer
@@ -23,6 +20,8 @@ from eostui.engine.controls import Controls
 from eostui.engine.landscape import LandscapeMapper
 from eostui.engine.recorder import Divergence, Recorder
 from eostui.engine.snapshot import Stateful, restore, snapshot
+from eostui.probes.probe import Moment, Probe
+from eostui.probes.probe_set import ProbeSet, values_of
 from eostui.problems import Problem
 from eostui.runs.analysis.phase_spans import chance_of
 from eostui.runs.store.checkpoints import Checkpoint
@@ -45,7 +44,7 @@ class Trainer:
         schedule = {change.step: change.values() for change in config.controls}
         self.controls = Controls(config.eta, config.weight_decay, schedule=schedule)
         self.theta = problem.initial.detach().clone()
-        self._state = ProbeState(config, problem)
+        self.probes = ProbeSet(config, problem)
         self._nan = self.theta.new_tensor(float("nan"))
         self._gradient: Tensor | None = None
         self._displacement: Tensor | None = None
@@ -152,12 +151,14 @@ class Trainer:
         self.recorder = Recorder(
             writer, self.problem.initial, self._coordinates, observe, chance_of(self.problem.facts)
         )
-        self.calibrator = Calibrator(self._state, self.recorder)
+        self.calibrator = Calibrator(
+            self.config, self.problem, self.probes.sharpness, self.recorder
+        )
         self._checkpointer = Checkpointer(self.config, writer.path, past.origin if past else 0)
         self._parts = {
             "trainer": self,
             "controls": self.controls,
-            "probes": self._state,
+            "probes": self.probes,
             "recorder": self.recorder,
             "calibrator": self.calibrator,
             "checkpointer": self._checkpointer,
@@ -175,10 +176,10 @@ class Trainer:
     def _visit(self, step: int) -> None:
         """Record the row of θ_step, measure what is due, and move on unless it is the last."""
         eta, weight_decay = self.controls.eta, self.controls.weight_decay
-        self._state.at(step, eta, weight_decay)
-        probes = due(self._state)
+        moment = self.probes.moment(step, {"eta": eta, "weight_decay": weight_decay})
+        due = self.probes.due(moment)
         shared = None
-        if probes and self.config.reading == "raw":  # one graph for the step and its measurement
+        if due and self.config.reading == "raw":  # one graph for the step and its measurement
             shared = Point(self.problem.loss, self.theta)
             loss, gradient = shared.loss, shared.gradient
         else:
@@ -198,11 +199,11 @@ class Trainer:
             self.calibrator.project(self.theta),
         )
         moved = descend(self.theta, gradient, eta, weight_decay, decayed)
-        displacement = moved - self.theta
+        moment.displacement = displacement = moved - self.theta
         sharpness = None
-        if probes:
+        if due:
             self.recorder.flush()  # raises Divergence: nothing is measured where θ isn't finite
-            values = self._measure(step, shared or self._midpoint(displacement), probes)
+            values = self._measure(due, shared or self._midpoint(displacement), moment)
             sharpness = values.get("sharpness")
         length = self.recorder.norm(displacement)
         if self._displacement is not None:
@@ -228,20 +229,16 @@ class Trainer:
             return self._nan
         return path_curvature(gradient, self._gradient, self._displacement)
 
-    def _measure(self, step: int, point: Point, probes: Sequence[Probe]) -> dict[str, float]:
-        values: dict[str, float] = {}
-        try:
-            for probe in probes:
-                values |= probe.measure(point, self._state)
-        except NotFiniteError as error:  # θ and L still are: the training may go on
-            self._state.forget()
-            self._state.events.append(("unmeasured", {"reason": str(error)}))
+    def _measure(self, due: Sequence[Probe], point: Point, moment: Moment) -> dict[str, float]:
+        """Record what the probes that are due say; return it by column."""
+        readings = self.probes.measure(due, point, moment)
         point.release()
-        for kind, payload in self._state.events:
-            self.writer.event(step, kind, payload)
-        self._state.events.clear()
+        for reading in readings:
+            for kind, payload in reading.remarks:
+                self.writer.event(moment.step, kind, payload)
+        values = values_of(readings)
         if values:
-            self.recorder.measured(step, values, self.config.reading)
+            self.recorder.measured(moment.step, values, self.config.reading)
         self.recorder.flush()
         return values
 

@@ -98,7 +98,7 @@ EVERY_STEP = (
 #: Where what is measured is measured.
 MEASURED_AT = "taken at θ_t, in runs whose `reading` is midpoint at (θ_{t−1} + 2θ_t + θ_{t+1})/4"
 
-#: Known at measured steps, as stored. The probes of curvature/probes.py fill them.
+#: Known at measured steps, as stored. The probes fill them.
 MEASURED = (
     Column("sharpness", "L/θ²", "S, largest eigenvalue of the Hessian of L"),
     Column("sharpness_residual", "1", "‖Hu − Su‖/S: how well S and u are found"),
