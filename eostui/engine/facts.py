@@ -15,8 +15,9 @@ from eostui.config import RunConfig
 from eostui.dynamics import Dynamics, dynamics_of
 from eostui.engine.device import Machine
 from eostui.engine.fingerprint import fingerprints
+from eostui.probes import PROBES
 from eostui.problems import Problem
-from eostui.runs.store.columns import PROBES, exported, stored_columns
+from eostui.runs.store.columns import ProbeColumns, exported, stored_columns
 from eostui.runs.store.own_columns import dynamics_columns_of, probes_fact
 from eostui.stability import FACT, Description
 
@@ -56,7 +57,7 @@ def initial_facts(
         ),
         "step_columns": json.dumps(stored),
         FACT: description,
-        "probes": probes_fact(PROBES),
+        "probes": probes_fact(ProbeColumns(p.name, p.cost, p.columns) for p in PROBES),
         **{f"problem.{key}": value for key, value in problem.facts.items()},
         **fingerprints(config, problem),
     }
