@@ -75,7 +75,10 @@ class Trajectory:
         )
 
     def parts(self) -> dict[str, Stateful]:
-        """Return all that carries something from step to step, by its name in a checkpoint."""
+        """Return all that carries something from step to step, by its name in a checkpoint.
+
+        The names, `trainer.theta` among them, are a format: checkpoints of all versions have them.
+        """
         parts: dict[str, Stateful] = {
             "trainer": self,
             "dynamics": self._dynamics,
