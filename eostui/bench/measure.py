@@ -24,8 +24,8 @@ from eostui.bench.eigensolvers import (
 from eostui.config import RunConfig
 from eostui.curvature.graph import GraphDerivatives
 from eostui.curvature.point import Point, plain_gradient
-from eostui.dynamics.descent import descend
-from eostui.engine.loop import Trainer
+from eostui.dynamics.gradient_descent import descend
+from eostui.engine.driver import Driver
 from eostui.errors import InputError
 from eostui.probes.probe_set import ProbeSet
 from eostui.problems import Problem
@@ -204,8 +204,7 @@ def _compare_at(
 
 def _ours(point: Point, probes: ProbeSet, step: int, config: RunConfig) -> Found:
     """Return S as a run measures it."""
-    moment = probes.moment(step, {"eta": config.eta, "weight_decay": config.weight_decay})
-    found = probes.sharpness.measure(point, moment)
+    found = probes.sharpness.measure(point, probes.moment(step, GRADIENT_DESCENT.at_start(config)))
     assert probes.sharpness.sharpness is not None
     assert probes.sharpness.eigenvectors is not None
     return Found(probes.sharpness.sharpness, found.products, probes.sharpness.eigenvectors[0])
@@ -228,9 +227,9 @@ def time_whole_run(
     def measured(changes: dict[str, object]) -> float:
         with tempfile.TemporaryDirectory() as folder:
             writer = RunWriter(Path(folder) / "run", facts)
-            trainer = Trainer(config.changed({"steps": steps, **changes}), start)
+            driver = Driver(config.changed({"steps": steps, **changes}), start)
             ended: list[tuple[str, str]] = []
-            taken = seconds(lambda: ended.append(trainer.run(writer)), theta.device)
+            taken = seconds(lambda: ended.append(driver.run(writer)), theta.device)
             writer.close()
         status, sentence = ended[0]
         if status != "finished":  # a ratio of two stretches of different length would say nothing
@@ -265,7 +264,7 @@ def reach_edge(
     """Descend until S is within 3 % of 2/η − λ at eight measurements; None if not within `limit`."""
     theta, near, step = problem.initial, 0, 0
     probes = ProbeSet(config, problem)
-    threshold = GRADIENT_DESCENT.threshold({"eta": config.eta, "weight_decay": config.weight_decay})
+    threshold = GRADIENT_DESCENT.threshold(GRADIENT_DESCENT.at_start(config))
     while step < limit:
         for _ in range(config.cadence):
             theta = autograd_step(config, problem, theta)
