@@ -75,8 +75,8 @@ class Calibrator:
         sharpness: Sharpness,
         recorder: Recorder,
     ) -> None:
-        self._config, self._problem, self._sharpness = config, problem, sharpness
-        self._dynamics, self._recorder, self._writer = dynamics, recorder, recorder.writer
+        self._config, self._problem, self._dynamics = config, problem, dynamics
+        self._sharpness, self._recorder, self._writer = sharpness, recorder, recorder.writer
         self._wanted = config.calibrate_at
         self._frame: Frame | None = None
         self._below: tuple[int, Tensor] | None = None

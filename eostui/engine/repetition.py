@@ -63,7 +63,7 @@ def recognise_or_refuse(
 def on_other_data(session: Session, checkpoint: Checkpoint) -> Checkpoint:
     """Return a state without what was computed on other data: ∇L of the step before it, and where
     the search for eigenvectors was."""
-    probes = ProbeSet(session.config, session.problem, session.dynamics.stability)
+    probes = ProbeSet(session.config, session.problem, session.probes, session.dynamics.stability)
     restore(checkpoint, {"probes": probes}, session.problem.initial.device)
     probes.forget()
     fresh = snapshot(checkpoint.step, checkpoint.events, {"probes": probes})

@@ -12,7 +12,7 @@ from eostui.config import RunConfig
 from eostui.curvature.directions import random_direction
 from eostui.curvature.eigenpairs import Target, leading_eigenpairs
 from eostui.curvature.point import Point
-from eostui.probes.probe import Moment, Probe, Reading, measured_columns
+from eostui.probes.probe import Moment, Probe, Reading, columns_of
 from eostui.probes.sharpness import sharpness_of
 from eostui.problems import Problem
 
@@ -25,7 +25,7 @@ class SmallestEigenvalue(Probe):
     """
 
     name = "smallest_eigenvalue"
-    columns = measured_columns("eig_min")
+    columns = columns_of("smallest_eigenvalue")
     cost = "many products"
 
     def __init__(self, config: RunConfig, problem: Problem) -> None:
@@ -44,7 +44,7 @@ class SmallestEigenvalue(Probe):
             return random_direction(point.theta, self.config.seed, moment.step, number)
 
         start = direction(0)[None] if self.eigenvectors is None else self.eigenvectors
-        cold = self.eigenvectors is None or sharpness_of(moment).audits
+        cold = self.eigenvectors is None or sharpness_of(moment).audited
         pairs = leading_eigenpairs(
             lambda vector: -product(vector),
             start,

@@ -29,6 +29,14 @@ def remark(event: Event) -> str:
         return f"S is that {OF_TRUSTED}: {told.get('text', '')}"
     if event.kind == "unmeasured":
         return f"not measured at step {step}: {told.get('reason', '')}"
+    if event.kind == "turned_off":
+        probe, why = told.get("probe", ""), told.get("reason", "")
+        return f"the probe {probe} is turned off from step {step} on: {why}"
+    if event.kind == "noted":
+        more = "".join(f", {key} {value}" for key, value in dict(told.get("told", {})).items())
+        return (
+            f"at step {step} the probe {told.get('probe', '')} says: {told.get('kind', '')}{more}"
+        )
     if event.kind == "audit":
         which = "S" if told.get("eigenvalue", 1) == 1 else f"eigenvalue {told['eigenvalue']}"
         return (

@@ -193,8 +193,8 @@ _HELD_OUT = (
     Column("test_accuracy", "1", "share of test samples classified correctly"),
 )
 PROBES = (
-    ProbeColumns("sharpness", "products", _SHARPNESS),
-    ProbeColumns("smallest_eigenvalue", "products", _SMALLEST),
+    ProbeColumns("sharpness", "many products", _SHARPNESS),
+    ProbeColumns("smallest_eigenvalue", "many products", _SMALLEST),
     ProbeColumns("drives", "products", _DRIVES),
     ProbeColumns("held_out", "pass", _HELD_OUT),
 )
