@@ -14,6 +14,7 @@ from typing import Any
 import eostui
 from eostui.config import RunConfig
 from eostui.curvature.state import ProbeState
+from eostui.engine.calibration import FRAME
 from eostui.engine.comparison import ComparingWriter, Difference, Past, Progress
 from eostui.engine.controls import Controls
 from eostui.engine.device import prepare_machine
@@ -128,6 +129,7 @@ class Workshop:
                 past = replace(past, checkpoint=self._on_other_data(checkpoint))
             self.trainer.repeat(store, past)
             self._refuse_stopped(path)
+            store.end()
             if recognition.changed and past.checkpoint is not None:
                 checkpoints.write(path, past.checkpoint)
         except BaseException:
@@ -138,6 +140,7 @@ class Workshop:
         if recognition.changed:
             writer.event(record.next_step, "changed", {"what": list(recognition.changed)})
             writer.fact("changed_step", str(record.next_step))
+            self._remark(writer, record.next_step)
         writer.event(
             record.next_step, "continued", self._compared(path, record, store, recognition)
         )
@@ -283,23 +286,32 @@ class Workshop:
             )
 
     def _on_other_data(self, checkpoint: Checkpoint) -> Checkpoint:
-        """Return a state without what was computed on other data: ∇L of the step before it, and where
-        the search for eigenvectors was."""
+        """Return a state without what was computed on other data: ∇L of the step before it, where the
+        search for eigenvectors was, and the reference of a calibration."""
         probes = ProbeState(self.config, self.problem)
         restore(checkpoint, {"probes": probes}, self.problem.initial.device)
         probes.forget()
         fresh = snapshot(checkpoint.step, checkpoint.events, {"probes": probes})
+        plain = checkpoint.plain
+        gone: dict[str, Any] = {
+            "trainer.gradient": None,
+            "recorder.calibration": 0,
+            "recorder.calibrations": plain.get(
+                "recorder.calibrations", plain["recorder.calibration"]
+            ),
+            "calibrator.since": [],
+            **{f"calibrator.{name}": None for name in FRAME},
+        }
 
         def kept(values: Mapping[str, Any]) -> dict[str, Any]:
             return {
                 name: value
                 for name, value in values.items()
-                if not name.startswith("probes.") and name != "trainer.gradient"
+                if not name.startswith("probes.") and name not in gone
             }
 
         tensors = {**kept(checkpoint.tensors), **fresh.tensors}
-        plain = {**kept(checkpoint.plain), **fresh.plain, "trainer.gradient": None}
-        return replace(checkpoint, tensors=tensors, plain=plain)
+        return replace(checkpoint, tensors=tensors, plain={**kept(plain), **fresh.plain, **gone})
 
     def _compared(
         self, path: Path, record: Record, store: ComparingWriter, recognition: Recognition

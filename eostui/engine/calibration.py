@@ -32,6 +32,9 @@ CONVERGED = {
 #: On the way to a crossing S alone is asked for.
 ON_THE_WAY = Target(wanted=1, value_tolerance=1e-7, vector_tolerance=None)
 
+#: What a calibrator's state has of its reference, and of the last point below a crossing.
+FRAME = ("origin", "axes", "alpha", "below_step", "below_theta")
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -189,7 +192,7 @@ class Calibrator:
         finally:
             point.release()
         self._frame = Frame(self._recorder.precise(theta), axes, told["alpha"])
-        number = self._recorder.calibration = self._recorder.calibration + 1
+        number = self._recorder.begin_calibration()
         told |= {"number": number, "step": step, "eta": eta, "weight_decay": weight_decay}
         self._writer.event(step, CALIBRATED, told)
         return None
