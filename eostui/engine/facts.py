@@ -15,7 +15,8 @@ from eostui.config import RunConfig
 from eostui.engine.device import Machine
 from eostui.engine.fingerprint import fingerprints
 from eostui.problems import Problem
-from eostui.runs.store.columns import exported, stored_columns
+from eostui.runs.store.columns import PROBES, exported, stored_columns
+from eostui.runs.store.own_columns import probes_fact
 
 
 def initial_facts(
@@ -42,6 +43,7 @@ def initial_facts(
         "python": platform.python_version(),
         "columns": json.dumps({c.name: f"{c.unit}: {c.description}" for c in exported(stored)}),
         "step_columns": json.dumps(stored),
+        "probes": probes_fact(PROBES),
         **{f"problem.{key}": value for key, value in problem.facts.items()},
         **fingerprints(config, problem),
     }

@@ -201,7 +201,9 @@ class Trainer:
         displacement = moved - self.theta
         sharpness = None
         if probes:
-            self.recorder.flush()  # raises Divergence: nothing is measured where θ isn't finite
+            # raises Divergence: nothing is measured where θ isn't finite; and a viewer, or whoever is
+            # left after a crash, has the rows before the measurement is paid for
+            self.recorder.flush()
             values = self._measure(step, shared or self._midpoint(displacement), probes)
             sharpness = values.get("sharpness")
         length = self.recorder.norm(displacement)
@@ -232,7 +234,15 @@ class Trainer:
         values: dict[str, float] = {}
         try:
             for probe in probes:
-                values |= probe.measure(point, self._state)
+                begun, spent = time.perf_counter(), values.get("hessian_products", 0.0)
+                found = probe.measure(point, self._state)
+                values |= found
+                if found:
+                    products = values.get("hessian_products", 0.0) - spent
+                    seconds = time.perf_counter() - begun
+                    self.writer.reading(
+                        step, probe.name, found, self.config.reading, seconds, products
+                    )
         except NotFiniteError as error:  # θ and L still are: the training may go on
             self._state.forget()
             self._state.events.append(("unmeasured", {"reason": str(error)}))
@@ -241,9 +251,8 @@ class Trainer:
             self.writer.event(step, kind, payload)
         self._state.events.clear()
         if values:
-            self.recorder.measured(step, values, self.config.reading)
-        self.recorder.flush()
-        return values
+            self.recorder.measured(step, values)
+        return values  # they are written with the next rows: see Recorder.add
 
     def _may_go_on(self, step: int) -> bool:
         """Take commands and wait while paused; return False when the run should end."""

@@ -153,9 +153,8 @@ class Recorder:
         """Return the vector in the precision of the rows."""
         return vector.to(self.precision)
 
-    def measured(self, step: int, values: Mapping[str, float], reading: str) -> None:
-        """Add what was measured at the newest step; `reading` is `raw` or `midpoint`."""
-        self.writer.measurement(step, values, reading)
+    def measured(self, step: int, values: Mapping[str, Any]) -> None:
+        """Take in all that was measured at the newest step, once its readings are written."""
         self.phases.read(step, values)
 
     def flush(self) -> None:
