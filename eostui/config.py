@@ -117,7 +117,7 @@ class RunConfig(BaseModel):
         description="changes of η, λ, μ: each a `step` with `eta`, `weight_decay`, `momentum` or several",
     )
     decay_biases: bool = Field(True, description="whether weight decay also acts on biases")
-    steps: PositiveInt = Field(12_000, description="gradient-descent steps")
+    steps: PositiveInt = Field(12_000, description="steps that it takes")
     pause_at: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (), description="steps before which a run that is watched pauses; a headless one goes on"
     )
