@@ -15,7 +15,7 @@ from eostui.errors import EXIT_FAILED, InputError, printable
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from eostui.engine.begin import Replay
+    from eostui.engine.replay import Replay
     from eostui.runs.shelf import Entry
 
 
@@ -89,11 +89,12 @@ def _repeat(entry: Entry, data_dir: Path) -> Replay:
             bar.console.print(text, style="dim", markup=False)
 
         say("loading PyTorch")
-        from eostui.engine.begin import Workshop, replay
+        from eostui.engine.replay import replay
+        from eostui.engine.session import Session
 
-        workshop = Workshop(entry.config, data_dir, say, like=entry.path)
+        session = Session(entry.config, data_dir, say, like=entry.path)
         return replay(
-            workshop,
+            session,
             entry.path,
             lambda step, first, last: bar(step - first, last - first),
         )

@@ -12,17 +12,25 @@ import torch
 
 import eostui
 from eostui.config import RunConfig
+from eostui.dynamics import Dynamics, dynamics_of
 from eostui.engine.device import Machine
 from eostui.engine.fingerprint import fingerprints
 from eostui.problems import Problem
 from eostui.runs.store.columns import exported, stored_columns
+from eostui.stability import FACT, Description
 
 
 def initial_facts(
-    config: RunConfig, machine: Machine, problem: Problem, run_id: str, name: str
+    config: RunConfig,
+    machine: Machine,
+    problem: Problem,
+    run_id: str,
+    name: str,
+    dynamics: type[Dynamics] | None = None,
 ) -> dict[str, str]:
-    """Return what is known before the first step, as text by key."""
-    stored = stored_columns(problem.initial.numel())
+    """Return what is known before the first step, as text by key; `dynamics` is what the config names."""
+    dynamics = dynamics or dynamics_of(config)
+    stored = stored_columns(problem.initial.numel(), dynamics.stability)
     return {
         "id": run_id,
         "name": name,
@@ -42,6 +50,7 @@ def initial_facts(
         "python": platform.python_version(),
         "columns": json.dumps({c.name: f"{c.unit}: {c.description}" for c in exported(stored)}),
         "step_columns": json.dumps(stored),
+        FACT: Description.of(dynamics.name, dynamics.stability).to_json(),
         **{f"problem.{key}": value for key, value in problem.facts.items()},
         **fingerprints(config, problem),
     }

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from eostui.config import MOST_EIGENVALUES
+from eostui.stability import GRADIENT_DESCENT, Description, Stability
 
 
 @dataclass(frozen=True)
@@ -205,10 +206,16 @@ def _at_its_point(column: Column) -> Column:
     return replace(column, description=f"{column.description}; {MEASURED_AT}")
 
 
-def stored_columns(parameters: int) -> tuple[str, ...]:
-    """Return what is stored for every step of a problem of so many parameters, in order."""
+def stored_columns(parameters: int, stability: Stability = GRADIENT_DESCENT) -> tuple[str, ...]:
+    """Return what is stored for every step, in order.
+
+    Args:
+        parameters: how many the problem has.
+        stability: of the dynamics.
+    """
     few = COORDINATES[:parameters] if parameters <= len(COORDINATES) else ()
-    return STORED_STEP_COLUMNS + tuple(column.name for column in few)
+    coordinates = tuple(column.name for column in few)
+    return STORED_STEP_COLUMNS + stability.step_columns + coordinates
 
 
 def columns_of(facts: Mapping[str, str]) -> tuple[str, ...]:
@@ -226,7 +233,8 @@ def columns_of(facts: Mapping[str, str]) -> tuple[str, ...]:
         names = json.loads(stated)
     except (ValueError, RecursionError):
         names = None
-    known = stored_columns(len(COORDINATES))
+    few = tuple(column.name for column in COORDINATES)
+    known = STORED_STEP_COLUMNS + Description.of_facts(facts).step_columns + few
     if (
         not isinstance(names, list)
         or any(name not in names for name in FIRST_STEP_COLUMNS)
