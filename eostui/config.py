@@ -298,9 +298,9 @@ class RunConfig(BaseModel):
 
         Which of them dynamics of your own have, their file alone says: of those it is all.
         """
-        stability = STABILITY.get(self.dynamics)
-        names = CONTROLS if stability is None else [each.name for each in stability.controls]
-        return {name: getattr(self, name) for name in names}
+        if stability := STABILITY.get(self.dynamics):
+            return stability.at_start(self)
+        return {name: getattr(self, name) for name in CONTROLS}
 
     def own_code(self) -> tuple[str, ...]:
         """Return the settings that name code of your own, each a "file.py:Name"."""

@@ -12,6 +12,7 @@ from eostui.cli.options import (
     ChangedData,
     DataDir,
     Fps,
+    Group,
     Headless,
     Name,
     Number,
@@ -36,8 +37,10 @@ def fork(
         Number, typer.Option(help="Learning rate η from there on, as 0.02 or 2/100.")
     ] = None,
     weight_decay: Annotated[Number, typer.Option(help="Weight decay λ from there on.")] = None,
+    momentum: Annotated[Number, typer.Option(help="Momentum μ from there on.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps it shall have in all.")] = None,
     name: Name = "",
+    group: Group = "",
     assign: Settings = None,
     trust: Trust = False,
     changed_data: ChangedData = False,
@@ -67,9 +70,13 @@ def fork(
 
     entry = shelf.find(locations.runs_dir(runs_dir), run)
     refuse_foreign_code(entry.config, entry.path, trusted=trust)
-    changes = set_values(assign, {"steps": steps}, {"eta": eta, "weight_decay": weight_decay})
+    changes = set_values(
+        assign,
+        {"steps": steps},
+        {"eta": eta, "weight_decay": weight_decay, "momentum": momentum},
+    )
     step = newest_fork_step(entry.last_step, entry.state) if at is None else at
     branch = Fork(entry, step, changes, changed_data)
     start(
-        branch, runs_dir, data_dir, name=name, headless=headless, as_json=as_json, fps=fps,
+        branch, runs_dir, data_dir, name=name, group=group, headless=headless, as_json=as_json, fps=fps,
     )  # fmt: skip

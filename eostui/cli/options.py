@@ -75,6 +75,9 @@ DataDir = Annotated[
 ]
 Number = str | None
 Name = Annotated[str, typer.Option(help="A name to find the run by.")]
+Group = Annotated[
+    str, typer.Option(metavar="TEXT", help="What runs that belong together share, to list them by.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any setting; repeatable."),

@@ -27,6 +27,7 @@ def start(
     data_dir: Path | None,
     *,
     name: str = "",
+    group: str = "",
     headless: bool,
     as_json: bool,
     fps: float | None,
@@ -42,11 +43,16 @@ def start(
         from eostui.runs.edit import check_name
 
         check_name(name, locations.runs_dir(runs_dir))
+    if group:
+        from eostui.runs.edit import refuse_name
+
+        if refusal := refuse_name(group, "group"):
+            raise InputError(refusal)
     if not isinstance(what, RunConfig):
         what.config  # noqa: B018 - says at once why there is nothing to go on with
     if headless:
-        raise typer.Exit(_run_headless(what, runs_dir, data_dir, name, as_json))
-    show(what, runs_dir, data_dir, name=name, fps=fps)
+        raise typer.Exit(_run_headless(what, runs_dir, data_dir, name, group, as_json))
+    show(what, runs_dir, data_dir, name=name, group=group, fps=fps)
 
 
 def show(
@@ -55,6 +61,7 @@ def show(
     data_dir: Path | None,
     *,
     name: str = "",
+    group: str = "",
     fps: float | None = None,
 ) -> None:
     """Open the live view of a run to start, to attach to, to play back, or of an oscillator.
@@ -76,7 +83,7 @@ def show(
     with NotedSignals() as signals:
         # the engine first: it loads PyTorch while this process loads the application
         begun = (
-            EngineProcess(what, runs, data, name)
+            EngineProcess(what, runs, data, name, group=group)
             if isinstance(what, (RunConfig, Resume, Fork))
             else what
         )
@@ -109,6 +116,7 @@ def _run_headless(
     runs_dir: Path | None,
     data_dir: Path | None,
     name: str,
+    group: str,
     as_json: bool,
 ) -> int:
     """Train without a live view; return the exit code."""
@@ -116,7 +124,8 @@ def _run_headless(
     from eostui.cli.headless import follow
     from eostui.runs.analysis.summary import summarize_run
 
-    path, code = follow(what, locations.runs_dir(runs_dir), locations.data_dir(data_dir), name)
+    folders = locations.runs_dir(runs_dir), locations.data_dir(data_dir)
+    path, code = follow(what, *folders, name, group)
     if as_json:
         print_json(summarize_run(path))
     else:
