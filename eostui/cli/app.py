@@ -8,7 +8,7 @@ import typer
 
 from eostui.cli.attach import attach
 from eostui.cli.bench import bench
-from eostui.cli.command import Command
+from eostui.cli.command import Command, unfolded
 from eostui.cli.doctor import doctor
 from eostui.cli.export import export
 from eostui.cli.fork import fork
@@ -81,7 +81,7 @@ COMMANDS = (
     (presets, "settings", explain),
 )
 for _group, _name, _command in COMMANDS:
-    _group.command(_name, cls=Command)(_command)
+    _group.command(_name, cls=Command)(unfolded(_command))
 app.add_typer(runs, name="runs")
 app.add_typer(presets, name="presets")
 

@@ -7,19 +7,14 @@ from typing import Annotated
 import typer
 
 from eostui.cli.options import (
-    AsciiOnly,
-    AsJson,
     ChangedData,
-    DataDir,
-    Fps,
     Group,
-    Headless,
     Name,
     Number,
     RunName,
-    RunsDir,
     Settings,
     Trust,
+    View,
     set_values,
 )
 from eostui.cli.start import start
@@ -44,12 +39,8 @@ def fork(
     assign: Settings = None,
     trust: Trust = False,
     changed_data: ChangedData = False,
-    headless: Headless = False,
-    runs_dir: RunsDir = None,
-    data_dir: DataDir = None,
-    fps: Fps = None,
-    _ascii: AsciiOnly = False,
-    as_json: AsJson = False,
+    *,
+    view: View,
 ) -> None:
     """Start a new run from the exact state of another at a step, live or ended: a counterfactual.
 
@@ -68,7 +59,7 @@ def fork(
     from eostui.runs.launch import Fork
     from eostui.runs.trust import refuse_foreign_code
 
-    entry = shelf.find(locations.runs_dir(runs_dir), run)
+    entry = shelf.find(locations.runs_dir(view.runs_dir), run)
     refuse_foreign_code(entry.config, entry.path, trusted=trust)
     changes = set_values(
         assign,
@@ -77,6 +68,4 @@ def fork(
     )
     step = newest_fork_step(entry.last_step, entry.state) if at is None else at
     branch = Fork(entry, step, changes, changed_data)
-    start(
-        branch, runs_dir, data_dir, name=name, group=group, headless=headless, as_json=as_json, fps=fps,
-    )  # fmt: skip
+    start(branch, view, name=name, group=group)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -108,6 +109,18 @@ Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps."
 Width = Annotated[int | None, typer.Option(help="Columns; the terminal's if left out.")]
 Height = Annotated[int | None, typer.Option(help="Rows; the terminal's if left out.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+
+
+@dataclass(frozen=True)
+class View:
+    """Where a run goes and how it is followed: of every command that starts an engine."""
+
+    headless: Headless = False
+    runs_dir: RunsDir = None
+    data_dir: DataDir = None
+    fps: Fps = None
+    ascii_only: AsciiOnly = False
+    as_json: AsJson = False
 
 
 def set_values(

@@ -7,18 +7,13 @@ from typing import Annotated
 import typer
 
 from eostui.cli.options import (
-    AsciiOnly,
-    AsJson,
-    DataDir,
     Device,
-    Fps,
     Group,
-    Headless,
     Name,
     Number,
     PresetName,
-    RunsDir,
     Settings,
+    View,
     set_values,
 )
 from eostui.cli.start import show, start
@@ -60,12 +55,8 @@ def run(
     name: Name = "",
     group: Group = "",
     assign: Settings = None,
-    headless: Headless = False,
-    runs_dir: RunsDir = None,
-    data_dir: DataDir = None,
-    fps: Fps = None,
-    _ascii: AsciiOnly = False,
-    as_json: AsJson = False,
+    *,
+    view: View,
 ) -> None:
     """Train a preset, live or headless.
 
@@ -103,9 +94,7 @@ def run(
         raise InputError(
             f"`{control}` is no control of {config.dynamics}: choose others by `--dynamics`"
         )
-    start(
-        config, runs_dir, data_dir, name=name, group=group, headless=headless, as_json=as_json, fps=fps,
-    )  # fmt: skip
+    start(config, view, name=name, group=group)
 
 
 def run_default() -> None:
