@@ -263,7 +263,7 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> RunConfig:
-        check_schedule(self.controls_at_start(), self.controls)
+        check_schedule(self.controls_at_start(), self.controls, complete=self.dynamics in STABILITY)
         return self
 
     @classmethod
