@@ -55,7 +55,7 @@ class _Narration:
 
 
 def follow(
-    start: RunConfig | Resume | Fork, runs_dir: Path, data_dir: Path, name: str, group: str
+    start: RunConfig | Resume | Fork, runs_dir: Path, data_dir: Path, name: str, group: str = ""
 ) -> tuple[Path, int]:
     """Start an engine, follow it to its end, and return the run directory and the exit code.
 
