@@ -10,10 +10,11 @@ import numpy as np
 
 from eostui import locations, presets
 from eostui.config import RunConfig
-from eostui.errors import InputError
+from eostui.errors import InputError, RunFormatError
 from eostui.runs.analysis.diff import control_changes
 from eostui.runs.export.files import replacing
 from eostui.runs.run import Run
+from eostui.stability import Description
 
 
 def steered_config(run: Run, name: str) -> RunConfig:
@@ -32,7 +33,7 @@ def steered_config(run: Run, name: str) -> RunConfig:
     steps = run.steps
     config = run.config.model_dump()
     if len(steps):
-        config |= {key: float(steps[key][0]) for key in ("eta", "weight_decay")}
+        config |= {key: float(steps[key][0]) for key in _controls(run) if key in config}
     changes = {step: change for step, change in _changes(run).items() if step <= run.config.steps}
     if "threads" in run.facts:
         config["threads"] = int(run.facts["threads"])
@@ -83,10 +84,24 @@ def save_preset(run: Run, name: str, target: Path | None = None, *, force: bool 
     return path
 
 
+def _controls(run: Run) -> list[str]:
+    """Return the names of the controls that each row of a run states; events alone state others.
+
+    Raises:
+        RunFormatError: if its record is damaged.
+    """
+    try:
+        controls = Description.of_facts(run.facts).controls
+    except ValueError as error:
+        raise RunFormatError(f"{run.path}: {error}") from None
+    return [control.name for control in controls if control.name in run.steps]
+
+
 def _changes(run: Run) -> dict[int, dict[str, float]]:
-    """Return what η and λ are set to, by step."""
+    """Return what controls are set to, by step."""
     changes: dict[int, dict[str, float]] = {}
-    for key in ("eta", "weight_decay"):
+    stated = _controls(run)
+    for key in stated:
         values = run.steps[key]
         for row in (1 + np.flatnonzero(np.diff(values))).tolist():
             changes.setdefault(row, {})[key] = float(values[row])
@@ -94,6 +109,7 @@ def _changes(run: Run) -> dict[int, dict[str, float]]:
         if change.step > run.last_step:
             changes.setdefault(change.step, {}).update(change.values())
     for step, new in control_changes(run).items():
-        if step > run.last_step:
-            changes.setdefault(step, {}).update(new)
+        told = {key: each for key, each in new.items() if step > run.last_step or key not in stated}
+        if told:
+            changes.setdefault(step, {}).update(told)
     return dict(sorted(changes.items()))
