@@ -1,31 +1,22 @@
-"""What each chart shows: from the columns of a run to curves, marks and labels."""
+"""A run with what is derived from it once and drawn many times, and the run that is laid under it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eostui.charts.numbers import control
-from eostui.charts.picture import FLOW_TIME, STEPS, Chart, Curve, Mark, Spot
-from eostui.charts.scales import Scale
+from eostui.charts.picture import Mark
 from eostui.runs.analysis.bounce import AT_READING, median_cosine
-from eostui.runs.analysis.curvature_summary import (
-    BlockMedians,
-    collapsed_level,
-    crossings,
-    without_alternation,
-)
+from eostui.runs.analysis.curvature_summary import BlockMedians, crossings
 from eostui.runs.analysis.phase_spans import Span, told_spans
 from eostui.runs.analysis.phase_table import BOUNCES, COLLAPSED, EDGE, LOWERED, Phase
-from eostui.runs.analysis.remarks import OF_TRUSTED, trusted_gradient
+from eostui.runs.ancestry import forked_at
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
-from eostui.tui.calibration_panel import one_reference, oscillator, oscillator_title
-from eostui.tui.overlay import Overlay, forked_at
 
 
 class RunView:
@@ -184,137 +175,28 @@ def is_bouncing(run: Run) -> bool:
 
 
 @dataclass(frozen=True)
-class Panel:
-    """A chart's identity: its name, title, y scales in the order of the toggle, and its content.
+class Overlay:
+    """A run that is drawn under another.
 
-    `title` is in parts, the most important first. `comparable` tells whether the same panel of another
-    run can be laid under it.
+    Attributes:
+        view: the other run.
+        word: what it is to the run shown: parent, fork, run.
+        parted: the step from which on they differ, None if they never were the same.
     """
 
-    name: str
-    title: Callable[[RunView], tuple[str, ...]]
-    scales: tuple[str, ...]
-    build: Callable[[RunView, str], Chart]
-    comparable: Callable[[RunView, RunView], bool] = lambda _, __: True
+    view: RunView
+    word: str
+    parted: int | None
 
-
-def chart_of(panel: Panel, view: RunView, kind: str) -> Chart:
-    """Return what a panel shows of a run, with the run that is laid under it.
-
-    Args:
-        panel: which.
-        view: the run.
-        kind: of the y scale.
-    """
-    counts = FLOW_TIME if view.flow_time else STEPS
-    chart = replace(panel.build(view, kind), counts=counts)
-    overlay = view.overlay
-    if overlay is None or not chart.curves or not panel.comparable(view, overlay.view):
-        return chart
-    left = -math.inf if overlay.parted is None else view.x_at(overlay.parted)
-    return overlay.lay_under(chart, panel.build(overlay.view, kind), left)
-
-
-def _sharpness(view: RunView, kind: str) -> Chart:
-    steps, measured = view.run.steps, view.run.measured
-    sharpness = measured["sharpness"]
-    decays = steps["weight_decay"].any()
-    curves = []
-    if len(sharpness):
-        curves = [
-            Curve(view.x, steps[name], "theory", "dashed", label, yields="far", extended=True)
-            for name, label, shown in (
-                ("two_over_eta", "2/η", True),
-                ("stability_threshold", "2/η−λ", decays),
-            )
-            if shown
-        ]
-        curves.append(
-            Curve(view.x, steps["path_curvature"], "path spread", "stippled", ranged=False)
-        )
-        medians = view.medians
-        curves.append(Curve(view.x[medians.rows], medians.medians, "path", label="κ"))
-        if decays:
-            rows, level = collapsed_level(measured, view.off_the_bounce())
-            x = view.x_measured[rows]
-            curves.append(Curve(x, level, "theory", "dotted", "rest", ranged=False))
-        curves.append(Curve(view.x_measured, sharpness, "sharpness", label="S"))
-    return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting())
-
-
-def _loss(view: RunView, kind: str) -> Chart:
-    steps, measured = view.run.steps, view.run.measured
-    curves = []
-    if len(steps):
-        if steps["weight_decay"].any():
-            values = steps["loss_regularized"]
-            curves.append(Curve(view.x, values, "cool", "stippled", "Lλ", yields="flattening"))
-        tested = np.isfinite(measured["test_loss"])
-        if tested.any():
-            x, values = view.x_measured[tested], measured["test_loss"][tested]
-            curves.append(Curve(x, values, "test", "dotted", "test", yields="flattening"))
-        curves.append(Curve(view.x, steps["loss"], "loss", label="L"))
-    return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting())
-
-
-def _drives(view: RunView, kind: str) -> Chart:
-    measured = view.run.measured
-    beta_alpha, lambda_g = measured["beta_alpha"], measured["lambda_g"]
-    curves, spots = [], []
-    if len(beta_alpha):
-        smooth = without_alternation(beta_alpha)
-        curves = [
-            Curve(view.x_measured, beta_alpha, "warm spread", "stippled"),
-            Curve(view.x_measured, smooth, "warm", label="βα"),
-            Curve(view.x_measured, lambda_g, "cool", "dashed", "λg"),
-        ]
-        for row in view.crossings():
-            spots.append(Spot(float(view.x_measured[row]), float(lambda_g[row]), "mark"))
-    scale = Scale(kind, _linear_part(beta_alpha, lambda_g))
-    return Chart(curves, scale, view.marks(), spots, view.waiting())
-
-
-def _linear_part(*columns: FloatArray) -> float:
-    """Return a power of ten below most values: where symlog turns linear."""
-    sizes = np.abs(np.concatenate(columns))
-    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
-    if not len(sizes):
-        return 1.0
-    return float(10.0 ** math.floor(math.log10(np.quantile(sizes, 0.25))))
-
-
-def _sharpness_title(view: RunView) -> tuple[str, ...]:
-    whose = f" {OF_TRUSTED}" if trusted_gradient(view.run.facts) else ""
-    return (f"sharpness S{whose}", "path curvature κ")
-
-
-def _drives_title(view: RunView) -> tuple[str, ...]:
-    found = view.crossings()
-    crossed = view.run.measured["step"][found[found < len(view.seen.measured)]]
-    several = any(view.seen.measured["u_error"][-1:] > view.run.config.vector_tolerance)
-    return (
-        "drives βα, λg" + (" of one of several directions" if several else ""),
-        *(f"crossed at step {int(step)}" for step in crossed[-1:]),
-    )
-
-
-def _norm(view: RunView, kind: str) -> Chart:
-    norm = view.run.steps["theta_norm"]
-    curves = [Curve(view.x, norm, "norm", label="‖θ‖")] if len(norm) else []
-    return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting())
-
-
-def _loss_title(view: RunView) -> tuple[str, ...]:
-    decays = view.run.steps["weight_decay"].any()
-    return ("loss L", "regularized Lλ") if decays else ("loss L",)
-
-
-PANELS = (
-    Panel("sharpness", _sharpness_title, ("linear", "log"), _sharpness),
-    Panel("drives", _drives_title, ("symlog", "linear"), _drives),
-    Panel("loss", _loss_title, ("log", "linear"), _loss),
-    Panel("norm", lambda _: ("‖θ‖",), ("linear", "log"), _norm),
-    Panel("oscillator", oscillator_title, ("linear", "symlog"), oscillator, one_reference),
-)
-#: Two panels share the fourth place: the second takes it once there is a calibration.
-NORM, OSCILLATOR = 3, 4
+    @classmethod
+    def of(cls, run: Run, other: RunView) -> Overlay:
+        """Return the overlay of `other` on `run`, with what they have in common."""
+        own, theirs = forked_at(run), forked_at(other.run)
+        name, other_name = run.path.name, other.run.path.name
+        if own and own[0] == other_name:
+            return cls(other, "parent", own[1])
+        if theirs and theirs[0] == name:
+            return cls(other, "fork", theirs[1])
+        if own and theirs and own[0] == theirs[0]:
+            return cls(other, "fork", min(own[1], theirs[1]))
+        return cls(other, "run", None)
