@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from eostui.charts import dots
 from eostui.charts.dots import BoolArray
-from eostui.charts.picture import GUTTER_LEFT, Frame, Grid, x_axis, y_axis
+from eostui.charts.layout import Frame
+from eostui.charts.picture import GUTTER_LEFT, Grid, x_axis, y_axis
 from eostui.charts.scales import FloatArray, Scale
 
 #: From low to high; as many shades as there are bands of equal area.

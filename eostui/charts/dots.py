@@ -148,6 +148,12 @@ def ascii_art(dots: BoolArray) -> NDArray[np.uint32]:
     return codes
 
 
+def cells(dots: BoolArray) -> BoolArray:
+    """Return in which cells there are dots, shape (…, height, width)."""
+    found: BoolArray = _by_cell(dots).any(axis=(-3, -1))
+    return found
+
+
 def _by_cell(dots: BoolArray) -> BoolArray:
     *others, rows, columns = dots.shape
     return dots.reshape(*others, rows // DOTS_Y, DOTS_Y, columns // DOTS_X, DOTS_X)

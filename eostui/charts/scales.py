@@ -12,8 +12,6 @@ FloatArray = NDArray[np.float64]
 
 _NICE = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 _TICK_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
-#: A tick's text is rounded by no more than this share of its value.
-_ROUNDED = 1e-3
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,15 @@ class Scale:
         if self.kind == "symlog":
             return _symlog_ticks(self, low, high, most)
         return linear_ticks(low, high, most)
+
+
+def linear_part(*columns: FloatArray) -> float:
+    """Return a power of ten below most values: where symlog should turn linear."""
+    sizes = np.abs(np.concatenate(columns))
+    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
+    if not len(sizes):
+        return 1.0
+    return float(10.0 ** math.floor(math.log10(np.quantile(sizes, 0.25))))
 
 
 class StickyRange:
@@ -100,49 +107,6 @@ def linear_ticks(low: float, high: float, most: int, *, whole: bool = False) -> 
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [n * step for n in range(first, last + 1)]
-
-
-def tick_texts(values: list[float], room: int = 12) -> list[str]:
-    """Return a short text for each of several ticks: 0, 2k, 12.5, 1e-3; -.025 in a narrow room.
-
-    Each has the digits that its value has, or as many as there is room for, four about; "" for one that
-    has then the text of another, and where less would fit.
-    """
-    texts: list[str] = []
-    for value in values:
-        text = _tick_text(value, room)
-        texts.append("" if text in texts else text)
-    return texts
-
-
-def tick_text(value: float, room: int = 12) -> str:
-    """Return the text of one tick."""
-    return tick_texts([value], room)[0]
-
-
-def _tick_text(value: float, room: int) -> str:
-    if abs(value) < 1e-300:
-        return "0"
-    for digits in range(10, 0, -1):
-        rounded = float(f"{value:.{digits}g}")
-        text = _with_digits(rounded, digits)
-        if len(text) > room:
-            text = text.replace("0.", ".", 1)
-        if len(text) <= room:
-            return text if abs(rounded - value) <= _ROUNDED * abs(value) else ""
-    return ""
-
-
-def _with_digits(rounded: float, digits: int) -> str:
-    size = abs(rounded)
-    if size >= 1e6 or size < 1e-2:
-        mantissa, exponent = f"{rounded:.{digits - 1}e}".split("e")
-        if "." in mantissa:
-            mantissa = mantissa.rstrip("0").rstrip(".")
-        return f"{mantissa}e{int(exponent)}"
-    if size >= 1e3:
-        return f"{rounded / 1e3:.12g}k"
-    return f"{rounded:.12g}"
 
 
 def _tick_step(span: float, most: int) -> float:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
-
-from eostui.charts.picture import Chart, Curve, Spot
-from eostui.charts.scales import Scale
+from eostui.charts.chart import Chart, Curve, Spot
+from eostui.charts.scales import Scale, linear_part
 from eostui.panels.panel import Panel
 from eostui.panels.view import RunView
 from eostui.runs.analysis.curvature_summary import without_alternation
-from eostui.runs.series import FloatArray
 
 
 def _chart(view: RunView, kind: str) -> Chart:
@@ -22,22 +17,13 @@ def _chart(view: RunView, kind: str) -> Chart:
         smooth = without_alternation(beta_alpha)
         curves = [
             Curve(view.x_measured, beta_alpha, "warm spread", "stippled"),
-            Curve(view.x_measured, smooth, "warm", label="βα"),
+            Curve(view.x_measured, smooth, "warm", label="βα", sign="▴"),
             Curve(view.x_measured, lambda_g, "cool", "dashed", "λg"),
         ]
         for row in view.crossings():
             spots.append(Spot(float(view.x_measured[row]), float(lambda_g[row]), "mark"))
-    scale = Scale(kind, _linear_part(beta_alpha, lambda_g))
+    scale = Scale(kind, linear_part(beta_alpha, lambda_g))
     return Chart(curves, scale, view.marks(), spots, view.waiting())
-
-
-def _linear_part(*columns: FloatArray) -> float:
-    """Return a power of ten below most values: where symlog turns linear."""
-    sizes = np.abs(np.concatenate(columns))
-    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
-    if not len(sizes):
-        return 1.0
-    return float(10.0 ** math.floor(math.log10(np.quantile(sizes, 0.25))))
 
 
 def _title(view: RunView) -> tuple[str, ...]:

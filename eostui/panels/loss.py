@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eostui.charts.picture import Chart, Curve
+from eostui.charts.chart import Chart, Curve
 from eostui.charts.scales import Scale
 from eostui.panels.panel import Panel
 from eostui.panels.view import RunView

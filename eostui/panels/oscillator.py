@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from eostui.charts.picture import Chart, Curve, Mark
+from eostui.charts.chart import Chart, Curve, Mark
 from eostui.charts.scales import Scale
 from eostui.panels.panel import Panel
 from eostui.panels.view import RunView
 from eostui.runs.calibration import Calibration, in_noise
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
-from eostui.runs.store.schema import LIVE_STATES
 
 
 def _chart(view: RunView, kind: str) -> Chart:
@@ -26,7 +25,7 @@ def _chart(view: RunView, kind: str) -> Chart:
     limit = view.seen.steps["stability_threshold"][-len(x) :] - calibration.sharpness
     q = rows["q"][first:]
     curves = [
-        Curve(x, limit, "theory", "dashed", "2/η−λ", 0, ranged=False),
+        Curve(x, limit, "theory", "dashed", view.stability.label, 0, ranged=False),
         *_strands(view, calibration, first),
         Curve(
             x,
@@ -104,12 +103,7 @@ def _agreement(view: RunView, run: Run) -> list[str]:
     told = [f"agreed for {seat.parted - seat.step} steps"]
     rows = run.calibrations.rows
     alpha = seat.calibration.alpha
-    if (
-        run is view.newest
-        and view.state in LIVE_STATES
-        and len(rows)
-        and not in_noise(rows["x"][-1], alpha)
-    ):
+    if run is view.newest and view.live and len(rows) and not in_noise(rows["x"][-1], alpha):
         told.append("C re-seats")
     return told
 
@@ -117,10 +111,10 @@ def _agreement(view: RunView, run: Run) -> list[str]:
 def _waiting(view: RunView) -> str:
     if len(view.run.calibrations):
         return "calibrated later than what is shown"
-    if view.state not in LIVE_STATES:
+    if not view.live:
         return "this run wasn't calibrated"
     if view.run.config.calibrate_at == "auto":
-        return "calibrates where S crosses 2/η − λ; c: now"
+        return f"calibrates where S crosses {view.stability.label}; c: now"
     return "press c to calibrate"
 
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from eostui.charts.chart import Chart, Curve
 from eostui.charts.numbers import grouped
 from eostui.charts.palette import DIMMED
-from eostui.charts.picture import Chart, Curve
 from eostui.errors import printable
 from eostui.panels.view import Overlay
 from eostui.runs.run import Run

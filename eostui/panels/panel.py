@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from eostui.charts.picture import FLOW_TIME, STEPS, Chart
+from eostui.charts.chart import FLOW_TIME, STEPS, Chart
 from eostui.panels.overlay import lay_under
 from eostui.panels.view import RunView
 
@@ -33,6 +33,29 @@ class Panel:
     comparable: Callable[[RunView, RunView], bool] = lambda _, __: True
     own_place: bool = False
     claims_place: Callable[[RunView], bool] = lambda _: False
+
+
+def in_last_place(
+    panels: Sequence[Panel], view: RunView | None, chosen: Panel | None = None
+) -> Panel:
+    """Return which panel takes the place that several share.
+
+    Args:
+        panels: the table, at least one of them without a place of its own.
+        view: the run, if there is one yet.
+        chosen: the panel that someone looks at.
+    """
+    sharing = [panel for panel in panels if not panel.own_place]
+    if chosen in sharing:
+        return chosen
+    claiming = [panel for panel in sharing if view is not None and panel.claims_place(view)]
+    return [*sharing[:1], *claiming][-1]
+
+
+def title_of(panel: Panel, view: RunView, kind: str) -> tuple[str, ...]:
+    """Return a panel's title in parts, with the kind of its y scale unless it is linear."""
+    first, *others = panel.title(view)
+    return (first if kind == "linear" else f"{first} ({kind})", *others)
 
 
 def chart_of(panel: Panel, view: RunView, kind: str) -> Chart:

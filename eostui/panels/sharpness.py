@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eostui.charts.picture import Chart, Curve
+from eostui.charts.chart import Chart, Curve
 from eostui.charts.scales import Scale
 from eostui.panels.panel import Panel
 from eostui.panels.view import RunView
@@ -12,28 +12,22 @@ from eostui.runs.analysis.remarks import OF_TRUSTED, trusted_gradient
 
 def _chart(view: RunView, kind: str) -> Chart:
     steps, measured = view.run.steps, view.run.measured
-    sharpness = measured["sharpness"]
+    sharpness = Curve(view.x_measured, measured["sharpness"], "sharpness", label="S", sign="•")
+    if not len(sharpness.y) and view.live:  # the first reading is on its way
+        return Chart([], Scale(kind), view.marks(), waiting=view.waiting())
     decays = steps["weight_decay"].any()
-    curves = []
-    if len(sharpness):
-        curves = [
-            Curve(view.x, steps[name], "theory", "dashed", label, yields="far", extended=True)
-            for name, label, shown in (
-                ("two_over_eta", "2/η", True),
-                ("stability_threshold", "2/η−λ", decays),
-            )
-            if shown
-        ]
-        curves.append(
-            Curve(view.x, steps["path_curvature"], "path spread", "stippled", ranged=False)
-        )
-        medians = view.medians
-        curves.append(Curve(view.x[medians.rows], medians.medians, "path", label="κ"))
-        if decays:
-            rows, level = collapsed_level(measured, view.off_the_bounce())
-            x = view.x_measured[rows]
-            curves.append(Curve(x, level, "theory", "dotted", "rest", ranged=False))
-        curves.append(Curve(view.x_measured, sharpness, "sharpness", label="S"))
+    curves = [
+        Curve(view.x, values, "theory", "dashed", label, yields="far", extended=True)
+        for values, label in view.thresholds()
+    ]
+    curves.append(Curve(view.x, steps["path_curvature"], "path spread", "stippled", ranged=False))
+    medians = view.medians
+    curves.append(Curve(view.x[medians.rows], medians.medians, "path", label="κ"))
+    if decays:
+        rows, level = collapsed_level(measured, view.off_the_bounce())
+        x = view.x_measured[rows]
+        curves.append(Curve(x, level, "theory", "dotted", "rest", ranged=False))
+    curves.append(sharpness)
     return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting())
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eostui.charts.chart import Mark
 from eostui.charts.numbers import control
-from eostui.charts.picture import Mark
 from eostui.runs.analysis.bounce import AT_READING, median_cosine
 from eostui.runs.analysis.curvature_summary import BlockMedians, crossings
 from eostui.runs.analysis.phase_spans import Span, told_spans
@@ -17,6 +18,8 @@ from eostui.runs.analysis.phase_table import BOUNCES, COLLAPSED, EDGE, LOWERED, 
 from eostui.runs.ancestry import forked_at
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
+from eostui.runs.store.schema import LIVE_STATES
+from eostui.stability import CONTROLS, GRADIENT_DESCENT, STABILITY, Stability, changed_to
 
 
 class RunView:
@@ -103,13 +106,9 @@ class RunView:
         return float(x[min(step, len(x) - 1)]) if len(x) else 0.0
 
     def marks(self) -> list[Mark]:
-        """Return a mark for every fork and every change of η or λ, in the order of their steps."""
-        signs = {"eta": "η", "weight_decay": "λ"}
+        """Return a mark for every fork and every change of a control, in the order of their steps."""
         texts = [
-            (
-                event.step,
-                " ".join(f"{signs[key]}→{control(new)}" for key, (_, new) in event.payload.items()),
-            )
+            (event.step, _told(changed_to(event.payload)))
             for event in self.run.events
             if event.kind == "control"
         ]
@@ -155,11 +154,34 @@ class RunView:
                 off |= (at >= first) & (at <= last)
         return off
 
+    @property
+    def live(self) -> bool:
+        """Whether an engine may go on with the run."""
+        return self.state in LIVE_STATES
+
+    @property
+    def stability(self) -> Stability:
+        """Up to which sharpness the run's dynamics is stable."""
+        return STABILITY.get(self.run.config.dynamics, GRADIENT_DESCENT)
+
+    def thresholds(self) -> list[tuple[FloatArray, str]]:
+        """Return the thresholds at every step with their labels: without decay and, if any, with it."""
+        steps, stability = self.run.steps, self.stability
+        undecayed = "stability_undecayed" if "stability_undecayed" in steps else "two_over_eta"
+        lines = [(steps[undecayed], stability.undecayed_label)]
+        if steps["weight_decay"].any():
+            lines.append((steps["stability_threshold"], stability.label))
+        return lines
+
     def waiting(self) -> str:
-        """Return what a chart of measurements waits for."""
+        """Return what a chart of measurements waits for, or that there is nothing to wait for."""
         if not len(self.run.steps):
-            return "waiting for the first step"
-        return "measuring for the first time"
+            return "waiting for the first step" if self.live else "no step was taken"
+        return "measuring for the first time" if self.live else "nothing was measured"
+
+
+def _told(controls: Mapping[str, float]) -> str:
+    return " ".join(f"{CONTROLS[name].symbol}→{control(value)}" for name, value in controls.items())
 
 
 def _phase(run: Run) -> Phase | None:

@@ -19,9 +19,11 @@ from terminal import Terminal
 from textual.pilot import Pilot
 
 from eostui import oscillator_presets
-from eostui.charts.picture import Chart, Curve, draw
+from eostui.charts.chart import Chart, Curve
+from eostui.charts.numbers import tick_text
+from eostui.charts.picture import draw
 from eostui.charts.plane import Plane, Strand, draw_plane
-from eostui.charts.scales import StickyRange, tick_text
+from eostui.charts.scales import StickyRange
 from eostui.config import RunConfig
 from eostui.errors import InputError
 from eostui.oscillator import Parameters, advance, survey, two_cycles
@@ -52,7 +54,7 @@ def preset(name: str, **values):
 
 
 def view_of(name: str, **values) -> OrbitView:
-    return OrbitView(preset(name, **values).simulation)
+    return OrbitView.of(preset(name, **values).simulation)
 
 
 def on_screen(

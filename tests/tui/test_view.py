@@ -15,9 +15,10 @@ from shown import SIZES, on_screen, settled
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
-from eostui.charts.numbers import compact
-from eostui.charts.picture import Chart, Curve, draw
-from eostui.charts.scales import Scale, StickyRange, linear_ticks, tick_texts
+from eostui.charts.chart import Chart, Curve
+from eostui.charts.numbers import compact, tick_texts
+from eostui.charts.picture import draw
+from eostui.charts.scales import Scale, StickyRange, linear_ticks
 from eostui.panels import PANELS
 from eostui.runs.run import Run
 from eostui.runs.store.writer import RunWriter

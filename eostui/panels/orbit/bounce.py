@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from eostui.charts.picture import Chart, Curve
+from eostui.charts.chart import Chart, Curve
 from eostui.charts.scales import Scale
 from eostui.panels.orbit.view import DIGITS, NOTHING, OrbitView
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eostui.charts.picture import Curve, Spot
+from eostui.charts.chart import Curve, Spot
 from eostui.charts.plane import Plane, Strand
 from eostui.charts.scales import StickyRange
 from eostui.panels.orbit.view import OrbitView

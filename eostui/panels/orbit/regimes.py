@@ -8,8 +8,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from eostui.charts.chart import Curve, Spot
 from eostui.charts.numbers import compact
-from eostui.charts.picture import Curve, Spot
 from eostui.charts.plane import Background, Plane, Region
 from eostui.charts.scales import nice_above
 from eostui.oscillator import Parameters, regime

@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-from eostui.charts.picture import Mark
-from eostui.oscillator import Parameters, simulate
+from eostui.charts.chart import Mark
+from eostui.oscillator import Orbit, Parameters, simulate
 from eostui.oscillator.envelope import prediction
 from eostui.oscillator.orbit import ESCAPED
 from eostui.oscillator.summary import summarize
@@ -29,16 +29,14 @@ class OrbitView:
     """One orbit with what is derived from it: computed once, drawn at every size.
 
     Attributes:
-        orbit: as iterated, at most MOST_SHOWN steps of it.
+        orbit: as iterated.
         summary: as in `eostui.oscillator.summary`.
         sane: rows before the end of an escape, which would flatten everything else.
     """
 
-    def __init__(self, simulation: Simulation) -> None:
-        self.simulation = simulation
-        steps = min(simulation.steps, MOST_SHOWN)
-        self.orbit = simulate(simulation.parameters, simulation.start, steps)
-        self.summary = summarize(self.orbit)
+    def __init__(self, orbit: Orbit) -> None:
+        self.orbit = orbit
+        self.summary = summarize(orbit)
         rows = len(self.orbit.x)
         self.sane = slice(0, rows)
         if self.orbit.escape_step is not None:
@@ -46,10 +44,16 @@ class OrbitView:
             upright = np.flatnonzero(self.orbit.sharpness >= -self.orbit.weight_decay)
             self.sane = slice(0, int(upright[-1]) + 1 if len(upright) else rows)
 
+    @classmethod
+    def of(cls, simulation: Simulation) -> OrbitView:
+        """Iterate at most MOST_SHOWN steps of an orbit."""
+        steps = min(simulation.steps, MOST_SHOWN)
+        return cls(simulate(simulation.parameters, simulation.start, steps))
+
     @property
     def parameters(self) -> Parameters:
         """The point of the parameters."""
-        return self.simulation.parameters
+        return self.orbit.parameters
 
     @property
     def steps(self) -> FloatArray:

@@ -15,7 +15,7 @@ from eostui.charts.palette import COLOURS, PHASE_COLOURS
 from eostui.panels import PANELS
 from eostui.panels.oscillator import agreement
 from eostui.panels.overlay import legend, short
-from eostui.panels.panel import Panel, chart_of
+from eostui.panels.panel import Panel, chart_of, in_last_place, title_of
 from eostui.panels.view import RunView, is_bouncing
 from eostui.runs.analysis.monitors import monitors
 from eostui.runs.run import Run
@@ -144,12 +144,7 @@ class LiveScreen(LinkedCharts):
 
     def _corner_panel(self) -> Panel:
         """Return which panel has the place that several share: the focused one, or the last claimant."""
-        sharing = [panel for panel in PANELS if not panel.own_place]
-        if (focused := PANELS[self.focused_panel]) in sharing:
-            return focused
-        view = self.view
-        claiming = [panel for panel in sharing if view is not None and panel.claims_place(view)]
-        return [*sharing[:1], *claiming][-1]
+        return in_last_place(PANELS, self.view, PANELS[self.focused_panel])
 
     @property
     def last_x(self) -> float:
@@ -210,9 +205,8 @@ class LiveScreen(LinkedCharts):
                 widget.show_waiting(self.message, panel.name)
                 continue
             kind = panel.scales[self._scale_choice[index] % len(panel.scales)]
-            first, *others = panel.title(self.view)
-            title = (first if kind == "linear" else f"{first} ({kind})", *others)
-            widget.show(chart_of(panel, self.view, kind), x_range, title, self._legend())
+            chart, title = chart_of(panel, self.view, kind), title_of(panel, self.view, kind)
+            widget.show(chart, x_range, title, self._legend())
 
     def _legend(self) -> tuple[str, ...]:
         """Return which curves are whose, in parts; none without another run."""

@@ -48,7 +48,7 @@ class OscillatorScreen(LinkedCharts):
         """`live` is the screen whose run goes on behind this one."""
         super().__init__([panel.name for panel in PANELS], unicode=unicode)
         self.settings = OscillatorSettings(preset)
-        self.view = OrbitView(preset.simulation)
+        self.view = OrbitView.of(preset.simulation)
         self._live = live
         self._portrait, self._regimes = Portrait(), RegimeMap()
         self._titled = 0.0
@@ -166,7 +166,7 @@ class OscillatorScreen(LinkedCharts):
             for panel in PANELS[:2]:
                 if self.is_mounted:
                     self.query_one(f"#{panel.name}", ChartWidget).forget()
-        self.view = OrbitView(self.settings.simulation)
+        self.view = OrbitView.of(self.settings.simulation)
         self.draw()
 
     def _draw_panels(self) -> None:
