@@ -29,8 +29,8 @@ class Curve:
         yields: where the y axis makes no room for it after all: when it is far from the others, or
             when it would flatten them.
         extended: whether the last value is drawn on to the right end, as thresholds are.
-        sign: a character that tells it from curves of the same pattern in a still picture, which may
-            have no colours; "" where its dots do.
+        sign: what each of its points is in a still picture, which may have no colours to tell it from
+            other curves of its pattern; "" where it is drawn as everywhere.
     """
 
     x: FloatArray

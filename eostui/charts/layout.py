@@ -21,7 +21,7 @@ _PIECE = 1024
 _FAR = 4.0
 #: One that yields before it flattens the others: it leaves them this share of the height at least.
 _SHARE = 0.4
-#: A place beyond this is drawn nowhere: arithmetic on an axis that held it would overflow.
+#: A value beyond this is drawn nowhere: arithmetic on an axis that held it would overflow.
 _LARGEST = 1e150
 #: Outliers lie farther outside the middle four fifths of a curve than so many times what these span.
 _OUTLYING = 3.0
@@ -51,6 +51,17 @@ class Frame:
         """Return the cell row of a place on the y scale, clipped to the plot."""
         share = (self.top - place) / (self.top - self.bottom)
         return min(max(int(share * self.height), 0), self.height - 1)
+
+    def dots(self, x: FloatArray, places: FloatArray) -> NDArray[np.bool_]:
+        """Return the dots, shape (4·height, 2·width), in which points lie; others have none."""
+        rows, columns = self.height * dots.DOTS_Y, self.width * dots.DOTS_X
+        with np.errstate(invalid="ignore", over="ignore"):
+            along = np.floor((x - self.x0) / (self.x1 - self.x0) * columns)
+            down = np.floor((self.top - places) / (self.top - self.bottom) * rows)
+            seen = (along >= 0) & (along < columns) & (down >= 0) & (down < rows)
+        found = np.zeros((rows, columns), dtype=np.bool_)
+        found[down[seen].astype(np.int64), along[seen].astype(np.int64)] = True
+        return found
 
 
 @dataclass(frozen=True)
@@ -121,6 +132,7 @@ def lay_out(
     return Layout(Frame(left, width, height, *x_range, *sticky.fit(*limits, floor)), low, high)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # between values of which one isn't finite
 def _envelopes(
     chart: Chart, x_range: tuple[float, float], width: int
 ) -> tuple[FloatArray, FloatArray]:
@@ -132,12 +144,10 @@ def _envelopes(
         if curve.extended and len(curve.x):
             passed = math.ceil((curve.x[-1] - left) / (right - left) * width)
             low[index, max(passed, 0) :] = high[index, max(passed, 0) :] = curve.y[-1]
+    low[~(np.abs(low) < _LARGEST)] = np.nan
+    high[~(np.abs(high) < _LARGEST)] = np.nan
     dots.join(low, high)
-    low, high = chart.scale.forward(low), chart.scale.forward(high)
-    with np.errstate(invalid="ignore"):
-        low[~(np.abs(low) < _LARGEST)] = np.nan
-        high[~(np.abs(high) < _LARGEST)] = np.nan
-    return low, high
+    return chart.scale.forward(low), chart.scale.forward(high)
 
 
 def _limits(
@@ -153,6 +163,11 @@ def _limits(
         places = np.concatenate([low[index][np.isfinite(low[index])], tops])
         if not curve.ranged or not len(places):
             continue
+        if without_outliers and curve.yields == "far" and found is not None:
+            reach = chart.scale.forward(np.array([_FAR * chart.scale.backward(found[1])]))[0]
+            places = places[~(places > reach)]
+            if not len(places):
+                continue
         ends = float(places.min()), float(places.max())
         if without_outliers and chart.scale.kind != "log" and not curve.yields:
             ends = _usual(places)
@@ -177,9 +192,11 @@ def _usual(places: FloatArray) -> tuple[float, float]:
 
 def y_ticks(frame: Frame, scale: Scale, room: int) -> list[tuple[int, str]]:
     """Return the row of each round value of a y axis, and its text; "" where it has no room."""
-    values = scale.ticks(frame.bottom, frame.top, max(frame.height // 3, 2))
-    rows = [frame.row(float(scale.forward(np.array([value]))[0])) for value in values]
-    return list(zip(rows, tick_texts(values, room), strict=True))
+    values = np.array(scale.ticks(frame.bottom, frame.top, max(frame.height // 3, 2)))
+    places = scale.forward(values)
+    known = np.isfinite(places)  # no power of ten lies below the least number above 0
+    rows = [frame.row(place) for place in places[known].tolist()]
+    return list(zip(rows, tick_texts(values[known].tolist(), room), strict=True))
 
 
 @dataclass(frozen=True)

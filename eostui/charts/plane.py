@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from eostui.charts import dots
 from eostui.charts.chart import Curve, Spot
-from eostui.charts.contours import dots_at, lay
+from eostui.charts.contours import lay
 from eostui.charts.layout import Frame
 from eostui.charts.picture import GUTTER_LEFT, Grid, x_axis, y_axis
 from eostui.charts.scales import FloatArray, Scale
@@ -95,7 +95,7 @@ def _curve_dots(curve: Curve, frame: Frame) -> dots.BoolArray:
 
 
 def _strand(grid: Grid, frame: Frame, strand: Strand, unicode: bool) -> None:
-    found = dots_at(frame, strand.points[np.isfinite(strand.points).all(axis=1)])
+    found = frame.dots(*strand.points.T)
     if not strand.sign:
         lay(grid, frame, found, strand.colour, unicode)
         return

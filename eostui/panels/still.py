@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import plotext
-from numpy.typing import NDArray
 from rich.cells import cell_len
 from rich.color import Color, ColorSystem
 
 from eostui.charts import dots
-from eostui.charts.chart import Chart, Curve
+from eostui.charts.chart import Chart
 from eostui.charts.layout import (
     LABEL_ROOM,
     Frame,
@@ -116,7 +115,7 @@ def _draw(
         figure.ruler(axis, side).lim(0, end).alignment(lim="edge")
     frame = layout.frame
     room = left - 1
-    values = [(row, text.rjust(room)) for row, text in y_ticks(frame, chart.scale, room)]
+    values = [(row, text.rjust(room)) for row, text in y_ticks(frame, chart.scale, room) if text]
     figure.ruler("y", 0).ticks(*_at_rows(rows, values))
     ticks = x_ticks(frame, chart.marks, chart.counts, width) if bottom else []
     ticks = [tick for tick in ticks if tick.text]
@@ -124,18 +123,28 @@ def _draw(
         [tick.column - left + 0.5 for tick in ticks],
         [_coloured(tick.text, tick.mark.colour if tick.mark else AXIS) for tick in ticks],
     )
+    texts = []
     if beside:
         room = LABEL_ROOM + 1
-        texts: list[tuple[int, Any]] = [(0, " " * room)]
+        texts.append(
+            (0, _coloured(" " * room, AXIS))
+        )  # the room is kept where no curve has a label
         for label in labels(layout, chart, _DIGITS):
             text = f" {label.curve.sign}{label.text}".ljust(room)[:room]
             texts.append((label.row, _coloured(text, label.curve.colour)))
-        figure.ruler("y", 1).ticks(*_at_rows(rows, texts))
+    figure.ruler("y", 1).ticks(*_at_rows(rows, texts))
     for mark in chart.marks:
         if (column := frame.column(mark.x)) is not None:
             _signs(figure, frame, [(row, column) for row in range(rows)], "┊", mark.colour)
     for curve, points in zip(chart.curves, layout.dots(chart.curves), strict=True):
-        _curve(figure, frame, curve, points)
+        if curve.sign:
+            places = chart.scale.forward(curve.y)
+            cells = np.argwhere(dots.cells(frame.dots(curve.x, places))) + np.array([0, left])
+            _signs(figure, frame, cells.tolist(), curve.sign, curve.colour)
+        else:
+            down, along = np.nonzero(points)
+            x, y = (along + 0.5) / dots.DOTS_X, rows - (down + 0.5) / dots.DOTS_Y
+            _mark(figure, x.tolist(), y.tolist(), "braille", curve.colour)
     for spot in chart.spots:
         if (cell := layout.cell(chart, spot)) is not None:
             _signs(figure, frame, [cell], spot.sign, spot.colour)
@@ -146,17 +155,6 @@ def _at_rows(rows: int, texts: Iterable[tuple[int, Any]]) -> tuple[list[float], 
     """Return the heights and the texts of ticks that stand in rows counted from the top."""
     pairs = [(rows - row - 0.5, text) for row, text in texts]
     return [height for height, _ in pairs], [text for _, text in pairs]
-
-
-def _curve(figure: Any, frame: Frame, curve: Curve, points: NDArray[np.bool_]) -> None:
-    """Draw the dots of a curve, or a sign in each of their cells."""
-    if curve.sign:
-        cells = np.argwhere(dots.cells(points)) + np.array([0, frame.left])
-        _signs(figure, frame, cells.tolist(), curve.sign, curve.colour)
-        return
-    rows, columns = np.nonzero(points)
-    x, y = (columns + 0.5) / dots.DOTS_X, frame.height - (rows + 0.5) / dots.DOTS_Y
-    _mark(figure, x.tolist(), y.tolist(), "braille", curve.colour)
 
 
 def _signs(
@@ -189,14 +187,18 @@ _Piece = tuple[str, str]
 
 
 def _notes(chart: Chart, *, values: bool) -> list[_Piece]:
-    """Return what a title says of curves: which have no data or end in none, and their last values."""
+    """Return what a title says of curves: which have no data or end in none, and their last values.
+
+    Those that lie above the others come first.
+    """
     notes = []
-    for curve in chart.curves:
+    for curve in reversed(chart.curves):
         newest = last_finite(curve.y)
         if not curve.label:
             continue
         if not len(newest):
-            notes.append((f"{curve.sign}{curve.label}: no data", curve.colour))
+            if curve.ranged:
+                notes.append((f"{curve.sign}{curve.label}: no data", curve.colour))
             continue
         ended = "" if np.isfinite(curve.y[-1]) else ", then not finite"
         if values:
@@ -209,9 +211,11 @@ def _notes(chart: Chart, *, values: bool) -> list[_Piece]:
 
 
 def _title(still: Still, notes: list[_Piece], width: int) -> Any:
-    """Return a title as one row of `width` columns; where room is short, its last parts go first."""
+    """Return a title as one row of `width` columns; where room is short, its last parts go first, then
+    the last of the notes."""
     parts = [(part, TITLE) for part in still.title]
     choices = [[*parts[:count], *notes] for count in range(len(parts), -1, -1)]
+    choices += [notes[:count] for count in range(len(notes) - 1, 0, -1)]
     fitting = (
         (pieces, gap)
         for pieces in choices
