@@ -21,8 +21,6 @@ _PIECE = 1024
 _FAR = 4.0
 #: One that yields before it flattens the others: it leaves them this share of the height at least.
 _SHARE = 0.4
-#: A value beyond this is drawn nowhere: arithmetic on an axis that held it would overflow.
-_LARGEST = 1e150
 #: Outliers lie farther outside the middle four fifths of a curve than so many times what these span.
 _OUTLYING = 3.0
 
@@ -55,12 +53,12 @@ class Frame:
     def dots(self, x: FloatArray, places: FloatArray) -> NDArray[np.bool_]:
         """Return the dots, shape (4·height, 2·width), in which points lie; others have none."""
         rows, columns = self.height * dots.DOTS_Y, self.width * dots.DOTS_X
-        with np.errstate(invalid="ignore", over="ignore"):
-            along = np.floor((x - self.x0) / (self.x1 - self.x0) * columns)
-            down = np.floor((self.top - places) / (self.top - self.bottom) * rows)
-            seen = (along >= 0) & (along < columns) & (down >= 0) & (down < rows)
+        seen = (x >= self.x0) & (x <= self.x1) & (places >= self.bottom) & (places <= self.top)
+        along = ((x[seen] - self.x0) / (self.x1 - self.x0) * columns).astype(np.int64)
+        down = ((self.top - places[seen]) / (self.top - self.bottom) * rows).astype(np.int64)
         found = np.zeros((rows, columns), dtype=np.bool_)
-        found[down[seen].astype(np.int64), along[seen].astype(np.int64)] = True
+        # the very right and bottom edges belong to the last column and row
+        found[np.minimum(down, rows - 1), np.minimum(along, columns - 1)] = True
         return found
 
 
@@ -143,9 +141,8 @@ def _envelopes(
         low[index], high[index] = dots.extremes(curve.x, curve.y, left, right, width)
         if curve.extended and len(curve.x):
             passed = math.ceil((curve.x[-1] - left) / (right - left) * width)
-            low[index, max(passed, 0) :] = high[index, max(passed, 0) :] = curve.y[-1]
-    low[~(np.abs(low) < _LARGEST)] = np.nan
-    high[~(np.abs(high) < _LARGEST)] = np.nan
+            last = curve.y[-1] if abs(curve.y[-1]) < dots.LARGEST else np.nan
+            low[index, max(passed, 0) :] = high[index, max(passed, 0) :] = last
     dots.join(low, high)
     return chart.scale.forward(low), chart.scale.forward(high)
 

@@ -135,7 +135,9 @@ def _log_ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def _symlog_ticks(scale: Scale, low: float, high: float, most: int) -> list[float]:
-    """Return 0 and powers of ten on both sides, the largest kept, crowded ones left out."""
+    """Return 0 and powers of ten on both sides, the largest kept, crowded ones left out; where none of
+    them lies, round values.
+    """
     apart = (high - low) / (most + 1)
     largest = max(abs(scale.backward(low)), abs(scale.backward(high)), scale.threshold)
     places = {0.0: 0.0}
@@ -146,4 +148,5 @@ def _symlog_ticks(scale: Scale, low: float, high: float, most: int) -> list[floa
         if all(abs(place - other) >= apart for other in places.values()):
             places[10.0**exponent] = place
     values = [*places, *(-value for value in places if value)]
-    return sorted(v for v in values if low <= math.asinh(v / scale.threshold) <= high)
+    ticks = sorted(v for v in values if low <= math.asinh(v / scale.threshold) <= high)
+    return ticks or linear_ticks(scale.backward(low), scale.backward(high), most)

@@ -116,7 +116,7 @@ def _draw(
     frame = layout.frame
     room = left - 1
     values = [(row, text.rjust(room)) for row, text in y_ticks(frame, chart.scale, room) if text]
-    figure.ruler("y", 0).ticks(*_at_rows(rows, values))
+    figure.ruler("y", 0).ticks(*_at_rows(rows, values or [(0, _coloured(" " * room, AXIS))]))
     ticks = x_ticks(frame, chart.marks, chart.counts, width) if bottom else []
     ticks = [tick for tick in ticks if tick.text]
     figure.ruler("x", 0).ticks(
