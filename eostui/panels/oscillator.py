@@ -25,7 +25,7 @@ def _chart(view: RunView, kind: str) -> Chart:
     limit = view.seen.steps["stability_threshold"][-len(x) :] - calibration.sharpness
     q = rows["q"][first:]
     curves = [
-        Curve(x, limit, "theory", "dashed", view.stability.label, 0, ranged=False),
+        Curve(x, limit, "theory", "dashed", view.dynamics.label, 0, ranged=False),
         *_strands(view, calibration, first),
         Curve(
             x,
@@ -114,7 +114,7 @@ def _waiting(view: RunView) -> str:
     if not view.live:
         return "this run wasn't calibrated"
     if view.run.config.calibrate_at == "auto":
-        return f"calibrates where S crosses {view.stability.label}; c: now"
+        return f"calibrates where S crosses {view.dynamics.label}; c: now"
     return "press c to calibrate"
 
 

@@ -19,7 +19,7 @@ from eostui.runs.ancestry import forked_at
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
 from eostui.runs.store.schema import LIVE_STATES
-from eostui.stability import CONTROLS, GRADIENT_DESCENT, STABILITY, Stability, changed_to
+from eostui.stability import THRESHOLD, UNDECAYED, Description, changed_to
 
 
 class RunView:
@@ -107,8 +107,9 @@ class RunView:
 
     def marks(self) -> list[Mark]:
         """Return a mark for every fork and every change of a control, in the order of their steps."""
+        symbols = {control.name: control.symbol for control in self.dynamics.controls}
         texts = [
-            (event.step, _told(changed_to(event.payload)))
+            (event.step, _told(changed_to(event.payload), symbols))
             for event in self.run.events
             if event.kind == "control"
         ]
@@ -160,17 +161,16 @@ class RunView:
         return self.state in LIVE_STATES
 
     @property
-    def stability(self) -> Stability:
-        """Up to which sharpness the run's dynamics is stable."""
-        return STABILITY.get(self.run.config.dynamics, GRADIENT_DESCENT)
+    def dynamics(self) -> Description:
+        """What the run states about its dynamics: its controls, and what its thresholds are called."""
+        return Description.of_facts(self.run.facts)
 
     def thresholds(self) -> list[tuple[FloatArray, str]]:
         """Return the thresholds at every step with their labels: without decay and, if any, with it."""
-        steps, stability = self.run.steps, self.stability
-        undecayed = "stability_undecayed" if "stability_undecayed" in steps else "two_over_eta"
-        lines = [(steps[undecayed], stability.undecayed_label)]
+        steps, dynamics = self.run.steps, self.dynamics
+        lines = [(steps[UNDECAYED], dynamics.undecayed_label)]
         if steps["weight_decay"].any():
-            lines.append((steps["stability_threshold"], stability.label))
+            lines.append((steps[THRESHOLD], dynamics.label))
         return lines
 
     def waiting(self) -> str:
@@ -180,8 +180,10 @@ class RunView:
         return "measuring for the first time" if self.live else "nothing was measured"
 
 
-def _told(controls: Mapping[str, float]) -> str:
-    return " ".join(f"{CONTROLS[name].symbol}→{control(value)}" for name, value in controls.items())
+def _told(controls: Mapping[str, float], symbols: Mapping[str, str]) -> str:
+    return " ".join(
+        f"{symbols.get(name, name)}→{control(value)}" for name, value in controls.items()
+    )
 
 
 def _phase(run: Run) -> Phase | None:

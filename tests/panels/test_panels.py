@@ -12,13 +12,13 @@ from made import facts, make_run, measure, rows
 from eostui.charts.chart import Chart
 from eostui.charts.picture import draw
 from eostui.charts.scales import StickyRange
-from eostui.config import RunConfig
 from eostui.panels import PANELS
 from eostui.panels.panel import Panel, chart_of, in_last_place, title_of
 from eostui.panels.view import RunView
 from eostui.runs.run import Run
 from eostui.runs.store.rows import Event
 from eostui.runs.store.writer import RunWriter
+from eostui.stability import FACT, HEAVY_BALL, Description
 
 
 def nothing(_: RunView, __: str = "") -> Chart:
@@ -127,9 +127,7 @@ def test_thresholds_are_those_of_the_dynamics(tmp_path: Path) -> None:
         (undecayed, _), (threshold, _) = view.thresholds()
         np.testing.assert_array_equal(undecayed, 2 / run.steps["eta"])
         np.testing.assert_array_equal(threshold, 2 / run.steps["eta"] - run.steps["weight_decay"])
-        run.config = RunConfig.build(
-            {"preset": "made", "steps": 60, "eta": 0.1, "dynamics": "heavy-ball"}, "test"
-        )
+        run.facts = {**run.facts, FACT: Description.of("heavy-ball", HEAVY_BALL).to_json()}
         labels = {curve.label for curve in chart_of(PANELS[0], view, "linear").curves}
         assert {"(2+2μ)/η", "(2+2μ)/η−λ"} <= labels
 
@@ -139,6 +137,7 @@ def test_every_control_is_marked_by_its_symbol(tmp_path: Path) -> None:
     writer.steps(0, rows(0, 60))
     writer.close()
     with Run(writer.path) as run:
+        run.facts = {**run.facts, FACT: Description.of("heavy-ball", HEAVY_BALL).to_json()}
         run.events += [
             Event(20, 0.0, "control", {"eta": [0.1, 0.2], "momentum": [0.5, 0.25]}),
             Event(30, 0.0, "control", {"weight_decay": [0.0, 0.001]}),
