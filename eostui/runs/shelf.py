@@ -40,7 +40,6 @@ class Entry:
         phase: the newest phase.
         group: what runs that belong together share; "" for none.
         parent: the id of the run that it was forked from, with the step; "" and None for others.
-        group: what runs that belong together share; "" for none.
         origin: the step from which on its steps can be taken again (`schema.own_steps_from`).
     """
 
@@ -59,7 +58,6 @@ class Entry:
     group: str = ""
     parent: str = ""
     parent_step: int | None = None
-    group: str = ""
     origin: int = 0
     late_sharpness: float = math.nan
     phase: str = ""
@@ -187,7 +185,6 @@ def _read(path: Path) -> tuple[Entry, str]:
             group=facts.get("group", ""),
             parent=facts.get("parent", ""),
             parent_step=parent_step,
-            group=facts.get("group", ""),
             origin=origin,
             late_sharpness=sharpness,
             phase=phase,
