@@ -24,7 +24,7 @@ from eostui.engine.landscape import LandscapeMapper
 from eostui.engine.recorder import Divergence, Recorder
 from eostui.engine.snapshot import Stateful, restore, snapshot
 from eostui.problems import Problem
-from eostui.runs.analysis.phase_spans import chance_of
+from eostui.runs.analysis.run_phases import chance_of
 from eostui.runs.store.checkpoints import Checkpoint
 from eostui.runs.store.columns import STORED_STEP_COLUMNS, stored_columns
 from eostui.runs.store.writer import Store

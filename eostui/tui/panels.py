@@ -19,9 +19,9 @@ from eostui.runs.analysis.curvature_summary import (
     crossings,
     without_alternation,
 )
-from eostui.runs.analysis.phase_spans import Span, told_spans
-from eostui.runs.analysis.phase_table import BOUNCES, COLLAPSED, EDGE, LOWERED, Phase
+from eostui.runs.analysis.phases import BOUNCES, COLLAPSED, EDGE, LOWERED, Phase
 from eostui.runs.analysis.remarks import OF_TRUSTED, trusted_gradient
+from eostui.runs.analysis.run_phases import Span, recorded_spans
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
 from eostui.tui.calibration_panel import one_reference, oscillator, oscillator_title
@@ -70,7 +70,7 @@ class RunView:
         self.newest = run
         self.run = self.seen = self._frozen or run
         self.medians.update(self.run.steps["path_curvature"][:-1])
-        self.phases = told_spans(self.run.events, self.run.last_step)
+        self.phases = recorded_spans(self.run.events, self.run.last_step)
 
     @property
     def frozen(self) -> bool:
@@ -149,7 +149,7 @@ class RunView:
     def crossings(self) -> NDArray[np.int64]:
         """Return the measured rows at which the drives crossed below the edge."""
         if self._crossings[0] != len(self.run.measured):  # title and chart ask in every frame
-            found = crossings(self.run.measured, self.run.steps["path_curvature"])
+            found = crossings(self.run.steps, self.run.measured)
             self._crossings = (len(self.run.measured), found)
         return self._crossings[1]
 
@@ -172,7 +172,7 @@ class RunView:
 
 
 def _phase(run: Run) -> Phase | None:
-    spans = told_spans(run.events, run.last_step)
+    spans = recorded_spans(run.events, run.last_step)
     return spans[-1].phase if spans else None
 
 
@@ -235,7 +235,7 @@ def _sharpness(view: RunView, kind: str) -> Chart:
         medians = view.medians
         curves.append(Curve(view.x[medians.rows], medians.medians, "path", label="κ"))
         if decays:
-            rows, level = collapsed_level(measured, view.off_the_bounce())
+            rows, level = collapsed_level(steps, measured, view.off_the_bounce())
             x = view.x_measured[rows]
             curves.append(Curve(x, level, "theory", "dotted", "rest", ranged=False))
         curves.append(Curve(view.x_measured, sharpness, "sharpness", label="S"))

@@ -6,7 +6,7 @@ import numpy as np
 
 from eostui.charts.levels import bars
 from eostui.runs.analysis.bounce import WINDOW, in_words, median_cosine, median_cosines
-from eostui.runs.analysis.phase_table import BOUNCES
+from eostui.runs.analysis.phases import BOUNCES
 from eostui.tui.palette import COLOURS
 from eostui.tui.panels import RunView
 from eostui.tui.widgets.strips import Strip, XAxis

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from eostui.runs.analysis.phase_spans import Span
+from eostui.runs.analysis.run_phases import Span
 from eostui.runs.series import FloatArray
 from eostui.tui.palette import COLOURS, PHASE_COLOURS
 from eostui.tui.panels import RunView
