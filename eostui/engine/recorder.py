@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eostui.runs.analysis.divergence import first_diverged
-from eostui.runs.analysis.phase_spans import PHASE_EVENT, payload
-from eostui.runs.analysis.phases import PhaseClassifier
+from eostui.runs.analysis.phase_classifier import PhaseClassifier
+from eostui.runs.analysis.run_phases import PHASE_EVENT, payload
 from eostui.runs.store.columns import COORDINATES, STORED_STEP_COLUMNS
 from eostui.runs.store.writer import Store
 from eostui.stability import GRADIENT_DESCENT, THRESHOLD, UNDECAYED, Stability

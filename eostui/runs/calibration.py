@@ -15,6 +15,7 @@ from eostui.oscillator import Parameters, simulate
 from eostui.oscillator.orbit import ESCAPED
 from eostui.runs.series import FloatArray, Series
 from eostui.runs.store.rows import Event
+from eostui.stability import GRADIENT_DESCENT
 
 #: Kinds of the events in which an engine tells of a calibration and of a re-seating.
 CALIBRATED, RESEATED = "calibrated", "reseated"
@@ -86,11 +87,11 @@ def in_noise(x: float, alpha: float) -> bool:
     return not abs(x) > OUT_OF_NOISE * math.sqrt(2 * max(alpha, 0.0))
 
 
-def told(event: Event) -> str:
+def description(event: Event) -> str:
     """Return what an event says of a calibration or a re-seating; "" for any other event."""
     values = event.payload
     if event.kind == CALIBRATED:
-        edge = 2 / values["eta"] - values["weight_decay"]
+        edge = GRADIENT_DESCENT.threshold(values)
         return (
             f"calibration {values['number']} at step {values['step']}: "
             f"S {values['sharpness']:.5g} of {edge:.5g}, βα {values['beta_alpha']:.3g}"

@@ -13,7 +13,7 @@ from eostui.panels.view import Overlay, RunView
 from eostui.runs import shelf
 from eostui.runs.analysis.remarks import remark
 from eostui.runs.ancestry import parent_path
-from eostui.runs.calibration import told
+from eostui.runs.calibration import description
 from eostui.runs.run import Run
 from eostui.runs.store.ending import end_sentence
 from eostui.runs.store.rows import Event
@@ -122,7 +122,7 @@ class FollowedApp(SteeredApp):
         for event in events:
             if event.kind == "refused":
                 self.notify(str(event.payload["reason"]), severity="error")
-            elif text := told(event):
+            elif text := description(event):
                 self.notify(text)
         self._tell_remarks(events)
         self._tell_difference(events)
