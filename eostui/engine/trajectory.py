@@ -20,7 +20,7 @@ from eostui.probes.probe import Moment, Probe, Value
 from eostui.probes.probe_set import ProbeSet
 from eostui.problems import Problem
 from eostui.problems.batch import loss_of_rows
-from eostui.runs.analysis.phase_spans import chance_of
+from eostui.runs.analysis.run_phases import chance_of
 from eostui.runs.store.columns import COORDINATES
 from eostui.runs.store.writer import Store
 
