@@ -17,6 +17,7 @@ from eostui.runs.analysis.phase_spans import PHASE_EVENT, payload
 from eostui.runs.analysis.phases import PhaseClassifier
 from eostui.runs.store.columns import COORDINATES, STORED_STEP_COLUMNS
 from eostui.runs.store.writer import Store
+from eostui.stability import GRADIENT_DESCENT, THRESHOLD, UNDECAYED, Stability
 
 #: Rows are handed to the store at least this often, in seconds of training.
 FLUSH_EVERY = 0.1
@@ -56,6 +57,7 @@ class Recorder:
         coordinates: int = 0,
         observe: Callable[[NDArray[np.float64]], None] | None = None,
         chance: float | None = None,
+        stability: Stability = GRADIENT_DESCENT,
     ) -> None:
         """Begin with step 0.
 
@@ -65,18 +67,21 @@ class Recorder:
             coordinates: how many parameters are kept in each row, after its other columns.
             observe: told those of every flush, shape (n, coordinates), before they are written.
             chance: the loss of the best constant prediction, None where there is none.
+            stability: of the dynamics. Phases are told of gradient descent alone: by 2/η − λ, and by
+                ‖Δθ‖/η as the length of its gradient.
         """
-        self.writer = writer
+        self.writer, self._stability = writer, stability
+        self._tells_phases = stability is GRADIENT_DESCENT
         self._observe = observe
         self.next_step = 0
         self.calibration = 0
         self.phases = PhaseClassifier(chance=chance)
         self.precision = torch.float32 if like.device.type == "mps" else torch.float64
         few = tuple(column.name for column in COORDINATES[:coordinates])
-        self._names = STORED_STEP_COLUMNS + few
+        self._names = STORED_STEP_COLUMNS + stability.step_columns + few
         self._width = len(_DEVICE_COLUMNS) + coordinates
         self._rows = like.new_empty((CAPACITY, self._width + 2), dtype=self.precision)
-        self._controls = np.empty((CAPACITY, 2))
+        self._controls = np.empty((CAPACITY, 2 + len(stability.step_columns)))
         self._count = 0
         self._first_loss: float | None = None
         self._flushed_at = time.monotonic()
@@ -119,24 +124,35 @@ class Recorder:
         arrival_curvature: Tensor,
         arrival_cosine: Tensor,
         arrival_norm: Tensor,
-        eta: float,
-        weight_decay: float,
+        controls: Mapping[str, float],
         coordinates: Sequence[Tensor] = (),
         projections: Sequence[Tensor] = (),
     ) -> None:
         """Add the row of the next step; scalars stay on the device until the next flush.
 
-        `projections` are x and q where there is a calibration.
+        `controls` are those that move θ on by name, `projections` x and q where there is a calibration.
         """
         arrivals = (arrival_curvature, arrival_cosine, arrival_norm)
         row = (loss, theta_norm, decayed_norm, *arrivals, *coordinates, *projections)
         place = self._rows[self._count, : len(row)]
         torch.stack([value.to(self.precision) for value in row], out=place)
-        self._controls[self._count] = eta, weight_decay
+        self._controls[self._count] = self._of_controls(controls)
         self._count += 1
         self.next_step += 1
         if self._count == CAPACITY or time.monotonic() - self._flushed_at > FLUSH_EVERY:
             self.flush()
+
+    def _of_controls(self, controls: Mapping[str, float]) -> list[float]:
+        """Return what a row tells of the controls: themselves, and up to which sharpness they do."""
+        further = self._stability.step_columns
+        if not further:
+            return [controls["eta"], controls["weight_decay"]]
+        told = {
+            **controls,
+            THRESHOLD: self._stability.threshold(controls),
+            UNDECAYED: self._stability.undecayed(controls),
+        }
+        return [float(told[name]) for name in ("eta", "weight_decay", *further)]
 
     def precise(self, vector: Tensor) -> Tensor:
         """Return the vector in the precision of the rows."""
@@ -144,7 +160,8 @@ class Recorder:
 
     def measured(self, step: int, values: Mapping[str, Any]) -> None:
         """Take in all that was measured at the newest step, once its readings are written."""
-        self.phases.read(step, values)
+        if self._tells_phases:
+            self.phases.read(step, values)
 
     def flush(self) -> None:
         """Read the rows from the device and write everything pending as one transaction.
@@ -169,8 +186,9 @@ class Recorder:
             self.writer.steps(first, matrix, self._names)
             if self.calibration:
                 self.writer.calibrated(self.calibration, first, projections[: len(matrix)])
-            for change in self.phases.feed(matrix[:, : len(STORED_STEP_COLUMNS)]):
-                self.writer.event(change.step, PHASE_EVENT, payload(change))
+            if self._tells_phases:
+                for change in self.phases.feed(matrix[:, : len(STORED_STEP_COLUMNS)]):
+                    self.writer.event(change.step, PHASE_EVENT, payload(change))
             self._count = 0
         self.writer.flush()
         self._flushed_at = time.monotonic()

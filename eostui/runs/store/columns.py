@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from eostui.config import MOST_EIGENVALUES
+from eostui.stability import GRADIENT_DESCENT, Stability
 
 
 @dataclass(frozen=True)
@@ -273,7 +274,13 @@ def _at_its_point(column: Column) -> Column:
     return replace(column, description=f"{column.description}; {MEASURED_AT}")
 
 
-def stored_columns(parameters: int) -> tuple[str, ...]:
-    """Return what is stored for every step of a problem of so many parameters, in order."""
+def stored_columns(parameters: int, stability: Stability = GRADIENT_DESCENT) -> tuple[str, ...]:
+    """Return what is stored for every step, in order.
+
+    Args:
+        parameters: how many the problem has.
+        stability: of the dynamics.
+    """
     few = COORDINATES[:parameters] if parameters <= len(COORDINATES) else ()
-    return STORED_STEP_COLUMNS + tuple(column.name for column in few)
+    coordinates = tuple(column.name for column in few)
+    return STORED_STEP_COLUMNS + stability.step_columns + coordinates
