@@ -43,6 +43,7 @@ from eostui.runs.store.own_columns import joined, probes_fact, probes_of, step_c
 from eostui.runs.store.reader import RunReader
 from eostui.runs.store.rows import checksum
 from eostui.runs.store.writer import RunWriter
+from eostui.stability import ETA, HEAVY_BALL, MOMENTUM, WEIGHT_DECAY, Description
 
 TRACE = ProbeColumns(
     "trace",
@@ -268,12 +269,11 @@ def test_a_repaired_run_keeps_them(tmp_path):
 
 
 def test_steps_have_the_controls_and_thresholds_that_their_dynamics_states(tmp_path):
-    control = {"name": "momentum", "symbol": "μ", "description": "momentum"}
-    dynamics = {"controls": [control], "label": "(2+2μ)/η−λ", "undecayed_label": "(2+2μ)/η"}
+    dynamics = Description.of("heavy-ball", HEAVY_BALL).to_json()
     own = ("momentum", "stability_threshold", "stability_undecayed")
     names = (*STORED_STEP_COLUMNS, *own)
     matrix = np.tile(np.arange(1.0, 12.0), (3, 1))
-    facts = facts_of(dynamics=json.dumps(dynamics), step_columns=json.dumps(names))
+    facts = facts_of(dynamics=dynamics, step_columns=json.dumps(names))
     writer = RunWriter(tmp_path / "r", facts)
     writer.steps(0, matrix)
     writer.reading(1, "sharpness", {"sharpness": 1.0})
@@ -304,11 +304,9 @@ def test_gradient_descent_is_stable_up_to_2_over_eta(tmp_path):
     "dynamics",
     [
         "[]", "7", "{", '{"controls": 3}', '{"controls": [3], "label": "x", "undecayed_label": "y"}',
-        '{"controls": [{"name": "loss", "symbol": "x", "description": ""}], "label": "", '
-        '"undecayed_label": ""}',
-        '{"controls": [{"name": "a b", "symbol": "x", "description": ""}], "label": "", '
-        '"undecayed_label": ""}',
-        '{"controls": [], "label": 3, "undecayed_label": ""}',
+        '{"controls": [], "label": "", "undecayed_label": ""}',
+        *(Description.of("other", replace(HEAVY_BALL, controls=(ETA, WEIGHT_DECAY, control))).to_json()
+          for control in (replace(MOMENTUM, name="loss"), replace(MOMENTUM, name="a b"))),
     ],
 )  # fmt: skip
 def test_a_forged_dynamics_is_a_sentence(tmp_path, dynamics):

@@ -26,14 +26,13 @@ from eostui.runs.store.columns import (
     Column,
     ProbeColumns,
 )
-from eostui.stability import ETA, WEIGHT_DECAY
+from eostui.stability import ETA, FACT, THRESHOLD, UNDECAYED, WEIGHT_DECAY, Description
 
-STEP_COLUMNS, DYNAMICS, PROBES_FACT = "step_columns", "dynamics", "probes"
-UNDECAYED = "stability_undecayed"
+STEP_COLUMNS, PROBES_FACT = "step_columns", "probes"
 #: The format of the store from which on every run has all of STORED_STEP_COLUMNS.
 _ALL_SINCE = 5
-#: Numbers that a reading may have at most, columns that all may, controls, and letters of a text.
-_MOST_NUMBERS, _MOST_COLUMNS, _MOST_CONTROLS, _MOST_LETTERS = 1 << 20, 10_000, 100, 1000
+#: Numbers that a reading may have at most, columns that a probe may, and letters of a text.
+_MOST_NUMBERS, _MOST_COLUMNS, _MOST_LETTERS = 1 << 20, 10_000, 1000
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 #: Names that a column of its own can't have: they are taken in every run.
 _TAKEN = {
@@ -44,7 +43,7 @@ _TAKEN = {
 }  # fmt: skip
 #: Those that what a dynamics stores for every step can't have; its threshold is another.
 _TAKEN_OF_STEPS = {
-    *STORED_STEP_COLUMNS, *(column.name for column in MEASURED), *_TAKEN - {"stability_threshold"},
+    *STORED_STEP_COLUMNS, *(column.name for column in MEASURED), *_TAKEN - {THRESHOLD},
 }  # fmt: skip
 _BUILT_IN = {probe.name: {column.name for column in probe.columns} for probe in PROBES}
 
@@ -86,37 +85,24 @@ def step_columns_of_width(width: int, version: int) -> tuple[str, ...]:
 
 
 def dynamics_columns_of(facts: Mapping[str, str]) -> tuple[Column, ...]:
-    """Return what a dynamics may have stored for every step beside η and λ, of gradient descent nothing.
+    """Return what a dynamics may have stored for every step beside η and λ: further controls, thresholds.
 
-    These are its other controls and both thresholds. The fact `dynamics` is a JSON object with a list
-    `controls`, each with name, symbol and description, and the thresholds' `label` and `undecayed_label`.
+    Of gradient descent, whose thresholds follow from these two, they aren't stored.
 
     Raises:
         ValueError: if it states none that can be.
     """
-    stated = facts.get(DYNAMICS)
-    if stated is None:
+    if FACT not in facts:
         return ()
-    content = _json(stated)
-    controls = content.get("controls") if isinstance(content, dict) else None
-    if (
-        not isinstance(controls, list)
-        or len(controls) > _MOST_CONTROLS
-        or not all(isinstance(control, dict) for control in controls)
-    ):
-        raise ValueError("its controls aren't a JSON list of objects")
+    dynamics = Description.of_facts(facts)
     own = [
-        Column(
-            _text(control, "name"),
-            "1",
-            f"{_text(control, 'description')} {_text(control, 'symbol')}",
-        )
-        for control in controls
-        if control.get("name") not in (ETA.name, WEIGHT_DECAY.name)
+        Column(control.name, "1", printable(f"{control.description} {control.symbol}"))
+        for control in dynamics.controls
+        if control.name not in (ETA.name, WEIGHT_DECAY.name)
     ]
-    label, undecayed = _text(content, "label"), _text(content, "undecayed_label")
+    label, undecayed = printable(dynamics.label), printable(dynamics.undecayed_label)
     own += [
-        Column("stability_threshold", "L/θ²", f"{label}, the stability limit with decay"),
+        Column(THRESHOLD, "L/θ²", f"{label}, the stability limit with decay"),
         Column(UNDECAYED, "L/θ²", f"{undecayed}, the stability limit without decay"),
     ]
     _refuse_names(own, _TAKEN_OF_STEPS)
