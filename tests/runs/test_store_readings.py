@@ -23,7 +23,7 @@ from toy_runs import toy_config, train
 
 from eostui.engine import recorder
 from eostui.engine.comparison import ComparingWriter
-from eostui.errors import RunFormatError
+from eostui.errors import InputError, RunFormatError
 from eostui.runs.export import RunTable, export_files, write_stream
 from eostui.runs.fork import copy_history
 from eostui.runs.record import Record
@@ -349,8 +349,10 @@ TWICE = json.loads(column())[0]
         column(name="x" * 101), column(name=3), column(unit=None), column(description=[]),
         column(shape=3), column(shape=[0]), column(shape=[-1]), column(shape=[1.5]),
         column(shape=[True]), column(shape=[1 << 40]), column(shape=[1 << 20, 1 << 20]),
-        column(shape=[1] * 100), column(name="theta", shape=[2]),
+        column(shape=[1] * 100), column(shape=[1000, 101]), column(name="theta", shape=[2]),
         json.dumps([TWICE, TWICE]),
+        json.dumps([{**TWICE, "name": f"p{k}", "columns": [{**TWICE["columns"][0], "name": f"y{k}",
+                    "shape": [90_000]}]} for k in range(1000)]),
         json.dumps([TWICE, {**TWICE, "name": "q"}]),
         json.dumps([{**TWICE, "columns": TWICE["columns"] * 20_000}]),
         json.dumps([TWICE, {"name": "q", "cost": "pass", "columns": [
@@ -368,6 +370,21 @@ def test_a_forged_fact_of_the_probes_is_a_sentence(tmp_path, stated):
         assert len(str(error.value)) < 500
         assert "\n" not in str(error.value)
     assert any(not finding.sound for finding in check_run(path))
+
+
+@pytest.mark.parametrize(
+    ("columns", "why"),
+    [
+        ([Column("alpha", "1", "")], "`alpha`"),
+        ([Column("top", "1", ""), Column("top", "1", "")], "two columns `top`"),
+        ([Column("top", "1", "", shape=(1000, 101))], "`top` is too large"),
+        ([Column("top", "1", "d" * 2000)], "`description`"),
+        ([Column("a b", "1", "")], "the name `a b`"),
+    ],
+)
+def test_probes_that_no_run_can_have_are_a_sentence_before_it_begins(columns, why):
+    with pytest.raises(InputError, match=f"these probes can't measure one run: .*{why}"):
+        probes_fact((*PROBES, ProbeColumns("own", "pass", tuple(columns))))
 
 
 def test_probes_that_fit_no_reading_are_a_sentence(tmp_path):

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from eostui.errors import printable
+from eostui.errors import InputError, printable
 from eostui.runs.store.columns import (
     CALIBRATED,
     COORDINATES,
@@ -31,8 +31,8 @@ from eostui.stability import ETA, FACT, THRESHOLD, UNDECAYED, WEIGHT_DECAY, Desc
 STEP_COLUMNS, PROBES_FACT = "step_columns", "probes"
 #: The format of the store from which on every run has all of STORED_STEP_COLUMNS.
 _ALL_SINCE = 5
-#: Numbers that a reading may have at most, columns that a probe may, and letters of a text.
-_MOST_NUMBERS, _MOST_COLUMNS, _MOST_LETTERS = 1 << 20, 10_000, 1000
+#: Numbers that all readings of a step may have at most, columns that a probe may, letters of a text.
+_MOST_NUMBERS, _MOST_COLUMNS, _MOST_LETTERS = 100_000, 10_000, 1000
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 #: Names that a column of its own can't have: they are taken in every run.
 _TAKEN = {
@@ -128,7 +128,7 @@ def probes_of(facts: Mapping[str, str]) -> tuple[ProbeColumns, ...]:
         ProbeColumns(_text(entry, "name"), _text(entry, "cost"), _columns(entry.get("columns")))
         for entry in content
     )
-    check_probes(probes)
+    _check_probes(probes)
     return probes
 
 
@@ -136,11 +136,9 @@ def probes_fact(probes: Iterable[ProbeColumns]) -> str:
     """Return the fact `probes` of a run with these.
 
     Raises:
-        ValueError: if they can't be probes of one run.
+        InputError: if they can't be probes of one run: names taken, arrays too large.
     """
-    listed = tuple(probes)
-    check_probes(listed)
-    return json.dumps(
+    stated = json.dumps(
         [
             {
                 "name": probe.name,
@@ -156,10 +154,15 @@ def probes_fact(probes: Iterable[ProbeColumns]) -> str:
                     for column in probe.columns
                 ],
             }
-            for probe in listed
+            for probe in probes
         ],
         ensure_ascii=False,
     )
+    try:
+        probes_of({PROBES_FACT: stated})
+    except ValueError as error:
+        raise InputError(f"these probes can't measure one run: {error}") from None
+    return stated
 
 
 def joined(
@@ -180,7 +183,7 @@ def joined(
     return (*probes, *more)
 
 
-def check_probes(probes: Sequence[ProbeColumns]) -> None:
+def _check_probes(probes: Sequence[ProbeColumns]) -> None:
     """Raise ValueError if these can't be the probes of one run: names taken, arrays too large."""
     names: set[str] = set()
     for probe in probes:
@@ -189,11 +192,9 @@ def check_probes(probes: Sequence[ProbeColumns]) -> None:
         if probe.name in names:
             raise ValueError(f"there are two probes `{probe.name}`")
         names.add(probe.name)
-        if not probe.width <= _MOST_NUMBERS:
-            raise ValueError(
-                f"the probe `{probe.name}` has {probe.width} numbers a reading, but must have at "
-                f"most {_MOST_NUMBERS}"
-            )
+    width = sum(probe.width for probe in probes)
+    if width > _MOST_NUMBERS:
+        raise ValueError(f"they have {width} numbers a step, but must have at most {_MOST_NUMBERS}")
     # a built-in's column is what readers take it for: nothing else has its name
     taken = _TAKEN | {
         name for probe, columns in _BUILT_IN.items() for name in columns if probe not in names
