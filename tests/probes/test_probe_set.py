@@ -1,4 +1,4 @@
-"""The probes of a run together: what a checkpoint keeps of them, and what one of an older version kept."""
+"""The probes of a run together: what a checkpoint keeps of them, of this version or an older one."""
 
 from __future__ import annotations
 
