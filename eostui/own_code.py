@@ -158,22 +158,14 @@ def _import_beside(path: Path) -> None:
     for name in _imported(path):
         beside = (path.parent / f"{name}.py", path.parent / name / "__init__.py")
         if any(each.is_file() for each in beside) and folder not in sys.path:
-            found = None if name in sys.modules else importlib.util.find_spec(name)
-            module = sys.modules.get(name)
-            origin = found.origin if found else getattr(module, "__file__", None)
-            if (found or module) and not (
-                origin and Path(origin).resolve() in map(_resolved, beside)
-            ):
+            found = importlib.util.find_spec(name)
+            if found is not None and found.origin not in [str(each.resolve()) for each in beside]:
                 print(
-                    f"`import {name}` finds {origin or 'another module'}, not the one beside "
+                    f"`import {name}` finds {found.origin or 'another module'}, not the one beside "
                     f"{path.name}: rename yours if that is meant",
                     file=sys.stderr,
                 )
     sys.path += _FOLDERS
-
-
-def _resolved(path: Path) -> Path:
-    return path.resolve()
 
 
 def _forget(folder: Path) -> None:

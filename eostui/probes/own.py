@@ -20,11 +20,9 @@ from eostui.errors import InputError, did_you_mean
 from eostui.own_code import load_class, seeded, told
 from eostui.probes.probe import Cost, Moment, Probe, Reading, Value
 from eostui.problems import Problem
+from eostui.runs.analysis.remarks import NOTED
 from eostui.runs.store.columns import Column, ProbeColumns
 from eostui.runs.store.own_columns import check_probes
-
-#: Kinds of the events that tell what a user's probe remarks, and that it is measured no more.
-NOTED, TURNED_OFF = "noted", "turned_off"
 
 #: What a probe may read of the program's own.
 _READ = ("eigenvectors", "guards", "sharpness_gradient")

@@ -12,10 +12,11 @@ from eostui.curvature.eigenpairs import NotFiniteError
 from eostui.curvature.point import Point
 from eostui.own_code import told
 from eostui.probes import PROBES
-from eostui.probes.own import TURNED_OFF, ProbeError, checked, checked_state, kept_from_harm
+from eostui.probes.own import ProbeError, checked, checked_state, kept_from_harm
 from eostui.probes.probe import Moment, Operator, Probe, Reading, hessian
 from eostui.probes.sharpness import Sharpness
 from eostui.problems import Problem
+from eostui.runs.analysis.remarks import TURNED_OFF
 from eostui.stability import GRADIENT_DESCENT, Stability
 
 #: Where checkpoints of older versions kept what each probe keeps now: by its name there.
