@@ -8,6 +8,7 @@ import numpy as np
 
 from eostui.charts.chart import Chart, Curve
 from eostui.charts.scales import Scale
+from eostui.panels.orbit.panel import OrbitPanel
 from eostui.panels.orbit.view import DIGITS, OrbitView
 
 #: Two levels closer than this share of what S spans look the same.
@@ -38,3 +39,13 @@ def sharpness_chart(view: OrbitView, kind: str) -> tuple[Chart, str]:
     curves.append(Curve(steps[sane], values[sane], "sharpness", label=kind, digits=DIGITS))
     title = "sharpness S = 2/η + y" if kind == "S" else "y = S − 2/η"
     return Chart(curves, Scale(), view.marks()), title
+
+
+SHARPNESS = OrbitPanel(
+    "sharpness",
+    "y⁺ = (1 − ηλ)y + ηβ(α − ½x²) − ηλg moves the sharpness S = 2/η + y; y on the keyboard shows the "
+    "one or the other. Dashed are 2/η and the cycle's 2/η − λ of leading order, dotted the collapsed "
+    "level 2/η + βα/λ − g and, where it can be told from them, the exact level of the map.",
+    kinds=("S", "y"),
+    chart=sharpness_chart,
+)
