@@ -11,7 +11,7 @@ from textual.widgets import Static
 
 from eostui.charts.palette import PHASE_COLOURS
 from eostui.runs.analysis.monitors import MEANINGS
-from eostui.runs.analysis.phase_table import PHASES, TOLD_BY
+from eostui.runs.analysis.phases import HOW_CLASSIFIED, PHASES
 from eostui.tui.keys import Key
 from eostui.tui.screens.dialogs import Dialog
 
@@ -106,7 +106,7 @@ def _phase_table() -> Text:
     """Return the letters of the band, each with its phase and what it means."""
     text = Text()
     text.append("\nPhase", "bold")
-    text.append(f": {TOLD_BY}. Of the phases in a cell the shortest is shown.\n")
+    text.append(f": {HOW_CLASSIFIED}. Of the phases in a cell the shortest is shown.\n")
     for phase in PHASES:
         text.append(f"  {phase.letter} ", f"bold {PHASE_COLOURS[phase.letter]}")
         text.append(f"{phase.name}: {phase.meaning}.\n")

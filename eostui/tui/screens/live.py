@@ -179,7 +179,11 @@ class LiveScreen(LinkedCharts):
         run = view.seen
         config = run.config
         found = monitors(
-            run.measured, config.reading, config.vector_tolerance, bouncing=is_bouncing(run)
+            run.steps,
+            run.measured,
+            config.reading,
+            config.vector_tolerance,
+            bouncing=is_bouncing(run),
         )
         rest = _rest(run)
         at = "" if view.is_newest else f"at step {grouped(run.last_step)}"
