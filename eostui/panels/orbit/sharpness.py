@@ -10,6 +10,7 @@ from eostui.charts.chart import Chart, Curve
 from eostui.charts.scales import Scale
 from eostui.panels.orbit.panel import OrbitPanel
 from eostui.panels.orbit.view import DIGITS, OrbitView
+from eostui.stability import GRADIENT_DESCENT
 
 #: Two levels closer than this share of what S spans look the same.
 _SAME = 0.02
@@ -18,14 +19,19 @@ _SAME = 0.02
 def sharpness_chart(view: OrbitView, kind: str) -> tuple[Chart, str]:
     """Return the chart of S, or of y = S − 2/η, with its resting levels, and its title."""
     orbit, p, summary = view.orbit, view.parameters, view.summary
-    shift = float(2 / p.eta) if kind == "y" else 0.0
+    decay = float(p.weight_decay)
+    controls = {"eta": float(p.eta), "weight_decay": decay}
+    undecayed = float(GRADIENT_DESCENT.undecayed(controls))
+    shift = undecayed if kind == "y" else 0.0
     values, steps, sane = orbit.sharpness - shift, view.steps, view.sane
     leading, exact = summary["leading_order"], summary["exact"]
-    edge, decay = float(2 / p.eta) - shift, float(p.weight_decay)
     span = max(float(np.ptp(values[sane])), decay)
-    levels = [("2/η", edge, "dashed")]
-    if decay:
-        levels.append(("2/η−λ" if kind == "S" else "−λ", edge - decay, "dashed"))
+    levels = [(GRADIENT_DESCENT.undecayed_label, undecayed - shift, "dashed")]
+    if decay and kind == "y":
+        levels.append(("−λ", -decay, "dashed"))
+    elif decay:
+        threshold = float(GRADIENT_DESCENT.threshold(controls))
+        levels.append((GRADIENT_DESCENT.label, threshold, "dashed"))
     if not leading["cycles"] and math.isfinite(leading["sharpness"]):
         levels.append(("rest", leading["sharpness"] - shift, "dotted"))
     if exact and abs(exact["sharpness"] - leading["sharpness"]) > _SAME * span:
