@@ -22,7 +22,7 @@ from eostui.engine.recorder import Recorder
 from eostui.engine.snapshot import Stateful
 from eostui.problems import Problem
 from eostui.problems.batch import loss_of_rows
-from eostui.runs.analysis.phase_spans import chance_of
+from eostui.runs.analysis.run_phases import chance_of
 from eostui.runs.store.columns import COORDINATES
 from eostui.runs.store.writer import Store
 

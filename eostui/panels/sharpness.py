@@ -24,7 +24,7 @@ def _chart(view: RunView, kind: str) -> Chart:
     medians = view.medians
     curves.append(Curve(view.x[medians.rows], medians.medians, "path", label="κ"))
     if decays:
-        rows, level = collapsed_level(measured, view.off_the_bounce())
+        rows, level = collapsed_level(steps, measured, view.off_the_bounce())
         x = view.x_measured[rows]
         curves.append(Curve(x, level, "theory", "dotted", "rest", ranged=False))
     curves.append(sharpness)

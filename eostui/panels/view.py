@@ -13,8 +13,8 @@ from eostui.charts.chart import Mark
 from eostui.charts.numbers import control
 from eostui.runs.analysis.bounce import AT_READING, median_cosine
 from eostui.runs.analysis.curvature_summary import BlockMedians, crossings
-from eostui.runs.analysis.phase_spans import Span, told_spans
-from eostui.runs.analysis.phase_table import BOUNCES, COLLAPSED, EDGE, LOWERED, Phase
+from eostui.runs.analysis.phases import BOUNCES, COLLAPSED, EDGE, LOWERED, Phase
+from eostui.runs.analysis.run_phases import Span, recorded_spans
 from eostui.runs.ancestry import forked_at
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
@@ -64,7 +64,7 @@ class RunView:
         self.newest = run
         self.run = self.seen = self._frozen or run
         self.medians.update(self.run.steps["path_curvature"][:-1])
-        self.phases = told_spans(self.run.events, self.run.last_step)
+        self.phases = recorded_spans(self.run.events, self.run.last_step)
 
     @property
     def frozen(self) -> bool:
@@ -140,7 +140,7 @@ class RunView:
     def crossings(self) -> NDArray[np.int64]:
         """Return the measured rows at which the drives crossed below the edge."""
         if self._crossings[0] != len(self.run.measured):  # title and chart ask in every frame
-            found = crossings(self.run.measured, self.run.steps["path_curvature"])
+            found = crossings(self.run.steps, self.run.measured)
             self._crossings = (len(self.run.measured), found)
         return self._crossings[1]
 
@@ -187,7 +187,7 @@ def _told(controls: Mapping[str, float], symbols: Mapping[str, str]) -> str:
 
 
 def _phase(run: Run) -> Phase | None:
-    spans = told_spans(run.events, run.last_step)
+    spans = recorded_spans(run.events, run.last_step)
     return spans[-1].phase if spans else None
 
 

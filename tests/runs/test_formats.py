@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from eostui.cli.app import app
 from eostui.engine.recorder import Recorder
 from eostui.errors import RunFormatError
-from eostui.runs.analysis.phase_spans import spans
+from eostui.runs.analysis.run_phases import spans
 from eostui.runs.launch import Fork, Resume
 from eostui.runs.repair.check import check_run
 from eostui.runs.repair.rebuild import repair_run
