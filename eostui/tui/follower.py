@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eostui.errors import EostuiError
+from eostui.runs.analysis.controls import controls_of
 from eostui.runs.ancestry import parent_path
 from eostui.runs.run import Run
 from eostui.runs.store.durable import is_read_only
@@ -154,6 +155,7 @@ def open_run(path: Path, *, whole: bool = False) -> Opened:
         EostuiError: if the run can't be opened.
     """
     follower = Follower(path)
+    controls_of(follower.run)  # whatever draws it asks for them
     if whole:
         follower.read_all()
     parent = parent_path(follower.run)

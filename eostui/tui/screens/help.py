@@ -89,8 +89,9 @@ class HelpScreen(Dialog[None]):
             yield Static(_reflowed(_PANELS))
             yield Static(_phase_table())
             yield Static(_assumption_table())
-            for text in filter(None, self._about):
-                yield Static(_reflowed(text) if isinstance(text, str) else text)
+            for text in self._about:
+                if text:
+                    yield Static(_reflowed(text) if isinstance(text, str) else text)
 
     def action_dismiss_help(self) -> None:
         """Put the help away."""

@@ -17,7 +17,7 @@ from eostui.panels.view import RunView, is_bouncing
 from eostui.runs.analysis.monitors import monitors
 from eostui.runs.run import Run
 from eostui.stability import UNDECAYED
-from eostui.tui.controls import controls_of
+from eostui.tui.controls import controls_at
 from eostui.tui.screens.linked import LinkedCharts
 from eostui.tui.session import Session
 from eostui.tui.widgets.bars import TextBar, monitor_line, monitor_lines, tabs_line
@@ -115,7 +115,7 @@ class LiveScreen(LinkedCharts):
         """Length of one step on the x axis."""
         if self.view is None or not self.view.flow_time:
             return 1.0
-        return controls_of(self.view.run)["eta"]
+        return controls_at(self.view.run)["eta"]
 
     @property
     def end_of_x(self) -> float:
@@ -212,7 +212,7 @@ class LiveScreen(LinkedCharts):
     def _values(self, view: RunView) -> Text:
         """Return the last values as text, for terminals too small for a chart."""
         run = view.seen
-        lines = [f"{view.state} λ {control(controls_of(run)['weight_decay'])}"]
+        lines = [f"{view.state} λ {control(controls_at(run)['weight_decay'])}"]
         if not view.is_newest:
             lines = [f"at step {grouped(run.last_step)}"]
         if len(run.measured):
