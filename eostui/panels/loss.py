@@ -30,4 +30,9 @@ def _title(view: RunView) -> tuple[str, ...]:
     return ("loss L", "regularized Lλ") if decays else ("loss L",)
 
 
-LOSS = Panel("loss", _title, ("log", "linear"), _chart, own_place=True)
+_MEANING = """\
+L is the unregularised full-batch loss; its band is the oscillation, nothing is skipped.
+Lλ = L + ½λ‖θ‖² is what descent with decay descends.
+"""
+
+LOSS = Panel("loss", _title, ("log", "linear"), _chart, own_place=True, meaning=_MEANING)

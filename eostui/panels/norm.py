@@ -14,4 +14,16 @@ def _chart(view: RunView, kind: str) -> Chart:
     return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting())
 
 
-NORM = Panel("norm", lambda _: ("‖θ‖",), ("linear", "log"), _chart, claims_place=lambda _: True)
+_MEANING = """\
+‖θ‖ over all parameters, and which assumptions of the theory hold now (see below). On the
+bounce itself ∇L ⟂ u always fails and βα is forced negative, so neither can be judged there.
+"""
+
+NORM = Panel(
+    "norm",
+    lambda _: ("‖θ‖",),
+    ("linear", "log"),
+    _chart,
+    claims_place=lambda _: True,
+    meaning=_MEANING,
+)
