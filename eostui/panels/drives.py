@@ -17,7 +17,7 @@ def _chart(view: RunView, kind: str) -> Chart:
         smooth = without_alternation(beta_alpha)
         curves = [
             Curve(view.x_measured, beta_alpha, "warm spread", "stippled"),
-            Curve(view.x_measured, smooth, "warm", label="βα", sign="▴"),
+            Curve(view.x_measured, smooth, "warm", label="βα", ranged=False, sign="▴"),
             Curve(view.x_measured, lambda_g, "cool", "dashed", "λg"),
         ]
         for row in view.crossings():

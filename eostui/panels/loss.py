@@ -22,7 +22,7 @@ def _chart(view: RunView, kind: str) -> Chart:
             x, values = view.x_measured[tested], measured["test_loss"][tested]
             curves.append(Curve(x, values, "test", "dotted", "test", yields="flattening"))
         curves.append(Curve(view.x, steps["loss"], "loss", label="L"))
-    return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting())
+    return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting(measured=False))
 
 
 def _title(view: RunView) -> tuple[str, ...]:
