@@ -20,7 +20,7 @@ from eostui.panels import PANELS
 from eostui.panels.panel import chart_of
 from eostui.panels.view import RunView
 from eostui.runs.run import Run
-from eostui.tui.following import Follower
+from eostui.tui.follower import Follower
 
 FRAME_STEPS = 100_000
 #: Cells of one of four charts on a screen of 120 × 40.
