@@ -119,7 +119,11 @@ class Stability:
     def step_columns(self) -> tuple[str, ...]:
         """What is stored for every step beside `eta` and `weight_decay`: none for gradient descent, whose
         thresholds follow from these two; of others the other controls and both thresholds."""
-        return () if self is GRADIENT_DESCENT else _step_columns(self.controls)
+        if self is GRADIENT_DESCENT:
+            return ()
+        names = [control.name for control in self.controls]
+        others = [name for name in names if name not in (ETA.name, WEIGHT_DECAY.name)]
+        return (*others, THRESHOLD, UNDECAYED)
 
 
 def two_over_eta(controls: Controls) -> Any:
@@ -181,11 +185,6 @@ class Description:
             raise ValueError(f"the fact `{FACT}` names no η or no λ")
         return cls(texts[0], controls, *texts[1:])
 
-    @property
-    def step_columns(self) -> tuple[str, ...]:
-        """What it may have stored for every step beside `eta` and `weight_decay`."""
-        return _step_columns(self.controls)
-
     def to_json(self) -> str:
         """Return it as the text of the fact; a bound that isn't there is left out."""
         controls = [
@@ -193,12 +192,6 @@ class Description:
             for control in self.controls
         ]
         return json.dumps({**vars(self), "controls": controls}, ensure_ascii=False)
-
-
-def _step_columns(controls: Iterable[Control]) -> tuple[str, ...]:
-    names = [control.name for control in controls]
-    others = [name for name in names if name not in (ETA.name, WEIGHT_DECAY.name)]
-    return (*others, THRESHOLD, UNDECAYED)
 
 
 def _control(values: Mapping[str, Any]) -> Control:
@@ -220,7 +213,7 @@ def refuse(
     """Return why these controls can't be used together, or None; η and λ are among them.
 
     Args:
-        controls: by name.
+        controls: whatever was given, by name.
         known: the controls that there are; those of the program's own dynamics if left out.
         by_name: whether the sentence calls them as a file does, `eta`; else by their symbols.
     """

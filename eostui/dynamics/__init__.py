@@ -13,9 +13,9 @@ from eostui.dynamics.gradient_descent import GradientDescent
 from eostui.dynamics.heavy_ball import HeavyBall
 from eostui.errors import InputError, did_you_mean
 from eostui.own_code import load_class
-from eostui.runs.store.columns import exported
+from eostui.runs.store.own_columns import dynamics_columns_of
 from eostui.schedule import check_schedule
-from eostui.stability import ETA, WEIGHT_DECAY, Stability
+from eostui.stability import ETA, FACT, WEIGHT_DECAY, Description, Stability
 
 __all__ = ["DYNAMICS", "Dynamics", "dynamics_of"]
 
@@ -60,12 +60,10 @@ def _refuse(own: type[Dynamics]) -> str | None:
     names = [control.name for control in own.stability.controls]
     if not {ETA.name, WEIGHT_DECAY.name} <= {*names}:
         return "its `stability` must have ETA and WEIGHT_DECAY among its controls"
-    taken = {column.name for column in exported()} - {ETA.name, WEIGHT_DECAY.name}
-    for control in own.stability.controls:
-        if not control.name.isidentifier() or control.name in taken | {"kind", "step"}:
-            return (
-                f"its control `{control.name}` can't have that name: a column has it, or it is none"
-            )
-        if names.count(control.name) > 1:
-            return f"it has two controls `{control.name}`"
+    if "kind" in names:  # of a command, beside the controls that it sets
+        return "its control `kind` can't have that name"
+    try:
+        dynamics_columns_of({FACT: Description.of(own.name, own.stability).to_json()})
+    except ValueError as error:
+        return f"its controls can't be recorded: {error}"
     return None

@@ -15,8 +15,10 @@ from eostui.config import RunConfig
 from eostui.dynamics import Dynamics, dynamics_of
 from eostui.engine.device import Machine
 from eostui.engine.fingerprint import fingerprints
+from eostui.probes import PROBES
 from eostui.problems import Problem
-from eostui.runs.store.columns import exported, stored_columns
+from eostui.runs.store.columns import ProbeColumns, exported, stored_columns
+from eostui.runs.store.own_columns import dynamics_columns_of, probes_fact
 from eostui.stability import FACT, Description
 
 
@@ -30,6 +32,8 @@ def initial_facts(
 ) -> dict[str, str]:
     """Return what is known before the first step, as text by key; `dynamics` is what the config names."""
     dynamics = dynamics or dynamics_of(config)
+    description = Description.of(dynamics.name, dynamics.stability).to_json()
+    own = dynamics_columns_of({FACT: description})
     stored = stored_columns(problem.initial.numel(), dynamics.stability)
     return {
         "id": run_id,
@@ -48,9 +52,12 @@ def initial_facts(
         "torch": torch.__version__,
         "numpy": numpy.__version__,
         "python": platform.python_version(),
-        "columns": json.dumps({c.name: f"{c.unit}: {c.description}" for c in exported(stored)}),
+        "columns": json.dumps(
+            {c.name: f"{c.unit}: {c.description}" for c in exported(stored, own)}
+        ),
         "step_columns": json.dumps(stored),
-        FACT: Description.of(dynamics.name, dynamics.stability).to_json(),
+        FACT: description,
+        "probes": probes_fact(ProbeColumns(p.name, p.cost, p.columns) for p in PROBES),
         **{f"problem.{key}": value for key, value in problem.facts.items()},
         **fingerprints(config, problem),
     }

@@ -158,10 +158,10 @@ class Recorder:
         """Return the vector in the precision of the rows."""
         return vector.to(self.precision)
 
-    def measured(self, step: int, values: Mapping[str, float], reading: str) -> None:
-        """Add what was measured at the newest step; `reading` is `raw` or `midpoint`."""
-        self.writer.measurement(step, values, reading)
-        self.phases.read(step, values)
+    def measured(self, step: int, values: Mapping[str, Any]) -> None:
+        """Take in all that was measured at the newest step, once its readings are written."""
+        if self._tells_phases:
+            self.phases.read(step, values)
 
     def flush(self) -> None:
         """Read the rows from the device and write everything pending as one transaction.

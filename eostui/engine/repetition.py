@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eostui.curvature.state import ProbeState
 from eostui.engine.comparison import ComparingWriter
 from eostui.engine.origin import origin_of
 from eostui.engine.same_problem import FLAG, Recognition, recognise
 from eostui.engine.session import Session
 from eostui.engine.snapshot import restore, snapshot
 from eostui.errors import InputError
+from eostui.probes.probe_set import ProbeSet
 from eostui.runs.record import Record
 from eostui.runs.store import checkpoints
 from eostui.runs.store.checkpoints import Checkpoint
@@ -63,7 +63,7 @@ def recognise_or_refuse(
 def on_other_data(session: Session, checkpoint: Checkpoint) -> Checkpoint:
     """Return a state without what was computed on other data: ∇L of the step before it, and where
     the search for eigenvectors was."""
-    probes = ProbeState(session.config, session.problem)
+    probes = ProbeSet(session.config, session.problem, session.dynamics.stability)
     restore(checkpoint, {"probes": probes}, session.problem.initial.device)
     probes.forget()
     fresh = snapshot(checkpoint.step, checkpoint.events, {"probes": probes})

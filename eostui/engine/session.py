@@ -14,6 +14,7 @@ from typing import Any
 
 from eostui.config import RunConfig
 from eostui.dynamics import dynamics_of
+from eostui.dynamics.trial import try_dynamics
 from eostui.engine.calibration import refuse_calibration
 from eostui.engine.device import prepare_machine
 from eostui.engine.driver import Driver
@@ -72,6 +73,8 @@ class Session:
         if config.calibrate_at != "never" and (refusal := refuse_calibration(self.dynamics)):
             raise InputError(f"`calibrate_at` is {config.calibrate_at}, but {refusal}")
         self.problem = build_problem(config, self._machine.device, data_dir, say)
+        if ":" in config.dynamics:
+            try_dynamics(self.dynamics, config, self.problem)
         if config.chunk_size == "auto":  # what was chosen belongs to the run
             config = config.changed({"chunk_size": self.problem.chunk_size})
         self.config, self.changed, self.say, self._group = config, changed, say, group

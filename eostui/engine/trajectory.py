@@ -9,16 +9,15 @@ import torch
 from torch import Tensor
 
 from eostui.config import RunConfig
-from eostui.curvature.eigenpairs import NotFiniteError
 from eostui.curvature.point import Point, plain_gradient
-from eostui.curvature.probes import Probe, due
-from eostui.curvature.state import ProbeState
 from eostui.dynamics import Dynamics
 from eostui.dynamics.path import path_curvature, step_cosine
 from eostui.engine.calibration import Calibrator
 from eostui.engine.landscape import LandscapeMapper
 from eostui.engine.recorder import Recorder
 from eostui.engine.snapshot import Stateful
+from eostui.probes.probe import Moment, Probe
+from eostui.probes.probe_set import ProbeSet, values_of
 from eostui.problems import Problem
 from eostui.problems.batch import loss_of_rows
 from eostui.runs.analysis.phase_spans import chance_of
@@ -33,6 +32,7 @@ class Trajectory:
         next_step: the step that comes next: that of `theta`.
         theta: θ of that step, shape (P,).
         recorder: of its rows.
+        probes: what is measured of it.
         calibrator: lays theory's prediction over it.
     """
 
@@ -69,15 +69,20 @@ class Trajectory:
             chance_of(problem.facts),
             dynamics.stability,
         )
-        self._state = ProbeState(config, problem)
-        self.calibrator = Calibrator(self._state, self.recorder, dynamics)
+        self.probes = ProbeSet(config, problem, dynamics.stability, dynamics.operator)
+        self.calibrator = Calibrator(
+            config, problem, dynamics, self.probes.sharpness, self.recorder
+        )
 
     def parts(self) -> dict[str, Stateful]:
-        """Return all that carries something from step to step, by its name in a checkpoint."""
+        """Return all that carries something from step to step, by its name in a checkpoint.
+
+        The names, `trainer.theta` among them, are a format: checkpoints of all versions have them.
+        """
         parts: dict[str, Stateful] = {
             "trainer": self,
             "dynamics": self._dynamics,
-            "probes": self._state,
+            "probes": self.probes,
             "recorder": self.recorder,
             "calibrator": self.calibrator,
         }
@@ -118,10 +123,10 @@ class Trajectory:
             Divergence: if the rows so far diverged.
         """
         step = self.next_step
-        self._state.at(step, controls["eta"], controls["weight_decay"])
-        probes = due(self._state)
+        moment = self.probes.moment(step, controls)
+        due = self.probes.due(moment)
         shared = None
-        if probes and self._config.reading == "raw":  # one graph for the step and its measurement
+        if due and self._config.reading == "raw":  # one graph for the step and its measurement
             shared = Point(self._problem.loss, self.theta)
             loss, gradient = shared.loss, shared.gradient
         else:
@@ -140,11 +145,13 @@ class Trajectory:
             self.calibrator.project(self.theta),
         )
         moved = self._dynamics.step(self.theta, self._gradient_seen(step, gradient), controls)
-        displacement = moved - self.theta
+        moment.displacement = displacement = moved - self.theta
         sharpness = None
-        if probes:
-            self.recorder.flush()  # raises Divergence: nothing is measured where θ isn't finite
-            values = self._measure(step, shared or self._midpoint(displacement), probes)
+        if due:
+            # raises Divergence: nothing is measured where θ isn't finite; and a viewer, or whoever is
+            # left after a crash, has the rows before the measurement is paid for
+            self.recorder.flush()
+            values = self._measure(due, shared or self._midpoint(displacement), moment)
             sharpness = values.get("sharpness")
         length = self.recorder.norm(displacement)
         if self._displacement is not None:
@@ -185,19 +192,19 @@ class Trajectory:
             return self._nan
         return path_curvature(gradient, self._gradient, self._displacement)
 
-    def _measure(self, step: int, point: Point, probes: Sequence[Probe]) -> dict[str, float]:
-        values: dict[str, float] = {}
-        try:
-            for probe in probes:
-                values |= probe.measure(point, self._state)
-        except NotFiniteError as error:  # θ and L still are: the training may go on
-            self._state.forget()
-            self._state.events.append(("unmeasured", {"reason": str(error)}))
+    def _measure(self, due: Sequence[Probe], point: Point, moment: Moment) -> dict[str, float]:
+        """Record what the probes that are due say; return it by column."""
+        readings = self.probes.measure(due, point, moment)
         point.release()
-        for kind, payload in self._state.events:
-            self._writer.event(step, kind, payload)
-        self._state.events.clear()
+        for reading in readings:
+            for kind, payload in reading.remarks:
+                self._writer.event(moment.step, kind, payload)
+            if reading.values:
+                self._writer.reading(
+                    moment.step, reading.probe, reading.values, self._config.reading,
+                    reading.seconds, reading.products,
+                )  # fmt: skip
+        values = values_of(readings)
         if values:
-            self.recorder.measured(step, values, self._config.reading)
-        self.recorder.flush()
-        return values
+            self.recorder.measured(moment.step, values)
+        return values  # they are written with the next rows

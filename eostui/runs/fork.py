@@ -8,11 +8,12 @@ from typing import Any
 
 from eostui.config import RunConfig
 from eostui.errors import InputError, RunFormatError
-from eostui.runs.record import all_news, is_control, measured_rows
+from eostui.runs.record import all_news, is_control
 from eostui.runs.shelf import Entry
 from eostui.runs.store import schema
 from eostui.runs.store.checkpoints import Checkpoint
 from eostui.runs.store.reader import News, RunReader, facts_of
+from eostui.runs.store.readings import one_by_one, unpacked
 from eostui.runs.store.writer import RunWriter
 from eostui.schedule import ControlChange
 from eostui.stability import Control, Description, changed_to, in_force, refuse
@@ -144,10 +145,10 @@ def copy_history(parent: Path, writer: RunWriter, checkpoint: Checkpoint, readin
             if len(rows):
                 writer.steps(first, rows, reader.step_columns)
             first += len(news.steps)
-            for row in measured_rows(news):
-                at = int(row.pop("step"))
+            for at, probe, numbers, seconds, products in one_by_one(news.readings):
                 if at < step:
-                    writer.measurement(at, row, reading)
+                    values = unpacked(reader.probes[probe], numbers)
+                    writer.reading(at, probe, values, reading, seconds, products)
             _copy_calibrated(news, writer, checkpoint)
             if news.landscape is not None:
                 writer.landscape(news.landscape)

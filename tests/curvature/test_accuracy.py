@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import ACTIVATIONS, LOSSES
+from eostui.curvature.sharpness import measure_drives, measure_sharpness
+from eostui.curvature.state import ProbeState
 from oracles import LOSS, cnn, dense_hessian, dense_third, mlp
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from eostui import presets
 from eostui.curvature.eigenpairs import NotFiniteError, Target, leading_eigenpairs
 from eostui.curvature.point import Point
-from eostui.curvature.sharpness import measure_drives, measure_sharpness
-from eostui.curvature.state import ProbeState
 from eostui.dynamics.gradient_descent import descend
 from eostui.problems import Problem, build_problem
 

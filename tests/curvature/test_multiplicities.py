@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from eostui.curvature.sharpness import FOLLOWED_FROM, measure_sharpness
+from eostui.curvature.state import ProbeState
 from oracles import dense_hessian
 from scipy.sparse.linalg import LinearOperator, eigsh
 
@@ -16,8 +18,6 @@ from eostui.config import RunConfig
 from eostui.curvature.eigenpairs import Target, leading_eigenpairs
 from eostui.curvature.hessian_memory import HessianMemory
 from eostui.curvature.point import Point, plain_gradient
-from eostui.curvature.sharpness import FOLLOWED_FROM, measure_sharpness
-from eostui.curvature.state import ProbeState
 from eostui.dynamics.gradient_descent import descend
 from eostui.problems import Problem, build_problem
 from eostui.runs.analysis.monitors import monitors

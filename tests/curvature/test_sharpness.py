@@ -7,11 +7,11 @@ import dataclasses
 import pytest
 import torch
 from conftest import ACTIVATIONS, LOSSES, NETWORKS
+from eostui.curvature.sharpness import measure_drives, measure_sharpness
+from eostui.curvature.state import ProbeState
 from oracles import dense_hessian, dense_third, gradient
 
 from eostui.curvature.point import Point
-from eostui.curvature.sharpness import measure_drives, measure_sharpness
-from eostui.curvature.state import ProbeState
 from eostui.problems import Problem
 from eostui.runs.store.columns import MEASURED
 

@@ -8,12 +8,6 @@ import time
 import numpy as np
 import pytest
 import torch
-from oracles import dense_hessian, dense_third, gradient
-
-from eostui.config import MOST_EIGENVALUES, RunConfig
-from eostui.curvature.eigenpairs import Target, leading_eigenpairs
-from eostui.curvature.hessian_memory import HessianMemory
-from eostui.curvature.point import Point
 from eostui.curvature.sharpness import (
     AUDIT_EVERY,
     FOLLOWED_FROM,
@@ -22,6 +16,12 @@ from eostui.curvature.sharpness import (
     measure_smallest,
 )
 from eostui.curvature.state import ProbeState
+from oracles import dense_hessian, dense_third, gradient
+
+from eostui.config import MOST_EIGENVALUES, RunConfig
+from eostui.curvature.eigenpairs import Target, leading_eigenpairs
+from eostui.curvature.hessian_memory import HessianMemory
+from eostui.curvature.point import Point
 from eostui.engine.controls import POLL_EVERY
 from eostui.engine.device import prepare_machine
 from eostui.engine.driver import Driver

@@ -82,7 +82,7 @@ def forged(steered, folder, what):
     """Return a copy of a run that differs from it in one thing."""
     copy = folder / f"forged-{what}-{steered.name}"
     writer = RunWriter(copy, facts_of(steered))
-    steps, measurement, past_event = writer.steps, writer.measurement, writer.past_event
+    steps, reading, past_event = writer.steps, writer.reading, writer.past_event
 
     def forged_steps(first, matrix, names):
         if what == "theta_norm" and first <= 70 < first + len(matrix):
@@ -90,18 +90,18 @@ def forged(steered, folder, what):
             matrix[70 - first, 1] = np.nextafter(matrix[70 - first, 1], 9.0)
         steps(first, matrix, names)
 
-    def forged_measurement(step, values, reading):
-        if step == 70 and what == "beta":
+    def forged_reading(step, probe, values, *others):
+        if step == 70 and what == "beta" and "beta" in values:
             values = {**values, "beta": np.nextafter(values["beta"], 1e9)}
         if step != 70 or what != "measured":
-            measurement(step, values, reading)
+            reading(step, probe, values, *others)
 
     def forged_event(event):
         if what == "event" and event.kind == "calibrated":
             event = replace(event, payload={**event.payload, "alpha": 1.0})
         past_event(event)
 
-    writer.steps, writer.measurement = forged_steps, forged_measurement
+    writer.steps, writer.reading = forged_steps, forged_reading
     writer.past_event = forged_event
     everything = Checkpoint(ENDLESS, ENDLESS, {}, {"recorder.calibration": 9})
     copy_history(steered, writer, everything, "raw")

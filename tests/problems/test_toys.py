@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from eostui.curvature.probes import PROBES
+from eostui.curvature.state import ProbeState
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from oracles import dense_hessian, dense_third, gradient
@@ -15,8 +17,6 @@ from toy_runs import EXACT, build, toy_config, train
 from eostui import toys
 from eostui.config import RunConfig
 from eostui.curvature.point import Point, plain_gradient
-from eostui.curvature.probes import PROBES
-from eostui.curvature.state import ProbeState
 from eostui.dynamics.gradient_descent import descend
 from eostui.errors import InputError
 from eostui.problems import Problem

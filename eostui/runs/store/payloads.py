@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, NotRequired
 
-from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import Field, FiniteFloat, StringConstraints, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from eostui.errors import printable
@@ -43,6 +43,7 @@ class _Phase(TypedDict):
     to: str
 
 
+_ControlName = Annotated[str, StringConstraints(pattern=r"^[^\W\d]\w*$")]
 #: A control before and after.
 _Change = Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
 #: What an event of a kind has; others may come with it. A change of controls has their names.
@@ -52,7 +53,7 @@ _PAYLOADS: dict[str, TypeAdapter[Any]] = {
     "refused": TypeAdapter(_Reason),
     "unmapped": TypeAdapter(_Reason),
     "phase": TypeAdapter(_Phase),
-    "control": TypeAdapter(dict[str, _Change]),
+    "control": TypeAdapter(dict[_ControlName, _Change]),
 }
 
 
