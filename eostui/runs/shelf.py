@@ -38,7 +38,6 @@ class Entry:
         ended: when it ended, in Unix time; where that isn't on record, when it was last written to.
         late_sharpness: the mean of S over the last fifth of the steps, NaN if it wasn't measured.
         phase: the newest phase.
-        group: what runs that belong together share; "" for none.
         parent: the id of the run that it was forked from, with the step; "" and None for others.
         origin: the step from which on its steps can be taken again (`schema.own_steps_from`).
     """
@@ -55,7 +54,6 @@ class Entry:
     ended: float
     config: RunConfig
     note: str = ""
-    group: str = ""
     parent: str = ""
     parent_step: int | None = None
     origin: int = 0
@@ -182,7 +180,6 @@ def _read(path: Path) -> tuple[Entry, str]:
             ended=ended,
             config=config,
             note=facts.get("note", ""),
-            group=facts.get("group", ""),
             parent=facts.get("parent", ""),
             parent_step=parent_step,
             origin=origin,
