@@ -101,6 +101,10 @@ AsciiOnly = Annotated[
     typer.Option("--ascii", callback=_ascii, is_eager=True, help="Draw and say all in ASCII."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Width = Annotated[int | None, typer.Option(help="Columns; the terminal's if left out.")]
+Height = Annotated[int | None, typer.Option(help="Rows; the terminal's if left out.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
 
 def set_values(
@@ -117,7 +121,8 @@ def set_values(
         InputError: if one of them can't be understood.
     """
     from eostui import locations
-    from eostui.config import absolute_files, parse_number, parse_setting
+    from eostui.config import absolute_files, parse_setting
+    from eostui.text import parse_number
 
     values = dict(parse_setting(text) for text in assignments or [])
     values |= {key: value for key, value in flags.items() if value is not None}

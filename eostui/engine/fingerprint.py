@@ -1,4 +1,5 @@
-"""Fingerprints of what a run is trained on: its arrays, and the source of a user's own problem.
+"""Fingerprints of what a run is trained on: its arrays, and the source of a user's own problem and
+dynamics.
 
 They are facts of the run, so that whoever goes on with it knows whether data and code are what they were.
 """
@@ -25,6 +26,7 @@ from eostui.problems.batch import Chunk, parts_of
 #: What facts begin with that are fingerprints.
 PREFIX = "fingerprint."
 _SOURCE, _SHAPES = f"{PREFIX}source", f"{PREFIX}parameters"
+_DYNAMICS_SOURCE = f"{PREFIX}dynamics_source"
 
 #: What a person calls the arrays.
 _WORDS = {
@@ -106,9 +108,10 @@ def fingerprints(config: RunConfig, problem: Problem) -> dict[str, str]:
     if supervised is not None:
         shapes = [list(p.shape) for p in supervised.module.parameters() if p.requires_grad]
         facts[_SHAPES] = json.dumps(shapes)
-    file, separator, _ = config.problem.rpartition(":")
-    if separator:
-        facts[_SOURCE] = json.dumps(_source(Path(file)))
+    for key, reference in ((_SOURCE, config.problem), (_DYNAMICS_SOURCE, config.dynamics)):
+        file, separator, _ = reference.rpartition(":")
+        if separator:
+            facts[key] = json.dumps(_source(Path(file)))
     return facts
 
 
@@ -141,7 +144,7 @@ def changes(
         before, after = then.get(key) or None, now.get(key) or None
         if before == after:
             continue
-        if key == _SOURCE:
+        if key in (_SOURCE, _DYNAMICS_SOURCE):
             changed += _changed_files(where, before, after)
         elif key == _SHAPES:
             continue  # what doesn't fit is refused by itself

@@ -14,9 +14,11 @@ from torch import Tensor
 
 from eostui.runs.analysis.divergence import first_diverged
 from eostui.runs.analysis.phase_classifier import PhaseClassifier
+from eostui.runs.analysis.phase_signals import signal_columns
 from eostui.runs.analysis.run_phases import PHASE_EVENT, payload
 from eostui.runs.store.columns import COORDINATES, STORED_STEP_COLUMNS
 from eostui.runs.store.writer import Store
+from eostui.stability import GRADIENT_DESCENT, THRESHOLD, UNDECAYED, Stability
 
 #: Rows are handed to the store at least this often, in seconds of training.
 FLUSH_EVERY = 0.1
@@ -56,6 +58,7 @@ class Recorder:
         coordinates: int = 0,
         observe: Callable[[NDArray[np.float64]], None] | None = None,
         chance: float | None = None,
+        stability: Stability = GRADIENT_DESCENT,
     ) -> None:
         """Begin with step 0.
 
@@ -65,18 +68,24 @@ class Recorder:
             coordinates: how many parameters are kept in each row, after its other columns.
             observe: told those of every flush, shape (n, coordinates), before they are written.
             chance: the loss of the best constant prediction, None where there is none.
+            stability: of the dynamics. Only gradient descent is ever called stuck: a step of others
+                doesn't promise ‖Δθ‖²/η.
         """
-        self.writer = writer
+        self.writer, self._stability = writer, stability
         self._observe = observe
         self.next_step = 0
         self.calibration = 0
-        self.phases = PhaseClassifier(chance=chance)
+        self.phases = PhaseClassifier(
+            chance=chance if stability is GRADIENT_DESCENT else None,
+            columns=signal_columns(stability.step_columns),
+            threshold_label=stability.label,
+        )
         self.precision = torch.float32 if like.device.type == "mps" else torch.float64
         few = tuple(column.name for column in COORDINATES[:coordinates])
-        self._names = STORED_STEP_COLUMNS + few
+        self._names = STORED_STEP_COLUMNS + stability.step_columns + few
         self._width = len(_DEVICE_COLUMNS) + coordinates
         self._rows = like.new_empty((CAPACITY, self._width + 2), dtype=self.precision)
-        self._controls = np.empty((CAPACITY, 2))
+        self._controls = np.empty((CAPACITY, 2 + len(stability.step_columns)))
         self._count = 0
         self._first_loss: float | None = None
         self._flushed_at = time.monotonic()
@@ -102,9 +111,7 @@ class Recorder:
 
     def begin_phases(self) -> None:
         """Tell phases from the next step on, whatever was before; all rows must be flushed."""
-        self.phases = PhaseClassifier.from_step(
-            self.next_step, self._first_loss, self.phases.chance
-        )
+        self.phases = self.phases.from_step(self.next_step, self._first_loss)
 
     def norm(self, vector: Tensor) -> Tensor:
         """Return ‖v‖, accumulated as precisely as rows are kept: its changes decide signs of L_λ."""
@@ -119,32 +126,42 @@ class Recorder:
         arrival_curvature: Tensor,
         arrival_cosine: Tensor,
         arrival_norm: Tensor,
-        eta: float,
-        weight_decay: float,
+        controls: Mapping[str, float],
         coordinates: Sequence[Tensor] = (),
         projections: Sequence[Tensor] = (),
     ) -> None:
         """Add the row of the next step; scalars stay on the device until the next flush.
 
-        `projections` are x and q where there is a calibration.
+        `controls` are those that move θ on by name, `projections` x and q where there is a calibration.
         """
         arrivals = (arrival_curvature, arrival_cosine, arrival_norm)
         row = (loss, theta_norm, decayed_norm, *arrivals, *coordinates, *projections)
         place = self._rows[self._count, : len(row)]
         torch.stack([value.to(self.precision) for value in row], out=place)
-        self._controls[self._count] = eta, weight_decay
+        self._controls[self._count] = self._of_controls(controls)
         self._count += 1
         self.next_step += 1
         if self._count == CAPACITY or time.monotonic() - self._flushed_at > FLUSH_EVERY:
             self.flush()
 
+    def _of_controls(self, controls: Mapping[str, float]) -> list[float]:
+        """Return what a row tells of the controls: themselves, and up to which sharpness they do."""
+        further = self._stability.step_columns
+        if not further:
+            return [controls["eta"], controls["weight_decay"]]
+        told = {
+            **controls,
+            THRESHOLD: self._stability.threshold(controls),
+            UNDECAYED: self._stability.undecayed(controls),
+        }
+        return [float(told[name]) for name in ("eta", "weight_decay", *further)]
+
     def precise(self, vector: Tensor) -> Tensor:
         """Return the vector in the precision of the rows."""
         return vector.to(self.precision)
 
-    def measured(self, step: int, values: Mapping[str, float], reading: str) -> None:
-        """Add what was measured at the newest step; `reading` is `raw` or `midpoint`."""
-        self.writer.measurement(step, values, reading)
+    def measured(self, step: int, values: Mapping[str, Any]) -> None:
+        """Take in all that was measured at the newest step, once its readings are written."""
         self.phases.read(step, values)
 
     def flush(self) -> None:
@@ -170,7 +187,8 @@ class Recorder:
             self.writer.steps(first, matrix, self._names)
             if self.calibration:
                 self.writer.calibrated(self.calibration, first, projections[: len(matrix)])
-            for change in self.phases.feed(matrix[:, : len(STORED_STEP_COLUMNS)]):
+            # the columns of the phases come first
+            for change in self.phases.feed(matrix[:, : len(self.phases.columns)]):
                 self.writer.event(change.step, PHASE_EVENT, payload(change))
             self._count = 0
         self.writer.flush()

@@ -11,7 +11,7 @@ from eostui.errors import InputError
 from eostui.runs.run import Run
 from eostui.runs.store import commands
 from eostui.runs.store.rows import Event
-from eostui.schedule import refuse_controls
+from eostui.stability import refuse
 from eostui.tui.overlay import forked_at
 
 ETA_FACTOR = 1.1
@@ -182,7 +182,7 @@ class Steering:
         if value == before:
             return
         eta, decay = (wanted | {key: value}).values()
-        if refusal := refuse_controls(eta, decay):
+        if refusal := refuse({"eta": eta, "weight_decay": decay}):
             raise InputError(refusal)
         self._command = commands.send(self.run.path, "set", **{key: value})
         self._sent.add(self._command)

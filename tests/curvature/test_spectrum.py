@@ -24,8 +24,8 @@ from eostui.curvature.sharpness import (
 from eostui.curvature.state import ProbeState
 from eostui.engine.controls import POLL_EVERY
 from eostui.engine.device import prepare_machine
+from eostui.engine.driver import Driver
 from eostui.engine.facts import initial_facts
-from eostui.engine.loop import Trainer
 from eostui.problems import Problem
 from eostui.runs.analysis.remarks import remark
 from eostui.runs.run import Run
@@ -386,15 +386,16 @@ def test_an_audit_that_finds_nothing_more_changes_nothing(small_case):
 # --- through the loop ------------------------------------------------------------------------------
 
 
-def train(folder, problem, prepare=lambda _trainer: None, **values):
+def train(folder, problem, prepare=lambda _driver: None, **values):
     """Train a problem by the engine's own loop; return the finished run."""
     defaults = {"dtype": "float64", "device": "cpu", "threads": 1, "test_cadence": 10**6}
     config = RunConfig.build({**defaults, **values}, "test")
     machine = prepare_machine(config)
     writer = RunWriter(folder / "r", initial_facts(config, machine, problem, "r", ""))
-    trainer = Trainer(config, problem)
-    prepare(trainer)
-    status, sentence = trainer.run(writer)
+    driver = Driver(config, problem)
+    driver.begin(writer)
+    prepare(driver)
+    status, sentence = driver.run(writer)
     writer.close()
     assert status == "finished", sentence
     return Run(folder / "r")
@@ -419,9 +420,9 @@ def test_an_audit_that_finds_more_is_an_event_of_the_run(tmp_path):
     """The run's record says at which step, and both numbers."""
     matrix = two_blocks()
 
-    def prepare(trainer):
-        caught_in(slice(20, 50), trainer._state, matrix)
-        trainer._state.readings = AUDIT_EVERY - 2
+    def prepare(driver):
+        caught_in(slice(20, 50), driver.trajectory._state, matrix)
+        driver.trajectory._state.readings = AUDIT_EVERY - 2
 
     with train(tmp_path, quadratic(matrix), prepare, eta=0.01, steps=20, cadence=5) as run:
         (event,) = [event for event in run.events if event.kind == "audit"]

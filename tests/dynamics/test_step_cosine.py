@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from eostui.charts.levels import bars
 from eostui.cli.app import app
 from eostui.config import RunConfig
-from eostui.dynamics.descent import step_cosine
+from eostui.dynamics.path import step_cosine
 from eostui.engine.device import prepare_machine
 from eostui.problems import build_problem
 from eostui.runs.analysis.bounce import in_words, median_cosine, median_cosines

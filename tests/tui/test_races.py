@@ -30,7 +30,7 @@ from eostui.runs.store import commands
 from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.rows import Event
 from eostui.runs.store.writer import RunWriter
-from eostui.schedule import refuse_controls
+from eostui.stability import refuse
 from eostui.tui import started
 from eostui.tui.app import LONG_RUN, EostuiApp
 from eostui.tui.keys import KEYS
@@ -949,7 +949,7 @@ def test_values_that_no_step_can_be_multiplied_by(tmp_path: Path, eta: float, de
     ):
         with pytest.raises(InputError, match=r"at most 3\.4e"):
             RunConfig.build(values, "test")
-    assert "at most 3.4e" in (refuse_controls(eta, decay) or "")
+    assert "at most 3.4e" in (refuse({"eta": eta, "weight_decay": decay}) or "")
     writer.close()
 
 

@@ -1,6 +1,6 @@
 """What there is to say beside a run's numbers, in words: of its problem, and of its measuring.
 
-The events are those of `engine/begin.py` and `curvature/sharpness.py`.
+The events are those of `engine/session.py` and `curvature/sharpness.py`.
 """
 
 from __future__ import annotations

@@ -20,7 +20,6 @@ _NUMBERS = {
 _MAYBE = {"calibrated": ("quartic",)}
 _WHOLE = ("number", "step")
 _TEXTS = {"refused": ("reason",), "unmapped": ("reason",), "phase": ("to",)}
-_CONTROLS = ("eta", "weight_decay")
 
 
 def safe(value: Any) -> Any:
@@ -50,10 +49,13 @@ def check_payload(kind: str, payload: Mapping[str, Any]) -> None:
             raise ValueError(f"`{name}` is no text")
     if kind == "control":
         for name, change in payload.items():
-            if name not in _CONTROLS or not (
-                isinstance(change, list) and len(change) == 2 and all(map(_is_number, change))
+            if not (
+                name.isidentifier()
+                and isinstance(change, list)
+                and len(change) == 2
+                and all(map(_is_number, change))
             ):
-                raise ValueError(f"`{name}` is no change of η or λ")
+                raise ValueError(f"`{name}` is no change of a control")
 
 
 def _is_number(value: object) -> bool:

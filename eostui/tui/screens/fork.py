@@ -10,8 +10,8 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Input, Static
 
 from eostui.charts.numbers import grouped
-from eostui.config import parse_number
 from eostui.errors import InputError
+from eostui.text import parse_number
 from eostui.tui.screens.dialogs import Dialog
 
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import dense_hessian, gradient
 
-from eostui.dynamics.descent import descend, path_curvature
+from eostui.dynamics.gradient_descent import descend
+from eostui.dynamics.path import path_curvature
 
 
 def tensor(*values):

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eostui import locations, presets
-from eostui.config import RunConfig, absolute_files, parse_number, parse_setting
+from eostui.config import RunConfig, absolute_files, parse_setting
 from eostui.errors import EXIT_INPUT, InputError
-from eostui.schedule import LARGEST
+from eostui.stability import LARGEST
+from eostui.text import parse_number
 
 
 def refusal(values, where="somewhere.toml"):
@@ -162,10 +163,10 @@ def test_toml_states_every_setting():
     import tomllib
 
     stated = set(tomllib.loads(RunConfig.build({}, "test").to_toml()))
-    own = RunConfig.build({"problem": "file.py:function"}, "test")
+    own = RunConfig.build({"problem": "file.py:function", "dynamics": "heavy-ball"}, "test")
     stated_of_own = set(tomllib.loads(own.to_toml()))
     assert stated | stated_of_own == set(RunConfig.keys())
-    assert stated_of_own - stated == {"trust_gradients"}  # which acts on nothing else
+    assert stated_of_own - stated == {"trust_gradients", "momentum"}  # which act on nothing else
 
 
 def test_every_setting_is_described():
@@ -242,7 +243,7 @@ def test_file_names_are_meant_relative_to_the_preset(tmp_path):
     assert absolute_files({"problem": "network"}, tmp_path) == {"problem": "network"}
 
 
-SHIPPED = sorted((Path(__file__).parents[2] / "presets").glob("*.toml"))
+SHIPPED = sorted((Path(__file__).parents[1] / "presets").glob("*.toml"))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

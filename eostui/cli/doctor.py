@@ -1,4 +1,4 @@
-"""`doctor` and `locate`: what this machine offers, and where things are."""
+"""`doctor`: what this machine offers, and what a run would make of a data file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import typer
 
 from eostui.cli.options import AsJson, DataDir, RunsDir, Settings, set_values
 from eostui.cli.output import print_json
-from eostui.errors import EXIT_FAILED, InputError, did_you_mean, printable
+from eostui.errors import EXIT_FAILED, InputError, printable
 
 Check = tuple[str, bool, str]
 
@@ -81,32 +81,6 @@ def _tell_data(
         print(f"{key:<14}{printable(text)}")
     for text in made.warnings:
         print(f"{'warning':<14}{printable(text)}")
-
-
-def locate(
-    place: Annotated[
-        str | None, typer.Argument(help="runs, data, presets, your-presets or settings.")
-    ] = None,
-    runs_dir: RunsDir = None,
-    data_dir: DataDir = None,
-) -> None:
-    """Print where runs, data, presets and settings are; all, or the one named."""
-    from eostui import locations
-
-    places = {
-        "runs": locations.runs_dir(runs_dir),
-        "data": locations.data_dir(data_dir),
-        "presets": locations.shipped("presets"),
-        "your-presets": locations.user_presets_dir(),
-        "settings": locations.settings_dir(),
-    }
-    if place is None:
-        for name, path in places.items():
-            print(f"{name:<14}{path}")
-        return
-    if place not in places:
-        raise InputError(f"there is no place `{place}`{did_you_mean(place, places)}")
-    print(places[place])
 
 
 def _machine() -> Iterator[Check]:

@@ -22,6 +22,7 @@ from eostui.errors import InputError, RunFormatError
 from eostui.problems import Problem
 from eostui.runs.store.checkpoints import Checkpoint
 from eostui.runs.store.reader import RunReader
+from eostui.stability import GRADIENT_DESCENT, UNDECAYED
 
 #: The flag by which a user goes on with a problem that isn't what it was.
 FLAG = "--changed-data"
@@ -183,15 +184,16 @@ def _known_point(problem: Problem, checkpoint: Checkpoint | None) -> _KnownPoint
 def _recompute(problem: Problem, point: _KnownPoint, row: Mapping[str, float]) -> Recomputed:
     """Compute L and ∇L at a point and compare them with what is on record.
 
-    By rounding L may be off as if θ were by δ = 100 ε ‖θ‖: by ‖∇L‖ δ + δ²/η, and ∇L by 2δ/η, the
-    curvature being about 2/η at most; and both by √ε of themselves.
+    By rounding L may be off as if θ were by δ = 100 ε ‖θ‖: by ‖∇L‖ δ + ½sδ², and ∇L by sδ, the
+    curvature s being about the threshold at most (2/η of gradient descent); and both by √ε of themselves.
     """
     loss, gradient = plain_gradient(problem.loss, point.theta)
     theta = point.theta.double() if point.theta.device.type != "mps" else point.theta
     decayed = theta if problem.decayed is None else theta * problem.decayed.to(theta)
     eps = float(torch.finfo(problem.initial.dtype).eps)
     slope, length = float(gradient.norm()), float(theta.norm())
-    delta, eta = _ROUNDINGS * eps * length, row["eta"]
+    delta = _ROUNDINGS * eps * length
+    curvature = row.get(UNDECAYED, GRADIENT_DESCENT.undecayed(row))
     now = {
         "L": float(loss),
         "‖θ‖": length,
@@ -199,7 +201,7 @@ def _recompute(problem: Problem, point: _KnownPoint, row: Mapping[str, float]) -
     }
     then = dict(zip(now, (row["loss"], row["theta_norm"], row["decayed_norm"]), strict=True))
     allowed = dict.fromkeys(now, delta)
-    allowed["L"] = slope * delta + delta**2 / eta
+    allowed["L"] = slope * delta + curvature * delta**2 / 2
     difference, changed = None, []
     for name, value in now.items():
         before = then[name]
@@ -213,6 +215,6 @@ def _recompute(problem: Problem, point: _KnownPoint, row: Mapping[str, float]) -
         apart, size = float((gradient - point.gradient).norm()), float(point.gradient.norm())
         told = f"{apart / size:.2g} of its length away" if size > 0 else f"{apart:.2g} away"
         difference = difference or Difference(point.step, "∇L", f"{size:.7g} long", told)
-        if not apart <= 2 * delta / eta + eps**0.5 * max(size, slope):
+        if not apart <= curvature * delta + eps**0.5 * max(size, slope):
             changed.append(f"∇L at step {point.step} is {told}")
     return Recomputed(point.step, point.exact, "; ".join(changed), difference)

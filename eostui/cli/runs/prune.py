@@ -1,91 +1,19 @@
-"""`runs rename`, `note`, `diff`, `prune`: keeping the shelf in order."""
+"""`runs prune`: ended runs go by age, size or state."""
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eostui.cli.options import AsJson, GivenRun, RunsDir
-from eostui.cli.output import print_json, print_table, readable
+from eostui.cli.options import AsJson, RunsDir, Yes
+from eostui.cli.output import age, print_json, print_table, readable
 from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
 
 if TYPE_CHECKING:
     from eostui.runs.shelf import Entry
-
-
-def rename(
-    run: GivenRun,
-    name: Annotated[str, typer.Argument(help='A name to find the run by; "" takes it away.')],
-    runs_dir: RunsDir = None,
-) -> None:
-    """Give a run a name to find it by, live or ended.
-
-    Example:
-
-      eostui runs rename k3f9 baseline
-    """
-    from eostui import locations
-    from eostui.runs import edit, shelf
-
-    folder = locations.runs_dir(runs_dir)
-    entry = shelf.find(folder, run)
-    edit.rename(entry, name, folder)
-    told = f"{entry.id}: {f'named {name}' if name else 'has no name'}"
-    print(printable(told), file=sys.stderr)
-
-
-def note(
-    run: GivenRun,
-    text: Annotated[str, typer.Argument(help='What to remember of the run; "" takes it away.')],
-    runs_dir: RunsDir = None,
-) -> None:
-    """Write a note into a run's record, live or ended; `runs show` and exports have it.
-
-    Example:
-
-      eostui runs note k3f9 "first run with the wider net"
-    """
-    from eostui import locations
-    from eostui.runs import edit, shelf
-
-    entry = shelf.find(locations.runs_dir(runs_dir), run)
-    edit.note(entry, text)
-    print(printable(f"{entry.id}: {'noted' if text else 'has no note'}"), file=sys.stderr)
-
-
-def diff(a: GivenRun, b: GivenRun, runs_dir: RunsDir = None, as_json: AsJson = False) -> None:
-    """Tell how two runs differ: settings, machines, steering, and the first step that shows it.
-
-    Example:
-
-      eostui runs diff baseline k3f9
-    """
-    from eostui import locations
-    from eostui.runs import shelf
-    from eostui.runs.analysis.diff import compare_runs
-    from eostui.runs.run import Run
-
-    folder = locations.runs_dir(runs_dir)
-    paths = [shelf.find(folder, name).path for name in (a, b)]
-    with Run(paths[0]) as run_a, Run(paths[1]) as run_b:
-        found = compare_runs(run_a, run_b)
-    if as_json:
-        print_json(found)
-        return
-    for part in ("config", "facts"):
-        if found[part]:
-            rows = [(key, _cell(v["a"]), _cell(v["b"])) for key, v in found[part].items()]
-            print_table([(part, found["a"], found["b"]), *rows])
-            print()
-    if found["steering"]:
-        rows = [(str(s["step"]), _cell(s["a"]), _cell(s["b"])) for s in found["steering"]]
-        print_table([("set at step", found["a"], found["b"]), *rows])
-        print()
-    print(_told_rows(found["rows"]))
 
 
 def prune(
@@ -101,7 +29,7 @@ def prune(
         ),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    yes: Yes = False,
     runs_dir: RunsDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -213,32 +141,8 @@ def _report(chosen: list[tuple[Entry, int]], freed: int, *, as_json: bool) -> No
 
 
 def _rows(chosen: list[tuple[Entry, int]]) -> list[tuple[str, ...]]:
-    from eostui.cli.records import age
     from eostui.runs.prune import shown_size
 
     now = time.time()
     rows = [(e.id, e.state, age(now - e.ended), shown_size(n), e.name) for e, n in chosen]
     return [("run", "state", "ended", "size", "name"), *rows]
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "—"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {number:g}" for name, number in value.items())
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _told_rows(rows: dict[str, Any]) -> str:
-    """Return a sentence on where the rows part."""
-    if not rows["common_steps"]:
-        return "one of them has no rows yet"
-    if not rows["same_start"]:
-        return "they start at different points"
-    first = rows["first_difference"]
-    if first is None:
-        return f"the {rows['common_steps']} rows that both have are the same, bit for bit"
-    return (
-        f"the same start; rows differ from step {first['step']} on: "
-        f"{first['column']} {first['a']!r} · {first['b']!r}"
-    )

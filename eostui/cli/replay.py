@@ -1,4 +1,4 @@
-"""`resume`, `fork`, `replay`: runs gone on with, branched, and repeated."""
+"""`replay`: a run is repeated and compared with its record, or its record played back."""
 
 from __future__ import annotations
 
@@ -6,120 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eostui.cli.options import (
-    AsciiOnly,
-    AsJson,
-    ChangedData,
-    DataDir,
-    Fps,
-    Headless,
-    Name,
-    Number,
-    RunName,
-    RunsDir,
-    Settings,
-    Trust,
-    set_values,
-)
+from eostui.cli.options import AsciiOnly, AsJson, DataDir, Fps, RunName, RunsDir, Trust
 from eostui.cli.output import print_json
+from eostui.cli.progress import ProgressBar
+from eostui.cli.start import show
 from eostui.errors import EXIT_FAILED, InputError, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from eostui.engine.begin import Replay
+    from eostui.engine.replay import Replay
     from eostui.runs.shelf import Entry
-
-
-def resume(
-    run: RunName = None,
-    steps: Annotated[
-        int | None, typer.Option(help="Steps it shall have in all; as its config says if left out.")
-    ] = None,
-    trust: Trust = False,
-    changed_data: ChangedData = False,
-    headless: Headless = False,
-    runs_dir: RunsDir = None,
-    data_dir: DataDir = None,
-    fps: Fps = None,
-    _ascii: AsciiOnly = False,
-    as_json: AsJson = False,
-) -> None:
-    """Go on with a run that was stopped, interrupted or finished, as if it had never ended.
-
-    Its steps since the newest checkpoint are repeated, with the control changes on record, and compared
-    with what is stored; on a CPU they are the same to the bit.
-
-    Examples:
-
-      eostui resume                         the newest run
-
-      eostui resume k3f9 --steps 20000      a finished one, further
-    """
-    from eostui import locations
-    from eostui.cli.train import start
-    from eostui.runs import shelf
-    from eostui.runs.launch import Resume
-    from eostui.runs.trust import refuse_foreign_code
-
-    entry = shelf.find(locations.runs_dir(runs_dir), run)
-    refuse_foreign_code(entry.config, entry.path, trusted=trust)
-    going_on = Resume(entry, steps, changed_data)
-    start(
-        going_on, runs_dir, data_dir, headless=headless, as_json=as_json, fps=fps,
-    )  # fmt: skip
-
-
-def fork(
-    run: RunName = None,
-    at: Annotated[
-        int | None,
-        typer.Option(
-            help="The first step that the fork takes itself; from where it is if left out."
-        ),
-    ] = None,
-    eta: Annotated[
-        Number, typer.Option(help="Learning rate η from there on, as 0.02 or 2/100.")
-    ] = None,
-    weight_decay: Annotated[Number, typer.Option(help="Weight decay λ from there on.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps it shall have in all.")] = None,
-    name: Name = "",
-    assign: Settings = None,
-    trust: Trust = False,
-    changed_data: ChangedData = False,
-    headless: Headless = False,
-    runs_dir: RunsDir = None,
-    data_dir: DataDir = None,
-    fps: Fps = None,
-    _ascii: AsciiOnly = False,
-    as_json: AsJson = False,
-) -> None:
-    """Start a new run from the exact state of another at a step, live or ended: a counterfactual.
-
-    It begins with its parent's record up to that step. Between checkpoints the parent's steps are
-    repeated. What its parent's `[[controls]]` would change later of an η or λ given here is left out.
-
-    Examples:
-
-      eostui fork k3f9 --at 3000 --weight-decay 0     the same network, without decay from there
-
-      eostui fork --eta 2/20 --headless               the newest run, from where it is
-    """
-    from eostui import locations
-    from eostui.cli.train import start
-    from eostui.runs import shelf
-    from eostui.runs.fork import newest_fork_step
-    from eostui.runs.launch import Fork
-    from eostui.runs.trust import refuse_foreign_code
-
-    entry = shelf.find(locations.runs_dir(runs_dir), run)
-    refuse_foreign_code(entry.config, entry.path, trusted=trust)
-    changes = set_values(assign, {"steps": steps}, {"eta": eta, "weight_decay": weight_decay})
-    step = newest_fork_step(entry.last_step, entry.state) if at is None else at
-    branch = Fork(entry, step, changes, changed_data)
-    start(
-        branch, runs_dir, data_dir, name=name, headless=headless, as_json=as_json, fps=fps,
-    )  # fmt: skip
 
 
 def replay(
@@ -158,7 +55,6 @@ def replay(
       eostui replay k3f9 --watch --speed 200
     """
     from eostui import locations
-    from eostui.cli.train import show
     from eostui.runs import shelf
     from eostui.runs.trust import refuse_foreign_code
 
@@ -184,39 +80,23 @@ def replay(
 
 def _repeat(entry: Entry, data_dir: Path) -> Replay:
     """Repeat a run with a progress bar on stderr."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
     from eostui import locations
 
     locations.present_folder()
-    narrate = Console(stderr=True, highlight=False)
-    narrate.print("loading PyTorch", style="dim")
-    from eostui.engine.begin import Workshop, replay
+    with ProgressBar("repeating", "steps") as bar:
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
+        def say(text: str) -> None:
+            bar.console.print(text, style="dim", markup=False)
 
-    def say(text: str) -> None:
-        narrate.print(text, style="dim", markup=False)
+        say("loading PyTorch")
+        from eostui.engine.replay import replay
+        from eostui.engine.session import Session
 
-    workshop = Workshop(entry.config, data_dir, say, like=entry.path)
-    with Progress(*columns, console=narrate, transient=True) as bar:
-        task = bar.add_task("repeating", total=None)
+        session = Session(entry.config, data_dir, say, like=entry.path)
         return replay(
-            workshop,
+            session,
             entry.path,
-            lambda step, first, last: bar.update(task, completed=step - first, total=last - first),
+            lambda step, first, last: bar(step - first, last - first),
         )
 
 

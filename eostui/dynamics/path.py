@@ -1,33 +1,9 @@
-"""Gradient descent with weight decay, and what its steps met: curvature, each other (MATH §1, §2)."""
+"""What the steps of any dynamics meet: the curvature along each, and the one before (MATH §2)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-
-
-@torch.no_grad()
-def descend(
-    theta: Tensor,
-    gradient: Tensor,
-    eta: float,
-    weight_decay: float,
-    decayed: Tensor | None = None,
-) -> Tensor:
-    """Return θ⁺ = (1 − ηλ)θ − η∇L(θ), shape (P,) (WD, eq. of §4.1 before reduction).
-
-    Args:
-        theta: θ, shape (P,).
-        gradient: ∇L(θ), shape (P,), of the unregularised loss.
-        eta: learning rate η.
-        weight_decay: λ.
-        decayed: 1 where decay acts and 0 elsewhere, shape (P,); None for everywhere.
-    """
-    if weight_decay == 0.0:
-        return torch.add(theta, gradient, alpha=-eta)
-    if decayed is None:
-        return (theta * (1.0 - eta * weight_decay)).add_(gradient, alpha=-eta)
-    return (theta * (1.0 - eta * weight_decay * decayed)).add_(gradient, alpha=-eta)
 
 
 @torch.no_grad()

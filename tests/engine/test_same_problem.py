@@ -494,7 +494,7 @@ def test_a_damaged_fingerprint_is_a_sentence(own, key, value):
 def rewritten(path, copy, version, change=lambda _step, values: values, bit=None, events=True):
     """Copy a run as another version would have recorded it; `bit` is a step whose ‖θ‖ is another."""
     writer = RunWriter(copy, facts_of(path) | {"eostui": version})
-    steps, measurement, past_event = writer.steps, writer.measurement, writer.past_event
+    steps, reading, past_event = writer.steps, writer.reading, writer.past_event
 
     def other_steps(first, matrix, *names):
         if bit is not None and first <= bit < first + len(matrix):
@@ -503,7 +503,9 @@ def rewritten(path, copy, version, change=lambda _step, values: values, bit=None
         steps(first, matrix, *names)
 
     writer.steps = other_steps
-    writer.measurement = lambda step, values, point: measurement(step, change(step, values), point)
+    writer.reading = lambda step, probe, values, *others: reading(
+        step, probe, change(step, values), *others
+    )
     writer.past_event = lambda event: (
         past_event(event) if events or event.kind not in schema.DERIVED_EVENTS else None
     )
@@ -543,7 +545,8 @@ def test_measurements_of_another_version_may_differ_by_their_tolerance(
     shift = SHIFTS[column][far]
 
     def shifted(step, values):
-        return {**values, column: values[column] * (1 + shift)} if step == 40 else values
+        forged = step == 40 and column in values
+        return {**values, column: values[column] * (1 + shift)} if forged else values
 
     code, said, told = replayed(rewritten(measured, tmp_path / "a", "0.1.0", shifted))
     assert (code, told["identical"], told["recorded_by"]) == (int(far), False, "0.1.0")
