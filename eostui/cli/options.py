@@ -18,10 +18,9 @@ def _complete_preset(incomplete: str) -> list[str]:
 
 def _complete_run(incomplete: str) -> list[str]:
     from eostui import locations
-    from eostui.runs import shelf
+    from eostui.runs.shelf_index import completions
 
-    ids = [entry.id for entry in shelf.entries(locations.runs_dir())]
-    return [run_id for run_id in ids if run_id.startswith(incomplete) and run_id.isprintable()]
+    return completions(locations.runs_dir(), incomplete)
 
 
 def _ascii(wanted: bool) -> bool:

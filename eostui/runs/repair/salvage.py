@@ -215,8 +215,10 @@ def _measurements(database: sqlite3.Connection, found: Salvage, count: int | Non
 
     def keep(row: Sequence[Any]) -> None:
         readings = [
-            StoredReading(step, probe, str(row[2]), *others)
-            for step, probe, *others in one_by_one(read_wide_rows(names, [row], sealed=sealed))
+            StoredReading(step, probe, str(row[2]), numbers, seconds, products)
+            for step, probe, numbers, seconds, products in one_by_one(
+                read_wide_rows(names, [row], sealed=sealed)
+            )
         ]
         step = readings[0].step
         _expect_row(found, step)

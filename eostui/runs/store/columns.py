@@ -41,7 +41,7 @@ class Column:
             Column(
                 f"{self.name}_{number}",
                 self.unit,
-                f"{self.description}, number {number} of {self.size}",
+                f"number {number} of {self.size}: {self.description}",
                 self.optional,
             )
             for number in range(1, self.size + 1)

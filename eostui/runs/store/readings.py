@@ -75,7 +75,7 @@ def unpacked(probe: ProbeColumns, numbers: FloatArray) -> dict[str, FloatArray]:
     start = 0
     for column in probe.columns:
         part = numbers[..., start : start + column.size]
-        values[column.name] = part.reshape(*numbers.shape[:-1], *column.shape)
+        values[column.name] = part.reshape((*numbers.shape[:-1], *column.shape))
         start += column.size
     return values
 

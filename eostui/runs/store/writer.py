@@ -95,6 +95,7 @@ class RunWriter:
         self.path = path
         if facts is not None:
             _make(path)
+        self._wide_names: tuple[str, ...] = ()
         self._pending: list[tuple[str, tuple[Any, ...]]] = []
         self._failed = False
         self.derived_events = 0
@@ -108,7 +109,7 @@ class RunWriter:
             if facts is None:
                 self._take_form(path)
             else:
-                self._version, self._wide_names = schema.SCHEMA_VERSION, ()
+                self._version = schema.SCHEMA_VERSION
                 self.step_columns = step_columns_of(facts)
                 self.probes = {probe.name: probe for probe in probes_of(facts)}
             self._wide = _WideRow()
