@@ -62,10 +62,13 @@ def recorded_spans(events: Iterable[Event], last_step: int) -> list[Span]:
 
 
 def spans(run: Run) -> list[Span]:
-    """Return the phases of a run; a record without such events is classified from its rows."""
-    return recorded_spans(run.events, run.last_step) or _spans(
-        [(change.step, change.phase) for change in classify(run)], run.last_step
-    )
+    """Return the phases of a run; where its events have none, as in format 1, those of its rows."""
+    recorded = recorded_spans(run.events, run.last_step)
+    first = recorded[0].first if recorded else run.last_step + 1
+    if first == 0 and recorded:
+        return recorded
+    changes = [(change.step, change.phase) for change in classify(run) if change.step < first]
+    return [*_spans(changes, first - 1), *recorded]
 
 
 def _spans(begun: Sequence[tuple[int, Phase]], last_step: int) -> list[Span]:
