@@ -47,8 +47,8 @@ class Recorder:
 
     Attributes:
         precision: that of the rows, float64 where the device has it.
-        calibration: number of the calibration whose x and q come with the rows, 0 for none; set it
-            right after a flush.
+        calibration: number of the calibration whose x and q come with the rows, 0 for none.
+        calibrations: how many there were so far.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Recorder:
         self.writer, self._stability = writer, stability
         self._observe = observe
         self.next_step = 0
-        self.calibration = 0
+self.calibration = self.calibrations = 0
         self.phases = PhaseClassifier(
             chance=chance if stability is GRADIENT_DESCENT else None,
             columns=signal_columns(stability.step_columns),
@@ -95,6 +95,7 @@ class Recorder:
         return {
             "next_step": self.next_step,
             "calibration": self.calibration,
+            "calibrations": self.calibrations,
             "first_loss": self._first_loss,
             "phases": self.phases.state(),
         }
@@ -102,12 +103,22 @@ class Recorder:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
         self.next_step, self.calibration = state["next_step"], state["calibration"]
+        self.calibrations = state.get("calibrations", self.calibration)
         self._first_loss = state["first_loss"]
         phases = PhaseClassifier.restored(state["phases"])
         if phases is None:
             self.begin_phases()
         else:
             self.phases = phases
+
+    def begin_calibration(self) -> int:
+        """Let x and q of a new calibration come with the rows from now on; return its number.
+
+        All rows must be flushed.
+        """
+        self.calibrations += 1
+        self.calibration = self.calibrations
+        return self.calibration
 
     def begin_phases(self) -> None:
         """Tell phases from the next step on, whatever was before; all rows must be flushed."""

@@ -33,7 +33,11 @@ def steered_config(run: Run, name: str) -> RunConfig:
     steps = run.steps
     config = run.config.model_dump()
     if len(steps):
-        config |= {control.name: float(steps[control.name][0]) for control in controls_of(run)}
+        config |= {
+            control.name: float(steps[control.name][0])
+            for control in controls_of(run)
+            if control.name in config
+        }
     changes = {step: change for step, change in _changes(run).items() if step <= run.config.steps}
     if "threads" in run.facts:
         config["threads"] = int(run.facts["threads"])
@@ -87,6 +91,7 @@ def save_preset(run: Run, name: str, target: Path | None = None, *, force: bool 
 def _changes(run: Run) -> dict[int, dict[str, float]]:
     """Return what its controls are set to, by step."""
     changes: dict[int, dict[str, float]] = {}
+    stated = {control.name for control in controls_of(run)}
     for control in controls_of(run):
         values = run.steps[control.name]
         for row in (1 + np.flatnonzero(np.diff(values))).tolist():
@@ -95,8 +100,9 @@ def _changes(run: Run) -> dict[int, dict[str, float]]:
         if change.step > run.last_step:
             changes.setdefault(change.step, {}).update(change.values())
     for step, new in control_changes(run).items():
-        if step > run.last_step:
-            changes.setdefault(step, {}).update(new)
+        told = {key: each for key, each in new.items() if step > run.last_step or key not in stated}
+        if told:
+            changes.setdefault(step, {}).update(told)
     return dict(sorted(changes.items()))
 
 
