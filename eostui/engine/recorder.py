@@ -74,7 +74,7 @@ class Recorder:
         self.writer, self._stability = writer, stability
         self._observe = observe
         self.next_step = 0
-self.calibration = self.calibrations = 0
+        self.calibration = self.calibrations = 0
         self.phases = PhaseClassifier(
             chance=chance if stability is GRADIENT_DESCENT else None,
             columns=signal_columns(stability.step_columns),

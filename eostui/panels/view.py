@@ -34,6 +34,7 @@ class RunView:
         overlay: another run, drawn under this one.
         medians: running median of κ.
         phases: which steps each phase took.
+        dynamics: what the run states about it: its controls, and what its thresholds are called.
     """
 
     def __init__(self, run: Run, state: str) -> None:
@@ -42,6 +43,7 @@ class RunView:
         self.overlay: Overlay | None = None
         self.medians = BlockMedians()
         self.phases: list[Span] = []
+        self.dynamics = Description.of_facts(run.facts)
         self._frozen: Run | None = None
         self._crossings: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, dtype=np.int64))
         self.update(run)
@@ -159,11 +161,6 @@ class RunView:
     def live(self) -> bool:
         """Whether an engine may go on with the run."""
         return self.state in LIVE_STATES
-
-    @property
-    def dynamics(self) -> Description:
-        """What the run states about its dynamics: its controls, and what its thresholds are called."""
-        return Description.of_facts(self.run.facts)
 
     def thresholds(self) -> list[tuple[FloatArray, str]]:
         """Return the thresholds at every step with their labels: without decay and, if any, with it."""

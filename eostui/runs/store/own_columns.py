@@ -26,7 +26,7 @@ from eostui.runs.store.columns import (
     Column,
     ProbeColumns,
 )
-from eostui.stability import ETA, WEIGHT_DECAY
+from eostui.stability import ETA, WEIGHT_DECAY, Description
 
 STEP_COLUMNS, DYNAMICS, PROBES_FACT = "step_columns", "dynamics", "probes"
 UNDECAYED = "stability_undecayed"
@@ -105,6 +105,7 @@ def dynamics_columns_of(facts: Mapping[str, str]) -> tuple[Column, ...]:
         or not all(isinstance(control, dict) for control in controls)
     ):
         raise ValueError("its controls aren't a JSON list of objects")
+    Description.of_facts(facts)  # whoever shows the run reads it so
     own = [
         Column(
             _text(control, "name"),
