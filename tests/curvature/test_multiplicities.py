@@ -262,8 +262,8 @@ def test_a_linear_network_has_every_eigenvalue_once_for_each_output(dtype):
         ["step", "weight_decay", *values, "sharpness_gradient_u", "gradient_u", "beta_alpha"]
     )
     row.append(1, {"step": 0, "weight_decay": 0.0, **values})
-    steps = Series(["two_over_eta"])
-    steps.append(1, {"two_over_eta": 2 / config.eta})
+    steps = Series(["stability_undecayed"])
+    steps.append(1, {"stability_undecayed": 2 / config.eta})
     found = {each.name: each for each in monitors(steps, row, "raw", config.vector_tolerance)}
     assert found["u stands apart"].holds is False
     assert found["u stands apart"].reading == "one of several"

@@ -143,7 +143,8 @@ def test_a_calibration_is_refused_with_a_sentence(tmp_path):
     with Run(path) as run:
         (refused,) = (event for event in run.events if event.kind == "refused")
         assert "derived for gradient-descent" in refused.payload["reason"]
-        assert not [event for event in run.events if event.kind == "phase"]
+        (phase,) = (event for event in run.events if event.kind == "phase")
+        assert phase.payload["to"] == "transient"
     with pytest.raises(InputError, match="`calibrate_at` is auto, but the reduced oscillator"):
         here(small(steps=20, calibrate_at="auto", **LAGGED), tmp_path)
 
