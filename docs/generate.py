@@ -11,8 +11,8 @@ import typer
 from eostui.cli.app import app
 from eostui.config import RunConfig
 from eostui.runs.store import columns
-from eostui.tui import keys
 from eostui.toys import TOYS
+from eostui.tui import keys
 
 FOLDER = Path(__file__).parent / "reference"
 _NOTICE = "<!-- Written by docs/generate.py from {source}: change that, then run it. -->\n"
@@ -35,8 +35,8 @@ def _settings() -> str:
     parts = [
         "# Settings",
         _NOTICE.format(source="eostui/config.py and eostui/toys.py"),
-        "Every setting of a run: a line of a preset, or `--set key=value`. A preset may leave any of them "
-        "out. What a run computes is decided by these, its device and its control changes alone.",
+        "Every setting of a run: a line of a preset, or `--set key=value`. A preset may leave any of "
+        "them out. What a run computes is decided by these, its device and its control changes alone.",
         _table(
             ("setting", "default", "may be", "is"),
             (
@@ -50,8 +50,8 @@ def _settings() -> str:
             ),
         ),
         "## Toys",
-        "The names that `problem` takes beside `network`, and what `problem_arguments` may hold for each, as "
-        "in `--set 'problem_arguments={a=9, start=[0.3, 0.1]}'`.",
+        "The names that `problem` takes beside `network`, and what `problem_arguments` may hold for "
+        "each, as in `--set 'problem_arguments={a=9, start=[0.3, 0.1]}'`.",
     ]
     for name, toy in TOYS.items():
         parts += [f"### `{name}`", str(toy.__doc__)]
@@ -81,9 +81,9 @@ def _columns() -> str:
         "# Columns",
         _NOTICE.format(source="eostui/runs/store/columns.py"),
         "What an export has, in its order; see [theory](../theory.md) for the definitions in full. Row t "
-        "holds θ_t and the controls that move it to θ_{t+1}; a quantity of the step stands in row t. Units "
-        "are in terms of the loss [L], the parameters [θ] and steps. A cell is empty where nothing was "
-        "measured; columns marked * are left out where all of a run's cells are empty.",
+        "holds θ_t and the controls that move it to θ_{t+1}; a quantity of the step stands in row t. "
+        "Units are in terms of the loss [L], the parameters [θ] and steps. A cell is empty where nothing "
+        "was measured; columns marked * are left out where all of a run's cells are empty.",
     ]
     groups = {
         "At every step": [c for c in named if c.name in every],
@@ -91,9 +91,7 @@ def _columns() -> str:
         "From the first calibration on": [c for c in named if c.name in calibrated],
     }
     for title, group in groups.items():
-        rows = (
-            (f"`{c.name}`{'*' if c.optional else ''}", c.unit, c.description) for c in group
-        )
+        rows = ((f"`{c.name}`{'*' if c.optional else ''}", c.unit, c.description) for c in group)
         parts += [f"## {title}", _table(("column", "unit", "is"), rows)]
     return _page(parts)
 
@@ -102,8 +100,8 @@ def _keys() -> str:
     parts = [
         "# Keys",
         _NOTICE.format(source="eostui/tui/keys.py"),
-        "All of them, as `?` and the palette (`ctrl+p`) show them too. “Live” keys act on a run that trains "
-        "or waits, “ended” ones where a run can go on.",
+        "All of them, as `?` and the palette (`ctrl+p`) show them too. “Live” keys act on a run that "
+        "trains or waits, “ended” ones where a run can go on.",
     ]
     for group in dict.fromkeys(key.group for key in keys.KEYS):
         rows = (
@@ -117,7 +115,9 @@ def _keys() -> str:
         ("On the oscillator screen instead", keys.ON_OSCILLATOR),
         ("Where a run is played back instead", keys.ON_PLAYBACK),
     ):
-        rows = ((" ".join(f"`{k}`" for k in shown[i].split()), text) for i, text in meanings.items())
+        rows = (
+            (" ".join(f"`{k}`" for k in shown[i].split()), text) for i, text in meanings.items()
+        )
         parts += [f"## {title}", _table(("key", "does"), rows)]
     return _page(parts)
 
@@ -146,7 +146,11 @@ def _describe(command: Any, path: Sequence[str], parts: list[str]) -> None:
         record = parameter.get_help_record(context)
         if record is None:  # an argument: click itself tells of options alone
             record = (parameter.human_readable_name, getattr(parameter, "help", "") or "")
-        if parameter.name not in ("help", "install_completion", "show_completion"):  # of all commands
+        if parameter.name not in (
+            "help",
+            "install_completion",
+            "show_completion",
+        ):  # of all commands
             rows.append((f"`{record[0]}`", record[1]))
     if rows:
         parts.append(_table(("argument or option", "is"), rows))
