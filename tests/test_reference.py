@@ -44,6 +44,16 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert heading in _anchors(there), f"{page.name}: {target}"
 
 
+@pytest.mark.parametrize("page", _DOCUMENTS, ids=lambda page: str(page.relative_to(_ROOT)))
+def test_named_files_are_there(page: Path) -> None:
+    """Paths of the repository in a page's text, as `eostui/stability.py`; NAME stands for any."""
+    named = re.findall(
+        r"`((?:eostui|tests|docs|presets)/[\w./-]*)`", page.read_text(encoding="utf-8")
+    )
+    missing = [name for name in named if "NAME" not in name and not (_ROOT / name).exists()]
+    assert not missing
+
+
 def test_references_of_the_code_have_their_sections() -> None:
     """Comments cite MATH §n or §n.m: a heading of docs/theory.md has that number."""
     numbers = re.findall(r"^#+ ([\d.]+?)\.? ", _text("docs/theory.md"), flags=re.MULTILINE)
