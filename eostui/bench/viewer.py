@@ -17,7 +17,7 @@ import eostui.tui.app  # noqa: F401 - all that the viewer loads
 from eostui.charts.picture import draw
 from eostui.charts.scales import StickyRange
 from eostui.runs.run import Run
-from eostui.tui.following import Follower
+from eostui.tui.follower import Follower
 from eostui.tui.panels import PANELS, RunView, chart_of
 
 FRAME_STEPS = 100_000

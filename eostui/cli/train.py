@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from eostui.oscillator_presets import OscillatorPreset
     from eostui.runs.launch import Fork, Resume
     from eostui.runs.shelf import Entry
-    from eostui.tui.started import Watch
+    from eostui.tui.session import Watch
 
 #: How long `stop` waits for the engine to end.
 _STOP_PATIENCE = 30.0
@@ -219,7 +219,7 @@ def show(
             else what
         )
         from eostui.tui.app import run_app
-        from eostui.tui.started import Settings
+        from eostui.tui.session import Settings
 
         if signals.number and isinstance(begun, EngineProcess):  # nobody would see its run
             begun.cancel()

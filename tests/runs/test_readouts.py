@@ -154,20 +154,20 @@ def sent(steering: Steering) -> list[tuple[str, float]]:
 def test_quick_presses_add_up(steering: Steering) -> None:
     """Ten presses before any answer are ten factors; λ starts from 0 and returns to it."""
     for _ in range(10):
-        steering.scale_eta(1)
+        steering.turn("eta", 1)
     assert sent(steering)[-1] == ("eta", pytest.approx(0.1 * 1.1**10, rel=1e-4))
     for _ in range(3):
-        steering.scale_decay(1)
+        steering.turn("weight_decay", 1)
     for _ in range(3):
-        steering.scale_decay(-1)
+        steering.turn("weight_decay", -1)
     assert [decay for _, decay in sent(steering)] == pytest.approx(
         [1e-4, 1.25e-4, 1.5625e-4, 1.25e-4, 1e-4, 0.0]
     )
 
 
 def test_undo_returns_step_by_step(steering: Steering) -> None:
-    steering.set_eta(0.2)
-    steering.set_decay(0.5)
+    steering.set("eta", 0.2)
+    steering.set("weight_decay", 0.5)
     steering.undo()
     steering.undo()
     assert sent(steering) == [
@@ -177,10 +177,12 @@ def test_undo_returns_step_by_step(steering: Steering) -> None:
         steering.undo()
 
 
-@pytest.mark.parametrize(("key", "value"), [("eta", 0), ("eta", -1), ("decay", -1), ("decay", 10)])
+@pytest.mark.parametrize(
+    ("key", "value"), [("eta", 0), ("eta", -1), ("weight_decay", -1), ("weight_decay", 10)]
+)
 def test_impossible_values_are_refused(steering: Steering, key: str, value: float) -> None:
     with pytest.raises(InputError):
-        getattr(steering, f"set_{key}")(value)
+        steering.set(key, value)
     assert sent(steering) == []
 
 
@@ -190,11 +192,11 @@ def test_an_answer_ends_the_waiting(tmp_path: Path) -> None:
     writer = RunWriter(tmp_path / "run-test", {"config": config.to_toml(), "created": "0"})
     run = Run(tmp_path / "run-test")
     steering = Steering(run)
-    steering.set_eta(0.2)
-    assert steering.target == (0.2, 0.0)
+    steering.set("eta", 0.2)
+    assert steering.target == {"eta": 0.2, "weight_decay": 0.0}
     ((command, _),) = commands.take(run.path)
     writer.event(3, "refused", {"command": command, "reason": "no"})
     writer.flush()
     run.refresh()
-    assert steering.target == (0.1, 0.0)
+    assert steering.target == {"eta": 0.1, "weight_decay": 0.0}
     writer.close()

@@ -26,14 +26,14 @@ from eostui.runs import shelf
 from eostui.runs.launch import EngineProcess
 from eostui.runs.run import Run
 from eostui.runs.store.writer import RunWriter
-from eostui.tui import following, playback
+from eostui.tui import follower as following
+from eostui.tui import playback
 from eostui.tui.app import EostuiApp
-from eostui.tui.followed import open_run
-from eostui.tui.following import GONE, UNREADABLE, Follower
+from eostui.tui.follower import GONE, UNREADABLE, Follower, open_run
 from eostui.tui.overlay import Overlay, parent_path
 from eostui.tui.panels import PANELS, RunView, chart_of
 from eostui.tui.playback import Playback
-from eostui.tui.started import Settings as StartSettings
+from eostui.tui.session import Settings as StartSettings
 
 
 @pytest.fixture(autouse=True)
@@ -252,7 +252,7 @@ def test_a_store_is_closed_while_another_thread_reads_it(tmp_path: Path) -> None
 CLOSED_MEANWHILE = """
 import random, sqlite3, sys, threading, time
 from pathlib import Path
-from eostui.tui.following import Follower
+from eostui.tui.follower import Follower
 
 path, chance, closed = Path(sys.argv[1]), random.Random(1), 0
 for _ in range(100):

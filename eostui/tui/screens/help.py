@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
@@ -9,9 +11,7 @@ from textual.widgets import Static
 
 from eostui.runs.analysis.monitors import MEANINGS
 from eostui.runs.analysis.phase_table import PHASES, TOLD_BY
-from eostui.tui.keys import KEYS, ON_OSCILLATOR, ON_PLAYBACK
-from eostui.tui.oscillator_panels import PANELS as OSCILLATOR_PANELS
-from eostui.tui.oscillator_texts import CONDITIONS
+from eostui.tui.keys import Key
 from eostui.tui.palette import PHASE_COLOURS
 from eostui.tui.screens.dialogs import Dialog
 
@@ -47,10 +47,6 @@ restarts the prediction from the network's own x and q.
 colours under this run's lines; of a run with a common history from the fork (┊ fork) on. Labels and
 marks that begin with · are its own.
 
-[b]Landscape[/b] (tab): L and S around the path of a problem of two parameters; shades part each map
-into five bands of equal area. On the sharpness map the line is S = 2/η, dotted S = 2/η − λ: it moves
-with η and λ. ● is θ now, and its newest steps are joined. Descent bounces where S lies above the line.
-
 [b]Strips[/b]: phase, cosine, signs and ups lie on the x axis of the chart above them: of all charts, of
 the left ones. The step cosine ⟨Δθ_t, Δθ_{t−1}⟩/(‖Δθ_t‖‖Δθ_{t−1}‖), in every column its median from −1
 (low) to 1 (full), tells who bounces: near −1 every step undoes the one before it, whether or not the
@@ -73,19 +69,28 @@ class HelpScreen(Dialog[None]):
         ("f1", "dismiss_help", "back"),
     ]
 
-    def __init__(self, state: str) -> None:
-        """`state` is that of the run shown, "" without one: some keys can't act on it."""
+    def __init__(
+        self, keys: Mapping[str, Sequence[Key]], state: str, about: Iterable[Text | str]
+    ) -> None:
+        """Take what there is to help with.
+
+        Args:
+            keys: by group.
+            state: of the run shown, "" without one: some keys can't act on it.
+            about: what each screen says of itself.
+        """
         super().__init__()
-        self._state = state
+        self._keys, self._state, self._about = keys, state, about
 
     def compose(self) -> ComposeResult:
-        """Show the key table by group, then the panels."""
+        """Show the key table by group, then the panels, and the screens."""
         with VerticalScroll(classes="help"):
-            yield Static(_key_table(self._state))
+            yield Static(_key_table(self._keys, self._state))
             yield Static(_reflowed(_PANELS))
             yield Static(_phase_table())
             yield Static(_assumption_table())
-            yield Static(_oscillator_table())
+            for text in filter(None, self._about):
+                yield Static(_reflowed(text) if isinstance(text, str) else text)
 
     def action_dismiss_help(self) -> None:
         """Put the help away."""
@@ -121,33 +126,12 @@ def _assumption_table() -> Text:
     return text
 
 
-def _oscillator_table() -> Text:
-    """Return what the oscillator screen's panels show, and what the theory's conditions are for."""
-    text = Text()
-    text.append("\nOscillator", "bold")
-    text.append(
-        " (tab): the reduced map of the bounce x along u and of y = S − 2/η, with settings of its own; "
-        "i takes them from the run's newest measurement. Below the panels stand the paper's leading "
-        "order, the map's exact answer and what this orbit shows.\n"
-    )
-    meanings = {panel.name: panel.meaning for panel in OSCILLATOR_PANELS} | CONDITIONS
-    for name, meaning in meanings.items():
-        text.append(f"  {name}", "bold")
-        text.append(f": {meaning}\n")
-    return text
-
-
-def _key_table(state: str) -> str:
+def _key_table(groups: Mapping[str, Sequence[Key]], state: str) -> str:
     lines = []
-    for group in ("training", "view", "oscillator", "playback", "program"):
+    for group, keys in groups.items():
         lines.append(f"[b]{group.capitalize()}[/b]")
-        shown = [
-            (key.shown, key.text if key.acts(state) else f"[dim]{key.text}: not now[/dim]")
-            for key in KEYS
-            if key.group == group
-        ]
-        here = {"oscillator": ON_OSCILLATOR, "playback": ON_PLAYBACK}.get(group, {})
-        shown += [(key.shown, here[key.id]) for key in KEYS if key.id in here]
-        lines += [f"  {keys:<10}".replace("[", chr(92) + "[") + text for keys, text in shown]
+        for key in keys:
+            text = key.text if key.acts(state) else f"[dim]{key.text}: not now[/dim]"
+            lines.append(f"  {key.shown:<10}".replace("[", chr(92) + "[") + text)
         lines.append("")
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from eostui.runs.run import Run
 from eostui.runs.store.durable import is_read_only
 from eostui.runs.store.reader import News, run_state
 from eostui.runs.store.schema import DATABASE
+from eostui.tui.overlay import parent_path
 
 #: States besides those of `Run.state`: its directory isn't there; reading it fails.
 GONE, UNREADABLE = "gone", "unreadable"
@@ -135,11 +136,40 @@ class Follower:
             return Reading(UNREADABLE, tuple(news), fresh, trouble=str(error))
 
 
+class Opened(NamedTuple):
+    """A run that was opened, and its parent if it is a fork whose parent is still there."""
+
+    follower: Follower
+    parent: Follower | None
+
+
+def open_run(path: Path, *, whole: bool = False) -> Opened:
+    """Open a run and its parent.
+
+    Args:
+        path: the run directory.
+        whole: whether to read all of the run at once, not only its first rows.
+
+    Raises:
+        EostuiError: if the run can't be opened.
+    """
+    follower = Follower(path)
+    if whole:
+        follower.read_all()
+    parent = parent_path(follower.run)
+    try:
+        return Opened(follower, Follower(parent) if parent else None)
+    except (
+        EostuiError
+    ):  # a parent that is damaged is as good as deleted: the fork is whole in itself
+        return Opened(follower, None)
+
+
 def _identity(path: Path) -> tuple[int, ...] | None:
     """Return what tells a store from another that takes its place; None if there is none.
 
     One without a log in a folder that can't be written to is read as if it never changed
-    (`runs.connection.connect`), so one that did is another.
+    (`runs.store.connection.connect`), so one that did is another.
     """
     database = path / DATABASE
     try:
