@@ -12,7 +12,7 @@ from eostui.cli.app import app
 from eostui.config import RunConfig
 from eostui.runs.store import columns
 from eostui.toys import TOYS
-from eostui.tui import keys
+from eostui.tui.screens.table import keys_by_group
 
 FOLDER = Path(__file__).parent / "reference"
 _NOTICE = "<!-- Written by docs/generate.py from {source}: change that, then run it. -->\n"
@@ -99,26 +99,16 @@ def _columns() -> str:
 def _keys() -> str:
     parts = [
         "# Keys",
-        _NOTICE.format(source="eostui/tui/keys.py"),
-        "All of them, as `?` and the palette (`ctrl+p`) show them too. “Live” keys act on a run that "
-        "trains or waits, “ended” ones where a run can go on.",
+        _NOTICE.format(source="eostui/tui/keys.py and eostui/tui/screens"),
+        "All of them, as `?` and the palette (`ctrl+p`) show them too; under the name of a screen what keys "
+        "do there alone. “Live” keys act on a run that trains or waits, “ended” ones where a run can go on.",
     ]
-    for group in dict.fromkeys(key.group for key in keys.KEYS):
+    for group, keys in keys_by_group().items():
         rows = (
             (" ".join(f"`{each}`" for each in key.shown.split()), key.text, key.needs)
-            for key in keys.KEYS
-            if key.group == group
+            for key in keys
         )
         parts += [f"## {group.capitalize()}", _table(("key", "does", "needs"), rows)]
-    shown = {key.id: key.shown for key in keys.KEYS}
-    for title, meanings in (
-        ("On the oscillator screen instead", keys.ON_OSCILLATOR),
-        ("Where a run is played back instead", keys.ON_PLAYBACK),
-    ):
-        rows = (
-            (" ".join(f"`{k}`" for k in shown[i].split()), text) for i, text in meanings.items()
-        )
-        parts += [f"## {title}", _table(("key", "does"), rows)]
     return _page(parts)
 
 
