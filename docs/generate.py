@@ -100,8 +100,9 @@ def _keys() -> str:
     parts = [
         "# Keys",
         _NOTICE.format(source="eostui/tui/keys.py and eostui/tui/screens"),
-        "All of them, as `?` and the palette (`ctrl+p`) show them too; under the name of a screen what keys "
-        "do there alone. “Live” keys act on a run that trains or waits, “ended” ones where a run can go on.",
+        "All of them, as `?` and the palette (`ctrl+p`) show them too; under the name of a screen what "
+        "keys do there alone. “Live” keys act on a run that trains or waits, “ended” ones where a run "
+        "can go on.",
     ]
     for group, keys in keys_by_group().items():
         rows = (
