@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import codecs
-import math
-import re
 import tomllib
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import (
@@ -23,12 +19,14 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
 from eostui import locations
 from eostui.errors import InputError, did_you_mean
 from eostui.schedule import ControlChange, check_schedule
+from eostui.stability import CONTROLS, STABILITY
+from eostui.text import parse_number, parse_toml
 from eostui.toys import TOYS
+from eostui.validation import sentence
 
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 NotNegative = Annotated[FiniteFloat, Field(ge=0)]
@@ -115,10 +113,11 @@ class RunConfig(BaseModel):
         0.9, description="momentum μ at the start, of dynamics that have one"
     )
     controls: tuple[ControlChange, ...] = Field(
-        (), description="changes of η and λ, each a `step` with `eta`, `weight_decay` or both"
+        (),
+        description="changes of η, λ, μ: each a `step` with `eta`, `weight_decay`, `momentum` or several",
     )
     decay_biases: bool = Field(True, description="whether weight decay also acts on biases")
-    steps: PositiveInt = Field(12_000, description="gradient-descent steps")
+    steps: PositiveInt = Field(12_000, description="steps that it takes")
     pause_at: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (), description="steps before which a run that is watched pauses; a headless one goes on"
     )
@@ -198,6 +197,26 @@ class RunConfig(BaseModel):
             )
         return value
 
+    @field_validator("dynamics")
+    @classmethod
+    def _dynamics_is_known(cls, value: str) -> str:
+        if value not in STABILITY and ":" not in value:
+            raise ValueError(
+                f'`dynamics` is "{value}", but must be one of {", ".join(STABILITY)}, '
+                f'or your own "file.py:Class"{did_you_mean(value, STABILITY)}'
+            )
+        return value
+
+    @field_validator("probes")
+    @classmethod
+    def _probes_are_files(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for probe in value:
+            if ":" not in probe:
+                raise ValueError(
+                    f'`probes` has "{probe}", but each must be your own "file.py:Class"'
+                )
+        return value
+
     @field_validator("problem_arguments")
     @classmethod
     def _toy_takes_them(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
@@ -209,18 +228,13 @@ class RunConfig(BaseModel):
             return TOYS[toy].model_validate(value).model_dump()
         except ValidationError as error:
             keys = tuple(TOYS[toy].model_fields)
-            sentence = _sentence(error.errors(), keys)
+            told = sentence(error.errors(), keys)
             raise ValueError(
-                f"`problem_arguments`: {sentence} ({toy} takes {', '.join(keys)})"
+                f"`problem_arguments`: {told} ({toy} takes {', '.join(keys)})"
             ) from None
 
     @model_validator(mode="after")
     def _keys_agree(self) -> RunConfig:
-        if self.eta * self.weight_decay >= 1:
-            raise ValueError(
-                f"`eta` × `weight_decay` is {self.eta * self.weight_decay:g}, but must be below 1, "
-                "or decay alone would flip the sign of the weights"
-            )
         if not self.preset.isprintable():
             raise ValueError("`preset` has control characters in it")
         if self.data == "npz" and not self.data_file:
@@ -249,7 +263,7 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> RunConfig:
-        check_schedule(self.controls, self.eta, self.weight_decay)
+        check_schedule(self.controls_at_start(), self.controls, complete=self.dynamics in STABILITY)
         return self
 
     @classmethod
@@ -267,7 +281,8 @@ class RunConfig(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise InputError(f"{where}: {_sentence(error.errors(), cls.keys())}") from None
+            told = sentence(error.errors(), cls.keys(), ControlChange.model_fields)
+            raise InputError(f"{where}: {told}") from None
 
     @classmethod
     def from_toml(cls, text: str, where: str) -> RunConfig:
@@ -278,63 +293,31 @@ class RunConfig(BaseModel):
         """Return a copy with some settings replaced, validated anew. Raises InputError."""
         return self.build({**self.model_dump(), **values}, where) if values else self
 
+    def controls_at_start(self) -> dict[str, float]:
+        """Return the controls of the dynamics as they are at step 0, by name.
+
+        Which of them dynamics of your own have, their file alone says: of those it is all.
+        """
+        if stability := STABILITY.get(self.dynamics):
+            return stability.at_start(self)
+        return {name: getattr(self, name) for name in CONTROLS}
+
+    def own_code(self) -> tuple[str, ...]:
+        """Return the settings that name code of your own, each a "file.py:Name"."""
+        return tuple(name for name in (self.problem, self.dynamics, *self.probes) if ":" in name)
+
     def acting(self, *, mode: Literal["python", "json"] = "python") -> dict[str, Any]:
-        """Return the settings that act: for a problem that isn't a network, not those of networks."""
+        """Return the settings that act: of a problem that isn't a network, not those of networks;
+        of dynamics without momentum, not that."""
         unused = set() if self.problem == "network" else _OF_NETWORKS
         if ":" not in self.problem:
             unused = unused | _OF_OWN_PROBLEMS
+        unused = unused | (CONTROLS.keys() - self.controls_at_start().keys())
         return self.model_dump(mode=mode, exclude=unused)
 
     def to_toml(self) -> str:
         """Return the whole config as TOML, every setting stated that acts."""
         return tomli_w.dumps(self.acting())
-
-
-def read_text(path: Path, where: str) -> str:
-    """Return the text of a file, in UTF-8 or with the mark of UTF-16, whatever its line ends are.
-
-    Raises:
-        InputError: if it can't be read, or is no such text; `where` names it.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{where}: can't be read: {error}") from None
-    # what Windows writes: a byte order mark, and UTF-16 where a shell's output was sent to a file
-    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    if b"\0" in content and not wide:
-        raise InputError(
-            f"{where}: can't be read: no text in UTF-8, but with zero bytes, as UTF-16"
-        )
-    try:
-        text = content.decode("utf-16" if wide else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            f"{where}: can't be read: no text in UTF-8 (line {line}: {error.reason})"
-        ) from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def parse_toml(text: str, where: str) -> dict[str, Any]:
-    """Parse TOML. Raises InputError with the place of a syntax error, and what stands there."""
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{where}: not valid TOML: {error}{_stranger(text, str(error))}") from None
-
-
-def _stranger(text: str, complaint: str) -> str:
-    """Return which character stands where TOML can't be parsed, if it is one that looks like another."""
-    place = re.search(r"at line (\d+), column (\d+)", complaint)
-    if place is None:
-        return ""
-    line, column = (int(number) - 1 for number in place.groups())
-    character = text.split("\n")[line][column : column + 1]
-    if not character or character.isascii():
-        return ""
-    name = unicodedata.name(character, f"U+{ord(character):04X}").lower()
-    return f": the character there is {name}"
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -355,80 +338,23 @@ def parse_setting(text: str) -> tuple[str, Any]:
         return key, parse_number(raw) if numeric else raw
 
 
-def parse_number(text: str) -> float:
-    """Parse a number as people type it: `0.02`, `1e-3`, `2/100`.
-
-    Raises:
-        InputError: if it isn't one, or not finite.
-    """
-    numerator, slash, denominator = text.strip().partition("/")
-    try:
-        value = float(numerator) / float(denominator) if slash else float(numerator)
-    except (ValueError, ZeroDivisionError):
-        value = math.nan
-    if not math.isfinite(value):
-        raise InputError(f"`{text.strip()}` isn't a number; type one like 0.02, 1e-3 or 2/100")
-    return value
-
-
 def absolute_files(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return `values` with the file names in it made absolute, as meant relative to `folder`."""
+
+    def absolute(file: str) -> str:
+        return str(locations.absolute(folder) / locations.expanded(Path(file)))
+
+    def of_own_code(name: Any) -> Any:
+        if not isinstance(name, str) or ":" not in name:
+            return name
+        file, _, function = name.rpartition(":")
+        return f"{absolute(file)}:{function}"
+
     resolved = dict(values)
-    data_file = values.get("data_file")
+    data_file, probes = values.get("data_file"), values.get("probes")
     if isinstance(data_file, str) and data_file:
-        resolved["data_file"] = str(
-            locations.absolute(folder) / locations.expanded(Path(data_file))
-        )
-    problem = values.get("problem")
-    if isinstance(problem, str) and ":" in problem:
-        file, _, function = problem.rpartition(":")
-        resolved["problem"] = (
-            f"{locations.absolute(folder) / locations.expanded(Path(file))}:{function}"
-        )
+        resolved["data_file"] = absolute(data_file)
+    resolved |= {key: of_own_code(values[key]) for key in ("problem", "dynamics") if key in values}
+    if isinstance(probes, list | tuple):
+        resolved["probes"] = [of_own_code(probe) for probe in probes]
     return resolved
-
-
-#: Words of pydantic's messages, and those of the file that a person wrote.
-_WORDS = {
-    "a valid integer": "a whole number",
-    "a valid tuple": "a list",
-    "a valid list": "a list",
-    "a valid dictionary": "a table, {key = value}",
-    "'": '"',
-}
-
-
-def _sentence(errors: list[ErrorDetails], keys: tuple[str, ...]) -> str:
-    """Turn the first of pydantic's errors into a sentence: key, value, what would be right."""
-    error = errors[0]
-    if not error["loc"] or error["msg"].startswith("Value error"):
-        return str(error["ctx"]["error"]) if "ctx" in error else error["msg"]
-    key, *place = (str(part) for part in error["loc"])
-    if key == "controls" and len(place) > 1:  # the number of the change, then its own key
-        same = [e for e in errors if e["loc"][:2] == error["loc"][:2]]
-        inner = [cast("ErrorDetails", {**e, "loc": e["loc"][2:]}) for e in same]
-        told = _sentence(inner, tuple(ControlChange.model_fields))
-        return f"change {int(place[0]) + 1} of `controls`: {told}"
-    if error["type"] == "missing":
-        return f"`{key}` is missing"
-    if error["type"] == "extra_forbidden":
-        return f"unknown key `{key}`{did_you_mean(key, keys)}"
-    value = error["input"]
-    shown = f'"{value}"' if isinstance(value, str) else value
-    # a union reports one error for each of its branches, under the same key
-    wanted = [_requirement(e) for e in errors if e["loc"][:1] == error["loc"][:1]]
-    sentence = f"`{key}` is {shown}, but must be {' or '.join(dict.fromkeys(wanted))}"
-    expected = error.get("ctx", {}).get("expected")
-    if isinstance(value, str) and isinstance(expected, str):
-        sentence += did_you_mean(value, expected.replace("'", "").replace(" or ", ", ").split(", "))
-    return sentence
-
-
-def _requirement(error: ErrorDetails) -> str:
-    message = error["msg"]
-    for opening in ("Input should be ", "Input should "):
-        message = message.removeprefix(opening)
-    message = re.sub(r", unable to parse.*", "", message)
-    for theirs, ours in _WORDS.items():
-        message = message.replace(theirs, ours)
-    return message

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
+
+from eostui.nearest import nearest
 
 EXIT_FAILED = 1
 EXIT_INPUT = 2
@@ -58,5 +59,5 @@ def printable(text: str) -> str:
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """Return '; did you mean `x`?' for the nearest valid name, or '' when none is near."""
-    near = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)
-    return f"; did you mean `{near[0]}`?" if near else ""
+    near = nearest(name, valid)
+    return f"; did you mean `{near}`?" if near else ""

@@ -17,6 +17,11 @@ def runs_dir(chosen: Path | None = None) -> Path:
     return _place(chosen, "EOSTUI_RUNS", Path(platformdirs.user_data_dir("eostui")) / "runs")
 
 
+def cache_dir() -> Path:
+    """Return where is kept what can be made again: EOSTUI_CACHE, else the system's place for that."""
+    return _place(None, "EOSTUI_CACHE", Path(platformdirs.user_cache_dir("eostui")))
+
+
 def data_dir(chosen: Path | None = None) -> Path:
     """Return where downloaded data sets are kept: `--data-dir`, else EOSTUI_DATA, else the cache."""
     return _place(chosen, "EOSTUI_DATA", Path(platformdirs.user_cache_dir("eostui")) / "data")

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from eostui import locations
-from eostui.config import parse_toml, read_text
 from eostui.errors import InputError, did_you_mean
 from eostui.oscillator import Parameters
 from eostui.oscillator.orbit import ESCAPED
 from eostui.oscillator.parameters import check
 from eostui.presets import head_comment
+from eostui.text import parse_toml, read_text
 
 DEFAULT_PRESET = "oscillator-damped"
 DEFAULT_STEPS = 2000

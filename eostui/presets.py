@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eostui import locations
-from eostui.config import RunConfig, absolute_files, parse_toml, read_text
+from eostui.config import RunConfig, absolute_files
 from eostui.errors import InputError, did_you_mean
+from eostui.text import parse_toml, read_text
 
 DEFAULT_PRESET = "digits-mlp"
 

@@ -1,9 +1,8 @@
-"""Changes of η and λ that a preset makes by itself, each at its step."""
+"""Changes of controls that a preset makes by itself, each at its step."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import (
@@ -16,25 +15,27 @@ from pydantic import (
     model_validator,
 )
 
-#: No η or λ is larger: a step in float32 couldn't be multiplied by it.
-LARGEST = 3.4e38
+from eostui.errors import did_you_mean
+from eostui.stability import CONTROLS, Control, refuse
 
 
 class ControlChange(BaseModel):
-    """η, λ or both from one step on: `step` is the first that they move.
+    """New values of controls from one step on: `step` is the first that they move.
 
-    What isn't given stays as it was.
+    What isn't given stays as it was. Controls of your own dynamics come by their names beside these.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, Annotated[FiniteFloat, Field(strict=True)]]
 
     step: Annotated[int, Field(ge=0, strict=True)]
     eta: Annotated[FiniteFloat, Field(gt=0, strict=True)] | None = None
     weight_decay: Annotated[FiniteFloat, Field(ge=0, strict=True)] | None = None
+    momentum: Annotated[FiniteFloat, Field(ge=0, lt=1, strict=True)] | None = None
 
     @model_validator(mode="after")
     def _changes_something(self) -> ControlChange:
-        if self.eta is None and self.weight_decay is None:
+        if not self.values():
             raise ValueError(
                 f"`controls` at step {self.step} changes nothing: give `eta`, `weight_decay` or both"
             )
@@ -45,7 +46,7 @@ class ControlChange(BaseModel):
         return {key: value for key, value in dump(self).items() if value is not None}
 
     def values(self) -> dict[str, float]:
-        """Return the new η and λ by name, those that are given."""
+        """Return the new values by name, those that are given."""
         return {
             name: value
             for name, value in dict(self).items()
@@ -53,54 +54,36 @@ class ControlChange(BaseModel):
         }
 
 
-def check_schedule(changes: Iterable[ControlChange], eta: float, weight_decay: float) -> None:
-    """Raise ValueError unless the steps rise, η and λ stay up to LARGEST, and η × λ below 1.
+def check_schedule(
+    start: Mapping[str, float],
+    changes: Iterable[ControlChange],
+    known: Mapping[str, Control] = CONTROLS,
+    *,
+    complete: bool = True,
+) -> None:
+    """Raise ValueError unless the steps rise, and the controls may be what they are after each.
 
     Args:
+        start: the controls at the start, by name.
         changes: in their order.
-        eta: η at the start.
-        weight_decay: λ at the start.
+        known: what there is to know of the controls.
+        complete: whether the dynamics has no controls but those of `start`; else others aren't looked at.
     """
-    before = -1
-    _check_size("`eta`", eta)
-    _check_size("`weight_decay`", weight_decay)
-    for change in changes:
-        for name, value in change.values().items():
-            _check_size(f"`controls` at step {change.step}: `{name}`", value)
+    if refusal := refuse(start, known, by_name=True):
+        raise ValueError(refusal)
+    before, controls = -1, dict(start)
+    for number, change in enumerate(changes, 1):
+        where = f"`controls` at step {change.step}"
         if change.step <= before:
-            raise ValueError(
-                f"`controls` at step {change.step} comes after step {before}: their steps must rise"
-            )
+            raise ValueError(f"{where} comes after step {before}: their steps must rise")
         before = change.step
-        eta = eta if change.eta is None else change.eta
-        weight_decay = weight_decay if change.weight_decay is None else change.weight_decay
-        if eta * weight_decay >= 1:
-            raise ValueError(
-                f"`controls` at step {change.step}: `eta` × `weight_decay` is "
-                f"{eta * weight_decay:g}, but must be below 1"
-            )
-
-
-def _check_size(name: str, value: float) -> None:
-    if value > LARGEST:
-        raise ValueError(f"{name} is {value:g}, but must be at most {LARGEST:g}")
-
-
-def refuse_controls(eta: object, weight_decay: object) -> str | None:
-    """Return why these η and λ can't be used, or None."""
-    for name, value in (("η", eta), ("λ", weight_decay)):
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return f"{name} must be a number"
-        if not abs(value) <= sys.float_info.max:
-            return f"{name} must be finite"
-        if abs(value) > LARGEST:
-            return f"{name} is {value:g}, but must be at most {LARGEST:g}"
-    assert isinstance(eta, (int, float))
-    assert isinstance(weight_decay, (int, float))
-    if eta <= 0:
-        return f"η is {eta:g}, but must be above 0"
-    if weight_decay < 0:
-        return f"λ is {weight_decay:g}, but must not be below 0"
-    if eta * weight_decay >= 1:
-        return f"ηλ is {eta * weight_decay:g}, but must be below 1"
-    return None
+        others = [name for name in change.values() if name not in start]
+        for name in others if complete else ():
+            if name not in CONTROLS:
+                near = did_you_mean(name, ["step", *start])
+                raise ValueError(f"change {number} of `controls`: unknown key `{name}`{near}")
+            has = ", ".join(f"`{control}`" for control in start)
+            raise ValueError(f"{where} changes `{name}`, but the dynamics has only {has}")
+        controls |= {name: value for name, value in change.values().items() if name in start}
+        if refusal := refuse(controls, known, by_name=True):
+            raise ValueError(f"{where}: {refusal}")

@@ -6,10 +6,11 @@ formulas take numbers and arrays alike; neither torch nor numpy is needed.
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 #: No control is larger: a step in float32 couldn't be multiplied by it.
@@ -31,6 +32,7 @@ class Control:
         positive: whether it must be above 0; else 0 turns it off.
         below: what it must be below.
         start: where it begins when it is turned up from 0; below this it is turned off.
+        initial: its value at step 0 where a config has no setting of its name.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Control:
     positive: bool = False
     below: float = math.inf
     start: float = 0.0
+    initial: float = 0.0
 
     def turned(self, value: float, direction: int) -> float:
         """Return a value one press up (+1) or down (−1), from and to 0 where it may be 0."""
@@ -47,26 +50,36 @@ class Control:
             return _round(value * self.factor**direction)
         return max(turned(value, direction, self.factor, self.start), 0.0)
 
-    def refusal(self, value: object) -> str | None:
-        """Return why it can't have this value, or None."""
+    def refusal(self, value: object, called: str = "") -> str | None:
+        """Return why it can't have this value, or None.
+
+        Args:
+            value: whatever was given.
+            called: how the sentence calls it; by its symbol if left out.
+        """
+        called = called or self.symbol
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return f"{self.symbol} must be a number"
+            return f"{called} must be a number"
         if not abs(value) <= sys.float_info.max:
-            return f"{self.symbol} must be finite"
+            return f"{called} must be finite"
         if abs(value) > LARGEST:
-            return f"{self.symbol} is {value:g}, but must be at most {LARGEST:g}"
+            return f"{called} is {value:g}, but must be at most {LARGEST:g}"
         if self.positive and value <= 0:
-            return f"{self.symbol} is {value:g}, but must be above 0"
+            return f"{called} is {value:g}, but must be above 0"
         if value < 0:
-            return f"{self.symbol} is {value:g}, but must not be below 0"
+            return f"{called} is {value:g}, but must not be below 0"
         if not value < self.below:
-            return f"{self.symbol} is {value:g}, but must be below {self.below:g}"
+            return f"{called} is {value:g}, but must be below {self.below:g}"
         return None
 
 
 ETA = Control("eta", "η", "learning rate", factor=1.1, positive=True)
 WEIGHT_DECAY = Control("weight_decay", "λ", "weight decay", factor=1.25, start=1e-4)
 MOMENTUM = Control("momentum", "μ", "momentum", factor=1.1, below=1.0, start=0.1)
+#: Columns of every step that dynamics other than gradient descent store beside their controls.
+THRESHOLD, UNDECAYED = "stability_threshold", "stability_undecayed"
+#: The fact in which a run describes its dynamics.
+FACT = "dynamics"
 #: All by name.
 CONTROLS = {control.name: control for control in (ETA, WEIGHT_DECAY, MOMENTUM)}
 
@@ -91,6 +104,27 @@ class Stability:
         """Return the sharpness up to which it is stable; decay adds λ to every curvature."""
         return self.undecayed(controls) - controls["weight_decay"]
 
+    def at_start(self, settings: object) -> dict[str, float]:
+        """Return its controls at step 0, in their order: the settings of their names, as attributes."""
+        return {
+            control.name: float(getattr(settings, control.name, control.initial))
+            for control in self.controls
+        }
+
+    def refuse(self, controls: Mapping[str, object]) -> str | None:
+        """Return why these controls can't be used together, or None; η and λ are among them."""
+        return refuse(controls, {control.name: control for control in self.controls})
+
+    @property
+    def step_columns(self) -> tuple[str, ...]:
+        """What is stored for every step beside `eta` and `weight_decay`: none for gradient descent, whose
+        thresholds follow from these two; of others the other controls and both thresholds."""
+        if self is GRADIENT_DESCENT:
+            return ()
+        names = [control.name for control in self.controls]
+        others = [name for name in names if name not in (ETA.name, WEIGHT_DECAY.name)]
+        return (*others, THRESHOLD, UNDECAYED)
+
 
 def two_over_eta(controls: Controls) -> Any:
     """Return 2/η, the stability limit of gradient descent without decay."""
@@ -111,17 +145,93 @@ HEAVY_BALL = Stability(
 STABILITY = {"gradient-descent": GRADIENT_DESCENT, "heavy-ball": HEAVY_BALL}
 
 
-def refuse(controls: Mapping[str, object]) -> str | None:
-    """Return why these controls can't be used together, or None; η and λ are among them."""
+@dataclass(frozen=True)
+class Description:
+    """What a run states about its dynamics in its fact `dynamics`: all that a viewer must know of it.
+
+    Attributes:
+        name: of the dynamics.
+        controls: what it is steered by.
+        label: of the threshold, as charts write it.
+        undecayed_label: of the threshold without decay.
+    """
+
+    name: str
+    controls: tuple[Control, ...]
+    label: str
+    undecayed_label: str
+
+    @classmethod
+    def of(cls, name: str, stability: Stability) -> Description:
+        """Describe a dynamics."""
+        return cls(name, stability.controls, stability.label, stability.undecayed_label)
+
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, str]) -> Description:
+        """Return that of a run; gradient descent where it says nothing, as it did before 0.3.0.
+
+        Raises:
+            ValueError: if the fact is damaged.
+        """
+        if FACT not in facts:
+            return cls.of("gradient-descent", GRADIENT_DESCENT)
+        try:
+            stated = json.loads(facts[FACT])
+            controls = tuple(_control(values) for values in stated.pop("controls"))
+            texts = [str(stated[name]) for name in ("name", "label", "undecayed_label")]
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            raise ValueError(f"the fact `{FACT}` is damaged") from None
+        if not {ETA.name, WEIGHT_DECAY.name} <= {control.name for control in controls}:
+            raise ValueError(f"the fact `{FACT}` names no η or no λ")
+        return cls(texts[0], controls, *texts[1:])
+
+    def to_json(self) -> str:
+        """Return it as the text of the fact; a bound that isn't there is left out."""
+        controls = [
+            {name: value for name, value in vars(control).items() if value != math.inf}
+            for control in self.controls
+        ]
+        return json.dumps({**vars(self), "controls": controls}, ensure_ascii=False)
+
+
+def _control(values: Mapping[str, Any]) -> Control:
+    """Return a control of JSON. Raises TypeError or ValueError if it is none."""
+    known = {each.name: each.type for each in fields(Control)}
+    for name, value in values.items():
+        kinds: Any = {"str": str, "bool": bool}.get(str(known[name]), (int, float))
+        if not isinstance(value, kinds):
+            raise TypeError(name)
+    return Control(**values)
+
+
+def refuse(
+    controls: Mapping[str, object],
+    known: Mapping[str, Control] | None = None,
+    *,
+    by_name: bool = False,
+) -> str | None:
+    """Return why these controls can't be used together, or None; η and λ are among them.
+
+    Args:
+        controls: whatever was given, by name.
+        known: the controls that there are; those of the program's own dynamics if left out.
+        by_name: whether the sentence calls them as a file does, `eta`; else by their symbols.
+    """
+    known = CONTROLS if known is None else known
     for name, value in controls.items():
-        if name not in CONTROLS:
+        if name not in known:
             return f"there is no control `{name}`"
-        if refusal := CONTROLS[name].refusal(value):
+        if refusal := known[name].refusal(value, f"`{name}`" if by_name else ""):
             return refusal
     eta, weight_decay = controls["eta"], controls["weight_decay"]
     assert isinstance(eta, (int, float))
     assert isinstance(weight_decay, (int, float))
     if eta * weight_decay >= 1:
+        if by_name:
+            return (
+                f"`eta` × `weight_decay` is {eta * weight_decay:g}, but must be below 1, "
+                "or decay alone would flip the sign of the weights"
+            )
         return f"ηλ is {eta * weight_decay:g}, but must be below 1"
     return None
 

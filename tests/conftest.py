@@ -39,7 +39,7 @@ NETWORKS = ("mlp", "cnn")
 def _private_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep runs, data and settings of the tests away from those of whoever runs them."""
     with pytest.MonkeyPatch.context() as patch:
-        for variable in ("EOSTUI_RUNS", "EOSTUI_DATA", "EOSTUI_SETTINGS"):
+        for variable in ("EOSTUI_RUNS", "EOSTUI_DATA", "EOSTUI_SETTINGS", "EOSTUI_CACHE"):
             patch.setenv(variable, str(tmp_path_factory.mktemp(variable)))
         yield
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from eostui.config import RunConfig
-from eostui.engine.begin import Workshop
 from eostui.engine.controls import Controls
+from eostui.engine.fork import fork
+from eostui.engine.resume import resume
+from eostui.engine.session import Session
 from eostui.runs import shelf
-from eostui.runs.fork import CONTROLS
 from eostui.runs.launch import EngineProcess, Fork, Resume
 from eostui.runs.run import Run
 from eostui.runs.store import commands, schema
@@ -97,24 +98,23 @@ def here(
     before = start.parent.path if isinstance(start, Fork) else path
     like = None if isinstance(start, RunConfig) else before
     changed = start.changes if isinstance(start, Fork) else ()
-    workshop = Workshop(config, folder, lambda _text: None, like, changed)
-    schedule = workshop.trainer.controls.schedule
-    scripted = Scripted(config.eta, config.weight_decay, schedule=schedule)
+    session = Session(config, folder, lambda _text: None, like, changed)
+    driver = session.driver
+    scripted = Scripted.of(config, session.dynamics.stability)
     scripted.script = script
-    workshop.trainer.controls = scripted
+    driver.controls = scripted
     if isinstance(start, Resume):
-        writer = workshop.resume(path, lambda *_steps: None, changed_data=start.changed_data)
+        writer = resume(session, path, lambda *_steps: None, changed_data=start.changed_data)
     elif isinstance(start, Fork):
-        controls = {key: value for key, value in start.changes.items() if key in CONTROLS}
-        writer = workshop.fork(
-            path, "", before, start.at, controls, lambda *_steps: None,
+        writer = fork(
+            session, path, "", before, start.at, start.begin.controls, lambda *_steps: None,
             changed_data=start.changed_data,
         )  # fmt: skip
     else:
-        writer = workshop.new(path, "")
-    status, sentence = workshop.trainer.run(writer)
+        writer = session.new(path, "")
+    status, sentence = driver.run(writer)
     if status != "diverged":
-        workshop.trainer.save()
+        driver.save()
     writer.fact("status", status)
     writer.fact("sentence", sentence)
     writer.close()

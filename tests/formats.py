@@ -9,8 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from eostui.runs.store.columns import FIRST_STEP_COLUMNS, columns_of
+from eostui.runs.store import schema
+from eostui.runs.store.columns import FIRST_STEP_COLUMNS, HESSIAN_PRODUCTS, MEASURED
+from eostui.runs.store.own_columns import step_columns_of
+from eostui.runs.store.reader import RunReader
+from eostui.runs.store.readings import by_step
 from eostui.runs.store.rows import checksum, in_columns
+from eostui.runs.store.wide_rows import wide_checksum
 
 #: A run of 60 steps of `two-layer-scalar`, calibrated at step 30, η 0.3 and from step 40 on 0.25, with
 #: two checkpoints, as version 0.1.0 wrote it; its map was taken away for its size.
@@ -24,14 +29,18 @@ def kept(folder):
 
 
 def as_format(path, version):
-    """Turn the store of an ended run into format 1 to 4.
+    """Turn the store of an ended run into format 1 to 5.
 
-    Before format 5 there were no cosines and lengths of steps, before 4 no checksums of rows and no
-    seal, and before 3 and 2 fewer tables.
+    Before format 6 what was measured was one wide row a step, before 5 there were no cosines and lengths
+    of steps, before 4 no checksums of rows and no seal, and before 3 and 2 fewer tables.
     """
+    measured = _measured(path)
     with contextlib.closing(sqlite3.connect(path / "run.db")) as database, database:
         database.create_function("crc", 1, zlib.crc32)
-        _drop_arrivals(database)
+        if measured is not None:
+            _widen(database, measured)
+        if version < 5:
+            _drop_arrivals(database)
         if version < 4:
             for table, blob in (
                 ("steps", "matrix"),
@@ -50,9 +59,50 @@ def as_format(path, version):
         database.execute(f"PRAGMA user_version = {version}")
 
 
+def _measured(path):
+    """Return what was measured, a wide row a step; None of a run that has it so already."""
+    reader = RunReader(path)
+    try:
+        if reader.version < schema.READINGS_SINCE:
+            return None
+        table = by_step(reader.poll().readings, reader.probes)
+        return table or {"step": np.empty(0)}
+    finally:
+        reader.close()
+
+
+def _widen(database, measured):
+    """Put one row a measured step, with all columns, in the place of the readings."""
+    names = [column.name for column in MEASURED]
+    assert HESSIAN_PRODUCTS.name in names
+    (point,) = database.execute("SELECT point FROM readings LIMIT 1").fetchone() or ("raw",)
+    (count,) = database.execute("SELECT count(*) FROM run").fetchone()
+    database.execute("DROP TABLE readings")
+    database.execute(schema._MEASUREMENTS)
+    (seal,) = database.execute("SELECT steps, calibrated, landscapes, events FROM seal").fetchall()
+    stated = database.execute("DELETE FROM run WHERE key = 'probes'").rowcount
+    nothing = np.full(len(measured["step"]), np.nan)
+    table = np.stack([measured.get(name, nothing) for name in names], axis=1)
+    for step, row in zip(measured["step"].astype(int).tolist(), table, strict=True):
+        cells = (step, point, *row.tolist())
+        crc = wide_checksum(",".join(names), step, point, np.ascontiguousarray(row))
+        holes = ", ".join("?" * (len(cells) + 1))
+        database.execute(
+            f"INSERT INTO measurements (step, point, {', '.join(names)}, crc32) VALUES ({holes})",
+            (*cells, crc),
+        )
+    database.execute("ALTER TABLE seal RENAME COLUMN readings TO measurements")
+    steps, calibrated, landscapes, events = seal
+    database.execute(
+        "UPDATE seal SET steps = ?, measurements = ?, calibrated = ?, landscapes = ?, events = ?, "
+        "facts = ?",
+        (steps, len(table), calibrated, landscapes, events, count - stated),
+    )
+
+
 def _drop_arrivals(database):
     facts = dict(database.execute("SELECT key, value FROM run"))
-    names = columns_of(facts)
+    names = step_columns_of(facts)
     left = tuple(name for name in names if name not in ("arrival_cosine", "arrival_norm"))
     assert left[: len(FIRST_STEP_COLUMNS)] == FIRST_STEP_COLUMNS
     blocks = database.execute("SELECT id, first_step, last_step, matrix FROM steps").fetchall()

@@ -8,8 +8,8 @@ import torch
 
 from eostui.config import RunConfig
 from eostui.engine.device import prepare_machine
+from eostui.engine.driver import Driver
 from eostui.engine.facts import initial_facts
-from eostui.engine.loop import Trainer
 from eostui.problems import build_problem
 from eostui.runs.run import Run
 from eostui.runs.store.writer import RunWriter
@@ -31,7 +31,7 @@ def train(folder, config, problem=None):
     machine = prepare_machine(config)
     problem = problem or build(config)
     writer = RunWriter(folder / "r", initial_facts(config, machine, problem, "r", ""))
-    status, _ = Trainer(config, problem).run(writer)
+    status, _ = Driver(config, problem).run(writer)
     writer.fact("status", status)
     writer.close()
     return Run(folder / "r"), status

@@ -26,8 +26,8 @@ from eostui.curvature.graph import GraphDerivatives
 from eostui.curvature.point import Point, plain_gradient
 from eostui.curvature.sharpness import measure_sharpness
 from eostui.curvature.state import ProbeState
-from eostui.dynamics.descent import descend
-from eostui.engine.loop import Trainer
+from eostui.dynamics.gradient_descent import descend
+from eostui.engine.driver import Driver
 from eostui.errors import InputError
 from eostui.problems import Problem
 from eostui.problems.batch import Chunk, SummedLoss, batch_loss
@@ -223,9 +223,9 @@ def time_whole_run(
     def measured(changes: dict[str, object]) -> float:
         with tempfile.TemporaryDirectory() as folder:
             writer = RunWriter(Path(folder) / "run", facts)
-            trainer = Trainer(config.changed({"steps": steps, **changes}), start)
+            driver = Driver(config.changed({"steps": steps, **changes}), start)
             ended: list[tuple[str, str]] = []
-            taken = seconds(lambda: ended.append(trainer.run(writer)), theta.device)
+            taken = seconds(lambda: ended.append(driver.run(writer)), theta.device)
             writer.close()
         status, sentence = ended[0]
         if status != "finished":  # a ratio of two stretches of different length would say nothing

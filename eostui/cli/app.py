@@ -1,4 +1,4 @@
-"""The commands, put together."""
+"""The commands, put together: each is a file named as the command, and one line of COMMANDS."""
 
 from __future__ import annotations
 
@@ -6,7 +6,35 @@ from typing import Annotated
 
 import typer
 
-from eostui.cli import again, bench, export, machine, presets, records, simulate, train
+from eostui.cli.attach import attach
+from eostui.cli.bench import bench
+from eostui.cli.command import Command, unfolded
+from eostui.cli.doctor import doctor
+from eostui.cli.export import export
+from eostui.cli.fork import fork
+from eostui.cli.locate import locate
+from eostui.cli.plot import plot
+from eostui.cli.presets import presets
+from eostui.cli.presets.list import list_presets
+from eostui.cli.presets.save import save
+from eostui.cli.presets.settings import explain
+from eostui.cli.presets.show import show_preset
+from eostui.cli.presets.validate import validate
+from eostui.cli.replay import replay
+from eostui.cli.resume import resume
+from eostui.cli.run import run, run_default
+from eostui.cli.runs import runs
+from eostui.cli.runs.check import check
+from eostui.cli.runs.delete import delete
+from eostui.cli.runs.diff import diff
+from eostui.cli.runs.list import list_runs
+from eostui.cli.runs.note import note
+from eostui.cli.runs.prune import prune
+from eostui.cli.runs.rename import rename
+from eostui.cli.runs.repair import repair
+from eostui.cli.runs.show import show_run
+from eostui.cli.simulate import simulate
+from eostui.cli.stop import stop
 
 app = typer.Typer(
     name="eostui",
@@ -22,20 +50,40 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
 )
-app.command()(train.run)
-app.command()(train.attach)
-app.command()(train.stop)
-app.command()(again.resume)
-app.command()(again.fork)
-app.command()(again.replay)
-app.add_typer(records.runs, name="runs")
-app.add_typer(presets.presets, name="presets")
-app.command()(export.export)
-app.command()(records.plot)
-app.command()(simulate.simulate)
-app.command()(bench.bench)
-app.command()(machine.doctor)
-app.command()(machine.locate)
+
+#: Every command: where it belongs, its name, and what it does; in the order of the help.
+COMMANDS = (
+    (app, "run", run),
+    (app, "attach", attach),
+    (app, "stop", stop),
+    (app, "resume", resume),
+    (app, "fork", fork),
+    (app, "replay", replay),
+    (app, "export", export),
+    (app, "plot", plot),
+    (app, "simulate", simulate),
+    (app, "bench", bench),
+    (app, "doctor", doctor),
+    (app, "locate", locate),
+    (runs, "list", list_runs),
+    (runs, "show", show_run),
+    (runs, "delete", delete),
+    (runs, "rename", rename),
+    (runs, "note", note),
+    (runs, "diff", diff),
+    (runs, "prune", prune),
+    (runs, "check", check),
+    (runs, "repair", repair),
+    (presets, "list", list_presets),
+    (presets, "show", show_preset),
+    (presets, "validate", validate),
+    (presets, "save", save),
+    (presets, "settings", explain),
+)
+for _group, _name, _command in COMMANDS:
+    _group.command(_name, cls=Command)(unfolded(_command))
+app.add_typer(runs, name="runs")
+app.add_typer(presets, name="presets")
 
 
 def _print_version(wanted: bool) -> None:
@@ -59,4 +107,4 @@ def root(
     """Without a command: train the default preset and show it live."""
     del version
     if context.invoked_subcommand is None:
-        train.run_default()
+        run_default()

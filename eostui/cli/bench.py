@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eostui.cli.options import AsJson, DataDir, PresetName, set_values
+from eostui.cli.options import AsJson, DataDir, Device, PresetName, set_values
 from eostui.cli.output import print_json
+from eostui.cli.progress import ProgressBar
 from eostui.errors import EostuiError, InputError, Interrupted
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def bench(
         ),
     ] = "both",
     edge_limit: Annotated[int, typer.Option(help="Steps to look for the edge.")] = 3000,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    device: Device = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     assign: Annotated[
         list[str] | None,
@@ -82,11 +83,11 @@ def bench(
 
     results: dict[str, Any] = {"preset": config.preset, "places": {}}
     trouble: EostuiError | None = None
-    with _Narrator() as narrator:
+    with ProgressBar("loading PyTorch") as bar:
         try:
             _measure(
                 config, steps, points, (place, edge_limit), locations.data_dir(data_dir),
-                results, narrator,
+                results, _Narrator(bar),
             )  # fmt: skip
         except NotFiniteError as error:
             trouble = InputError(f"θ diverged ({error}): choose a smaller `--set eta=…`")
@@ -105,33 +106,16 @@ def bench(
 
 
 class _Narrator:
-    """A progress bar on stderr, told what is being done."""
+    """Tells a progress bar what is being done, and where on the trajectory."""
 
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
-            console=Console(stderr=True), transient=True,
-        )  # fmt: skip
-        self._task = self._progress.add_task("loading PyTorch", total=None)
-        self.place = ""
-
-    def __enter__(self) -> _Narrator:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+    def __init__(self, bar: ProgressBar) -> None:
+        self._bar, self.place = bar, ""
 
     def __call__(self, text: str, done: int = 0, total: int | None = None) -> None:
-        self._progress.update(
-            self._task, description=f"{self.place}{text}", completed=done, total=total
-        )
+        self._bar(done, total, label=f"{self.place}{text}")
 
     def say(self, sentence: str) -> None:
-        self._progress.console.print(sentence, markup=False, highlight=False)
+        self._bar.console.print(sentence, markup=False, highlight=False)
 
 
 def _measure(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from eostui.cli.output import print_json
+from eostui.cli.progress import ProgressBar
 
 #: What is printed: a result's key, its text, its unit.
 _LINES = (
@@ -19,16 +20,10 @@ _LINES = (
 
 def bench_store(as_json: bool) -> None:
     """Make a record in a temporary folder, time what is done with it, and print that."""
-    from rich.console import Console
-
     from eostui.bench.store import measure_store
 
-    with Console(stderr=True).status("") as status:
-
-        def say(text: str, done: int, total: int | None) -> None:
-            status.update(f"{text} {100 * done // total} %" if total else text)
-
-        results = measure_store(say)
+    with ProgressBar("making a record") as bar:
+        results = measure_store(lambda text, done, total: bar(done, total, label=text))
     if as_json:
         print_json(results)
         return

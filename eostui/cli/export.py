@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from eostui.cli.options import RunNames, RunsDir
-from eostui.cli.output import progress_bar
+from eostui.cli.progress import ProgressBar
 from eostui.cli.streams import data_stream
 
 
@@ -82,7 +82,7 @@ def export(
             target,
             format=chosen,
             measured_only=measured_only,
-            progress=stack.enter_context(progress_bar(f"writing {target.name}")),
+            progress=stack.enter_context(ProgressBar(f"writing {target.name}")),
         )
     explained = f", columns explained in {sidecar}" if sidecar else ""
     print(f"{rows} rows in {target}{explained}", file=sys.stderr)

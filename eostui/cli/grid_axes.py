@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from eostui.config import parse_number
 from eostui.errors import InputError, did_you_mean
 from eostui.oscillator import Parameters
 from eostui.oscillator.parameters import FloatArray
+from eostui.text import parse_number
 
 #: What may be swept, and the field's signs for it.
 NAMES = (*Parameters.paper_names(), "x", "y")

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from eostui.cli.progress import ProgressBar
 from eostui.cli.signals import NotedSignals
 from eostui.cli.streams import drop
 from eostui.config import RunConfig
@@ -55,7 +55,7 @@ class _Narration:
 
 
 def follow(
-    start: RunConfig | Resume | Fork, runs_dir: Path, data_dir: Path, name: str
+    start: RunConfig | Resume | Fork, runs_dir: Path, data_dir: Path, name: str, group: str = ""
 ) -> tuple[Path, int]:
     """Start an engine, follow it to its end, and return the run directory and the exit code.
 
@@ -67,7 +67,7 @@ def follow(
     """
     narrate = Console(file=cast("IO[str]", _Narration()), highlight=False)
     with NotedSignals() as signals:
-        engine = EngineProcess(start, runs_dir, data_dir, name, watched=False)
+        engine = EngineProcess(start, runs_dir, data_dir, name, group=group, watched=False)
         path = _begun(engine, signals, narrate)
         if not signals.stops:
             _show_progress(engine, path, narrate, signals)
@@ -123,15 +123,7 @@ def _show_progress(
     engine: EngineProcess, path: Path, narrate: Console, signals: NotedSignals
 ) -> None:
     """Wait for the engine's end, or a signal, with a bar: steps, rate, ETA, S against 2/η."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f} steps  {task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[reading]}"),
-    )
-    with ExitStack() as opened, Progress(*columns, console=narrate, transient=True) as progress:
-        task = progress.add_task(path.name, total=engine.config.steps, rate="", reading="")
+    with ExitStack() as opened, ProgressBar(path.name, "steps", narrate) as progress:
         run: Run | None = None
         while engine.wait(_POLL) is None and not signals.number:
             try:
@@ -139,13 +131,7 @@ def _show_progress(
                 run.refresh()
             except BusyError:  # it can be read when another program lets go of it
                 continue
-            speed = progress.tasks[0].speed
-            progress.update(
-                task,
-                completed=max(run.last_step, 0),
-                rate=f"{speed:.0f}/s" if speed else "",
-                reading=_reading(run),
-            )
+            progress(max(run.last_step, 0), engine.config.steps, note=_reading(run))
 
 
 def _reading(run: Run) -> str:

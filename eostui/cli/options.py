@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,10 +19,9 @@ def _complete_preset(incomplete: str) -> list[str]:
 
 def _complete_run(incomplete: str) -> list[str]:
     from eostui import locations
-    from eostui.runs import shelf
+    from eostui.runs.shelf_index import completions
 
-    ids = [entry.id for entry in shelf.entries(locations.runs_dir())]
-    return [run_id for run_id in ids if run_id.startswith(incomplete) and run_id.isprintable()]
+    return completions(locations.runs_dir(), incomplete)
 
 
 def _ascii(wanted: bool) -> bool:
@@ -75,6 +75,9 @@ DataDir = Annotated[
 ]
 Number = str | None
 Name = Annotated[str, typer.Option(help="A name to find the run by.")]
+Group = Annotated[
+    str, typer.Option(metavar="TEXT", help="What runs that belong together share, to list them by.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any setting; repeatable."),
@@ -101,6 +104,22 @@ AsciiOnly = Annotated[
     typer.Option("--ascii", callback=_ascii, is_eager=True, help="Draw and say all in ASCII."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Width = Annotated[int | None, typer.Option(help="Columns; the terminal's if left out.")]
+Height = Annotated[int | None, typer.Option(help="Rows; the terminal's if left out.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+
+
+@dataclass(frozen=True)
+class View:
+    """Where a run goes and how it is followed: of every command that starts an engine."""
+
+    headless: Headless = False
+    runs_dir: RunsDir = None
+    data_dir: DataDir = None
+    fps: Fps = None
+    ascii_only: AsciiOnly = False
+    as_json: AsJson = False
 
 
 def set_values(
@@ -117,7 +136,8 @@ def set_values(
         InputError: if one of them can't be understood.
     """
     from eostui import locations
-    from eostui.config import absolute_files, parse_number, parse_setting
+    from eostui.config import absolute_files, parse_setting
+    from eostui.text import parse_number
 
     values = dict(parse_setting(text) for text in assignments or [])
     values |= {key: value for key, value in flags.items() if value is not None}

@@ -1,4 +1,4 @@
-"""What commands print: JSON on stdout for programs, progress on stderr for people."""
+"""What commands print: JSON for programs, tables and ages for people."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -17,6 +16,7 @@ from eostui.cli.streams import sayable, speaks_unicode
 from eostui.errors import InputError, printable
 
 if TYPE_CHECKING:
+    from eostui.config import RunConfig
     from eostui.runs.shelf import Entry
 
 
@@ -27,10 +27,6 @@ class Described(Protocol):
     def path(self) -> Path: ...
     @property
     def summary(self) -> str: ...
-
-
-#: Told how much of how much is done.
-Report = Callable[[int, int], None]
 
 
 def print_json(value: Any) -> None:
@@ -123,13 +119,24 @@ def readable(folder: Path) -> list[Entry]:
     return entries
 
 
-@contextmanager
-def progress_bar(label: str) -> Iterator[Report]:
-    """A bar on stderr while the block runs, told how much of how much is done; none in a pipe."""
-    from rich.console import Console
-    from rich.progress import Progress
+def age(seconds: float) -> str:
+    """Return how long ago something was, as people say it."""
+    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+def unusual_dynamics(config: RunConfig) -> str:
+    """Return the dynamics of a run in short, "" for gradient descent."""
+    return "" if config.dynamics == "gradient-descent" else _in_short(config.dynamics)
+
+
+def own_probes(config: RunConfig) -> str:
+    """Return the user's own probes of a run in short."""
+    return ", ".join(map(_in_short, config.probes))
+
+
+def _in_short(name: str) -> str:
+    """Return a name without the folder of a "file.py:Name"."""
+    return name.rpartition("/")[2]

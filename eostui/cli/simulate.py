@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eostui.cli.options import AsciiOnly, AsJson, Number
-from eostui.cli.output import plain, print_json, print_presets, progress_bar
+from eostui.cli.options import AsciiOnly, AsJson, Height, Number, Width
+from eostui.cli.output import plain, print_json, print_presets
+from eostui.cli.progress import ProgressBar
+from eostui.cli.start import show
 from eostui.cli.streams import data_stream, sayable
-from eostui.cli.train import show
 from eostui.errors import EXIT_DIVERGED, InputError
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ def simulate(
     list_presets: Annotated[
         bool, typer.Option("--list", help="List the oscillator presets, and do no more.")
     ] = False,
-    width: Annotated[int | None, typer.Option(help="Columns; the terminal's if left out.")] = None,
-    height: Annotated[int | None, typer.Option(help="Rows; the terminal's if left out.")] = None,
+    width: Width = None,
+    height: Height = None,
     as_json: AsJson = False,
 ) -> None:
     """Iterate the reduced oscillator of the edge of stability, beside what theory says of it.
@@ -76,7 +77,7 @@ def simulate(
       eostui simulate --grid lambda=0:2:100,g=0:5:100 --csv map.csv
     """
     from eostui import oscillator_presets
-    from eostui.config import parse_number
+    from eostui.text import parse_number
 
     if list_presets:
         _list(as_json)
@@ -124,9 +125,9 @@ def _orbit(simulation: Simulation, csv: str, as_json: bool, room: tuple[int, int
     from eostui.oscillator import simulate as iterate
     from eostui.oscillator.summary import summarize
 
-    with progress_bar("steps of the map") as report:
+    with ProgressBar("steps of the map") as report:
         orbit = iterate(simulation.parameters, simulation.start, simulation.steps, progress=report)
-    with progress_bar("theory and stages"):
+    with ProgressBar("theory and stages"):
         summary = {"settings": simulation.settings(), **summarize(orbit)}
         table = orbit_table(orbit) if csv else {}
     if csv:
@@ -136,7 +137,7 @@ def _orbit(simulation: Simulation, csv: str, as_json: bool, room: tuple[int, int
     elif not csv:
         lines = summary_lines(summary)
         color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        with progress_bar("drawing"):
+        with ProgressBar("drawing"):
             drawn = picture(orbit, width=room[0], height=room[1] - len(lines), color=color)
         print(sayable(drawn, cells=True))
         print("\n".join(sayable(line, cells=True)[: room[0]] for line in lines))
@@ -169,7 +170,7 @@ def _survey(
     except InputError as error:
         raise InputError(f"--grid {grid}: {error}") from None
     start = values["x"], values["y"] - parameters.offset
-    with progress_bar("steps of all points") as report:
+    with ProgressBar("steps of all points") as report:
         found = survey(parameters, start, simulation.steps, progress=report)
     table = grid_table(swept, parameters, found)
     settings = {k: v for k, v in simulation.settings().items() if k not in axes}
@@ -199,7 +200,7 @@ def _write_csv(
         return
     meanings = {c.name: {"unit": c.unit, "description": c.description} for c in columns}
     path = locations.expanded(Path(target))
-    with progress_bar(f"writing {path.name}") as report:
+    with ProgressBar(f"writing {path.name}") as report:
         sidecar, rows = export_columns(
             table, path, plain({**description, "columns": meanings}), report
         )

@@ -54,9 +54,9 @@ def _measure_test(point: Point, state: ProbeState) -> dict[str, float]:
 #: In this order: a probe may use what those before it left in the state.
 PROBES = (
     Probe("sharpness", _curvature_due, measure_sharpness),
-    Probe("smallest", _curvature_due, measure_smallest),
+    Probe("smallest_eigenvalue", _curvature_due, measure_smallest),
     Probe("drives", _curvature_due, measure_drives),
-    Probe("test", lambda state: state.step % state.config.test_cadence == 0, _measure_test),
+    Probe("held_out", lambda state: state.step % state.config.test_cadence == 0, _measure_test),
 )
 
 

@@ -44,7 +44,8 @@ def measure_sharpness(point: Point, state: ProbeState) -> dict[str, float]:
         values["overlap"] = float(overlaps[0, 0].abs())
         before = previous[:1] if state.earlier is None else state.earlier[:1]
         state.earlier = torch.cat([previous[:1], before])
-        state.others = _followed(state)[1:]
+        # what a look in a fresh direction showed is in none of the earlier ones
+        state.others = None if pairs.overlooked else _followed(state)[1:]
     state.eigenvectors, state.guards = vectors, pairs.guard_vectors
     state.sharpness = first = pairs.values[0]
     values |= {
@@ -67,10 +68,11 @@ def measure_sharpness(point: Point, state: ProbeState) -> dict[str, float]:
 def _searched(point: Point, state: ProbeState) -> Eigenpairs:
     """Search from where the eigenvectors were last, and in a fresh direction where those may err."""
     audited = state.readings % AUDIT_EVERY == 0
-    known = 0 if state.eigenvectors is None or audited else len(_followed(state))
+    start = _start(point, state)
+    known = 0 if state.eigenvectors is None or audited else len(start)
     pairs = leading_eigenpairs(
         point.hessian_product,
-        _start(point, state),
+        start,
         _target(state),
         memory=state.memory,
         fresh=lambda number: _direction(point, state, 1 + number),
@@ -121,7 +123,7 @@ def _start(point: Point, state: ProbeState) -> Tensor:
 def measure_smallest(point: Point, state: ProbeState) -> dict[str, float]:
     """Find the smallest eigenvalue, if the config asks for it: the largest of −∇²L, negated.
 
-    Fills eig_min, and hessian_products with those of this reading so far.
+    Fills eig_min with its residual, and hessian_products with those of this reading so far.
     """
     if not state.config.smallest_eigenvalue:
         return {}
@@ -138,7 +140,16 @@ def measure_smallest(point: Point, state: ProbeState) -> dict[str, float]:
     )
     state.smallest = torch.cat([pairs.vectors, pairs.guard_vectors])
     state.products += pairs.products
-    return {"eig_min": -pairs.values[0], "hessian_products": float(state.products)}
+    residual = _relative(pairs.residuals[0], state.sharpness or pairs.values[0])
+    if not pairs.converged and not state.unconverged_smallest:
+        told = {"products": pairs.products, "eigenvalues": 1, "residual": residual}
+        state.events.append(("unconverged", {**told, "smallest": True}))
+    state.unconverged_smallest = not pairs.converged
+    return {
+        "eig_min": -pairs.values[0],
+        "eig_min_residual": residual,
+        "hessian_products": float(state.products),
+    }
 
 
 def measure_drives(point: Point, state: ProbeState) -> dict[str, float]:

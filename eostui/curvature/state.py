@@ -29,6 +29,7 @@ class ProbeState:
         readings: how often the sharpness was measured before.
         products: Hessian products spent at the last reading.
         unconverged: whether the last search ended before it was good enough.
+        unconverged_smallest: whether the last search for the smallest eigenvalue did.
         degenerate: whether u was then one direction among several, for all that could be told.
         sharpness: S last found.
         eigenvectors: the leading unit eigenvectors last found, shape (k, P), first the one of S: at
@@ -52,6 +53,7 @@ class ProbeState:
     readings: int = 0
     products: int = 0
     unconverged: bool = False
+    unconverged_smallest: bool = False
     degenerate: bool = False
     sharpness: float | None = None
     eigenvectors: Tensor | None = None

@@ -1,1 +1,69 @@
-"""How a point moves: gradient descent with weight decay, and the curvature its steps meet."""
+"""How a point moves: the table of dynamics that the program has, and a user's own.
+
+A dynamics is a file with a class and a line of `DYNAMICS`; its threshold stands in eostui/stability.py.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from eostui.config import RunConfig
+from eostui.dynamics.dynamics import Dynamics
+from eostui.dynamics.gradient_descent import GradientDescent
+from eostui.dynamics.heavy_ball import HeavyBall
+from eostui.errors import InputError, did_you_mean
+from eostui.own_code import load_class
+from eostui.runs.store.own_columns import dynamics_columns_of
+from eostui.schedule import check_schedule
+from eostui.stability import ETA, FACT, WEIGHT_DECAY, Description, Stability
+
+__all__ = ["DYNAMICS", "Dynamics", "dynamics_of"]
+
+#: By the name that a config's `dynamics` gives.
+DYNAMICS: dict[str, type[Dynamics]] = {
+    GradientDescent.name: GradientDescent,
+    HeavyBall.name: HeavyBall,
+}
+
+
+def dynamics_of(config: RunConfig) -> type[Dynamics]:
+    """Return the class that `dynamics` names: of the table, or of a user's own file, which is executed.
+
+    Raises:
+        InputError: if there is none, or it can't be steered and recorded.
+    """
+    name = config.dynamics
+    if name in DYNAMICS:
+        return DYNAMICS[name]
+    if ":" not in name:
+        raise InputError(
+            f'`dynamics` is "{name}", but must be one of {", ".join(DYNAMICS)}, '
+            f'or your own "file.py:Class"{did_you_mean(name, DYNAMICS)}'
+        )
+    found = cast("type[Dynamics]", load_class(name, "dynamics", Dynamics, config.seed))
+    if refusal := _refuse(found):
+        raise InputError(f"`dynamics`: {name}: {refusal}")
+    known = {control.name: control for control in found.stability.controls}
+    try:
+        check_schedule(found.stability.at_start(config), config.controls, known)
+    except ValueError as error:
+        raise InputError(f"with the dynamics {name}: {error}") from None
+    return found
+
+
+def _refuse(own: type[Dynamics]) -> str | None:
+    """Return why a user's dynamics can't be used, or None."""
+    if not isinstance(getattr(own, "name", None), str) or not own.name.isprintable():
+        return 'it has no name: give the class a `name = "…"`'
+    if not isinstance(getattr(own, "stability", None), Stability):
+        return "it has no threshold: give the class a `stability` (eostui.stability.Stability)"
+    names = [control.name for control in own.stability.controls]
+    if not {ETA.name, WEIGHT_DECAY.name} <= {*names}:
+        return "its `stability` must have ETA and WEIGHT_DECAY among its controls"
+    if "kind" in names:  # of a command, beside the controls that it sets
+        return "its control `kind` can't have that name"
+    try:
+        dynamics_columns_of({FACT: Description.of(own.name, own.stability).to_json()})
+    except ValueError as error:
+        return f"its controls can't be recorded: {error}"
+    return None

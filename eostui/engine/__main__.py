@@ -1,25 +1,24 @@
 """The engine process: `python -m eostui.engine`, started by eostui.runs.launch, never by hand.
 
-It reads one request (JSON) from stdin and answers with JSON lines: `progress` while it gets ready, then
-`ready` with the run directory, or `error` with a sentence and an exit code. From then on its output goes
-to `engine.log`, and everything it has to say is in the run directory.
+It reads one `StartRequest` (JSON) from stdin and answers with JSON lines: `progress` while it gets ready,
+then `ready` with the run directory, or `error` with a sentence and an exit code. From then on its output
+goes to `engine.log`, and everything it has to say is in the run directory.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import sys
 import time
 import traceback
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eostui.config import RunConfig
 from eostui.engine.handshake import Handshake
 from eostui.errors import EXIT_DIVERGED, EXIT_FAILED, EostuiError, StoreError
+from eostui.runs.request import Fork, Resume, StartRequest
 
 if TYPE_CHECKING:
     from eostui.runs.store.writer import RunWriter, Store
@@ -33,10 +32,9 @@ def main() -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the terminal may go; the run stays
     handshake = Handshake()
     try:
-        request = json.loads(sys.stdin.read())
-        config = RunConfig.from_toml(request["config"], "request")
+        request = StartRequest.read(sys.stdin.read())
         handshake.say("progress", "loading PyTorch")
-        return _run(config, request, handshake)
+        return _run(request, handshake)
     except Exception as error:  # before there is a run: told to whoever asked
         traceback.print_exc()
         code = error.exit_code if isinstance(error, EostuiError) else EXIT_FAILED
@@ -44,55 +42,57 @@ def main() -> int:
         return code
 
 
-def _run(config: RunConfig, request: dict[str, Any], handshake: Handshake) -> int:
-    from eostui.engine.begin import Workshop
+def _run(request: StartRequest, handshake: Handshake) -> int:
+    from eostui.engine.fork import fork
+    from eostui.engine.resume import resume
+    from eostui.engine.session import Session
 
-    fork = request.get("fork")
-    path = Path(request["run_path"])
-    like = Path(fork["parent"]) if fork else path if request["resume"] else None
-    workshop = Workshop(
+    config = RunConfig.from_toml(request.config, "request")
+    begin, path = request.begin, request.path
+    like = begin.parent if isinstance(begin, Fork) else path if isinstance(begin, Resume) else None
+    session = Session(
         config,
-        Path(request["data_dir"]),
+        request.data_dir,
         lambda text: handshake.say("progress", text),
         like,
-        fork["changed"] if fork else (),
+        begin.changed if isinstance(begin, Fork) else (),
+        request.group,
     )
-    trainer = workshop.trainer
-    if request["watched"]:  # else no one would let it go on
+    driver = session.driver
+    if request.watched:  # else no one would let it go on
         # a fork goes on where its parent may have paused
-        first = fork["at"] + 1 if fork else 0
-        trainer.controls.pauses.update(step for step in config.pause_at if step >= first)
-    signal.signal(signal.SIGTERM, lambda *_: workshop.stop("stopped by SIGTERM"))
+        first = begin.at + 1 if isinstance(begin, Fork) else 0
+        driver.controls.pauses.update(step for step in config.pause_at if step >= first)
+    signal.signal(signal.SIGTERM, lambda *_: session.stop("stopped by SIGTERM"))
     writer: Store
     made: RunWriter | None = None
-    changed_data = bool(request["changed_data"])
-    if request["resume"]:
-        writer = workshop.resume(path, handshake.steps, changed_data=changed_data)
-    elif fork:
-        parent, at, controls = Path(fork["parent"]), fork["at"], fork["controls"]
-        writer = made = workshop.fork(
-            path, request["name"], parent, at, controls, handshake.steps, changed_data=changed_data
-        )
+    if isinstance(begin, Resume):
+        writer = resume(session, path, handshake.steps, changed_data=begin.changed_data)
+    elif isinstance(begin, Fork):
+        writer = made = fork(
+            session, path, request.name, begin.parent, begin.at, begin.controls, handshake.steps,
+            changed_data=begin.changed_data,
+        )  # fmt: skip
     else:
-        writer = made = workshop.new(path, request["name"])
+        writer = made = session.new(path, request.name)
     try:
         handshake.end(path)
     except EostuiError as error:
         if made is None:
-            _end(writer, trainer.step, "failed", f"failed at step {trainer.step}: {error}")
+            _end(writer, driver.step, "failed", f"failed at step {driver.step}: {error}")
         else:
             made.discard()
         raise
     failure: BaseException | None = None
     try:
-        status, sentence = trainer.run(writer)
+        status, sentence = driver.run(writer)
         if status in ("finished", "stopped"):
             with contextlib.suppress(StoreError):  # the end has room of its own for what waits
-                trainer.save()
+                driver.save()
     except (Exception, SystemExit) as error:  # named in the record, its traceback in the log
         failure = error
-        status, sentence = "failed", f"failed at step {trainer.step}: {_explain(error)}"
-    return _EXIT_CODES[_end(writer, trainer.step, status, sentence, failure)]
+        status, sentence = "failed", f"failed at step {driver.step}: {_explain(error)}"
+    return _EXIT_CODES[_end(writer, driver.step, status, sentence, failure)]
 
 
 def _end(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,8 @@ from eostui.curvature.point import Point, plain_gradient
 from eostui.curvature.quartic import quartic_along
 from eostui.curvature.sharpness import measure_drives, random_direction
 from eostui.curvature.state import ProbeState
-from eostui.dynamics.descent import descend
+from eostui.dynamics import Dynamics
+from eostui.dynamics.gradient_descent import GradientDescent
 from eostui.engine.recorder import Recorder
 from eostui.runs.calibration import CALIBRATED, RESEATED, in_noise
 
@@ -31,6 +32,19 @@ CONVERGED = {
 }
 #: On the way to a crossing S alone is asked for.
 ON_THE_WAY = Target(wanted=1, value_tolerance=1e-7, vector_tolerance=None)
+
+#: What a calibrator's state has of its reference, and of the last point below a crossing.
+FRAME = ("origin", "axes", "alpha", "below_step", "below_theta")
+
+
+def refuse_calibration(dynamics: type[Dynamics]) -> str | None:
+    """Return why a run of this dynamics can't be calibrated, or None."""
+    if dynamics is GradientDescent:
+        return None
+    return (
+        f"the reduced oscillator is derived for {GradientDescent.name}, and this run's dynamics is "
+        f"{dynamics.name}: its prediction can't be laid over it"
+    )
 
 
 @dataclass(frozen=True)
@@ -49,16 +63,18 @@ class Frame:
 class Calibrator:
     """Calibrates when a viewer, a step or a crossing asks for it, and projects θ afterwards.
 
-    Its measurements leave those of the run as they would be without it.
+    Its measurements leave those of the run as they would be without it. What it lays over a run is
+    derived for gradient descent alone: with other dynamics it refuses.
     """
 
-    def __init__(self, state: ProbeState, recorder: Recorder) -> None:
+    def __init__(self, state: ProbeState, recorder: Recorder, dynamics: Dynamics) -> None:
         self._config, self._problem = state.config, state.problem
         self._state, self._recorder, self._writer = state, recorder, recorder.writer
+        self._dynamics = dynamics
         self._wanted = state.config.calibrate_at
         self._frame: Frame | None = None
         self._below: tuple[int, Tensor] | None = None
-        self._since: list[tuple[float, float]] = []
+        self._since: list[Mapping[str, float]] = []
 
     def state(self) -> dict[str, Any]:
         """Return the frame, and what the search for a crossing knows."""
@@ -76,7 +92,13 @@ class Calibrator:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
         self._wanted = state["wanted"]
-        self._since = [(eta, weight_decay) for eta, weight_decay in state["since"]]
+        # checkpoints before 0.3.0 have η and λ without their names
+        self._since = [
+            since
+            if isinstance(since, dict)
+            else dict(zip(("eta", "weight_decay"), since, strict=True))
+            for since in state["since"]
+        ]
         self._frame = self._below = None
         if state["origin"] is not None:
             self._frame = Frame(state["origin"], state["axes"], state["alpha"])
@@ -88,9 +110,11 @@ class Calibrator:
         return bool(asked) or step == self._wanted
 
     def serve(
-        self, asked: list[str], step: int, theta: Tensor, eta: float, weight_decay: float
+        self, asked: list[str], step: int, theta: Tensor, controls: Mapping[str, float]
     ) -> None:
         """Do what `wants` tells of at θ_step, before its row is recorded; empties `asked`.
+
+        `controls` are those that move θ on.
 
         Raises:
             Divergence: if the rows so far diverged.
@@ -99,7 +123,7 @@ class Calibrator:
             asked.append("calibrate")
         while asked:
             if asked.pop(0) == "calibrate":
-                refusal = self._calibrate(step, theta, eta, weight_decay)
+                refusal = self._calibrate(step, theta, controls)
             else:
                 refusal = self._reseat(step, theta)
             if refusal:
@@ -111,72 +135,79 @@ class Calibrator:
         return () if self._frame is None else self._frame.project(theta).unbind()
 
     def watch(
-        self, step: int, theta: Tensor, eta: float, weight_decay: float, sharpness: float | None
+        self, step: int, theta: Tensor, controls: Mapping[str, float], sharpness: float | None
     ) -> None:
-        """Look whether S crossed 2/η − λ since the reading before this one, and calibrate where it did.
+        """Look whether S crossed its threshold since the reading before this one, and calibrate where it
+        did.
 
         Args:
             step: a step that was recorded and, if it was due, measured.
             theta: θ there.
-            eta: the η that moves it on.
-            weight_decay: the λ that moves it on.
+            controls: those that move it on.
             sharpness: S there, None where it wasn't measured.
         """
         if self._wanted != "auto":
             return
-        above = sharpness is not None and sharpness >= 2 / eta - weight_decay
+        controls = dict(controls)
+        above = sharpness is not None and self._is_crossed(sharpness, controls)
         if above and self._below is not None:
-            self._since.append((eta, weight_decay))
+            self._since.append(controls)
             self._go_back(step, theta)
         elif sharpness is not None and not above:
-            self._below, self._since = (step, theta), [(eta, weight_decay)]
+            self._below, self._since = (step, theta), [controls]
         elif self._below is not None:
-            self._since.append((eta, weight_decay))
+            self._since.append(controls)
+
+    def _is_crossed(self, sharpness: float, controls: Mapping[str, float]) -> bool:
+        crossed: bool = sharpness >= self._dynamics.stability.threshold(controls)
+        return crossed
 
     def _go_back(self, step: int, theta: Tensor) -> None:
         """Calibrate at the step where S crossed, and project the steps from there to `step` again."""
         assert self._below is not None
-        (start, below), controls = self._below, self._since
+        (start, below), since = self._below, self._since
         first, last, above = start, step, theta
         while last - first > 1:
             middle = (first + last) // 2
-            moved = self._descend(below, controls[first - start : middle - start])
+            moved = self._move(below, since[first - start : middle - start])
             try:
-                crossed = self._is_above(moved, middle, *controls[middle - start])
+                crossed = self._is_above(moved, middle, since[middle - start])
             except NotFiniteError:
                 break  # S can't be had there: the crossing is told as late as it is known
             if crossed:
                 last, above = middle, moved
             else:
                 first, below = middle, moved
-        remaining = controls[last - start :]
-        refusal = self._calibrate(last, above, *remaining[0])
+        remaining = since[last - start :]
+        refusal = self._calibrate(last, above, remaining[0])
         if refusal:
             self._writer.event(last, "refused", {"reason": refusal})
             return
         projections = [torch.stack(self.project(above))]
-        for control in remaining[:-1]:
-            above = self._descend(above, [control])
+        for controls in remaining[:-1]:
+            above = self._move(above, [controls])
             projections.append(torch.stack(self.project(above)))
         rows = torch.stack(projections).cpu().double().numpy()
         self._writer.calibrated(self._recorder.calibration, last, rows)
         self._writer.flush()
 
-    def _is_above(self, theta: Tensor, step: int, eta: float, weight_decay: float) -> bool:
+    def _is_above(self, theta: Tensor, step: int, controls: Mapping[str, float]) -> bool:
         point = Point(self._problem.loss, theta)
         sharpness = self._eigenpairs(point, step, ON_THE_WAY).values[0]
         point.release()
-        return sharpness >= 2 / eta - weight_decay
+        return self._is_crossed(sharpness, controls)
 
-    def _descend(self, theta: Tensor, controls: list[tuple[float, float]]) -> Tensor:
-        """Repeat the steps that η and λ tell of: on a CPU exactly those that were taken."""
-        for eta, weight_decay in controls:
+    def _move(self, theta: Tensor, since: Sequence[Mapping[str, float]]) -> Tensor:
+        """Repeat the steps that these controls made: on a CPU exactly those that were taken."""
+        for controls in since:
             _, gradient = plain_gradient(self._problem.loss, theta)
-            theta = descend(theta, gradient, eta, weight_decay, self._problem.decayed)
+            theta = self._dynamics.step(theta, gradient, controls)
         return theta
 
-    def _calibrate(self, step: int, theta: Tensor, eta: float, weight_decay: float) -> str | None:
+    def _calibrate(self, step: int, theta: Tensor, controls: Mapping[str, float]) -> str | None:
         """Freeze the frame at θ and tell it; return why not, or None."""
+        if refusal := refuse_calibration(type(self._dynamics)):
+            return refusal
         self._recorder.flush()
         point = Point(self._problem.loss, theta)
         if not torch.isfinite(torch.cat([theta, point.gradient])).all():
@@ -189,8 +220,8 @@ class Calibrator:
         finally:
             point.release()
         self._frame = Frame(self._recorder.precise(theta), axes, told["alpha"])
-        number = self._recorder.calibration = self._recorder.calibration + 1
-        told |= {"number": number, "step": step, "eta": eta, "weight_decay": weight_decay}
+        number = self._recorder.begin_calibration()
+        told |= {"number": number, "step": step, **controls}
         self._writer.event(step, CALIBRATED, told)
         return None
 

@@ -6,7 +6,7 @@ import functools
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ from eostui.engine.tolerances import apart, projections_apart
 from eostui.runs.record import Record
 from eostui.runs.store import schema
 from eostui.runs.store.checkpoints import Checkpoint
+from eostui.runs.store.columns import HESSIAN_PRODUCTS
 from eostui.runs.store.landscape import Landscape
+from eostui.runs.store.readings import counts_products, packed
 from eostui.runs.store.rows import Event, in_columns
 from eostui.runs.store.writer import RunWriter
 
@@ -70,6 +72,22 @@ class Difference:
         return shown
 
 
+@dataclass
+class _MeasuredStep:
+    """What was compared of a step so far: by the name of the number, where it is known."""
+
+    step: int | None = None
+    recorded: dict[str, float] = field(default_factory=dict)
+    repeated: dict[str, float] = field(default_factory=dict)
+    products: float = 0.0
+
+    def take(
+        self, names: Sequence[str], then: NDArray[np.float64], now: NDArray[np.float64]
+    ) -> None:
+        for found, numbers in ((self.recorded, then), (self.repeated, now)):
+            found.update((n, v) for n, v in zip(names, numbers.tolist(), strict=True) if v == v)
+
+
 class ComparingWriter:
     """Takes the place of a RunWriter while steps are repeated that are on record already.
 
@@ -78,7 +96,7 @@ class ComparingWriter:
         derived_events: how many events that follow from the steps were told in the run's life so far.
         differences: the first of each kind of thing that isn't as it was.
         compared: how many rows were compared.
-        measured: how many measurements were.
+        measured: at how many steps something that was measured was compared.
         exact: whether all that was measured was the same to the bit.
     """
 
@@ -108,13 +126,15 @@ class ComparingWriter:
         self._onward = onward
         self._derived = deque(record.derived)
         self._refused = list(record.refused)
-        self._measured = set(record.measurements)
+        self._missing = set(record.readings)
+        self._step = _MeasuredStep()
 
     def end(self) -> None:
         """Take in what should have come again and didn't."""
+        self._end_step()
         if self._tolerant is not None:
             return
-        for step in sorted(self._measured)[:1]:
+        for step, _ in sorted(self._missing)[:1]:
             self.note(step, "measured", "something", "nothing")
         for event in list(self._derived)[:1]:
             self.note(event.step, "event", event.kind, None)
@@ -140,29 +160,71 @@ class ComparingWriter:
         if self._onward and known < len(matrix):
             self._onward.steps(first_step + known, matrix[known:])
 
-    def measurement(self, step: int, values: Mapping[str, float], point: str = "raw") -> None:
-        """Compare what was measured; hand it on if it isn't on record."""
-        then = self._record.measurements.get(step)
-        self._measured.discard(step)
+    def reading(
+        self,
+        step: int,
+        probe: str,
+        values: Mapping[str, Any],
+        point: str = "raw",
+        seconds: float = math.nan,
+        products: float = math.nan,
+    ) -> None:
+        """Compare what a probe measured; hand it on if it isn't on record."""
+        if probe not in self._record.probes:  # of a later version: it has no place there
+            return
+        then = self._record.readings.get((step, probe))
+        self._missing.discard((step, probe))
+        now = packed(self._record.probes[probe], values)
         if then is None:
             if self._onward:
-                self._onward.measurement(step, values, point)
-            elif step < self._record.next_step - 1 and self._tolerant is None:
-                # the last row may have lost its measurement
+                self._onward.reading(step, probe, values, point, seconds, products)
+            elif (
+                step < self._record.next_step - 1  # the last row may have lost its readings
+                and self._tolerant is None
+                and not np.isnan(now).all()
+            ):
                 self.note(step, "measured", "nothing", "something")
             return
-        self.measured += 1
-        now = {name: value for name, value in values.items() if not math.isnan(value)}
-        different = [
-            name for name in dict.fromkeys((*then, *now)) if then.get(name) != now.get(name)
-        ]
-        self.exact &= not different
-        if self._tolerant is not None:
-            for name in apart(self._tolerant, then, now, self._record.row(step)):
-                self.note(step, name, then[name], now[name])
-        elif different:
-            name = different[0]
-            self.note(step, name, then.get(name), now.get(name))
+        if self._step.step != step:
+            self._end_step()
+            self._step = _MeasuredStep(step)
+            self.measured += 1
+        names = self._names[probe]
+        self._step.take(names, then, now)
+        if counts_products(self._record.probes[probe]) and not math.isnan(products):
+            self._step.products += products
+        different = _differs(then, now)
+        if not different.any():
+            return
+        self.exact = False
+        if self._tolerant is None:
+            place = int(different.argmax())
+            self.note(step, names[place], _known(then[place]), _known(now[place]))
+            return
+        before, after = self._step.recorded, self._step.repeated
+        for name in apart(self._tolerant, before, after, self._record.row(step)):
+            if name in names:
+                self.note(step, name, before[name], after[name])
+
+    def _end_step(self) -> None:
+        """Compare what the readings of a step cost together, now that there are no more of it."""
+        step, products = self._step.step, self._step.products
+        self._step = _MeasuredStep()
+        if step is None:
+            return
+        then = self._record.products.get(step, 0.0)
+        if then != products:
+            self.exact = False
+            if self._tolerant is None:
+                self.note(step, HESSIAN_PRODUCTS.name, then, products)
+
+    @functools.cached_property
+    def _names(self) -> dict[str, list[str]]:
+        """The names of the numbers of a reading, by probe."""
+        return {
+            name: [flat.name for column in probe.columns for flat in column.flattened()]
+            for name, probe in self._record.probes.items()
+        }
 
     def calibrated(self, number: int, first_step: int, matrix: NDArray[np.float64]) -> None:
         """Compare x and q; hand on the rows that aren't on record."""
@@ -233,6 +295,7 @@ class ComparingWriter:
 
     def flush(self) -> None:
         """Write all that was handed on."""
+        self._end_step()
         if self._onward:
             self._onward.flush()
 
@@ -249,7 +312,11 @@ class ComparingWriter:
             self.differences.append(Difference(step, what, recorded, repeated))
 
 
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
 def _differs(then: NDArray[np.float64], now: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return where two matrices differ; NaN is as NaN."""
+    """Return where two arrays differ; NaN is as NaN."""
     different: NDArray[np.bool_] = (then != now) & ~(np.isnan(then) & np.isnan(now))
     return different

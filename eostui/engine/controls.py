@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from eostui.config import RunConfig
 from eostui.runs.edit import refuse_name, refuse_note
 from eostui.runs.store import commands
 from eostui.runs.store.rows import Event
 from eostui.runs.store.writer import Store
-from eostui.schedule import refuse_controls
+from eostui.stability import Stability, changed_to
 
 #: Seconds between looks into the commands folder while training: a key acts within this.
 POLL_EVERY = 0.01
@@ -23,19 +24,19 @@ class Controls:
     """What viewers may change while a run goes on.
 
     Attributes:
-        eta: learning rate η of the next step.
-        weight_decay: λ of the next step.
+        stability: of the dynamics: which controls there are.
+        values: those that move θ at the next step, by name.
         paused: whether training waits.
         steps_allowed: single steps to take while paused.
         stop: whether the run should end; by whom is in `stop_reason`.
-        schedule: changes of η and λ that the config makes, by step.
+        schedule: changes of controls that the config makes, by step.
         pauses: steps before which training pauses by itself, once each.
         asked: what the calibrator is asked to do at this step, in order: `calibrate`, `reseat`.
         save: whether a checkpoint of this step is asked for.
     """
 
-    eta: float
-    weight_decay: float
+    stability: Stability
+    values: dict[str, float]
     paused: bool = False
     steps_allowed: int = 0
     stop: bool = False
@@ -45,6 +46,12 @@ class Controls:
     asked: list[str] = field(default_factory=list)
     save: bool = False
     _polled_at: float = 0.0
+
+    @classmethod
+    def of(cls, config: RunConfig, stability: Stability) -> Controls:
+        """Return those of a run at its start."""
+        schedule = {change.step: change.values() for change in config.controls}
+        return cls(stability, stability.at_start(config), schedule=schedule)
 
     def poll(self, run_path: Path, writer: Store, step: int) -> bool:
         """Take waiting commands, at most every POLL_EVERY seconds; return whether there were any.
@@ -68,31 +75,28 @@ class Controls:
         return bool(taken)
 
     def repeat(self, step: int, events: Iterable[Event]) -> None:
-        """Do again what is on record of a step: changes of η and λ, the scheduled ones among them, and
+        """Do again what is on record of a step: changes of controls, the scheduled ones among them, and
         calibrations."""
         for event in events:
             self.schedule = {at: change for at, change in self.schedule.items() if at != step}
             if event.kind == "control":
-                self.eta = float(event.payload.get("eta", (0, self.eta))[1])
-                self.weight_decay = float(
-                    event.payload.get("weight_decay", (0, self.weight_decay))[1]
-                )
+                self.values.update(changed_to(event.payload))
             else:
                 self.asked.append(event.payload["what"])
 
     def state(self) -> dict[str, Any]:
-        """Return η and λ: whether a run waits or ends isn't gone on with."""
-        return {"eta": self.eta, "weight_decay": self.weight_decay}
+        """Return their values: whether a run waits or ends isn't gone on with."""
+        return dict(self.values)
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
-        self.eta, self.weight_decay = state["eta"], state["weight_decay"]
+        self.values = {control.name: state[control.name] for control in self.stability.controls}
 
     def scheduled(self, step: int, writer: Store) -> None:
-        """Change η and λ, or pause, as the config says for this step: as a viewer would."""
+        """Change controls, or pause, as the config says for this step: as a viewer would."""
         if step in self.schedule:
             refusal = self._set(self.schedule[step], writer, step)
-            if refusal:  # a viewer has changed the other of the two
+            if refusal:  # a viewer has changed another one
                 writer.event(step, "refused", {"command": "schedule", "reason": refusal})
         if step in self.pauses:
             self.pauses.remove(step)
@@ -142,18 +146,16 @@ class Controls:
             writer.event(step, "paused" if pause else "resumed")
 
     def _set(self, content: Mapping[str, Any], writer: Store, step: int) -> str | None:
-        eta = content.get("eta", self.eta)
-        weight_decay = content.get("weight_decay", self.weight_decay)
-        refusal = refuse_controls(eta, weight_decay)
-        if refusal:
+        asked = {name: value for name, value in content.items() if name != "kind"}
+        if refusal := self.stability.refuse({**self.values, **asked}):
             return refusal
-        changes = {}
-        if eta != self.eta:
-            changes["eta"] = [self.eta, eta]
-        if weight_decay != self.weight_decay:
-            changes["weight_decay"] = [self.weight_decay, weight_decay]
+        changes = {
+            name: [before, asked[name]]
+            for name, before in self.values.items()
+            if asked.get(name, before) != before
+        }
         if changes:
-            self.eta, self.weight_decay = float(eta), float(weight_decay)
+            self.values.update(changed_to(changes))
             writer.event(step, "control", changes)
         return None
 

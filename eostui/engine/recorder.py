@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eostui.runs.analysis.divergence import first_diverged
-from eostui.runs.analysis.phase_spans import PHASE_EVENT, payload
-from eostui.runs.analysis.phases import PhaseClassifier
+from eostui.runs.analysis.phase_classifier import PhaseClassifier
+from eostui.runs.analysis.run_phases import PHASE_EVENT, payload
 from eostui.runs.store.columns import COORDINATES, STORED_STEP_COLUMNS
 from eostui.runs.store.writer import Store
+from eostui.stability import GRADIENT_DESCENT, THRESHOLD, UNDECAYED, Stability
 
 #: Rows are handed to the store at least this often, in seconds of training.
 FLUSH_EVERY = 0.1
@@ -45,8 +46,8 @@ class Recorder:
 
     Attributes:
         precision: that of the rows, float64 where the device has it.
-        calibration: number of the calibration whose x and q come with the rows, 0 for none; set it
-            right after a flush.
+        calibration: number of the calibration whose x and q come with the rows, 0 for none.
+        calibrations: how many there were so far.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Recorder:
         coordinates: int = 0,
         observe: Callable[[NDArray[np.float64]], None] | None = None,
         chance: float | None = None,
+        stability: Stability = GRADIENT_DESCENT,
     ) -> None:
         """Begin with step 0.
 
@@ -65,18 +67,21 @@ class Recorder:
             coordinates: how many parameters are kept in each row, after its other columns.
             observe: told those of every flush, shape (n, coordinates), before they are written.
             chance: the loss of the best constant prediction, None where there is none.
+            stability: of the dynamics. Phases are told of gradient descent alone: by 2/η − λ, and by
+                ‖Δθ‖/η as the length of its gradient.
         """
-        self.writer = writer
+        self.writer, self._stability = writer, stability
+        self._tells_phases = stability is GRADIENT_DESCENT
         self._observe = observe
         self.next_step = 0
-        self.calibration = 0
+        self.calibration = self.calibrations = 0
         self.phases = PhaseClassifier(chance=chance)
         self.precision = torch.float32 if like.device.type == "mps" else torch.float64
         few = tuple(column.name for column in COORDINATES[:coordinates])
-        self._names = STORED_STEP_COLUMNS + few
+        self._names = STORED_STEP_COLUMNS + stability.step_columns + few
         self._width = len(_DEVICE_COLUMNS) + coordinates
         self._rows = like.new_empty((CAPACITY, self._width + 2), dtype=self.precision)
-        self._controls = np.empty((CAPACITY, 2))
+        self._controls = np.empty((CAPACITY, 2 + len(stability.step_columns)))
         self._count = 0
         self._first_loss: float | None = None
         self._flushed_at = time.monotonic()
@@ -86,6 +91,7 @@ class Recorder:
         return {
             "next_step": self.next_step,
             "calibration": self.calibration,
+            "calibrations": self.calibrations,
             "first_loss": self._first_loss,
             "phases": self.phases.state(),
         }
@@ -93,12 +99,22 @@ class Recorder:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
         self.next_step, self.calibration = state["next_step"], state["calibration"]
+        self.calibrations = state.get("calibrations", self.calibration)
         self._first_loss = state["first_loss"]
         phases = PhaseClassifier.restored(state["phases"])
         if phases is None:
             self.begin_phases()
         else:
             self.phases = phases
+
+    def begin_calibration(self) -> int:
+        """Let x and q of a new calibration come with the rows from now on; return its number.
+
+        All rows must be flushed.
+        """
+        self.calibrations += 1
+        self.calibration = self.calibrations
+        return self.calibration
 
     def begin_phases(self) -> None:
         """Tell phases from the next step on, whatever was before; all rows must be flushed."""
@@ -119,32 +135,42 @@ class Recorder:
         arrival_curvature: Tensor,
         arrival_cosine: Tensor,
         arrival_norm: Tensor,
-        eta: float,
-        weight_decay: float,
+        controls: Mapping[str, float],
         coordinates: Sequence[Tensor] = (),
         projections: Sequence[Tensor] = (),
     ) -> None:
         """Add the row of the next step; scalars stay on the device until the next flush.
 
-        `projections` are x and q where there is a calibration.
+        `controls` are those that move θ on by name, `projections` x and q where there is a calibration.
         """
         arrivals = (arrival_curvature, arrival_cosine, arrival_norm)
         row = (loss, theta_norm, decayed_norm, *arrivals, *coordinates, *projections)
         place = self._rows[self._count, : len(row)]
         torch.stack([value.to(self.precision) for value in row], out=place)
-        self._controls[self._count] = eta, weight_decay
+        self._controls[self._count] = self._of_controls(controls)
         self._count += 1
         self.next_step += 1
         if self._count == CAPACITY or time.monotonic() - self._flushed_at > FLUSH_EVERY:
             self.flush()
 
+    def _of_controls(self, controls: Mapping[str, float]) -> list[float]:
+        """Return what a row tells of the controls: themselves, and up to which sharpness they do."""
+        further = self._stability.step_columns
+        if not further:
+            return [controls["eta"], controls["weight_decay"]]
+        told = {
+            **controls,
+            THRESHOLD: self._stability.threshold(controls),
+            UNDECAYED: self._stability.undecayed(controls),
+        }
+        return [float(told[name]) for name in ("eta", "weight_decay", *further)]
+
     def precise(self, vector: Tensor) -> Tensor:
         """Return the vector in the precision of the rows."""
         return vector.to(self.precision)
 
-    def measured(self, step: int, values: Mapping[str, float], reading: str) -> None:
-        """Add what was measured at the newest step; `reading` is `raw` or `midpoint`."""
-        self.writer.measurement(step, values, reading)
+    def measured(self, step: int, values: Mapping[str, Any]) -> None:
+        """Take in all that was measured at the newest step, once its readings are written."""
         self.phases.read(step, values)
 
     def flush(self) -> None:
@@ -170,8 +196,9 @@ class Recorder:
             self.writer.steps(first, matrix, self._names)
             if self.calibration:
                 self.writer.calibrated(self.calibration, first, projections[: len(matrix)])
-            for change in self.phases.feed(matrix[:, : len(STORED_STEP_COLUMNS)]):
-                self.writer.event(change.step, PHASE_EVENT, payload(change))
+            if self._tells_phases:
+                for change in self.phases.feed(matrix[:, : len(STORED_STEP_COLUMNS)]):
+                    self.writer.event(change.step, PHASE_EVENT, payload(change))
             self._count = 0
         self.writer.flush()
         self._flushed_at = time.monotonic()

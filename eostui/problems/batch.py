@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+
+from eostui.errors import InputError
 
 LossFunction = Callable[[Tensor], Tensor]
 
@@ -112,6 +115,32 @@ def constants_of(module: nn.Module) -> dict[str, Tensor]:
 def parts_of(loss: LossFunction) -> tuple[LossFunction, ...]:
     """Return the functions that `loss` is the sum of: itself alone, unless it is a `SummedLoss`."""
     return loss.parts if isinstance(loss, SummedLoss) else (loss,)
+
+
+def loss_of_rows(loss: LossFunction, rows: Tensor) -> LossFunction:
+    """Return θ ↦ the mean loss of some samples alone, for a loss made of a module on data.
+
+    Args:
+        loss: over the full batch.
+        rows: their numbers, shape (n,); one that comes twice counts twice.
+
+    Raises:
+        InputError: if it is a function of θ alone: it has no samples.
+    """
+    made_of = [part.supervised for part in parts_of(loss) if isinstance(part, Chunk)]
+    known = [supervised for supervised in made_of if supervised is not None]
+    if not known or len(known) < len(parts_of(loss)):
+        raise InputError("the problem is a function of θ alone: it has no samples to choose from")
+    first, rows = known[0], rows.to(known[0].inputs.device)
+    starts = list(itertools.accumulate((len(part.inputs) for part in known), initial=0))
+    inputs = first.inputs.new_empty((len(rows), *first.inputs.shape[1:]))
+    targets = first.targets.new_empty((len(rows), *first.targets.shape[1:]))
+    for part, start, end in zip(known, starts, starts[1:], strict=False):
+        here = (rows >= start) & (rows < end)
+        inputs[here], targets[here] = (
+            data[rows[here] - start] for data in (part.inputs, part.targets)
+        )
+    return batch_loss(first.outputs, first.loss, inputs, targets, 0, first.module)
 
 
 def batch_loss(

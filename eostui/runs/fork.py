@@ -8,34 +8,48 @@ from typing import Any
 
 from eostui.config import RunConfig
 from eostui.errors import InputError, RunFormatError
-from eostui.runs.record import all_news, is_control, measured_rows
+from eostui.runs.record import all_news, is_control
 from eostui.runs.shelf import Entry
 from eostui.runs.store import schema
 from eostui.runs.store.checkpoints import Checkpoint
-from eostui.runs.store.reader import News, RunReader
+from eostui.runs.store.reader import News, RunReader, facts_of
+from eostui.runs.store.readings import one_by_one, unpacked
 from eostui.runs.store.writer import RunWriter
-from eostui.schedule import ControlChange, refuse_controls
+from eostui.schedule import ControlChange
+from eostui.stability import Control, Description, changed_to, in_force, refuse
 
-#: What a fork may change: how long it goes on, what is measured and when. η and λ may change as well,
-#: as they may in any run.
+#: What a fork may change: how long it goes on, what is measured and when. Its controls (η, λ and the
+#: like) may change as well, as they may in any run.
 CHANGEABLE = (
     "steps", "cadence", "far_cadence", "measure", "eigenvalues", "smallest_eigenvalue", "tolerance",
     "vector_tolerance", "test_cadence", "calibrate_at", "checkpoint_every", "checkpoint_budget",
     "device", "threads",
 )  # fmt: skip
-CONTROLS = ("eta", "weight_decay")
+
+
+def controls_of(parent: Entry) -> dict[str, Control]:
+    """Return the controls of a run's dynamics by name.
+
+    Raises:
+        RunFormatError: if its record is damaged.
+    """
+    try:
+        description = Description.of_facts(facts_of(parent.path))
+    except ValueError as error:
+        raise RunFormatError(f"{parent.path}: {error}") from None
+    return {control.name: control for control in description.controls}
 
 
 def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConfig:
-    """Return the config of a fork. Its η and λ stay those that the common history began with.
+    """Return the config of a fork. Its controls stay those that the common history began with.
 
-    Of the changes that its parent's config makes later, those of η, λ or both that the fork changes
-    itself are left out: "λ = 0 from here on" holds to its end.
+    Of the changes that its parent's config makes later, those of controls that the fork changes itself
+    are left out: "λ = 0 from here on" holds to its end.
 
     Args:
         parent: the run that is forked.
         at: the first step that the fork takes itself.
-        changes: settings, with η and λ among them if they change at that step.
+        changes: settings, with η, λ and other controls among them if they change at that step.
 
     Raises:
         InputError: if that step isn't there, or a setting can't change.
@@ -44,18 +58,19 @@ def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConf
         raise InputError(
             f"{parent.id} can't be forked at step {at}: it has the steps 0 to {parent.last_step}"
         )
+    controls = controls_of(parent)
     for key in changes:
-        if key in RunConfig.model_fields and key not in (*CHANGEABLE, *CONTROLS):
+        if key in RunConfig.model_fields and key not in (*CHANGEABLE, *controls):
             raise InputError(
                 f"a fork goes on with the same problem, so `{key}` can't change; "
-                f"what can: {', '.join((*CONTROLS, *CHANGEABLE))}"
+                f"what can: {', '.join((*controls, *CHANGEABLE))}"
             )
     where = f"fork of {parent.id}"
-    asked = {key: changes[key] for key in CONTROLS if key in changes}
-    refusal = refuse_controls(**{**controls_at(parent, at), **asked}) if asked else None
+    asked = {key: changes[key] for key in controls if key in changes}
+    refusal = refuse({**controls_at(parent, at), **asked}, controls) if asked else None
     if refusal:
         raise InputError(f"{where} at step {at}: {refusal}")
-    kept = {key: value for key, value in changes.items() if key not in CONTROLS}
+    kept = {key: value for key, value in changes.items() if key not in controls}
     kept["controls"] = _its_own_way(parent.config.controls, at, asked)
     config = parent.config.changed(kept, where)
     wanted = changes.get("calibrate_at") and config.calibrate_at
@@ -92,25 +107,24 @@ def _its_own_way(
     return tuple(left)
 
 
-def controls_at(parent: Entry, step: int) -> dict[str, Any]:
-    """Return the η and λ with which a run took a step, or would take its next one, by name.
+def controls_at(parent: Entry, step: int) -> dict[str, float]:
+    """Return the controls with which a run took a step, or would take its next one, by name.
 
     Raises:
         RunFormatError: if its record is damaged.
     """
-    controls = {key: getattr(parent.config, key) for key in CONTROLS}
+    start = {
+        name: float(getattr(parent.config, name, control.initial))
+        for name, control in controls_of(parent).items()
+    }
     reader = RunReader(parent.path)
     try:
-        for event in reader.told("control"):
-            if event.step <= step:
-                controls |= {
-                    key: float(event.payload[key][1]) for key in CONTROLS if key in event.payload
-                }
+        changes = [(event.step, changed_to(event.payload)) for event in reader.told("control")]
     except (LookupError, TypeError, ValueError) as error:
         raise RunFormatError(f"{parent.path}: a control change is damaged: {error}") from None
     finally:
         reader.close()
-    return controls
+    return in_force(start, changes, step)
 
 
 def copy_history(parent: Path, writer: RunWriter, checkpoint: Checkpoint, reading: str) -> None:
@@ -131,10 +145,10 @@ def copy_history(parent: Path, writer: RunWriter, checkpoint: Checkpoint, readin
             if len(rows):
                 writer.steps(first, rows, reader.step_columns)
             first += len(news.steps)
-            for row in measured_rows(news):
-                at = int(row.pop("step"))
+            for at, probe, numbers, seconds, products in one_by_one(news.readings):
                 if at < step:
-                    writer.measurement(at, row, reading)
+                    values = unpacked(reader.probes[probe], numbers)
+                    writer.reading(at, probe, values, reading, seconds, products)
             _copy_calibrated(news, writer, checkpoint)
             if news.landscape is not None:
                 writer.landscape(news.landscape)

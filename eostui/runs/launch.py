@@ -16,7 +16,8 @@ from typing import Any
 from eostui.config import RunConfig
 from eostui.errors import EXIT_FAILED, EostuiError, InputError
 from eostui.locations import present_folder
-from eostui.runs.fork import CONTROLS, forked_config
+from eostui.runs import request
+from eostui.runs.fork import controls_of, forked_config
 from eostui.runs.shelf import Entry, new_run_path
 from eostui.runs.store.schema import LIVE_STATES
 
@@ -75,6 +76,11 @@ class Resume:
             )
         return config
 
+    @property
+    def begin(self) -> request.Resume:
+        """How an engine is told."""
+        return request.Resume(changed_data=self.changed_data)
+
 
 @dataclass(frozen=True)
 class Fork:
@@ -83,7 +89,7 @@ class Fork:
     Attributes:
         parent: the other run, live or ended.
         at: the first step that the fork takes itself.
-        changes: settings that differ from there on, `eta` and `weight_decay` among them.
+        changes: settings that differ from there on, its controls (η, λ and the like) among them.
         changed_data: whether it goes on also where data or source aren't what they were.
     """
 
@@ -96,6 +102,21 @@ class Fork:
     def config(self) -> RunConfig:
         """What it goes on with. Raises InputError if there can't be such a fork."""
         return forked_config(self.parent, self.at, self.changes)
+
+    @property
+    def begin(self) -> request.Fork:
+        """How an engine is told."""
+        return request.Fork(
+            parent=self.parent.path,
+            at=self.at,
+            changed=tuple(self.changes),
+            controls={
+                name: self.changes[name]
+                for name in controls_of(self.parent)
+                if name in self.changes
+            },
+            changed_data=self.changed_data,
+        )
 
 
 class EngineProcess:
@@ -116,6 +137,7 @@ class EngineProcess:
         data_dir: Path,
         name: str = "",
         *,
+        group: str = "",
         watched: bool = True,
     ) -> None:
         """Start the process; it validates the data and the device before it makes anything.
@@ -125,6 +147,7 @@ class EngineProcess:
             runs_dir: where a new run goes.
             data_dir: where the data sets are.
             name: of a new run.
+            group: of a new run: what runs that belong together share.
             watched: whether someone is there to let it go on after a pause of `pause_at`.
 
         Raises:
@@ -138,22 +161,15 @@ class EngineProcess:
             else new_run_path(runs_dir, self.config.preset)
         )
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - read when the engine dies early
-        request: dict[str, Any] = {
-            "config": self.config.to_toml(),
-            "data_dir": str(data_dir),
-            "name": name,
-            "watched": watched,
-            "resume": isinstance(start, Resume),
-            "changed_data": not isinstance(start, RunConfig) and start.changed_data,
-            "run_path": str(self.path),
-        }
-        if isinstance(start, Fork):
-            request["fork"] = {
-                "parent": str(start.parent.path),
-                "at": start.at,
-                "changed": list(start.changes),
-                "controls": {k: start.changes[k] for k in CONTROLS if k in start.changes},
-            }
+        wanted = request.StartRequest(
+            config=self.config.to_toml(),
+            path=self.path,
+            data_dir=data_dir,
+            name=name,
+            group=group,
+            watched=watched,
+            begin=request.New() if isinstance(start, RunConfig) else start.begin,
+        )
         self._process = subprocess.Popen(
             # -P: a torch.py in the user's folder isn't torch
             [sys.executable, "-P", "-m", "eostui.engine"],
@@ -172,7 +188,7 @@ class EngineProcess:
         )
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(request))
+            self._process.stdin.write(wanted.model_dump_json())
             self._process.stdin.close()
         except BrokenPipeError:
             pass  # it died at once; `ready` reports how

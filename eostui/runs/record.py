@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from eostui.runs.calibration import CALIBRATED
 from eostui.runs.store import schema
 from eostui.runs.store.checkpoints import Checkpoint
+from eostui.runs.store.columns import ProbeColumns
 from eostui.runs.store.reader import News, RunReader
 from eostui.runs.store.rows import Event
 
@@ -25,7 +26,9 @@ class Record:
         first: the first step.
         names: the columns of `steps`.
         steps: a row a step.
-        measurements: what was measured, by step.
+        probes: those of the run, by name, with their columns.
+        readings: the numbers of each, by step and probe, as a row of the store has them.
+        products: Hessian products spent at a step, by step, where any are counted.
         calibrated: x and q, by number of the calibration and step.
         derived: the events that follow from the steps, told since `first`, in order.
         controls: changes of η and λ and calibrations that were asked for, by step.
@@ -37,7 +40,9 @@ class Record:
     first: int
     names: tuple[str, ...]
     steps: NDArray[np.float64]
-    measurements: dict[int, dict[str, float]] = field(default_factory=dict)
+    probes: Mapping[str, ProbeColumns] = field(default_factory=dict)
+    readings: dict[tuple[int, str], NDArray[np.float64]] = field(default_factory=dict)
+    products: dict[int, float] = field(default_factory=dict)
     calibrated: dict[tuple[int, int], tuple[float, float]] = field(default_factory=dict)
     derived: list[Event] = field(default_factory=list)
     controls: dict[int, list[Event]] = field(default_factory=dict)
@@ -56,7 +61,9 @@ class Record:
         reader = RunReader(path)
         first, told = (checkpoint.step, checkpoint.events) if checkpoint else (0, 0)
         nothing = np.empty((0, len(reader.step_columns)))
-        record = cls(first, reader.step_columns, nothing, facts=reader.facts())
+        record = cls(
+            first, reader.step_columns, nothing, facts=reader.facts(), probes=reader.probes
+        )
         parts, seen = [record.steps], 0
         try:
             for news in all_news(reader):
@@ -89,9 +96,14 @@ class Record:
         return self.first + len(self.steps)
 
     def _take(self, news: News) -> None:
-        for row in measured_rows(news):
-            if row["step"] >= self.first:
-                self.measurements[int(row.pop("step"))] = row
+        for probe, each in news.readings.items():
+            rows = zip(each.steps.tolist(), each.numbers, each.products.tolist(), strict=True)
+            for at, numbers, products in rows:
+                if at >= self.first:
+                    step = int(at)
+                    self.readings[step, probe] = numbers
+                    if products == products:
+                        self.products[step] = self.products.get(step, 0.0) + products
         for step, number, x, q in news.calibrated.tolist():
             self.calibrated[int(number), int(step)] = (x, q)
         for event in news.events:
@@ -109,17 +121,9 @@ def all_news(reader: RunReader) -> Iterator[News]:
     """Yield all that a reader hasn't read, in parts."""
     while True:
         news = reader.poll()
-        if not (len(news.steps) or news.measurements or news.events or len(news.calibrated)):
+        if not (len(news.steps) or news.readings or news.events or len(news.calibrated)):
             return
         yield news
-
-
-def measured_rows(news: News) -> Iterable[dict[str, float]]:
-    """Return the measured rows, each with its `step` and what is known of it."""
-    columns: Mapping[str, NDArray[np.float64]] = news.measurements
-    lists = [column.tolist() for column in columns.values()]
-    for values in zip(*lists, strict=True):
-        yield {name: v for name, v in zip(columns, values, strict=True) if v == v}
 
 
 def is_control(event: Event) -> bool:

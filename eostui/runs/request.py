@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from eostui.errors import InputError
 
 
 class _Typed(BaseModel):
@@ -64,3 +66,15 @@ class StartRequest(_Typed):
     group: str = ""
     watched: bool = False
     begin: Annotated[New | Resume | Fork, Field(discriminator="kind")] = New()
+
+    @classmethod
+    def read(cls, text: str) -> StartRequest:
+        """Return the request of this JSON. Raises InputError with one sentence if it is none."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise InputError(
+                f"the request to the engine isn't one: {where + ': ' if where else ''}{first['msg']}"
+            ) from None

@@ -20,12 +20,16 @@ from eostui.runs.store.columns import (
     DERIVED,
     EVERY_STEP,
     MEASURED,
+    MEASURED_SECONDS,
     Column,
     exported,
 )
 from eostui.runs.store.landscape import Landscape
+from eostui.runs.store.own_columns import UNDECAYED
 from eostui.runs.store.reader import News, RunReader, run_state
+from eostui.runs.store.readings import by_step
 from eostui.runs.store.rows import Event
+from eostui.stability import GRADIENT_DESCENT
 
 if TYPE_CHECKING:
     import pandas
@@ -38,10 +42,11 @@ class Run:
         path: the run directory.
         facts: id, name, status, versions, device, dtype, threads and the rest, as text.
         config: the run's configuration.
-        steps: columns known for every step (`EVERY_STEP`, and `COORDINATES` of a problem with at most
-            two parameters), one row a step from step 0.
-        measured: columns known at measured steps (`MEASURED`, `DERIVED`), with their `step`, and
-            the `flow_time`, `eta` and `weight_decay` of that step.
+        steps: columns known for every step (`EVERY_STEP`, `stability_undecayed`, `COORDINATES` of a
+            problem with at most two parameters, and what its dynamics has), one row a step from step 0.
+        measured: columns known at measured steps (`MEASURED`, what its own probes fill, `DERIVED`,
+            `MEASURED_SECONDS`), with their `step`, and the `flow_time` and controls of that step; those
+            of arrays have shape (n, *shape).
         events: everything that happened, oldest first.
         landscape: the newest map of a two-parameter problem, or None.
         calibrations: x and q of the calibrated steps, measured and predicted.
@@ -67,10 +72,25 @@ class Run:
         self.config = self._config()
         stored = self._reader.step_columns
         self.coordinates = [column.name for column in COORDINATES if column.name in stored]
-        self.steps = Series([column.name for column in EVERY_STEP] + self.coordinates)
+        known = [column.name for column in EVERY_STEP]
+        # as they are stored; what is derived by every dynamics comes to its own name
+        self._as_stored = [
+            *self.coordinates, *(c.name for c in self._reader.dynamics_columns if c.name in stored)
+        ]  # fmt: skip
+        self.steps = Series([*known, *(name for name in self._as_stored if name not in known)])
+        if UNDECAYED not in self._as_stored:  # of gradient descent it is 2/η
+            self.steps.call(UNDECAYED, "two_over_eta")
+        self._of_its_step = [
+            "flow_time", "eta", "weight_decay",
+            *(name for name in self._as_stored if name not in (*known, *self.coordinates, UNDECAYED)),
+        ]  # fmt: skip
+        basic = [column.name for column in MEASURED]
+        probes = self._reader.probes.values()
+        self._own_measured = [c for p in probes for c in p.columns if c.name not in basic]
         self.measured = Series(
-            ["step", "flow_time", "eta", "weight_decay"]
-            + [column.name for column in (*MEASURED, *DERIVED)]
+            ["step", *self._of_its_step, *basic]
+            + [column.name for column in (*self._own_measured, *DERIVED, MEASURED_SECONDS)],
+            {column.name: column.shape for column in self._own_measured},
         )
         self.events: list[Event] = []
         self.landscape: Landscape | None = None
@@ -117,7 +137,7 @@ class Run:
         """Append what was fetched to the columns; return whether there was anything."""
         changed = bool(
             len(news.steps)
-            or news.measurements
+            or news.readings
             or news.events
             or news.facts != self.facts
             or news.landscape
@@ -130,7 +150,7 @@ class Run:
         self.events.extend(news.events)
         if len(news.steps):
             self._append_steps(news)
-        self._append_measurements(news)
+        self._append_readings(news)
         try:
             self.calibrations.append(news.calibrated, news.events, self.steps)
             self.calibrations.compare(self.measured)
@@ -154,17 +174,14 @@ class Run:
 
     def exported(self) -> tuple[Column, ...]:
         """Return the columns that `columns` and the export have, in their order."""
-        columns = exported(self._reader.step_columns, calibrated=len(self.calibrations) > 0)
-        return tuple(
-            column
-            for column in columns
-            if not column.optional or np.isfinite(self.measured[column.name]).any()
-        )
+        return tuple(flat for column in self._exported() for flat in column.flattened())
 
     def columns(
         self, *, measured_only: bool = False, rows: slice = slice(None)
     ) -> dict[str, FloatArray]:
         """Return every exported column at full length, NaN where it isn't known.
+
+        Arrays are flattened: a column for each of their numbers.
 
         Args:
             measured_only: only the rows at which something was measured.
@@ -178,14 +195,31 @@ class Run:
         measurements = _Places(self.measured["step"], at)
         projections = _Places(calibrated["step"], at)
         table: dict[str, FloatArray] = {}
-        for name in (column.name for column in self.exported()):
-            if name in self.steps:
-                table[name] = self.steps[name][at]
-            elif name in calibrated:
-                table[name] = projections.spread(calibrated[name])
+        for column in self._exported():
+            if column.name in self.steps:
+                table[column.name] = self.steps[column.name][at]
+            elif column.name in calibrated:
+                table[column.name] = projections.spread(calibrated[column.name])
+            elif column.shape:
+                values = self.measured[column.name].reshape(-1, column.size)
+                for flat, part in zip(column.flattened(), values.T, strict=True):
+                    table[flat.name] = measurements.spread(part)
             else:
-                table[name] = measurements.spread(self.measured[name])
+                table[column.name] = measurements.spread(self.measured[column.name])
         return table
+
+    def _exported(self) -> tuple[Column, ...]:
+        columns = exported(
+            self._reader.step_columns,
+            self._reader.dynamics_columns,
+            self._own_measured,
+            calibrated=len(self.calibrations) > 0,
+        )
+        return tuple(
+            column
+            for column in columns
+            if not column.optional or np.isfinite(self.measured[column.name]).any()
+        )
 
     def frame(self, *, measured_only: bool = False) -> pandas.DataFrame:
         """Return `columns` as a pandas frame. Needs pandas."""
@@ -220,9 +254,9 @@ class Run:
                 "weight_decay": weight_decay,
                 "theta_norm": stored["theta_norm"],
                 "decayed_norm": stored["decayed_norm"],
-                "two_over_eta": 2 / eta,
-                "stability_threshold": 2 / eta - weight_decay,
-                **{name: stored[name] for name in self.coordinates},
+                "two_over_eta": GRADIENT_DESCENT.undecayed(stored),
+                "stability_threshold": GRADIENT_DESCENT.threshold(stored),
+                **{name: stored[name] for name in self._as_stored},
             },
         )
         # what a step did is known with the row after it, so the last row before these gets it too
@@ -245,17 +279,18 @@ class Run:
             return 0.0
         return float(self.steps["flow_time"][-1] + self.steps["eta"][-1])
 
-    def _append_measurements(self, news: News) -> None:
-        if not news.measurements:
+    def _append_readings(self, news: News) -> None:
+        values = by_step(news.readings, self._reader.probes)
+        if not values:
             return
-        values = {name: v for name, v in news.measurements.items() if name in self.measured}
         at = values["step"].astype(np.int64)
-        for name in ("flow_time", "eta", "weight_decay"):
+        for name in self._of_its_step:
             values[name] = self.steps[name][at]
-        beta = values["beta"]
-        values["alpha"] = np.full(len(at), np.nan)
-        np.divide(values["beta_alpha"], beta, out=values["alpha"], where=beta > 0)
-        values["lambda_g"] = values["weight_decay"] * values["g"]
+        nothing = np.full(len(at), np.nan)
+        beta = values.get("beta", nothing)
+        values["alpha"] = nothing.copy()
+        np.divide(values.get("beta_alpha", nothing), beta, out=values["alpha"], where=beta > 0)
+        values["lambda_g"] = values["weight_decay"] * values.get("g", nothing)
         self.measured.append(len(at), values)
 
 

@@ -16,24 +16,39 @@ class Series:
     Room grows by a quarter: a run of 1e6 steps costs its own size and little more.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(
+        self, names: Sequence[str], shapes: Mapping[str, tuple[int, ...]] | None = None
+    ) -> None:
+        """Begin without rows.
+
+        Args:
+            names: of the columns.
+            shapes: of what a column holds a row, by its name; a number where nothing is said.
+        """
         self._length, self._room = 0, 64
-        self._columns = {name: np.empty(self._room) for name in names}
+        shapes = shapes or {}
+        self._columns = {name: np.empty((self._room, *shapes.get(name, ()))) for name in names}
+        self._same: dict[str, str] = {}
 
     def __len__(self) -> int:
         return self._length
 
     def __getitem__(self, name: str) -> FloatArray:
-        """Return one column, shape (n,): a view, valid until the next append."""
-        return self._columns[name][: self._length]
+        """Return one column, shape (n, *shape): a view, valid until the next append."""
+        return self._columns[self._same.get(name, name)][: self._length]
 
     def __contains__(self, name: str) -> bool:
-        return name in self._columns
+        return name in self._columns or name in self._same
+
+    def call(self, name: str, column: str) -> None:
+        """Have a column by a second name, without a copy of it."""
+        self._same[name] = column
 
     def head(self, rows: int) -> Series:
         """Return the first rows as a series that shares the columns: for reading, no copy is made."""
         head = Series([])
         head._columns, head._length = self._columns, min(rows, self._length)
+        head._same = self._same
         return head
 
     def reserve(self, rows: int) -> None:
@@ -44,7 +59,7 @@ class Series:
         if rows <= self._room:
             return
         for name, column in self._columns.items():
-            grown = np.empty(rows)
+            grown = np.empty((rows, *column.shape[1:]))
             grown[: self._length] = column[: self._length]
             self._columns[name] = grown
         self._room = rows

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import re
 import secrets
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from eostui.config import RunConfig
 from eostui.errors import EostuiError, InputError, RunFormatError, did_you_mean
 from eostui.locations import absolute
+from eostui.runs.shelf_index import ShelfIndex, is_run, run_paths, stamp_of
 from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.reader import RunReader, run_state
 from eostui.runs.store.schema import DATABASE, LIVE_STATES, own_steps_from
@@ -35,6 +38,7 @@ class Entry:
         ended: when it ended, in Unix time; where that isn't on record, when it was last written to.
         late_sharpness: the mean of S over the last fifth of the steps, NaN if it wasn't measured.
         phase: the newest phase.
+        group: what runs that belong together share; "" for none.
         parent: the id of the run that it was forked from, with the step; "" and None for others.
         origin: the step from which on its steps can be taken again (`schema.own_steps_from`).
     """
@@ -51,6 +55,7 @@ class Entry:
     ended: float
     config: RunConfig
     note: str = ""
+    group: str = ""
     parent: str = ""
     parent_step: int | None = None
     origin: int = 0
@@ -82,11 +87,14 @@ def read(folder: Path) -> tuple[list[Entry], dict[Path, EostuiError]]:
         InputError: if the folder can't be listed.
     """
     found, unread = [], {}
-    for path in _run_paths(folder):
+    index = ShelfIndex(folder)
+    paths = list(run_paths(folder))
+    for path in paths:
         try:
-            found.append(read_entry(path))
+            found.append(_indexed(path, index))
         except EostuiError as error:
             unread[path] = error
+    index.save({path.name for path in paths})
     return sorted(found, key=lambda entry: entry.created, reverse=True), unread
 
 
@@ -97,6 +105,50 @@ def entries(folder: Path) -> list[Entry]:
 
 def read_entry(path: Path) -> Entry:
     """Return the shelf's view of one run directory. Raises InputError or RunFormatError."""
+    return _read(path)[0]
+
+
+def _indexed(path: Path, index: ShelfIndex) -> Entry:
+    """Return a run as the index has it, if nothing of it changed since, else as its store does."""
+    stamp = stamp_of(path)
+    summary = index.get(path.name, stamp)
+    if summary is not None:
+        with contextlib.suppress(ValidationError, TypeError, ValueError, LookupError):
+            state = summary["status"]
+            if state in LIVE_STATES and not engine_alive(path):
+                state = "interrupted"
+            if stamp_of(path) == stamp:  # else it ended between
+                return _from_index(path, state, summary)
+    entry, status = _read(path)
+    if stamp is not None and stamp_of(path) == stamp:
+        index.put(path.name, stamp, _for_index(entry, status))
+    return entry
+
+
+#: What of an entry is stored as it is: text, numbers, None.
+_PLAIN = (
+    "name", "sentence", "last_step", "eta", "weight_decay", "created", "ended", "note", "parent",
+    "parent_step", "group", "origin", "late_sharpness", "phase",
+)  # fmt: skip
+_MAYBE_NAN = ("eta", "weight_decay", "late_sharpness")
+
+
+def _for_index(entry: Entry, status: str) -> dict[str, Any]:
+    plain = {name: getattr(entry, name) for name in _PLAIN}
+    return {**plain, "status": status, "config": entry.config.model_dump(mode="json")}
+
+
+def _from_index(path: Path, state: str, summary: Mapping[str, Any]) -> Entry:
+    """Return what `_for_index` was made of. Raises ValidationError or KeyError where it isn't that."""
+    values = {name: summary[name] for name in _PLAIN}
+    for name in _MAYBE_NAN:  # which JSON lacks
+        values[name] = math.nan if values[name] is None else values[name]
+    config = RunConfig.model_validate(summary["config"])
+    return Entry(id=path.name, path=path, state=state, config=config, **values)
+
+
+def _read(path: Path) -> tuple[Entry, str]:
+    """Return a run as its store has it, and its status as stored."""
     reader = RunReader(path)
     try:
         facts = reader.facts()
@@ -117,7 +169,7 @@ def read_entry(path: Path) -> Entry:
         newest = reader.newest()
         last_step = int(newest.get("step", -1))
         sharpness, phase = reader.glance((last_step + 1) * 4 // 5)
-        return Entry(
+        entry = Entry(
             id=path.name,
             path=path,
             name=facts.get("name", ""),
@@ -130,12 +182,14 @@ def read_entry(path: Path) -> Entry:
             ended=ended,
             config=config,
             note=facts.get("note", ""),
+            group=facts.get("group", ""),
             parent=facts.get("parent", ""),
             parent_step=parent_step,
             origin=origin,
             late_sharpness=sharpness,
             phase=phase,
         )
+        return entry, facts.get("status", "running")
     finally:
         reader.close()
 
@@ -190,7 +244,7 @@ def find(folder: Path, wanted: str | None, *, live: bool = False) -> Entry:
     if wanted == "":
         raise InputError("the name of the run is empty; leave it out for the newest")
     for path in (Path(wanted), folder / wanted):
-        if _is_run(path):
+        if is_run(path):
             entry = read_entry(absolute(path))
             if live and not entry.live:
                 raise InputError(f"{entry.id} is no live run: it is {entry.state}")
@@ -226,9 +280,9 @@ def find_path(folder: Path, wanted: str | None) -> Path:
         InputError: if there is none, or more than one.
     """
     for path in (Path(wanted), folder / wanted) if wanted else ():
-        if _is_run(path):
+        if is_run(path):
             return absolute(path)
-    ending = [path for path in _run_paths(folder) if wanted and path.name.endswith(wanted)]
+    ending = [path for path in run_paths(folder) if wanted and path.name.endswith(wanted)]
     return ending[0] if len(ending) == 1 else find(folder, wanted).path
 
 
@@ -255,20 +309,3 @@ def _time(facts: Mapping[str, str], key: str) -> float:
     if not 0 <= time < _LAST_TIME:
         raise ValueError(f"`{key}` is {time}")
     return time
-
-
-def _run_paths(folder: Path) -> Iterator[Path]:
-    if not os.path.exists(folder):
-        return
-    try:
-        names = os.listdir(folder)
-    except OSError as error:
-        raise InputError(f"runs folder {folder}: can't be listed: {error.strerror}") from None
-    for name in names:
-        if name[0] != "." and _is_run(folder / name):  # hidden are copies that a repair works on
-            yield folder / name
-
-
-def _is_run(path: Path) -> bool:
-    """Return whether a path is a run directory; one that its owner keeps to themselves isn't ours."""
-    return os.path.isfile(path / DATABASE)

@@ -21,8 +21,9 @@ def refuse_foreign_code(config: RunConfig, path: Path, *, trusted: bool = False)
         path: the run directory.
         trusted: whether the user gave FLAG.
     """
-    if ":" in config.problem and not trusted:
+    if (own := config.own_code()) and not trusted:
+        files = "that file" if len(own) == 1 else "those files"
         raise InputError(
-            f"{path.name} would execute code of `{config.problem}`, which its record names: "
-            f"read that file, and if you trust it say so with {FLAG}"
+            f"{path.name} would execute code of `{'`, `'.join(own)}`, which its record names: "
+            f"read {files}, and if you trust it say so with {FLAG}"
         )

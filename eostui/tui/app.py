@@ -33,7 +33,6 @@ from eostui.oscillator_presets import OscillatorPreset
 from eostui.runs.launch import EngineProcess, refuse_resume
 from eostui.runs.store import commands
 from eostui.runs.store.liveness import engine_alive
-from eostui.stability import CONTROLS
 from eostui.tui import files
 from eostui.tui.beside import Beside
 from eostui.tui.engines import Engines
@@ -213,7 +212,8 @@ class EostuiApp(App[str]):
         if steering is None:
             return
         run = steering.run.path
-        what = f"{CONTROLS[name].description} {CONTROLS[name].symbol}"
+        control = steering.controls[name]
+        what = f"{control.description} {control.symbol}"
 
         def answered(value: float | None) -> None:
             if value is None:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eostui.errors import EostuiError
+from eostui.runs.analysis.controls import controls_of
+from eostui.runs.ancestry import parent_path
 from eostui.runs.run import Run
 from eostui.runs.store.durable import is_read_only
 from eostui.runs.store.reader import News, run_state
 from eostui.runs.store.schema import DATABASE
-from eostui.tui.overlay import parent_path
 
 #: States besides those of `Run.state`: its directory isn't there; reading it fails.
 GONE, UNREADABLE = "gone", "unreadable"
@@ -154,6 +155,7 @@ def open_run(path: Path, *, whole: bool = False) -> Opened:
         EostuiError: if the run can't be opened.
     """
     follower = Follower(path)
+    controls_of(follower.run)  # whatever draws it asks for them
     if whole:
         follower.read_all()
     parent = parent_path(follower.run)

@@ -17,7 +17,7 @@ from eostui.runs.launch import Fork, Resume
 from eostui.runs.run import Run
 from eostui.runs.store import commands
 from eostui.runs.store.schema import LIVE_STATES
-from eostui.tui.controls import controls_of
+from eostui.tui.controls import controls_at
 from eostui.tui.engines import Engines
 from eostui.tui.follower import GONE, UNREADABLE
 from eostui.tui.questions import Questions, Scene
@@ -79,7 +79,7 @@ class Forks:
         except EostuiError as error:
             self._app.notify(str(error), severity="error")
             return
-        controls = controls_of(run, step)
+        controls = controls_at(run, step)
         steps = parent.config.steps * (1 if step < parent.config.steps else 2)
 
         def chosen(wish: ForkWish | None) -> None:
@@ -93,7 +93,9 @@ class Forks:
                 fork = Fork(parent, wish.step, changes)
                 self._engines.go_on_from(fork, run.path.parent, trusted=steering.trusted)
 
-        self._questions.ask(ForkDialog(parent.id, ForkWish(step, controls, steps)), chosen, scene)
+        self._questions.ask(
+            ForkDialog(parent.id, ForkWish(step, controls, steps), steering.controls), chosen, scene
+        )
 
     async def _step_here(self, run: Run) -> int:
         """Return the step to fork at; a live run keeps its state there, so that nothing is repeated."""

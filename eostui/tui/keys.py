@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 
 from eostui.runs.launch import RESUMABLE_STATES
 from eostui.runs.store.schema import LIVE_STATES
@@ -183,6 +183,6 @@ def on_this_screen(texts: Mapping[str, str]) -> tuple[Key, ...]:
     return tuple(replace(by_id[name], text=text, needs="") for name, text in texts.items())
 
 
-def bindings(keys: Iterable[Key]) -> list[Binding]:
+def bindings(keys: Iterable[Key]) -> list[BindingType]:
     """Return Textual's bindings of keys."""
     return [binding for key in keys for binding in key.bindings()]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from textual.notifications import SeverityLevel
 
 from eostui.runs.analysis.remarks import SAID, TRUSTED, remark
-from eostui.runs.calibration import told
+from eostui.runs.calibration import description
 from eostui.runs.run import Run
 from eostui.runs.store.ending import end_sentence
 from eostui.runs.store.rows import Event
@@ -48,7 +48,7 @@ class Notices:
         for event in events:
             if event.kind == "refused":
                 yield Notice(str(event.payload["reason"]), "error")
-            elif text := told(event):
+            elif text := description(event):
                 yield Notice(text)
         yield from self._remarks(events)
         yield from _difference(events)

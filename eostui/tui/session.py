@@ -17,6 +17,7 @@ from typing import Protocol
 from textual.notifications import SeverityLevel
 
 from eostui.errors import InputError
+from eostui.panels.view import Overlay, RunView
 from eostui.runs.launch import EngineProcess
 from eostui.runs.run import Run
 from eostui.runs.store.liveness import engine_alive
@@ -24,8 +25,6 @@ from eostui.runs.store.schema import LIVE_STATES
 from eostui.tui import follower
 from eostui.tui.follower import Follower, Opened, Reading
 from eostui.tui.notices import Notice, Notices
-from eostui.tui.overlay import Overlay
-from eostui.tui.panels import RunView
 from eostui.tui.playback import Playback
 from eostui.tui.steering import Steering
 

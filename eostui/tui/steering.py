@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from eostui.errors import InputError
+from eostui.runs.ancestry import forked_at
 from eostui.runs.run import Run
 from eostui.runs.store import commands
 from eostui.runs.store.rows import Event
-from eostui.stability import CONTROLS, refuse
-from eostui.tui.controls import controls_of
-from eostui.tui.overlay import forked_at
+from eostui.stability import Control, refuse
+from eostui.tui.controls import controls_at, controls_by_name
 
 
 class _Change(NamedTuple):
@@ -29,13 +29,14 @@ class _Made(NamedTuple):
     event: Event
     command: str
     inherited: bool
+    controls: Mapping[str, Control]
 
     def __str__(self) -> str:
         """Say what changed and whose change it is."""
         payload = self.event.payload
         changes = ", ".join(
             f"{control.symbol} {payload[name][0]:g} → {payload[name][1]:g}"
-            for name, control in CONTROLS.items()
+            for name, control in self.controls.items()
             if name in payload
         )
         whose = "is the run's own schedule"
@@ -69,15 +70,20 @@ class Steering:
         self._pause = ("", False)
 
     @property
+    def controls(self) -> dict[str, Control]:
+        """What the run is steered by."""
+        return controls_by_name(self.run)
+
+    @property
     def target(self) -> dict[str, float]:
         """The controls as last asked for, or as they are in the run, by name."""
         if self._asked and self._answer(self._command):
             self._asked = {}
-        return controls_of(self.run) | self._asked
+        return controls_at(self.run) | self._asked
 
     def turn(self, name: str, direction: int) -> None:
         """Ask for a control one key press up (+1) or down (−1)."""
-        self._change(name, CONTROLS[name].turned(self.target[name], direction))
+        self._change(name, self.controls[name].turned(self.target[name], direction))
 
     def set(self, name: str, value: float) -> None:
         """Ask for an exact value. Raises InputError with a sentence for an impossible one."""
@@ -157,7 +163,9 @@ class Steering:
             if event.kind == "control":
                 asked = following is not None and following.payload.get("what") == "set"
                 command = str(following.payload["command"]) if following and asked else ""
-                yield _Made(event, command, fork is not None and event.step <= fork[1])
+                yield _Made(
+                    event, command, fork is not None and event.step <= fork[1], self.controls
+                )
             following = event
 
     def _change(self, name: str, value: float, *, remember: bool = True) -> None:
@@ -165,7 +173,7 @@ class Steering:
         before = target[name]
         if value == before:
             return
-        if refusal := refuse(target | {name: value}):
+        if refusal := refuse(target | {name: value}, self.controls):
             raise InputError(refusal)
         self._command = commands.send(self.run.path, "set", **{name: value})
         self._sent.add(self._command)

@@ -17,7 +17,7 @@ from eostui.curvature.eigenpairs import NotFiniteError, Target, leading_eigenpai
 from eostui.curvature.point import Point
 from eostui.curvature.sharpness import measure_drives, measure_sharpness
 from eostui.curvature.state import ProbeState
-from eostui.dynamics.descent import descend
+from eostui.dynamics.gradient_descent import descend
 from eostui.problems import Problem, build_problem
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -22,8 +22,8 @@ from eostui import locations
 from eostui.config import RunConfig
 from eostui.engine.controls import Controls
 from eostui.engine.device import prepare_machine
+from eostui.engine.driver import Driver
 from eostui.engine.facts import initial_facts
-from eostui.engine.loop import Trainer
 from eostui.errors import EXIT_DIVERGED, EXIT_FAILED, EXIT_INPUT
 from eostui.problems import build_problem
 from eostui.runs.launch import EngineProcess, Fork, StartError
@@ -31,7 +31,7 @@ from eostui.runs.run import Run
 from eostui.runs.store import commands, schema
 from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.writer import RunWriter
-from eostui.schedule import refuse_controls
+from eostui.stability import GRADIENT_DESCENT
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -170,7 +170,7 @@ def train_here(folder, function, **values):
     machine = prepare_machine(config)
     problem = build_problem(config, machine.device, folder, lambda _: None)
     writer = RunWriter(folder / "r", initial_facts(config, machine, problem, "r", ""))
-    status, sentence = Trainer(config, problem).run(writer)
+    status, sentence = Driver(config, problem).run(writer)
     writer.close()
     assert status == "finished", sentence
     return Run(folder / "r")
@@ -649,7 +649,7 @@ def controls(tmp_path):
     """Controls with a real run directory, and a way to send and poll at once."""
     config = RunConfig.build({}, "test")
     writer = RunWriter(tmp_path / "r", {"config": config.to_toml()})
-    controls = Controls(0.1, 0.01)
+    controls = Controls(GRADIENT_DESCENT, {"eta": 0.1, "weight_decay": 0.01})
 
     def poll(*kinds):
         for kind in kinds:
@@ -672,6 +672,10 @@ def test_single_steps_do_not_outlast_the_pause_they_were_asked_in(controls):
 
 def test_only_numbers_that_descent_can_use_are_accepted():
     """The rule for η and λ, at its borders; whatever JSON can hold gets an answer."""
+
+    def refuse_controls(eta, weight_decay):
+        return GRADIENT_DESCENT.refuse({"eta": eta, "weight_decay": weight_decay})
+
     assert refuse_controls(0.1, 0) is None
     assert refuse_controls(1, 0.999) is None
     assert "below 1" in refuse_controls(1, 1)
@@ -688,7 +692,7 @@ def test_midpoint_readings_are_taken_off_the_bounce(tmp_path):
     machine = prepare_machine(config)
     problem = build_problem(config, machine.device, tmp_path, lambda _: None)
     writer = RunWriter(tmp_path / "r", initial_facts(config, machine, problem, "r", ""))
-    Trainer(config, problem).run(writer)
+    Driver(config, problem).run(writer)
     writer.close()
     _, thetas, loss_of = plain_training(config.steps + 1, config.eta, config.weight_decay)
     run = Run(tmp_path / "r")

@@ -560,14 +560,14 @@ def test_a_viewer_stopped_in_mid_read_delays_training_by_nothing(tmp_path):
     from toy_runs import build
 
     from eostui.engine.device import prepare_machine
+    from eostui.engine.driver import Driver
     from eostui.engine.facts import initial_facts
-    from eostui.engine.loop import Trainer
 
     problem = build(config)
     facts = initial_facts(config, prepare_machine(config), problem, "r", "")
     store = Watched(tmp_path / "r", facts)
     try:
-        status, _ = Trainer(config, problem).run(store)
+        status, _ = Driver(config, problem).run(store)
         store.close()
         took = time.monotonic() - store.stopped_at
         assert status == "finished"

@@ -21,8 +21,8 @@ from eostui.cli.app import app
 from eostui.config import RunConfig
 from eostui.engine.controls import Controls
 from eostui.engine.device import prepare_machine
+from eostui.engine.driver import Driver
 from eostui.engine.facts import initial_facts
-from eostui.engine.loop import Trainer
 from eostui.errors import RunFormatError
 from eostui.problems import build_problem
 from eostui.runs.analysis.summary import summarize_run
@@ -38,6 +38,7 @@ from eostui.runs.run import Run
 from eostui.runs.store.columns import CALIBRATED, STORED_STEP_COLUMNS
 from eostui.runs.store.payloads import check_payload
 from eostui.runs.store.writer import RunWriter
+from eostui.stability import GRADIENT_DESCENT
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -73,14 +74,14 @@ def train(folder, script=None, own=None, **values):
     problem = own or build_problem(config, machine.device, folder, lambda _: None)
     path = folder / f"r{len(list(folder.glob('r*')))}"
     writer = RunWriter(path, initial_facts(config, machine, problem, path.name, ""))
-    trainer = Trainer(config, problem)
-    trainer.controls = Scripted(config.eta, config.weight_decay)
-    trainer.controls.script = {
+    driver = Driver(config, problem)
+    driver.controls = Scripted.of(config.changed({"controls": ()}), GRADIENT_DESCENT)
+    driver.controls.script = {
         (key if isinstance(key, tuple) else (key, 0)): asked
         for key, asked in (script or {}).items()
     }
-    trainer.controls.looks = Counter()
-    status, sentence = trainer.run(writer)
+    driver.controls.looks = Counter()
+    status, sentence = driver.run(writer)
     writer.fact("status", status)
     writer.fact("sentence", sentence)
     writer.close()

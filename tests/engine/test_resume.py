@@ -18,7 +18,8 @@ from engines import PATIENCE, Engine, assert_same_rows, derived, entry, here, sm
 from typer.testing import CliRunner
 
 from eostui.cli.app import app
-from eostui.engine.begin import Workshop
+from eostui.engine.fork import fork
+from eostui.engine.session import Session
 from eostui.errors import EostuiError, InputError
 from eostui.runs import shelf
 from eostui.runs.fork import copy_history, newest_fork_step
@@ -81,7 +82,7 @@ def forged(steered, folder, what):
     """Return a copy of a run that differs from it in one thing."""
     copy = folder / f"forged-{what}-{steered.name}"
     writer = RunWriter(copy, facts_of(steered))
-    steps, measurement, past_event = writer.steps, writer.measurement, writer.past_event
+    steps, reading, past_event = writer.steps, writer.reading, writer.past_event
 
     def forged_steps(first, matrix, names):
         if what == "theta_norm" and first <= 70 < first + len(matrix):
@@ -89,18 +90,18 @@ def forged(steered, folder, what):
             matrix[70 - first, 1] = np.nextafter(matrix[70 - first, 1], 9.0)
         steps(first, matrix, names)
 
-    def forged_measurement(step, values, reading):
-        if step == 70 and what == "beta":
+    def forged_reading(step, probe, values, *others):
+        if step == 70 and what == "beta" and "beta" in values:
             values = {**values, "beta": np.nextafter(values["beta"], 1e9)}
         if step != 70 or what != "measured":
-            measurement(step, values, reading)
+            reading(step, probe, values, *others)
 
     def forged_event(event):
         if what == "event" and event.kind == "calibrated":
             event = replace(event, payload={**event.payload, "alpha": 1.0})
         past_event(event)
 
-    writer.steps, writer.measurement = forged_steps, forged_measurement
+    writer.steps, writer.reading = forged_steps, forged_reading
     writer.past_event = forged_event
     everything = Checkpoint(ENDLESS, ENDLESS, {}, {"recorder.calibration": 9})
     copy_history(steered, writer, everything, "raw")
@@ -493,16 +494,16 @@ def test_a_fork_that_is_cancelled_leaves_nothing(long_way, tmp_path):
 def test_a_stop_while_a_run_is_begun_leaves_nothing(steered, tmp_path, monkeypatch):
     """Also once its directory is there."""
     config = entry(steered).config
-    workshop = Workshop(config, tmp_path, lambda _text: None)
+    session = Session(config, tmp_path, lambda _text: None)
     make = RunWriter.__init__
 
     def make_and_stop(*arguments):
         make(*arguments)
-        workshop.stop("stopped by SIGTERM")
+        session.stop("stopped by SIGTERM")
 
     monkeypatch.setattr(RunWriter, "__init__", make_and_stop)
     with pytest.raises(EostuiError, match="stopped before it could begin"):
-        workshop.new(tmp_path / "run", "")
+        session.new(tmp_path / "run", "")
     assert not list(tmp_path.iterdir())
 
 
@@ -535,8 +536,8 @@ def test_a_forks_eta_and_lambda_fit_those_in_force(folder):
 def test_a_fork_tells_that_it_left_its_parents_record(steered, folder, tmp_path):
     """By an event, and to whoever started it; a fork of a sound parent tells that it is the same."""
     parent = forged(steered, tmp_path, "theta_norm")
-    workshop = Workshop(entry(parent).config, folder, (told := []).append, parent)
-    writer = workshop.fork(tmp_path / "fork", "", parent, 100, {}, lambda *_steps: None)
+    session = Session(entry(parent).config, folder, (told := []).append, parent)
+    writer = fork(session, tmp_path / "fork", "", parent, 100, {}, lambda *_steps: None)
     writer.close()
     assert "step 70: theta_norm was" in told[-1]
     sound = here(Fork(entry(steered), 100, {"steps": 110}), tmp_path)

@@ -20,6 +20,7 @@ from eostui.config import RunConfig
 from eostui.curvature.point import Point, plain_gradient
 from eostui.errors import InputError
 from eostui.problems import Problem, SummedLoss
+from eostui.problems.batch import loss_of_rows, parts_of
 from eostui.problems.losses import cross_entropy, half_squared_error
 from eostui.problems.memory import GRAPH_SHARE, automatic_chunk_size, kept_bytes
 
@@ -512,3 +513,27 @@ def environment():
     import os
 
     return dict(os.environ)
+
+
+# --- some samples alone -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chunk_size", [0, 3])
+@pytest.mark.parametrize("network", ["mlp", "cnn"])
+def test_the_loss_of_some_samples_is_their_mean(small_case, network, chunk_size):
+    """Against autograd on those samples; in the order asked for, one that comes twice twice."""
+    problem = small_case(network, chunk_size=chunk_size).problem
+    rows = torch.tensor([4, 0, 5, 0])
+    part = parts_of(problem.loss)[0].supervised
+    inputs, targets = problem.arrays["inputs"][rows], problem.arrays["targets"][rows]
+    leaf = problem.initial.clone().requires_grad_()
+    expected = part.loss(part.outputs(leaf, inputs), targets)
+    (slope,) = torch.autograd.grad(expected, leaf)
+    loss, gradient = plain_gradient(loss_of_rows(problem.loss, rows), problem.initial)
+    torch.testing.assert_close(loss, expected.detach(), rtol=1e-13, atol=0)
+    torch.testing.assert_close(gradient, slope, rtol=1e-10, atol=1e-15)
+
+
+def test_a_function_of_theta_alone_has_no_samples():
+    with pytest.raises(InputError, match="it has no samples to choose from"):
+        loss_of_rows(lambda at: at.sum(), torch.tensor([0]))

@@ -17,7 +17,7 @@ from eostui.config import RunConfig
 from eostui.curvature.point import Point, plain_gradient
 from eostui.curvature.probes import PROBES
 from eostui.curvature.state import ProbeState
-from eostui.dynamics.descent import descend
+from eostui.dynamics.gradient_descent import descend
 from eostui.errors import InputError
 from eostui.problems import Problem
 from eostui.problems.toys import _BUILDERS

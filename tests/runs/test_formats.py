@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from eostui.cli.app import app
 from eostui.engine.recorder import Recorder
 from eostui.errors import RunFormatError
-from eostui.runs.analysis.phase_spans import spans
+from eostui.runs.analysis.run_phases import spans
 from eostui.runs.launch import Fork, Resume
 from eostui.runs.repair.check import check_run
 from eostui.runs.repair.rebuild import repair_run
@@ -27,9 +27,9 @@ from eostui.runs.store.columns import (
     ARRIVALS,
     FIRST_STEP_COLUMNS,
     STORED_STEP_COLUMNS,
-    columns_of,
     stored_columns,
 )
+from eostui.runs.store.own_columns import step_columns_of
 from eostui.runs.store.reader import RunReader
 from eostui.runs.store.rows import in_columns
 from eostui.runs.store.writer import RunWriter
@@ -47,7 +47,7 @@ def new(tmp_path_factory):
     return here(small(steps=40), folder, script)
 
 
-@pytest.fixture(params=["kept", 1, 2, 3, 4])
+@pytest.fixture(params=["kept", 1, 2, 3, 4, 5])
 def old(request, new, tmp_path):
     """A run of an older format: the one that is kept, or a new one turned into one."""
     if request.param == "kept":
@@ -137,7 +137,7 @@ def test_a_fork_of_it_is_a_new_run(old, at):
         told = [span for span in spans(run) if span.first < at]
     fork = here(Fork(entry(old), at, {"steps": at + 20}), old.parent)
     assert_sound(fork)
-    assert version_of(fork) == 5
+    assert version_of(fork) == 6
     with Run(fork) as run:
         cosine = run.steps["step_cosine"]
         assert len(cosine) == at + 21
@@ -206,12 +206,12 @@ def test_a_checkpoint_without_the_cosine_lacks_it_for_one_step(tmp_path):
 
 
 def test_columns_are_those_that_a_run_states():
-    assert columns_of({}) == FIRST_STEP_COLUMNS
+    assert step_columns_of({}) == FIRST_STEP_COLUMNS
     for parameters in (1, 2, 3):
         names = stored_columns(parameters)
-        assert columns_of({"step_columns": json.dumps(names)}) == names
+        assert step_columns_of({"step_columns": json.dumps(names)}) == names
     older = [*FIRST_STEP_COLUMNS, "theta_1", "theta_2"]
-    assert columns_of({"step_columns": json.dumps(older)}) == tuple(older)
+    assert step_columns_of({"step_columns": json.dumps(older)}) == tuple(older)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_columns_are_those_that_a_run_states():
 )
 def test_columns_that_no_engine_writes(names):
     with pytest.raises(ValueError, match="any that an engine writes"):
-        columns_of({"step_columns": json.dumps(names)})
+        step_columns_of({"step_columns": json.dumps(names)})
 
 
 def test_in_columns():

@@ -35,7 +35,7 @@ from eostui.runs.store.landscape import Landscape
 from eostui.runs.store.writer import RunWriter
 
 PARTS = [
-    "directory", "lock", "database", "facts", "steps", "measurements", "calibrated", "landscapes",
+    "directory", "lock", "database", "facts", "steps", "readings", "calibrated", "landscapes",
     "events", "checkpoints", "record",
 ]  # fmt: skip
 CALIBRATED = {
@@ -106,7 +106,7 @@ def test_a_sound_run_is_sound_in_every_part(sound):
     assert list(found) == PARTS
     assert all(finding.sound for finding in found.values()), found
     assert found["steps"].told.startswith("700 rows")
-    assert found["measurements"].told.startswith("35,")
+    assert found["readings"].told.startswith("70,")
     assert found["calibrated"].told.startswith("400 rows")
     assert found["checkpoints"].told == "2 of 2 sound"
     result = cli("runs", "check", path, "--json")
@@ -123,10 +123,14 @@ def test_a_sound_run_is_sound_in_every_part(sound):
         ("facts", "DELETE FROM run WHERE key = 'sentence'"),
         ("steps", "UPDATE steps SET last_step = last_step + 1 WHERE id = 3"),
         ("steps", "DELETE FROM steps WHERE id = 35"),
-        ("measurements", "UPDATE measurements SET sharpness = sharpness + 1e-9 WHERE step = 40"),
-        ("measurements", "UPDATE measurements SET point = 'midpoint' WHERE step = 40"),
-        ("measurements", "DELETE FROM measurements WHERE step = 680"),
-        ("measurements", "ALTER TABLE measurements RENAME COLUMN eig_2 TO eig_x"),
+        ("readings", "UPDATE readings SET numbers = zeroblob(length(numbers)) WHERE step = 40"),
+        ("readings", "UPDATE readings SET point = 'midpoint' WHERE step = 40"),
+        ("readings", "UPDATE readings SET seconds = 1.5 WHERE step = 40"),
+        ("readings", "UPDATE readings SET products = 7 WHERE step = 40"),
+        ("readings", "UPDATE readings SET probe = 'smallest_eigenvalue' WHERE id = 3"),
+        ("readings", "UPDATE readings SET probe = 'none' WHERE id = 3"),
+        ("readings", "DELETE FROM readings WHERE step = 680"),
+        ("readings", "DELETE FROM readings WHERE id = 3"),
         ("calibrated", "UPDATE calibrated SET number = 2 WHERE id = 4"),
         ("calibrated", "DELETE FROM calibrated WHERE id = 4"),
         ("landscapes", "UPDATE landscapes SET left = 0.5"),
@@ -170,7 +174,7 @@ def test_a_checkpoint_that_is_thinned_away_meanwhile_is_no_damage(copy, monkeypa
     assert findings(copy)["checkpoints"] == Finding("checkpoints", True, "1 of 1 sound")
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
 def test_older_formats_are_checked_read_and_repaired(copy, version):
     """They have no checksums but those of blobs; what they do have is sound."""
     before = Run(copy).columns()
@@ -190,11 +194,11 @@ def test_older_formats_are_checked_read_and_repaired(copy, version):
 def test_check_of_what_is_no_run_and_of_a_newer_one(copy, tmp_path):
     result = cli("runs", "check", "none", "--runs-dir", tmp_path / "empty")
     assert isinstance(result.exception, InputError)
-    edit(copy, "PRAGMA user_version = 6")
+    edit(copy, "PRAGMA user_version = 7")
     found = findings(copy)
     assert not found["format"].sound
-    assert "format 6" in found["record"].told
-    assert "format 5 and before" in found["record"].told
+    assert "format 7" in found["record"].told
+    assert "format 6 and before" in found["record"].told
 
 
 # --- repair ----------------------------------------------------------------------------------------
@@ -206,7 +210,7 @@ def test_a_repaired_copy_of_a_sound_run_is_the_same_run(copy):
     assert repaired.path == copy.with_name("r-repaired")
     assert repaired.lost == []
     assert repaired.kept == [
-        "700 steps", "35 measurements", "400 calibrated rows", "36 events", "6 facts", "2 checkpoints",
+        "700 steps", "70 readings", "400 calibrated rows", "36 events", "6 facts", "2 checkpoints",
     ]  # fmt: skip
     assert {file: file.read_bytes() for file in copy.rglob("*") if file.is_file()} == before
     old, new = Run(copy), Run(repaired.path)

@@ -50,7 +50,7 @@ def trained(path, **values):
     """Train a toy to its end, in this process; return its run directory."""
     import torch
 
-    from eostui.engine.loop import Trainer
+    from eostui.engine.driver import Driver
     from eostui.problems import build_problem
 
     config = RunConfig.build({**TOY, **values}, "test")
@@ -60,7 +60,7 @@ def trained(path, **values):
         "step_columns": json.dumps(stored_columns(problem.initial.numel())),
     }  # fmt: skip
     writer = RunWriter(path, facts)
-    status, _ = Trainer(config, problem).run(writer)
+    status, _ = Driver(config, problem).run(writer)
     writer.fact("status", status)
     writer.fact("ended", str(time.time() + 1))
     writer.close()

@@ -1,6 +1,6 @@
 """What there is to say beside a run's numbers, in words: of its problem, and of its measuring.
 
-The events are those of `engine/begin.py` and `curvature/sharpness.py`.
+The events are those of `engine/session.py` and `curvature/sharpness.py`.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ def remark(event: Event) -> str:
             "from here on the larger one is"
         )
     if event.kind == "unconverged":
+        where = "eig_min_residual" if told.get("smallest") else "sharpness_residual"
         return (
             f"the search for eigenvalues at step {step} ended after {told.get('products')} products "
-            "before it was good enough: see sharpness_residual"
+            f"before it was good enough: see {where}"
         )
     if event.kind == "degenerate":
         after = told.get("next")

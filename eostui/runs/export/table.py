@@ -11,7 +11,13 @@ from eostui.errors import InputError
 from eostui.runs.analysis.remarks import OF_TRUSTED, trusted_gradient
 from eostui.runs.export.text import Block
 from eostui.runs.run import Run
-from eostui.runs.store.columns import COORDINATES, STORED_STEP_COLUMNS, Column, exported
+from eostui.runs.store.columns import (
+    CALIBRATED,
+    COORDINATES,
+    STORED_STEP_COLUMNS,
+    Column,
+    exported,
+)
 
 Progress = Callable[[int, int], None]
 
@@ -19,7 +25,9 @@ Progress = Callable[[int, int], None]
 ROWS = 1 << 13
 
 RUN = Column("run", "", "id of the run that a row belongs to")
-_EVERY = exported((*STORED_STEP_COLUMNS, *(column.name for column in COORDINATES)), calibrated=True)
+#: Of every run, and last what comes with a calibration; runs' own columns stand between.
+_EVERY = exported((*STORED_STEP_COLUMNS, *(column.name for column in COORDINATES)))
+_LAST = tuple(column.name for column in CALIBRATED)
 
 
 class RunTable:
@@ -28,7 +36,8 @@ class RunTable:
     Attributes:
         runs: the runs in turn.
         several: whether there is a column `run`, even of one run.
-        columns: those that any of the runs has, in the order of `eostui.runs.store.columns.exported`.
+        columns: those that any of the runs has, in the order of `eostui.runs.store.columns.exported`, as
+            the first that has it describes it.
     """
 
     def __init__(self, runs: Run | Sequence[Run], *, measured_only: bool = False) -> None:
@@ -48,8 +57,11 @@ class RunTable:
         for name in ids:
             if ids.count(name) > 1:
                 raise InputError(f"there are two runs {name}: an export needs each once")
-        found = {column.name for run in self.runs for column in run.exported()}
-        known = tuple(column for column in _EVERY if column.name in found)
+        found = [{column.name: column for column in run.exported()} for run in self.runs]
+        said = {name: column for columns in reversed(found) for name, column in columns.items()}
+        order = dict.fromkeys(column.name for column in _EVERY)
+        order |= dict.fromkeys(name for columns in found for name in columns if name not in _LAST)
+        known = tuple(said[name] for name in (*order, *_LAST) if name in said)
         self.columns = (RUN, *known) if self.several else known
 
     @property

@@ -97,7 +97,7 @@ def _tables(path: Path, found: Salvage) -> Iterator[Finding]:
     present = {
         "facts": f"{len(found.facts)}, format {found.version}",
         "steps": f"{found.next_step} rows without a gap",
-        "measurements": f"{len(found.measurements)}, each at a step with a row",
+        schema.measured_table(found.version): f"{len(found.readings)}, each at a step with a row",
         "calibrated": f"{sum(len(matrix) for *_, matrix in found.calibrated)} rows",
         "landscapes": "no map" if found.landscape is None else "a map",
         "events": f"{len(found.events)}",

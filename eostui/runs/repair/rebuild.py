@@ -16,14 +16,23 @@ from eostui.errors import InputError, RunFormatError, StoreError
 from eostui.runs.repair.salvage import Salvage, salvage
 from eostui.runs.shelf import safe_name
 from eostui.runs.store import checkpoints, schema
-from eostui.runs.store.columns import FIRST_STEP_COLUMNS, columns_of, columns_of_width
+from eostui.runs.store.columns import FIRST_STEP_COLUMNS
 from eostui.runs.store.connection import UNREADABLE, refuse_foreign_files, restrain
 from eostui.runs.store.liveness import engine_alive
+from eostui.runs.store.own_columns import (
+    dynamics_columns_of,
+    probes_fact,
+    step_columns_of,
+    step_columns_of_width,
+)
+from eostui.runs.store.readings import unpacked
 from eostui.runs.store.writer import RunWriter
 
 #: Stands for the preset's name where a run's config is lost.
 CONFIG_LOST = "(config lost)"
 _PAGE = 4096
+#: Formats whose tables are known: of several that have the same ones, the last.
+_MADE_ALIKE = (schema.SCHEMA_VERSION, schema.READINGS_SINCE - 1)
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,8 @@ def repair_run(path: Path) -> Repaired:
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".repair-") as name:
             aside = _copied(path, Path(name))
-            found = max((_read(aside), _read(_with_own_schema(aside))), key=lambda s: s.rows)
+            ways = [aside, *(_with_schema_of(version, aside) for version in _MADE_ALIKE)]
+            found = max(map(_read, ways), key=lambda salvage: salvage.rows)
             if not found.next_step and not found.facts:
                 raise RunFormatError(f"{database}: nothing of a run can be read in it")
             return _write(path, found, Path(name))
@@ -74,15 +84,15 @@ def _copied(path: Path, folder: Path) -> Path:
     return folder / schema.DATABASE
 
 
-def _with_own_schema(database: Path) -> Path:
-    """Return a second copy whose first page, with the header and the list of tables, is a new one.
+def _with_schema_of(version: int, database: Path) -> Path:
+    """Return another copy whose first page, with the header and the list of tables, is a new one.
 
-    Tables are made in one order, so their roots lie where they do in every store of this format.
+    Tables are made in one order, so their roots lie where they do in every store of that format.
     """
-    folder = database.parent / "own-schema"
+    folder = database.parent / f"schema-{version}"
     folder.mkdir()
     with closing(sqlite3.connect(folder / "new.db")) as new:
-        new.executescript(f"{schema.TABLES} PRAGMA user_version={schema.SCHEMA_VERSION};")
+        new.executescript(schema.tables(version))
     first = bytearray((folder / "new.db").read_bytes()[:_PAGE])
     first[28:32] = bytes(4)  # as many pages as the file has
     copy = folder / schema.DATABASE
@@ -119,8 +129,9 @@ def _write(path: Path, found: Salvage, folder: Path) -> Repaired:
     try:
         for first, matrix in found.steps:
             writer.steps(first, matrix)
-        for step, point, values in found.measurements:
-            writer.measurement(step, values, point)
+        for each in found.readings:
+            values = unpacked(found.probes[each.probe], each.numbers)
+            writer.reading(each.step, each.probe, values, each.point, each.seconds, each.products)
         for number, first, matrix in found.calibrated:
             writer.calibrated(number, first, matrix)
         if found.landscape is not None:
@@ -133,7 +144,7 @@ def _write(path: Path, found: Salvage, folder: Path) -> Repaired:
     made.rename(copy)
     kept = [
         f"{found.next_step} steps",
-        f"{len(found.measurements)} measurements",
+        f"{len(found.readings)} readings",
         f"{sum(len(matrix) for *_, matrix in found.calibrated)} calibrated rows",
         f"{len(found.events)} events",
         f"{len(found.facts)} facts",
@@ -159,14 +170,16 @@ def _facts(path: Path, copy: Path, found: Salvage, lost: list[str]) -> dict[str,
     except (KeyError, InputError):
         facts["config"] = RunConfig.build({"preset": CONFIG_LOST}, "repair").to_toml()
         lost.append("facts: the config; the one in the copy is made up of defaults")
-    try:
-        columns_of(facts)
-    except ValueError as error:
-        del facts["step_columns"]
-        lost.append(f"facts: {error}")
+    for key, read in (("dynamics", dynamics_columns_of), ("step_columns", step_columns_of)):
+        try:
+            read(facts)
+        except ValueError as error:
+            del facts[key]
+            lost.append(f"facts: `{key}`: {error}")
+    facts["probes"] = probes_fact(found.probes.values())
     width = found.steps[0][1].shape[1] if found.steps else len(FIRST_STEP_COLUMNS)
     if "step_columns" not in facts:
-        facts["step_columns"] = json.dumps(columns_of_width(width, found.version))
+        facts["step_columns"] = json.dumps(step_columns_of_width(width, found.version))
     if "created" not in facts:
         facts["created"] = str((path / schema.DATABASE).stat().st_mtime)
     if found.lost or "status" not in facts:  # it isn't what it ended with

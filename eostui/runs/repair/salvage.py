@@ -10,9 +10,11 @@ from typing import Any
 
 from eostui.runs.calibration import CALIBRATED, RESEATED
 from eostui.runs.store import schema
-from eostui.runs.store.columns import FIRST_STEP_COLUMNS, MEASURED, columns_of
+from eostui.runs.store.columns import FIRST_STEP_COLUMNS, PROBES, ProbeColumns
 from eostui.runs.store.connection import UNREADABLE
 from eostui.runs.store.landscape import Landscape
+from eostui.runs.store.own_columns import probes_of, step_columns_of
+from eostui.runs.store.readings import StoredReading, one_by_one, read_reading
 from eostui.runs.store.rows import (
     Event,
     FloatArray,
@@ -21,14 +23,14 @@ from eostui.runs.store.rows import (
     read_event,
     read_fact,
     read_landscape,
-    read_measurements,
 )
+from eostui.runs.store.wide_rows import read_wide_rows
 
 #: Facts that are looked for one by one where they can't be listed.
 _FACTS = (
     "id", "name", "created", "status", "sentence", "ended", "config", "parameters", "convention",
     "device", "device_name", "dtype", "threads", "host", "eostui", "torch", "numpy", "python", "columns",
-    "step_columns", "parent", "parent_step", "changed_step",
+    "step_columns", "dynamics", "probes", "group", "parent", "parent_step", "changed_step",
 )  # fmt: skip
 #: Ids tried one by one after a damaged page, where nothing says how many there were.
 _BLIND = 10_000
@@ -46,7 +48,8 @@ class Salvage:
         version: the store's format.
         facts: by key.
         steps: blocks of rows without a gap from step 0 on: first step, matrix.
-        measurements: step and values of measured rows, by rising step.
+        probes: those of the run, by name, with their columns.
+        readings: what they measured, by rising step.
         calibrated: number, first step and matrix, without a gap.
         landscape: the map, if there is a sound one.
         events: in the order in which they were told.
@@ -56,7 +59,8 @@ class Salvage:
     version: int = 0
     facts: dict[str, str] = field(default_factory=dict)
     steps: list[tuple[int, FloatArray]] = field(default_factory=list)
-    measurements: list[tuple[int, str, dict[str, float]]] = field(default_factory=list)
+    probes: dict[str, ProbeColumns] = field(default_factory=dict)
+    readings: list[StoredReading] = field(default_factory=list)
     calibrated: list[tuple[int, int, FloatArray]] = field(default_factory=list)
     landscape: Landscape | None = None
     events: list[Event] = field(default_factory=list)
@@ -70,7 +74,7 @@ class Salvage:
     @property
     def rows(self) -> int:
         """How many rows there are in all: what one reading of a file has over another."""
-        counted = (self.facts, self.measurements, self.calibrated, self.events)
+        counted = (self.facts, self.readings, self.calibrated, self.events)
         return self.next_step + sum(map(len, counted))
 
     def told(self, table: str) -> list[str]:
@@ -94,7 +98,10 @@ def salvage(database: sqlite3.Connection) -> Salvage:
     seal = _seal(database, found) if sealed else {}
     _facts(database, found, seal.get("facts"))
     _steps(database, found, seal.get("steps"))
-    _measurements(database, found, seal.get("measurements"))
+    if found.version >= schema.READINGS_SINCE:
+        _readings(database, found, seal.get("readings"))
+    else:
+        _measurements(database, found, seal.get("measurements"))
     _events(database, found, seal.get("events"))
     if found.version >= schema.CALIBRATED_SINCE:
         _calibrated(database, found, seal.get("calibrated"))
@@ -104,7 +111,7 @@ def salvage(database: sqlite3.Connection) -> Salvage:
 
 
 def _seal(database: sqlite3.Connection, found: Salvage) -> dict[str, int]:
-    names = (*schema.APPENDED, "facts")
+    names = (*schema.appended(found.version), "facts")
     try:
         (row,) = database.execute(f"SELECT {', '.join(names)} FROM seal").fetchmany(2)
         if not all(type(count) is int for count in row):
@@ -171,30 +178,62 @@ def _width(found: Salvage, cells: Sequence[int], blob: bytes) -> int:
     """Return how many columns steps have: as the facts say, else as the block's size does."""
     try:
         if "step_columns" in found.facts or found.version == 1:
-            return len(columns_of(found.facts))
+            return len(step_columns_of(found.facts))
         return len(blob) // 8 // (cells[1] - cells[0] + 1)
     except (TypeError, ValueError, ZeroDivisionError):
         return len(FIRST_STEP_COLUMNS)
 
 
-def _measurements(database: sqlite3.Connection, found: Salvage, count: int | None) -> None:
-    sealed = found.version >= schema.SEALED_SINCE
-    names: list[str] = []
-    kept: dict[int, tuple[int, str, dict[str, float]]] = {}
+def _readings(database: sqlite3.Connection, found: Salvage, count: int | None) -> None:
+    try:
+        probes = probes_of(found.facts)
+    except ValueError as error:
+        found.lose("facts", f"`probes`: {error}")
+        probes = PROBES
+    found.probes = {probe.name: probe for probe in probes}
+    kept: dict[tuple[int, str], StoredReading] = {}
 
     def keep(row: Sequence[Any]) -> None:
-        columns = read_measurements(names, [row], sealed=sealed)
-        step = int(columns["step"][0])
-        if step >= found.next_step:
-            raise RowError(f"the measurement of step {step} is of a step without a row")
+        reading = read_reading(row, found.probes)
+        _expect_row(found, reading.step)
+        if (reading.step, reading.probe) in kept:
+            raise RowError(f"step {reading.step} was measured twice")
+        kept[reading.step, reading.probe] = reading
+
+    columns = "step, probe, point, numbers, seconds, products, crc32"
+    for row in _rows(database, found, "readings", columns, count):
+        _keep(found, "readings", keep, row[1:])
+    places = {name: place for place, name in enumerate(found.probes)}
+    found.readings = [kept[key] for key in sorted(kept, key=lambda k: (k[0], places[k[1]]))]
+
+
+def _measurements(database: sqlite3.Connection, found: Salvage, count: int | None) -> None:
+    sealed = found.version >= schema.SEALED_SINCE
+    found.probes = {probe.name: probe for probe in PROBES}
+    names: list[str] = []
+    kept: dict[int, list[StoredReading]] = {}
+
+    def keep(row: Sequence[Any]) -> None:
+        readings = [
+            StoredReading(step, probe, str(row[2]), numbers, seconds, products)
+            for step, probe, numbers, seconds, products in one_by_one(
+                read_wide_rows(names, [row], sealed=sealed)
+            )
+        ]
+        step = readings[0].step
+        _expect_row(found, step)
         if step in kept:
             raise RowError(f"step {step} was measured twice")
-        values = {column.name: float(columns[column.name][0]) for column in MEASURED}
-        kept[step] = (step, str(row[2]), {name: v for name, v in values.items() if v == v})
+        kept[step] = readings
 
     for row in _rows(database, found, "measurements", "*", count, names):
         _keep(found, "measurements", keep, row)
-    found.measurements = [kept[step] for step in sorted(kept)]
+    found.readings = [reading for step in sorted(kept) for reading in kept[step]]
+
+
+def _expect_row(found: Salvage, step: int) -> None:
+    if step >= found.next_step:
+        raise RowError(f"the measurement of step {step} is of a step without a row")
 
 
 def _events(database: sqlite3.Connection, found: Salvage, count: int | None) -> None:

@@ -1,23 +1,25 @@
-"""Every column of a run, with its unit and a line on what it is (MATH §2).
+"""The columns that every run has, with their units and a line on what each is (MATH §2).
 
-One table feeds the store, the CSV export, its JSON sidecar and the README. A new measurement adds
-its columns to `MEASURED`.
+They feed the store, the CSV export, its JSON sidecar and the README. A run may have more, which its facts
+state: see `own_columns`. A new probe brings its columns with it; they aren't added here.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from eostui.config import MOST_EIGENVALUES
+from eostui.stability import GRADIENT_DESCENT, Stability
 
 
 @dataclass(frozen=True)
 class Column:
     """A named column: `unit` is in terms of the loss [L], steps and parameters [θ].
 
-    An `optional` one is left out of an export where it is empty. One with a `shape` holds an array a row.
+    An `optional` one is left out of an export where it is empty. One with a `shape` holds an array a row,
+    which a table has as columns of their own.
     """
 
     name: str
@@ -25,6 +27,45 @@ class Column:
     description: str
     optional: bool = False
     shape: tuple[int, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many numbers it holds a row."""
+        return math.prod(self.shape)
+
+    def flattened(self) -> tuple[Column, ...]:
+        """Return itself, or the columns `name_1` to `name_k` that a table has for an array of k."""
+        if not self.shape:
+            return (self,)
+        return tuple(
+            Column(
+                f"{self.name}_{number}",
+                self.unit,
+                f"number {number} of {self.size}: {self.description}",
+                self.optional,
+            )
+            for number in range(1, self.size + 1)
+        )
+
+
+@dataclass(frozen=True)
+class ProbeColumns:
+    """What the record of a run says of one of its probes.
+
+    Attributes:
+        name: of the probe.
+        cost: of a reading: a forward pass, some Hessian products, or more.
+        columns: what it fills, in the order in which a reading is stored.
+    """
+
+    name: str
+    cost: str
+    columns: tuple[Column, ...]
+
+    @property
+    def width(self) -> int:
+        """How many numbers a reading has."""
+        return sum(column.size for column in self.columns)
 
 
 #: What the engine stores for every step, in the order of the stored matrix. What arrived is that of the
@@ -98,8 +139,8 @@ EVERY_STEP = (
 #: Where what is measured is measured.
 MEASURED_AT = "taken at θ_t, in runs whose `reading` is midpoint at (θ_{t−1} + 2θ_t + θ_{t+1})/4"
 
-#: Known at measured steps, as stored. The probes of curvature/probes.py fill them.
-MEASURED = (
+#: What the probes fill that every run may have: those which formats before 6 had in one table.
+_SHARPNESS = (
     Column("sharpness", "L/θ²", "S, largest eigenvalue of the Hessian of L"),
     Column("sharpness_residual", "1", "‖Hu − Su‖/S: how well S and u are found"),
     Column("sharpness_gap", "L/θ²", "S less the next eigenvalue; empty where not known to a tenth"),
@@ -126,7 +167,12 @@ MEASURED = (
         "the eigenvalue after the last that is told, found only as well as that one needs",
     ),
     Column("eig_guard_residual", "1", "its residual, as a share of S"),
+)
+_SMALLEST = (
     Column("eig_min", "L/θ²", "smallest eigenvalue of the Hessian", optional=True),
+    Column("eig_min_residual", "1", "‖Hv − eig_min v‖/S of its unit vector v", optional=True),
+)
+_DRIVES = (
     Column("beta", "L²/θ⁶", "β = ‖∇S‖², the squared norm of the gradient of the sharpness"),
     Column("beta_alpha", "L²/θ⁴", "βα = −⟨∇L, ∇S⟩: the drive that sharpens"),
     Column(
@@ -144,10 +190,24 @@ MEASURED = (
     Column("beta_perp", "L²/θ⁶", "‖∇S⊥‖², of ∇S without its part along u"),
     Column("beta_alpha_perp", "L²/θ⁴", "−⟨∇L, ∇S⊥⟩"),
     Column("g_perp", "L/θ²", "⟨θ, ∇S⊥⟩ over the decayed parameters"),
-    Column("hessian_products", "1", "Hessian products spent on this measurement"),
+)
+_HELD_OUT = (
     Column("test_loss", "L", "loss on the test samples, same convention"),
     Column("test_accuracy", "1", "share of test samples classified correctly"),
 )
+PROBES = (
+    ProbeColumns("sharpness", "products", _SHARPNESS),
+    ProbeColumns("smallest_eigenvalue", "products", _SMALLEST),
+    ProbeColumns("drives", "products", _DRIVES),
+    ProbeColumns("held_out", "pass", _HELD_OUT),
+)
+
+#: What the readings of a step took together. The time isn't exported: runs alike have tables alike.
+HESSIAN_PRODUCTS = Column("hessian_products", "1", "Hessian products spent on this measurement")
+MEASURED_SECONDS = Column("measured_seconds", "s", "time that the readings of this step took")
+
+#: Known at measured steps, in the order of the table that formats before 6 had of them.
+MEASURED = (*_SHARPNESS, *_SMALLEST, *_DRIVES, HESSIAN_PRODUCTS, *_HELD_OUT)
 
 #: Derived from measured columns on reading.
 DERIVED = (
@@ -173,7 +233,7 @@ CALIBRATED = (
     Column("q_predicted", "L/θ²", "q of the reduced oscillator, re-seated with x"),
 )
 
-#: The order of the export. Columns that are not named here follow in the order of `MEASURED`.
+#: What stands first in an export, in this order; what isn't named here follows in its own.
 _EXPORT_ORDER = (
     "step", "flow_time", "loss", "loss_regularized", "loss_step", "loss_step_regularized",
     "path_curvature", "step_cosine", "step_norm", "eta", "weight_decay", "theta_norm",
@@ -184,15 +244,27 @@ _EXPORT_ORDER = (
 
 
 def exported(
-    stored: Sequence[str] = STORED_STEP_COLUMNS, *, calibrated: bool = False
+    stored: Sequence[str] = STORED_STEP_COLUMNS,
+    own: Sequence[Column] = (),
+    measured: Sequence[Column] = (),
+    *,
+    calibrated: bool = False,
 ) -> tuple[Column, ...]:
-    """Return all columns in the order of the CSV, for a run whose steps have the `stored` columns."""
+    """Return all columns in the order of the CSV; those of arrays aren't flattened.
+
+    Args:
+        stored: names of the columns of the run's steps.
+        own: of its steps, what its dynamics has.
+        measured: what its own probes fill beside `MEASURED`.
+        calibrated: whether it has calibrations.
+    """
     every = (*EVERY_STEP, *(_at_its_point(column) for column in (*MEASURED, *DERIVED)))
     known = {column.name: column for column in every}
     for name, arrival in ARRIVALS.items():
         if arrival not in stored:
             del known[name]
-    known |= {column.name: column for column in COORDINATES if column.name in stored}
+    known |= {column.name: column for column in (*COORDINATES, *own) if column.name in stored}
+    known |= {column.name: _at_its_point(column) for column in measured}
     first = tuple(known.pop(name) for name in _EXPORT_ORDER if name in known)
     ordered = first + tuple(known.values())
     return ordered + (CALIBRATED if calibrated else ())
@@ -200,49 +272,18 @@ def exported(
 
 def _at_its_point(column: Column) -> Column:
     """Return a measured column that says where it is taken: everything measured is, θ's alone not."""
-    if column.name == "hessian_products":
+    if column.name == HESSIAN_PRODUCTS.name:
         return column
     return replace(column, description=f"{column.description}; {MEASURED_AT}")
 
 
-def stored_columns(parameters: int) -> tuple[str, ...]:
-    """Return what is stored for every step of a problem of so many parameters, in order."""
-    few = COORDINATES[:parameters] if parameters <= len(COORDINATES) else ()
-    return STORED_STEP_COLUMNS + tuple(column.name for column in few)
-
-
-def columns_of(facts: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the stored step columns that a run states; those of format 1 where it says nothing.
-
-    They are its own: a run keeps the columns that it began with, whichever version goes on with it.
-
-    Raises:
-        ValueError: if it states others than an engine writes.
-    """
-    stated = facts.get("step_columns")
-    if stated is None:
-        return FIRST_STEP_COLUMNS
-    try:
-        names = json.loads(stated)
-    except (ValueError, RecursionError):
-        names = None
-    known = stored_columns(len(COORDINATES))
-    if (
-        not isinstance(names, list)
-        or any(name not in names for name in FIRST_STEP_COLUMNS)
-        or names != [name for name in known if name in names]
-    ):
-        raise ValueError("the stored step columns aren't any that an engine writes")
-    return tuple(names)
-
-
-def columns_of_width(width: int, version: int) -> tuple[str, ...]:
-    """Return the stored step columns of a run that doesn't state them, from how many there are.
+def stored_columns(parameters: int, stability: Stability = GRADIENT_DESCENT) -> tuple[str, ...]:
+    """Return what is stored for every step, in order.
 
     Args:
-        width: how many.
-        version: the format of its store; before format 5 no run had more than the first ones.
+        parameters: how many the problem has.
+        stability: of the dynamics.
     """
-    older = version < ALL_SINCE or width < len(STORED_STEP_COLUMNS)
-    base = FIRST_STEP_COLUMNS if older else STORED_STEP_COLUMNS
-    return (base + tuple(column.name for column in COORDINATES))[: max(width, len(base))]
+    few = COORDINATES[:parameters] if parameters <= len(COORDINATES) else ()
+    coordinates = tuple(column.name for column in few)
+    return STORED_STEP_COLUMNS + stability.step_columns + coordinates

@@ -125,7 +125,7 @@ def _refuse_foreign_schema(connection: sqlite3.Connection, database: Path) -> No
             ):
                 what = "a virtual table" if kind == "table" else f"a {kind}"
                 raise RunFormatError(f"{database}: not a run: `{name}` in it is {what}")
-        for table in ("run", "seal", *schema.APPENDED):
+        for table in ("run", "seal", *schema.appended(1), *schema.appended()):
             columns = connection.execute(f"PRAGMA table_xinfo({table})").fetchall()
             if any(hidden for *_, hidden in columns):
                 raise RunFormatError(f"{database}: not a run: `{table}` has computed columns")

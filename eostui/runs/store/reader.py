@@ -5,20 +5,22 @@ from __future__ import annotations
 import contextlib
 import math
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from eostui.errors import InputError, RunFormatError
 from eostui.runs.store import schema
-from eostui.runs.store.columns import columns_of
+from eostui.runs.store.columns import PROBES
 from eostui.runs.store.connection import UNREADABLE, connect, unreadable
 from eostui.runs.store.landscape import Landscape
 from eostui.runs.store.liveness import engine_alive
+from eostui.runs.store.own_columns import dynamics_columns_of, probes_of, step_columns_of
+from eostui.runs.store.readings import Readings, by_step, read_readings
 from eostui.runs.store.rows import (
     Event,
     FloatArray,
@@ -29,13 +31,17 @@ from eostui.runs.store.rows import (
     read_event,
     read_fact,
     read_landscape,
-    read_measurements,
 )
+from eostui.runs.store.wide_rows import joined_readings, read_wide_rows
+
+_Stated = TypeVar("_Stated")
 
 #: A poll ends with the flush that reaches so many rows: a long run has no second copy in memory.
 _ROWS_AT_ONCE = 50_000
 #: Rows of a table fetched from SQLite at a time: few enough to cost the garbage collector nothing.
 _FETCHED = 100
+#: The cells of a reading, but its id.
+_READING = "step, probe, point, numbers, seconds, products, crc32"
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class News:
 
     Attributes:
         steps: new rows, one column for each of the reader's `step_columns`.
-        measurements: new measured rows by column, `step` among them, NaN where not measured.
+        readings: new ones, by the name of the probe.
         events: new events.
         facts: all facts as they are now.
         landscape: the newest map, if there is one that wasn't read before.
@@ -52,7 +58,7 @@ class News:
     """
 
     steps: FloatArray
-    measurements: dict[str, FloatArray]
+    readings: dict[str, Readings]
     events: list[Event]
     facts: dict[str, str] = field(default_factory=dict)
     landscape: Landscape | None = None
@@ -67,6 +73,8 @@ class RunReader:
         path: the run directory.
         version: the format it is written in.
         step_columns: names of the columns stored for every step.
+        dynamics_columns: what there is to say of those of them that only the run's dynamics has.
+        probes: those of the run, by name, with their columns.
     """
 
     def __init__(self, path: Path) -> None:
@@ -76,7 +84,6 @@ class RunReader:
         if not database.is_file():
             raise InputError(f"{path}: not a run directory (it has no {schema.DATABASE})")
         self._database = connect(database)
-        self._last_id = dict.fromkeys(schema.APPENDED, 0)
         self._next_step = 0
         self._measured_step = -1.0
         try:
@@ -87,10 +94,14 @@ class RunReader:
                     f"but this eostui reads format {schema.SCHEMA_VERSION} and before"
                 )
             self._sealed = self.version >= schema.SEALED_SINCE
-            try:
-                self.step_columns = columns_of(self.facts())
-            except ValueError:
-                raise RunFormatError(f"{database}: its fact `step_columns` is damaged") from None
+            self._tables = schema.appended(self.version)
+            self._last_id = dict.fromkeys(self._tables, 0)
+            facts = self.facts()
+            self.dynamics_columns = _stated("dynamics", dynamics_columns_of, facts, database)
+            self.step_columns = _stated("step_columns", step_columns_of, facts, database)
+            wide = self.version < schema.READINGS_SINCE
+            probes = PROBES if wide else _stated("probes", probes_of, facts, database)
+            self.probes = {probe.name: probe for probe in probes}
         except RunFormatError:
             self._database.close()
             raise
@@ -112,8 +123,8 @@ class RunReader:
             raise self._damaged("some of its facts are lost")
         return facts
 
-    def measured_columns(self) -> tuple[str, ...]:
-        """Return the names of the columns that its measured rows have, in their order."""
+    def wide_columns(self) -> tuple[str, ...]:
+        """Return the columns of what was measured, in their order, of a run from before format 6."""
         names = tuple(str(row[1]) for row in self._read("PRAGMA table_info(measurements)"))
         return names[3:-1] if self._sealed else names[3:]  # id, step, point; the checksum
 
@@ -160,22 +171,29 @@ class RunReader:
         Raises:
             RunFormatError: on damage.
         """
-        cursor = self._execute("SELECT * FROM measurements WHERE step >= ? ORDER BY id", since)
-        names = [description[0] for description in cursor.description]
         events = self._iterate(
             f"SELECT step, unix_time, kind, payload, {'crc32' if self._sealed else '0'} FROM events "
             "WHERE kind = 'phase' ORDER BY id DESC LIMIT 1"
         )
         try:
-            rows = list(self._fetch(cursor))
-            measured = read_measurements(names, rows, sealed=self._sealed) if rows else {}
+            sharpness = self._sharpness(since)
             phases = [read_event(row, sealed=self._sealed).payload for row in events]
         except RowError as error:
             raise self._damaged(error) from None
-        sharpness = measured.get("sharpness", np.empty(0))
         known = sharpness[np.isfinite(sharpness)]
         mean = float(known.mean()) if len(known) else math.nan
         return mean, str(phases[0].get("to", "")) if phases else ""
+
+    def _sharpness(self, since: int) -> FloatArray:
+        """Return S of the readings from a step on."""
+        if self.version < schema.READINGS_SINCE:
+            query = "SELECT * FROM measurements WHERE step >= ? ORDER BY id"
+            found = self._wide_readings(self._execute(query, since), lambda rows: rows)
+        else:
+            query = f"SELECT {_READING} FROM readings WHERE step >= ? AND probe = ? ORDER BY id"
+            cursor = self._execute(query, since, PROBES[0].name)
+            found = read_readings(self._batches(cursor), self.probes)
+        return by_step(found, self.probes).get("sharpness", np.empty(0))
 
     def told(self, kind: str) -> list[Event]:
         """Return all events of a kind that are on record now. Raises RunFormatError on damage."""
@@ -201,7 +219,7 @@ class RunReader:
                 steps, complete = self._new_steps()
                 news = News(
                     steps,
-                    self._new_measurements(),
+                    self._new_readings(),
                     self._new_events(),
                     self.facts(),
                     self._new_landscape(),
@@ -263,29 +281,59 @@ class RunReader:
                 break
         return as_matrix(blobs, width), complete
 
-    def _new_measurements(self) -> dict[str, FloatArray]:
-        """Return the rows whose steps were read already, so that each finds its own."""
+    def _new_readings(self) -> dict[str, Readings]:
+        """Return those whose steps were read already, so that each finds its own."""
+        table = schema.measured_table(self.version)
+        wide = self.version < schema.READINGS_SINCE
         cursor = self._execute(
-            "SELECT * FROM measurements WHERE id > ? ORDER BY id", self._last_id["measurements"]
+            f"SELECT {'*' if wide else f'id, {_READING}'} FROM {table} WHERE id > ? ORDER BY id",
+            self._last_id[table],
         )
-        names = [description[0] for description in cursor.description]
-        parts: list[dict[str, FloatArray]] = []
-        for rows in self._batches(cursor):  # each a table of numbers before the next is fetched
+        newest = self._measured_step
+
+        def taken(rows: list[Any]) -> list[Any]:
+            nonlocal newest
             known = [row for row in rows if self._known(row[1])]
+            for row in known:
+                self._follow(table, row[0])
+                if not isinstance(row[1], int):
+                    continue  # told when it is read
+                # the readings of a step come together, and are never added to
+                if row[1] < newest or row[1] <= self._measured_step:
+                    raise RowError("what was measured isn't in the order of its steps")
+                newest = row[1]
+            return known
+
+        found = (
+            self._wide_readings(cursor, taken)
+            if wide
+            else read_readings(self._taken(cursor, taken), self.probes)
+        )
+        self._measured_step = newest
+        return found
+
+    def _taken(
+        self, cursor: sqlite3.Cursor, take: Callable[[list[Any]], list[Any]]
+    ) -> Iterator[list[Any]]:
+        """Yield rows without their ids, up to the first that isn't taken."""
+        for rows in self._batches(cursor):
+            known = take(rows)
+            yield [row[1:] for row in known]
+            if len(known) < len(rows):
+                return
+
+    def _wide_readings(
+        self, cursor: sqlite3.Cursor, take: Callable[[list[Any]], list[Any]]
+    ) -> dict[str, Readings]:
+        names = [description[0] for description in cursor.description]
+        parts = []
+        for rows in self._batches(cursor):  # each numbers before the next is fetched
+            known = take(rows)
             if known:
-                parts.append(self._measured_part(names, known))
+                parts.append(read_wide_rows(names, known, sealed=self._sealed))
             if len(known) < len(rows):
                 break
-        return {name: np.concatenate([part[name] for part in parts]) for name in (parts or [{}])[0]}
-
-    def _measured_part(self, names: list[str], rows: list[Any]) -> dict[str, FloatArray]:
-        columns = read_measurements(names, rows, sealed=self._sealed)
-        if columns["step"][0] <= self._measured_step:
-            raise RowError("the measurements aren't in the order of their steps")
-        for row in rows:
-            self._follow("measurements", row[0])
-        self._measured_step = columns["step"][-1]
-        return columns
+        return joined_readings(parts)
 
     def _new_events(self) -> list[Event]:
         events = []
@@ -347,10 +395,10 @@ class RunReader:
 
     def _check_seal(self, rows: int) -> None:
         """Raise RunFormatError if fewer rows were read than the last flush counted."""
-        seals = self._read(f"SELECT {', '.join(schema.APPENDED)} FROM seal")
+        seals = self._read(f"SELECT {', '.join(self._tables)} FROM seal")
         if not seals:
             raise self._damaged("its seal is lost")
-        for table, count in zip(schema.APPENDED, seals[0], strict=True):
+        for table, count in zip(self._tables, seals[0], strict=True):
             if self._last_id[table] != count and not rows:  # what was read is given first
                 raise self._damaged(
                     f"`{table}` has {self._last_id[table]} sound rows of {count}; the rest are lost"
@@ -394,6 +442,16 @@ class RunReader:
 
     def _read(self, query: str, *values: object) -> list[Any]:
         return list(self._iterate(query, *values))
+
+
+def _stated(
+    key: str, read: Callable[[Mapping[str, str]], _Stated], facts: Mapping[str, str], database: Path
+) -> _Stated:
+    """Return what a fact states of columns. Raises RunFormatError if that can't be."""
+    try:
+        return read(facts)
+    except ValueError as error:
+        raise RunFormatError(f"{database}: its fact `{key}` is damaged: {error}") from None
 
 
 def facts_of(path: Path) -> dict[str, str]:

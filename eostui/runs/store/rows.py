@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eostui.errors import printable
-from eostui.runs.store.columns import MEASURED
 from eostui.runs.store.landscape import Landscape
 from eostui.runs.store.payloads import check_payload, safe
 
@@ -25,7 +22,6 @@ FloatArray = NDArray[np.float64]
 MOST_STEPS = 2**53
 #: What a checksum fails with; places and counts have sentences of their own.
 _FORGED = "it doesn't fit its checksum"
-_MEASURED_NAMES = tuple(column.name for column in MEASURED)
 
 
 class RowError(ValueError):
@@ -67,31 +63,6 @@ def in_columns(matrix: FloatArray, have: Sequence[str], wanted: Sequence[str]) -
     return np.stack([column.get(name, empty) for name in wanted], axis=1)
 
 
-def measured_values(
-    values: Mapping[str, float], names: Sequence[str] = _MEASURED_NAMES
-) -> FloatArray:
-    """Return what was measured as a row of `measurements` has it: in the order of its columns `names`.
-
-    What it has no column for is left out; what isn't in `MEASURED` raises ValueError.
-    """
-    unknown = set(values) - set(_MEASURED_NAMES)
-    if unknown:
-        raise ValueError(f"no measured columns: {', '.join(sorted(unknown))}")
-    return _canonical(map(values.get, names), len(names))
-
-
-def measured_checksum(names: str, step: int, point: str, values: FloatArray) -> int:
-    """Return the checksum of a measured row: its columns' names, commas between, and their values."""
-    cells = f"{step!r}, {point!r})".encode(errors="surrogatepass")
-    return zlib.crc32(values.data, zlib.crc32(cells, _before_step(names)))
-
-
-@functools.lru_cache(maxsize=8)
-def _before_step(names: str) -> int:
-    """Return the CRC-32 of the start of `repr((names, step, point))`, which every row shares."""
-    return zlib.crc32(f"({names!r}, ".encode(errors="surrogatepass"))
-
-
 def read_fact(row: Sequence[Any], *, sealed: bool) -> tuple[str, str]:
     """Return key and value. Raises RowError."""
     key, value, crc = row
@@ -130,41 +101,6 @@ def as_matrix(blobs: Sequence[bytes], width: int) -> FloatArray:
     return np.frombuffer(b"".join(blobs), dtype="<f8").reshape(-1, width)
 
 
-def read_measurements(
-    names: Sequence[str], rows: Sequence[Sequence[Any]], *, sealed: bool
-) -> dict[str, FloatArray]:
-    """Return measured rows by column: `step`, and all of `MEASURED`, NaN where not measured.
-
-    Args:
-        names: the table's columns as stored, `id`, `step` and `point` the first three; from format 4 on
-            `crc32` the last.
-        rows: their values.
-        sealed: whether the format is 4 or later.
-
-    Raises:
-        RowError: if a row is damaged.
-    """
-    stored = tuple(names[3:-1] if sealed else names[3:])
-    _expect(
-        tuple(names[:3]) == ("id", "step", "point") and (not sealed or names[-1] == "crc32"),
-        "its columns aren't those of measurements",
-    )
-    values_of = chain.from_iterable(row[3:-1] if sealed else row[3:] for row in rows)
-    table = _canonical(values_of, len(rows) * len(stored)).reshape(len(rows), len(stored))
-    joined = ",".join(stored)
-    for row, values in zip(rows, table, strict=True):
-        step = row[1]
-        if type(step) is not int or not 0 <= step < MOST_STEPS:
-            raise RowError("a measurement has no step")
-        if sealed and measured_checksum(joined, step, row[2], values) != row[-1]:
-            raise RowError(f"the measurement of step {step}: {_FORGED}")
-    by_name = dict(zip(stored, table.T, strict=True))
-    steps = np.array([row[1] for row in rows], dtype=np.float64)
-    _expect(bool((np.diff(steps) > 0).all()), "the measurements aren't in the order of their steps")
-    nothing = np.full(len(rows), math.nan)
-    return {"step": steps, **{name: by_name.get(name, nothing) for name in _MEASURED_NAMES}}
-
-
 def read_event(row: Sequence[Any], *, sealed: bool) -> Event:
     """Return an event from step, unix_time, kind, payload and checksum. Raises RowError."""
     step, unix_time, kind, payload, crc = row
@@ -199,16 +135,6 @@ def read_landscape(row: Sequence[Any], *, sealed: bool) -> Landscape:
         return Landscape.from_cells(cells, maps)
     except (TypeError, ValueError) as error:
         raise RowError(f"its map is damaged ({error})") from None
-
-
-def _canonical(values: Iterable[Any], count: int) -> FloatArray:
-    """Return numbers as float64 with one NaN and one zero, as SQLite gives them back."""
-    try:
-        numbers = np.fromiter(values, dtype=object, count=count).astype(np.float64)
-    except (TypeError, ValueError, OverflowError):
-        raise RowError("a measurement isn't of numbers") from None
-    numbers[np.isnan(numbers)] = math.nan
-    return numbers + 0.0
 
 
 def _expect(sound: bool, otherwise: str) -> None:

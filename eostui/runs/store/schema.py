@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from eostui.runs.store.columns import MEASURED
 
 #: 2 added the fact `step_columns` and the table `landscapes`, 3 the table `calibrated`, 4 a checksum of
-#: every whole row and the table `seal`, 5 the step columns `arrival_cosine` and `arrival_norm`. All are
-#: read and gone on with, each in its own format and with its own columns: those of its fact
-#: `step_columns` and of its table `measurements`.
-SCHEMA_VERSION = 5
+#: every whole row and the table `seal`, 5 the step columns `arrival_cosine` and `arrival_norm`, 6 the
+#: facts `probes` and `dynamics`, and the table `readings` in place of `measurements`, which had a row a
+#: step and a column for each of `MEASURED`. All are read and gone on with, each in its own format and
+#: with its own columns: those of its facts, or of its table `measurements`.
+SCHEMA_VERSION = 6
 #: The format from which on every row carries a checksum, ids have no gaps and a seal counts the rows.
 SEALED_SINCE = 4
+#: The format from which on a row is what one probe measured at a step.
+READINGS_SINCE = 6
 #: The formats from which on there are these tables.
 LANDSCAPES_SINCE, CALIBRATED_SINCE = 2, 3
 
@@ -36,7 +39,28 @@ DERIVED_EVENTS = (
 ORIGIN_FACTS = ("parent_step", "changed_step")
 
 # crc32 is that of all cells of its row but the id: see rows.py. Bits also flip where no blob is.
-TABLES = f"""
+_READINGS = """
+CREATE TABLE readings (
+    id INTEGER PRIMARY KEY,
+    step INTEGER NOT NULL,
+    probe TEXT NOT NULL,        -- a name in the fact `probes`, which has its columns
+    point TEXT NOT NULL,        -- where it was taken: raw or midpoint
+    numbers BLOB NOT NULL,      -- float64, little-endian: its columns in their order, arrays flattened
+    seconds REAL,               -- that it took
+    products INTEGER,           -- Hessian products spent on it
+    crc32 INTEGER NOT NULL,
+    UNIQUE (step, probe)
+);"""
+_MEASUREMENTS = f"""
+CREATE TABLE measurements (
+    id INTEGER PRIMARY KEY,
+    step INTEGER NOT NULL,
+    point TEXT NOT NULL,
+    {", ".join(f"{column.name} REAL" for column in MEASURED)},
+    crc32 INTEGER NOT NULL,
+    UNIQUE (step)
+);"""
+_TABLES = """
 CREATE TABLE run (
     key TEXT PRIMARY KEY,
     value TEXT NOT NULL,
@@ -48,15 +72,7 @@ CREATE TABLE steps (
     last_step INTEGER NOT NULL,
     matrix BLOB NOT NULL,       -- float64, little-endian, one row a step
     crc32 INTEGER NOT NULL
-);
-CREATE TABLE measurements (
-    id INTEGER PRIMARY KEY,
-    step INTEGER NOT NULL,
-    point TEXT NOT NULL,        -- where it was taken: raw or midpoint
-    {", ".join(f"{column.name} REAL" for column in MEASURED)},
-    crc32 INTEGER NOT NULL,
-    UNIQUE (step)
-);
+);{measured}
 CREATE TABLE calibrated (      -- from the first calibration on, as `steps`
     id INTEGER PRIMARY KEY,
     number INTEGER NOT NULL,    -- of the calibration, from 1
@@ -87,7 +103,7 @@ CREATE TABLE events (
 CREATE TABLE seal (            -- one row, renewed by every flush: the newest ids, how many facts
     id INTEGER PRIMARY KEY,
     steps INTEGER NOT NULL,
-    measurements INTEGER NOT NULL,
+    {measured_name} INTEGER NOT NULL,
     calibrated INTEGER NOT NULL,
     landscapes INTEGER NOT NULL,
     events INTEGER NOT NULL,
@@ -96,14 +112,31 @@ CREATE TABLE seal (            -- one row, renewed by every flush: the newest id
 INSERT INTO seal VALUES (1, 0, 0, 0, 0, 0, 0);
 """
 
-#: Tables whose rows are only ever appended, or as `landscapes` replaced by one of a higher id.
-APPENDED = ("steps", "measurements", "calibrated", "landscapes", "events")
 
-SEAL = f"""
-UPDATE seal SET
-    {", ".join(f"{table} = (SELECT coalesce(max(id), 0) FROM {table})" for table in APPENDED)},
-    facts = (SELECT count(*) FROM run)
-"""
+def measured_table(version: int = SCHEMA_VERSION) -> str:
+    """Return the table in which a format has what was measured."""
+    return "readings" if version >= READINGS_SINCE else "measurements"
+
+
+def tables(version: int = SCHEMA_VERSION) -> str:
+    """Return the statements that make the tables of format 4 or a later one, and say which it is."""
+    name = measured_table(version)
+    measured = _READINGS if version >= READINGS_SINCE else _MEASUREMENTS
+    made = _TABLES.replace("{measured_name}", name).replace("{measured}", measured)
+    return f"{made} PRAGMA user_version={version};"
+
+
+def appended(version: int = SCHEMA_VERSION) -> tuple[str, ...]:
+    """Return the tables whose rows are only ever appended, or as `landscapes` replaced by a newer one."""
+    return ("steps", measured_table(version), "calibrated", "landscapes", "events")
+
+
+def seal(version: int = SCHEMA_VERSION) -> str:
+    """Return the statement that renews the seal of format 4 or a later one."""
+    newest = (
+        f"{table} = (SELECT coalesce(max(id), 0) FROM {table})" for table in appended(version)
+    )
+    return f"UPDATE seal SET {', '.join(newest)}, facts = (SELECT count(*) FROM run)"
 
 
 def own_steps_from(facts: Mapping[str, str]) -> int:

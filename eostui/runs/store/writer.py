@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import sqlite3
@@ -11,6 +12,7 @@ import time
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,15 +21,16 @@ from numpy.typing import NDArray
 
 from eostui.errors import InputError, RunFormatError, StoreError
 from eostui.runs.store import schema
-from eostui.runs.store.columns import MEASURED, columns_of
+from eostui.runs.store.columns import HESSIAN_PRODUCTS, MEASURED
 from eostui.runs.store.durable import free_reserve, persist, reserve
 from eostui.runs.store.filesystem import on_network
 from eostui.runs.store.landscape import Landscape
 from eostui.runs.store.liveness import EngineLock
+from eostui.runs.store.own_columns import probes_of, step_columns_of
 from eostui.runs.store.reader import RunReader
-from eostui.runs.store.rows import Event, checksum, in_columns, measured_checksum, measured_values
-
-_MEASURED_NAMES = tuple(column.name for column in MEASURED)
+from eostui.runs.store.readings import counts_products, packed, reading_checksum, reading_row
+from eostui.runs.store.rows import Event, checksum, in_columns
+from eostui.runs.store.wide_rows import wide_checksum, wide_row
 
 
 class Store(Protocol):
@@ -41,22 +44,40 @@ class Store(Protocol):
         self, first_step: int, matrix: NDArray[np.float64], names: Sequence[str] | None = None
     ) -> None: ...
     def calibrated(self, number: int, first_step: int, matrix: NDArray[np.float64]) -> None: ...
-    def measurement(self, step: int, values: Mapping[str, float], point: str = "raw") -> None: ...
+    def reading(
+        self,
+        step: int,
+        probe: str,
+        values: Mapping[str, Any],
+        point: str = "raw",
+        seconds: float = math.nan,
+        products: float = math.nan,
+    ) -> None: ...
     def landscape(self, landscape: Landscape) -> None: ...
     def event(self, step: int, kind: str, payload: Mapping[str, Any] | None = None) -> None: ...
     def flush(self) -> None: ...
     def close(self) -> None: ...
 
 
+@dataclass
+class _WideRow:
+    """What was measured at a step, of a run from before format 6; there is none without a step."""
+
+    step: int | None = None
+    point: str = "raw"
+    values: dict[str, Any] = field(default_factory=dict)
+
+
 class RunWriter:
     """Appends to a run directory; what is flushed outlives it, with `make_durable` a power loss too.
 
-    A run that an older version began keeps its format and its columns, of steps and of measurements;
-    what it has no place for is left out.
+    A run that an older version began keeps its format and its columns, of steps and of readings; what it
+    has no place for is left out.
 
     Attributes:
         path: the run directory.
         step_columns: names of the columns stored for every step.
+        probes: those of which it has readings, by name, with their columns.
         derived_events: how many of `schema.DERIVED_EVENTS` were appended in the run's life.
     """
 
@@ -74,6 +95,7 @@ class RunWriter:
         self.path = path
         if facts is not None:
             _make(path)
+        self._wide_names: tuple[str, ...] = ()
         self._pending: list[tuple[str, tuple[Any, ...]]] = []
         self._failed = False
         self.derived_events = 0
@@ -84,12 +106,13 @@ class RunWriter:
             undone.callback(self._lock.release)
             undone.callback(free_reserve, path)
             reserve(path)
-            known, self._measured_names, self._version = (
-                _own_form(path)
-                if facts is None
-                else (facts, _MEASURED_NAMES, schema.SCHEMA_VERSION)
-            )
-            self.step_columns = columns_of(known)
+            if facts is None:
+                self._take_form(path)
+            else:
+                self._version = schema.SCHEMA_VERSION
+                self.step_columns = step_columns_of(facts)
+                self.probes = {probe.name: probe for probe in probes_of(facts)}
+            self._wide = _WideRow()
             self._sealed = self._version >= schema.SEALED_SINCE
             database = path / schema.DATABASE
             self._database = sqlite3.connect(
@@ -102,6 +125,20 @@ class RunWriter:
             self._database.execute("PRAGMA trusted_schema=OFF")
             self._begin(facts)
             undone.pop_all()
+
+    def _take_form(self, path: Path) -> None:
+        """Take up format and columns of a run that is gone on with. As `RunReader` raises."""
+        reader = RunReader(path)
+        try:
+            self._version, self.step_columns, self.probes = (
+                reader.version, reader.step_columns, reader.probes,
+            )  # fmt: skip
+            wide = self._version < schema.READINGS_SINCE
+            self._wide_names = reader.wide_columns() if wide else ()
+        finally:
+            reader.close()
+        if not set(self._wide_names) <= {column.name for column in MEASURED}:  # written by these
+            raise RunFormatError(f"{path}: its measured columns aren't any that an engine writes")
 
     def _begin(self, facts: Mapping[str, str] | None) -> None:
         """Make the tables of a new run and write its facts, or take in what one that is there tells."""
@@ -127,9 +164,8 @@ class RunWriter:
 
     def _create(self) -> None:
         self._set_journal()
-        tables = f"{schema.TABLES} PRAGMA user_version={schema.SCHEMA_VERSION};"
         try:
-            self._database.executescript(f"BEGIN; {tables} COMMIT;")
+            self._database.executescript(f"BEGIN; {schema.tables()} COMMIT;")
         except sqlite3.Error:
             self._roll_back()
             raise
@@ -156,19 +192,74 @@ class RunWriter:
         if self._version >= schema.CALIBRATED_SINCE:
             self._insert_block("calibrated", {"number": number}, first_step, matrix)
 
-    def measurement(self, step: int, values: Mapping[str, float], point: str = "raw") -> None:
-        """Append what was measured at one step; columns left out stay empty.
+    def reading(
+        self,
+        step: int,
+        probe: str,
+        values: Mapping[str, Any],
+        point: str = "raw",
+        seconds: float = math.nan,
+        products: float = math.nan,
+    ) -> None:
+        """Append what a probe measured at a step; all readings of a step come before the next flush.
+
+        Args:
+            step: the step, not before that of any reading so far.
+            probe: its name; of a probe that the run doesn't state nothing is kept.
+            values: by column, numbers and arrays; those left out stay empty.
+            point: `raw` or `midpoint`, the same in the whole run.
+            seconds: that it took, NaN where that isn't known.
+            products: Hessian products spent, NaN where it isn't known.
+        """
+        layout = self.probes.get(probe)
+        if layout is None:
+            return
+        if not counts_products(layout):
+            products = math.nan
+        if self._version < schema.READINGS_SINCE:
+            self._gather(step, values, point, products)
+            return
+        cells = reading_row(layout, step, point, packed(layout, values), seconds, products)
+        names = ("step", "probe", "point", "numbers", "seconds", "products")
+        self._insert("readings", names, cells, reading_checksum(cells))
+
+    def measurement(self, step: int, values: Mapping[str, Any], point: str = "raw") -> None:
+        """Append what was measured at a step, each probe's columns as a reading of it.
 
         Args:
             step: the step.
-            values: by column.
-            point: `raw` or `midpoint`, the same in the whole run.
+            values: by column; `hessian_products` are taken for the first probe's that counts any.
+            point: `raw` or `midpoint`.
         """
-        names = self._measured_names
-        step, row = int(step), measured_values(values, names)
-        crc = measured_checksum(",".join(names), step, point, row)
-        cells = (step, point, *row.tolist())
+        products = float(values.get(HESSIAN_PRODUCTS.name, math.nan))
+        for name, layout in self.probes.items():
+            own = {c.name: values[c.name] for c in layout.columns if c.name in values}
+            spent = products if counts_products(layout) else math.nan
+            if own or not math.isnan(spent):
+                self.reading(step, name, own, point, products=spent)
+                products = products if math.isnan(spent) else math.nan
+
+    def _gather(self, step: int, values: Mapping[str, Any], point: str, products: float) -> None:
+        """Take in a reading of a run from before format 6, which has one row a measured step."""
+        if self._wide.step != step:
+            self._end_wide_row()
+            self._wide = _WideRow(int(step), point)
+        own = {name: value for name, value in values.items() if name != HESSIAN_PRODUCTS.name}
+        self._wide.values.update(own)
+        if not math.isnan(products):
+            spent = self._wide.values.get(HESSIAN_PRODUCTS.name, 0.0)
+            self._wide.values[HESSIAN_PRODUCTS.name] = spent + products
+
+    def _end_wide_row(self) -> None:
+        """Queue the row that was gathered, if there is one."""
+        wide, names = self._wide, self._wide_names
+        if wide.step is None:
+            return
+        row = wide_row(wide.values, names)
+        crc = wide_checksum(",".join(names), wide.step, wide.point, row)
+        cells = (wide.step, wide.point, *row.tolist())
         self._insert("measurements", ("step", "point", *names), cells, crc)
+        self._wide = _WideRow()
 
     def landscape(self, landscape: Landscape) -> None:
         """Put a map in place of the last one."""
@@ -201,6 +292,7 @@ class RunWriter:
             StoreError: if the store can't be written; what was appended waits for the next flush,
                 which tries once.
         """
+        self._end_wide_row()
         if not self._pending:
             return
         try:
@@ -217,7 +309,7 @@ class RunWriter:
             for statement, values in self._pending:
                 self._database.execute(statement, values)
             if self._sealed:
-                self._database.execute(schema.SEAL)
+                self._database.execute(schema.seal(self._version))
             self._database.execute("COMMIT")
         except sqlite3.Error:
             self._roll_back()
@@ -236,6 +328,7 @@ class RunWriter:
     def abandon(self) -> None:
         """Close without what was appended since the last flush: the record is as it was."""
         self._pending.clear()
+        self._wide = _WideRow()
         self.close()
 
     def close(self) -> None:
@@ -321,15 +414,3 @@ def _make(path: Path) -> None:
             f"runs folder {path.parent}: can't make a run there ({error.strerror}); "
             "choose another with --runs-dir or EOSTUI_RUNS"
         ) from None
-
-
-def _own_form(path: Path) -> tuple[dict[str, str], tuple[str, ...], int]:
-    """Return facts, measured columns and format of a run that is gone on with. As `RunReader` raises."""
-    reader = RunReader(path)
-    try:
-        measured = reader.measured_columns()
-        if not set(measured) <= set(_MEASURED_NAMES):  # its rows are written by these names
-            raise RunFormatError(f"{path}: its measured columns aren't any that an engine writes")
-        return reader.facts(), measured, reader.version
-    finally:
-        reader.close()

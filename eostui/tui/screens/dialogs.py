@@ -13,8 +13,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from eostui.config import parse_number
 from eostui.errors import InputError, printable
+from eostui.text import parse_number
 
 Answer = TypeVar("Answer")
 

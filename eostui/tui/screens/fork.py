@@ -11,9 +11,9 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Input, Static
 
 from eostui.charts.numbers import grouped
-from eostui.config import parse_number
 from eostui.errors import InputError
-from eostui.stability import CONTROLS, WEIGHT_DECAY
+from eostui.stability import WEIGHT_DECAY, Control
+from eostui.text import parse_number
 from eostui.tui.screens.dialogs import Dialog
 
 
@@ -46,9 +46,16 @@ class ForkDialog(Dialog[ForkWish | None]):
 
     AUTO_FOCUS = ""
 
-    def __init__(self, parent: str, present: ForkWish) -> None:
-        """`present` is what the fork would be if nothing changed."""
+    def __init__(self, parent: str, present: ForkWish, controls: Mapping[str, Control]) -> None:
+        """Take what there is to fork.
+
+        Args:
+            parent: the id of the run that is forked.
+            present: what the fork would be if nothing changed.
+            controls: what the run is steered by.
+        """
         super().__init__()
+        self._controls = controls
         self._parent_id = parent
         self._present = present
         self._decays = present.controls[WEIGHT_DECAY.name] > 0
@@ -102,7 +109,7 @@ class ForkDialog(Dialog[ForkWish | None]):
         """Yield the name, the label and the present value of each field."""
         yield "step", _STEP, self._present.step
         for name, value in self._present.controls.items():
-            yield name, f"{CONTROLS[name].symbol} from there", value
+            yield name, f"{self._controls[name].symbol} from there", value
         yield "steps", _STEPS, self._present.steps
 
     def _typed(self) -> ForkWish:

@@ -9,10 +9,10 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
+from eostui.charts.palette import PHASE_COLOURS
 from eostui.runs.analysis.monitors import MEANINGS
-from eostui.runs.analysis.phase_table import PHASES, TOLD_BY
+from eostui.runs.analysis.phases import HOW_CLASSIFIED, PHASES
 from eostui.tui.keys import Key
-from eostui.tui.palette import PHASE_COLOURS
 from eostui.tui.screens.dialogs import Dialog
 
 _PANELS = """\
@@ -89,8 +89,9 @@ class HelpScreen(Dialog[None]):
             yield Static(_reflowed(_PANELS))
             yield Static(_phase_table())
             yield Static(_assumption_table())
-            for text in filter(None, self._about):
-                yield Static(_reflowed(text) if isinstance(text, str) else text)
+            for text in self._about:
+                if text:
+                    yield Static(_reflowed(text) if isinstance(text, str) else text)
 
     def action_dismiss_help(self) -> None:
         """Put the help away."""
@@ -106,7 +107,7 @@ def _phase_table() -> Text:
     """Return the letters of the band, each with its phase and what it means."""
     text = Text()
     text.append("\nPhase", "bold")
-    text.append(f": {TOLD_BY}. Of the phases in a cell the shortest is shown.\n")
+    text.append(f": {HOW_CLASSIFIED}. Of the phases in a cell the shortest is shown.\n")
     for phase in PHASES:
         text.append(f"  {phase.letter} ", f"bold {PHASE_COLOURS[phase.letter]}")
         text.append(f"{phase.name}: {phase.meaning}.\n")

@@ -10,10 +10,10 @@ from textual.containers import Container
 
 from eostui.charts.contours import ASCII_SHADES, SHADES, Contour, Map, bands
 from eostui.charts.numbers import compact
+from eostui.charts.palette import COLOURS
 from eostui.runs.run import Run
 from eostui.runs.store.landscape import Landscape
-from eostui.tui.controls import controls_of, stability_of
-from eostui.tui.palette import COLOURS
+from eostui.tui.controls import thresholds_now
 from eostui.tui.screens.linked import SMALL
 from eostui.tui.screens.screen import SessionScreen
 from eostui.tui.widgets.bars import TextBar
@@ -62,13 +62,12 @@ class LandscapeScreen(SessionScreen):
 
     def _draw_maps(self, run: Run, landscape: Landscape) -> None:
         path = np.stack([run.steps[name] for name in run.coordinates], axis=1)
-        stability, controls = stability_of(run), controls_of(run)
-        undecayed, threshold = stability.undecayed(controls), stability.threshold(controls)
+        (label, undecayed), *decayed = thresholds_now(run).items()
         lines = [Contour(undecayed, "sharpness")]
-        title = f"sharpness S · contour {stability.undecayed_label} {compact(undecayed)}"
-        if threshold != undecayed:
+        title = f"sharpness S · contour {label} {compact(undecayed)}"
+        for label, threshold in decayed:
             lines.append(Contour(threshold, "theory", stippled=True))
-            title += f" · dotted {stability.label} {compact(threshold)}"
+            title += f" · dotted {label} {compact(threshold)}"
         loss, sharpness = landscape.loss.astype(float), landscape.sharpness.astype(float)
         self.query_one("#loss-map", PlaneWidget).show(
             Map(loss, landscape.region, path), "loss L over (θ₁, θ₂)", self._legend(loss)

@@ -12,18 +12,17 @@ from textual.containers import Container
 
 from eostui import oscillator_presets
 from eostui.charts.numbers import control, grouped
+from eostui.charts.palette import COLOURS
 from eostui.errors import InputError
 from eostui.oscillator_presets import OscillatorPreset
+from eostui.panels.orbit import PANELS
+from eostui.panels.orbit.bounce import bounce_chart
+from eostui.panels.orbit.portrait import Portrait
+from eostui.panels.orbit.regimes import RegimeMap
+from eostui.panels.orbit.sharpness import sharpness_chart
+from eostui.panels.orbit.view import OrbitView
 from eostui.stability import CONTROLS, ETA, WEIGHT_DECAY
 from eostui.tui.keys import Hints, Key, bindings, on_this_screen, turning
-from eostui.tui.oscillator_panels import (
-    PANELS,
-    OscillatorView,
-    Portrait,
-    RegimeMap,
-    bounce_chart,
-    sharpness_chart,
-)
 from eostui.tui.oscillator_settings import OscillatorSettings
 from eostui.tui.oscillator_texts import (
     CONDITIONS,
@@ -32,7 +31,6 @@ from eostui.tui.oscillator_texts import (
     settings_line,
     short_values,
 )
-from eostui.tui.palette import COLOURS
 from eostui.tui.screens.dialogs import NumberDialog
 from eostui.tui.screens.linked import LinkedCharts
 from eostui.tui.session import Session
@@ -96,7 +94,7 @@ class OscillatorScreen(LinkedCharts):
     def begin_with(self, preset: OscillatorPreset) -> None:
         """Take a preset, as if there had been nothing before it."""
         self.settings = OscillatorSettings(preset)
-        self.oscillator = OscillatorView(preset.simulation)
+        self.oscillator = OrbitView.of(preset.simulation)
 
     @staticmethod
     def about() -> Text:
@@ -230,7 +228,7 @@ class OscillatorScreen(LinkedCharts):
             for panel in PANELS[:2]:
                 if self.is_mounted:
                     self.query_one(f"#{panel.name}", ChartWidget).forget()
-        self.oscillator = OscillatorView(self.settings.simulation)
+        self.oscillator = OrbitView.of(self.settings.simulation)
         self.draw()
 
     def _draw_panels(self) -> None:

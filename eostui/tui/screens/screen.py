@@ -9,8 +9,8 @@ from typing import ClassVar
 from rich.text import Text
 from textual.screen import Screen
 
+from eostui.panels.view import RunView
 from eostui.tui.keys import Hints, Key, training_hints
-from eostui.tui.panels import RunView
 from eostui.tui.session import Session
 from eostui.tui.title import title_line
 from eostui.tui.widgets.bars import TextBar, key_line

@@ -1,0 +1,36 @@
+"""`locate`: where things are."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from eostui.cli.options import DataDir, RunsDir
+from eostui.errors import InputError, did_you_mean
+
+
+def locate(
+    place: Annotated[
+        str | None, typer.Argument(help="runs, data, presets, your-presets or settings.")
+    ] = None,
+    runs_dir: RunsDir = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Print where runs, data, presets and settings are; all, or the one named."""
+    from eostui import locations
+
+    places = {
+        "runs": locations.runs_dir(runs_dir),
+        "data": locations.data_dir(data_dir),
+        "presets": locations.shipped("presets"),
+        "your-presets": locations.user_presets_dir(),
+        "settings": locations.settings_dir(),
+    }
+    if place is None:
+        for name, path in places.items():
+            print(f"{name:<14}{path}")
+        return
+    if place not in places:
+        raise InputError(f"there is no place `{place}`{did_you_mean(place, places)}")
+    print(places[place])

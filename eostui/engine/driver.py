@@ -1,0 +1,187 @@
+"""The driver of a run: takes commands, lets its trajectory take steps, pauses, saves (DESIGN §4)."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+from eostui.config import RunConfig
+from eostui.dynamics import Dynamics, dynamics_of
+from eostui.engine.checkpointing import Checkpointer
+from eostui.engine.comparison import Past
+from eostui.engine.controls import Controls
+from eostui.engine.recorder import Divergence
+from eostui.engine.snapshot import Stateful, restore, snapshot
+from eostui.engine.trajectory import Trajectory
+from eostui.problems import Problem
+from eostui.runs.store.checkpoints import Checkpoint
+from eostui.runs.store.writer import Store
+from eostui.stability import WEIGHT_DECAY
+
+#: Seconds between looks for commands while paused.
+PAUSED_POLL = 0.03
+
+
+class Driver:
+    """Drives one trajectory, as its viewers steer it.
+
+    Attributes:
+        step: that of the newest row, or of the row that is being made.
+        controls: what moves θ, and what viewers asked for.
+        trajectory: of the run, from `run` or `repeat` on.
+    """
+
+    trajectory: Trajectory
+
+    def __init__(
+        self, config: RunConfig, problem: Problem, dynamics: type[Dynamics] | None = None
+    ) -> None:
+        """Take what is trained, and how; `dynamics` is what the config names, unless it is given.
+
+        Raises:
+            InputError: if there is no such dynamics.
+        """
+        self.step = 0
+        self._config, self._problem = config, problem
+        self._dynamics = dynamics or dynamics_of(config)
+        self.controls = Controls.of(config, self._dynamics.stability)
+        self._parts: dict[str, Stateful] = {}
+
+    def begin(self, writer: Store) -> None:
+        """Get ready for step 0 of a new run, which `run` does by itself."""
+        self._equip(writer, None)
+        writer.event(0, "started")
+        writer.flush()
+
+    def run(self, writer: Store) -> tuple[str, str]:
+        """Train until the steps are done, a stop is asked for, or the run diverges.
+
+        Args:
+            writer: of the run directory, the one of `repeat` after that; whoever made it closes it.
+
+        Returns:
+            The final status (finished, stopped, diverged) and a sentence.
+        """
+        if not self._parts:
+            self.begin(writer)
+        recorder = self.trajectory.recorder
+        try:
+            while self.trajectory.next_step <= self._config.steps:
+                self.step = self.trajectory.next_step
+                if not self._may_go_on(self.step):
+                    recorder.flush()
+                    self.step = max(self.step - 1, 0)  # the newest row
+                    return "stopped", f"{self.controls.stop_reason} at step {self.step}"
+                self.trajectory.take_step(self.controls.values)
+                if self._checkpointer.due():
+                    self.save()
+            recorder.flush()
+        except Divergence as divergence:
+            return "diverged", self._diverged_sentence(divergence)
+        except Exception:
+            with contextlib.suppress(Exception):  # what failed matters more
+                recorder.flush()
+            raise
+        return "finished", f"finished after {self._config.steps} steps"
+
+    def repeat(self, writer: Store, past: Past) -> None:
+        """Take the steps of `past` once more; `run` goes on from there. A stop asked for ends it early.
+
+        Raises:
+            Divergence: if they diverge.
+        """
+        self._equip(writer, past)
+        trajectory = self.trajectory
+        first = trajectory.next_step
+        while trajectory.next_step < past.until and not self.controls.stop:
+            self.step = trajectory.next_step
+            self._repeat_controls(past)
+            trajectory.take_step(self.controls.values)
+            past.progress(trajectory.next_step, first, past.until)
+            if self._checkpointer.due() and past.saves:
+                self.save()
+        trajectory.recorder.flush()
+        if past.older:
+            trajectory.recorder.begin_phases()
+        if trajectory.next_step == past.until:
+            self._repeat_controls(past)
+
+    def save(self) -> bool:
+        """Take a checkpoint of the step that comes next; return whether it could be written."""
+        self.trajectory.recorder.flush()
+        told = self._checkpointer.failure
+        saved = self._checkpointer.take(self.trajectory.next_step, self.snapshot)
+        if not saved and self._checkpointer.failure != told:
+            self._writer.event(self.step, "unsaved", {"reason": self._checkpointer.failure})
+            self._writer.flush()
+        return saved
+
+    def snapshot(self) -> Checkpoint:
+        """Return the whole state before the step that comes next; all rows must be flushed."""
+        return snapshot(self.trajectory.next_step, self._writer.derived_events, self._parts)
+
+    def _equip(self, writer: Store, past: Past | None) -> None:
+        """Get what trains, records and saves, and put everything back where `past` begins."""
+        self._writer = writer
+        dynamics = self._dynamics(self._config, self._problem)
+        self.trajectory = Trajectory(self._config, self._problem, dynamics, writer)
+        self._checkpointer = Checkpointer(self._config, writer.path, past.origin if past else 0)
+        self._parts = {
+            **self.trajectory.parts(),
+            "controls": self.controls,
+            "checkpointer": self._checkpointer,
+        }
+        if past is not None and past.checkpoint is not None:
+            restore(past.checkpoint, self._parts, self._problem.initial.device)
+            self.trajectory.next_step = past.checkpoint.step
+
+    def _repeat_controls(self, past: Past) -> None:
+        step = self.trajectory.next_step
+        self.controls.repeat(step, past.controls.get(step, ()))
+        self.trajectory.calibrate(self.controls.asked, self.controls.values)
+
+    def _may_go_on(self, step: int) -> bool:
+        """Take commands and wait while paused; return False when the run should end."""
+        self.controls.scheduled(step, self._writer)
+        self.controls.poll(self._writer.path, self._writer, step)
+        self._serve(step)
+        if self.controls.waits():
+            self.save()
+            self._status("paused")
+            while self.controls.waits():
+                time.sleep(PAUSED_POLL)
+                if self.controls.poll(self._writer.path, self._writer, step):
+                    self._writer.flush()
+                    self._serve(step)
+            self._checkpointer.waited()
+            if not self.controls.paused:
+                self._status("running")
+        self.controls.count_step()
+        return not self.controls.stop
+
+    def _serve(self, step: int) -> None:
+        """Save or calibrate if it is asked for; a checkpoint of a step is of the time before that."""
+        calibrates = self.trajectory.calibrator.wants(self.controls.asked, step)
+        if calibrates or self.controls.save:
+            self.save()
+            self.controls.save = False
+        if calibrates:
+            self.trajectory.calibrate(self.controls.asked, self.controls.values)
+
+    def _status(self, status: str) -> None:
+        self._writer.fact("status", status)
+        self._writer.flush()
+
+    def _diverged_sentence(self, divergence: Divergence) -> str:
+        self.step = divergence.step
+        sentence = f"diverged at step {divergence.step}: {divergence.reason}"
+        if divergence.step == 0:
+            return sentence  # no step was taken: η has nothing to do with it
+        stability, values = self._dynamics.stability, self.controls.values
+        told = ", ".join(
+            f"{control.symbol} {values[control.name]:g}"
+            for control in stability.controls
+            if control != WEIGHT_DECAY
+        )
+        edge = f"{stability.undecayed_label} = {stability.undecayed(values):g}"
+        return f"{sentence}; with {told} the stable sharpness is below {edge}"

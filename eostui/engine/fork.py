@@ -1,0 +1,130 @@
+"""`fork`: a run that begins as another was before a step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from eostui.config import RunConfig
+from eostui.engine.comparison import ComparingWriter, Past, Progress
+from eostui.engine.controls import Controls
+from eostui.engine.origin import began_on_other_data, newest_sound, origin_of
+from eostui.engine.recorder import Divergence
+from eostui.engine.repetition import on_other_data, recognise_or_refuse, told_of_repetition
+from eostui.engine.session import Session
+from eostui.engine.snapshot import restore
+from eostui.errors import InputError
+from eostui.runs.fork import copy_history
+from eostui.runs.record import Record
+from eostui.runs.store import checkpoints
+from eostui.runs.store.checkpoints import Checkpoint
+from eostui.runs.store.reader import facts_of
+from eostui.runs.store.rows import Event
+from eostui.runs.store.writer import RunWriter, make_durable
+
+
+def fork(
+    session: Session,
+    path: Path,
+    name: str,
+    parent: Path,
+    at: int,
+    controls: Mapping[str, float],
+    progress: Progress,
+    *,
+    changed_data: bool = False,
+) -> RunWriter:
+    """Make a run that begins as the one at `parent` was before step `at`.
+
+    Args:
+        session: of the fork's config; its driver goes on from here.
+        path: of the new run.
+        name: of the new run.
+        parent: the other run directory.
+        at: the first step that the new run takes itself.
+        controls: those that shall have other values from there on, by name.
+        progress: told of the steps that must be repeated to get there.
+        changed_data: whether it goes on also where the problem isn't what it was.
+
+    Raises:
+        InputError: if the problem isn't what it was, without being asked for.
+        EostuiError: if the parent's record is damaged, there is no way to that step, or the session
+            was stopped; no directory is left then.
+    """
+    state, changed, told = _state_at(session, parent, at, progress, changed_data)
+    if changed:
+        state = on_other_data(session, state)
+    if "calibrate_at" in session.changed:  # it counts from here on, whatever the parent waits for
+        wanted = {"calibrator.wanted": session.config.calibrate_at}
+        state = replace(state, plain={**state.plain, **wanted})
+    facts = {**session.facts(path, name), "parent": parent.name, "parent_step": str(at)}
+    with session.making(path, facts) as writer:
+        copy_history(parent, writer, state, session.config.reading)
+        asked = Record.of(parent, state).controls.get(at, [])
+        change = _change(session, state, asked, controls)
+        if change is not None:
+            writer.past_event(change)
+            asked = [*asked, change]
+        if changed:
+            writer.event(at, "changed", {"what": list(changed)})
+        writer.event(at, "forked", told)
+        session.remark(writer, at)
+        writer.flush()
+        make_durable(path)
+        checkpoints.write(path, state)
+        session.driver.repeat(writer, Past(state, at, at, {at: asked}, progress))
+        return writer
+
+
+def _state_at(
+    session: Session, path: Path, step: int, progress: Progress, changed_data: bool
+) -> tuple[Checkpoint, Sequence[str], dict[str, Any]]:
+    """Return the state of a run before a step, what changed since, and how what led there compares
+    with its record.
+
+    It is a checkpoint's, gone on from if need be.
+    """
+    origin = origin_of(path)
+    if step < origin:
+        raise InputError(_not_before(path, origin))
+    checkpoint, _ = newest_sound(path, step, origin)
+    command = f"fork {path.name} --at {step}"
+    recognition = recognise_or_refuse(session, path, checkpoint, step, changed_data, command)
+    record = Record.of(path, checkpoint)
+    store = ComparingWriter(record, path, checkpoint.events if checkpoint else 0, None)
+    if checkpoint is not None and checkpoint.step == step:
+        told = told_of_repetition(session, path, record, store, recognition)
+        return checkpoint, recognition.changed, told
+    config = RunConfig.from_toml(facts_of(path)["config"], f"{path}: stored config")
+    driver = session.driver_of(config.changed({"chunk_size": session.config.chunk_size}))
+    session.refuse_stopped(path)
+    try:
+        past = Past(checkpoint, step, origin, record.controls, progress, older=record.older)
+        driver.repeat(store, past)
+    except Divergence as divergence:
+        raise InputError(f"{path.name} diverged at step {divergence.step}") from None
+    session.refuse_stopped(path)
+    told = told_of_repetition(session, path, record, store, recognition)
+    return driver.snapshot(), recognition.changed, told
+
+
+def _not_before(path: Path, origin: int) -> str:
+    """Return why a run can't be repeated before its own steps."""
+    if began_on_other_data(path, origin):
+        return f"{path.name} went on with changed data at step {origin}: fork it there or later"
+    return f"{path.name} is itself a fork from step {origin} on: fork its parent"
+
+
+def _change(
+    session: Session, state: Checkpoint, asked: list[Event], wanted: Mapping[str, float]
+) -> Event | None:
+    """Return the control change of a fork, after what its parent changed at the same step."""
+    controls = Controls.of(session.config, session.dynamics.stability)
+    restore(state, {"controls": controls}, session.problem.initial.device)
+    controls.repeat(state.step, asked)
+    now = controls.values
+    changes = {name: [now[name], value] for name, value in wanted.items() if value != now[name]}
+    return Event(state.step, time.time(), "control", changes) if changes else None

@@ -1,0 +1,119 @@
+"""What a run's repeated steps start from, and what is told of how they compare with its record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from eostui.curvature.state import ProbeState
+from eostui.engine.calibration import FRAME
+from eostui.engine.comparison import ComparingWriter
+from eostui.engine.origin import origin_of
+from eostui.engine.same_problem import FLAG, Recognition, recognise
+from eostui.engine.session import Session
+from eostui.engine.snapshot import restore, snapshot
+from eostui.errors import InputError
+from eostui.runs.record import Record
+from eostui.runs.store import checkpoints
+from eostui.runs.store.checkpoints import Checkpoint
+from eostui.runs.store.reader import facts_of
+
+#: Facts of where it was computed: other ones may round otherwise, which is told.
+_ENVIRONMENT = ("eostui", "torch", "numpy", "python", "device", "device_name", "threads")
+
+
+def recognise_or_refuse(
+    session: Session,
+    path: Path,
+    checkpoint: Checkpoint | None,
+    step: int,
+    changed_data: bool,
+    command: str,
+) -> Recognition:
+    """Compare the problem with that of a run, before a step of it is taken from a checkpoint on.
+
+    Raises:
+        InputError: if it isn't the same, and `changed_data` doesn't ask for that or can't have it.
+    """
+    found = recognise(path, session.problem, session.facts(path, ""), checkpoint)
+    if not found.changed:
+        return found
+    if not changed_data:
+        raise InputError(
+            found.sentence(
+                path.name,
+                "put back what was there, or go on with what is there now by "
+                f"`eostui {command} {FLAG}`",
+            )
+        )
+    if (checkpoint.step if checkpoint else 0) != step:
+        origin = origin_of(path)
+        known = [f.step for f in checkpoints.files(path) if f.step >= origin]
+        ways = dict.fromkeys([0, *known] if origin == 0 else known)
+        raise InputError(
+            f"{path.name}: to come to step {step}, steps would have to be repeated, and on changed "
+            "data can't be; its state is on record, for `eostui fork --at`, before "
+            f"{', '.join(f'step {way}' for way in ways)}"
+        )
+    session.say(found.sentence(path.name, "it goes on all the same, as was asked for"))
+    return found
+
+
+def on_other_data(session: Session, checkpoint: Checkpoint) -> Checkpoint:
+    """Return a state without what was computed on other data: ∇L of the step before it, where the
+    search for eigenvectors was, and the reference of a calibration."""
+    probes = ProbeState(session.config, session.problem)
+    restore(checkpoint, {"probes": probes}, session.problem.initial.device)
+    probes.forget()
+    fresh = snapshot(checkpoint.step, checkpoint.events, {"probes": probes})
+    plain = checkpoint.plain
+    gone: dict[str, Any] = {
+        "trainer.gradient": None,
+        "recorder.calibration": 0,
+        "recorder.calibrations": plain.get("recorder.calibrations", plain["recorder.calibration"]),
+        "calibrator.since": [],
+        **{f"calibrator.{name}": None for name in FRAME},
+    }
+
+    def kept(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            name: value
+            for name, value in values.items()
+            if not name.startswith("probes.") and name not in gone
+        }
+
+    tensors = {**kept(checkpoint.tensors), **fresh.tensors}
+    return replace(checkpoint, tensors=tensors, plain={**kept(plain), **fresh.plain, **gone})
+
+
+def told_of_repetition(
+    session: Session, path: Path, record: Record, store: ComparingWriter, recognition: Recognition
+) -> dict[str, Any]:
+    """Return what an event tells of a repetition; say it too where it left the record.
+
+    `steps` of the record were repeated from `from` on, L and ∇L `recomputed` at a step; `identical`
+    is told only where one of them could be compared to the bit.
+    """
+    told: dict[str, Any] = {"from": record.first, "steps": store.compared}
+    differences = [*store.differences]
+    known = store.compared > 0
+    if (again := recognition.recomputed) is not None:
+        told["recomputed"] = again.step
+        known |= again.exact or again.difference is None
+        if again.exact and again.difference is not None:
+            differences.append(again.difference)
+    if known:
+        told["identical"] = not differences and store.exact
+    if recognition.rounded:
+        told["rounded"] = list(recognition.rounded)
+    then, now = facts_of(path), session.facts(path, "")
+    elsewhere = {key: [then.get(key, ""), now[key]] for key in _ENVIRONMENT}
+    if others := {key: pair for key, pair in elsewhere.items() if pair[0] != pair[1]}:
+        told["elsewhere"] = others
+    if differences:
+        told["difference"] = str(differences[0])
+        if not recognition.changed:  # that was said
+            session.say(f"repeated, it isn't what is on record: {told['difference']}")
+    return told

@@ -1,0 +1,213 @@
+"""A trajectory: θ on its way by a dynamics, measured and recorded, one step at a time (DESIGN §4)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eostui.config import RunConfig
+from eostui.curvature.eigenpairs import NotFiniteError
+from eostui.curvature.point import Point, plain_gradient
+from eostui.curvature.probes import Probe, due
+from eostui.curvature.state import ProbeState
+from eostui.dynamics import Dynamics
+from eostui.dynamics.path import path_curvature, step_cosine
+from eostui.engine.calibration import Calibrator
+from eostui.engine.landscape import LandscapeMapper
+from eostui.engine.recorder import Recorder
+from eostui.engine.snapshot import Stateful
+from eostui.problems import Problem
+from eostui.problems.batch import loss_of_rows
+from eostui.runs.analysis.run_phases import chance_of
+from eostui.runs.store.columns import COORDINATES
+from eostui.runs.store.writer import Store
+
+
+class Trajectory:
+    """θ, what moves it, and what measures and records it. It takes a step when it is told to.
+
+    Attributes:
+        next_step: the step that comes next: that of `theta`.
+        theta: θ of that step, shape (P,).
+        recorder: of its rows.
+        calibrator: lays theory's prediction over it.
+    """
+
+    def __init__(
+        self, config: RunConfig, problem: Problem, dynamics: Dynamics, writer: Store
+    ) -> None:
+        """Begin at θ₀.
+
+        Args:
+            config: of the run.
+            problem: what is trained.
+            dynamics: how it moves, made for this trajectory.
+            writer: takes what is recorded and measured.
+        """
+        self.next_step = 0
+        self.theta = problem.initial.detach().clone()
+        self._config, self._problem, self._dynamics, self._writer = (
+            config, problem, dynamics, writer,
+        )  # fmt: skip
+        self._nan = self.theta.new_tensor(float("nan"))
+        self._gradient: Tensor | None = None  # ∇L that led here
+        self._displacement: Tensor | None = None  # of the step before
+        self._previous: Tensor | None = None  # θ before the displacement
+        self._cosine = self._nan  # of the step before, with the one before that
+        self._norm = self._nan  # of the step before
+        count = self.theta.numel()
+        self._coordinates = count if count <= len(COORDINATES) else 0
+        self._mapper = LandscapeMapper(problem, writer) if self._coordinates == 2 else None
+        self.recorder = Recorder(
+            writer,
+            problem.initial,
+            self._coordinates,
+            None if self._mapper is None else self._mapper.observe,
+            chance_of(problem.facts),
+            dynamics.stability,
+        )
+        self._state = ProbeState(config, problem)
+        self.calibrator = Calibrator(self._state, self.recorder, dynamics)
+
+    def parts(self) -> dict[str, Stateful]:
+        """Return all that carries something from step to step, by its name in a checkpoint."""
+        parts: dict[str, Stateful] = {
+            "trainer": self,
+            "dynamics": self._dynamics,
+            "probes": self._state,
+            "recorder": self.recorder,
+            "calibrator": self.calibrator,
+        }
+        if self._mapper is not None:
+            parts["landscape"] = self._mapper
+        return parts
+
+    def state(self) -> dict[str, Any]:
+        """Return θ, and the θ and ∇L of the step before: the next one needs both, and with the L on
+        record they tell whether it is the same problem that is gone on with."""
+        return {
+            "theta": self.theta,
+            "gradient": self._gradient,
+            "cosine": self._cosine,
+            "previous": self._previous,
+            # the difference of both, but for the one step after an older version's checkpoint
+            **({"displacement": self._displacement} if self._previous is None else {}),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state` returned."""
+        self.theta, self._gradient = state["theta"], state["gradient"]
+        self._previous, self._displacement = state.get("previous"), state.get("displacement")
+        if self._previous is not None:
+            self._displacement = self.theta - self._previous
+        # a checkpoint of an older version hasn't it: then it isn't known for one step
+        self._cosine = state["cosine"].reshape(()) if "cosine" in state else self._nan
+        if self._displacement is not None:
+            self._norm = self.recorder.norm(self._displacement)
+
+    def take_step(self, controls: Mapping[str, float]) -> None:
+        """Record the row of θ_t, measure what is due, and move on to θ_{t+1}.
+
+        Args:
+            controls: those of this step, by name.
+
+        Raises:
+            Divergence: if the rows so far diverged.
+        """
+        step = self.next_step
+        self._state.at(step, controls["eta"], controls["weight_decay"])
+        probes = due(self._state)
+        shared = None
+        if probes and self._config.reading == "raw":  # one graph for the step and its measurement
+            shared = Point(self._problem.loss, self.theta)
+            loss, gradient = shared.loss, shared.gradient
+        else:
+            loss, gradient = plain_gradient(self._problem.loss, self.theta)
+        decayed = self._problem.decayed
+        norm = self.recorder.norm(self.theta)
+        self.recorder.add(
+            loss,
+            norm,
+            norm if decayed is None else self.recorder.norm(self.theta * decayed),
+            self._arrival_curvature(gradient),
+            self._cosine,
+            self._norm,
+            controls,
+            self.theta.unbind() if self._coordinates else (),
+            self.calibrator.project(self.theta),
+        )
+        moved = self._dynamics.step(self.theta, self._gradient_seen(step, gradient), controls)
+        displacement = moved - self.theta
+        sharpness = None
+        if probes:
+            # raises Divergence: nothing is measured where θ isn't finite; and a viewer, or whoever is
+            # left after a crash, has the rows before the measurement is paid for
+            self.recorder.flush()
+            values = self._measure(step, shared or self._midpoint(displacement), probes)
+            sharpness = values.get("sharpness")
+        length = self.recorder.norm(displacement)
+        if self._displacement is not None:
+            self._cosine = step_cosine(
+                displacement, self._displacement, length, self._norm, self.recorder.precision
+            )
+        self._norm = length
+        self.calibrator.watch(step, self.theta, controls, sharpness)
+        self._previous, self.theta = self.theta, moved
+        self._gradient, self._displacement = gradient, displacement
+        self.next_step = step + 1
+
+    def calibrate(self, asked: list[str], controls: Mapping[str, float]) -> None:
+        """Calibrate or re-seat at θ_t, before its row is recorded, as `asked`; empties it.
+
+        Raises:
+            Divergence: if the rows so far diverged.
+        """
+        self.calibrator.serve(asked, self.next_step, self.theta, controls)
+
+    def _gradient_seen(self, step: int, gradient: Tensor) -> Tensor:
+        """Return the gradient by which the dynamics moves: of the full batch, or of this step's rows."""
+        rows = self._dynamics.batch(step)
+        if rows is None:
+            return gradient
+        return plain_gradient(loss_of_rows(self._problem.loss, rows), self.theta)[1]
+
+    def _midpoint(self, ahead: Tensor) -> Point:
+        """Return the point (θ_{t−1} + 2θ_t + θ_{t+1})/4, free of the period-2 motion (MATH §8).
+
+        At the start of a run the step that isn't there counts as 0.
+        """
+        behind = torch.zeros_like(ahead) if self._displacement is None else self._displacement
+        return Point(self._problem.loss, self.theta + (ahead - behind) / 4)
+
+    def _arrival_curvature(self, gradient: Tensor) -> Tensor:
+        if self._gradient is None or self._displacement is None:
+            return self._nan
+        return path_curvature(gradient, self._gradient, self._displacement)
+
+    def _measure(self, step: int, point: Point, probes: Sequence[Probe]) -> dict[str, float]:
+        values: dict[str, float] = {}
+        try:
+            for probe in probes:
+                begun, spent = time.perf_counter(), values.get("hessian_products", 0.0)
+                found = probe.measure(point, self._state)
+                values |= found
+                if found:
+                    products = values.get("hessian_products", 0.0) - spent
+                    seconds = time.perf_counter() - begun
+                    self._writer.reading(
+                        step, probe.name, found, self._config.reading, seconds, products
+                    )
+        except NotFiniteError as error:  # θ and L still are: the training may go on
+            self._state.forget()
+            self._state.events.append(("unmeasured", {"reason": str(error)}))
+        point.release()
+        for kind, payload in self._state.events:
+            self._writer.event(step, kind, payload)
+        self._state.events.clear()
+        if values:
+            self.recorder.measured(step, values)
+        return values  # they are written with the next rows: see Recorder.add

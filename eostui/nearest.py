@@ -1,0 +1,58 @@
+"""Names that aren't there, and the one that was meant: by what the field calls it, or by its spelling."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+#: What other programs, papers and people call a setting. Spelt without case, - and _.
+_SYNONYMS = {
+    "weight_decay": "lamda lambda λ lam wd l2 decay reg regularization regularisation",
+    "eta": "η lr learningrate rate stepsize",
+    "momentum": "μ mu mom",
+    "steps": "epoch epochs iteration iterations iters niter nsteps maxsteps numsteps t",
+    "width": "hidden units hiddenunits hiddensize hiddendim neurons",
+    "depth": "layers nlayers numlayers hiddenlayers",
+    "channels": "filters",
+    "kernel": "kernelsize filtersize",
+    "activation": "act nonlinearity",
+    "network": "model arch architecture",
+    "bias": "biases",
+    "loss": "criterion lossfunction",
+    "data": "dataset",
+    "data_file": "file npz",
+    "samples": "n nsamples numsamples trainsamples trainsize",
+    "test_samples": "ntest testsize",
+    "standardize": "normalize normalise standardise normalization",
+    "deviation": "std stds sigma",
+    "dynamics": "optimizer optimiser opt algorithm method",
+    "controls": "schedule scheduler",
+    "problem": "task toy",
+    "problem_arguments": "arguments args",
+    "seed": "randomseed rng",
+    "device": "gpu",
+    "dtype": "precision",
+    "threads": "nthreads numthreads cpus",
+    "cadence": "every interval measureevery",
+    "test_cadence": "evalevery evalinterval testevery",
+    "checkpoint_every": "saveevery",
+    "eigenvalues": "k neigs numeigs eigs",
+    "chunk_size": "chunk chunks",
+    "probes": "measurement measurements",
+    "start": "init initial x0",
+}
+_MEANT = {each: name for name, synonyms in _SYNONYMS.items() for each in synonyms.split()}
+
+
+def nearest(name: str, valid: Iterable[str]) -> str | None:
+    """Return the valid name that was meant: what the field calls so, else what is spelt most alike."""
+    among = list(valid)
+    if (meant := _MEANT.get(_spelling(name).replace("_", ""))) in among:
+        return meant
+    spelt = {_spelling(each): each for each in among}
+    near = difflib.get_close_matches(_spelling(name), spelt, n=1, cutoff=0.5)
+    return spelt[near[0]] if near else None
+
+
+def _spelling(name: str) -> str:
+    return name.casefold().replace("-", "_")

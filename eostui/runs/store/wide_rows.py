@@ -1,0 +1,125 @@
+"""Readings as formats before 6 have them: one row a measured step, a column each of `MEASURED`."""
+
+from __future__ import annotations
+
+import functools
+import math
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eostui.runs.store.columns import HESSIAN_PRODUCTS, MEASURED, PROBES
+from eostui.runs.store.readings import Readings
+from eostui.runs.store.rows import MOST_STEPS, FloatArray, RowError
+
+_MEASURED_NAMES = tuple(column.name for column in MEASURED)
+_PRODUCTS = HESSIAN_PRODUCTS.name
+
+
+def wide_row(values: Mapping[str, float], names: Sequence[str]) -> FloatArray:
+    """Return what was measured as a row has it: in the order of its columns `names`, NaN for none.
+
+    What it has no column for is left out.
+    """
+    return _canonical(map(values.get, names), len(names))
+
+
+def wide_checksum(names: str, step: int, point: str, values: FloatArray) -> int:
+    """Return the checksum of a row: its columns' names, commas between, and their values."""
+    cells = f"{step!r}, {point!r})".encode(errors="surrogatepass")
+    return zlib.crc32(values.data, zlib.crc32(cells, _before_step(names)))
+
+
+@functools.lru_cache(maxsize=8)
+def _before_step(names: str) -> int:
+    """Return the CRC-32 of the start of `repr((names, step, point))`, which every row shares."""
+    return zlib.crc32(f"({names!r}, ".encode(errors="surrogatepass"))
+
+
+def read_wide_rows(
+    names: Sequence[str], rows: Sequence[Sequence[Any]], *, sealed: bool
+) -> dict[str, Readings]:
+    """Return measured rows as readings of the program's own probes; each row has one at least.
+
+    Args:
+        names: the table's columns as stored, `id`, `step` and `point` the first three; from format 4 on
+            `crc32` the last.
+        rows: their values.
+        sealed: whether the format is 4 or later.
+
+    Raises:
+        RowError: if a row is damaged.
+    """
+    stored = tuple(names[3:-1] if sealed else names[3:])
+    if tuple(names[:3]) != ("id", "step", "point") or (sealed and names[-1] != "crc32"):
+        raise RowError("its columns aren't those of measurements")
+    values_of = chain.from_iterable(row[3:-1] if sealed else row[3:] for row in rows)
+    table = _canonical(values_of, len(rows) * len(stored)).reshape(len(rows), len(stored))
+    joined = ",".join(stored)
+    for row, values in zip(rows, table, strict=True):
+        step = row[1]
+        if type(step) is not int or not 0 <= step < MOST_STEPS:
+            raise RowError("a measurement has no step")
+        if sealed and wide_checksum(joined, step, row[2], values) != row[-1]:
+            raise RowError(f"the measurement of step {step}: it doesn't fit its checksum")
+    steps = np.array([row[1] for row in rows], dtype=np.float64)
+    if not bool((np.diff(steps) > 0).all()):
+        raise RowError("the measurements aren't in the order of their steps")
+    return _split(steps, dict(zip(stored, table.T, strict=True)))
+
+
+def joined_readings(parts: Sequence[Mapping[str, Readings]]) -> dict[str, Readings]:
+    """Return readings of parts that follow each other as one."""
+    return {
+        probe.name: Readings(
+            *(
+                np.concatenate([getattr(part[probe.name], name) for part in having])
+                for name in ("steps", "numbers", "seconds", "products")
+            )
+        )
+        for probe in PROBES
+        if (having := [part for part in parts if probe.name in part])
+    }
+
+
+def _split(steps: FloatArray, columns: Mapping[str, FloatArray]) -> dict[str, Readings]:
+    """Return a table by probe: a row is a reading of each that has a number in it.
+
+    The Hessian products, counted for all together, go to the first probe; a row without any number too.
+    """
+    nothing = np.full(len(steps), math.nan)
+    products = columns.get(_PRODUCTS, nothing)
+    numbers = {
+        probe.name: np.stack([columns.get(c.name, nothing) for c in probe.columns], axis=1)
+        for probe in PROBES
+    }
+    present: dict[str, NDArray[np.bool_]] = {
+        name: ~np.isnan(values).all(axis=1) for name, values in numbers.items()
+    }
+    first = PROBES[0].name
+    none = ~np.any(list(present.values()), axis=0)
+    present[first] |= ~np.isnan(products) | none
+    return {
+        name: Readings(
+            steps[rows],
+            numbers[name][rows],
+            nothing[rows],
+            products[rows] if name == first else nothing[rows],
+        )
+        for name, rows in present.items()
+        if rows.any()
+    }
+
+
+def _canonical(values: Iterable[Any], count: int) -> FloatArray:
+    """Return numbers as float64 with one NaN and one zero, as SQLite gives them back."""
+    try:
+        numbers = np.fromiter(values, dtype=object, count=count).astype(np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise RowError("a measurement isn't of numbers") from None
+    numbers[np.isnan(numbers)] = math.nan
+    return numbers + 0.0

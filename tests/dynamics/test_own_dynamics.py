@@ -1,0 +1,185 @@
+"""A dynamics that stands in a file of its own, named by one line of a config: all that a run can do."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from engines import Engine, assert_same_rows, entry, here, small
+from toy_runs import EXACT, train
+from typer.testing import CliRunner
+
+from eostui.cli.app import app
+from eostui.config import RunConfig
+from eostui.dynamics import dynamics_of
+from eostui.errors import InputError
+from eostui.problems import Problem
+from eostui.runs.launch import Fork, Resume
+from eostui.runs.run import Run
+from eostui.stability import Description
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+FILE = Path(__file__).parents[1] / "lagged_descent.py"
+LAGGED = {"dynamics": f"{FILE}:LaggedDescent", "far_cadence": 0}
+
+
+def expected_threshold(steps):
+    return 2 / ((1 - 2 * steps["lag"]) * steps["eta"]) - steps["weight_decay"]
+
+
+def replay(path):
+    done = CliRunner().invoke(app, ["replay", str(path), "--json", "--trust-code"])
+    assert done.exit_code in (0, 1), done.output
+    return json.loads(done.stdout)
+
+
+def test_it_is_run_steered_killed_resumed_forked_replayed_and_exported(tmp_path):
+    """By real engine processes; resumed it is, to the bit, the run that was never killed."""
+    engine = Engine(small(steps=100_000, eta=0.1, **LAGGED), tmp_path)
+    engine.reaches(20)
+    at = engine.asks("set", lag=0.2, weight_decay=0.01)
+    engine.reaches(at + 40)
+    engine.kill()
+    path, killed_at = engine.path, entry(engine.path).last_step
+    steps = killed_at + 60
+    resumed = Engine(Resume(entry(path), steps), tmp_path)
+    assert resumed.ended() == 0
+
+    script = {at: [("set", {"lag": 0.2, "weight_decay": 0.01})]}
+    whole = here(small(steps=steps, eta=0.1, **LAGGED), tmp_path, script)
+    assert_same_rows(path, whole, whole=True)
+    with Run(path) as run:
+        assert run.last_step == steps
+        (continued,) = (event for event in run.events if event.kind == "continued")
+        assert continued.payload["identical"] is True
+        assert run.steps["lag"][at - 1 : at + 1].tolist() == [0.1, 0.2]
+        np.testing.assert_allclose(
+            run.steps["stability_threshold"], expected_threshold(run.steps), rtol=1e-15
+        )
+        np.testing.assert_allclose(
+            run.steps["stability_undecayed"],
+            run.steps["stability_threshold"] + run.steps["weight_decay"],
+            rtol=1e-14,
+        )
+        described = Description.of_facts(run.facts)
+        assert described.name == "lagged-descent"
+        assert described.label == "2/((1−2ν)η)−λ"
+        assert [control.symbol for control in described.controls] == ["η", "λ", "ν"]
+        assert described.controls[2].below == 0.25
+
+    told = replay(path)
+    assert told["identical"]
+    assert told["last_step"] == steps
+
+    child = here(Fork(entry(path), at + 30, {"lag": 0.05, "steps": at + 60}), tmp_path)
+    with Run(child) as run:
+        assert run.steps["lag"][at + 29 : at + 31].tolist() == [0.2, 0.05]
+        np.testing.assert_allclose(
+            run.steps["stability_threshold"], expected_threshold(run.steps), rtol=1e-15
+        )
+    assert replay(child)["identical"]
+
+    table = tmp_path / "run.csv"
+    done = CliRunner().invoke(app, ["export", str(path), "-o", str(table)])
+    assert done.exit_code == 0, done.output
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["lag"]) for row in rows] == [0.1] * at + [0.2] * (steps + 1 - at)
+    assert float(rows[-1]["stability_threshold"]) == pytest.approx(2 / (0.6 * 0.1) - 0.01)
+
+
+def test_its_threshold_is_where_real_runs_begin_to_grow(tmp_path):
+    for share, grows in ((0.99, False), (1.01, True)):
+        curvature = share * 2 / (0.8 * 0.1)
+        problem = Problem(
+            torch.ones(1, dtype=torch.float64),
+            lambda at, s=curvature: 0.5 * s * (at * at).sum(),
+            "½sθ²",
+        )
+        config = RunConfig.build({**EXACT, **LAGGED, "eta": 0.1, "steps": 1500}, "test")
+        folder = tmp_path / str(grows)
+        folder.mkdir()
+        run, status = train(folder, config, problem)
+        assert status == ("diverged" if grows else "finished")
+        assert abs(run.steps["theta_1"][-1]) > 90 if grows else abs(run.steps["theta_1"][-1]) < 1e-3
+        run.close()
+
+
+def test_a_step_sees_the_batch_that_its_dynamics_chooses(tmp_path):
+    """Against steps written out on every other half; the loss on record stays that of all samples."""
+    values = {"steps": 6, "eta": 0.1, "dtype": "float64", **LAGGED}
+    path = here(small(**{**values, "dynamics": f"{FILE}:Halves"}), tmp_path)
+    from eostui.problems import build_problem
+
+    config = small(**values)
+    problem = build_problem(config, torch.device("cpu"), tmp_path, lambda _: None)
+    inputs, targets = problem.arrays["inputs"], problem.arrays["targets"]
+    theta, last = problem.initial, None
+    norms, losses = [], []
+    for step in range(7):
+        norms.append(float(theta.norm()))
+        losses.append(float(problem.loss(theta)))
+        rows = slice(step % 2, None, 2)
+        leaf = theta.clone().requires_grad_()
+        made_of = problem.loss.supervised
+        predicted = made_of.outputs(leaf, inputs[rows])
+        loss = 0.5 * ((predicted - targets[rows]) ** 2).sum(dim=1).mean()
+        (now,) = torch.autograd.grad(loss, leaf)
+        theta = theta - 0.1 * (0.9 * now + 0.1 * (now if last is None else last))
+        last = now
+    with Run(path) as run:
+        np.testing.assert_allclose(run.steps["theta_norm"], norms, rtol=1e-12)
+        np.testing.assert_allclose(run.steps["loss"], losses, rtol=1e-12)
+
+
+def test_a_calibration_is_refused_with_a_sentence(tmp_path):
+    """The reduced oscillator is gradient descent's; asked for in the config it is exit code 2."""
+    path = here(small(steps=20, **LAGGED), tmp_path, {10: [("calibrate", {})]})
+    with Run(path) as run:
+        (refused,) = (event for event in run.events if event.kind == "refused")
+        assert "derived for gradient-descent" in refused.payload["reason"]
+        assert not [event for event in run.events if event.kind == "phase"]
+    with pytest.raises(InputError, match="`calibrate_at` is auto, but the reduced oscillator"):
+        here(small(steps=20, calibrate_at="auto", **LAGGED), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("Nameless", "it has no name"),
+        ("Taken", "sharpness"),
+        ("LagedDescent", "LaggedDescent"),
+    ],
+)
+def test_what_can_not_be_used_is_a_sentence(name, sentence):
+    with pytest.raises(InputError, match=sentence):
+        dynamics_of(RunConfig.build({"dynamics": f"{FILE}:{name}"}, "test"))
+
+
+def test_a_control_that_there_is_not_is_refused(tmp_path):
+    path = here(small(steps=12), tmp_path, {5: [("set", {"momentum": 0.5})]})
+    with Run(path) as run:
+        refused = [event.payload["reason"] for event in run.events if event.kind == "refused"]
+    assert refused == ["there is no control `momentum`"]
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("Forgetful", "its `state` isn't all that the next step needs"),
+        ("InPlace", "changes θ in place"),
+        ("Fails", "Fails failed: ZeroDivisionError: no step today"),
+        ("Halves", "a function of θ alone: it has no samples"),
+    ],
+)
+def test_what_would_fail_later_is_told_before_there_is_a_run(tmp_path, name, sentence):
+    """Where a problem is a function of θ alone, there is no half of its samples."""
+    own = {**EXACT, "dynamics": f"{FILE}:{name}", "problem": "two-layer-scalar"}
+    with pytest.raises(InputError, match=sentence):
+        here(RunConfig.build(own, "test"), tmp_path)
+    assert not list(tmp_path.iterdir())
