@@ -173,8 +173,7 @@ class Recorder:
 
     def measured(self, step: int, values: Mapping[str, Any]) -> None:
         """Take in all that was measured at the newest step, once its readings are written."""
-        if self._tells_phases:
-            self.phases.read(step, values)
+        self.phases.read(step, values)
 
     def flush(self) -> None:
         """Read the rows from the device and write everything pending as one transaction.

@@ -39,6 +39,7 @@ class Entry:
         late_sharpness: the mean of S over the last fifth of the steps, NaN if it wasn't measured.
         phase: the newest phase.
         parent: the id of the run that it was forked from, with the step; "" and None for others.
+        group: what runs that belong together share; "" for none.
         origin: the step from which on its steps can be taken again (`schema.own_steps_from`).
     """
 
@@ -56,6 +57,7 @@ class Entry:
     note: str = ""
     parent: str = ""
     parent_step: int | None = None
+    group: str = ""
     origin: int = 0
     late_sharpness: float = math.nan
     phase: str = ""
@@ -182,6 +184,7 @@ def _read(path: Path) -> tuple[Entry, str]:
             note=facts.get("note", ""),
             parent=facts.get("parent", ""),
             parent_step=parent_step,
+            group=facts.get("group", ""),
             origin=origin,
             late_sharpness=sharpness,
             phase=phase,

@@ -128,7 +128,7 @@ def probes_of(facts: Mapping[str, str]) -> tuple[ProbeColumns, ...]:
         ProbeColumns(_text(entry, "name"), _text(entry, "cost"), _columns(entry.get("columns")))
         for entry in content
     )
-    _check_probes(probes)
+    check_probes(probes)
     return probes
 
 
@@ -183,7 +183,7 @@ def joined(
     return (*probes, *more)
 
 
-def _check_probes(probes: Sequence[ProbeColumns]) -> None:
+def check_probes(probes: Sequence[ProbeColumns]) -> None:
     """Raise ValueError if these can't be the probes of one run: names taken, arrays too large."""
     names: set[str] = set()
     for probe in probes:
