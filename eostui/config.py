@@ -117,7 +117,7 @@ class RunConfig(BaseModel):
         description="changes of η, λ, μ: each a `step` with `eta`, `weight_decay`, `momentum` or several",
     )
     decay_biases: bool = Field(True, description="whether weight decay also acts on biases")
-    steps: PositiveInt = Field(12_000, description="gradient-descent steps")
+    steps: PositiveInt = Field(12_000, description="steps that it takes")
     pause_at: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (), description="steps before which a run that is watched pauses; a headless one goes on"
     )
@@ -263,7 +263,7 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> RunConfig:
-        check_schedule(self.controls_at_start(), self.controls)
+        check_schedule(self.controls_at_start(), self.controls, complete=self.dynamics in STABILITY)
         return self
 
     @classmethod
@@ -298,9 +298,9 @@ class RunConfig(BaseModel):
 
         Which of them dynamics of your own have, their file alone says: of those it is all.
         """
-        stability = STABILITY.get(self.dynamics)
-        names = CONTROLS if stability is None else [each.name for each in stability.controls]
-        return {name: getattr(self, name) for name in names}
+        if stability := STABILITY.get(self.dynamics):
+            return stability.at_start(self)
+        return {name: getattr(self, name) for name in CONTROLS}
 
     def own_code(self) -> tuple[str, ...]:
         """Return the settings that name code of your own, each a "file.py:Name"."""

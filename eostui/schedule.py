@@ -15,16 +15,18 @@ from pydantic import (
     model_validator,
 )
 
-from eostui.stability import refuse
+from eostui.errors import did_you_mean
+from eostui.stability import CONTROLS, Control, refuse
 
 
 class ControlChange(BaseModel):
     """New values of controls from one step on: `step` is the first that they move.
 
-    What isn't given stays as it was.
+    What isn't given stays as it was. Controls of your own dynamics come by their names beside these.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, Annotated[FiniteFloat, Field(strict=True)]]
 
     step: Annotated[int, Field(ge=0, strict=True)]
     eta: Annotated[FiniteFloat, Field(gt=0, strict=True)] | None = None
@@ -52,27 +54,36 @@ class ControlChange(BaseModel):
         }
 
 
-def check_schedule(start: Mapping[str, float], changes: Iterable[ControlChange]) -> None:
+def check_schedule(
+    start: Mapping[str, float],
+    changes: Iterable[ControlChange],
+    known: Mapping[str, Control] = CONTROLS,
+    *,
+    complete: bool = True,
+) -> None:
     """Raise ValueError unless the steps rise, and the controls may be what they are after each.
 
     Args:
-        start: the controls at the start, by name: all that there are.
+        start: the controls at the start, by name.
         changes: in their order.
+        known: what there is to know of the controls.
+        complete: whether the dynamics has no controls but those of `start`; else others aren't looked at.
     """
-    if refusal := refuse(start, by_name=True):
+    if refusal := refuse(start, known, by_name=True):
         raise ValueError(refusal)
     before, controls = -1, dict(start)
-    for change in changes:
+    for number, change in enumerate(changes, 1):
         where = f"`controls` at step {change.step}"
         if change.step <= before:
             raise ValueError(f"{where} comes after step {before}: their steps must rise")
         before = change.step
-        for name in change.values():
-            if name not in controls:
-                raise ValueError(
-                    f"{where} changes `{name}`, but the dynamics has only "
-                    f"{', '.join(f'`{control}`' for control in controls)}"
-                )
-        controls |= change.values()
-        if refusal := refuse(controls, by_name=True):
+        others = [name for name in change.values() if name not in start]
+        for name in others if complete else ():
+            if name not in CONTROLS:
+                near = did_you_mean(name, ["step", *start])
+                raise ValueError(f"change {number} of `controls`: unknown key `{name}`{near}")
+            has = ", ".join(f"`{control}`" for control in start)
+            raise ValueError(f"{where} changes `{name}`, but the dynamics has only {has}")
+        controls |= {name: value for name, value in change.values().items() if name in start}
+        if refusal := refuse(controls, known, by_name=True):
             raise ValueError(f"{where}: {refusal}")

@@ -8,6 +8,7 @@ import typer
 
 from eostui.cli.attach import attach
 from eostui.cli.bench import bench
+from eostui.cli.command import Command, unfolded
 from eostui.cli.doctor import doctor
 from eostui.cli.export import export
 from eostui.cli.fork import fork
@@ -16,6 +17,7 @@ from eostui.cli.plot import plot
 from eostui.cli.presets import presets
 from eostui.cli.presets.list import list_presets
 from eostui.cli.presets.save import save
+from eostui.cli.presets.settings import explain
 from eostui.cli.presets.show import show_preset
 from eostui.cli.presets.validate import validate
 from eostui.cli.replay import replay
@@ -76,9 +78,10 @@ COMMANDS = (
     (presets, "show", show_preset),
     (presets, "validate", validate),
     (presets, "save", save),
+    (presets, "settings", explain),
 )
 for _group, _name, _command in COMMANDS:
-    _group.command(_name)(_command)
+    _group.command(_name, cls=Command)(unfolded(_command))
 app.add_typer(runs, name="runs")
 app.add_typer(presets, name="presets")
 

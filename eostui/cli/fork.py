@@ -7,18 +7,14 @@ from typing import Annotated
 import typer
 
 from eostui.cli.options import (
-    AsciiOnly,
-    AsJson,
     ChangedData,
-    DataDir,
-    Fps,
-    Headless,
+    Group,
     Name,
     Number,
     RunName,
-    RunsDir,
     Settings,
     Trust,
+    View,
     set_values,
 )
 from eostui.cli.start import start
@@ -36,17 +32,15 @@ def fork(
         Number, typer.Option(help="Learning rate η from there on, as 0.02 or 2/100.")
     ] = None,
     weight_decay: Annotated[Number, typer.Option(help="Weight decay λ from there on.")] = None,
+    momentum: Annotated[Number, typer.Option(help="Momentum μ from there on.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps it shall have in all.")] = None,
     name: Name = "",
+    group: Group = "",
     assign: Settings = None,
     trust: Trust = False,
     changed_data: ChangedData = False,
-    headless: Headless = False,
-    runs_dir: RunsDir = None,
-    data_dir: DataDir = None,
-    fps: Fps = None,
-    _ascii: AsciiOnly = False,
-    as_json: AsJson = False,
+    *,
+    view: View,
 ) -> None:
     """Start a new run from the exact state of another at a step, live or ended: a counterfactual.
 
@@ -65,11 +59,13 @@ def fork(
     from eostui.runs.launch import Fork
     from eostui.runs.trust import refuse_foreign_code
 
-    entry = shelf.find(locations.runs_dir(runs_dir), run)
+    entry = shelf.find(locations.runs_dir(view.runs_dir), run)
     refuse_foreign_code(entry.config, entry.path, trusted=trust)
-    changes = set_values(assign, {"steps": steps}, {"eta": eta, "weight_decay": weight_decay})
+    changes = set_values(
+        assign,
+        {"steps": steps},
+        {"eta": eta, "weight_decay": weight_decay, "momentum": momentum},
+    )
     step = newest_fork_step(entry.last_step, entry.state) if at is None else at
     branch = Fork(entry, step, changes, changed_data)
-    start(
-        branch, runs_dir, data_dir, name=name, headless=headless, as_json=as_json, fps=fps,
-    )  # fmt: skip
+    start(branch, view, name=name, group=group)

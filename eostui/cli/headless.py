@@ -55,7 +55,7 @@ class _Narration:
 
 
 def follow(
-    start: RunConfig | Resume | Fork, runs_dir: Path, data_dir: Path, name: str
+    start: RunConfig | Resume | Fork, runs_dir: Path, data_dir: Path, name: str, group: str = ""
 ) -> tuple[Path, int]:
     """Start an engine, follow it to its end, and return the run directory and the exit code.
 
@@ -67,7 +67,7 @@ def follow(
     """
     narrate = Console(file=cast("IO[str]", _Narration()), highlight=False)
     with NotedSignals() as signals:
-        engine = EngineProcess(start, runs_dir, data_dir, name, watched=False)
+        engine = EngineProcess(start, runs_dir, data_dir, name, group=group, watched=False)
         path = _begun(engine, signals, narrate)
         if not signals.stops:
             _show_progress(engine, path, narrate, signals)

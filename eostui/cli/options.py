@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,6 +75,9 @@ DataDir = Annotated[
 ]
 Number = str | None
 Name = Annotated[str, typer.Option(help="A name to find the run by.")]
+Group = Annotated[
+    str, typer.Option(metavar="TEXT", help="What runs that belong together share, to list them by.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any setting; repeatable."),
@@ -104,6 +108,18 @@ Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps."
 Width = Annotated[int | None, typer.Option(help="Columns; the terminal's if left out.")]
 Height = Annotated[int | None, typer.Option(help="Rows; the terminal's if left out.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+
+
+@dataclass(frozen=True)
+class View:
+    """Where a run goes and how it is followed: of every command that starts an engine."""
+
+    headless: Headless = False
+    runs_dir: RunsDir = None
+    data_dir: DataDir = None
+    fps: Fps = None
+    ascii_only: AsciiOnly = False
+    as_json: AsJson = False
 
 
 def set_values(

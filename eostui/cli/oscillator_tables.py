@@ -58,16 +58,11 @@ def orbit_table(orbit: Orbit) -> Table:
     predicted = prediction(orbit)
     values = (
         np.arange(rows), orbit.x, orbit.y, orbit.sharpness, stages(orbit), orbit.envelope,
-        orbit.centre, *predicted, np.broadcast_to(p.beta * p.alpha, rows), *drives(orbit),
-        orbit.eta, orbit.weight_decay, 2 / orbit.eta, 2 / orbit.eta - orbit.weight_decay,
+        orbit.centre, *predicted, np.broadcast_to(p.beta * p.alpha, rows),
+        orbit.decay_drive, orbit.bounce_drive, orbit.eta, orbit.weight_decay, 2 / orbit.eta,
+        2 / orbit.eta - orbit.weight_decay,
     )  # fmt: skip
     return {c.name: np.asarray(v) for c, v in zip(ORBIT_COLUMNS, values, strict=True)}
-
-
-def drives(orbit: Orbit) -> tuple[FloatArray, FloatArray]:
-    """Return what pulls the sharpness down: λ(g + q) and ½βx², shape (n,) each."""
-    p = orbit.parameters
-    return orbit.weight_decay * (p.g + orbit.q), p.beta * orbit.x**2 / 2
 
 
 def grid_table(axes: Mapping[str, FloatArray], parameters: Parameters, found: Survey) -> Table:

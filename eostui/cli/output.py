@@ -16,6 +16,7 @@ from eostui.cli.streams import sayable, speaks_unicode
 from eostui.errors import InputError, printable
 
 if TYPE_CHECKING:
+    from eostui.config import RunConfig
     from eostui.runs.shelf import Entry
 
 
@@ -124,3 +125,18 @@ def age(seconds: float) -> str:
         if seconds >= length:
             return f"{seconds / length:.0f} {unit}"
     return f"{max(seconds, 0):.0f} s"
+
+
+def unusual_dynamics(config: RunConfig) -> str:
+    """Return the dynamics of a run in short, "" for gradient descent."""
+    return "" if config.dynamics == "gradient-descent" else _in_short(config.dynamics)
+
+
+def own_probes(config: RunConfig) -> str:
+    """Return the user's own probes of a run in short."""
+    return ", ".join(map(_in_short, config.probes))
+
+
+def _in_short(name: str) -> str:
+    """Return a name without the folder of a "file.py:Name"."""
+    return name.rpartition("/")[2]

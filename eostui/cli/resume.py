@@ -6,17 +6,7 @@ from typing import Annotated
 
 import typer
 
-from eostui.cli.options import (
-    AsciiOnly,
-    AsJson,
-    ChangedData,
-    DataDir,
-    Fps,
-    Headless,
-    RunName,
-    RunsDir,
-    Trust,
-)
+from eostui.cli.options import ChangedData, RunName, Trust, View
 from eostui.cli.start import start
 
 
@@ -27,12 +17,8 @@ def resume(
     ] = None,
     trust: Trust = False,
     changed_data: ChangedData = False,
-    headless: Headless = False,
-    runs_dir: RunsDir = None,
-    data_dir: DataDir = None,
-    fps: Fps = None,
-    _ascii: AsciiOnly = False,
-    as_json: AsJson = False,
+    *,
+    view: View,
 ) -> None:
     """Go on with a run that was stopped, interrupted or finished, as if it had never ended.
 
@@ -50,9 +36,6 @@ def resume(
     from eostui.runs.launch import Resume
     from eostui.runs.trust import refuse_foreign_code
 
-    entry = shelf.find(locations.runs_dir(runs_dir), run)
+    entry = shelf.find(locations.runs_dir(view.runs_dir), run)
     refuse_foreign_code(entry.config, entry.path, trusted=trust)
-    going_on = Resume(entry, steps, changed_data)
-    start(
-        going_on, runs_dir, data_dir, headless=headless, as_json=as_json, fps=fps,
-    )  # fmt: skip
+    start(Resume(entry, steps, changed_data), view)

@@ -7,26 +7,29 @@ from typing import Annotated
 import typer
 
 from eostui.cli.options import (
-    AsciiOnly,
-    AsJson,
-    DataDir,
     Device,
-    Fps,
-    Headless,
+    Group,
     Name,
     Number,
     PresetName,
-    RunsDir,
     Settings,
+    View,
     set_values,
 )
 from eostui.cli.start import show, start
+from eostui.errors import InputError
+from eostui.stability import CONTROLS
 
 
 def run(
     preset: PresetName = "digits-mlp",
     eta: Annotated[Number, typer.Option(help="Learning rate η, such as 0.02 or 2/100.")] = None,
     weight_decay: Annotated[Number, typer.Option(help="Weight decay λ.")] = None,
+    momentum: Annotated[Number, typer.Option(help="Momentum μ, of dynamics that have one.")] = None,
+    dynamics: Annotated[
+        str | None,
+        typer.Option(help="gradient-descent, heavy-ball, or your own FILE.py:CLASS."),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps to train.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all random choices.")] = None,
     device: Device = None,
@@ -42,14 +45,18 @@ def run(
             help="Lay theory's prediction over the run: from where S crosses 2/η − λ, or a step.",
         ),
     ] = None,
+    probe: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE.py:CLASS",
+            help="A measurement of your own beside those of the program; repeatable.",
+        ),
+    ] = None,
     name: Name = "",
+    group: Group = "",
     assign: Settings = None,
-    headless: Headless = False,
-    runs_dir: RunsDir = None,
-    data_dir: DataDir = None,
-    fps: Fps = None,
-    _ascii: AsciiOnly = False,
-    as_json: AsJson = False,
+    *,
+    view: View,
 ) -> None:
     """Train a preset, live or headless.
 
@@ -66,9 +73,12 @@ def run(
     """
     from eostui import presets
 
+    config = presets.load(preset).config
     values = set_values(
         assign,
         {
+            "dynamics": dynamics,
+            "probes": [*config.probes, *probe] if probe else None,
             "steps": steps,
             "seed": seed,
             "device": device,
@@ -77,12 +87,14 @@ def run(
             "chunk_size": chunk_size,
             "calibrate_at": calibrate_at,
         },
-        {"eta": eta, "weight_decay": weight_decay},
+        {"eta": eta, "weight_decay": weight_decay, "momentum": momentum},
     )
-    config = presets.load(preset).config.changed(values)
-    start(
-        config, runs_dir, data_dir, name=name, headless=headless, as_json=as_json, fps=fps,
-    )  # fmt: skip
+    config = config.changed(values)
+    for control in CONTROLS.keys() & values.keys() - config.controls_at_start().keys():
+        raise InputError(
+            f"`{control}` is no control of {config.dynamics}: choose others by `--dynamics`"
+        )
+    start(config, view, name=name, group=group)
 
 
 def run_default() -> None:

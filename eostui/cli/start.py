@@ -15,38 +15,35 @@ from eostui.cli.streams import draw_in_cells, speaks_unicode
 from eostui.errors import InputError, printable
 
 if TYPE_CHECKING:
+    from eostui.cli.options import View
     from eostui.config import RunConfig
     from eostui.oscillator_presets import OscillatorPreset
     from eostui.runs.launch import Fork, Resume
     from eostui.tui.started import Watch
 
 
-def start(
-    what: RunConfig | Resume | Fork,
-    runs_dir: Path | None,
-    data_dir: Path | None,
-    *,
-    name: str = "",
-    headless: bool,
-    as_json: bool,
-    fps: float | None,
-) -> None:
+def start(what: RunConfig | Resume | Fork, view: View, *, name: str = "", group: str = "") -> None:
     """Start an engine and follow it, live or headless; exit with its code."""
     from eostui import locations
     from eostui.config import RunConfig
 
-    _check_fps(fps)
-    if as_json and not headless:
+    _check_fps(view.fps)
+    if view.as_json and not view.headless:
         raise InputError("--json is for --headless: the live view prints nothing")
     if name:
         from eostui.runs.edit import check_name
 
-        check_name(name, locations.runs_dir(runs_dir))
+        check_name(name, locations.runs_dir(view.runs_dir))
+    if group:
+        from eostui.runs.edit import refuse_name
+
+        if refusal := refuse_name(group, "group"):
+            raise InputError(refusal)
     if not isinstance(what, RunConfig):
         what.config  # noqa: B018 - says at once why there is nothing to go on with
-    if headless:
-        raise typer.Exit(_run_headless(what, runs_dir, data_dir, name, as_json))
-    show(what, runs_dir, data_dir, name=name, fps=fps)
+    if view.headless:
+        raise typer.Exit(_run_headless(what, view, name, group))
+    show(what, view.runs_dir, view.data_dir, name=name, group=group, fps=view.fps)
 
 
 def show(
@@ -55,6 +52,7 @@ def show(
     data_dir: Path | None,
     *,
     name: str = "",
+    group: str = "",
     fps: float | None = None,
 ) -> None:
     """Open the live view of a run to start, to attach to, to play back, or of an oscillator.
@@ -76,7 +74,7 @@ def show(
     with NotedSignals() as signals:
         # the engine first: it loads PyTorch while this process loads the application
         begun = (
-            EngineProcess(what, runs, data, name)
+            EngineProcess(what, runs, data, name, group=group)
             if isinstance(what, (RunConfig, Resume, Fork))
             else what
         )
@@ -104,20 +102,15 @@ def _check_fps(fps: float | None) -> None:
         raise InputError(f"--fps is {fps:g}, but must be from 0.1 to 60")
 
 
-def _run_headless(
-    what: RunConfig | Resume | Fork,
-    runs_dir: Path | None,
-    data_dir: Path | None,
-    name: str,
-    as_json: bool,
-) -> int:
+def _run_headless(what: RunConfig | Resume | Fork, view: View, name: str, group: str) -> int:
     """Train without a live view; return the exit code."""
     from eostui import locations
     from eostui.cli.headless import follow
     from eostui.runs.analysis.summary import summarize_run
 
-    path, code = follow(what, locations.runs_dir(runs_dir), locations.data_dir(data_dir), name)
-    if as_json:
+    folders = locations.runs_dir(view.runs_dir), locations.data_dir(view.data_dir)
+    path, code = follow(what, *folders, name, group)
+    if view.as_json:
         print_json(summarize_run(path))
     else:
         print(path)

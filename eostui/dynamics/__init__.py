@@ -14,6 +14,7 @@ from eostui.dynamics.heavy_ball import HeavyBall
 from eostui.errors import InputError, did_you_mean
 from eostui.own_code import load_class
 from eostui.runs.store.own_columns import dynamics_columns_of
+from eostui.schedule import check_schedule
 from eostui.stability import ETA, FACT, WEIGHT_DECAY, Description, Stability
 
 __all__ = ["DYNAMICS", "Dynamics", "dynamics_of"]
@@ -42,6 +43,11 @@ def dynamics_of(config: RunConfig) -> type[Dynamics]:
     found = cast("type[Dynamics]", load_class(name, "dynamics", Dynamics, config.seed))
     if refusal := _refuse(found):
         raise InputError(f"`dynamics`: {name}: {refusal}")
+    known = {control.name: control for control in found.stability.controls}
+    try:
+        check_schedule(found.stability.at_start(config), config.controls, known)
+    except ValueError as error:
+        raise InputError(f"with the dynamics {name}: {error}") from None
     return found
 
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eostui.runs.analysis.divergence import first_diverged
-from eostui.runs.analysis.phase_spans import PHASE_EVENT, payload
-from eostui.runs.analysis.phases import PhaseClassifier
+from eostui.runs.analysis.phase_classifier import PhaseClassifier
+from eostui.runs.analysis.run_phases import PHASE_EVENT, payload
 from eostui.runs.store.columns import COORDINATES, STORED_STEP_COLUMNS
 from eostui.runs.store.writer import Store
 from eostui.stability import GRADIENT_DESCENT, THRESHOLD, UNDECAYED, Stability
@@ -46,8 +46,8 @@ class Recorder:
 
     Attributes:
         precision: that of the rows, float64 where the device has it.
-        calibration: number of the calibration whose x and q come with the rows, 0 for none; set it
-            right after a flush.
+        calibration: number of the calibration whose x and q come with the rows, 0 for none.
+        calibrations: how many there were so far.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Recorder:
         self._tells_phases = stability is GRADIENT_DESCENT
         self._observe = observe
         self.next_step = 0
-        self.calibration = 0
+        self.calibration = self.calibrations = 0
         self.phases = PhaseClassifier(chance=chance)
         self.precision = torch.float32 if like.device.type == "mps" else torch.float64
         few = tuple(column.name for column in COORDINATES[:coordinates])
@@ -91,6 +91,7 @@ class Recorder:
         return {
             "next_step": self.next_step,
             "calibration": self.calibration,
+            "calibrations": self.calibrations,
             "first_loss": self._first_loss,
             "phases": self.phases.state(),
         }
@@ -98,12 +99,22 @@ class Recorder:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
         self.next_step, self.calibration = state["next_step"], state["calibration"]
+        self.calibrations = state.get("calibrations", self.calibration)
         self._first_loss = state["first_loss"]
         phases = PhaseClassifier.restored(state["phases"])
         if phases is None:
             self.begin_phases()
         else:
             self.phases = phases
+
+    def begin_calibration(self) -> int:
+        """Let x and q of a new calibration come with the rows from now on; return its number.
+
+        All rows must be flushed.
+        """
+        self.calibrations += 1
+        self.calibration = self.calibrations
+        return self.calibration
 
     def begin_phases(self) -> None:
         """Tell phases from the next step on, whatever was before; all rows must be flushed."""
@@ -160,7 +171,8 @@ class Recorder:
 
     def measured(self, step: int, values: Mapping[str, Any]) -> None:
         """Take in all that was measured at the newest step, once its readings are written."""
-        self.phases.read(step, values)
+        if self._tells_phases:
+            self.phases.read(step, values)
 
     def flush(self) -> None:
         """Read the rows from the device and write everything pending as one transaction.

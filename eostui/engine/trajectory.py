@@ -20,7 +20,7 @@ from eostui.probes.probe import Moment, Probe, Value
 from eostui.probes.probe_set import ProbeSet
 from eostui.problems import Problem
 from eostui.problems.batch import loss_of_rows
-from eostui.runs.analysis.phase_spans import chance_of
+from eostui.runs.analysis.run_phases import chance_of
 from eostui.runs.store.columns import COORDINATES
 from eostui.runs.store.writer import Store
 
@@ -81,7 +81,10 @@ class Trajectory:
         )
 
     def parts(self) -> dict[str, Stateful]:
-        """Return all that carries something from step to step, by its name in a checkpoint."""
+        """Return all that carries something from step to step, by its name in a checkpoint.
+
+        The names, `trainer.theta` among them, are a format: checkpoints of all versions have them.
+        """
         parts: dict[str, Stateful] = {
             "trainer": self,
             "dynamics": self._dynamics,

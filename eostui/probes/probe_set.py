@@ -28,7 +28,9 @@ _FORMERLY = {
             "others", "memory_values", "memory_vectors",
         )
     },
-    "smallest_eigenvalue": {"smallest": "eigenvectors"},
+    "smallest_eigenvalue": {
+        "smallest": "eigenvectors", "unconverged_smallest": "unconverged",
+    },
     "drives": {"sharpness_gradient": "sharpness_gradient"},
 }  # fmt: skip
 

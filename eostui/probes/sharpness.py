@@ -88,7 +88,7 @@ class Sharpness(Probe):
         first = pairs.values[0]
         values: dict[str, Value] = {
             "sharpness": first,
-            "sharpness_residual": _relative(pairs.residuals[0], first),
+            "sharpness_residual": relative(pairs.residuals[0], first),
             "u_error": pairs.first_vector_error,
         }
         overlap = self._follow(pairs)
@@ -98,10 +98,10 @@ class Sharpness(Probe):
             values["sharpness_gap"] = pairs.gap
         following = zip(pairs.values[1:], pairs.residuals[1:], strict=True)
         for number, (value, residual) in enumerate(following, start=2):
-            values |= {f"eig_{number}": value, f"eig_{number}_residual": _relative(residual, first)}
+            values |= {f"eig_{number}": value, f"eig_{number}_residual": relative(residual, first)}
         if pairs.guard_values:
             values["eig_guard"] = pairs.guard_values[0]
-            values["eig_guard_residual"] = _relative(pairs.guard_residuals[0], first)
+            values["eig_guard_residual"] = relative(pairs.guard_residuals[0], first)
         return Reading(values, pairs.products, remarks)
 
     def state(self) -> dict[str, Any]:
@@ -138,10 +138,11 @@ class Sharpness(Probe):
         """
         seed, step = self.config.seed, moment.step
         audits = self.readings % AUDIT_EVERY == 0
-        known = 0 if self.eigenvectors is None or audits else len(self._followed())
+        start = self._start(point.theta, step)
+        known = 0 if self.eigenvectors is None or audits else len(start)
         pairs = leading_eigenpairs(
             moment.operator(point),
-            self._start(point.theta, moment.step),
+            start,
             self._target(moment),
             memory=self.memory,
             fresh=lambda number: random_direction(point.theta, seed, step, 1 + number),
@@ -209,7 +210,8 @@ class Sharpness(Probe):
             overlap = float(overlaps[0, 0].abs())
             before = previous[:1] if self.earlier is None else self.earlier[:1]
             self.earlier = torch.cat([previous[:1], before])
-            self.others = self._followed()[1:]
+            # what a look in a fresh direction showed is in none of the earlier ones
+            self.others = None if pairs.overlooked else self._followed()[1:]
         self.eigenvectors, self.guards = vectors, pairs.guard_vectors
         self.sharpness = pairs.values[0]
         return overlap
@@ -218,7 +220,7 @@ class Sharpness(Probe):
         """Say once, for all readings in a row, that values or u weren't found well enough."""
         remarks: list[tuple[str, dict[str, Any]]] = []
         if not pairs.converged and not self.unconverged:
-            residual = max(_relative(each, pairs.values[0]) for each in pairs.residuals)
+            residual = max(relative(each, pairs.values[0]) for each in pairs.residuals)
             told = {"products": pairs.products, "eigenvalues": len(pairs.values)}
             remarks.append(("unconverged", {**told, "residual": residual}))
         degenerate = pairs.converged and not pairs.separated
@@ -247,5 +249,6 @@ def sharpness_of(moment: Moment) -> Sharpness:
     return probe
 
 
-def _relative(residual: float, value: float) -> float:
+def relative(residual: float, value: float) -> float:
+    """Return a residual as a share of an eigenvalue."""
     return residual / abs(value) if value else 0.0

@@ -64,15 +64,15 @@ def note(entry: Entry, text: str) -> None:
     _set(entry, "note", {"note": text})
 
 
-def refuse_name(name: object) -> str | None:
-    """Return why a run can't have this name, or None."""
+def refuse_name(name: object, what: str = "name") -> str | None:
+    """Return why a run can't have this name, or its group can't, or None."""
     if not isinstance(name, str) or not name.isprintable():
-        return "a name must be text without control characters"
+        return f"a {what} must be text without control characters"
     if len(name) > MOST_NAME:
-        return f"a name has at most {MOST_NAME} characters, but this one has {len(name)}"
+        return f"a {what} has at most {MOST_NAME} characters, but this one has {len(name)}"
     if name != name.strip() or name.startswith(("-", ".")) or "/" in name:
         return (
-            f"the name `{name}` can't be typed as one: no / in it, no space at its ends, no - or . "
+            f"the {what} `{name}` can't be typed as one: no / in it, no space at its ends, no - or . "
             "at its start"
         )
     return None

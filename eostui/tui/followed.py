@@ -9,16 +9,16 @@ from typing import NamedTuple
 
 from eostui.charts.numbers import steered
 from eostui.errors import EostuiError
+from eostui.panels.view import Overlay, RunView
 from eostui.runs import shelf
 from eostui.runs.analysis.remarks import remark
-from eostui.runs.calibration import told
+from eostui.runs.ancestry import parent_path
+from eostui.runs.calibration import description
 from eostui.runs.run import Run
 from eostui.runs.store.ending import end_sentence
 from eostui.runs.store.rows import Event
 from eostui.runs.store.schema import LIVE_STATES
 from eostui.tui.following import GONE, UNREADABLE, Follower, Reading
-from eostui.tui.overlay import Overlay, parent_path
-from eostui.tui.panels import RunView
 from eostui.tui.playback import Playback
 from eostui.tui.screens.dialogs import PickDialog
 from eostui.tui.screens.live import LiveScreen
@@ -122,7 +122,7 @@ class FollowedApp(SteeredApp):
         for event in events:
             if event.kind == "refused":
                 self.notify(str(event.payload["reason"]), severity="error")
-            elif text := told(event):
+            elif text := description(event):
                 self.notify(text)
         self._tell_remarks(events)
         self._tell_difference(events)

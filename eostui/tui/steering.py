@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from eostui.errors import InputError
+from eostui.runs.ancestry import forked_at
 from eostui.runs.run import Run
 from eostui.runs.store import commands
 from eostui.runs.store.rows import Event
 from eostui.stability import refuse
-from eostui.tui.overlay import forked_at
 
 ETA_FACTOR = 1.1
 DECAY_FACTOR = 1.25

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from eostui.charts import dots
-from eostui.charts.numbers import compact
-from eostui.charts.picture import Chart, Curve, Mark, Spot, draw
-from eostui.charts.scales import Scale, StickyRange, linear_ticks, nice_above, tick_text
+from eostui.charts.chart import Chart, Curve, Mark, Spot
+from eostui.charts.numbers import compact, tick_text
+from eostui.charts.picture import draw
+from eostui.charts.scales import Scale, StickyRange, linear_ticks, nice_above
 from eostui.tui.svg import portable
 from eostui.tui.window import Window
 

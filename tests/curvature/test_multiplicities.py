@@ -259,10 +259,12 @@ def test_a_linear_network_has_every_eigenvalue_once_for_each_output(dtype):
     assert event[0] == "degenerate"
     assert "one direction among several" in remark(Event(0, 0.0, *event))
     row = Series(
-        ["eta", "weight_decay", *values, "sharpness_gradient_u", "gradient_u", "beta_alpha"]
+        ["step", "weight_decay", *values, "sharpness_gradient_u", "gradient_u", "beta_alpha"]
     )
-    row.append(1, {"eta": config.eta, "weight_decay": 0.0, **values})
-    found = {monitor.name: monitor for monitor in monitors(row, "raw", config.vector_tolerance)}
+    row.append(1, {"step": 0, "weight_decay": 0.0, **values})
+    steps = Series(["two_over_eta"])
+    steps.append(1, {"two_over_eta": 2 / config.eta})
+    found = {each.name: each for each in monitors(steps, row, "raw", config.vector_tolerance)}
     assert found["u stands apart"].holds is False
     assert found["u stands apart"].reading == "one of several"
 

@@ -211,6 +211,79 @@ def test_list_show_and_export(trained: Shell) -> None:
     assert len(measured) == 1 + 7
 
 
+HEAVY_BALL = """# Heavy ball with a schedule.
+problem = "two-layer-scalar"
+dynamics = "heavy-ball"
+eta = 0.05
+steps = 40
+cadence = 10
+device = "cpu"
+dtype = "float64"
+threads = 1
+[[controls]]
+step = 10
+momentum = 0.2
+[[controls]]
+step = 20
+eta = 0.1
+weight_decay = 0.01
+"""
+
+
+def test_groups_dynamics_and_momentum(shell: Shell) -> None:
+    """From the options into the record and the list; saved as a preset the run is the same again."""
+    (shell.folder / "heavy.toml").write_text(HEAVY_BALL)
+    begin = ("run", "heavy.toml", "--headless", "--momentum", "1/2", "--name", "ball")
+    assert shell(*begin, "--group", "pair").returncode == 0
+    assert shell("presets", "save", "ball", "again", "--to", "again.toml").returncode == 0
+    assert shell("run", "again.toml", "--headless", "--name", "again").returncode == 0
+    told = json.loads(shell("runs", "diff", "ball", "again", "--json").stdout)
+    assert told["config"] == {"preset": {"a": "heavy", "b": "again"}}
+    assert told["rows"]["first_difference"] is None
+    steered = [(each["step"], each["a"]) for each in told["steering"]]
+    assert steered == [(10, {"momentum": 0.2}), (20, {"eta": 0.1, "weight_decay": 0.01})]
+
+    titles, *rows = shell("runs").stdout.splitlines()
+    assert titles.split()[-3:] == ["group", "dynamics", "id"]
+    assert rows[0].split()[-2] == rows[1].split()[-2] == "heavy-ball"
+    assert rows[1].split()[-3] == "pair"
+    (listed,) = json.loads(shell("runs", "list", "--group", "pair", "--json").stdout)
+    assert (listed["name"], listed["group"], listed["dynamics"]) == ("ball", "pair", "heavy-ball")
+    shown = shell("runs", "show", "ball").stdout
+    assert f"{'group':<32}pair\n" in shown
+    assert f"{'dynamics':<32}heavy-ball\n" in shown
+    assert "momentum = 0.5\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--momentum", "0.5"], ["`momentum` is no control of gradient-descent", "--dynamics"]),
+        (["--set", "momentum=0.5"], ["`momentum` is no control of gradient-descent"]),
+        (["--dynamics", "heavy-bal"], ['`dynamics` is "heavy-bal"', "did you mean `heavy-ball`?"]),
+        (["--dynamics", "heavy-ball", "--momentum", "1"], ["`momentum` is 1", "less than 1"]),
+        (["--probe", "mine.py"], ['`probes` has "mine.py"', "file.py:Class"]),
+        (["--group", "a/b"], ["the group `a/b` can't be typed"]),
+        (["--set", "lamda=1"], ["unknown key `lamda`; did you mean `weight_decay`?"]),
+        (["--set", "lr=1"], ["unknown key `lr`; did you mean `eta`?"]),
+    ],
+)
+def test_wrong_dynamics_probes_and_groups(
+    shell: Shell, arguments: list[str], parts: list[str]
+) -> None:
+    refused(shell("run", "digits-mlp", "--headless", *arguments), *parts)
+
+
+def test_own_code_of_a_record_is_not_run_unasked(shell: Shell) -> None:
+    """Of dynamics and probes as of problems: a record is anybody's."""
+    for number, own in enumerate(('dynamics = "/x/mine.py:Mine"', 'probes = ["/x/mine.py:Mine"]')):
+        path = shell.runs / f"foreign-aaa{number}"
+        make_run(path, 3, config=f"steps = 9\n{own}\n")
+        for command in ("resume", "fork", "replay"):
+            done = shell(command, path.name, *(["--headless"] if command != "replay" else []))
+            refused(done, "would execute code of `/x/mine.py:Mine`", "--trust-code")
+
+
 def test_unknown_runs(trained: Shell) -> None:
     refused(trained("export", "frist"), "`frist`", "did you mean `first`")
     refused(trained("stop"), "no live run")

@@ -31,7 +31,7 @@ from eostui.runs.run import Run
 from eostui.runs.store import commands, schema
 from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.writer import RunWriter
-from eostui.stability import GRADIENT_DESCENT, refuse
+from eostui.stability import GRADIENT_DESCENT
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -672,14 +672,18 @@ def test_single_steps_do_not_outlast_the_pause_they_were_asked_in(controls):
 
 def test_only_numbers_that_descent_can_use_are_accepted():
     """The rule for η and λ, at its borders; whatever JSON can hold gets an answer."""
-    assert refuse({"eta": 0.1, "weight_decay": 0}) is None
-    assert refuse({"eta": 1, "weight_decay": 0.999}) is None
-    assert "below 1" in refuse({"eta": 1, "weight_decay": 1})
-    assert "above 0" in refuse({"eta": 0, "weight_decay": 0})
-    assert "below 0" in refuse({"eta": 0.1, "weight_decay": -1e-9})
+
+    def refuse_controls(eta, weight_decay):
+        return GRADIENT_DESCENT.refuse({"eta": eta, "weight_decay": weight_decay})
+
+    assert refuse_controls(0.1, 0) is None
+    assert refuse_controls(1, 0.999) is None
+    assert "below 1" in refuse_controls(1, 1)
+    assert "above 0" in refuse_controls(0, 0)
+    assert "below 0" in refuse_controls(0.1, -1e-9)
     for value in (None, "0.1", True, [0.1], {}, float("nan"), float("inf"), json.loads("1" * 400)):
-        assert refuse({"eta": value, "weight_decay": 0.0})
-        assert refuse({"eta": 0.1, "weight_decay": value})
+        assert refuse_controls(value, 0.0)
+        assert refuse_controls(0.1, value)
 
 
 def test_midpoint_readings_are_taken_off_the_bounce(tmp_path):

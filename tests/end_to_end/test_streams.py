@@ -44,6 +44,7 @@ CALLS = {
     "presets show": ("presets show digits-mlp", 0),
     "presets validate": ("presets validate digits-mlp", 0),
     "presets save": ("presets save aaaa saved --to saved.toml --force", 0),
+    "presets settings": ("presets settings", 0),
     "export": ("export aaaa bbbb -o -", 0),
     "plot": ("plot aaaa", 0),
     "simulate": ("simulate oscillator-gx --steps 200", 0),
@@ -295,6 +296,7 @@ JSON_CALLS = {
     "runs repair": ["aaaa"],
     "presets list": [],
     "presets show": ["digits-mlp"],
+    "presets settings": [],
     "simulate": ["oscillator-escape", "--steps", "5000"],
     "bench": ["--points", "0"],
 }

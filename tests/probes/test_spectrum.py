@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -151,10 +153,68 @@ def test_smallest_eigenvalue(small_case, network):
     for at in (theta, theta - 0.02 * gradient(case.problem.loss, theta)):
         values = measure_smallest(Point(case.problem.loss, at), state)
         exact, _ = spectrum(case, at)
-        assert list(values) == ["eig_min", "hessian_products"]
+        assert list(values) == ["eig_min", "eig_min_residual", "hessian_products"]
+        assert values["eig_min_residual"] < 1e-3
         assert values["eig_min"] == pytest.approx(exact[-1], abs=1e-6 * abs(exact[-1]))
     without = Probed(case.config.changed({"smallest_eigenvalue": False}), case.problem)
     assert measure_smallest(Point(case.problem.loss, theta), without) == {}
+
+
+def test_a_crowded_lower_end_is_told():
+    """Two thousand eigenvalues beside the smallest: the search ends early, says so once, and how far."""
+    torch.manual_seed(0)
+    values = torch.cat([torch.tensor([10.0]), -torch.rand(1999) * 1e-4]).double()
+    point = diagonal_point(values)
+    config = RunConfig.build({"smallest_eigenvalue": True, "dtype": "float64"}, "test")
+    state = ProbeState(config, SimpleNamespace(decayed=None))
+    measure_sharpness(point, state)
+    for events in (["unconverged"], []):
+        state.events.clear()
+        found = measure_smallest(point, state)
+        assert [kind for kind, _ in state.events] == events
+        assert found["eig_min_residual"] > 0
+    assert found["eig_min"] == pytest.approx(float(values.min()), rel=1e-2)
+
+
+def diagonal_point(values, turn=0.0):
+    """A point whose Hessian has these eigenvalues, the first two vectors turned by an angle."""
+    matrix = torch.diag(values)
+    cos, sin = math.cos(turn), math.sin(turn)
+    rotation = torch.eye(len(values), dtype=torch.float64)
+    rotation[:2, :2] = torch.tensor([[cos, -sin], [sin, cos]])
+    matrix = rotation @ matrix @ rotation.T
+    return SimpleNamespace(theta=torch.zeros_like(values), hessian_product=lambda v: matrix @ v)
+
+
+@pytest.mark.parametrize("turn", [0.4, 0.5, 0.7])
+def test_u_that_turns_far_is_not_lost_behind_those_after_it(turn):
+    """eigenvalues = "edge": u goes to and fro by 2·turn; the following ones stay. S is S all the same."""
+    torch.manual_seed(1)
+    values = torch.rand(80, dtype=torch.float64)
+    values[:6] = torch.tensor([12.0, 1.0, 7.0, 6.0, 6.0, 6.0])
+    config = RunConfig.build({"eigenvalues": "edge", "eta": 0.2, "dtype": "float64"}, "test")
+    state = ProbeState(config, SimpleNamespace(decayed=None))
+    for reading in range(12):
+        state.step = 25 * reading
+        point = diagonal_point(values, turn if reading % 2 else -turn)
+        assert measure_sharpness(point, state)["sharpness"] == pytest.approx(12.0, rel=1e-4)
+
+
+def test_what_an_audit_shows_stays_while_u_goes_to_and_fro():
+    """An eigenvalue that no start has: found by the audit, and at every reading after it."""
+    torch.manual_seed(1)
+    values = torch.rand(80, dtype=torch.float64)
+    values[:4] = torch.tensor([10.0, 1.0, 5.0, 4.0])
+    settings = {"eigenvalues": 2, "measure": "spectrum", "dtype": "float64"}
+    state = ProbeState(RunConfig.build(settings, "test"), SimpleNamespace(decayed=None))
+    for reading in range(AUDIT_EVERY + 10):
+        values[-1] = 6.0 if reading >= 5 else 0.0
+        state.step = 25 * reading
+        point = diagonal_point(values, 0.5 if reading % 2 else -0.5)
+        second = measure_sharpness(point, state)["eig_2"]
+        if reading >= AUDIT_EVERY:
+            assert second == pytest.approx(6.0, rel=1e-4)
+    assert "audit" in [kind for kind, _ in state.events]
 
 
 def test_spectrum_alone_has_no_columns_of_the_drives(small_case):

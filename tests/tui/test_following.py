@@ -22,7 +22,12 @@ from made import facts, make_fork, make_run, measure, rows
 from eostui.charts.picture import draw
 from eostui.charts.scales import StickyRange
 from eostui.errors import RunFormatError
+from eostui.panels import PANELS
+from eostui.panels.overlay import legend
+from eostui.panels.panel import chart_of
+from eostui.panels.view import Overlay, RunView
 from eostui.runs import shelf
+from eostui.runs.ancestry import parent_path
 from eostui.runs.launch import EngineProcess
 from eostui.runs.run import Run
 from eostui.runs.store.writer import RunWriter
@@ -30,8 +35,6 @@ from eostui.tui import following, playback
 from eostui.tui.app import EostuiApp
 from eostui.tui.followed import open_run
 from eostui.tui.following import GONE, UNREADABLE, Follower
-from eostui.tui.overlay import Overlay, parent_path
-from eostui.tui.panels import PANELS, RunView, chart_of
 from eostui.tui.playback import Playback
 from eostui.tui.started import Settings as StartSettings
 
@@ -353,7 +356,7 @@ def test_what_another_run_is(family: tuple[Path, Path], tmp_path: Path) -> None:
     ):
         overlay = Overlay.of(run.run, laid)
         assert (overlay.word, overlay.parted) == expected
-    assert Overlay.of(child.run, parent).legend(child.run, unicode=True) == (
+    assert legend(Overlay.of(child.run, parent), child.run, unicode=True) == (
         "━━ bbbb  ··· parent aaaa",
         "from step 200 on",
     )

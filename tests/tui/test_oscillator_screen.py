@@ -19,28 +19,26 @@ from terminal import Terminal
 from textual.pilot import Pilot
 
 from eostui import oscillator_presets
-from eostui.charts.picture import Chart, Curve, draw
+from eostui.charts.chart import Chart, Curve
+from eostui.charts.numbers import tick_text
+from eostui.charts.picture import draw
 from eostui.charts.plane import Plane, Strand, draw_plane
-from eostui.charts.scales import StickyRange, tick_text
+from eostui.charts.scales import StickyRange
 from eostui.config import RunConfig
 from eostui.errors import InputError
 from eostui.oscillator import Parameters, advance, survey, two_cycles
 from eostui.oscillator.envelope import prediction
+from eostui.panels.orbit import PANELS
+from eostui.panels.orbit.bounce import bounce_chart
+from eostui.panels.orbit.portrait import Portrait
+from eostui.panels.orbit.regimes import KINDS, RegimeMap, regimes
+from eostui.panels.orbit.sharpness import sharpness_chart
+from eostui.panels.orbit.view import OrbitView
 from eostui.runs.run import Run
 from eostui.runs.store import commands
 from eostui.runs.store.writer import RunWriter
 from eostui.tui.app import EostuiApp, Settings
 from eostui.tui.keys import KEYS, ON_OSCILLATOR
-from eostui.tui.oscillator_panels import (
-    KINDS,
-    PANELS,
-    OscillatorView,
-    Portrait,
-    RegimeMap,
-    bounce_chart,
-    regimes,
-    sharpness_chart,
-)
 from eostui.tui.oscillator_settings import OscillatorSettings, newest_reading
 from eostui.tui.oscillator_texts import CONDITIONS, conditions
 from eostui.tui.steering import DECAY_START, scaled, scaled_decay
@@ -55,8 +53,8 @@ def preset(name: str, **values):
     return replace(found, simulation=found.simulation.changed(values))
 
 
-def view_of(name: str, **values) -> OscillatorView:
-    return OscillatorView(preset(name, **values).simulation)
+def view_of(name: str, **values) -> OrbitView:
+    return OrbitView.of(preset(name, **values).simulation)
 
 
 def on_screen(
@@ -127,7 +125,7 @@ def test_the_table_is_the_papers_and_the_maps(tmp_path: Path) -> None:
 def test_levels_lie_where_theory_has_them() -> None:
     """2/η, 2/η − λ, and βα/λ − g where collapsed; the exact level only where it can be told apart."""
 
-    def levels(view: OscillatorView, kind: str) -> dict[str, float]:
+    def levels(view: OrbitView, kind: str) -> dict[str, float]:
         chart, _ = sharpness_chart(view, kind)
         return {
             curve.label.split()[0]: float(curve.y[0]) for curve in chart.curves if curve.extended

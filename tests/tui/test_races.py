@@ -743,20 +743,20 @@ def events(*pairs: tuple[float, str]) -> list[Event]:
         ([], 100.0, 100),
         ([(10, "paused")], 5000.0, 10),
         ([(10, "paused"), (4000, "resumed")], 4020.0, 30),
-        ([(50, "finished")], None, 50),
+        ([(50, "finished")], 100.0, 50),
         ([(50, "stopped"), (9000, "continued")], 9005.0, 55),
-        ([(50, "finished"), (9000, "continued"), (9010, "finished")], None, 60),
+        ([(50, "finished"), (9000, "continued"), (9010, "finished")], 9100.0, 60),
         ([(40, "phase"), (9000, "continued")], 9005.0, 45),  # killed after it wrote at 40
         ([(-500, "resumed"), (-100, "paused"), (5, "forked")], 20.0, 20),  # its parent's
         ([(5, "paused"), (6, "finished"), (70, "continued")], 75.0, 10),
-        ([(30, "phase")], None, 30),
+        ([(30, "phase")], 100.0, 100),
     ],
 )
 def test_how_long_a_run_trained(
-    happened: list[tuple[float, str]], now: float | None, seconds: float
+    happened: list[tuple[float, str]], now: float, seconds: float
 ) -> None:
     moved = events(*((1000 + at, kind) for at, kind in happened))
-    trained = seconds_trained(1000.0, moved, None if now is None else 1000 + now)
+    trained = seconds_trained(1000.0, moved, 1000 + now)
     assert trained == pytest.approx(seconds)
 
 

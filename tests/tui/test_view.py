@@ -15,13 +15,14 @@ from shown import SIZES, on_screen, settled
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
-from eostui.charts.numbers import compact
-from eostui.charts.picture import Chart, Curve, draw
-from eostui.charts.scales import Scale, StickyRange, linear_ticks, tick_texts
+from eostui.charts.chart import Chart, Curve
+from eostui.charts.numbers import compact, tick_texts
+from eostui.charts.picture import draw
+from eostui.charts.scales import Scale, StickyRange, linear_ticks
+from eostui.panels import PANELS
 from eostui.runs.run import Run
 from eostui.runs.store.writer import RunWriter
 from eostui.tui.app import EostuiApp
-from eostui.tui.panels import PANELS
 from eostui.tui.started import Watch
 from eostui.tui.widgets.chart import ChartWidget, fitting
 from eostui.tui.window import Window

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eostui.cli.options import AsJson, RunsDir
-from eostui.cli.output import age, print_json, print_table, readable
+from eostui.cli.output import (
+    age,
+    own_probes,
+    print_json,
+    print_table,
+    readable,
+    unusual_dynamics,
+)
 
 if TYPE_CHECKING:
     from eostui.runs.shelf import Entry
@@ -20,8 +27,11 @@ _MARKS = {"running": "●", "paused": "‖", "finished": "✓", "stopped": "■"
           "failed": "✗", "interrupted": "!"}  # fmt: skip
 
 
-#: The list's columns, what says which run it is first; ids have one of their own where runs have names.
-_TITLES = ("", "run", "state", "steps", "η", "λ", "late S", "phase", "size", "age", "id")
+#: The list's columns, what says which run it is first.
+_TITLES = ("", "run", "state", "steps", "η", "λ", "late S", "phase", "size", "age", "group", "dynamics",
+           "probes", "id")  # fmt: skip
+#: Those that are left out where no run has anything in them: ids have one where runs have names.
+_OFTEN_EMPTY = ("group", "dynamics", "probes", "id")
 
 
 def list_runs(
@@ -29,6 +39,9 @@ def list_runs(
         str, typer.Option(help="Only these, such as live or stopped,interrupted.")
     ] = "",
     preset: Annotated[str, typer.Option(help="Only runs of this preset.")] = "",
+    group: Annotated[
+        str, typer.Option(metavar="NAME", help="Only runs that were started with this --group.")
+    ] = "",
     runs_dir: RunsDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -36,7 +49,8 @@ def list_runs(
 
     ● is running, ‖ paused, ✓ finished, ■ stopped, ✗ diverged or failed, ! interrupted: its engine is
     gone. η and λ are shown as they began → as they are. Late S is the mean sharpness over the last fifth.
-    A run goes by its name, or by its id if it has none. A narrow terminal shows the columns that fit.
+    A run goes by its name, or by its id if it has none. Groups, dynamics other than gradient descent, and
+    probes of your own have columns where a run has them. A narrow terminal shows the columns that fit.
     """
     from eostui import locations
     from eostui.runs.prune import parse_states
@@ -46,18 +60,19 @@ def list_runs(
     entries = [
         entry
         for entry in readable(folder)
-        if (not states or entry.state in states) and preset in ("", entry.config.preset)
+        if (not states or entry.state in states)
+        and preset in ("", entry.config.preset)
+        and group in ("", entry.group)
     ]
     if as_json:
         print_json([_listed(entry) for entry in entries])
         return
     if not entries:
-        print(f"no {'such ' if state or preset else ''}runs in {folder}", file=sys.stderr)
+        print(f"no {'such ' if state or preset or group else ''}runs in {folder}", file=sys.stderr)
         return
-    rows = [_TITLES, *map(_row, entries)]
-    if not any(entry.name for entry in entries):
-        rows = [row[:-1] for row in rows]
-    print_table(rows, named=_TITLES.index("run"))
+    columns = list(zip(_TITLES, *map(_row, entries), strict=True))
+    shown = [each for each in columns if each[0] not in _OFTEN_EMPTY or any(each[1:])]
+    print_table(list(zip(*shown, strict=True)), named=_TITLES.index("run"))
 
 
 def _row(e: Entry) -> tuple[str, ...]:
@@ -68,7 +83,8 @@ def _row(e: Entry) -> tuple[str, ...]:
         _MARKS.get(e.state, "?"), e.name or e.id, e.state, f"{max(e.last_step, 0)}/{e.config.steps}",
         _steered(e.config.eta, e.eta), _steered(e.config.weight_decay, e.weight_decay),
         f"{e.late_sharpness:.4g}" if math.isfinite(e.late_sharpness) else "—",
-        e.phase, shown_size(size(e.path)), age(time.time() - e.created), e.id if e.name else "",
+        e.phase, shown_size(size(e.path)), age(time.time() - e.created), e.group,
+        unusual_dynamics(e.config), own_probes(e.config), e.id if e.name else "",
     )  # fmt: skip
 
 
@@ -86,5 +102,6 @@ def _listed(e: Entry) -> dict[str, Any]:
         "newest_eta": e.eta, "newest_weight_decay": e.weight_decay, "created": e.created,
         "ended": None if e.live else e.ended, "phase": e.phase,
         "late_sharpness": e.late_sharpness, "bytes": size(e.path), "note": e.note,
+        "group": e.group, "dynamics": e.config.dynamics, "probes": e.config.probes,
         "parent": e.parent or None, "parent_step": e.parent_step,
     }  # fmt: skip

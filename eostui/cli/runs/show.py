@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from eostui.cli.options import AsJson, RunName, RunsDir
-from eostui.cli.output import print_json
+from eostui.cli.output import own_probes, print_json, unusual_dynamics
 from eostui.errors import printable
 
 
@@ -40,6 +40,13 @@ def show_run(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = Fa
             shown = f"{value:.5g}" if isinstance(value, float) else printable(str(value))
             print(f"{key:<32}{shown}")
         print(f"{'created':<32}{datetime.fromtimestamp(entry.created).isoformat(' ', 'seconds')}")
+        for key, value in (
+            ("group", entry.group),
+            ("dynamics", unusual_dynamics(entry.config)),
+            ("probes", own_probes(entry.config)),
+        ):
+            if value:
+                print(f"{key:<32}{printable(value)}")
         for key in ("device", "dtype", "threads", "parameters", "convention"):
             print(f"{key:<32}{printable(opened.facts.get(key, '?'))}")
         if why := trusted_gradient(opened.facts):

@@ -46,9 +46,10 @@ def remark(event: Event) -> str:
             "from here on the larger one is"
         )
     if event.kind == "unconverged":
+        where = "eig_min_residual" if told.get("smallest") else "sharpness_residual"
         return (
             f"the search for eigenvalues at step {step} ended after {told.get('products')} products "
-            "before it was good enough: see sharpness_residual"
+            f"before it was good enough: see {where}"
         )
     if event.kind == "degenerate":
         after = told.get("next")

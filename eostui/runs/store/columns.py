@@ -41,7 +41,7 @@ class Column:
             Column(
                 f"{self.name}_{number}",
                 self.unit,
-                f"{self.description}, number {number} of {self.size}",
+                f"number {number} of {self.size}: {self.description}",
                 self.optional,
             )
             for number in range(1, self.size + 1)
@@ -168,7 +168,10 @@ _SHARPNESS = (
     ),
     Column("eig_guard_residual", "1", "its residual, as a share of S"),
 )
-_SMALLEST = (Column("eig_min", "L/θ²", "smallest eigenvalue of the Hessian", optional=True),)
+_SMALLEST = (
+    Column("eig_min", "L/θ²", "smallest eigenvalue of the Hessian", optional=True),
+    Column("eig_min_residual", "1", "‖Hv − eig_min v‖/S of its unit vector v", optional=True),
+)
 _DRIVES = (
     Column("beta", "L²/θ⁶", "β = ‖∇S‖², the squared norm of the gradient of the sharpness"),
     Column("beta_alpha", "L²/θ⁴", "βα = −⟨∇L, ∇S⟩: the drive that sharpens"),

@@ -2,24 +2,59 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, NotRequired
+
+from pydantic import Field, FiniteFloat, StringConstraints, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from eostui.errors import printable
 
-#: Numbers and texts that an event of a kind has; others may come with them.
-_NUMBERS = {
-    "calibrated": (
-        "number", "step", "eta", "weight_decay", "alpha", "beta", "beta_alpha", "g", "g_x",
-        "gradient_u", "sharpness",
-    ),
-    "reseated": ("step", "x", "q"),
-}  # fmt: skip
-#: Numbers that came later: older runs haven't them.
-_MAYBE = {"calibrated": ("quartic",)}
-_WHOLE = ("number", "step")
-_TEXTS = {"refused": ("reason",), "unmapped": ("reason",), "phase": ("to",)}
+#: What JSON says as an integer, of any size.
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+
+
+class _Calibrated(TypedDict):
+    number: Whole
+    step: Whole
+    eta: Annotated[FiniteFloat, Field(gt=0)]
+    weight_decay: FiniteFloat
+    alpha: FiniteFloat
+    beta: FiniteFloat
+    beta_alpha: FiniteFloat
+    g: FiniteFloat
+    g_x: FiniteFloat
+    gradient_u: FiniteFloat
+    sharpness: FiniteFloat
+    quartic: NotRequired[FiniteFloat]  # which came later: older runs haven't it
+
+
+class _Reseated(TypedDict):
+    step: Whole
+    x: FiniteFloat
+    q: FiniteFloat
+
+
+class _Reason(TypedDict):
+    reason: str
+
+
+class _Phase(TypedDict):
+    to: str
+
+
+_ControlName = Annotated[str, StringConstraints(pattern=r"^[^\W\d]\w*$")]
+#: A control before and after.
+_Change = Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
+#: What an event of a kind has; others may come with it. A change of controls has their names.
+_PAYLOADS: dict[str, TypeAdapter[Any]] = {
+    "calibrated": TypeAdapter(_Calibrated),
+    "reseated": TypeAdapter(_Reseated),
+    "refused": TypeAdapter(_Reason),
+    "unmapped": TypeAdapter(_Reason),
+    "phase": TypeAdapter(_Phase),
+    "control": TypeAdapter(dict[_ControlName, _Change]),
+}
 
 
 def safe(value: Any) -> Any:
@@ -35,30 +70,10 @@ def safe(value: Any) -> Any:
 
 def check_payload(kind: str, payload: Mapping[str, Any]) -> None:
     """Raise ValueError if an event of this kind tells something else than readers count on."""
-    for name in _NUMBERS.get(kind, ()):
-        value = payload.get(name)
-        if not _is_number(value) or (name in _WHOLE and not isinstance(value, int)):
-            raise ValueError(f"`{name}` is no number")
-    for name in _MAYBE.get(kind, ()):
-        if not _is_number(payload.get(name, 0.0)):
-            raise ValueError(f"`{name}` is no number")
-    if kind == "calibrated" and not payload["eta"] > 0:
-        raise ValueError("`eta` isn't above 0")
-    for name in _TEXTS.get(kind, ()):
-        if not isinstance(payload.get(name), str):
-            raise ValueError(f"`{name}` is no text")
-    if kind == "control":
-        for name, change in payload.items():
-            if not (
-                name.isidentifier()
-                and isinstance(change, list)
-                and len(change) == 2
-                and all(map(_is_number, change))
-            ):
-                raise ValueError(f"`{name}` is no change of a control")
-
-
-def _is_number(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return abs(value) <= sys.float_info.max  # an integer of JSON may be larger
+    try:
+        if kind in _PAYLOADS:
+            _PAYLOADS[kind].validate_python(payload, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        # "Input should be …", without its subject
+        raise ValueError(f"`{first['loc'][0]}` {first['msg'].partition(' ')[2]}") from None

@@ -7,12 +7,12 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
+from eostui.charts.palette import PHASE_COLOURS
+from eostui.panels.orbit import PANELS as ORBIT_PANELS
 from eostui.runs.analysis.monitors import MEANINGS
-from eostui.runs.analysis.phase_table import PHASES, TOLD_BY
+from eostui.runs.analysis.phases import HOW_CLASSIFIED, PHASES
 from eostui.tui.keys import KEYS, ON_OSCILLATOR, ON_PLAYBACK
-from eostui.tui.oscillator_panels import PANELS as OSCILLATOR_PANELS
 from eostui.tui.oscillator_texts import CONDITIONS
-from eostui.tui.palette import PHASE_COLOURS
 from eostui.tui.screens.dialogs import Dialog
 
 _PANELS = """\
@@ -101,7 +101,7 @@ def _phase_table() -> Text:
     """Return the letters of the band, each with its phase and what it means."""
     text = Text()
     text.append("\nPhase", "bold")
-    text.append(f": {TOLD_BY}. Of the phases in a cell the shortest is shown.\n")
+    text.append(f": {HOW_CLASSIFIED}. Of the phases in a cell the shortest is shown.\n")
     for phase in PHASES:
         text.append(f"  {phase.letter} ", f"bold {PHASE_COLOURS[phase.letter]}")
         text.append(f"{phase.name}: {phase.meaning}.\n")
@@ -130,7 +130,7 @@ def _oscillator_table() -> Text:
         "i takes them from the run's newest measurement. Below the panels stand the paper's leading "
         "order, the map's exact answer and what this orbit shows.\n"
     )
-    meanings = {panel.name: panel.meaning for panel in OSCILLATOR_PANELS} | CONDITIONS
+    meanings = {panel.name: panel.meaning for panel in ORBIT_PANELS} | CONDITIONS
     for name, meaning in meanings.items():
         text.append(f"  {name}", "bold")
         text.append(f": {meaning}\n")

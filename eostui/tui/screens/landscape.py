@@ -13,9 +13,9 @@ from textual.screen import Screen
 
 from eostui.charts.contours import ASCII_SHADES, SHADES, Contour, Map, bands
 from eostui.charts.numbers import compact
+from eostui.charts.palette import COLOURS
 from eostui.runs.run import Run
 from eostui.runs.store.landscape import Landscape
-from eostui.tui.palette import COLOURS
 from eostui.tui.screens.linked import SMALL
 from eostui.tui.screens.live import LiveScreen
 from eostui.tui.steering import current_controls

@@ -11,13 +11,15 @@ from textual.app import ComposeResult
 from textual.containers import Container
 
 from eostui.charts.numbers import compact, control, grouped, percent
+from eostui.charts.palette import COLOURS, PHASE_COLOURS
+from eostui.panels import PANELS
+from eostui.panels.oscillator import agreement
+from eostui.panels.overlay import legend, short
+from eostui.panels.panel import Panel, chart_of, in_last_place, title_of
+from eostui.panels.view import RunView, is_bouncing
 from eostui.runs.analysis.monitors import monitors
 from eostui.runs.run import Run
-from eostui.tui.calibration_panel import agreement
 from eostui.tui.keys import Hints, training_hints
-from eostui.tui.overlay import short
-from eostui.tui.palette import COLOURS, PHASE_COLOURS
-from eostui.tui.panels import NORM, OSCILLATOR, PANELS, RunView, chart_of, is_bouncing
 from eostui.tui.screens.linked import LinkedCharts
 from eostui.tui.steering import current_controls
 from eostui.tui.widgets.bars import (
@@ -54,7 +56,7 @@ class LiveScreen(LinkedCharts):
         self.view: RunView | None = None
         self.message = "starting"
         self.progress = ""
-        self._corner = NORM
+        self._corner: Panel | None = None
         self._speed: deque[tuple[float, int]] = deque()
         self._texts_drawn = 0.0
 
@@ -63,11 +65,13 @@ class LiveScreen(LinkedCharts):
         yield TextBar(id="title")
         yield TextBar(id="tabs")
         with Container(id="charts"):
-            for panel in PANELS[:NORM]:
-                yield ChartWidget(unicode=self._unicode, id=panel.name)
-            with Container(id="side"):
-                for panel in PANELS[NORM:]:
+            for panel in PANELS:
+                if panel.own_place:
                     yield ChartWidget(unicode=self._unicode, id=panel.name)
+            with Container(id="side"):
+                for panel in PANELS:
+                    if not panel.own_place:
+                        yield ChartWidget(unicode=self._unicode, id=panel.name)
                 yield TextBar(id="monitors")
         yield PhaseBand(id="phases")
         yield CosineStrip(unicode=self._unicode, id="cosines")
@@ -131,16 +135,16 @@ class LiveScreen(LinkedCharts):
         self.set_class(self.size.height < _BAND_HEIGHT, "-short")
         single = self.has_class("-single")
         self._corner = self._corner_panel()
-        for index, panel in enumerate(PANELS[NORM:], start=NORM):
-            hidden = index != (self.focused_panel if single else self._corner)
-            self.query_one(f"#{panel.name}").set_class(hidden, "-hidden")
-        self.query_one("#side").set_class(single and self.focused_panel < NORM, "-hidden")
+        focused = PANELS[self.focused_panel]
+        for panel in PANELS:
+            if not panel.own_place:
+                hidden = panel is not (focused if single else self._corner)
+                self.query_one(f"#{panel.name}").set_class(hidden, "-hidden")
+        self.query_one("#side").set_class(single and focused.own_place, "-hidden")
 
-    def _corner_panel(self) -> int:
-        """Return which panel has the fourth place: the focused one, or the oscillator if calibrated."""
-        if self.focused_panel >= NORM:
-            return self.focused_panel
-        return OSCILLATOR if self.view and len(self.view.run.calibrations) else NORM
+    def _corner_panel(self) -> Panel:
+        """Return which panel has the place that several share: the focused one, or the last claimant."""
+        return in_last_place(PANELS, self.view, PANELS[self.focused_panel])
 
     @property
     def last_x(self) -> float:
@@ -201,15 +205,14 @@ class LiveScreen(LinkedCharts):
                 widget.show_waiting(self.message, panel.name)
                 continue
             kind = panel.scales[self._scale_choice[index] % len(panel.scales)]
-            first, *others = panel.title(self.view)
-            title = (first if kind == "linear" else f"{first} ({kind})", *others)
-            widget.show(chart_of(panel, self.view, kind), x_range, title, self._legend())
+            chart, title = chart_of(panel, self.view, kind), title_of(panel, self.view, kind)
+            widget.show(chart, x_range, title, self._legend())
 
     def _legend(self) -> tuple[str, ...]:
         """Return which curves are whose, in parts; none without another run."""
         if self.view is None or self.view.overlay is None:
             return ()
-        return self.view.overlay.legend(self.view.run, unicode=self._unicode)
+        return legend(self.view.overlay, self.view.run, unicode=self._unicode)
 
     def _draw_texts(self, view: RunView, x_range: tuple[float, float]) -> None:
         if self.has_class("-tiny"):
@@ -219,7 +222,11 @@ class LiveScreen(LinkedCharts):
         run = view.seen
         config = run.config
         found = monitors(
-            run.measured, config.reading, config.vector_tolerance, bouncing=is_bouncing(run)
+            run.steps,
+            run.measured,
+            config.reading,
+            config.vector_tolerance,
+            bouncing=is_bouncing(run),
         )
         rest = _rest(run)
         at = "" if view.is_newest else f"at step {grouped(run.last_step)}"

@@ -9,20 +9,18 @@ from textual.app import ComposeResult
 from textual.containers import Container
 
 from eostui.charts.numbers import control, grouped
+from eostui.charts.palette import COLOURS
 from eostui.errors import InputError
 from eostui.oscillator_presets import OscillatorPreset
+from eostui.panels.orbit import PANELS
+from eostui.panels.orbit.bounce import bounce_chart
+from eostui.panels.orbit.portrait import Portrait
+from eostui.panels.orbit.regimes import RegimeMap
+from eostui.panels.orbit.sharpness import sharpness_chart
+from eostui.panels.orbit.view import OrbitView
 from eostui.tui.keys import KEYS, ON_OSCILLATOR, OSCILLATOR_HINTS
-from eostui.tui.oscillator_panels import (
-    PANELS,
-    OscillatorView,
-    Portrait,
-    RegimeMap,
-    bounce_chart,
-    sharpness_chart,
-)
 from eostui.tui.oscillator_settings import OscillatorSettings
 from eostui.tui.oscillator_texts import answer_lines, conditions, settings_line, short_values
-from eostui.tui.palette import COLOURS
 from eostui.tui.screens.dialogs import NumberDialog
 from eostui.tui.screens.linked import LinkedCharts
 from eostui.tui.screens.live import LiveScreen
@@ -50,7 +48,7 @@ class OscillatorScreen(LinkedCharts):
         """`live` is the screen whose run goes on behind this one."""
         super().__init__([panel.name for panel in PANELS], unicode=unicode)
         self.settings = OscillatorSettings(preset)
-        self.view = OscillatorView(preset.simulation)
+        self.view = OrbitView.of(preset.simulation)
         self._live = live
         self._portrait, self._regimes = Portrait(), RegimeMap()
         self._titled = 0.0
@@ -168,7 +166,7 @@ class OscillatorScreen(LinkedCharts):
             for panel in PANELS[:2]:
                 if self.is_mounted:
                     self.query_one(f"#{panel.name}", ChartWidget).forget()
-        self.view = OscillatorView(self.settings.simulation)
+        self.view = OrbitView.of(self.settings.simulation)
         self.draw()
 
     def _draw_panels(self) -> None:

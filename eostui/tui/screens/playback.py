@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from eostui.charts.numbers import compact, grouped
+from eostui.charts.palette import COLOURS
+from eostui.panels.view import RunView
 from eostui.tui.following import Follower
 from eostui.tui.keys import KEYS, ON_PLAYBACK, PLAYBACK_HINTS, Hints
-from eostui.tui.palette import COLOURS
-from eostui.tui.panels import RunView
 from eostui.tui.playback import Playback
 from eostui.tui.screens.live import LiveScreen
 

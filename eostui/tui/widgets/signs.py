@@ -6,11 +6,11 @@ import numpy as np
 from rich.text import Text
 
 from eostui.charts.numbers import percent
+from eostui.charts.palette import COLOURS
+from eostui.panels.view import RunView
 from eostui.runs.analysis.signs import summarize, up_shares
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
-from eostui.tui.palette import COLOURS
-from eostui.tui.panels import RunView
 from eostui.tui.widgets.strips import Strip, XAxis, right_aligned
 
 _BARS = "▁▂▃▄▅▆▇█"

@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from eostui.runs.analysis.phase_table import BY_NAME, Phase
-from eostui.runs.analysis.phases import PhaseChange, PhaseClassifier
+from eostui.runs.analysis.controls import controls_of
+from eostui.runs.analysis.phase_classifier import PhaseChange, PhaseClassifier
+from eostui.runs.analysis.phase_signals import THRESHOLD, signal_columns
+from eostui.runs.analysis.phases import BY_NAME, Phase
 from eostui.runs.series import FloatArray
 from eostui.runs.store.columns import ARRIVALS, STORED_STEP_COLUMNS
 from eostui.runs.store.rows import Event
+from eostui.stability import STABILITY
 
 if TYPE_CHECKING:
     from eostui.runs.run import Run
 
-#: Kind of the events in which an engine tells a change of phase.
+#: Kind of the events in which an engine records a change of phase.
 PHASE_EVENT = "phase"
 #: Fact of a problem: its loss at the best constant prediction.
 CHANCE_LOSS = "chance_loss"
@@ -41,13 +44,13 @@ def chance_of(problem_facts: Mapping[str, str]) -> float | None:
 
 
 def payload(change: PhaseChange) -> dict[str, object]:
-    """Return what an event tells of a change besides its step."""
+    """Return what an event records of a change besides its step."""
     before = None if change.before is None else change.before.name
     return {"from": before, "to": change.phase.name, "step": change.step, "why": change.why}
 
 
-def told_spans(events: Iterable[Event], last_step: int) -> list[Span]:
-    """Return the phases that a run's events tell, up to its newest step; [] where they tell none."""
+def recorded_spans(events: Iterable[Event], last_step: int) -> list[Span]:
+    """Return the phases in a run's events, up to its newest step; [] where there are none."""
     return _spans(
         [
             (event.step, BY_NAME[event.payload["to"]])
@@ -59,8 +62,8 @@ def told_spans(events: Iterable[Event], last_step: int) -> list[Span]:
 
 
 def spans(run: Run) -> list[Span]:
-    """Return the phases of a run; those of a record without such events are told from its rows."""
-    return told_spans(run.events, run.last_step) or _spans(
+    """Return the phases of a run; a record without such events is classified from its rows."""
+    return recorded_spans(run.events, run.last_step) or _spans(
         [(change.step, change.phase) for change in classify(run)], run.last_step
     )
 
@@ -77,10 +80,17 @@ def _spans(begun: Sequence[tuple[int, Phase]], last_step: int) -> list[Span]:
 
 
 def classify(run: Run) -> list[PhaseChange]:
-    """Return the phases of a record, told anew from its rows: the same as its engine told."""
+    """Return the phases of a record, classified anew from its rows: the same as by its engine."""
     facts = {key.removeprefix("problem."): value for key, value in run.facts.items()}
-    classifier, changes = PhaseClassifier(chance=chance_of(facts)), []
-    rows = stored_rows(run)
+    others = (control.name for control in controls_of(run))
+    columns = signal_columns(
+        (*(name for name in others if name not in STORED_STEP_COLUMNS), THRESHOLD)
+    )
+    stability = STABILITY.get(run.config.dynamics)  # a user's own isn't among them
+    label = "the threshold" if stability is None else stability.label
+    classifier = PhaseClassifier(chance=chance_of(facts), columns=columns, threshold_label=label)
+    changes = []
+    rows = stored_rows(run, columns)
     measured = run.measured
     at = measured["step"].astype(np.int64)
     for first in range(0, len(rows), _ROWS_AT_ONCE):
@@ -92,9 +102,9 @@ def classify(run: Run) -> list[PhaseChange]:
     return changes
 
 
-def stored_rows(run: Run) -> FloatArray:
-    """Return a run's rows as its engine stored them, shape (n, len(STORED_STEP_COLUMNS))."""
-    columns = {name: run.steps[name] for name in STORED_STEP_COLUMNS if name in run.steps}
+def stored_rows(run: Run, names: Sequence[str] = STORED_STEP_COLUMNS) -> FloatArray:
+    """Return a run's rows as its engine stored them, or the columns named, shape (n, len(names))."""
+    columns = {name: run.steps[name] for name in names if name in run.steps}
     for name, arrival in ARRIVALS.items():
         columns[arrival] = np.concatenate(([np.nan], run.steps[name][:-1]))[: len(run.steps)]
-    return np.column_stack([columns[name] for name in STORED_STEP_COLUMNS])
+    return np.column_stack([columns[name] for name in names])

@@ -1,27 +1,49 @@
-"""What the phases are judged by: a block of steps in a few numbers, and the newest readings."""
+"""The signals that phases are classified by: blocks of steps in a few numbers, the newest readings."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eostui.runs.analysis.curvature_summary import BLOCK
+from eostui.runs.analysis.phases import JUMP, LEVEL_STEPS, STALE_STEPS, TURN
 from eostui.runs.series import FloatArray
 from eostui.runs.store.columns import STORED_STEP_COLUMNS
+from eostui.stability import GRADIENT_DESCENT
 
-#: The threshold moved by more than this share from one step to the next: what was before doesn't count.
-JUMP = 0.02
-#: Steps over which readings of S and the drives tell their level.
-LEVEL_STEPS = 100
-#: A reading older than this, and than twice the cadence, says nothing of now.
-STALE_STEPS = 200
-#: S has turned when it is away by more than this share from where it stood highest, or lowest.
-TURN = 0.02
+#: Columns of every step that dynamics other than gradient descent store beside their controls.
+THRESHOLD, UNDECAYED = "stability_threshold", "stability_undecayed"
+#: Columns that aren't controls.
+_NO_CONTROLS = {*STORED_STEP_COLUMNS, THRESHOLD} - {"eta", "weight_decay"}
+
+
+def signal_columns(of_dynamics: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the columns of the rows that phases are classified by.
+
+    Args:
+        of_dynamics: what the dynamics stores for every step beside η and λ: its other controls, its
+            thresholds; of gradient descent nothing.
+    """
+    return (*STORED_STEP_COLUMNS, *(name for name in of_dynamics if name != UNDECAYED))
+
+
+def thresholds(columns: Mapping[str, FloatArray]) -> FloatArray:
+    """Return the threshold at each row, shape (n,): as stored, or that of gradient descent."""
+    if THRESHOLD in columns:
+        return columns[THRESHOLD]
+    threshold: FloatArray = GRADIENT_DESCENT.threshold(columns)
+    return threshold
+
+
+def controls_of(columns: Mapping[str, FloatArray]) -> FloatArray:
+    """Return the controls at each row, shape (n, controls)."""
+    return np.stack(
+        [values for name, values in columns.items() if name not in _NO_CONTROLS], axis=1
+    )
 
 
 @dataclass(frozen=True)
@@ -30,11 +52,11 @@ class Block:
 
     Attributes:
         first: the first step.
-        threshold: 2/η − λ of the last step.
+        threshold: of the last step, 2/η − λ in gradient descent.
         weight_decay: λ of the last step.
         loss: median of L.
         cosine: median of the step cosine; NaN if it isn't known, or nothing moves.
-        kappa: median of κ/(2/η − λ), each step against its own threshold; NaN if κ isn't known.
+        kappa: median of κ over the threshold, each step against its own threshold; NaN if κ isn't known.
         gradient: median of ‖∇L_λ‖ = ‖Δθ‖/η; NaN if it isn't known.
         promised: Σ‖Δθ‖²/η, by how much these steps would lower L_λ if it were linear; NaN if unknown.
         jumped: whether the threshold jumped at the start of one of these steps.
@@ -57,8 +79,8 @@ class BlockSteps:
 
     Attributes:
         loss: L_λ, shape (BLOCK + 1,), each with the λ of its own row.
-        kappa: κ/(2/η − λ) of each step, shape (BLOCK,).
-        steered: whether η or λ differ from those of the step before, shape (BLOCK,).
+        kappa: κ of each step over its threshold, shape (BLOCK,).
+        steered: whether any control differs from that of the step before, shape (BLOCK,).
     """
 
     loss: FloatArray
@@ -66,29 +88,43 @@ class BlockSteps:
     steered: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class StepBefore:
+    """What the step before a block was taken with: its threshold, and its controls in their order."""
+
+    threshold: float
+    controls: tuple[float, ...]
+
+
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def summarize(
-    first: int, rows: FloatArray, before: Sequence[float] | None
-) -> tuple[Block, BlockSteps]:
+    first: int,
+    rows: FloatArray,
+    before: StepBefore | None,
+    names: Sequence[str] = STORED_STEP_COLUMNS,
+) -> tuple[Block, BlockSteps, StepBefore]:
     """Sum up the BLOCK steps that lead from each of BLOCK + 1 stored rows to the next.
 
     Args:
         first: step of the first row.
-        rows: shape (BLOCK + 1, len(STORED_STEP_COLUMNS)).
-        before: (η, λ) of the step before, or None.
+        rows: shape (BLOCK + 1, len(names)).
+        before: of the step before the first, or None.
+        names: of the columns, as `signal_columns` has them.
+
+    Returns:
+        The block, its steps one by one, and its last step as the next block's `before`.
     """
-    column = dict(zip(STORED_STEP_COLUMNS, rows.T, strict=True))
+    column = dict(zip(names, rows.T, strict=True))
     loss, eta, decay = column["loss"], column["eta"], column["weight_decay"]
     regularized = loss + 0.5 * decay * column["decayed_norm"] ** 2
     eta, decay = eta[:-1], decay[:-1]
-    threshold = 2 / eta - decay
-    old_eta, old_decay = (eta[0], decay[0]) if before is None else before
-    steered = np.empty(BLOCK, dtype=np.bool_)
-    steered[0] = eta[0] != old_eta or decay[0] != old_decay
-    steered[1:] = (eta[1:] != eta[:-1]) | (decay[1:] != decay[:-1])
+    threshold, controls = thresholds(column)[:-1], controls_of(column)[:-1]
+    if before is None:
+        before = StepBefore(float(threshold[0]), tuple(controls[0].tolist()))
+    steered = (controls != np.concatenate(([before.controls], controls[:-1]))).any(axis=1)
     kappa, norm = column["arrival_curvature"][1:], column["arrival_norm"][1:]
     steps = BlockSteps(regularized, kappa / threshold, steered)
-    return Block(
+    block = Block(
         first=first,
         threshold=float(threshold[-1]),
         weight_decay=float(decay[-1]),
@@ -97,8 +133,9 @@ def summarize(
         kappa=median(steps.kappa.tolist()),
         gradient=median((norm / eta).tolist()),
         promised=float((norm**2 / eta).sum()),
-        jumped=bool(steered.any()) and _jumps(threshold, 2 / old_eta - old_decay),
-    ), steps
+        jumped=bool(steered.any()) and _jumps(threshold, before.threshold),
+    )
+    return block, steps, StepBefore(block.threshold, tuple(controls[-1].tolist()))
 
 
 def _cosines(
@@ -187,13 +224,13 @@ def _change(readings: list[Reading], newest: list[Reading]) -> float:
     return (newest[-1].sharpness / older.sharpness - 1) * 100 / steps
 
 
-def seen(readings: list[Reading], first: int, end: int) -> float:
-    """Return S as it was measured from one step to before another, a median; NaN if it wasn't."""
+def median_sharpness(readings: list[Reading], first: int, end: int) -> float:
+    """Return the median of S measured from one step to before another; NaN if it wasn't."""
     return median([each.sharpness for each in readings if first <= each.step < end])
 
 
-def kept(readings: list[Reading], step: int) -> list[Reading]:
-    """Return the readings that later steps can still need."""
+def still_needed(readings: list[Reading], step: int) -> list[Reading]:
+    """Return the readings that later steps can need."""
     recent = [reading for reading in readings if reading.step >= step - LEVEL_STEPS]
     return recent if len(recent) > 1 else readings[-2:]
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from eostui.charts.picture import Chart, Curve, Mark
+from eostui.charts.chart import Chart, Curve, Mark
 from eostui.charts.scales import Scale
+from eostui.panels.panel import Panel
+from eostui.panels.view import RunView
 from eostui.runs.calibration import Calibration, in_noise
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
-from eostui.runs.store.schema import LIVE_STATES
-
-if TYPE_CHECKING:
-    from eostui.tui.panels import RunView
 
 
-def oscillator(view: RunView, kind: str) -> Chart:
+def _chart(view: RunView, kind: str) -> Chart:
     """Return q and the two strands of √β x, which has q's unit, of the newest calibration."""
     calibrations = view.seen.calibrations
     rows = calibrations.rows
@@ -29,7 +25,7 @@ def oscillator(view: RunView, kind: str) -> Chart:
     limit = view.seen.steps["stability_threshold"][-len(x) :] - calibration.sharpness
     q = rows["q"][first:]
     curves = [
-        Curve(x, limit, "theory", "dashed", "2/η−λ", 0, ranged=False),
+        Curve(x, limit, "theory", "dashed", view.dynamics.label, 0, ranged=False),
         *_strands(view, calibration, first),
         Curve(
             x,
@@ -50,7 +46,7 @@ def oscillator(view: RunView, kind: str) -> Chart:
     return Chart(curves, Scale(kind), marks)
 
 
-def one_reference(view: RunView, other: RunView) -> bool:
+def _one_reference(view: RunView, other: RunView) -> bool:
     """Return whether two runs have x and q of the same θ*: a fork that wasn't calibrated since."""
     own, theirs = view.seen.calibrations, other.seen.calibrations
     overlay = view.overlay
@@ -88,7 +84,7 @@ def _parted(view: RunView, name: str) -> FloatArray:
     return values
 
 
-def oscillator_title(view: RunView) -> tuple[str, ...]:
+def _title(view: RunView) -> tuple[str, ...]:
     """Return the panel's title: what is drawn, and for how long the prediction agrees."""
     return ("oscillator q, √β x", *_agreement(view, view.seen), "━ measured ┄ predicted")
 
@@ -107,12 +103,7 @@ def _agreement(view: RunView, run: Run) -> list[str]:
     told = [f"agreed for {seat.parted - seat.step} steps"]
     rows = run.calibrations.rows
     alpha = seat.calibration.alpha
-    if (
-        run is view.newest
-        and view.state in LIVE_STATES
-        and len(rows)
-        and not in_noise(rows["x"][-1], alpha)
-    ):
+    if run is view.newest and view.live and len(rows) and not in_noise(rows["x"][-1], alpha):
         told.append("C re-seats")
     return told
 
@@ -120,8 +111,22 @@ def _agreement(view: RunView, run: Run) -> list[str]:
 def _waiting(view: RunView) -> str:
     if len(view.run.calibrations):
         return "calibrated later than what is shown"
-    if view.state not in LIVE_STATES:
+    if not view.live:
         return "this run wasn't calibrated"
     if view.run.config.calibrate_at == "auto":
-        return "calibrates where S crosses 2/η − λ; c: now"
+        return f"calibrates where S crosses {view.dynamics.label}; c: now"
     return "press c to calibrate"
+
+
+def _calibrated(view: RunView) -> bool:
+    return len(view.run.calibrations) > 0
+
+
+OSCILLATOR = Panel(
+    "oscillator",
+    _title,
+    ("linear", "symlog"),
+    _chart,
+    comparable=_one_reference,
+    claims_place=_calibrated,
+)

@@ -6,8 +6,6 @@ labels carry the same meaning, so nothing is lost without colour.
 
 from __future__ import annotations
 
-from rich.style import Style
-
 COLOURS = {
     "axis": "#7d8590",
     "title": "#c9d1d9",
@@ -50,5 +48,3 @@ PHASE_COLOURS = {
     "X": COLOURS["mark"],
     "D": COLOURS["mark"],
 }
-
-STYLES = {name: Style(color=colour) for name, colour in COLOURS.items()}
