@@ -166,7 +166,7 @@ def test_a_crowded_lower_end_is_told():
     values = torch.cat([torch.tensor([10.0]), -torch.rand(1999) * 1e-4]).double()
     point = diagonal_point(values)
     config = RunConfig.build({"smallest_eigenvalue": True, "dtype": "float64"}, "test")
-    state = ProbeState(config, SimpleNamespace(decayed=None))
+    state = Probed(config, SimpleNamespace(decayed=None))
     measure_sharpness(point, state)
     for events in (["unconverged"], []):
         state.events.clear()
@@ -193,9 +193,9 @@ def test_u_that_turns_far_is_not_lost_behind_those_after_it(turn):
     values = torch.rand(80, dtype=torch.float64)
     values[:6] = torch.tensor([12.0, 1.0, 7.0, 6.0, 6.0, 6.0])
     config = RunConfig.build({"eigenvalues": "edge", "eta": 0.2, "dtype": "float64"}, "test")
-    state = ProbeState(config, SimpleNamespace(decayed=None))
+    state = Probed(config, SimpleNamespace(decayed=None))
     for reading in range(12):
-        state.step = 25 * reading
+        state.at(25 * reading, 0.2, 0.0)
         point = diagonal_point(values, turn if reading % 2 else -turn)
         assert measure_sharpness(point, state)["sharpness"] == pytest.approx(12.0, rel=1e-4)
 
@@ -206,10 +206,10 @@ def test_what_an_audit_shows_stays_while_u_goes_to_and_fro():
     values = torch.rand(80, dtype=torch.float64)
     values[:4] = torch.tensor([10.0, 1.0, 5.0, 4.0])
     settings = {"eigenvalues": 2, "measure": "spectrum", "dtype": "float64"}
-    state = ProbeState(RunConfig.build(settings, "test"), SimpleNamespace(decayed=None))
+    state = Probed(RunConfig.build(settings, "test"), SimpleNamespace(decayed=None))
     for reading in range(AUDIT_EVERY + 10):
         values[-1] = 6.0 if reading >= 5 else 0.0
-        state.step = 25 * reading
+        state.at(25 * reading, 0.2, 0.0)
         point = diagonal_point(values, 0.5 if reading % 2 else -0.5)
         second = measure_sharpness(point, state)["eig_2"]
         if reading >= AUDIT_EVERY:
