@@ -163,7 +163,7 @@ def test_links_inside_are_not_written_through(run, name):
     (run / name).symlink_to(precious(run) if folder else precious(run) / "file")
     (finding,) = [finding for finding in check_run(run) if finding.part == "directory"]
     assert not finding.sound
-    assert name in finding.told
+    assert name in finding.description
     state = checkpoints.Checkpoint(5, 0, {"theta": np.ones(3)}, {})
     with pytest.raises((EostuiError, OSError)):  # noqa: PT012 - whichever of them comes to the link
         RunWriter(run).close()

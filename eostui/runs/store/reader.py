@@ -195,7 +195,7 @@ class RunReader:
             found = read_readings(self._batches(cursor), self.probes)
         return by_step(found, self.probes).get("sharpness", np.empty(0))
 
-    def told(self, kind: str) -> list[Event]:
+    def events_of(self, kind: str) -> list[Event]:
         """Return all events of a kind that are on record now. Raises RunFormatError on damage."""
         crc = "crc32" if self._sealed else "0"
         rows = self._iterate(
