@@ -9,7 +9,7 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from eostui.tui.app import EostuiApp
-from eostui.tui.started import Settings, Watch
+from eostui.tui.session import Settings, Watch
 
 SIZES = [(120, 40), (80, 24)]
 
@@ -26,7 +26,7 @@ def on_screen(
     async def session() -> None:
         app = EostuiApp(Settings(path.parent, path.parent, fps=50, unicode=unicode), start)
         async with app.run_test(size=size, notifications=True) as pilot:
-            while app._live.view is None or not len(app._live.view.run.steps):
+            while app.session.view is None or not len(app.session.view.run.steps):
                 await pilot.pause(0.05)
             await settled(pilot)
             await check(app, pilot)

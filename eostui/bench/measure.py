@@ -204,8 +204,7 @@ def _compare_at(
 
 def _ours(point: Point, probes: ProbeSet, step: int, config: RunConfig) -> Found:
     """Return S as a run measures it."""
-    moment = probes.moment(step, {"eta": config.eta, "weight_decay": config.weight_decay})
-    found = probes.sharpness.measure(point, moment)
+    found = probes.sharpness.measure(point, probes.moment(step, GRADIENT_DESCENT.at_start(config)))
     assert probes.sharpness.sharpness is not None
     assert probes.sharpness.eigenvectors is not None
     return Found(probes.sharpness.sharpness, found.products, probes.sharpness.eigenvectors[0])
@@ -265,7 +264,7 @@ def reach_edge(
     """Descend until S is within 3 % of 2/η − λ at eight measurements; None if not within `limit`."""
     theta, near, step = problem.initial, 0, 0
     probes = ProbeSet(config, problem)
-    threshold = GRADIENT_DESCENT.threshold({"eta": config.eta, "weight_decay": config.weight_decay})
+    threshold = GRADIENT_DESCENT.threshold(GRADIENT_DESCENT.at_start(config))
     while step < limit:
         for _ in range(config.cadence):
             theta = autograd_step(config, problem, theta)

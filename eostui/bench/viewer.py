@@ -16,9 +16,11 @@ from pathlib import Path
 import eostui.tui.app  # noqa: F401 - all that the viewer loads
 from eostui.charts.picture import draw
 from eostui.charts.scales import StickyRange
+from eostui.panels import PANELS
+from eostui.panels.panel import chart_of
+from eostui.panels.view import RunView
 from eostui.runs.run import Run
-from eostui.tui.following import Follower
-from eostui.tui.panels import PANELS, RunView, chart_of
+from eostui.tui.follower import Follower
 
 FRAME_STEPS = 100_000
 #: Cells of one of four charts on a screen of 120 × 40.

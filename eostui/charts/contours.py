@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from eostui.charts import dots
 from eostui.charts.dots import BoolArray
-from eostui.charts.picture import GUTTER_LEFT, Frame, Grid, x_axis, y_axis
+from eostui.charts.layout import Frame
+from eostui.charts.picture import GUTTER_LEFT, Grid, x_axis, y_axis
 from eostui.charts.scales import FloatArray, Scale
 
 #: From low to high; as many shades as there are bands of equal area.
@@ -115,9 +116,9 @@ def _path(grid: Grid, frame: Frame, drawn: Map, unicode: bool) -> None:
     path = drawn.path[np.isfinite(drawn.path).all(axis=1)]
     if not len(path):
         return
-    lay(grid, frame, dots_at(frame, path), "path", unicode)
+    lay(grid, frame, frame.dots(*path.T), "path", unicode)
     newest = path[-_JOINED:]
-    lay(grid, frame, dots_at(frame, _joined(newest, frame)), "loss", unicode)
+    lay(grid, frame, frame.dots(*_joined(newest, frame).T), "loss", unicode)
     x, y = newest[-1]
     column = frame.column(x)
     if column is not None and frame.bottom <= y <= frame.top:
@@ -129,17 +130,6 @@ def _joined(points: FloatArray, frame: Frame) -> FloatArray:
     pieces = np.linspace(0, 1, max(frame.width * dots.DOTS_X, frame.height * dots.DOTS_Y))
     steps = points[:-1, None] + pieces[None, :, None] * np.diff(points, axis=0)[:, None]
     return np.concatenate([steps.reshape(-1, 2), points[-1:]])
-
-
-def dots_at(frame: Frame, points: FloatArray) -> BoolArray:
-    """Return the dots of a frame, shape (4·height, 2·width), in which points (x, y) lie."""
-    rows, columns = frame.height * dots.DOTS_Y, frame.width * dots.DOTS_X
-    x = np.floor((points[:, 0] - frame.x0) / (frame.x1 - frame.x0) * columns)
-    y = np.floor((frame.top - points[:, 1]) / (frame.top - frame.bottom) * rows)
-    seen = (x >= 0) & (x < columns) & (y >= 0) & (y < rows)
-    found: BoolArray = np.zeros((rows, columns), dtype=bool)
-    found[y[seen].astype(np.int64), x[seen].astype(np.int64)] = True
-    return found
 
 
 def lay(grid: Grid, frame: Frame, points: BoolArray, colour: str, unicode: bool) -> None:

@@ -13,6 +13,8 @@ DOTS_X, DOTS_Y = 2, 4
 _BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint32)
 _BRAILLE = 0x2800
 
+#: A value beyond this is drawn nowhere: arithmetic on an axis that held it would overflow.
+LARGEST = 1e150
 #: In dots: how long a dash and its gap are.
 _PATTERNS = {"dashed": (6, 4), "dotted": (2, 3)}
 
@@ -26,13 +28,15 @@ def envelope(
     return low, high
 
 
+@np.errstate(over="ignore", invalid="ignore")  # between values of which one isn't finite
 def extremes(
     x: FloatArray, y: FloatArray, left: float, right: float, columns: int
 ) -> tuple[FloatArray, FloatArray]:
     """Return the least and greatest y in each of `columns` equal slices of [left, right].
 
     Nothing is skipped: an oscillation faster than a column shows as a band. Between points further
-    apart than a column the line is interpolated; a NaN is a gap. Cost: one pass over the visible y.
+    apart than a column the line is interpolated; what isn't finite, or beyond LARGEST, is a gap. Cost:
+    one pass over the visible y.
 
     Args:
         x: rising positions, shape (n,).
@@ -57,6 +61,10 @@ def extremes(
         visible = y[bounds[0] : bounds[-1]]
         low[filled] = np.fmin.reduceat(visible, starts)
         high[filled] = np.fmax.reduceat(visible, starts)
+        for column in np.flatnonzero((high >= LARGEST) | (low <= -LARGEST)).tolist():
+            part = y[bounds[column] : bounds[column + 1]]
+            part = part[np.abs(part) < LARGEST]
+            low[column], high[column] = (part.min(), part.max()) if len(part) else (np.nan, np.nan)
     between = ~filled & (bounds[1:] > 0) & (bounds[1:] < len(x))
     if between.any():
         _interpolate(x, y, edges, bounds, between, low, high)
@@ -72,13 +80,14 @@ def _interpolate(
     low: FloatArray,
     high: FloatArray,
 ) -> None:
-    """Fill empty columns between two neighbouring points; a NaN on either side leaves the gap."""
+    """Fill empty columns between two neighbouring points, if both are finite."""
     after = bounds[1:][between]
     centres = (edges[:-1] + edges[1:])[between] / 2
     before = after - 1
     gap = x[after] - x[before]
     share = np.divide(centres - x[before], gap, out=np.zeros_like(gap), where=gap > 0)
-    low[between] = high[between] = y[before] + share * (y[after] - y[before])
+    line = y[before] + share * (y[after] - y[before])
+    low[between] = high[between] = np.where(np.abs(line) < LARGEST, line, np.nan)
 
 
 def join(low: FloatArray, high: FloatArray) -> None:
@@ -146,6 +155,12 @@ def ascii_art(dots: BoolArray) -> NDArray[np.uint32]:
     codes[upper & lower] = ord(":")
     codes[first & second & third & fourth] = ord("|")
     return codes
+
+
+def cells(dots: BoolArray) -> BoolArray:
+    """Return in which cells there are dots, shape (…, height, width)."""
+    found: BoolArray = np.logical_or.reduce(_by_cell(dots), axis=(-3, -1))
+    return found
 
 
 def _by_cell(dots: BoolArray) -> BoolArray:

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eostui.charts import dots
-from eostui.charts.contours import dots_at, lay
-from eostui.charts.picture import GUTTER_LEFT, Curve, Frame, Grid, Spot, x_axis, y_axis
+from eostui.charts.chart import Curve, Spot
+from eostui.charts.contours import lay
+from eostui.charts.layout import Frame
+from eostui.charts.picture import GUTTER_LEFT, Grid, x_axis, y_axis
 from eostui.charts.scales import FloatArray, Scale
 
 #: left, right, bottom, top.
@@ -93,11 +95,11 @@ def _curve_dots(curve: Curve, frame: Frame) -> dots.BoolArray:
 
 
 def _strand(grid: Grid, frame: Frame, strand: Strand, unicode: bool) -> None:
-    found = dots_at(frame, strand.points[np.isfinite(strand.points).all(axis=1)])
+    found = frame.dots(*strand.points.T)
     if not strand.sign:
         lay(grid, frame, found, strand.colour, unicode)
         return
-    cells = found.reshape(frame.height, dots.DOTS_Y, frame.width, dots.DOTS_X).any(axis=(1, 3))
+    cells = dots.cells(found)
     inside = (slice(0, frame.height), slice(frame.left, frame.left + frame.width))
     grid.codes[inside] = np.where(cells, ord(_sign(strand.sign, unicode)), grid.codes[inside])
     grid.colours[inside] = np.where(cells, strand.colour, grid.colours[inside])

@@ -12,8 +12,6 @@ FloatArray = NDArray[np.float64]
 
 _NICE = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 _TICK_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
-#: A tick's text is rounded by no more than this share of its value.
-_ROUNDED = 1e-3
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,15 @@ class Scale:
         if self.kind == "symlog":
             return _symlog_ticks(self, low, high, most)
         return linear_ticks(low, high, most)
+
+
+def linear_part(*columns: FloatArray) -> float:
+    """Return a power of ten below most values: where symlog should turn linear."""
+    sizes = np.abs(np.concatenate(columns))
+    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
+    if not len(sizes):
+        return 1.0
+    return float(10.0 ** math.floor(math.log10(np.quantile(sizes, 0.25))))
 
 
 class StickyRange:
@@ -102,49 +109,6 @@ def linear_ticks(low: float, high: float, most: int, *, whole: bool = False) -> 
     return [n * step for n in range(first, last + 1)]
 
 
-def tick_texts(values: list[float], room: int = 12) -> list[str]:
-    """Return a short text for each of several ticks: 0, 2k, 12.5, 1e-3; -.025 in a narrow room.
-
-    Each has the digits that its value has, or as many as there is room for, four about; "" for one that
-    has then the text of another, and where less would fit.
-    """
-    texts: list[str] = []
-    for value in values:
-        text = _tick_text(value, room)
-        texts.append("" if text in texts else text)
-    return texts
-
-
-def tick_text(value: float, room: int = 12) -> str:
-    """Return the text of one tick."""
-    return tick_texts([value], room)[0]
-
-
-def _tick_text(value: float, room: int) -> str:
-    if abs(value) < 1e-300:
-        return "0"
-    for digits in range(10, 0, -1):
-        rounded = float(f"{value:.{digits}g}")
-        text = _with_digits(rounded, digits)
-        if len(text) > room:
-            text = text.replace("0.", ".", 1)
-        if len(text) <= room:
-            return text if abs(rounded - value) <= _ROUNDED * abs(value) else ""
-    return ""
-
-
-def _with_digits(rounded: float, digits: int) -> str:
-    size = abs(rounded)
-    if size >= 1e6 or size < 1e-2:
-        mantissa, exponent = f"{rounded:.{digits - 1}e}".split("e")
-        if "." in mantissa:
-            mantissa = mantissa.rstrip("0").rstrip(".")
-        return f"{mantissa}e{int(exponent)}"
-    if size >= 1e3:
-        return f"{rounded / 1e3:.12g}k"
-    return f"{rounded:.12g}"
-
-
 def _tick_step(span: float, most: int) -> float:
     raw = max(span, 1e-300) / most
     power = 10.0 ** math.floor(math.log10(raw))
@@ -171,7 +135,9 @@ def _log_ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def _symlog_ticks(scale: Scale, low: float, high: float, most: int) -> list[float]:
-    """Return 0 and powers of ten on both sides, the largest kept, crowded ones left out."""
+    """Return 0 and powers of ten on both sides, the largest kept, crowded ones left out; where none of
+    them lies, round values.
+    """
     apart = (high - low) / (most + 1)
     largest = max(abs(scale.backward(low)), abs(scale.backward(high)), scale.threshold)
     places = {0.0: 0.0}
@@ -182,4 +148,5 @@ def _symlog_ticks(scale: Scale, low: float, high: float, most: int) -> list[floa
         if all(abs(place - other) >= apart for other in places.values()):
             places[10.0**exponent] = place
     values = [*places, *(-value for value in places if value)]
-    return sorted(v for v in values if low <= math.asinh(v / scale.threshold) <= high)
+    ticks = sorted(v for v in values if low <= math.asinh(v / scale.threshold) <= high)
+    return ticks or linear_ticks(scale.backward(low), scale.backward(high), most)

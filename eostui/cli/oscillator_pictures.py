@@ -7,26 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 from rich.text import Text
 
-from eostui.cli.oscillator_tables import drives
-from eostui.cli.static_plot import (
-    CURVATURE,
-    EDGE,
-    EDGE_WITH_DECAY,
-    FLATTENS,
-    PLAIN,
-    SHARPENS,
-    Panel,
-    band,
-    draw_panels,
-    make_axis,
-    pooled,
-    span,
-    symlog_axis,
-)
 from eostui.oscillator import Orbit
-from eostui.oscillator.envelope import prediction
 from eostui.oscillator.grid import Survey
 from eostui.oscillator.parameters import FloatArray
+from eostui.panels.orbit import STILLS
+from eostui.panels.orbit.view import OrbitView
+from eostui.panels.still import Still, draw_stills
 
 #: Letter and colour of what became of a point.
 MARKS = {
@@ -36,52 +22,16 @@ MARKS = {
     "wandering": ("~", "yellow"),
     "unsettled": ("?", "default"),
 }
-_PREDICTED = ("╌", "gray")
-_EVEN, _ODD = ("braille", "orange"), ("braille", "blue+")
 _MARGIN = 9
 
 
 def picture(orbit: Orbit, *, width: int, height: int, color: bool) -> str:
     """Draw sharpness, x, envelope and drives of an orbit; arguments and result as in `static_plot`."""
-    return draw_panels(
-        lambda columns, rows: _panels(orbit, columns, rows),
-        max(len(orbit.x) - 1, 1), width=width, height=height, color=color,
-    )  # fmt: skip
-
-
-def _panels(orbit: Orbit, columns: int, rows: int) -> list[Panel]:
-    step, fine = np.arange(len(orbit.x), dtype=np.float64), 2 * columns
-    sharpness = band("S", orbit.sharpness, step, fine, CURVATURE)
-    edge, shifted = 2 / orbit.eta, 2 / orbit.eta - orbit.weight_decay
-    edges = [band("╌2/η", edge, step, columns, EDGE)]
-    if orbit.weight_decay.any():
-        edges.append(band("┈2/η−λ", shifted, step, columns, EDGE_WITH_DECAY))
-    strands = [
-        band(name, orbit.x[first::2], step[first::2], fine, style)
-        for name, first, style in (("x even", 0, _EVEN), ("odd", 1, _ODD))
-    ]
-    envelope = band("A", orbit.envelope[:-1], step[:-1], fine, PLAIN)
-    predicted = band("╌ predicted", prediction(orbit)[0], step, columns, _PREDICTED)
-    p = orbit.parameters
-    sharpens = np.broadcast_to(p.beta * p.alpha, len(step))
-    flattens, bounce = drives(orbit)
-    pulls = [
-        band("βα", sharpens, step, fine, SHARPENS),
-        band("λ(g+q)", flattens, step, fine, FLATTENS),
-        band("½βx²", bounce, step, fine, PLAIN),
-    ]
-    levels = pooled(*edges).tolist()
-    usual = np.minimum(pooled(pulls[2]), np.percentile(bounce, 99))  # the end of an escape isn't
-    return [
-        (
-            "sharpness",
-            [sharpness, *edges],
-            make_axis(*span(pooled(sharpness), levels=levels), rows),
-        ),
-        ("x", strands, make_axis(*span(pooled(*strands)), rows)),
-        ("envelope", [envelope, predicted], make_axis(*span(pooled(envelope)), rows)),
-        ("drives (symlog)", pulls, symlog_axis(rows, *map(pooled, pulls[:2]), usual)),
-    ]
+    view = OrbitView(orbit)
+    drawn = [panel.chart(view, panel.kinds[0]) for panel in STILLS if panel.chart]
+    stills = [Still((title,), chart) for chart, title in drawn]
+    x_range = 0.0, float(max(len(orbit.x) - 1, 1))
+    return draw_stills(stills, x_range, width=width, height=height, color=color)
 
 
 def regime_map(axes: Mapping[str, FloatArray], found: Survey, *, width: int, height: int) -> Text:

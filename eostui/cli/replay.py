@@ -66,7 +66,7 @@ def replay(
     if entry.last_step < 0:
         raise InputError(f"{entry.id} has no steps yet")
     if watch:
-        from eostui.tui.started import Watch
+        from eostui.tui.session import Watch
 
         show(Watch(entry.path, speed), runs_dir, data_dir, fps=fps)
     refuse_foreign_code(entry.config, entry.path, trusted=trust)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from eostui.config import RunConfig
     from eostui.oscillator_presets import OscillatorPreset
     from eostui.runs.launch import Fork, Resume
-    from eostui.tui.started import Watch
+    from eostui.tui.session import Watch
 
 
 def start(what: RunConfig | Resume | Fork, view: View, *, name: str = "", group: str = "") -> None:
@@ -79,7 +79,7 @@ def show(
             else what
         )
         from eostui.tui.app import run_app
-        from eostui.tui.started import Settings
+        from eostui.tui.session import Settings
 
         if signals.number and isinstance(begun, EngineProcess):  # nobody would see its run
             begun.cancel()

@@ -65,6 +65,8 @@ PARTED = 1e-10
 NEAR = 0.01
 #: The guard is found to this residual at the least, as a share of S: a looser one isn't near any pair.
 GUARD = 0.03
+#: A pair holds the first start direction from this share of it on.
+HELD = 0.5
 #: A gap is known if both its ends are within this share of it.
 KNOWN = 0.1
 #: A pair whose residual is this many times another's holds that other's error up.
@@ -170,6 +172,7 @@ class _Search:
             self.basis.add(direction)
         if self.basis.size == 0:
             raise ValueError("every start direction is zero")
+        self.begun = self.basis.size
         self.wanted = min(target.wanted, self.size)
         self.guards = 1
         self.extra = 0  # products of looks in fresh directions
@@ -363,6 +366,12 @@ class _Search:
                 return _in_the_way(0, errors.vector_block, errors, residuals, ritz.values)
         if residuals[-1] > max(GUARD * abs(ritz.values[0]), ritz.rounding):
             return len(residuals) - 1
+        # where u has turned far, what it was has fallen behind others, and leads to what it is now
+        last = float(ritz.values[self.reported - 1])
+        for index in range(len(residuals), min(self.begun, self.basis.size)):
+            leads = abs(ritz.coefficients[index, 0]) > HELD or ritz.reaches(index, last)
+            if leads and ritz.residual(index) > GUARD * abs(ritz.values[0]):
+                return index
         return None
 
     def _first_vector_is_found(self, errors: Errors, residuals: NDArray[np.float64]) -> bool:

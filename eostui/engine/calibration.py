@@ -36,6 +36,9 @@ CONVERGED = {
 #: On the way to a crossing S alone is asked for.
 ON_THE_WAY = Target(wanted=1, value_tolerance=1e-7, vector_tolerance=None)
 
+#: What a calibrator's state has of its reference, and of the last point below a crossing.
+FRAME = ("origin", "axes", "alpha", "below_step", "below_theta")
+
 
 def refuse_calibration(dynamics: type[Dynamics]) -> str | None:
     """Return why a run of this dynamics can't be calibrated, or None."""
@@ -75,8 +78,8 @@ class Calibrator:
         sharpness: Sharpness,
         recorder: Recorder,
     ) -> None:
-        self._config, self._problem, self._sharpness = config, problem, sharpness
-        self._dynamics, self._recorder, self._writer = dynamics, recorder, recorder.writer
+        self._config, self._problem, self._dynamics = config, problem, dynamics
+        self._sharpness, self._recorder, self._writer = sharpness, recorder, recorder.writer
         self._wanted = config.calibrate_at
         self._frame: Frame | None = None
         self._below: tuple[int, Tensor] | None = None
@@ -226,7 +229,7 @@ class Calibrator:
         finally:
             point.release()
         self._frame = Frame(self._recorder.precise(theta), axes, told["alpha"])
-        number = self._recorder.calibration = self._recorder.calibration + 1
+        number = self._recorder.begin_calibration()
         told |= {"number": number, "step": step, **controls}
         self._writer.event(step, CALIBRATED, told)
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +28,7 @@ from eostui.problems.batch import Chunk, parts_of
 PREFIX = "fingerprint."
 _SOURCE, _SHAPES = f"{PREFIX}source", f"{PREFIX}parameters"
 _DYNAMICS_SOURCE = f"{PREFIX}dynamics_source"
+_PROBES_SOURCE = f"{PREFIX}probes_source"
 
 #: What a person calls the arrays.
 _WORDS = {
@@ -38,6 +40,8 @@ _WORDS = {
 _BLOCK = 1 << 20
 #: Roundings by which another machine may move each element of an array: the data are standardised there.
 _ROUNDINGS = 8
+#: Facts of where an array was computed: only elsewhere is it rounded otherwise.
+_COMPUTED_BY = ("torch", "numpy", "python", "device", "device_name", "threads", "host")
 
 _Sources = TypeAdapter(dict[str, str])
 _Shapes = TypeAdapter(list[list[int]])
@@ -91,8 +95,15 @@ class ArrayPrint(BaseModel):
         dtype = getattr(torch, self.dtype, None)
         if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
             return False
-        allowed = _ROUNDINGS * torch.finfo(dtype).eps * max(self.norm, other.norm)
-        return abs(self.projection - other.projection) <= allowed
+        of_elements = _ROUNDINGS * torch.finfo(dtype).eps
+        of_the_sum = torch.finfo(torch.float64).eps * math.prod(self.shape) ** 0.5
+        allowed = (of_elements + of_the_sum) * max(self.norm, other.norm)
+        return bool(abs(self.projection - other.projection) <= allowed)
+
+    def is_same(self, other: ArrayPrint) -> bool:
+        """Return whether two arrays are the same to the bit; their sums may be rounded otherwise."""
+        mine = self.dtype, self.shape, self.sha256
+        return mine == (other.dtype, other.shape, other.sha256)
 
 
 def fingerprints(config: RunConfig, problem: Problem) -> dict[str, str]:
@@ -108,10 +119,20 @@ def fingerprints(config: RunConfig, problem: Problem) -> dict[str, str]:
     if supervised is not None:
         shapes = [list(p.shape) for p in supervised.module.parameters() if p.requires_grad]
         facts[_SHAPES] = json.dumps(shapes)
-    for key, reference in ((_SOURCE, config.problem), (_DYNAMICS_SOURCE, config.dynamics)):
-        file, separator, _ = reference.rpartition(":")
-        if separator:
-            facts[key] = json.dumps(_source(Path(file)))
+    for key, references in (
+        (_SOURCE, [config.problem]), (_DYNAMICS_SOURCE, [config.dynamics]),
+        (_PROBES_SOURCE, config.probes),
+    ):  # fmt: skip
+        sources: dict[str, str] = {}
+        for reference in references:
+            file, separator, _ = reference.rpartition(":")
+            found = _source(Path(file)) if separator else {}
+            for name, digest in found.items():
+                # files of one name in several folders are told apart by these
+                if sources.setdefault(name, digest) != digest:
+                    sources[str(Path(file).parent / name)] = digest
+        if sources:
+            facts[key] = json.dumps(sources)
     return facts
 
 
@@ -127,7 +148,7 @@ def changes(
 
     Args:
         then: the facts of the run; it states fingerprints.
-        now: those of the problem.
+        now: those that a run of the problem would have.
         where: the run directory, for errors.
 
     Returns:
@@ -137,6 +158,7 @@ def changes(
         RunFormatError: if a fingerprint is damaged.
     """
     changed, rounded = [], []
+    elsewhere = any(then.get(key) != now.get(key) for key in _COMPUTED_BY)
     keys = [key for key in dict.fromkeys((*now, *then)) if key.startswith(PREFIX)]
     for key in keys:
         name = key.removeprefix(PREFIX)
@@ -144,7 +166,7 @@ def changes(
         before, after = then.get(key) or None, now.get(key) or None
         if before == after:
             continue
-        if key in (_SOURCE, _DYNAMICS_SOURCE):
+        if key in (_SOURCE, _DYNAMICS_SOURCE, _PROBES_SOURCE):
             changed += _changed_files(where, before, after)
         elif key == _SHAPES:
             continue  # what doesn't fit is refused by itself
@@ -152,7 +174,9 @@ def changes(
             changed.append(f"{word} {'are gone' if after is None else 'are new'}")
         else:
             one, other = (_read_array(where, key, text) for text in (before, after))
-            if one.is_rounded(other):
+            if one.is_same(other):
+                continue
+            if elsewhere and one.is_rounded(other):
                 rounded.append(word)
             elif (one.shape, one.dtype) != (other.shape, other.dtype):
                 changed.append(f"{word} changed from {_form(one)} to {_form(other)}")

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eostui.runs.analysis.divergence import first_diverged
-from eostui.runs.analysis.phase_spans import PHASE_EVENT, payload
-from eostui.runs.analysis.phases import PhaseClassifier
+from eostui.runs.analysis.phase_classifier import PhaseClassifier
+from eostui.runs.analysis.phase_signals import signal_columns
+from eostui.runs.analysis.run_phases import PHASE_EVENT, payload
 from eostui.runs.store.columns import COORDINATES, STORED_STEP_COLUMNS
 from eostui.runs.store.writer import Store
 from eostui.stability import GRADIENT_DESCENT, THRESHOLD, UNDECAYED, Stability
@@ -46,8 +47,8 @@ class Recorder:
 
     Attributes:
         precision: that of the rows, float64 where the device has it.
-        calibration: number of the calibration whose x and q come with the rows, 0 for none; set it
-            right after a flush.
+        calibration: number of the calibration whose x and q come with the rows, 0 for none.
+        calibrations: how many there were so far.
     """
 
     def __init__(
@@ -67,15 +68,18 @@ class Recorder:
             coordinates: how many parameters are kept in each row, after its other columns.
             observe: told those of every flush, shape (n, coordinates), before they are written.
             chance: the loss of the best constant prediction, None where there is none.
-            stability: of the dynamics. Phases are told of gradient descent alone: by 2/η − λ, and by
-                ‖Δθ‖/η as the length of its gradient.
+            stability: of the dynamics. Only gradient descent is ever called stuck: a step of others
+                doesn't promise ‖Δθ‖²/η.
         """
         self.writer, self._stability = writer, stability
-        self._tells_phases = stability is GRADIENT_DESCENT
         self._observe = observe
         self.next_step = 0
-        self.calibration = 0
-        self.phases = PhaseClassifier(chance=chance)
+        self.calibration = self.calibrations = 0
+        self.phases = PhaseClassifier(
+            chance=chance if stability is GRADIENT_DESCENT else None,
+            columns=signal_columns(stability.step_columns),
+            threshold_label=stability.label,
+        )
         self.precision = torch.float32 if like.device.type == "mps" else torch.float64
         few = tuple(column.name for column in COORDINATES[:coordinates])
         self._names = STORED_STEP_COLUMNS + stability.step_columns + few
@@ -91,6 +95,7 @@ class Recorder:
         return {
             "next_step": self.next_step,
             "calibration": self.calibration,
+            "calibrations": self.calibrations,
             "first_loss": self._first_loss,
             "phases": self.phases.state(),
         }
@@ -98,6 +103,7 @@ class Recorder:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
         self.next_step, self.calibration = state["next_step"], state["calibration"]
+        self.calibrations = state.get("calibrations", self.calibration)
         self._first_loss = state["first_loss"]
         phases = PhaseClassifier.restored(state["phases"])
         if phases is None:
@@ -105,11 +111,18 @@ class Recorder:
         else:
             self.phases = phases
 
+    def begin_calibration(self) -> int:
+        """Let x and q of a new calibration come with the rows from now on; return its number.
+
+        All rows must be flushed.
+        """
+        self.calibrations += 1
+        self.calibration = self.calibrations
+        return self.calibration
+
     def begin_phases(self) -> None:
         """Tell phases from the next step on, whatever was before; all rows must be flushed."""
-        self.phases = PhaseClassifier.from_step(
-            self.next_step, self._first_loss, self.phases.chance
-        )
+        self.phases = self.phases.from_step(self.next_step, self._first_loss)
 
     def norm(self, vector: Tensor) -> Tensor:
         """Return ‖v‖, accumulated as precisely as rows are kept: its changes decide signs of L_λ."""
@@ -160,8 +173,7 @@ class Recorder:
 
     def measured(self, step: int, values: Mapping[str, Any]) -> None:
         """Take in all that was measured at the newest step, once its readings are written."""
-        if self._tells_phases:
-            self.phases.read(step, values)
+        self.phases.read(step, values)
 
     def flush(self) -> None:
         """Read the rows from the device and write everything pending as one transaction.
@@ -186,9 +198,9 @@ class Recorder:
             self.writer.steps(first, matrix, self._names)
             if self.calibration:
                 self.writer.calibrated(self.calibration, first, projections[: len(matrix)])
-            if self._tells_phases:
-                for change in self.phases.feed(matrix[:, : len(STORED_STEP_COLUMNS)]):
-                    self.writer.event(change.step, PHASE_EVENT, payload(change))
+            # the columns of the phases come first
+            for change in self.phases.feed(matrix[:, : len(self.phases.columns)]):
+                self.writer.event(change.step, PHASE_EVENT, payload(change))
             self._count = 0
         self.writer.flush()
         self._flushed_at = time.monotonic()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from eostui.engine.calibration import FRAME
 from eostui.engine.comparison import ComparingWriter
 from eostui.engine.origin import origin_of
 from eostui.engine.same_problem import FLAG, Recognition, recognise
@@ -61,23 +62,30 @@ def recognise_or_refuse(
 
 
 def on_other_data(session: Session, checkpoint: Checkpoint) -> Checkpoint:
-    """Return a state without what was computed on other data: ∇L of the step before it, and where
-    the search for eigenvectors was."""
-    probes = ProbeSet(session.config, session.problem, session.dynamics.stability)
+    """Return a state without what was computed on other data: ∇L of the step before it, where the
+    search for eigenvectors was, and the reference of a calibration."""
+    probes = ProbeSet(session.config, session.problem, session.probes, session.dynamics.stability)
     restore(checkpoint, {"probes": probes}, session.problem.initial.device)
     probes.forget()
     fresh = snapshot(checkpoint.step, checkpoint.events, {"probes": probes})
+    plain = checkpoint.plain
+    gone: dict[str, Any] = {
+        "trainer.gradient": None,
+        "recorder.calibration": 0,
+        "recorder.calibrations": plain.get("recorder.calibrations", plain["recorder.calibration"]),
+        "calibrator.since": [],
+        **{f"calibrator.{name}": None for name in FRAME},
+    }
 
     def kept(values: Mapping[str, Any]) -> dict[str, Any]:
         return {
             name: value
             for name, value in values.items()
-            if not name.startswith("probes.") and name != "trainer.gradient"
+            if not name.startswith("probes.") and name not in gone
         }
 
     tensors = {**kept(checkpoint.tensors), **fresh.tensors}
-    plain = {**kept(checkpoint.plain), **fresh.plain, "trainer.gradient": None}
-    return replace(checkpoint, tensors=tensors, plain=plain)
+    return replace(checkpoint, tensors=tensors, plain={**kept(plain), **fresh.plain, **gone})
 
 
 def told_of_repetition(

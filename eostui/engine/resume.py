@@ -56,6 +56,7 @@ def resume(
             past = replace(past, checkpoint=on_other_data(session, checkpoint))
         session.driver.repeat(store, past)
         session.refuse_stopped(path)
+        store.end()
         if recognition.changed and past.checkpoint is not None:
             checkpoints.write(path, past.checkpoint)
     except BaseException:
@@ -66,6 +67,7 @@ def resume(
     if recognition.changed:
         writer.event(record.next_step, "changed", {"what": list(recognition.changed)})
         writer.fact("changed_step", str(record.next_step))
+        session.remark(writer, record.next_step)
     told = told_of_repetition(session, path, record, store, recognition)
     writer.event(record.next_step, "continued", told)
     for key, value in (

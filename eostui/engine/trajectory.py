@@ -16,11 +16,11 @@ from eostui.engine.calibration import Calibrator
 from eostui.engine.landscape import LandscapeMapper
 from eostui.engine.recorder import Recorder
 from eostui.engine.snapshot import Stateful
-from eostui.probes.probe import Moment, Probe
-from eostui.probes.probe_set import ProbeSet, values_of
+from eostui.probes.probe import Moment, Probe, Value
+from eostui.probes.probe_set import ProbeSet
 from eostui.problems import Problem
 from eostui.problems.batch import loss_of_rows
-from eostui.runs.analysis.phase_spans import chance_of
+from eostui.runs.analysis.run_phases import chance_of
 from eostui.runs.store.columns import COORDINATES
 from eostui.runs.store.writer import Store
 
@@ -37,7 +37,12 @@ class Trajectory:
     """
 
     def __init__(
-        self, config: RunConfig, problem: Problem, dynamics: Dynamics, writer: Store
+        self,
+        config: RunConfig,
+        problem: Problem,
+        dynamics: Dynamics,
+        probes: Sequence[type[Probe]],
+        writer: Store,
     ) -> None:
         """Begin at θ₀.
 
@@ -45,6 +50,7 @@ class Trajectory:
             config: of the run.
             problem: what is trained.
             dynamics: how it moves, made for this trajectory.
+            probes: those of the run.
             writer: takes what is recorded and measured.
         """
         self.next_step = 0
@@ -69,7 +75,7 @@ class Trajectory:
             chance_of(problem.facts),
             dynamics.stability,
         )
-        self.probes = ProbeSet(config, problem, dynamics.stability, dynamics.operator)
+        self.probes = ProbeSet(config, problem, probes, dynamics.stability, dynamics.operator)
         self.calibrator = Calibrator(
             config, problem, dynamics, self.probes.sharpness, self.recorder
         )
@@ -151,8 +157,8 @@ class Trajectory:
             # raises Divergence: nothing is measured where θ isn't finite; and a viewer, or whoever is
             # left after a crash, has the rows before the measurement is paid for
             self.recorder.flush()
-            values = self._measure(due, shared or self._midpoint(displacement), moment)
-            sharpness = values.get("sharpness")
+            self._measure(due, shared or self._midpoint(displacement), moment)
+            sharpness = self.probes.sharpness_at(moment)
         length = self.recorder.norm(displacement)
         if self._displacement is not None:
             self._cosine = step_cosine(
@@ -192,19 +198,20 @@ class Trajectory:
             return self._nan
         return path_curvature(gradient, self._gradient, self._displacement)
 
-    def _measure(self, due: Sequence[Probe], point: Point, moment: Moment) -> dict[str, float]:
-        """Record what the probes that are due say; return it by column."""
+    def _measure(self, due: Sequence[Probe], point: Point, moment: Moment) -> None:
+        """Record what the probes that are due say; it is written with the next rows: see Recorder.add."""
         readings = self.probes.measure(due, point, moment)
         point.release()
-        for reading in readings:
-            for kind, payload in reading.remarks:
+        values: dict[str, Value] = {}
+        for each in readings:
+            for kind, payload in each.remarks:
                 self._writer.event(moment.step, kind, payload)
-            if reading.values:
+        for each in readings:
+            if each.values:
                 self._writer.reading(
-                    moment.step, reading.probe, reading.values, self._config.reading,
-                    reading.seconds, reading.products,
+                    moment.step, each.probe, each.values, self._config.reading, each.seconds,
+                    each.products,
                 )  # fmt: skip
-        values = values_of(readings)
+                values |= each.values
         if values:
             self.recorder.measured(moment.step, values)
-        return values  # they are written with the next rows

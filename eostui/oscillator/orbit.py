@@ -58,6 +58,16 @@ class Orbit:
         """c_t = ½(x_{t+1} + x_t), exact on x = (−1)^t A + c; NaN in the last row, shape (n,)."""
         return np.append(0.5 * (self.x[1:] + self.x[:-1]), np.nan)
 
+    @property
+    def decay_drive(self) -> FloatArray:
+        """λ(g + q), with which decay pulls S down, shape (n,)."""
+        return self.weight_decay * (self.parameters.g + self.q)
+
+    @property
+    def bounce_drive(self) -> FloatArray:
+        """½βx², with which the bounce pulls S down, shape (n,)."""
+        return np.asarray(self.parameters.beta * self.x**2 / 2)
+
 
 def advance(parameters: Parameters, x: Values, q: Values) -> tuple[Values, Values]:
     """Return the state one step later (MATH §3). The arguments broadcast.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from eostui.config import RunConfig
 from eostui.curvature.point import Point
-from eostui.probes.probe import Moment, Probe, Reading, measured_columns
+from eostui.probes.probe import Moment, Probe, Reading, columns_of
 from eostui.probes.sharpness import sharpness_of
 from eostui.problems import Problem
 
@@ -24,10 +24,7 @@ class Drives(Probe):
     """
 
     name = "drives"
-    columns = measured_columns(
-        "beta", "beta_alpha", "g", "g_u", "grad_norm", "sharpness_gradient_u", "gradient_u",
-        "beta_perp", "beta_alpha_perp", "g_perp",
-    )  # fmt: skip
+    columns = columns_of("drives")
 
     def __init__(self, config: RunConfig, problem: Problem) -> None:
         super().__init__(config, problem)

@@ -15,7 +15,7 @@ from torch import Tensor
 from eostui.config import RunConfig
 from eostui.curvature.point import Point
 from eostui.problems import Problem
-from eostui.runs.store.columns import MEASURED, Column
+from eostui.runs.store.columns import PROBES, Column
 from eostui.stability import Stability
 
 #: A scalar, or an array of its column's shape.
@@ -25,7 +25,7 @@ Cost = Literal["pass", "products", "many products"]
 #: A point ↦ v ↦ the product with a symmetric operator there, for v of shape (P,).
 Operator = Callable[[Point], Callable[[Tensor], Tensor]]
 
-_MEASURED = {column.name: column for column in MEASURED}
+_COLUMNS = {probe.name: probe.columns for probe in PROBES}
 
 
 def hessian(point: Point) -> Callable[[Tensor], Tensor]:
@@ -33,9 +33,9 @@ def hessian(point: Point) -> Callable[[Tensor], Tensor]:
     return point.hessian_product
 
 
-def measured_columns(*names: str) -> tuple[Column, ...]:
-    """Return columns that the program itself fills; runs/store/columns.py describes them."""
-    return tuple(_MEASURED[name] for name in names)
+def columns_of(name: str) -> tuple[Column, ...]:
+    """Return the columns of a probe that every version has had: runs/store/columns.py describes them."""
+    return _COLUMNS[name]
 
 
 @dataclass

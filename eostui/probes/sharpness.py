@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eostui.config import MOST_EIGENVALUES, RunConfig
+from eostui.config import RunConfig
 from eostui.curvature.directions import random_direction
 from eostui.curvature.eigenpairs import Eigenpairs, Target, leading_eigenpairs
 from eostui.curvature.hessian_memory import HessianMemory
 from eostui.curvature.point import Point
-from eostui.probes.probe import Moment, Probe, Reading, Value, measured_columns
+from eostui.probes.probe import Moment, Probe, Reading, Value, columns_of
 from eostui.problems import Problem
 
 #: Below this share of the threshold, S is far from the edge.
@@ -30,8 +30,6 @@ AUDIT_TOLERANCE = 1e-3
 RETURNED = 0.9
 #: eigenvalues = "edge" follows those above this share of the threshold without decay.
 FOLLOWED_FROM = 0.75
-
-_FOLLOWING = range(2, MOST_EIGENVALUES + 1)
 
 
 class Sharpness(Probe):
@@ -52,11 +50,7 @@ class Sharpness(Probe):
     """
 
     name = "sharpness"
-    columns = measured_columns(
-        "sharpness", "sharpness_residual", "sharpness_gap", "u_error", "overlap",
-        *(f"eig_{n}" for n in _FOLLOWING), *(f"eig_{n}_residual" for n in _FOLLOWING),
-        "eig_guard", "eig_guard_residual",
-    )  # fmt: skip
+    columns = columns_of("sharpness")
     cost = "many products"
 
     def __init__(self, config: RunConfig, problem: Problem) -> None:
@@ -82,9 +76,9 @@ class Sharpness(Probe):
         return near or step % far == 0 or step - moment.changed_at <= far
 
     @property
-    def audits(self) -> bool:
-        """Whether the next reading is an audit."""
-        return self.readings % AUDIT_EVERY == 0
+    def audited(self) -> bool:
+        """Whether the last reading was an audit."""
+        return (self.readings - 1) % AUDIT_EVERY == 0
 
     def measure(self, point: Point, moment: Moment) -> Reading:
         """Find S and u, the eigenvalues asked for, and how well each is found."""
@@ -92,12 +86,10 @@ class Sharpness(Probe):
         self.readings += 1
         remarks += self._remarks_on(pairs)
         first = pairs.values[0]
-        before = sum(reading.products for reading in moment.readings.values())
         values: dict[str, Value] = {
             "sharpness": first,
-            "sharpness_residual": _relative(pairs.residuals[0], first),
+            "sharpness_residual": relative(pairs.residuals[0], first),
             "u_error": pairs.first_vector_error,
-            "hessian_products": float(before + pairs.products),
         }
         overlap = self._follow(pairs)
         if overlap is not None:
@@ -106,10 +98,10 @@ class Sharpness(Probe):
             values["sharpness_gap"] = pairs.gap
         following = zip(pairs.values[1:], pairs.residuals[1:], strict=True)
         for number, (value, residual) in enumerate(following, start=2):
-            values |= {f"eig_{number}": value, f"eig_{number}_residual": _relative(residual, first)}
+            values |= {f"eig_{number}": value, f"eig_{number}_residual": relative(residual, first)}
         if pairs.guard_values:
             values["eig_guard"] = pairs.guard_values[0]
-            values["eig_guard_residual"] = _relative(pairs.guard_residuals[0], first)
+            values["eig_guard_residual"] = relative(pairs.guard_residuals[0], first)
         return Reading(values, pairs.products, remarks)
 
     def state(self) -> dict[str, Any]:
@@ -145,10 +137,12 @@ class Sharpness(Probe):
             What was found, and a remark if that had been overlooked before.
         """
         seed, step = self.config.seed, moment.step
-        known = 0 if self.eigenvectors is None or self.audits else len(self._followed())
+        audits = self.readings % AUDIT_EVERY == 0
+        start = self._start(point.theta, step)
+        known = 0 if self.eigenvectors is None or audits else len(start)
         pairs = leading_eigenpairs(
             moment.operator(point),
-            self._start(point.theta, moment.step),
+            start,
             self._target(moment),
             memory=self.memory,
             fresh=lambda number: random_direction(point.theta, seed, step, 1 + number),
@@ -216,7 +210,8 @@ class Sharpness(Probe):
             overlap = float(overlaps[0, 0].abs())
             before = previous[:1] if self.earlier is None else self.earlier[:1]
             self.earlier = torch.cat([previous[:1], before])
-            self.others = self._followed()[1:]
+            # what a look in a fresh direction showed is in none of the earlier ones
+            self.others = None if pairs.overlooked else self._followed()[1:]
         self.eigenvectors, self.guards = vectors, pairs.guard_vectors
         self.sharpness = pairs.values[0]
         return overlap
@@ -225,7 +220,7 @@ class Sharpness(Probe):
         """Say once, for all readings in a row, that values or u weren't found well enough."""
         remarks: list[tuple[str, dict[str, Any]]] = []
         if not pairs.converged and not self.unconverged:
-            residual = max(_relative(each, pairs.values[0]) for each in pairs.residuals)
+            residual = max(relative(each, pairs.values[0]) for each in pairs.residuals)
             told = {"products": pairs.products, "eigenvalues": len(pairs.values)}
             remarks.append(("unconverged", {**told, "residual": residual}))
         degenerate = pairs.converged and not pairs.separated
@@ -254,5 +249,6 @@ def sharpness_of(moment: Moment) -> Sharpness:
     return probe
 
 
-def _relative(residual: float, value: float) -> float:
+def relative(residual: float, value: float) -> float:
+    """Return a residual as a share of an eigenvalue."""
     return residual / abs(value) if value else 0.0

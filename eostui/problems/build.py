@@ -15,7 +15,7 @@ from eostui.problems.networks import build_network
 from eostui.problems.own import own_problem
 from eostui.problems.problem import Problem
 from eostui.problems.toys import build_toy
-from eostui.runs.analysis.phase_spans import CHANCE_LOSS
+from eostui.runs.analysis.run_phases import CHANCE_LOSS
 from eostui.toys import TOYS
 
 Narrate = Callable[[str], None]

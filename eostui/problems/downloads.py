@@ -50,9 +50,9 @@ def load_torchvision(
     source = _SOURCES[name]
     loader = getattr(datasets, source.loader)
     with _accessible(folder):
-        missing, damaged = _state(loader, folder)
+        missing, damaged, packed = _state(loader, folder)
         if missing or damaged:
-            _fetch(name, loader, folder, damaged, narrate, download=download)
+            _fetch(name, loader, folder, damaged, narrate, packed=packed, download=download)
         try:
             train, test = loader(folder, train=True), loader(folder, train=False)
             return RawData(
@@ -81,6 +81,7 @@ def _fetch(
     damaged: list[str],
     narrate: Callable[[str], None],
     *,
+    packed: bool,
     download: bool,
 ) -> None:
     """Unpack the archive that is there, or download it. Raises InputError if neither works, or may be."""
@@ -89,11 +90,10 @@ def _fetch(
     if damaged:
         told = f"{name} in {folder} is damaged ({', '.join(damaged)})"
     if not download:
-        raise InputError(
-            f"{told}; a run would download {source.archive_bytes / 1e6:.0f} MB into it"
-        )
+        coming = f"download {source.archive_bytes / 1e6:.0f} MB into it"
+        raise InputError(f"{told}; a run would {'unpack what is there' if packed else coming}")
     if damaged:
-        narrate(f"{told}: downloading it again")
+        narrate(f"{told}: {'unpacking' if packed else 'downloading'} it again")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _download_progress(name, folder, source.archive_bytes, narrate):
@@ -114,8 +114,9 @@ def _place(loader: Any, folder: Path) -> Path:
     return folder / str(loader.__name__) / "raw"
 
 
-def _state(loader: Any, folder: Path) -> tuple[bool, list[str]]:
-    """Return whether files are missing, and what is wrong with a data set that is there, in words.
+def _state(loader: Any, folder: Path) -> tuple[bool, list[str], bool]:
+    """Return whether files are missing, what is wrong with a data set that is there, in words, and
+    whether the archive that it can be unpacked from is there and sound.
 
     If some of its files are there and others not, that is wrong too. Of Fashion-MNIST's files only the
     packed ones have checksums.
@@ -130,12 +131,14 @@ def _state(loader: Any, folder: Path) -> tuple[bool, list[str]]:
         wanted = {file.with_suffix(""): None for file in packed}
     missing = [file for file in wanted if not file.is_file()]
     damaged = [file for file in wanted if file not in missing and not _sound(file, wanted[file])]
+    torn: list[Path] = []
     if missing or damaged:
-        damaged += [file for file in packed if file.is_file() and not _sound(file, packed[file])]
+        torn = [file for file in packed if file.is_file() and not _sound(file, packed[file])]
+        damaged += torn
     told = [f"{file.name} isn't what its checksum says" for file in damaged]
     if 0 < len(missing) < len(wanted):
         told += [f"{file.name} is missing" for file in missing]
-    return bool(missing), told
+    return bool(missing), told, all(file.is_file() for file in packed) and not torn
 
 
 def _sound(file: Path, md5: str | None) -> bool:

@@ -54,7 +54,9 @@ def read_inputs(config: RunConfig, raw: RawData, warn: Warn) -> Inputs:
         InputError: if the layout is ambiguous, or training and test inputs can't be on one scale.
     """
     every = raw.x.size + (0 if raw.test_x is None else raw.test_x.size)
-    refuse_beyond_memory(raw.source, "x", 2 * every, "store fewer samples")
+    refuse_beyond_memory(
+        raw.source, "what x and xt are brought into one scale by", 2 * every, "store fewer samples"
+    )
     layout, told = _layout(config, raw, warn)
     divisor, test_divisor, scaling = _divisors(raw, warn)
     inputs = _arranged(raw.x, divisor, layout)

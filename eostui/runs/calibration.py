@@ -15,6 +15,7 @@ from eostui.oscillator import Parameters, simulate
 from eostui.oscillator.orbit import ESCAPED
 from eostui.runs.series import FloatArray, Series
 from eostui.runs.store.rows import Event
+from eostui.stability import GRADIENT_DESCENT
 
 #: Kinds of the events in which an engine tells of a calibration and of a re-seating.
 CALIBRATED, RESEATED = "calibrated", "reseated"
@@ -86,11 +87,11 @@ def in_noise(x: float, alpha: float) -> bool:
     return not abs(x) > OUT_OF_NOISE * math.sqrt(2 * max(alpha, 0.0))
 
 
-def told(event: Event) -> str:
+def description(event: Event) -> str:
     """Return what an event says of a calibration or a re-seating; "" for any other event."""
     values = event.payload
     if event.kind == CALIBRATED:
-        edge = 2 / values["eta"] - values["weight_decay"]
+        edge = GRADIENT_DESCENT.threshold(values)
         return (
             f"calibration {values['number']} at step {values['step']}: "
             f"S {values['sharpness']:.5g} of {edge:.5g}, βα {values['beta_alpha']:.3g}"
@@ -122,8 +123,7 @@ class Calibrations:
     def until(self, step: int) -> Calibrations:
         """Return what was known when `step` was the newest row; it shares the columns."""
         past = Calibrations()
-        first = self.rows["step"][0] if len(self.rows) else 0
-        past.rows = self.rows.head(max(step + 1 - int(first), 0))
+        past.rows = self.rows.head(int(np.searchsorted(self.rows["step"], step, side="right")))
         past.seats = [
             replace(seat, parted=None if (seat.parted or 0) > step else seat.parted)
             for seat in self.seats
@@ -160,8 +160,10 @@ class Calibrations:
         known = steps[: np.searchsorted(steps, self.rows["step"][-1], side="right")]
         readings = measured["sharpness"][self._compared :][: len(known)]
         self._compared += len(known)
-        at = (known - self.rows["step"][0]).astype(np.int64)
-        taken = (at >= 0) & np.isfinite(readings)  # only the test samples may have been measured
+        at = np.searchsorted(self.rows["step"], known)
+        # on other data there are no rows until the next calibration
+        taken = self.rows["step"][at] == known
+        taken &= np.isfinite(readings)  # only the test samples may have been measured
         at, readings = at[taken], readings[taken]
         for first, last, seat in self._stretches(at):
             rows = at[first:last]

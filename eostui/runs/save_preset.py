@@ -1,4 +1,4 @@
-"""A steered run as a preset: its config, with the changes of η and λ at their steps."""
+"""A steered run as a preset: its config, with the changes of its controls at their steps."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 
 from eostui import locations, presets
 from eostui.config import RunConfig
-from eostui.errors import InputError, RunFormatError
-from eostui.runs.analysis.diff import control_changes
+from eostui.errors import InputError
+from eostui.runs.analysis.controls import control_changes, controls_of
 from eostui.runs.export.files import replacing
 from eostui.runs.run import Run
-from eostui.stability import Description
 
 
 def steered_config(run: Run, name: str) -> RunConfig:
     """Return a config that repeats a run: on the same machine's CPU bit for bit.
 
-    Its rows say which η and λ moved each step, whoever changed them; changes that wait for the next step,
+    Its rows say which controls moved each step, whoever changed them; changes that wait for the next
+    step,
     and those of its own config that it hasn't come to, follow. A calibration by key isn't repeated.
 
     Args:
@@ -33,7 +33,11 @@ def steered_config(run: Run, name: str) -> RunConfig:
     steps = run.steps
     config = run.config.model_dump()
     if len(steps):
-        config |= {key: float(steps[key][0]) for key in _controls(run) if key in config}
+        config |= {
+            control.name: float(steps[control.name][0])
+            for control in controls_of(run)
+            if control.name in config
+        }
     changes = {step: change for step, change in _changes(run).items() if step <= run.config.steps}
     if "threads" in run.facts:
         config["threads"] = int(run.facts["threads"])
@@ -71,7 +75,7 @@ def save_preset(run: Run, name: str, target: Path | None = None, *, force: bool 
     origin = f"{run.path.name}, a run of {run.config.preset}"
     if parent := run.facts.get("parent"):
         origin += f" forked from {parent} at step {run.facts.get('parent_step')}"
-    head = [f"{origin}, again: with {count} change{'s' * (count != 1)} of η and λ."]
+    head = [f"{origin}, again: with {count} change{'s' * (count != 1)} of {_symbols(run)}."]
     for line in run.facts.get("note", "").splitlines():
         head += textwrap.wrap(line, 100)
     comment = "".join(f"# {line}\n" for line in head)
@@ -84,27 +88,14 @@ def save_preset(run: Run, name: str, target: Path | None = None, *, force: bool 
     return path
 
 
-def _controls(run: Run) -> list[str]:
-    """Return the names of the controls that each row of a run states; events alone state others.
-
-    Raises:
-        RunFormatError: if its record is damaged.
-    """
-    try:
-        controls = Description.of_facts(run.facts).controls
-    except ValueError as error:
-        raise RunFormatError(f"{run.path}: {error}") from None
-    return [control.name for control in controls if control.name in run.steps]
-
-
 def _changes(run: Run) -> dict[int, dict[str, float]]:
-    """Return what controls are set to, by step."""
+    """Return what its controls are set to, by step."""
     changes: dict[int, dict[str, float]] = {}
-    stated = _controls(run)
-    for key in stated:
-        values = run.steps[key]
+    stated = {control.name for control in controls_of(run)}
+    for control in controls_of(run):
+        values = run.steps[control.name]
         for row in (1 + np.flatnonzero(np.diff(values))).tolist():
-            changes.setdefault(row, {})[key] = float(values[row])
+            changes.setdefault(row, {})[control.name] = float(values[row])
     for change in run.config.controls:
         if change.step > run.last_step:
             changes.setdefault(change.step, {}).update(change.values())
@@ -113,3 +104,8 @@ def _changes(run: Run) -> dict[int, dict[str, float]]:
         if told:
             changes.setdefault(step, {}).update(told)
     return dict(sorted(changes.items()))
+
+
+def _symbols(run: Run) -> str:
+    *first, last = (control.symbol for control in controls_of(run))
+    return f"{', '.join(first)} and {last}"

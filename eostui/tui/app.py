@@ -1,97 +1,94 @@
-"""The application: starts or attaches to a run, follows it, and shows it on its screens."""
+"""The application: what each key does, which screen is shown, and how it is left.
+
+A key of `keys.py` names a method `action_…` here, or of the screen that is shown. What it does is done by
+a part that the application is made of:
+
+    session     the run at hand, followed and drawn
+    steering    of that run: commands to its engine (session.steering)
+    engines     starts engines and has their runs shown
+    forks       asks how a run is forked, or gone on with
+    beside      asks which run to draw under it
+    questions   dialogs, each about the scene in which its key was pressed
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from textual.app import SystemCommand
+from textual import events
+from textual.app import App, SystemCommand
 from textual.errors import NoWidget
+from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 from textual.worker import Worker, WorkerState
 
-from eostui import locations, oscillator_presets, presets
+from eostui import oscillator_presets
 from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
 from eostui.oscillator_presets import OscillatorPreset
-from eostui.runs.analysis.duration import seconds_trained
-from eostui.runs.launch import EngineProcess
+from eostui.runs.launch import EngineProcess, refuse_resume
 from eostui.runs.store import commands
+from eostui.runs.store.liveness import engine_alive
 from eostui.tui import files
-from eostui.tui.following import Follower
-from eostui.tui.forking import ForkingApp
-from eostui.tui.keys import KEYS, ON_OSCILLATOR, ON_PLAYBACK
+from eostui.tui.beside import Beside
+from eostui.tui.engines import Engines
+from eostui.tui.forks import Forks
+from eostui.tui.key_queue import KeyQueue
+from eostui.tui.keys import KEYS, Key, bindings
 from eostui.tui.oscillator_settings import newest_reading
-from eostui.tui.playback import Playback
+from eostui.tui.questions import Questions
 from eostui.tui.screens.commands import Palette
-from eostui.tui.screens.dialogs import AskDialog, ChoiceDialog, LeaveDialog
+from eostui.tui.screens.dialogs import AskDialog, LeaveDialog, NumberDialog
 from eostui.tui.screens.help import HelpScreen
-from eostui.tui.screens.landscape import LandscapeScreen
-from eostui.tui.screens.live import LiveScreen
 from eostui.tui.screens.oscillator import OscillatorScreen
-from eostui.tui.screens.playback import PlaybackScreen
-from eostui.tui.started import Settings, Watch
+from eostui.tui.screens.screen import SessionScreen
+from eostui.tui.screens.table import entries_of, keys_by_group, screen_keys
+from eostui.tui.session import Session, Settings, Watch
+from eostui.tui.steering import Steering
 from eostui.tui.tty import leave_on_signals, leave_when_gone, stop_and_go_on, suspend, terminal_gone
-
-#: A run that trained for longer is ended by n, p or r only after a question.
-LONG_RUN = 600.0
-
 
 #: What to show first: an engine on its way, a run, a run played back, or an oscillator without any run.
 Start = EngineProcess | Path | Watch | OscillatorPreset
 
 
-class EostuiApp(ForkingApp):
-    """Shows one run at a time; its result is a sentence for stderr after it closed."""
+class EostuiApp(App[str]):
+    """Shows one run at a time; its result is a sentence for stderr after it closed.
+
+    Attributes:
+        session: the run at hand.
+        engines: starts engines.
+        first: the screen below all others, the run's charts.
+    """
 
     TITLE = "eostui"
     VERTICAL_BREAKPOINTS = [(0, "-low"), (12, "-high")]
     CSS_PATH = ["layout.tcss", "design.tcss"]
-    BINDINGS = [binding for key in KEYS for binding in key.bindings()]
+    BINDINGS = bindings(KEYS)
 
     def __init__(self, settings: Settings, start: Start) -> None:
-        super().__init__(settings)
+        super().__init__()
         self._start = start
-        self._live = LiveScreen(unicode=settings.unicode)
-        if isinstance(start, Watch):
-            self._live = PlaybackScreen(start.speed, unicode=settings.unicode)
-            self._whole = True
-        self._landscape = LandscapeScreen(self._live, unicode=settings.unicode)
-        oscillator = oscillator_presets.load(oscillator_presets.DEFAULT_PRESET)
-        if isinstance(start, OscillatorPreset):
-            oscillator = start
-        self._oscillator = OscillatorScreen(self._live, oscillator, unicode=settings.unicode)
+        self._queue = KeyQueue(self, super().on_event)
+        self.session = Session(self, settings, start if isinstance(start, Watch) else None)
+        self.questions = Questions(self, self.session)
+        self.engines = Engines(self, self.session, self.questions)
+        self._forks = Forks(
+            self, self.session, self.questions, self.engines, lambda: self.first.right_end
+        )
+        self._beside = Beside(self, self.session, self.questions)
+        self._entries = entries_of(self.session)
+        self._screens = {key: entry.screen(self.session) for key, entry in self._entries.items()}
+        self.first = next(iter(self._screens.values()))
+        for key in screen_keys():
+            self.bind(key.keys, key.action, description=key.text, show=False)
 
     def get_default_screen(self) -> Screen[None]:
-        """The live screen is the application's first."""
-        return self._live
-
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Offer every key's action in the command palette."""
-        here, group, state = {}, "", self._feed.state if self._feed is not None else ""
-        if screen is self._oscillator:
-            here, group = ON_OSCILLATOR, "oscillator"
-        elif isinstance(screen, PlaybackScreen):
-            here, group = ON_PLAYBACK, "playback"
-        for key in KEYS:
-            if (
-                key.id == "palette"
-                or (key.group in ("oscillator", "playback") and key.group != group)
-                or not (key.id in here or key.acts(state))
-            ):
-                continue
-            text = here.get(key.id, key.text)
-            yield SystemCommand(
-                text[0].upper() + text[1:],
-                f"key {key.shown}",
-                lambda action=key.action, on=screen if key.id in here else self: self.call_later(
-                    self.run_action, action, on
-                ),
-            )
+        """The run's charts are the application's first screen."""
+        return self.first
 
     async def on_mount(self) -> None:
         """Catch signals, begin the run, and follow it."""
@@ -99,117 +96,246 @@ class EostuiApp(ForkingApp):
         leave_when_gone(self._leave_with)
         if self._driver is not None and self._driver.can_suspend:
             stop_and_go_on(self._driver, self._draw_again)
-        self.install_screen(self._landscape, "landscape")
-        self.install_screen(self._oscillator, "oscillator")
-        self.set_interval(1 / self.settings.fps, self._tick)
-        if isinstance(self._start, Path | Watch):
-            path = self._start.path if isinstance(self._start, Watch) else self._start
-            self._load(self._open(path))
-        elif isinstance(self._start, OscillatorPreset):
-            self._live.show_message("no run yet: n starts one")
+        for key, screen in self._screens.items():
+            if screen is not self.first:
+                self.install_screen(screen, self._entries[key].name)
+        self.set_interval(1 / self.session.settings.fps, self._tick)
+        start = self._start
+        if isinstance(start, EngineProcess):
+            self.engines.wait_for(start)
+        elif isinstance(start, OscillatorPreset):
+            self.session.show_message("no run yet: n starts one")
+            self.get_screen("oscillator", OscillatorScreen).begin_with(start)
             self.push_screen("oscillator")
         else:
-            self._await(self._start)
+            self.engines.open(start.path if isinstance(start, Watch) else start)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Take keys in turn, and everything else as it comes."""
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            await self._queue.take(event)
+        else:
+            await super().on_event(event)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """Show what a background task failed with: it must not vanish."""
         if event.state is WorkerState.ERROR:
-            self.say(f"unexpected: {event.worker.error!r}")
-
-    def _show(self, feed: Follower | Playback, parent: Follower | None) -> None:
-        """Show a run; on the screen for that, play it back."""
-        if isinstance(self._live, PlaybackScreen) and isinstance(feed, Follower):
-            feed = self._live.play(feed)
-        super()._show(feed, parent)
+            self.questions.say(f"unexpected: {event.worker.error!r}")
 
     async def _tick(self) -> None:
-        """Redraw what has something new to show."""
+        """Look for what is new."""
         if self.is_running:  # not while leaving: the screens are losing their widgets
-            self._say_what_waits()
-            self._landscape.draw_if_shown()
-            self._oscillator.draw_if_shown()
-            await self._follow()
+            self.questions.say_next()
+            self.draw_news()
+            await self.session.follow()
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:
+        """Show a message as it is: what a run tells may look like markup or control the terminal."""
+        super().notify(
+            printable(message), title=title, severity=severity, timeout=timeout, markup=markup
+        )
+
+    # --- drawing what the session holds (`session.Front`) ---------------------------------------------
+
+    @property
+    def shown(self) -> SessionScreen:
+        """The screen that is shown, below the dialogs."""
+        shown = [screen for screen in self.screen_stack if isinstance(screen, SessionScreen)]
+        return shown[-1] if shown else self.first
+
+    def start_over(self) -> None:
+        """Draw another run, or none, on every screen: nothing of the last one stays."""
+        for screen in self._screens.values():
+            screen.start_over()
+
+    def draw(self) -> None:
+        """Draw all that is shown."""
+        if self.shown.is_mounted:
+            self.shown.draw()
+
+    def draw_news(self) -> None:
+        """Draw what is new."""
+        if self.shown.is_mounted:
+            self.shown.draw_news()
+
+    # --- keys that steer the training -----------------------------------------------------------------
+
+    def _steering(self) -> Steering | None:
+        """Return what steers the live run that is shown, or say why there is none."""
+        self.clear_notifications()  # the newest word replaces the last, over the charts
+        session = self.session
+        run = session.run
+        if session.live_run is not None:
+            return session.steering
+        if run is None:
+            text = "there is no run yet"
+        elif session.steering is None:
+            text = (
+                "a playback can't be steered; what trains on from this step is "
+                f"`eostui fork {run.path.name} --at {run.last_step}`"
+            )
+        else:
+            text = f"this run is {session.state}: r starts it anew"
+            text += "" if refuse_resume(session.state) else ", R resumes it"
+        self.notify(text, severity="warning")
+        return None
+
+    def _steer(self, ask: Callable[[Steering], object]) -> None:
+        """Ask the engine of the run that is shown for something, if it lives; say why not."""
+        steering = self._steering()
+        if steering is not None:
+            self._try(steering, ask)
+
+    def _try(self, steering: Steering, ask: Callable[[Steering], object]) -> bool:
+        try:
+            ask(steering)
+        except EostuiError as error:
+            self.notify(str(error), severity="error")
+            return False
+        return True
+
+    def action_turn(self, name: str, direction: int) -> None:
+        """Turn a control one press up or down."""
+        self._steer(lambda steering: steering.turn(name, direction))
+
+    def action_type_control(self, name: str) -> None:
+        """Ask for the value of a control."""
+        steering = self._steering()
+        if steering is None:
+            return
+        run = steering.run.path
+        control = steering.controls[name]
+        what = f"{control.description} {control.symbol}"
+
+        def answered(value: float | None) -> None:
+            if value is None:
+                return
+            if steering is self.session.steering:
+                self._steer(lambda steering: steering.set(name, value))
+            elif engine_alive(run):
+                if self._try(steering, lambda steering: steering.set(name, value)):
+                    self.notify(f"{what} {value:g} is for {run.name}, which isn't shown now")
+            else:
+                self.notify(
+                    f"{what} {value:g} was for {run.name}, which has ended: nothing is changed",
+                    severity="warning",
+                )
+
+        question = NumberDialog(f"{what} of {printable(run.name)}", f"{steering.target[name]:g}")
+        self.questions.ask(question, answered)
+
+    def action_undo(self) -> None:
+        """Undo the last change of a control that was made here; say whose a later one is."""
+
+        def undo(steering: Steering) -> None:
+            if told := steering.undo():
+                self.notify(told)
+
+        self._steer(undo)
+
+    def action_pause(self) -> None:
+        """Pause or resume training; of a run that isn't there yet it is remembered, and shown."""
+        if self.session.live_run is not None or not self.engines.pause():
+            self._steer(lambda steering: steering.pause(not steering.paused))
+
+    def action_single_step(self) -> None:
+        """Take one step; pause first."""
+        self._steer(Steering.single_step)
+
+    def action_calibrate(self) -> None:
+        """Freeze θ* here, for theory to predict the rest."""
+
+        def calibrate(steering: Steering) -> None:
+            steering.send("calibrate")
+            self.notify("calibrating: S, u and ∇S here, converged")
+
+        self._steer(calibrate)
+
+    def action_reseat(self) -> None:
+        """Restart the predicted orbit from the network's own state."""
+        self._steer(lambda steering: steering.send("reseat"))
+
+    # --- keys that begin another run ------------------------------------------------------------------
 
     def action_restart(self) -> None:
         """Start the present run's config anew."""
-        config, run = self._config, self._run
-        if isinstance(self._feed, Playback) or config is None:
-            self._steer()  # which says why not
-            return
-        trusted = self._steering is not None and self._steering.trusted
-        if run is None or self._may_execute(config, run.path, trusted=trusted):
-            self._replace_run(lambda: self._begin(config))
+        if self.session.playback is not None:
+            self._steering()  # which says why not
+        else:
+            self.engines.restart()
 
     def action_preset(self, offset: int) -> None:
-        """Start the next or previous preset; ask before it downloads anything."""
-        if isinstance(self._feed, Playback):
-            self._steer()  # which says why not
+        """Start the next or previous preset."""
+        if self.session.playback is not None:
+            self._steering()  # which says why not
         else:
-            self._replace_run(lambda: self._begin_neighbour(self._preset, offset))
+            self.engines.start_preset(offset)
 
-    def _begin_neighbour(self, preset: str, offset: int) -> None:
-        """Start the preset before or after one; ask before it downloads anything."""
-        preset = presets.neighbour(preset, offset)
+    def action_fork(self) -> None:
+        """Ask for a fork here: at the newest step, or where the view ends that was panned away."""
+        self._go_on(self._forks.ask_fork)
+
+    def action_resume(self) -> None:
+        """Go on with an ended run where it ended."""
+        self._go_on(self._forks.ask_resume)
+
+    def _go_on(self, ask: Callable[[Steering], None]) -> None:
+        """Ask how to go on from the run that is shown, or say why nothing can."""
+        self.clear_notifications()
+        if self.session.steering is not None:
+            ask(self.session.steering)
+        else:
+            self._steering()  # which says why not
+
+    # --- keys that look at the run, and write files ---------------------------------------------------
+
+    def action_overlay(self) -> None:
+        """Ask for a run of the shelf to draw under this one, or take the present one away."""
+        if self.session.beside is not None:
+            self.session.lay_over(None)
+        elif self.session.run is not None:
+            self._beside.ask(self.session.run)
+        else:
+            self._steering()  # which says why not
+
+    def action_take_reading(self) -> None:
+        """Show the oscillator at the newest measurement of the run."""
+        self.clear_notifications()
+        run = self.session.run
         try:
-            config = presets.load(preset).config
+            if run is None:
+                raise InputError("there is no run to take a measurement from")
+            reading = newest_reading(run, oscillator_presets.DEFAULT_STEPS)
         except InputError as error:
-            self._preset = preset  # the next press passes it by
-            self.say(str(error))
+            self.notify(str(error), severity="warning")
             return
-        missing = locations.missing_download(config.data, self.settings.data_dir)
-        if not missing:
-            self._begin(config)
-            return
-        answers: dict[str, Callable[[], None]] = {
-            "y": lambda: self._begin(config),
-            "s": lambda: self._begin_neighbour(preset, offset),
-        }
-        self._ask_of_run(
-            f"{preset} first downloads {config.data}, {missing} MB.",
-            {"y": "download and train", "s": "skip it"},
-            answers,
-        )
-
-    def _replace_run(self, begin: Callable[[], None]) -> None:
-        """Call `begin` at once, or after a question if the present run has trained for long."""
-        run = self._live_run
-        if run is not None:
-            created = float(run.facts.get("created", "0"))
-            if seconds_trained(created, run.events, time.time()) >= LONG_RUN:
-                question = f"{printable(run.path.name)} has run for more than ten minutes. End it?"
-                answers = {"y": "end it and go on; its record stays"}
-                self._ask_of_run(question, answers, {"y": begin})
-                return
-        begin()
-
-    def _ask_of_run(
-        self, question: str, choices: dict[str, str], answers: dict[str, Callable[[], None]]
-    ) -> None:
-        """Ask something that ends the run at hand; an answer doesn't end another one."""
-        path = self.scene().path
-
-        def answered(answer: str | None) -> None:
-            if answer not in answers:
-                return
-            if self.scene().path == path:
-                answers[answer]()
-            else:
-                self.notify("another run is shown by now: it goes on", severity="warning")
-
-        self.ask(ChoiceDialog(question, choices), answered)
+        oscillator = self.get_screen("oscillator", OscillatorScreen)
+        oscillator.take(reading)
+        self._show_screen(oscillator)
+        view = self.session.view
+        if view is not None and view.bouncing and view.run.config.reading == "raw":
+            self.notify("measured on the bounce: α is too small by ½x²", severity="warning")
 
     def action_export(self) -> None:
         """Write the run as CSV into the present folder."""
-        if self._run is None:
-            self._steer()  # which says why not
+        if self.session.run is None:
+            self._steering()  # which says why not
         else:
-            self._write(partial(files.write_csv, self._run.path))
+            self._write(partial(files.write_csv, self.session.run.path))
 
     def action_save_preset(self) -> None:
-        """Ask for a name and save the run as a preset that repeats its changes of η and λ."""
-        run = self._run
+        """Ask for a name and save the run as a preset that repeats its changes of controls."""
+        run = self.session.run
         if run is None:
-            self._steer()  # which says why not
+            self._steering()  # which says why not
             return
 
         def named(name: str | None) -> None:
@@ -217,7 +343,8 @@ class EostuiApp(ForkingApp):
                 self._write(partial(files.write_preset, run.path, name))
 
         question = "save this run, with its changes of η and λ, as a preset named"
-        self.ask(AskDialog(question, f"{run.config.preset}-steered", str.strip), named)
+        dialog = AskDialog(question, f"{run.config.preset}-steered", str.strip)
+        self.questions.ask(dialog, named)
 
     def _write(self, write: Callable[[], str]) -> None:
         """Write a file in the background, and say what was written or why it wasn't."""
@@ -240,11 +367,9 @@ class EostuiApp(ForkingApp):
         if frames and any(map(self._is_drawn, self.screen.query("Toast"))):
             self.screen.call_after_refresh(self._take_picture, frames - 1)
             return
-        name = f"{self._run.path.name}-{self._run.last_step}" if self._run else "eostui"
-        if self.screen is self._oscillator:
-            name = "oscillator"
+        picture = self.export_screenshot(title="eostui")
         try:
-            self.notify(files.write_picture(name, self.export_screenshot(title="eostui")))
+            self.notify(files.write_picture(self.shown.picture_name, picture))
         except InputError as error:
             self.notify(str(error), severity="error")
 
@@ -253,59 +378,60 @@ class EostuiApp(ForkingApp):
             return bool(self.screen.find_widget(widget).visible_region)
         return False
 
-    def action_next_screen(self, direction: int) -> None:
-        """Go round the screens; the landscape is passed by where there can't be one."""
-        ring = ["live", "landscape", "oscillator"]
-        if self._run is None or len(self._run.coordinates) != 2:
-            ring = [name for name in ring if name != "landscape" or self.screen is self._landscape]
-        for name in ring:
-            if self.screen is self._screen_named(name):
-                self.action_show_screen(ring[(ring.index(name) + direction) % len(ring)])
-                return
+    # --- screens --------------------------------------------------------------------------------------
 
-    def action_show_screen(self, name: str) -> None:
-        """Show one of the screens; the run's charts lie below the others. Dialogs stay."""
-        wanted = self._screen_named(name)
+    def action_show_screen(self, key: str) -> None:
+        """Show the screen of a key of the table."""
+        self._show_screen(self._screens[key])
+
+    def action_next_screen(self, direction: int) -> None:
+        """Go round the screens that have something to show."""
+        ring = [
+            screen
+            for key, screen in self._screens.items()
+            if screen is self.screen or self._entries[key].applies(self.session)
+        ]
+        if self.screen is self.shown:
+            self._show_screen(ring[(ring.index(self.shown) + direction) % len(ring)])
+
+    def _show_screen(self, wanted: SessionScreen) -> None:
+        """Show a screen; the first lies below the others. Dialogs stay."""
         if self.screen is wanted or isinstance(self.screen, ModalScreen):
             return
-        if self.screen is self._live:
+        if self.screen is self.first:
             self.push_screen(wanted)
-        elif wanted is self._live:
+        elif wanted is self.first:
             self.pop_screen()
         else:
             self.switch_screen(wanted)
 
-    def _screen_named(self, name: str) -> Screen[None]:
-        screens: dict[str, Screen[None]] = {
-            "live": self._live, "landscape": self._landscape, "oscillator": self._oscillator,
-        }  # fmt: skip
-        return screens[name]
-
-    def action_take_reading(self) -> None:
-        """Show the oscillator at the newest measurement of the run."""
-        self.clear_notifications()
-        try:
-            if self._run is None:
-                raise InputError("there is no run to take a measurement from")
-            reading = newest_reading(self._run, oscillator_presets.DEFAULT_STEPS)
-        except InputError as error:
-            self.notify(str(error), severity="warning")
-            return
-        self._oscillator.take(reading)
-        self.action_show_screen("oscillator")
-        view = self._live.view
-        if view is not None and view.bouncing and view.run.config.reading == "raw":
-            self.notify("measured on the bounce: α is too small by ½x²", severity="warning")
-
     def action_help(self) -> None:
         """Show the help."""
         if not isinstance(self.screen, HelpScreen):
-            self.push_screen(HelpScreen(self._feed.state if self._feed is not None else ""))
+            about = [screen.about() for screen in self._screens.values()]
+            self.push_screen(HelpScreen(keys_by_group(), self.session.state, about))
 
     def action_command_palette(self) -> None:
         """Show the command palette."""
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette(id="--command-palette"))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Offer every key's action in the command palette; on a screen with keys of its own, theirs."""
+        own = screen.KEYS if isinstance(screen, SessionScreen) else ()
+        replaced = {key.id for key in own}
+        for key in (*KEYS, *screen_keys()):
+            if key.id not in replaced and key.id != "palette" and key.acts(self.session.state):
+                yield self._command(key, self)
+        for key in own:
+            yield self._command(key, screen)
+
+    def _command(self, key: Key, on: EostuiApp | Screen[object]) -> SystemCommand:
+        return SystemCommand(
+            key.title,
+            f"key {key.shown}",
+            lambda: self.call_later(self.run_action, key.action, on),
+        )
 
     def action_suspend_process(self) -> None:
         """Give the terminal to the shell; its `fg` leads back."""
@@ -318,19 +444,21 @@ class EostuiApp(ForkingApp):
         """Draw all of the screen, where the terminal may show anything."""
         self.refresh(layout=True)
 
+    # --- leaving --------------------------------------------------------------------------------------
+
     def action_leave(self) -> None:
         """Leave; ask whether what trains goes on. Leaving twice keeps it going."""
         if isinstance(self.screen, LeaveDialog):
             self.screen.dismiss("k")
             return
-        runs = self._training()
+        runs = self.session.training
         if not runs:
-            self._cancel()
-            self.exit(f"the record is in {self._run.path}" if self._run else None)
+            self.engines.cancel()
+            run = self.session.run
+            self.exit(f"the record is in {run.path}" if run is not None else None)
             return
         names = [printable(path.name) for path in runs]
-        paused = self._feed is not None and self._feed.state == "paused"
-        question = f"{names[0]} {'stays paused' if paused else 'goes on'}."
+        question = f"{names[0]} {'stays paused' if self.session.state == 'paused' else 'goes on'}."
         choices = {"k": "keep it running; `eostui attach` returns to it", "s": "stop it"}
         if len(runs) > 1:
             question = (
@@ -341,7 +469,7 @@ class EostuiApp(ForkingApp):
                 "s": f"stop it alone: {names[0]}",
                 "a": "stop them all",
             }
-        self.push_screen(LeaveDialog(question, choices), lambda answer: self._leave(answer, runs))
+        self.questions.ask(LeaveDialog(question, choices), lambda answer: self._leave(answer, runs))
 
     def _leave(self, answer: str | None, runs: Sequence[Path]) -> None:
         """Leave the runs that were asked about; what has begun since then goes on, and is told of."""
@@ -352,7 +480,7 @@ class EostuiApp(ForkingApp):
             for path in ending:
                 commands.send(path, "stop")
         except EostuiError as error:
-            self.say(str(error))
+            self.questions.say(str(error))
             return
         told = [f"{path.name} is told to stop; its record is in {path}" for path in ending]
         told += self._let_run(ending)
@@ -365,11 +493,12 @@ class EostuiApp(ForkingApp):
 
     def _let_run(self, ending: Sequence[Path] = ()) -> list[str]:
         """End an engine that has no run yet; return what to say of the runs that go on."""
-        if self._engine is not None and not self._engine.begun:
-            self._cancel()
+        engine = self.session.engine
+        if engine is not None and not engine.begun:
+            self.engines.cancel()
         return [
             f"{path.name} goes on; `eostui attach {path.name}` returns to it"
-            for path in self._training()
+            for path in self.session.training
             if path not in ending
         ]
 

@@ -1,13 +1,21 @@
-"""The one table of keys: it makes the bindings, the key bar, the help and the command palette."""
+"""The table of keys: it makes the bindings, the key bar, the help and the command palette.
+
+A key is obeyed by the method `action_…` that it names: of the application, or of the screen that is
+shown where it says `screen.`. A screen may have keys of its own, and others do something else there
+(`on_this_screen`); what all of them are together `screens.table.keys_by_group` tells.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 
+from eostui.panels import PANELS
 from eostui.runs.launch import RESUMABLE_STATES
 from eostui.runs.store.schema import LIVE_STATES
+from eostui.stability import ETA, WEIGHT_DECAY, Control
 
 
 @dataclass(frozen=True)
@@ -18,11 +26,12 @@ class Key:
         id: stable name, by which users will remap it.
         keys: Textual's names, separated by commas.
         shown: how it is written for people.
-        action: the application's action.
+        action: the method that obeys it, without its `action_`.
         text: what it does.
         short: a word for the key bar; "" keeps it out of there.
-        group: training, view, oscillator, playback (keys of those screens alone) or program.
+        group: training, view or program; of a key that one screen alone has, the screen's name.
         needs: what the run must be for it: live, ended (and able to go on), or "" for any.
+        pair: how it and its opposite are written together in the key bar; "" for as `shown`.
     """
 
     id: str
@@ -33,6 +42,12 @@ class Key:
     short: str = ""
     group: str = "view"
     needs: str = ""
+    pair: str = ""
+
+    @property
+    def title(self) -> str:
+        """What it does, as the command palette writes it."""
+        return self.text[0].upper() + self.text[1:]
 
     def acts(self, state: str) -> bool:
         """Return whether it can act on a run in this state; "" for one that isn't there yet."""
@@ -57,28 +72,39 @@ class Key:
         return bindings
 
 
+#: The keys by which a control is turned down and up, and typed: Textual's names, and as shown.
+_OF_CONTROLS: tuple[tuple[Control, tuple[str, str], tuple[str, str], str, str], ...] = (
+    (ETA, ("left_square_bracket,D", "[ D"), ("right_square_bracket,E", "] E"), "[ ]", "e"),
+    (WEIGHT_DECAY, ("left_curly_bracket,A", "{ A"), ("right_curly_bracket,W", "} W"), "{ }", "w"),
+)
+
+
+def turning(control: Control, direction: int, of: str = "") -> str:
+    """Return what a press does to a control: `η × 1.1`; `of` says whose it is."""
+    sign, end = ("×", ", from 0 too") if direction > 0 else ("÷", ", down to 0")
+    whose = f"{control.symbol} {of} " if of else f"{control.symbol} "
+    return f"{whose}{sign} {control.factor:g}" + ("" if control.positive else end)
+
+
+def _control_keys() -> Iterator[Key]:
+    """Yield the keys of the controls: first those that turn them, then those that ask for a value."""
+    for control, down, up, pair, _ in _OF_CONTROLS:
+        for word, direction, (keys, shown) in (("down", -1, down), ("up", 1, up)):
+            yield Key(
+                f"{control.name}.{word}", keys, shown, f"turn('{control.name}', {direction})",
+                turning(control, direction), control.symbol if direction < 0 else "",
+                "training", "live", pair,
+            )  # fmt: skip
+    for control, *_, key in _OF_CONTROLS:
+        example = ", such as 2/100" if control is ETA else ""
+        yield Key(
+            f"{control.name}.type", key, key, f"type_control('{control.name}')",
+            f"type a value for {control.symbol}{example}", group="training", needs="live",
+        )  # fmt: skip
+
+
 KEYS = (
-    Key(
-        "eta.down", "left_square_bracket,D", "[ D", "scale_eta(-1)", "η ÷ 1.1",
-        group="training", needs="live",
-    ),
-    Key(
-        "eta.up", "right_square_bracket,E", "] E", "scale_eta(1)", "η × 1.1",
-        group="training", needs="live",
-    ),
-    Key(
-        "decay.down", "left_curly_bracket,A", "{ A", "scale_decay(-1)", "λ ÷ 1.25, down to 0",
-        group="training", needs="live",
-    ),
-    Key(
-        "decay.up", "right_curly_bracket,W", "} W", "scale_decay(1)", "λ × 1.25, from 0 too",
-        group="training", needs="live",
-    ),
-    Key(
-        "eta.type", "e", "e", "type_eta", "type a value for η, such as 2/100",
-        group="training", needs="live",
-    ),
-    Key("decay.type", "w", "w", "type_decay", "type a value for λ", group="training", needs="live"),
+    *_control_keys(),
     Key(
         "undo", "u", "u", "undo", "undo the last change of η or λ made here",
         group="training", needs="live",
@@ -87,9 +113,6 @@ KEYS = (
     Key(
         "step", "full_stop", ".", "single_step", "one step (pauses first)", "step", "training", "live",
     ),
-    Key("preset.next", "n", "n", "preset(1)", "next preset", group="training"),
-    Key("preset.previous", "p", "p", "preset(-1)", "previous preset", group="training"),
-    Key("restart", "r", "r", "restart", "restart from step 0", "restart", "training"),
     Key(
         "fork", "f", "f", "fork", "fork here: a new run from this step on, λ → 0 or other values",
         "fork", "training",
@@ -106,19 +129,19 @@ KEYS = (
         "reseat", "C", "C", "reseat", "restart the prediction from the network's own x and q",
         group="training", needs="live",
     ),
+    Key("export", "x", "x", "export", "export as CSV into this folder", "csv", "training"),
     Key(
         "preset.save", "S", "S", "save_preset", "save this steered run as a preset", group="training",
     ),
-    Key("export", "x", "x", "export", "export as CSV into this folder", "csv", "training"),
+    Key("preset.next", "n", "n", "preset(1)", "next preset", "preset", "training", pair="n p"),
+    Key("preset.previous", "p", "p", "preset(-1)", "previous preset", group="training"),
+    Key("restart", "r", "r", "restart", "restart from step 0", "restart", "training"),
     *(
         Key(f"panel.{n}", str(n), str(n), f"screen.panel({n - 1})", f"focus panel {n}")
-        for n in range(1, 6)
+        for n in range(1, len(PANELS) + 1)
     ),
     Key("screen.next", "tab", "tab", "next_screen(1)", "next screen", "screen"),
     Key("screen.previous", "shift+tab", "shift+tab", "next_screen(-1)", "previous screen"),
-    Key("screen.live", "f2", "f2", "show_screen('live')", "the run's charts"),
-    Key("screen.landscape", "f3", "f3", "show_screen('landscape')", "landscape of two parameters"),
-    Key("screen.oscillator", "f4", "f4", "show_screen('oscillator')", "the reduced oscillator"),
     Key("theory", "i", "i", "take_reading", "the oscillator at this run's newest measurement", "theory"),
     Key("zoom", "z", "z", "screen.zoom_panel", "one panel, full screen", "zoom"),
     Key("scale", "y", "y", "screen.toggle_scale", "log or linear in the focused panel", "log"),
@@ -132,22 +155,6 @@ KEYS = (
     Key("overlay", "o", "o", "overlay", "draw another run under this one, or take it away"),
     Key("freeze", "v", "v", "screen.freeze", "freeze the view; training goes on", "freeze"),
     Key("picture", "ctrl+s", "ctrl+s", "picture", "save a picture (SVG) into this folder"),
-    Key("setting.next", "greater_than_sign", ">", "screen.choose(1)", "next setting",
-        group="oscillator"),
-    Key("setting.previous", "less_than_sign", "<", "screen.choose(-1)", "previous setting",
-        group="oscillator"),
-    Key("setting.up", "up", "↑", "screen.scale_chosen(1)", "that setting × 1.25, from 0 too",
-        group="oscillator"),
-    Key("setting.down", "down", "↓", "screen.scale_chosen(-1)", "that setting ÷ 1.25, through 0",
-        group="oscillator"),
-    Key("setting.type", "enter", "enter", "screen.type_chosen", "type a value for that setting",
-        group="oscillator"),
-    Key("playback.faster", "greater_than_sign", ">", "screen.pace(1)", "play twice as fast",
-        group="playback"),
-    Key("playback.slower", "less_than_sign", "<", "screen.pace(-1)", "play half as fast",
-        group="playback"),
-    Key("playback.start", "home", "home", "screen.end(-1)", "back to step 0", group="playback"),
-    Key("playback.end", "end", "end", "screen.end(1)", "on to the newest step", group="playback"),
     Key("help", "question_mark,f1", "?", "help", "help", "help", "program"),
     Key(
         "suspend", "ctrl+z", "ctrl+z", "suspend_process",
@@ -160,50 +167,23 @@ KEYS = (
     ),
 )  # fmt: skip
 
-#: The key bar's opening pairs: two keys under one word.
-_STEERING, _PRESETS = (("[ ]", "η"), ("{ }", "λ")), (("n p", "preset"),)
-PAIRS = (*_STEERING, *_PRESETS)
-
 #: What a key bar shows: keys, and a word for them.
 Hints = tuple[tuple[str, str], ...]
 
 
 def training_hints(state: str) -> Hints:
     """Return the key bar of the screens of a run in this state: the keys that can act on it."""
-    pairs = PAIRS if KEYS[0].acts(state) else _PRESETS
-    return *pairs, *((key.shown, key.short) for key in KEYS if key.short and key.acts(state))
+    return tuple(
+        (key.pair or key.shown, key.short) for key in KEYS if key.short and key.acts(state)
+    )
 
 
-#: Keys that move the cursor where a run is played back, and how.
-ON_PLAYBACK = {
-    "pause": "hold the playback or let it go on",
-    "step": "hold, and reveal one step",
-    "pan.left": "go back, by a fiftieth of what is in sight",
-    "pan.right": "go on, by a fiftieth of what is in sight",
-}
+def on_this_screen(texts: Mapping[str, str]) -> tuple[Key, ...]:
+    """Return keys of the table, by id, that do something else on one screen; with what that is."""
+    by_id = {key.id: key for key in KEYS}
+    return tuple(replace(by_id[name], text=text, needs="") for name, text in texts.items())
 
-#: The key bar of a playback.
-PLAYBACK_HINTS: Hints = (
-    ("space", "hold"), ("← →", "scrub"), ("< >", "speed"), ("home end", "ends"), (".", "step"),
-    ("+ -", "zoom"), ("o", "overlay"), ("v", "freeze"), ("x", "csv"), ("?", "help"), ("q", "quit"),
-)  # fmt: skip
 
-#: Keys of the training that act on the oscillator instead where that screen is shown, and how.
-ON_OSCILLATOR = {
-    "eta.down": "η of the oscillator ÷ 1.1",
-    "eta.up": "η of the oscillator × 1.1",
-    "decay.down": "λ of the oscillator ÷ 1.25, down to 0",
-    "decay.up": "λ of the oscillator × 1.25, from 0 too",
-    "eta.type": "type η of the oscillator",
-    "decay.type": "type λ of the oscillator",
-    "undo": "undo the last change of the oscillator",
-    "preset.next": "next preset of the oscillator",
-    "preset.previous": "previous preset of the oscillator",
-    "restart": "reset the oscillator to its preset",
-}
-
-#: The key bar of the oscillator screen.
-OSCILLATOR_HINTS: Hints = (
-    *PAIRS, ("< >", "choose"), ("↑ ↓", "change"), ("enter", "type"), ("r", "reset"), ("tab", "screen"),
-    ("i", "run's values"), ("y", "scale"), ("z", "zoom"), ("?", "help"), ("q", "quit"),
-)  # fmt: skip
+def bindings(keys: Iterable[Key]) -> list[BindingType]:
+    """Return Textual's bindings of keys."""
+    return [binding for key in keys for binding in key.bindings()]

@@ -12,7 +12,7 @@ from eostui import oscillator_presets, presets
 from eostui.errors import InputError
 from eostui.oscillator_presets import OscillatorPreset, Simulation
 from eostui.runs.run import Run
-from eostui.tui.steering import scaled, scaled_decay, scaled_eta
+from eostui.stability import CONTROLS, turned, two_over_eta
 
 _FACTOR = 1.25
 #: A bounce taken from a run starts at this share of √(2|α|), the scale of its amplitude.
@@ -88,21 +88,18 @@ class OscillatorSettings:
         fixed = self.simulation.parameters.sharpness
         if name == "eta" and fixed is not None and value > 0:
             # S* is a network's own: another η moves 2/η, and leaves S at step 0 where it is
-            values["y"] = self.simulation.y + 2 / self.value("eta") - 2 / value
+            before = two_over_eta({"eta": self.value("eta")})
+            values["y"] = self.simulation.y + before - two_over_eta({"eta": value})
         self._change(self.preset, self.simulation.changed(values, "oscillator"))
 
-    def scale_eta(self, direction: int) -> None:
-        """Take η one press up or down."""
-        self.set("eta", scaled_eta(self.value("eta"), direction))
+    def turn(self, name: str, direction: int) -> None:
+        """Take η or λ one press up or down."""
+        self.set(name, CONTROLS[name].turned(self.value(name), direction))
 
-    def scale_decay(self, direction: int) -> None:
-        """Take λ one press up or down."""
-        self.set("weight_decay", scaled_decay(self.value("weight_decay"), direction))
-
-    def scale_chosen(self, direction: int) -> None:
+    def turn_chosen(self, direction: int) -> None:
         """Take the chosen setting one press up or down."""
         setting = self.setting
-        value = scaled(self.value(setting.name), direction, _FACTOR, setting.start)
+        value = turned(self.value(setting.name), direction, _FACTOR, setting.start)
         self.set(setting.name, round(value) if setting.name == "steps" else value)
 
     def step_preset(self, offset: int) -> None:
@@ -151,7 +148,7 @@ def newest_reading(run: Run, steps: int) -> OscillatorPreset:
     values = dict(zip(_NEEDED, columns[:, row].tolist(), strict=True))
     values["g_x"] = values.pop("g_u")
     values["x"] = _SEED * math.sqrt(2 * abs(values["alpha"])) or _SEED
-    values["y"] = values["sharpness"] - 2 / values["eta"]
+    values["y"] = values["sharpness"] - two_over_eta(values)
     name = f"{run.path.name} at step {int(run.measured['step'][row])}"
     simulation = Simulation.build({**values, "steps": steps}, name)
     return OscillatorPreset(name, run.path, "", simulation)

@@ -8,10 +8,10 @@ from typing import Any
 from rich.text import Text
 
 from eostui.charts.numbers import compact, control
+from eostui.charts.palette import COLOURS
+from eostui.panels.orbit.view import MOST_SHOWN, OrbitView
 from eostui.runs.analysis.monitors import Monitor
-from eostui.tui.oscillator_panels import MOST_SHOWN, OscillatorView
 from eostui.tui.oscillator_settings import SETTINGS, OscillatorSettings
-from eostui.tui.palette import COLOURS
 
 #: What each condition is for; the names are those on the screen.
 CONDITIONS = {
@@ -31,7 +31,7 @@ _HEAD = ("rest S", "A", "centre", "decay", "frequency")
 _CELL = 9
 
 
-def conditions(view: OscillatorView) -> list[Monitor]:
+def conditions(view: OrbitView) -> list[Monitor]:
     """Judge the theory's conditions; None where there is no cycle to judge."""
     p, leading = view.parameters, view.summary["leading_order"]
     decay, drive = float(p.weight_decay), float(p.beta * p.alpha)
@@ -73,7 +73,7 @@ def settings_line(settings: OscillatorSettings) -> Text:
     return line
 
 
-def answer_lines(view: OscillatorView, width: int) -> Text:
+def answer_lines(view: OrbitView, width: int) -> Text:
     """Return the table of the paper's leading order, the exact answer and this orbit's own."""
     summary = view.summary
     leading, exact = summary["leading_order"], summary["exact"] or {}
@@ -90,7 +90,7 @@ def answer_lines(view: OscillatorView, width: int) -> Text:
     return Text("\n").join(lines)
 
 
-def where(view: OscillatorView) -> str:
+def where(view: OrbitView) -> str:
     """Return where this orbit went."""
     summary = view.summary
     return {
@@ -102,7 +102,7 @@ def where(view: OscillatorView) -> str:
     }[str(summary["attractor"])]
 
 
-def short_values(view: OscillatorView) -> Text:
+def short_values(view: OrbitView) -> Text:
     """Return the last values as text, for terminals too small for a chart."""
     exact = view.summary["exact"] or {}
     measured = view.summary["measured"]

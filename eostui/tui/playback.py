@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from eostui.runs.run import Run
-from eostui.tui.following import Follower, Reading
+from eostui.tui.follower import Follower, Reading
 
 #: The whole run takes so many seconds, unless another speed is asked for.
 WHOLE_IN = 60.0

@@ -1,49 +1,43 @@
-"""From key presses to commands: where η and λ are going, and how to undo it."""
+"""From key presses to commands: where the controls of a run are going, and how to undo it."""
 
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from eostui.errors import InputError
+from eostui.runs.ancestry import forked_at
 from eostui.runs.run import Run
 from eostui.runs.store import commands
 from eostui.runs.store.rows import Event
-from eostui.stability import refuse
-from eostui.tui.overlay import forked_at
-
-ETA_FACTOR = 1.1
-DECAY_FACTOR = 1.25
-#: Where λ begins when turned up from 0; below this it is turned off.
-DECAY_START = 1e-4
-
-
-_SIGNS = {"eta": "η", "weight_decay": "λ"}
+from eostui.stability import Control, refuse
+from eostui.tui.controls import controls_at, controls_by_name
 
 
 class _Change(NamedTuple):
-    """A change of η or λ that this viewer asked for: the command's id, and what it was before."""
+    """A change of a control that this viewer asked for: the command's id, and what it was before."""
 
     command: str
-    key: str
+    name: str
     before: float
 
 
 class _Made(NamedTuple):
-    """A change of η or λ on record: the id of the command that it obeys, "" for none."""
+    """A change of controls on record: the id of the command that it obeys, "" for none."""
 
     event: Event
     command: str
     inherited: bool
+    controls: Mapping[str, Control]
 
     def __str__(self) -> str:
         """Say what changed and whose change it is."""
+        payload = self.event.payload
         changes = ", ".join(
-            f"{sign} {self.event.payload[key][0]:g} → {self.event.payload[key][1]:g}"
-            for key, sign in _SIGNS.items()
-            if key in self.event.payload
+            f"{control.symbol} {payload[name][0]:g} → {payload[name][1]:g}"
+            for name, control in self.controls.items()
+            if name in payload
         )
         whose = "is the run's own schedule"
         if self.inherited:
@@ -76,28 +70,24 @@ class Steering:
         self._pause = ("", False)
 
     @property
-    def target(self) -> tuple[float, float]:
-        """η and λ as last asked for, or as they are in the run."""
+    def controls(self) -> dict[str, Control]:
+        """What the run is steered by."""
+        return controls_by_name(self.run)
+
+    @property
+    def target(self) -> dict[str, float]:
+        """The controls as last asked for, or as they are in the run, by name."""
         if self._asked and self._answer(self._command):
             self._asked = {}
-        eta, decay = current_controls(self.run)
-        return self._asked.get("eta", eta), self._asked.get("weight_decay", decay)
+        return controls_at(self.run) | self._asked
 
-    def scale_eta(self, direction: int) -> None:
-        """Multiply or divide η by ETA_FACTOR."""
-        self._change("eta", scaled_eta(self.target[0], direction))
+    def turn(self, name: str, direction: int) -> None:
+        """Ask for a control one key press up (+1) or down (−1)."""
+        self._change(name, self.controls[name].turned(self.target[name], direction))
 
-    def scale_decay(self, direction: int) -> None:
-        """Multiply or divide λ by DECAY_FACTOR, from and to 0."""
-        self._change("weight_decay", scaled_decay(self.target[1], direction))
-
-    def set_eta(self, value: float) -> None:
-        """Ask for an exact η. Raises InputError with a sentence for an impossible one."""
-        self._change("eta", value)
-
-    def set_decay(self, value: float) -> None:
-        """Ask for an exact λ. Raises InputError with a sentence for an impossible one."""
-        self._change("weight_decay", value)
+    def set(self, name: str, value: float) -> None:
+        """Ask for an exact value. Raises InputError with a sentence for an impossible one."""
+        self._change(name, value)
 
     def undo(self) -> str:
         """Return to the value before this viewer's last change.
@@ -120,10 +110,10 @@ class Steering:
         if not self._answer(last.command):
             theirs = []  # all on record was there before
         for made in theirs:
-            if last.key in made.event.payload:
+            if last.name in made.event.payload:
                 raise InputError(f"not undone: {made}, after the last change from here")
         self._undo.pop()
-        self._change(last.key, last.before, remember=False)
+        self._change(last.name, last.before, remember=False)
         return f"{theirs[0]}, and stays" if theirs else ""
 
     @property
@@ -167,64 +157,26 @@ class Steering:
         return ""
 
     def _made(self) -> Iterator[_Made]:
-        """Yield the changes of η and λ that are on record, the newest first."""
+        """Yield the changes of controls that are on record, the newest first."""
         following, fork = None, forked_at(self.run)
         for event in reversed(self.run.events):
             if event.kind == "control":
                 asked = following is not None and following.payload.get("what") == "set"
                 command = str(following.payload["command"]) if following and asked else ""
-                yield _Made(event, command, fork is not None and event.step <= fork[1])
+                yield _Made(
+                    event, command, fork is not None and event.step <= fork[1], self.controls
+                )
             following = event
 
-    def _change(self, key: str, value: float, *, remember: bool = True) -> None:
-        wanted = dict(zip(("eta", "weight_decay"), self.target, strict=True))
-        before = wanted[key]
+    def _change(self, name: str, value: float, *, remember: bool = True) -> None:
+        target = self.target
+        before = target[name]
         if value == before:
             return
-        eta, decay = (wanted | {key: value}).values()
-        if refusal := refuse({"eta": eta, "weight_decay": decay}):
+        if refusal := refuse(target | {name: value}, self.controls):
             raise InputError(refusal)
-        self._command = commands.send(self.run.path, "set", **{key: value})
+        self._command = commands.send(self.run.path, "set", **{name: value})
         self._sent.add(self._command)
-        self._asked[key] = value
+        self._asked[name] = value
         if remember:
-            self._undo.append(_Change(self._command, key, before))
-
-
-def current_controls(run: Run) -> tuple[float, float]:
-    """Return the η and λ of the newest control change, or those the run began with."""
-    eta, decay = run.config.eta, run.config.weight_decay
-    for event in run.events:
-        if event.kind == "control":
-            eta = event.payload.get("eta", (eta, eta))[1]
-            decay = event.payload.get("weight_decay", (decay, decay))[1]
-    return eta, decay
-
-
-def scaled_eta(eta: float, direction: int) -> float:
-    """Return η one press up (+1) or down (−1)."""
-    return _round(eta * ETA_FACTOR**direction)
-
-
-def scaled_decay(decay: float, direction: int) -> float:
-    """Return λ one press up (+1) or down (−1), from and to 0."""
-    return max(scaled(decay, direction, DECAY_FACTOR, DECAY_START), 0.0)
-
-
-def scaled(value: float, direction: int, factor: float, start: float) -> float:
-    """Return a value of either sign one press up (+1) or down (−1).
-
-    Args:
-        value: where it is.
-        direction: +1 or −1.
-        factor: by which its size changes.
-        start: its least size; below that it is 0, and beyond 0 its sign is the other.
-    """
-    if value == 0.0:
-        return direction * start
-    size = _round(abs(value) * (factor if value * direction > 0 else 1 / factor))
-    return 0.0 if size < start * 0.999 else math.copysign(size, value)
-
-
-def _round(value: float) -> float:
-    return float(f"{value:.6g}")
+            self._undo.append(_Change(self._command, name, before))

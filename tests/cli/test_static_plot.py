@@ -9,12 +9,13 @@ import unicodedata
 import numpy as np
 import pytest
 
+from eostui.charts.numbers import compact
 from eostui.cli import static_plot
 from eostui.config import RunConfig
 from eostui.runs.run import Run
 from eostui.runs.store.writer import RunWriter
 
-NAMES = ("sharpness", "loss", "drives", "parameter norm")
+NAMES = ("sharpness", "drives", "loss", "‖θ‖")
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def run_of(tmp_path):
     """Return a function that stores columns given by name as a run directory and opens it."""
     opened = []
 
-    def build(steps, measured=(), **columns):
+    def build(steps, measured=(), events=(), **columns):
         given = {"loss": 1.0, "theta_norm": 5.0, "kappa": 10.0, "eta": 0.1, "decay": 0.0} | columns
         loss, norm, kappa, eta, decay = (np.broadcast_to(y, steps) for y in given.values())
         config = RunConfig.build({"preset": "test"}, "test").to_toml()
@@ -31,6 +32,8 @@ def run_of(tmp_path):
             writer.steps(0, np.stack([loss, norm, norm, kappa, eta, decay], axis=1))
         for step, values in measured:
             writer.measurement(step, values)
+        for event in events:
+            writer.event(*event)
         writer.close()
         with np.errstate(all="ignore"):  # the derived columns of a diverged run overflow
             opened.append(Run(writer.path))
@@ -61,6 +64,15 @@ def lively(run_of, steps=400):
         kappa=12 + 3 * np.random.default_rng(0).standard_normal(steps),
         eta=np.where(late, 0.125, 0.1),
         decay=np.where(late, 2.0, 0.0),
+    )
+
+
+def changed(run_of):
+    """A run whose record tells that η and λ were changed at step 30."""
+    return run_of(
+        60,
+        readings(60),
+        events=[(30, "control", {"eta": [0.1, 0.125], "weight_decay": [0.0, 2.0]})],
     )
 
 
@@ -137,14 +149,14 @@ def test_a_picture_fills_its_size_with_all_panels(run_of, size):
 
 def test_panels_stand_two_by_two_from_110_columns_on(run_of):
     run = lively(run_of)
-    assert "loss" in draw(run, 110).splitlines()[0]
-    assert "loss" not in draw(run, 109).splitlines()[0]
+    assert "drives" in draw(run, 110).splitlines()[0]
+    assert "drives" not in draw(run, 109).splitlines()[0]
 
 
 def test_low_pictures_leave_out_the_last_panels_and_tiny_ones_are_titles(run_of):
     run = lively(run_of)
     low = panels_of(draw(run, 80, 9))
-    assert list(low) == ["sharpness", "loss"]
+    assert list(low) == ["sharpness", "drives"]
     tiny = draw(run, 29, 4).splitlines()
     assert len(tiny) == 4
     assert "S 17.38" in tiny[0]
@@ -160,40 +172,65 @@ def test_without_color_there_are_no_escape_sequences_and_with_it_the_same_signs(
     assert [line.rstrip() for line in stripped] == plain.splitlines()
 
 
-def test_titles_name_the_quantities_and_their_last_values(run_of):
+def test_titles_name_the_quantities_and_labels_their_last_values(run_of):
+    """Each label stands at the right end, in the row where its curve ends."""
     run = lively(run_of)
-    titles = {name: lines[0] for name, lines in panels_of(draw(run, 100)).items()}
-    median = np.median(run.steps["path_curvature"][:-1][-static_plot.MEDIAN_STEPS :])
-    assert "•S 17.38" in titles["sharpness"]
-    assert f"κ median {median:.4g}" in titles["sharpness"]
-    assert "╌2/η 16" in titles["sharpness"]
-    assert "┈2/η−λ 14" in titles["sharpness"]
-    assert f"L {run.steps['loss'][-1]:.4g}" in titles["loss"]
-    assert "(log)" in titles["loss"]
-    assert "▴βα 0.5" in titles["drives"]
-    assert "λg 60" in titles["drives"]
-    assert "(symlog)" in titles["drives"]
-    assert "‖θ‖ 5.002" in titles["parameter norm"]
+    panels = panels_of(draw(run, 100))
+    median = np.median(run.steps["path_curvature"][350:375])  # of the last whole block of 25 steps
+    assert panels["sharpness"][0].startswith("sharpness S  path curvature κ")
+    assert "(log)" in panels["loss"][0]
+    assert "(symlog)" in panels["drives"][0]
+    for name, label in (
+        ("sharpness", "•S 17.38"),
+        ("sharpness", f"κ {compact(median, 4)}"),
+        ("sharpness", "2/η 16.00"),
+        ("sharpness", "2/η−λ 14.00"),
+        ("loss", f"L {compact(run.steps['loss'][-1], 4)}"),
+        ("drives", "▴βα 0.5000"),
+        ("drives", "λg 60.00"),
+        ("‖θ‖", "‖θ‖ 5.002"),
+    ):
+        assert any(line.endswith(label) for line in panels[name][1:]), label
+    narrow = draw(run, 40, 30).splitlines()  # without room beside the plot, titles tell
+    assert narrow[0].startswith("•S 17.38")
+    assert any("λg 60.00" in line for line in narrow)
+
+
+def ends_with(text, lines):
+    """The row of the line that ends with a text."""
+    return next(i for i, line in enumerate(lines) if line.endswith(text))
 
 
 def test_the_thresholds_are_drawn_and_step_where_eta_or_decay_changed(run_of):
-    panel = panels_of(draw(lively(run_of), 100, 60))["sharpness"]
-    edge, lower = rows_with(panel, "╌"), rows_with(panel, "┈")
-    high, low = panel[1 + edge[0]], panel[1 + edge[-1]]
-    assert high.index("╌") < 10  # 2/η is 20 in the first half
-    assert high.rindex("╌") < 60
-    assert low.rindex("╌") > 90  # and 16 in the second
-    assert max(lower) > max(edge)  # there with decay the limit lies lower still
+    late = np.arange(400) >= 200
+    run = run_of(400, readings(400), eta=np.where(late, 0.125, 0.1), decay=np.where(late, 2.0, 0.0))
+    panel = panels_of(draw(run, 100, 90))["sharpness"]
+    edge, lower = ends_with("2/η 16.00", panel), ends_with("2/η−λ 14.00", panel)
+    assert lower > edge  # with decay the limit lies lower
+    first, second = slice(8, 44), slice(52, 86)
+    (high,) = (line for line in panel[1:] if line[:6].strip() == "20┤")
+    assert {"⠤⠤⠤", "⠒⠒⠒", "⠉⠉⠉", "⣀⣀⣀"} & set(high[first].split())  # 2/η is 20 in the first half
+    assert not high[second].strip()
+    for row in (edge, lower):  # and 16, the limit 14, in the second
+        assert sum(sign != " " for sign in panel[row][second]) > 15
     without_decay = panels_of(draw(run_of(50, readings(50)), 100, 60))["sharpness"]
-    assert not rows_with(without_decay, "┈")
-    assert "2/η−λ" not in without_decay[0]
+    assert not any("2/η−λ" in line for line in without_decay)
+
+
+def test_changes_of_controls_are_marked(run_of):
+    """A line in every panel where η or λ changed, and below the last one what they became."""
+    run = changed(run_of)
+    panels = panels_of(draw(run, 100, 60))
+    for lines in panels.values():
+        assert sum("┊" in line for line in lines) > 3
+    assert "η→0.125 λ→2" in panels["‖θ‖"][-2]
 
 
 def test_a_threshold_far_above_leaves_the_axis_to_the_curvature(run_of):
     run = run_of(200, readings(200), eta=np.where(np.arange(200) < 50, 1e-6, 0.1))
     panel = panels_of(draw(run, 100, 40))["sharpness"]
     assert "(axis cut)" in panel[0]
-    assert len(rows_with(panel, "•")) > 4
+    assert len(rows_with(panel, "•")) > 4  # a fifth of the rows it would be, were it not cut
 
 
 def test_the_loss_is_a_band_of_its_oscillation(run_of):
@@ -210,7 +247,7 @@ def test_the_curvature_is_a_running_median(run_of):
     t = np.arange(5_000)
     kappa = np.where(t % 100 == 0, 1e6, 10.0)
     panel = panels_of(draw(run_of(len(t), readings(len(t)), kappa=kappa), 100, 40))["sharpness"]
-    assert "κ median 10 " in panel[0]
+    assert any(line.endswith("κ 10.00") for line in panel)
     assert "axis cut" not in panel[0]
 
 
@@ -231,15 +268,15 @@ def test_panels_without_data_say_so(run_of):
         return {name: lines[0] for name, lines in panels_of(draw(run, 100)).items()}
 
     runs = broken_runs(run_of)
-    assert all("no data" in title for title in titles(runs["no rows"]).values())
-    unmeasured = titles(runs["nothing measured"])
-    assert "S: no data" in unmeasured["sharpness"]
-    assert "κ median 10" in unmeasured["sharpness"]
-    assert "βα: no data  ⠒λg: no data" in unmeasured["drives"]
-    assert "no data" not in unmeasured["loss"] + unmeasured["parameter norm"]
+    assert draw(runs["no rows"], 100).count("no step was taken") == 4
+    unmeasured = draw(runs["nothing measured"], 100)
+    assert "S: no data" in titles(runs["nothing measured"])["sharpness"]
+    assert any(line.endswith("κ 10.00") for line in panels_of(unmeasured)["sharpness"])
+    assert any("nothing was measured" in line for line in panels_of(unmeasured)["drives"])
+    assert "no data" not in "".join(titles(runs["nothing measured"])[name] for name in NAMES[2:])
     one = titles(runs["one row, measured"])
-    assert "S 8" in one["sharpness"]
-    assert "κ median: no data" in one["sharpness"]
+    assert "κ: no data" in one["sharpness"]
+    assert "•S 8.000" in draw(runs["one row, measured"], 100)
     assert "L: no data" in titles(runs["nan alone"])["loss"]
 
 

@@ -20,6 +20,7 @@ from eostui.dynamics.path import step_cosine
 from eostui.engine.device import prepare_machine
 from eostui.problems import build_problem
 from eostui.runs.analysis.bounce import in_words, median_cosine, median_cosines
+from eostui.runs.analysis.signs import up_shares
 from eostui.runs.run import Run
 from eostui.runs.store.columns import STORED_STEP_COLUMNS
 from eostui.runs.store.writer import RunWriter
@@ -152,6 +153,14 @@ def test_medians_over_windows_and_columns():
         median_cosines(x, cosines, np.array([0, 1, 100, 151, 251, 300])),
         [np.nan, 1, 1, -0.9, np.nan],
     )
+    # the last edge belongs to the last slice, as in the strip of the loss signs
+    x, edges = np.arange(9), np.arange(9)
+    last = np.array([0.9] * 8 + [-0.9])
+    np.testing.assert_allclose(median_cosines(x, last, edges), [0.9] * 7 + [0.0], atol=1e-12)
+    np.testing.assert_array_equal(
+        np.isfinite(median_cosines(x, last, edges)), np.isfinite(up_shares(x, last, edges))
+    )
+    assert up_shares(x, last, edges)[-1] == 0.5
     long = np.where(np.arange(10**6) % 3 == 0, 1.0, -1.0)
     assert median_cosines(np.arange(10**6), long, np.array([0, 10**6])) == [-1]
 

@@ -14,7 +14,7 @@ from oracles import gradient, half_squared_error, mlp
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from eostui import locations, presets
-from eostui.runs.analysis.phase_spans import spans
+from eostui.runs.analysis.run_phases import spans
 from eostui.runs.analysis.summary import summarize_run
 from eostui.runs.launch import EngineProcess
 from eostui.runs.run import Run

@@ -455,8 +455,44 @@ def test_rounding_is_told_from_other_data(monkeypatch):
     assert not ArrayPrint.of(labels).is_rounded(ArrayPrint.of(labels.roll(1)))
 
 
-def test_data_that_are_rounded_elsewhere_are_told(run, data):
+def test_a_sum_that_is_rounded_otherwise_changes_nothing(run):
+    """The bytes are the same: other threads add up their projection to other last bits."""
+    then = facts_of(run)
+    key = f"{PREFIX}inputs"
+    print_ = json.loads(then[key])
+    other = {**then, key: json.dumps({**print_, "projection": print_["projection"] * (1 + 1e-9)})}
+    assert changes(then, other, run) == ([], [])
+
+
+def test_a_small_change_here_is_a_change(run, data):
+    """As small as a rounding, but on the machine that recorded it: nothing rounds otherwise here."""
+    with np.load(data) as file:
+        x = file["x"]
+        edit_data(data, x=x * (1 + 1e-7 * np.random.default_rng(1).uniform(-1, 1, size=x.shape)))
+    with pytest.raises(InputError, match="the inputs changed"):
+        here(Resume(entry(run), 70), run.parent)
+    assert entry(run).last_step == LAST
+
+
+def test_a_calibration_ends_with_its_data(data, tmp_path):
+    """Its reference is of the old loss: on other data there are no x and q until the next one."""
+    config = small(
+        data="npz", data_file=str(data), samples="all", width=6, steps=LAST, cadence=20,
+        checkpoint_every=0, calibrate_at=20, far_cadence=0,
+    )  # fmt: skip
+    path = here(config, tmp_path / "runs")
+    with np.load(data) as file:
+        edit_data(data, y=3 - file["y"])
+    here(Resume(entry(path), 90, changed_data=True), path.parent, {80: [("calibrate", {})]})
+    with Run(path) as read:
+        steps, numbers = (read.calibrations.rows[name] for name in ("step", "calibration"))
+        assert steps[numbers == 1].tolist() == list(range(20, LAST + 1))
+        assert steps[numbers == 2].tolist() == list(range(80, 91))
+
+
+def test_data_that_are_rounded_elsewhere_are_told(run, data, monkeypatch):
     """Another machine standardises to other last bits: L and ∇L agree, and so the run goes on."""
+    monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
     with np.load(data) as file:
         noise = np.random.default_rng(1).uniform(-1, 1, size=file["x"].shape)
         edit_data(data, x=file["x"] * (1 + 1e-7 * noise))
@@ -619,7 +655,7 @@ def test_a_search_that_says_how_bad_it_was_is_believed(measured, tmp_path):
 
 def test_a_store_that_an_older_version_wrote(tmp_path):
     """Resumed, it is the same as far as it can be told; replayed, the versions are named."""
-    path = kept(tmp_path)
+    path = kept(tmp_path, 4)
     code, said, told = replayed(path)
     assert code == 0, said
     assert told["recorded_by"] == "0.1.0"

@@ -16,11 +16,12 @@ from terminal import Terminal
 
 from eostui.cli.static_plot import render
 from eostui.curvature.point import Point
+from eostui.panels import PANELS
+from eostui.panels.view import RunView
 from eostui.problems.examination import examine
 from eostui.runs.analysis.remarks import remark
 from eostui.runs.export.table import RunTable
 from eostui.runs.run import Run
-from eostui.tui.panels import PANELS, RunView
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

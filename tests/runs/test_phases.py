@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,17 +18,19 @@ from numpy.typing import NDArray
 
 from eostui import presets
 from eostui.config import RunConfig
+from eostui.runs.analysis import phases
 from eostui.runs.analysis.curvature_summary import BLOCK, collapsed_level
-from eostui.runs.analysis.phase_blocks import summarize
-from eostui.runs.analysis.phase_spans import PHASE_EVENT, classify, payload, spans, stored_rows
-from eostui.runs.analysis.phase_table import CONFIRM, PHASES
-from eostui.runs.analysis.phases import PhaseChange, PhaseClassifier
+from eostui.runs.analysis.phase_classifier import PhaseChange, PhaseClassifier
+from eostui.runs.analysis.phase_signals import signal_columns, summarize
+from eostui.runs.analysis.phases import CONFIRM, PHASES
+from eostui.runs.analysis.run_phases import PHASE_EVENT, classify, payload, spans, stored_rows
 from eostui.runs.analysis.summary import summarize_run
 from eostui.runs.launch import EngineProcess
 from eostui.runs.run import Run
 from eostui.runs.series import Series
 from eostui.runs.store.columns import STORED_STEP_COLUMNS
 from eostui.runs.store.writer import RunWriter
+from eostui.stability import HEAVY_BALL
 from eostui.tui.widgets.phases import band
 
 Array = NDArray[np.float64]
@@ -379,7 +383,7 @@ def test_a_block_on_a_quadratic() -> None:
         "eta": np.full(BLOCK + 1, ETA), "weight_decay": np.full(BLOCK + 1, decay),
     }  # fmt: skip
     rows = np.stack([table[name] for name in STORED_STEP_COLUMNS], axis=1)
-    block, steps = summarize(0, rows, None)
+    block, steps, _ = summarize(0, rows, None)
     assert steps.loss == pytest.approx(0.5 * (h + decay) * x**2)
     assert block.gradient == pytest.approx(np.median((h + decay) * x[:-1]))
     assert block.promised == pytest.approx(ETA * np.sum(((h + decay) * x[:-1]) ** 2))
@@ -522,9 +526,85 @@ def test_flush_by_flush_equals_at_once(seed: int, sizes: list[int]) -> None:
 def test_what_other_rules_knew_is_not_gone_on_with() -> None:
     """A checkpoint of an older version: its classifier has another state, and begins anew."""
     assert PhaseClassifier.restored(json.dumps({"phase": "edge", "step": 400, "_falls": 3})) is None
-    later = PhaseClassifier.from_step(400, 1.0, None)
+    later = PhaseClassifier().from_step(400, 1.0)
     case = made(np.full(500, 0.98), sharpness=np.full(500, 0.98))
     assert told(later.feed(case.rows)) == [("transient", 400), ("edge", 400)]
+
+
+def test_a_state_of_format_5_is_gone_on_with() -> None:
+    """It had η and λ of the step before, and neither columns nor a threshold."""
+    eta = stretches((90, 0.1), (211, 0.05))  # so that the last step of a block counts
+    case = made(np.full(301, 0.98), eta=eta, sharpness=np.full(301, 0.98))
+    now = PhaseClassifier()
+    for step, values in case.readings:
+        now.read(step, values)
+    first = now.feed(case.rows[:90])
+    state = json.loads(now.state())
+    del state["columns"], state["threshold_label"], state["_before"]
+    state["_controls"] = [0.1, 0.0]
+    older = PhaseClassifier.restored(json.dumps(state))
+    assert older is not None
+    assert older.feed(case.rows[90:]) == now.feed(case.rows[90:])
+    assert json.loads(older.state()) == json.loads(now.state())
+    assert told(first)[0] == ("transient", 0)
+
+
+def test_phases_of_another_dynamics_go_by_its_threshold() -> None:
+    """Heavy ball with μ 0.5 at 1.5 times the η: (2 + 2μ)/η is 2/η of descent, and so are its phases."""
+    kappa = np.minimum(np.arange(1001) / 500, 0.99)
+    case = made(kappa, sharpness=kappa)
+    rows = case.rows.copy()
+    rows[:, STORED_STEP_COLUMNS.index("eta")] *= 1.5
+    rows = np.column_stack((rows, np.full(1001, 0.5), np.full(1001, 20.0)))
+    columns = signal_columns(("momentum", "stability_threshold", "stability_undecayed"))
+    assert columns == (*STORED_STEP_COLUMNS, "momentum", "stability_threshold")
+    other = PhaseClassifier(columns=columns, threshold_label=HEAVY_BALL.label)
+    for step, values in case.readings:
+        other.read(step, values)
+    changes = [*other.feed(rows[:430]), *other.feed(rows[430:])]
+    assert told(changes) == told(case.fed_at_once())
+    assert "(2+2μ)/η − λ 20" in changes[-1].why
+    steered = rows.copy()
+    steered[600:, -2] = 0.4  # μ alone: a control changes, and what it was is another's
+    block, steps, before = summarize(600, steered[600:626], None, columns)
+    assert before.controls == (pytest.approx(0.15), 0.0, 0.4)
+    assert not steps.steered.any()
+    _, steps, _ = summarize(590, steered[590:616], None, columns)
+    assert np.flatnonzero(steps.steered).tolist() == [10]
+    assert not block.jumped
+
+
+def test_every_constant_stands_in_the_text() -> None:
+    """With any other value of it the help says something else."""
+    source = Path(phases.__file__).read_text(encoding="utf-8")
+    tree = ast.parse(source)
+    names = [
+        name.id
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        for name in (target.elts if isinstance(target, ast.Tuple) else [target])
+        if isinstance(name, ast.Name) and isinstance(getattr(phases, name.id), (int, float))
+    ]
+    assert {"CONFIRM", "JUMP", "STALE_STEPS", "LEVEL_STEPS", "TURN", "STUCK_STEPS"} <= {*names}
+
+    def text(changed: str = "") -> str:
+        module: dict[str, Any] = {"__name__": "changed"}
+        body = []
+        for node in tree.body:
+            body.append(node)
+            if (
+                changed
+                and isinstance(node, ast.Assign)
+                and changed in ast.unparse(node).split("=")[0]
+            ):
+                body += ast.parse(f"{changed} = {changed} * 2").body
+        exec(compile(ast.Module(body, []), "phases", "exec"), module)
+        return " ".join([*(phase.meaning for phase in module["PHASES"]), module["HOW_CLASSIFIED"]])
+
+    assert text() == " ".join([*(phase.meaning for phase in PHASES), phases.HOW_CLASSIFIED])
+    for name in names:
+        assert text(name) != text(), name
 
 
 def test_letters_and_names_are_unique() -> None:
@@ -595,17 +675,21 @@ def test_collapsed_level_by_hand() -> None:
     series = Series(["step", "eta", "weight_decay", "sharpness", "beta_alpha", "g"])
     series.append(
         4,
-        {"eta": 0.1, "sharpness": 10.0, "g": 6.0, "weight_decay": [0.5, 0.0, 0.5, 0.5],
-         "beta_alpha": [2.0, 2.0, 2.0, 2.0]},
+        {"step": np.arange(4), "eta": 0.1, "sharpness": 10.0, "g": 6.0,
+         "weight_decay": [0.5, 0.0, 0.5, 0.5], "beta_alpha": [2.0, 2.0, 2.0, 2.0]},
     )  # fmt: skip
-    rows, level = collapsed_level(series, np.array([True, True, True, False]))
+    steps = Series(["stability_threshold"])
+    steps.append(4, {"stability_threshold": 2 / series["eta"] - series["weight_decay"]})
+    rows, level = collapsed_level(steps, series, np.array([True, True, True, False]))
     assert rows.tolist() == [0, 2]
     assert level == pytest.approx([8.0, 8.0])
     series["beta_alpha"][:] = 10.0  # 10 + 20 − 6 = 24 > 2/η − λ
-    assert len(collapsed_level(series, np.ones(4, dtype=bool))[0]) == 0
+    assert len(collapsed_level(steps, series, np.ones(4, dtype=bool))[0]) == 0
     # at S* = 2/η it is the paper's level
     series["sharpness"][:], series["beta_alpha"][:] = 20.0, 2.0
-    assert collapsed_level(series, np.ones(4, dtype=bool))[1][0] == pytest.approx(20 + 2 / 0.5 - 6)
+    assert collapsed_level(steps, series, np.ones(4, dtype=bool))[1][0] == pytest.approx(
+        20 + 2 / 0.5 - 6
+    )
 
 
 def trained(folder: Path, **changes: object) -> Run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -75,20 +76,40 @@ def measured(**columns: list[float]) -> Series:
     return series
 
 
+def steps_of(measured: Series, kappa: float = math.nan) -> Series:
+    """The columns of every step of gradient descent with these readings, κ constant."""
+    at = measured["step"].astype(int)
+    eta, decay = (
+        np.repeat(measured[name], np.diff(at, append=at[-1] + 1))
+        for name in ("eta", "weight_decay")
+    )
+    series = Series(["step", "path_curvature", "stability_undecayed", "stability_threshold"])
+    series.append(
+        len(eta),
+        {"step": np.arange(len(eta)), "path_curvature": kappa, "stability_undecayed": 2 / eta,
+         "stability_threshold": 2 / eta - decay},
+    )  # fmt: skip
+    return series
+
+
 def test_a_crossing_counts_below_the_edge_only() -> None:
     """The same crossing of the drives, far below 2/η and on it: only the first is the transition."""
     drives = {"step": [0, 25, 50], "beta_alpha": [3.0, 1.0, 1.0], "lambda_g": [1.0, 2.0, 2.0]}
     below = measured(**drives, sharpness=[10, 11, 11])
-    assert crossings(below, np.full(51, 5.0)).tolist() == [1]
-    assert crossings(below, np.full(51, 19.8)).tolist() == []  # κ is at the edge
+    assert crossings(steps_of(below, 5.0), below).tolist() == [1]
+    assert crossings(steps_of(below, 19.8), below).tolist() == []  # κ is at the edge
     again = {"step": [0, 25, 50, 75], "beta_alpha": [3, 1, 3, 1], "lambda_g": [1, 2, 1, 2]}
     once = measured(**again, sharpness=[10, 11, 11, 11])
-    assert crossings(once, np.full(76, 5.0)).tolist() == [1]
+    assert crossings(steps_of(once, 5.0), once).tolist() == [1]
     turned = measured(**again, sharpness=[10, 11, 11, 11], weight_decay=[0.01, 0.01, 0.02, 0.02])
-    assert crossings(turned, np.full(76, 5.0)).tolist() == [1, 3]
+    assert crossings(steps_of(turned, 5.0), turned).tolist() == [1, 3]
     on_edge = measured(**drives, sharpness=[19.5, 19.8, 19.8])
-    assert crossings(on_edge, np.full(51, 5.0)).tolist() == []
-    assert crossings(measured(step=[0], beta_alpha=[1], lambda_g=[0]), np.ones(1)).tolist() == []
+    assert crossings(steps_of(on_edge, 5.0), on_edge).tolist() == []
+    single = measured(step=[0], beta_alpha=[1], lambda_g=[0])
+    assert crossings(steps_of(single, 1.0), single).tolist() == []
+    faster = steps_of(on_edge, 5.0)  # of another dynamics, stable up to twice as much
+    faster["stability_threshold"][:] *= 2
+    assert crossings(faster, on_edge).tolist() == [1]
 
 
 def test_monitors_judge_the_newest_reading() -> None:
@@ -97,29 +118,33 @@ def test_monitors_judge_the_newest_reading() -> None:
         beta_alpha=[1.0, -1.0], sharpness_gap=[1.0, 0.1],
     )  # fmt: skip
     series["sharpness"][:] = 12
-    found = {monitor.name: monitor.holds for monitor in monitors(series, "raw")}
+    steps = steps_of(series)
+    found = {monitor.name: monitor.holds for monitor in monitors(steps, series, "raw")}
     assert found == {
         "one direction": False, "u stands apart": False, "∇S ⟂ u": True, "∇L ⟂ u": False, "βα > 0": False,
     }  # fmt: skip
     # on the bounce a raw reading can't tell the last two, wherever S is; S at the edge alone is no bounce
     for sharpness in (12, 19.9):
         series["sharpness"][:] = sharpness
-        holds = [monitor.holds for monitor in monitors(series, "raw", bouncing=True)]
+        holds = [monitor.holds for monitor in monitors(steps, series, "raw", bouncing=True)]
         assert holds == [False, False, True, None, None]
-        assert [monitor.holds for monitor in monitors(series, "raw")][3:] == [False, False]
-        at_midpoint = monitors(series, "midpoint", bouncing=True)
+        assert [monitor.holds for monitor in monitors(steps, series, "raw")][3:] == [False, False]
+        at_midpoint = monitors(steps, series, "midpoint", bouncing=True)
         assert [monitor.holds for monitor in at_midpoint][3:] == [False, False]
+    faster = steps_of(series)  # of another dynamics, stable up to twice as much
+    faster["stability_undecayed"][:] *= 2
+    assert monitors(faster, series, "raw")[0].holds
     series["beta"][:] = series["beta_alpha"][:] = np.nan  # the spectrum alone, or ∇S isn't finite
     series["sharpness_gradient_u"][:] = series["gradient_u"][:] = np.nan
-    assert [monitor.holds for monitor in monitors(series, "raw")] == [
+    assert [monitor.holds for monitor in monitors(steps, series, "raw")] == [
         False,
         False,
         None,
         None,
         None,
     ]
-    assert set(MEANINGS) == {monitor.name for monitor in monitors(series, "raw")}
-    assert monitors(Series(["beta"]), "raw") == []
+    assert set(MEANINGS) == {monitor.name for monitor in monitors(steps, series, "raw")}
+    assert monitors(Series([]), Series(["beta"]), "raw") == []
 
 
 def test_a_failing_assumption_turns_visible() -> None:
@@ -154,20 +179,20 @@ def sent(steering: Steering) -> list[tuple[str, float]]:
 def test_quick_presses_add_up(steering: Steering) -> None:
     """Ten presses before any answer are ten factors; λ starts from 0 and returns to it."""
     for _ in range(10):
-        steering.scale_eta(1)
+        steering.turn("eta", 1)
     assert sent(steering)[-1] == ("eta", pytest.approx(0.1 * 1.1**10, rel=1e-4))
     for _ in range(3):
-        steering.scale_decay(1)
+        steering.turn("weight_decay", 1)
     for _ in range(3):
-        steering.scale_decay(-1)
+        steering.turn("weight_decay", -1)
     assert [decay for _, decay in sent(steering)] == pytest.approx(
         [1e-4, 1.25e-4, 1.5625e-4, 1.25e-4, 1e-4, 0.0]
     )
 
 
 def test_undo_returns_step_by_step(steering: Steering) -> None:
-    steering.set_eta(0.2)
-    steering.set_decay(0.5)
+    steering.set("eta", 0.2)
+    steering.set("weight_decay", 0.5)
     steering.undo()
     steering.undo()
     assert sent(steering) == [
@@ -177,10 +202,12 @@ def test_undo_returns_step_by_step(steering: Steering) -> None:
         steering.undo()
 
 
-@pytest.mark.parametrize(("key", "value"), [("eta", 0), ("eta", -1), ("decay", -1), ("decay", 10)])
+@pytest.mark.parametrize(
+    ("key", "value"), [("eta", 0), ("eta", -1), ("weight_decay", -1), ("weight_decay", 10)]
+)
 def test_impossible_values_are_refused(steering: Steering, key: str, value: float) -> None:
     with pytest.raises(InputError):
-        getattr(steering, f"set_{key}")(value)
+        steering.set(key, value)
     assert sent(steering) == []
 
 
@@ -190,11 +217,11 @@ def test_an_answer_ends_the_waiting(tmp_path: Path) -> None:
     writer = RunWriter(tmp_path / "run-test", {"config": config.to_toml(), "created": "0"})
     run = Run(tmp_path / "run-test")
     steering = Steering(run)
-    steering.set_eta(0.2)
-    assert steering.target == (0.2, 0.0)
+    steering.set("eta", 0.2)
+    assert steering.target == {"eta": 0.2, "weight_decay": 0.0}
     ((command, _),) = commands.take(run.path)
     writer.event(3, "refused", {"command": command, "reason": "no"})
     writer.flush()
     run.refresh()
-    assert steering.target == (0.1, 0.0)
+    assert steering.target == {"eta": 0.1, "weight_decay": 0.0}
     writer.close()

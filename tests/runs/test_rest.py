@@ -12,7 +12,7 @@ from made import facts
 from typer.testing import CliRunner
 
 from eostui.cli.app import app
-from eostui.runs.analysis.phase_spans import PHASE_EVENT
+from eostui.runs.analysis.run_phases import PHASE_EVENT
 from eostui.runs.analysis.summary import summarize_run
 from eostui.runs.run import Run
 from eostui.runs.store.columns import MEASURED_AT, STORED_STEP_COLUMNS, exported

@@ -22,18 +22,21 @@ from made import facts, make_fork, make_run, measure, rows
 from eostui.charts.picture import draw
 from eostui.charts.scales import StickyRange
 from eostui.errors import RunFormatError
+from eostui.panels import PANELS
+from eostui.panels.overlay import legend
+from eostui.panels.panel import chart_of
+from eostui.panels.view import Overlay, RunView
 from eostui.runs import shelf
+from eostui.runs.ancestry import parent_path
 from eostui.runs.launch import EngineProcess
 from eostui.runs.run import Run
 from eostui.runs.store.writer import RunWriter
-from eostui.tui import following, playback
+from eostui.tui import follower as following
+from eostui.tui import playback
 from eostui.tui.app import EostuiApp
-from eostui.tui.followed import open_run
-from eostui.tui.following import GONE, UNREADABLE, Follower
-from eostui.tui.overlay import Overlay, parent_path
-from eostui.tui.panels import PANELS, RunView, chart_of
+from eostui.tui.follower import GONE, UNREADABLE, Follower, open_run
 from eostui.tui.playback import Playback
-from eostui.tui.started import Settings as StartSettings
+from eostui.tui.session import Settings as StartSettings
 
 
 @pytest.fixture(autouse=True)
@@ -252,7 +255,7 @@ def test_a_store_is_closed_while_another_thread_reads_it(tmp_path: Path) -> None
 CLOSED_MEANWHILE = """
 import random, sqlite3, sys, threading, time
 from pathlib import Path
-from eostui.tui.following import Follower
+from eostui.tui.follower import Follower
 
 path, chance, closed = Path(sys.argv[1]), random.Random(1), 0
 for _ in range(100):
@@ -353,7 +356,7 @@ def test_what_another_run_is(family: tuple[Path, Path], tmp_path: Path) -> None:
     ):
         overlay = Overlay.of(run.run, laid)
         assert (overlay.word, overlay.parted) == expected
-    assert Overlay.of(child.run, parent).legend(child.run, unicode=True) == (
+    assert legend(Overlay.of(child.run, parent), child.run, unicode=True) == (
         "━━ bbbb  ··· parent aaaa",
         "from step 200 on",
     )

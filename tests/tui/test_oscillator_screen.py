@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import subprocess
 import sys
@@ -19,31 +20,31 @@ from terminal import Terminal
 from textual.pilot import Pilot
 
 from eostui import oscillator_presets
-from eostui.charts.picture import Chart, Curve, draw
+from eostui.charts.chart import Chart, Curve
+from eostui.charts.numbers import tick_text
+from eostui.charts.picture import draw
 from eostui.charts.plane import Plane, Strand, draw_plane
-from eostui.charts.scales import StickyRange, tick_text
+from eostui.charts.scales import StickyRange
 from eostui.config import RunConfig
 from eostui.errors import InputError
 from eostui.oscillator import Parameters, advance, survey, two_cycles
 from eostui.oscillator.envelope import prediction
+from eostui.panels.orbit import PANELS
+from eostui.panels.orbit.bounce import bounce_chart
+from eostui.panels.orbit.portrait import Portrait
+from eostui.panels.orbit.regimes import KINDS, RegimeMap, regimes
+from eostui.panels.orbit.sharpness import sharpness_chart
+from eostui.panels.orbit.view import OrbitView
 from eostui.runs.run import Run
 from eostui.runs.store import commands
 from eostui.runs.store.writer import RunWriter
-from eostui.tui.app import EostuiApp, Settings
-from eostui.tui.keys import KEYS, ON_OSCILLATOR
-from eostui.tui.oscillator_panels import (
-    KINDS,
-    PANELS,
-    OscillatorView,
-    Portrait,
-    RegimeMap,
-    bounce_chart,
-    regimes,
-    sharpness_chart,
-)
+from eostui.stability import WEIGHT_DECAY, turned
+from eostui.tui.app import EostuiApp
 from eostui.tui.oscillator_settings import OscillatorSettings, newest_reading
 from eostui.tui.oscillator_texts import CONDITIONS, conditions
-from eostui.tui.steering import DECAY_START, scaled, scaled_decay
+from eostui.tui.screens.oscillator import OscillatorScreen
+from eostui.tui.screens.table import keys_by_group
+from eostui.tui.session import Settings
 from eostui.tui.widgets.chart import ChartWidget
 from eostui.tui.widgets.grid import GridWidget
 
@@ -55,8 +56,8 @@ def preset(name: str, **values):
     return replace(found, simulation=found.simulation.changed(values))
 
 
-def view_of(name: str, **values) -> OscillatorView:
-    return OscillatorView(preset(name, **values).simulation)
+def view_of(name: str, **values) -> OrbitView:
+    return OrbitView.of(preset(name, **values).simulation)
 
 
 def on_screen(
@@ -127,7 +128,7 @@ def test_the_table_is_the_papers_and_the_maps(tmp_path: Path) -> None:
 def test_levels_lie_where_theory_has_them() -> None:
     """2/η, 2/η − λ, and βα/λ − g where collapsed; the exact level only where it can be told apart."""
 
-    def levels(view: OscillatorView, kind: str) -> dict[str, float]:
+    def levels(view: OrbitView, kind: str) -> dict[str, float]:
         chart, _ = sharpness_chart(view, kind)
         return {
             curve.label.split()[0]: float(curve.y[0]) for curve in chart.curves if curve.extended
@@ -339,11 +340,11 @@ def test_whatever_the_settings_something_is_drawn(
 def test_a_press_and_its_opposite_meet(sign: float, size: float, direction: int) -> None:
     """Away from 0 a press is a factor; through 0 it reaches the other sign."""
     value = sign * float(f"{size:.6g}")
-    there = scaled(value, direction, 1.25, 1e-7)
+    there = turned(value, direction, 1.25, 1e-7)
     assert (there - value) * direction > 0
-    assert scaled(there, -direction, 1.25, 1e-7) == pytest.approx(value, rel=1e-5)
-    assert scaled(scaled(1e-7, -1, 1.25, 1e-7), -1, 1.25, 1e-7) == -1e-7
-    assert scaled_decay(scaled_decay(DECAY_START, -1), -1) == 0.0
+    assert turned(there, -direction, 1.25, 1e-7) == pytest.approx(value, rel=1e-5)
+    assert turned(turned(1e-7, -1, 1.25, 1e-7), -1, 1.25, 1e-7) == -1e-7
+    assert WEIGHT_DECAY.turned(WEIGHT_DECAY.turned(WEIGHT_DECAY.start, -1), -1) == 0.0
 
 
 def test_settings_are_changed_refused_and_undone() -> None:
@@ -515,8 +516,8 @@ def test_help_and_palette_come_from_the_tables(tmp_path: Path) -> None:
 
     async def check(app: EostuiApp, pilot: Pilot) -> None:
         offered = {command.title: command for command in app.get_system_commands(app.screen)}
-        for name in ON_OSCILLATOR.values():
-            assert name[0].upper() + name[1:] in offered
+        for key in OscillatorScreen.KEYS:
+            assert key.text[0].upper() + key.text[1:] in offered
         offered["Λ of the oscillator × 1.25, from 0 too"].callback()
         offered["Next setting"].callback()
         await pilot.pause(0.1)
@@ -528,7 +529,7 @@ def test_help_and_palette_come_from_the_tables(tmp_path: Path) -> None:
         help_text = " ".join(str(part.render()) for part in app.screen.query("Static"))
         for meaning in (*(panel.meaning for panel in PANELS), *CONDITIONS.values()):
             assert meaning in help_text
-        for key in KEYS:
+        for key in itertools.chain(*keys_by_group().values()):
             assert key.text in help_text
         await pilot.press("escape", "tab")
         titles = [command.title for command in app.get_system_commands(app.screen)]

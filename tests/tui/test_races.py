@@ -31,14 +31,16 @@ from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.rows import Event
 from eostui.runs.store.writer import RunWriter
 from eostui.stability import refuse
-from eostui.tui import started
-from eostui.tui.app import LONG_RUN, EostuiApp
+from eostui.tui import beside, engines, follower
+from eostui.tui.app import EostuiApp
+from eostui.tui.engines import LONG_RUN
+from eostui.tui.follower import Follower
 from eostui.tui.keys import KEYS
 from eostui.tui.screens.commands import Palette
 from eostui.tui.screens.dialogs import ChoiceDialog, LeaveDialog, MessageDialog, NumberDialog
 from eostui.tui.screens.fork import ForkDialog
 from eostui.tui.screens.help import HelpScreen
-from eostui.tui.started import Settings
+from eostui.tui.session import Settings
 from eostui.tui.steering import Steering
 
 PATIENCE = 90.0  # seconds: PyTorch's import on a busy machine
@@ -114,7 +116,9 @@ class Seat:
             await self.pilot.pause(0.02)
 
     async def shows(self, path: Path) -> None:
-        await self.sees(lambda: self.app._run is not None and self.app._run.path == path)
+        await self.sees(
+            lambda: self.app.session.run is not None and self.app.session.run.path == path
+        )
 
     async def asks(self, dialog: type[ModalScreen]) -> None:
         await self.sees(lambda: isinstance(self.app.screen, dialog))
@@ -163,7 +167,7 @@ def test_a_typed_value_is_for_the_run_it_was_asked_of(
             await seat.press(key)
             await seat.asks(NumberDialog)
             other = live_run(second)
-            seat.app._await(Begun(second))
+            seat.app.engines.wait_for(Begun(second))
             await seat.shows(second)
             if ended:
                 writer.fact("status", "finished")
@@ -207,7 +211,7 @@ def test_a_fork_is_asked_about_where_its_key_was_pressed(shelf_dir: Path, meanwh
             other = None
             if meanwhile == "another run":
                 other = live_run(second)
-                seat.app._await(Begun(second))
+                seat.app.engines.wait_for(Begun(second))
                 await seat.shows(second)
             else:
                 await seat.press(meanwhile)
@@ -217,7 +221,7 @@ def test_a_fork_is_asked_about_where_its_key_was_pressed(shelf_dir: Path, meanwh
                 await seat.types_over("0.02")
                 await seat.press("enter")
                 assert {"kind": "set", "weight_decay": 0.02} in asked(path)
-            assert seat.app._engine is None
+            assert seat.app.session.engine is None
             if other is not None:
                 other.close()
 
@@ -248,14 +252,13 @@ def test_an_overlay_is_for_the_run_it_was_chosen_for(
     make_run(shelf_dir / "made-cccc", 50)
     writers = [live_run(first), live_run(second)]
     opened = threading.Event()
-    follower = started.open_run.__globals__["Follower"]
 
     def slowly(path: Path):
         if path.name == "made-cccc":
             assert opened.wait(30)
-        return follower(path)
+        return Follower(path)
 
-    monkeypatch.setitem(started.open_run.__globals__, "Follower", slowly)
+    monkeypatch.setattr(beside, "Follower", slowly)
 
     async def scene() -> None:
         async with seated(shelf_dir, first) as seat:
@@ -268,11 +271,11 @@ def test_an_overlay_is_for_the_run_it_was_chosen_for(
             while rows.get_option_at_index(rows.highlighted).id != "made-cccc":
                 await seat.press("down")
             await seat.press("enter")
-            seat.app._await(Begun(second))
+            seat.app.engines.wait_for(Begun(second))
             await seat.shows(second)
             opened.set()
             await seat.pilot.pause(0.3)
-            assert seat.app._beside is None
+            assert seat.app.session.beside is None
 
     play(scene)
     for writer in writers:
@@ -294,8 +297,8 @@ def test_a_failure_waits_until_the_question_is_answered(shelf_dir: Path) -> None
             await seat.press("e")
             await seat.asks(NumberDialog)
             await seat.types_over("0.1")
-            seat.app._await(Failing(path))
-            await seat.sees(lambda: seat.app._engine is None)
+            seat.app.engines.wait_for(Failing(path))
+            await seat.sees(lambda: seat.app.session.engine is None)
             await seat.type("7")
             await seat.press("enter")
             assert asked(path) == [{"kind": "set", "eta": 0.17}]
@@ -312,7 +315,7 @@ def test_a_failure_waits_until_the_question_is_answered(shelf_dir: Path) -> None
 @pytest.mark.parametrize("keys", ["r", "n", "qs", "qk"])
 def test_no_run_trains_unseen(shelf_dir: Path, monkeypatch: pytest.MonkeyPatch, keys: str) -> None:
     """A real engine that is ready while its run is still being opened is ended, or asked about."""
-    opens, opened = started.open_run, threading.Event()
+    opens, opened = follower.open_run, threading.Event()
     first: list[Path] = []
 
     def slowly(path: Path, **options):
@@ -321,14 +324,14 @@ def test_no_run_trains_unseen(shelf_dir: Path, monkeypatch: pytest.MonkeyPatch, 
             assert opened.wait(60)
         return opens(path, **options)
 
-    monkeypatch.setattr(started, "open_run", slowly)
+    monkeypatch.setattr(follower, "open_run", slowly)
     config = small(preset="digits-mlp", steps=10_000_000)
 
     async def scene() -> None:
         async with seated(shelf_dir, EngineProcess(config, shelf_dir, shelf_dir)) as seat:
             await seat.sees(lambda: first, PATIENCE)
             assert engine_alive(first[0])
-            assert seat.app._run is None
+            assert seat.app.session.run is None
             await seat.press(keys[0])
             if keys[0] == "q":
                 await seat.asks(LeaveDialog)
@@ -339,8 +342,8 @@ def test_no_run_trains_unseen(shelf_dir: Path, monkeypatch: pytest.MonkeyPatch, 
                 assert first[0].name in seat.app.return_value
                 return
             opened.set()
-            await seat.sees(lambda: len(first) == 2 and seat.app._run is not None, PATIENCE)
-            assert seat.app._run.path == first[1]
+            await seat.sees(lambda: len(first) == 2 and seat.app.session.run is not None, PATIENCE)
+            assert seat.app.session.run.path == first[1]
             await seat.sees(lambda: not engine_alive(first[0]))
             assert [entry.path for entry in shelf.entries(shelf_dir) if entry.live] == [first[1]]
 
@@ -361,20 +364,20 @@ def test_a_run_that_cannot_be_shown_is_ended(
 ) -> None:
     path, second = shelf_dir / "made-aaaa", shelf_dir / "made-bbbb"
     writers = [live_run(path), live_run(second)]
-    opens = started.open_run
+    opens = follower.open_run
 
     def fails(run: Path, **options):
         if run == second:
             raise InputError("can't be opened")
         return opens(run, **options)
 
-    monkeypatch.setattr(started, "open_run", fails)
+    monkeypatch.setattr(follower, "open_run", fails)
 
     async def scene() -> None:
         async with seated(shelf_dir, path) as seat:
             await seat.shows(path)
             engine = Begun(second)
-            seat.app._await(engine)
+            seat.app.engines.wait_for(engine)
             await seat.asks(MessageDialog)
             assert engine.cancelled
 
@@ -392,7 +395,7 @@ def test_leaving_names_all_that_trains(shelf_dir: Path, answer: str, stopped: st
     async def scene() -> None:
         async with seated(shelf_dir, first) as seat:
             await seat.shows(first)
-            seat.app._await(Begun(second))
+            seat.app.engines.wait_for(Begun(second))
             await seat.shows(second)
             await seat.press("q")
             await seat.asks(LeaveDialog)
@@ -419,7 +422,7 @@ def test_a_fork_that_appears_under_the_question_is_told_of(shelf_dir: Path) -> N
             await seat.shows(first)
             await seat.press("q")
             await seat.asks(LeaveDialog)
-            seat.app._await(Begun(second))
+            seat.app.engines.wait_for(Begun(second))
             await seat.shows(second)
             await seat.press("s")
             await seat.sees(lambda: not seat.app.is_running)
@@ -465,7 +468,7 @@ def test_only_the_run_that_was_asked_about_is_ended(
         begun.append(config)
         return Begun(second)
 
-    monkeypatch.setattr(started, "EngineProcess", engine)
+    monkeypatch.setattr(engines, "EngineProcess", engine)
 
     async def scene() -> None:
         async with seated(shelf_dir, first) as seat:
@@ -473,7 +476,7 @@ def test_only_the_run_that_was_asked_about_is_ended(
             await seat.press("r")
             await seat.asks(ChoiceDialog)
             if not same:
-                seat.app._await(Begun(second))
+                seat.app.engines.wait_for(Begun(second))
                 await seat.shows(second)
             await seat.press("y")
             if same:
@@ -576,11 +579,11 @@ def test_a_pause_before_the_run_is_remembered(shelf_dir: Path) -> None:
         async with seated(shelf_dir, Begun(path, may)) as seat:
             for shown in (True, False, True):
                 await seat.press("space")
-                await seat.sees(lambda: "building" in seat.app._live.message)
-                assert ("will be paused" in seat.app._live.message) == shown
+                await seat.sees(lambda: "building" in seat.app.session.message)
+                assert ("will be paused" in seat.app.session.message) == shown
             may.set()
             await seat.shows(path)
-            await seat.sees(lambda: seat.app._engine is None)
+            await seat.sees(lambda: seat.app.session.engine is None)
             await seat.press("space")  # the engine hasn't answered yet
             assert [content["kind"] for content in asked(path)] == ["pause", "resume"]
 
@@ -651,7 +654,7 @@ def test_undo_says_whose_the_last_change_is(
     writer = live_run(tmp_path / "made-aaaa")
     with Run(writer.path) as run:
         steering = Steering(run)
-        steering.set_eta(0.2)
+        steering.set("eta", 0.2)
         ((own, _),) = commands.take(writer.path)
         changed(writer, 8, own, eta=[0.1, 0.2])
         changed(writer, 9, command, **theirs)
@@ -671,11 +674,11 @@ def test_undo_of_the_other_value_leaves_and_tells_theirs(tmp_path: Path) -> None
         changed(writer, 5, "1-77-1", weight_decay=[0.0, 0.1])
         run.refresh()
         steering = Steering(run)
-        steering.set_decay(0.2)
+        steering.set("weight_decay", 0.2)
         assert steering.undo() == ""
         assert [content["weight_decay"] for content in asked(writer.path)] == [0.2, 0.1]
-        steering.set_eta(0.2)
-        steering.set_eta(0.4)
+        steering.set("eta", 0.2)
+        steering.set("eta", 0.4)
         (own, _), (refused, _) = commands.take(writer.path)
         changed(writer, 8, own, eta=[0.1, 0.2])
         writer.event(8, "refused", {"command": refused, "reason": "no"})
@@ -711,9 +714,9 @@ def test_where_a_run_can_be_gone_on_with(
             await seat.shows(path)
             if state == "gone":
                 path.rename(shelf_dir.parent / "aside")
-            await seat.sees(lambda: seat.app._feed.state == state)
+            await seat.sees(lambda: seat.app.session.state == state)
             await seat.pilot.pause(0.4)
-            assert ("R resume" in str(seat.app._live.query_one("#keys").render())) == offered
+            assert ("R resume" in str(seat.app.first.query_one("#keys").render())) == offered
             titles = [each.title for each in seat.app.get_system_commands(seat.app.screen)]
             (key,) = (key for key in KEYS if key.id == "resume")
             assert (key.text[0].upper() + key.text[1:] in titles) == offered
@@ -726,7 +729,7 @@ def test_where_a_run_can_be_gone_on_with(
             if not offered:
                 await seat.press("R")
                 await seat.sees(lambda: said in seat.told)
-                assert seat.app._engine is None
+                assert seat.app.session.engine is None
 
     play(scene)
     if writer is not None:
@@ -743,20 +746,20 @@ def events(*pairs: tuple[float, str]) -> list[Event]:
         ([], 100.0, 100),
         ([(10, "paused")], 5000.0, 10),
         ([(10, "paused"), (4000, "resumed")], 4020.0, 30),
-        ([(50, "finished")], None, 50),
+        ([(50, "finished")], 100.0, 50),
         ([(50, "stopped"), (9000, "continued")], 9005.0, 55),
-        ([(50, "finished"), (9000, "continued"), (9010, "finished")], None, 60),
+        ([(50, "finished"), (9000, "continued"), (9010, "finished")], 9100.0, 60),
         ([(40, "phase"), (9000, "continued")], 9005.0, 45),  # killed after it wrote at 40
         ([(-500, "resumed"), (-100, "paused"), (5, "forked")], 20.0, 20),  # its parent's
         ([(5, "paused"), (6, "finished"), (70, "continued")], 75.0, 10),
-        ([(30, "phase")], None, 30),
+        ([(30, "phase")], 100.0, 100),
     ],
 )
 def test_how_long_a_run_trained(
-    happened: list[tuple[float, str]], now: float | None, seconds: float
+    happened: list[tuple[float, str]], now: float, seconds: float
 ) -> None:
     moved = events(*((1000 + at, kind) for at, kind in happened))
-    trained = seconds_trained(1000.0, moved, None if now is None else 1000 + now)
+    trained = seconds_trained(1000.0, moved, 1000 + now)
     assert trained == pytest.approx(seconds)
 
 
@@ -769,7 +772,7 @@ def test_a_run_that_trained_for_ten_minutes_is_asked_about(
     path, second = shelf_dir / "made-aaaa", shelf_dir / "made-bbbb"
     now = time.time()
     writer, other = live_run(path, created=str(now - 5000)), live_run(second)
-    monkeypatch.setattr(started, "EngineProcess", lambda *_: Begun(second))
+    monkeypatch.setattr(engines, "EngineProcess", lambda *_: Begun(second))
     monkeypatch.setattr(locations, "missing_download", lambda *_: 0)
     if long != "trained":
         kinds = {"paused": ("paused", "resumed"), "old": ("finished", "continued")}[long]
@@ -937,9 +940,9 @@ def test_values_that_no_step_can_be_multiplied_by(tmp_path: Path, eta: float, de
     with Run(writer.path) as run:
         steering = Steering(run)
         with contextlib.suppress(InputError):
-            steering.set_eta(eta)
+            steering.set("eta", eta)
         with contextlib.suppress(InputError):
-            steering.set_decay(decay)
+            steering.set("weight_decay", decay)
     assert all(
         max(each.get("eta", 0), each.get("weight_decay", 0)) < 1 for each in asked(writer.path)
     )

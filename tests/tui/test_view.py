@@ -15,14 +15,15 @@ from shown import SIZES, on_screen, settled
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
-from eostui.charts.numbers import compact
-from eostui.charts.picture import Chart, Curve, draw
-from eostui.charts.scales import Scale, StickyRange, linear_ticks, tick_texts
+from eostui.charts.chart import Chart, Curve
+from eostui.charts.numbers import compact, tick_texts
+from eostui.charts.picture import draw
+from eostui.charts.scales import Scale, StickyRange, linear_ticks
+from eostui.panels import PANELS
 from eostui.runs.run import Run
 from eostui.runs.store.writer import RunWriter
 from eostui.tui.app import EostuiApp
-from eostui.tui.panels import PANELS
-from eostui.tui.started import Watch
+from eostui.tui.session import Watch
 from eostui.tui.widgets.chart import ChartWidget, fitting
 from eostui.tui.window import Window
 
@@ -78,7 +79,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def chart(app: EostuiApp, name: str) -> ChartWidget:
-    return app._live.query_one(f"#{name}", ChartWidget)
+    return app.first.query_one(f"#{name}", ChartWidget)
 
 
 def labels(app: EostuiApp, name: str) -> dict[str, str]:
@@ -92,7 +93,7 @@ def labels(app: EostuiApp, name: str) -> dict[str, str]:
 
 
 def text_of(app: EostuiApp, name: str) -> str:
-    return app._live.query_one(f"#{name}").render().plain  # type: ignore[attr-defined]
+    return app.first.query_one(f"#{name}").render().plain  # type: ignore[attr-defined]
 
 
 def expected(run: Run, right: int) -> dict[str, str]:
@@ -144,8 +145,8 @@ def test_values_beside_curves_are_those_where_the_curves_end(
         for keys in ([], ["plus", "left", "left"], ["plus", "left"], ["minus", "left"]):
             await pilot.press(*keys)
             await settled(pilot)
-            right = app._live.window.right * (10 if flow_time else 1)
-            if app._live.window.following:
+            right = app.first.window.right * (10 if flow_time else 1)
+            if app.first.window.following:
                 right = run.last_step
             wanted = expected(run, int(right + 1e-6))
             found = await shown_values(app, pilot)
@@ -166,7 +167,7 @@ def test_values_of_another_run_end_there_too(path: Path) -> None:
         await pilot.press("enter")
         await pilot.press("plus", "left", "left", "1")
         await settled(pilot)
-        right = int(app._live.window.right)
+        right = int(app.first.window.right)
         assert right < 600
         found = await shown_values(app, pilot)
         assert found["·L"] == compact(float(lower.steps["loss"][right]))
@@ -185,7 +186,7 @@ def test_monitors_and_readings_are_of_the_step_they_name(path: Path, size: tuple
         assert "at step" not in text_of(app, name)
         await pilot.press("plus", "left", "left", "left")
         await settled(pilot)
-        right = int(app._live.window.right)
+        right = int(app.first.window.right)
         told = text_of(app, name)
         assert f"at step {right}" in told
         if name == "monitors":
@@ -208,7 +209,7 @@ def test_a_tiny_terminal_tells_the_values_of_the_view(path: Path) -> None:
         assert text_of(app, "values").splitlines()[1] == "S 16.0 2/η 20.0"
         await pilot.press("plus", "left", "left")
         await settled(pilot)
-        right = int(app._live.window.right)
+        right = int(app.first.window.right)
         lines = text_of(app, "values").splitlines()
         assert lines[0] == f"at step {right}"
         assert lines[1] == f"S {compact(10 + (right // 25) * 0.25)} 2/η 20.0"
@@ -227,18 +228,18 @@ def test_a_frozen_view_stays_whole(tmp_path: Path) -> None:
         before = await shown_values(app, pilot)
         texts = [text_of(app, name) for name in ("signs", "phases")]
         grow(writer, 401, 900)
-        while app._live.view.newest.last_step < 900:
+        while app.session.view.newest.last_step < 900:
             await pilot.pause(0.05)
         await pilot.pause(0.5)  # texts are redrawn a few times a second
         assert await shown_values(app, pilot) == before
         assert [text_of(app, name) for name in ("signs", "phases")] == texts
         assert "at step 400" in text_of(app, "monitors")
         assert "step 900" in text_of(app, "title")
-        assert app._live.last_x == 400
+        assert app.first.last_x == 400
         await pilot.press("plus", "left")
         await settled(pilot)
         found = await shown_values(app, pilot)
-        wanted = expected(Run(path).until(400), int(app._live.window.right))
+        wanted = expected(Run(path).until(400), int(app.first.window.right))
         assert {name: found.get(name) for name in wanted} == wanted
         await pilot.press("0", "v")
         await settled(pilot)
@@ -255,7 +256,7 @@ def test_a_playback_tells_the_values_at_its_cursor(path: Path) -> None:
         for _ in range(20):
             await pilot.press("right")
         await settled(pilot)
-        step = app._live.view.run.last_step
+        step = app.session.view.run.last_step
         assert 0 < step < 600
         assert (await shown_values(app, pilot))["‖θ‖"] == compact(5 + step / 100)
         await pilot.press("v", "right", "right")
@@ -299,11 +300,11 @@ def test_x_stays_between_step_0_and_the_end(
 def test_panning_ends_at_both_ends(path: Path) -> None:
     async def check(app: EostuiApp, pilot: Pilot[str]) -> None:
         await pilot.press("left")  # all is shown: there is nothing to the left
-        assert app._live.window.following
+        assert app.first.window.following
         await pilot.press("plus", "plus", *["left"] * 30)
-        assert app._live._x_range()[0] == 0
+        assert app.first._x_range()[0] == 0
         await pilot.press(*["right"] * 30)
-        assert app._live._x_range()[1] == 600
+        assert app.first._x_range()[1] == 600
 
     on_screen(path, check)
 
@@ -317,8 +318,8 @@ def test_strips_share_the_axis_of_the_chart_above(path: Path, size: tuple[int, i
             await pilot.press(*keys)
             await settled(pilot)
             left, columns = chart(app, "sharpness").plot
-            x0, x1 = app._live._x_range()
-            at = 30.0 if app._live.view.flow_time else 300.0
+            x0, x1 = app.first._x_range()
+            at = 30.0 if app.session.view.flow_time else 300.0
             above = chart(app, "sharpness")._grid.codes[0].tolist()
             assert chr(above[left - chart(app, "sharpness").content_region.x - 1]) in "│┤"
             begins = int((at - x0) / (x1 - x0) * columns)
@@ -348,9 +349,9 @@ def test_signs_are_single_steps_where_a_column_has_one(path: Path) -> None:
         await pilot.press(*["plus"] * 6, "left", "left", "left", "left")
         await settled(pilot)
         left, columns = chart(app, "sharpness").plot
-        x0, x1 = app._live._x_range()
+        x0, x1 = app.first._x_range()
         assert x1 - x0 < columns
-        change = app._live.view.run.steps["loss_step_regularized"]
+        change = app.session.view.run.steps["loss_step_regularized"]
         cells = text_of(app, "signs").splitlines()[0][left : left + columns]
         wanted = [" "] * columns
         for step in range(int(np.ceil(x0)), int(x1) + 1):
@@ -374,11 +375,11 @@ def test_nothing_of_a_run_is_left_once_it_is_replaced(path: Path, size: tuple[in
 
     async def check(app: EostuiApp, pilot: Pilot[str]) -> None:
         await pilot.press("plus", "left")
-        app._live.show_progress("starting: 3 of 9")
+        app.session.show_progress("starting: 3 of 9")
         app.notify("a message of this run")
         await settled(pilot)
-        app._let_go()
-        app._live.show_message("digits-mlp: starting")
+        app.session.let_go()
+        app.session.show_message("digits-mlp: starting")
         await settled(pilot)
         for name in (*STRIPS, "monitors", "values"):
             assert text_of(app, name) == ""
@@ -390,11 +391,11 @@ def test_nothing_of_a_run_is_left_once_it_is_replaced(path: Path, size: tuple[in
                 assert widget._grid.text().strip() in ("digits-mlp: starting", "")
                 assert widget.border_title == panel.name
                 assert not widget.border_subtitle
-        await app._open(path.with_name("made-bbbb"))
+        await app.session.open(path.with_name("made-bbbb"))
         await settled(pilot)
         assert "run other" in text_of(app, "title") or size[0] < 80
         assert "⋯" not in text_of(app, "title")
-        assert app._live.window == Window()
+        assert app.first.window == Window()
 
     on_screen(path, check, size)
 
@@ -439,7 +440,7 @@ def test_messages_lie_over_charts_alone_and_not_in_pictures(
         toasts = [app.screen.find_widget(toast).visible_region for toast in found]
         assert any(toasts)
         for name in ("title", "tabs", "phases", "signs", "holds", "keys"):
-            widget = app._live.query_one(f"#{name}")
+            widget = app.first.query_one(f"#{name}")
             if widget.display:
                 assert not any(toast and widget.region.overlaps(toast) for toast in toasts)
         await pilot.press("ctrl+s")
@@ -557,7 +558,7 @@ def test_odd_runs_at_every_size(
         for keys in ([], ["y"], ["t"], ["plus"], ["left"], ["v"], ["5"], ["4", "z"]):
             await pilot.press(*keys)
             await settled(pilot)
-            assert app.screen is app._live
+            assert app.screen is app.first
         await pilot.press("0", "1", "z")
         if what in ("nan", "infinite") and size[0] > 20:
             await pilot.press("t")

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from eostui.runs.analysis.curvature_summary import BLOCK
-from eostui.runs.analysis.phase_table import BOUNCES, CONFIRM
+from eostui.runs.analysis.phases import BOUNCES, CONFIRM
 from eostui.runs.series import FloatArray
 
 #: Steps over which the newest median is taken: those in which a phase is confirmed.
@@ -18,7 +18,7 @@ AT_READING = 10
 
 
 def median_cosine(cosines: FloatArray, window: int = WINDOW) -> float:
-    """Return the median of the newest step cosines that are known; NaN without one.
+    """Return the median of the newest step cosines ; NaN without one.
 
     Args:
         cosines: at every step, shape (n,); NaN where there is none, as at the newest.
@@ -45,6 +45,7 @@ def median_cosines(x: FloatArray, cosines: FloatArray, edges: FloatArray) -> Flo
         edges: rising ends of the slices, shape (k + 1,).
     """
     bounds = np.searchsorted(x, edges)
+    bounds[-1:] = np.searchsorted(x, edges[-1:], side="right")  # as in the charts
     medians = np.full(len(edges) - 1, np.nan)
     for index, (start, stop) in enumerate(pairwise(bounds.tolist())):
         part = cosines[start:stop]

@@ -1,4 +1,4 @@
-"""The running median of κ, and where the drives cross below the edge (MATH §2)."""
+"""The running median of κ, the collapsed level, and where the drives cross below the edge (MATH §2)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eostui.runs.series import FloatArray, Series
+from eostui.stability import THRESHOLD
 
 #: Steps in each block of which κ's median is taken.
 BLOCK = 25
-#: A crossing counts when S and κ are below the stability line by more than these shares of it.
+#: A crossing counts when S and κ are below the threshold by more than these shares of it.
 SHARPNESS_BELOW_EDGE = 0.05
 PATH_BELOW_EDGE = 0.1
 
@@ -75,7 +76,7 @@ def without_alternation(values: FloatArray, columns: int = 50) -> FloatArray:
 
 
 def collapsed_level(
-    measured: Series, off_the_bounce: NDArray[np.bool_]
+    steps: Series, measured: Series, off_the_bounce: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], FloatArray]:
     """Return where theory puts the sharpness if nothing bounces, and the measured rows of it.
 
@@ -84,18 +85,19 @@ def collapsed_level(
     since the drives of a network that collapsed are known where it is, not at an edge that it never met.
 
     Args:
-        measured: measured columns of a run.
+        steps: a run's columns of every step.
+        measured: its measured columns.
         off_the_bounce: which readings aren't taken on the bounce, where βα is forced negative.
 
     Returns:
-        The rows with λ > 0 at which the level lies between 0 and 2/η − λ, and the levels, freed of
+        The rows with λ > 0 at which the level lies between 0 and the threshold, and the levels, freed of
         what alternates between readings.
     """
-    decay, eta = measured["weight_decay"], measured["eta"]
+    decay = measured["weight_decay"]
     rows = np.flatnonzero(off_the_bounce & (decay > 0) & np.isfinite(measured["beta_alpha"]))
     shift = measured["beta_alpha"][rows] / decay[rows] - measured["g"][rows]
     level = without_alternation(measured["sharpness"][rows] + shift)
-    shown = (level > 0) & (level < 2 / eta[rows] - decay[rows])
+    shown = (level > 0) & (level < _at_readings(steps, measured, THRESHOLD)[rows])
     return rows[shown], level[shown]
 
 
@@ -103,29 +105,34 @@ def _convolve(values: FloatArray, weights: FloatArray) -> FloatArray:
     return np.convolve(np.pad(values, len(weights) // 2, mode="reflect"), weights, mode="valid")
 
 
-def crossings(measured: Series, path_curvature: FloatArray) -> NDArray[np.int64]:
+def crossings(steps: Series, measured: Series) -> NDArray[np.int64]:
     """Return the measured rows at which λg first reaches βα, below the edge only.
 
     On the edge the measured βα contains −½βx² and is forced negative (WD A.5): a crossing there says
     nothing. Below it, it is the paper's phase transition. One row at most for each stretch of constant
-    η and λ.
+    controls.
 
     Args:
-        measured: measured columns of a run.
-        path_curvature: κ at every step.
+        steps: a run's columns of every step.
+        measured: its measured columns.
     """
     beta_alpha, lambda_g = measured["beta_alpha"], measured["lambda_g"]
     if len(beta_alpha) < 2:
         return np.empty(0, dtype=np.int64)
-    eta, decay = measured["eta"], measured["weight_decay"]
-    threshold = 2 / eta - decay
+    threshold = _at_readings(steps, measured, THRESHOLD)
     with np.errstate(invalid="ignore"):
         crossed = (beta_alpha[:-1] > lambda_g[:-1]) & (beta_alpha[1:] <= lambda_g[1:])
         low = measured["sharpness"] < (1 - SHARPNESS_BELOW_EDGE) * threshold
-    found = 1 + np.flatnonzero(crossed & low[1:] & (lambda_g[1:] > 0))
-    kappa = running_median(path_curvature, measured["step"][found])
-    found = found[~(kappa >= (1 - PATH_BELOW_EDGE) * threshold[found])]
+    rows = 1 + np.flatnonzero(crossed & low[1:] & (lambda_g[1:] > 0))
+    kappa = running_median(steps["path_curvature"], measured["step"][rows])
+    rows = rows[~(kappa >= (1 - PATH_BELOW_EDGE) * threshold[rows])]
+    decay = measured["weight_decay"]
     stretch = np.cumsum(
-        (np.diff(eta, prepend=eta[0]) != 0) | (np.diff(decay, prepend=decay[0]) != 0)
+        (np.diff(threshold, prepend=threshold[0]) != 0) | (np.diff(decay, prepend=decay[0]) != 0)
     )
-    return found[np.unique(stretch[found], return_index=True)[1]]
+    return rows[np.unique(stretch[rows], return_index=True)[1]]
+
+
+def _at_readings(steps: Series, measured: Series, name: str) -> FloatArray:
+    """Return a column of every step at the measured rows."""
+    return steps[name][measured["step"].astype(np.int64)]

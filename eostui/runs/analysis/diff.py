@@ -6,16 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from eostui.runs.analysis.controls import control_changes, controls_of
 from eostui.runs.run import Run
 
-#: Facts that name a run or tell its course: they differ between any two.
+#: Facts that name a run or are of its course: they differ between any two.
 _OWN = {
     "id", "name", "note", "created", "ended", "status", "sentence", "config", "columns",
     "step_columns", "parent", "parent_step", "changed_step",
 }  # fmt: skip
 #: What a row states of θ_t and its step, in the order in which a difference is looked for.
-_ROWS = ("loss", "theta_norm", "decayed_norm", "theta_1", "theta_2", "eta", "weight_decay",
-         "path_curvature")  # fmt: skip
+_STATE = ("loss", "theta_norm", "decayed_norm", "theta_1", "theta_2")
+_STEP = ("path_curvature",)
 
 
 def compare_runs(a: Run, b: Run) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def compare_runs(a: Run, b: Run) -> dict[str, Any]:
 
     Returns:
         `config` and `facts`: by key, the values of both, None where one lacks it; `steering`: for each
-        step at which η or λ changed in either, the new values in both; `rows`: whether the first rows
+        step at which a control changed in either, the new values in both; `rows`: whether the first rows
         agree (`same_start`), how many steps are in both, and the first at which a stored number differs,
         with it (`step`, `column`, `a`, `b`), None while there is none.
     """
@@ -37,16 +38,6 @@ def compare_runs(a: Run, b: Run) -> dict[str, Any]:
         "steering": _steering(a, b),
         "rows": _rows(a, b),
     }
-
-
-def control_changes(run: Run) -> dict[int, dict[str, float]]:
-    """Return what η and λ were set to, by step: the last of several changes at one step."""
-    changes: dict[int, dict[str, float]] = {}
-    for event in run.events:
-        if event.kind == "control":
-            new = {name: float(values[1]) for name, values in event.payload.items()}
-            changes.setdefault(event.step, {}).update(new)
-    return dict(sorted(changes.items()))
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:
@@ -71,20 +62,21 @@ def _steering(a: Run, b: Run) -> list[dict[str, Any]]:
 
 def _rows(a: Run, b: Run) -> dict[str, Any]:
     common = min(len(a.steps), len(b.steps))
-    columns = [name for name in _ROWS if name in a.steps and name in b.steps]
-    found: tuple[int, str] | None = None
+    controls = (control.name for control in controls_of(a))
+    columns = [name for name in (*_STATE, *controls, *_STEP) if name in a.steps and name in b.steps]
+    difference: tuple[int, str] | None = None
     for name in columns:
         # the newest row of either doesn't know its step's curvature yet
         length = common - 1 if name == "path_curvature" else common
         x, y = a.steps[name][:length], b.steps[name][:length]
         apart = np.flatnonzero(~((x == y) | (np.isnan(x) & np.isnan(y))))
-        if len(apart) and (found is None or apart[0] < found[0]):
-            found = int(apart[0]), name
+        if len(apart) and (difference is None or apart[0] < difference[0]):
+            difference = int(apart[0]), name
     start = ("loss", "theta_norm", "decayed_norm")
     same = common > 0 and all(a.steps[name][0] == b.steps[name][0] for name in start)
     first = None
-    if found is not None:
-        step, name = found
+    if difference is not None:
+        step, name = difference
         values = {key: float(run.steps[name][step]) for key, run in (("a", a), ("b", b))}
         first = {"step": step, "column": name, **values}
     return {"same_start": same, "common_steps": common, "first_difference": first}

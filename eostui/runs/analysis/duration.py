@@ -11,7 +11,7 @@ _ENDS = ("finished", "stopped", "diverged", "failed", "paused")
 _BEGINS = ("resumed", "continued")
 
 
-def seconds_trained(created: float, events: Iterable[Event], now: float | None) -> float:
+def seconds_trained(created: float, events: Iterable[Event], now: float) -> float:
     """Return for how many seconds a run trained, without those in which it was paused or had ended.
 
     An engine that was killed is taken to have trained until the last event that it wrote.
@@ -19,7 +19,7 @@ def seconds_trained(created: float, events: Iterable[Event], now: float | None) 
     Args:
         created: when the run was made, in unix time: a fork has older events, its parent's.
         events: of the run, in order.
-        now: the present if an engine lives, None if not.
+        now: the present, in unix time.
     """
     trained, begun, newest = 0.0, float(created), float(created)
     trains = True
@@ -34,5 +34,5 @@ def seconds_trained(created: float, events: Iterable[Event], now: float | None) 
             begun, trains = event.unix_time, True
         newest = event.unix_time
     if trains:
-        trained += (newest if now is None else now) - begun
+        trained += now - begun
     return max(trained, 0.0)

@@ -6,13 +6,14 @@ import math
 from typing import NamedTuple
 
 from eostui.runs.series import Series
+from eostui.stability import UNDECAYED
 
 #: Alignments below this count as small.
 SMALL = 0.1
 #: The gap below S, as a share of it, from which on u counts as standing apart.
 APART = 0.02
-#: η·λ₂ above this: a second direction is about to bounce too.
-SECOND_DIRECTION = 1.9
+#: λ₂ above this share of the threshold without decay: a second direction is about to bounce too.
+SECOND_DIRECTION = 0.95
 
 
 #: What each assumption is for: what its failing means for the theory.
@@ -40,7 +41,12 @@ class Monitor(NamedTuple):
 
 
 def monitors(
-    measured: Series, reading: str, vector_tolerance: float = 0.02, *, bouncing: bool = False
+    steps: Series,
+    measured: Series,
+    reading: str,
+    vector_tolerance: float = 0.02,
+    *,
+    bouncing: bool = False,
 ) -> list[Monitor]:
     """Judge the newest row of a run's measured columns; [] before the first.
 
@@ -48,21 +54,20 @@ def monitors(
     then not be judged, except at midpoints.
 
     Args:
-        measured: measured columns of a run.
+        steps: a run's columns of every step.
+        measured: its measured columns.
         reading: where they were taken, `raw` or `midpoint`.
         vector_tolerance: error of u, as a sine, above which u is one direction among several.
-        bouncing: whether the newest steps undo each other (see `runs.bounce`).
+        bouncing: whether the newest steps undo each other (see `analysis.bounce`).
     """
-    known = [
-        row for row in range(len(measured))[-16:] if not math.isnan(measured["sharpness"][row])
-    ]
-    if not known:
+    rows = [row for row in range(len(measured))[-16:] if not math.isnan(measured["sharpness"][row])]
+    if not rows:
         return []
 
     def value(name: str) -> float:
-        return float(measured[name][known[-1]])
+        return float(measured[name][rows[-1]])
 
-    limit = SECOND_DIRECTION / value("eta")
+    limit = SECOND_DIRECTION * float(steps[UNDECAYED][int(value("step"))])
     on_bounce = bouncing and reading == "raw"
     second, along_s = value("eig_2"), value("sharpness_gradient_u")
     along_l, drive = value("gradient_u"), value("beta_alpha")

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from eostui.runs.analysis.phase_spans import Span
-from eostui.runs.analysis.phase_table import COLLAPSED, CONVERGED_PHASE, EDGE, LOWERED
+from eostui.runs.analysis.phases import COLLAPSED, CONVERGED_PHASE, EDGE, LOWERED
+from eostui.runs.analysis.run_phases import Span
 from eostui.runs.series import FloatArray, Series
+from eostui.stability import THRESHOLD, Control
 
 #: Phases in which a run can rest.
 PHASES_OF_REST = (EDGE, LOWERED, COLLAPSED, CONVERGED_PHASE)
-#: Between the halves of the last fifth S may move by this share of 2/η − λ.
+#: Between the halves of the last fifth S may move by this share of the threshold.
 DRIFT = 0.03
 #: Readings of S that the last fifth must have at least.
 LEAST_READINGS = 4
 
 
-def not_at_rest(phases: Sequence[Span], steps: Series, measured: Series) -> str:
+def not_at_rest(
+    phases: Sequence[Span], steps: Series, measured: Series, controls: Iterable[Control]
+) -> str:
     """Return why a run isn't at rest over the last fifth of its steps; "" if it is.
 
     Args:
         phases: of the run, in turn.
         steps: its columns of every step.
         measured: its measured columns.
+        controls: of its dynamics.
     """
     if not len(steps) or not phases:
         return "it has no steps yet"
@@ -35,10 +39,11 @@ def not_at_rest(phases: Sequence[Span], steps: Series, measured: Series) -> str:
     if last.first > first:
         before = phases[-2].phase.name if len(phases) > 1 else "nothing"
         return f"it went from {before} to {last.phase.name} at step {last.first}, in its last fifth"
-    for name, symbol in (("eta", "η"), ("weight_decay", "λ")):
-        changed = np.flatnonzero(np.diff(steps[name][first:]))
+    for control in controls:
+        changed = np.flatnonzero(np.diff(steps[control.name][first:]))
         if len(changed):
-            return f"{symbol} was changed at step {first + int(changed[-1]) + 1}, in its last fifth"
+            step = first + int(changed[-1]) + 1
+            return f"{control.symbol} was changed at step {step}, in its last fifth"
     late = measured["step"] >= first
     sharpness = measured["sharpness"][late]
     sharpness = sharpness[np.isfinite(sharpness)]
@@ -47,7 +52,7 @@ def not_at_rest(phases: Sequence[Span], steps: Series, measured: Series) -> str:
             f"S was measured {len(sharpness)} times in its last fifth, fewer than {LEAST_READINGS}"
         )
     older, newer = _halves(sharpness)
-    if abs(newer - older) > DRIFT * float(steps["stability_threshold"][-1]):
+    if abs(newer - older) > DRIFT * float(steps[THRESHOLD][-1]):
         return f"S goes from {older:.4g} to {newer:.4g} between the halves of its last fifth"
     return ""
 

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eostui.runs.analysis.bounce import median_cosine
-from eostui.runs.analysis.phase_spans import spans
+from eostui.runs.analysis.controls import controls_of
 from eostui.runs.analysis.rest import not_at_rest
+from eostui.runs.analysis.run_phases import spans
 from eostui.runs.calibration import summarize_seats
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
@@ -47,7 +48,7 @@ def summarize_run(path: Path) -> dict[str, Any]:
         repeated, seconds = checkpoints.longest_repeat(path, origin)
 
         phases = spans(run)
-        unrest = not_at_rest(phases, steps, run.measured)
+        unrest = not_at_rest(phases, steps, run.measured, controls_of(run))
 
         resting = {
             "resting_sharpness": _of(np.mean, sharpness),
@@ -69,8 +70,7 @@ def summarize_run(path: Path) -> dict[str, Any]:
             "state": run.state,
             "sentence": run.facts.get("sentence", ""),
             "last_step": run.last_step,
-            "eta": last("eta"),
-            "weight_decay": last("weight_decay"),
+            **{control.name: last(control.name) for control in controls_of(run)},
             "checkpoints": len(checkpoints.files(path)),
             "longest_repeat_steps": repeated,
             "longest_repeat_seconds": seconds,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from rich.text import Text
@@ -11,6 +12,7 @@ from textual.widgets import Input, Static
 
 from eostui.charts.numbers import grouped
 from eostui.errors import InputError
+from eostui.stability import WEIGHT_DECAY, Control
 from eostui.text import parse_number
 from eostui.tui.screens.dialogs import Dialog
 
@@ -21,23 +23,22 @@ class ForkWish:
 
     Attributes:
         step: the first step that it takes itself.
-        eta: η from there on.
-        decay: λ from there on.
+        controls: those from there on, by name.
         steps: how many steps it shall have in all.
     """
 
     step: int
-    eta: float
-    decay: float
+    controls: Mapping[str, float]
     steps: int
 
+    @property
+    def undecayed(self) -> ForkWish:
+        """The same with λ = 0."""
+        return replace(self, controls={**self.controls, WEIGHT_DECAY.name: 0.0})
 
-_FIELDS = (
-    ("step", "from step"),
-    ("eta", "η from there"),
-    ("decay", "λ from there"),
-    ("steps", "steps in all"),
-)
+
+#: Fields of numbers of steps, by what stands before them.
+_STEP, _STEPS = "from step", "steps in all"
 
 
 class ForkDialog(Dialog[ForkWish | None]):
@@ -45,37 +46,45 @@ class ForkDialog(Dialog[ForkWish | None]):
 
     AUTO_FOCUS = ""
 
-    def __init__(self, parent: str, present: ForkWish) -> None:
-        """`present` is what the fork would be if nothing changed."""
+    def __init__(self, parent: str, present: ForkWish, controls: Mapping[str, Control]) -> None:
+        """Take what there is to fork.
+
+        Args:
+            parent: the id of the run that is forked.
+            present: what the fork would be if nothing changed.
+            controls: what the run is steered by.
+        """
         super().__init__()
+        self._controls = controls
         self._parent_id = parent
         self._present = present
+        self._decays = present.controls[WEIGHT_DECAY.name] > 0
 
     def compose(self) -> ComposeResult:
         """Show the quick choice, a field for each value, and a place for complaints."""
         step = grouped(self._present.step)
         with VerticalScroll(classes="dialog form"):
             yield Static(f"fork {self._parent_id}", markup=False)
-            if self._present.decay:
+            if self._decays:
                 yield Static(f"\n[b]enter[/b]  λ → 0 from step {step} on")
                 yield Static("[b]tab[/b]    other values:\n")
             else:
                 yield Static("")
-            for name, label in _FIELDS:
+            for name, label, value in self._fields():
                 with Horizontal():
                     yield Static(label, classes="label")
-                    yield Input(f"{getattr(self._present, name):.12g}", id=name)
+                    yield Input(f"{value:.12g}", id=name)
             yield Static("\n[b]enter[/b]  fork with these   [b]esc[/b]  back", id="hint")
 
     def on_mount(self) -> None:
         """Where λ is 0 already, the first thing to type is η."""
-        if not self._present.decay:
+        if not self._decays:
             self.query_one("#eta", Input).focus()
 
     def key_enter(self) -> None:
         """Take the quick choice; a field that has the focus takes enter for itself."""
-        if self._present.decay:
-            self.dismiss(replace(self._present, decay=0.0))
+        if self._decays:
+            self.dismiss(self._present.undecayed)
 
     def key_down(self) -> None:
         """Go to the next field."""
@@ -96,11 +105,20 @@ class ForkDialog(Dialog[ForkWish | None]):
         """Answer None."""
         self.dismiss(None)
 
+    def _fields(self) -> Iterator[tuple[str, str, float]]:
+        """Yield the name, the label and the present value of each field."""
+        yield "step", _STEP, self._present.step
+        for name, value in self._present.controls.items():
+            yield name, f"{self._controls[name].symbol} from there", value
+        yield "steps", _STEPS, self._present.steps
+
     def _typed(self) -> ForkWish:
         values = {
-            name: parse_number(self.query_one(f"#{name}", Input).value) for name, _ in _FIELDS
+            name: parse_number(self.query_one(f"#{name}", Input).value)
+            for name, *_ in self._fields()
         }
-        for name, label in (_FIELDS[0], _FIELDS[3]):
+        for name, label in (("step", _STEP), ("steps", _STEPS)):
             if not values[name].is_integer() or values[name] < 0:
                 raise InputError(f"{label}: {values[name]:g} isn't a number of steps")
-        return ForkWish(int(values["step"]), values["eta"], values["decay"], int(values["steps"]))
+        step, steps = int(values.pop("step")), int(values.pop("steps"))
+        return ForkWish(step, values, steps)

@@ -2,54 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
+from eostui.charts.palette import PHASE_COLOURS
+from eostui.panels import PANELS
 from eostui.runs.analysis.monitors import MEANINGS
-from eostui.runs.analysis.phase_table import PHASES, TOLD_BY
-from eostui.tui.keys import KEYS, ON_OSCILLATOR, ON_PLAYBACK
-from eostui.tui.oscillator_panels import PANELS as OSCILLATOR_PANELS
-from eostui.tui.oscillator_texts import CONDITIONS
-from eostui.tui.palette import PHASE_COLOURS
+from eostui.runs.analysis.phases import HOW_CLASSIFIED, PHASES
+from eostui.tui.keys import Key
 from eostui.tui.screens.dialogs import Dialog
 
-_PANELS = """\
-[b]Sharpness[/b]: S is the largest eigenvalue of the Hessian ∇²L(θ), measured every few steps. Plain
-gradient descent is stable on a quadratic while S < 2/η; with weight decay the limit is 2/η − λ
-(dashed). "rest" (dotted) is where the drives of a run that doesn't bounce would put S:
-S + βα/λ − g, the paper's collapsed level. κ is the path curvature, the curvature each step really met:
-κ = ⟨∇L(θ⁺) − ∇L(θ), Δθ⟩ / ‖Δθ‖². Its spread over the steps is stippled, its median a line. On ReLU
-networks with weight decay S may sink far below 2/η while κ stays there: the run is still at its edge.
-
-[b]Drives[/b]: To first order S⁺ − S ≈ η(βα − λg). βα = −⟨∇L, ∇S⟩ is the drive that sharpens, λg with
-g = ⟨θ, ∇S⟩ the one with which decay flattens. Where they cross below the edge (✕) sharpening
-stops before S reaches 2/η: the phase transition. On the edge itself the bounce swings βα up and down
-(stippled); the line is freed of what alternates from reading to reading.
-
-[b]Loss[/b]: L is the unregularised full-batch loss; its band is the oscillation, nothing is skipped.
-Lλ = L + ½λ‖θ‖² is what descent with decay descends.
-
-[b]Norm[/b]: ‖θ‖ over all parameters, and which assumptions of the theory hold now (see below). On the
-bounce itself ∇L ⟂ u always fails and βα is forced negative, so neither can be judged there.
-
-[b]Oscillator[/b]: c freezes θ*, u and ∇S; from there on x = ⟨u, θ − θ*⟩, whose sign the bounce turns at
-every step (so two strands; times √β it has the unit of S), and q = ⟨∇S, θ − θ*⟩, to first order S − S*,
-are drawn beside what the reduced map of the theory predicts (dotted) from the constants measured at θ*.
-The map has one term more than the paper's: the curvature that moves x is S + D⁴x²/6, with D⁴ the fourth
-derivative of L along u, by differences; 0 where kinks (ReLU) leave none, and in runs from before it.
-They agree while S* + q and S stay within 2 % of S* of the prediction. At θ* x is 0 to rounding, so a
-predicted hump is right in height and depth before it is right in time: once x is out of the noise, C
-restarts the prediction from the network's own x and q.
-
+_BESIDE = """\
 [b]Another run[/b] (o; a fork has its parent): what was measured of it, as points (·) in dimmer
 colours under this run's lines; of a run with a common history from the fork (┊ fork) on. Labels and
 marks that begin with · are its own.
-
-[b]Landscape[/b] (tab): L and S around the path of a problem of two parameters; shades part each map
-into five bands of equal area. On the sharpness map the line is S = 2/η, dotted S = 2/η − λ: it moves
-with η and λ. ● is θ now, and its newest steps are joined. Descent bounces where S lies above the line.
 
 [b]Strips[/b]: phase, cosine, signs and ups lie on the x axis of the chart above them: of all charts, of
 the left ones. The step cosine ⟨Δθ_t, Δθ_{t−1}⟩/(‖Δθ_t‖‖Δθ_{t−1}‖), in every column its median from −1
@@ -73,23 +43,39 @@ class HelpScreen(Dialog[None]):
         ("f1", "dismiss_help", "back"),
     ]
 
-    def __init__(self, state: str) -> None:
-        """`state` is that of the run shown, "" without one: some keys can't act on it."""
+    def __init__(
+        self, keys: Mapping[str, Sequence[Key]], state: str, about: Iterable[Text | str]
+    ) -> None:
+        """Take what there is to help with.
+
+        Args:
+            keys: by group.
+            state: of the run shown, "" without one: some keys can't act on it.
+            about: what each screen says of itself.
+        """
         super().__init__()
-        self._state = state
+        self._keys, self._state, self._about = keys, state, about
 
     def compose(self) -> ComposeResult:
-        """Show the key table by group, then the panels."""
+        """Show the key table by group, then the panels, and the screens."""
         with VerticalScroll(classes="help"):
-            yield Static(_key_table(self._state))
-            yield Static(_reflowed(_PANELS))
+            yield Static(_key_table(self._keys, self._state))
+            yield Static(_reflowed(_charts()))
             yield Static(_phase_table())
             yield Static(_assumption_table())
-            yield Static(_oscillator_table())
+            for text in self._about:
+                if text:
+                    yield Static(_reflowed(text) if isinstance(text, str) else text)
 
     def action_dismiss_help(self) -> None:
         """Put the help away."""
         self.dismiss(None)
+
+
+def _charts() -> str:
+    """Return what the panels of a run show, and what lies beside them, a paragraph each."""
+    meanings = {panel.name.capitalize(): panel.meaning.strip() for panel in PANELS if panel.meaning}
+    return "\n\n".join([*(f"[b]{name}[/b]: {text}" for name, text in meanings.items()), _BESIDE])
 
 
 def _reflowed(text: str) -> str:
@@ -101,7 +87,7 @@ def _phase_table() -> Text:
     """Return the letters of the band, each with its phase and what it means."""
     text = Text()
     text.append("\nPhase", "bold")
-    text.append(f": {TOLD_BY}. Of the phases in a cell the shortest is shown.\n")
+    text.append(f": {HOW_CLASSIFIED}. Of the phases in a cell the shortest is shown.\n")
     for phase in PHASES:
         text.append(f"  {phase.letter} ", f"bold {PHASE_COLOURS[phase.letter]}")
         text.append(f"{phase.name}: {phase.meaning}.\n")
@@ -121,33 +107,12 @@ def _assumption_table() -> Text:
     return text
 
 
-def _oscillator_table() -> Text:
-    """Return what the oscillator screen's panels show, and what the theory's conditions are for."""
-    text = Text()
-    text.append("\nOscillator", "bold")
-    text.append(
-        " (tab): the reduced map of the bounce x along u and of y = S − 2/η, with settings of its own; "
-        "i takes them from the run's newest measurement. Below the panels stand the paper's leading "
-        "order, the map's exact answer and what this orbit shows.\n"
-    )
-    meanings = {panel.name: panel.meaning for panel in OSCILLATOR_PANELS} | CONDITIONS
-    for name, meaning in meanings.items():
-        text.append(f"  {name}", "bold")
-        text.append(f": {meaning}\n")
-    return text
-
-
-def _key_table(state: str) -> str:
+def _key_table(groups: Mapping[str, Sequence[Key]], state: str) -> str:
     lines = []
-    for group in ("training", "view", "oscillator", "playback", "program"):
+    for group, keys in groups.items():
         lines.append(f"[b]{group.capitalize()}[/b]")
-        shown = [
-            (key.shown, key.text if key.acts(state) else f"[dim]{key.text}: not now[/dim]")
-            for key in KEYS
-            if key.group == group
-        ]
-        here = {"oscillator": ON_OSCILLATOR, "playback": ON_PLAYBACK}.get(group, {})
-        shown += [(key.shown, here[key.id]) for key in KEYS if key.id in here]
-        lines += [f"  {keys:<10}".replace("[", chr(92) + "[") + text for keys, text in shown]
+        for key in keys:
+            text = key.text if key.acts(state) else f"[dim]{key.text}: not now[/dim]"
+            lines.append(f"  {key.shown:<10}".replace("[", chr(92) + "[") + text)
         lines.append("")
     return "\n".join(lines)

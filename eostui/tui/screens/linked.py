@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 
-from textual.screen import Screen
-
+from eostui.tui.screens.screen import SessionScreen
+from eostui.tui.session import Session
 from eostui.tui.window import Window
 
 #: From this size on all charts are shown.
@@ -15,14 +15,13 @@ WIDE = (100, 30)
 SMALL = (44, 12)
 
 
-class LinkedCharts(Screen[None]):
+class LinkedCharts(SessionScreen):
     """A screen with panels; a subclass draws them in `draw` and shows and hides them in `relayout`."""
 
-    def __init__(self, panels: Sequence[str], *, unicode: bool) -> None:
+    def __init__(self, session: Session, panels: Sequence[str]) -> None:
         """`panels` are the ids of the panels' widgets."""
-        super().__init__()
+        super().__init__(session)
         self._panels = panels
-        self._unicode = unicode
         self.window = Window()
         self.focused_panel = 0
         self.zoomed = False
@@ -32,9 +31,10 @@ class LinkedCharts(Screen[None]):
         """Draw the first frame, before there is any run."""
         self.relayout()
 
-    def on_resize(self) -> None:
-        """Choose the layout for the new size."""
-        self.relayout()
+    @property
+    def right_end(self) -> float | None:
+        """Where x ends if it was panned away from the newest point."""
+        return None if self.window.following else self.window.right
 
     @property
     @abstractmethod
@@ -63,16 +63,13 @@ class LinkedCharts(Screen[None]):
             widget = self.query_one(f"#{name}")
             widget.set_class(single and index != self.focused_panel, "-hidden")
             widget.set_class(not single and index == self.focused_panel, "-focused")
-        self.call_after_refresh(self.draw)
-
-    @abstractmethod
-    def draw(self) -> None:
-        """Draw everything that is visible."""
+        super().relayout()
 
     def action_panel(self, index: int) -> None:
-        """Focus a panel."""
-        self.focused_panel = index
-        self.relayout()
+        """Focus a panel, if there are so many."""
+        if index < len(self._panels):
+            self.focused_panel = index
+            self.relayout()
 
     def action_zoom_panel(self) -> None:
         """Show the focused panel alone, or all."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 
 import numpy as np
 from rich.text import Text
@@ -11,23 +10,17 @@ from textual.app import ComposeResult
 from textual.containers import Container
 
 from eostui.charts.numbers import compact, control, grouped, percent
+from eostui.panels import PANELS
+from eostui.panels.overlay import legend
+from eostui.panels.panel import Panel, chart_of, in_last_place, title_of
+from eostui.panels.view import RunView, is_bouncing
 from eostui.runs.analysis.monitors import monitors
 from eostui.runs.run import Run
-from eostui.tui.calibration_panel import agreement
-from eostui.tui.keys import Hints, training_hints
-from eostui.tui.overlay import short
-from eostui.tui.palette import COLOURS, PHASE_COLOURS
-from eostui.tui.panels import NORM, OSCILLATOR, PANELS, RunView, chart_of, is_bouncing
+from eostui.stability import UNDECAYED
+from eostui.tui.controls import controls_at
 from eostui.tui.screens.linked import LinkedCharts
-from eostui.tui.steering import current_controls
-from eostui.tui.widgets.bars import (
-    TextBar,
-    fields_line,
-    key_line,
-    monitor_line,
-    monitor_lines,
-    tabs_line,
-)
+from eostui.tui.session import Session
+from eostui.tui.widgets.bars import TextBar, monitor_line, monitor_lines, tabs_line
 from eostui.tui.widgets.chart import ChartWidget
 from eostui.tui.widgets.cosine import CosineStrip
 from eostui.tui.widgets.phases import PhaseBand
@@ -37,25 +30,14 @@ from eostui.tui.window import Window
 
 #: From this height on there is a row for the band of phases; below, the title alone tells the phase.
 _BAND_HEIGHT = 20
-_STATE_SIGNS = {
-    "running": "●", "paused": "‖", "finished": "✓", "stopped": "■", "playing": "▶", "held": "‖",
-}  # fmt: skip
-#: Seconds over which the speed is taken.
-_SPEED_WINDOW = 3.0
-#: Seconds between frames of the title, the signs and the readings.
-_TEXTS_EVERY = 0.3
 
 
 class LiveScreen(LinkedCharts):
-    """Shows one run; the application feeds it with `show_run` and `refresh_run`."""
+    """Shows the run as it trains; the readings change a few times a second, the charts in every frame."""
 
-    def __init__(self, *, unicode: bool) -> None:
-        super().__init__([panel.name for panel in PANELS], unicode=unicode)
-        self.view: RunView | None = None
-        self.message = "starting"
-        self.progress = ""
-        self._corner = NORM
-        self._speed: deque[tuple[float, int]] = deque()
+    def __init__(self, session: Session) -> None:
+        super().__init__(session, [panel.name for panel in PANELS])
+        self._corner: Panel | None = None
         self._texts_drawn = 0.0
 
     def compose(self) -> ComposeResult:
@@ -63,67 +45,47 @@ class LiveScreen(LinkedCharts):
         yield TextBar(id="title")
         yield TextBar(id="tabs")
         with Container(id="charts"):
-            for panel in PANELS[:NORM]:
-                yield ChartWidget(unicode=self._unicode, id=panel.name)
+            for panel in PANELS:
+                if panel.own_place:
+                    yield ChartWidget(unicode=self.unicode, id=panel.name)
             with Container(id="side"):
-                for panel in PANELS[NORM:]:
-                    yield ChartWidget(unicode=self._unicode, id=panel.name)
+                for panel in PANELS:
+                    if not panel.own_place:
+                        yield ChartWidget(unicode=self.unicode, id=panel.name)
                 yield TextBar(id="monitors")
         yield PhaseBand(id="phases")
-        yield CosineStrip(unicode=self._unicode, id="cosines")
-        yield SignRaster(unicode=self._unicode, id="signs")
+        yield CosineStrip(unicode=self.unicode, id="cosines")
+        yield SignRaster(unicode=self.unicode, id="signs")
         yield TextBar(id="holds")
         yield TextBar(id="keys")
         yield TextBar(id="values")
 
-    def show_message(self, message: str) -> None:
-        """Say what is going on while there is no run to show; nothing of the last one stays."""
+    def start_over(self) -> None:
+        """Draw another run, from its start, or what is waited for; nothing of the last run stays."""
         if self.view is not None:
-            self.app.clear_notifications()
-        self.view, self.message, self.progress = None, message, ""
-        self._speed.clear()
+            self.window = Window()
         if self.is_mounted:
+            for panel in PANELS:
+                self.query_one(f"#{panel.name}", ChartWidget).forget()
             self.relayout()
-        self.draw()
+            self.draw()
 
-    def show_progress(self, text: str) -> None:
-        """Say in the title what an engine on its way does, while a run is shown; "" for none."""
-        self.progress = text
-        self._draw_title()
+    def draw_news(self) -> None:
+        """Draw rows that came, and a few times a second the texts: they would cost most of the bytes.
 
-    def show_run(self, view: RunView) -> None:
-        """Show another run, from its start; nothing of the last one stays."""
-        if self.view is not None:
-            self.app.clear_notifications()
-        flow_time = self.view.flow_time if self.view else False
-        self.view, self.window, self.progress = view, Window(), ""
-        view.flow_time = flow_time
-        self._speed.clear()
-        for panel in PANELS:
-            self.query_one(f"#{panel.name}", ChartWidget).forget()
-        self.relayout()
-
-    def refresh_run(self) -> None:
-        """Redraw after the run gained rows."""
-        if self._corner_panel() != self._corner:
-            self.relayout()
-        if self.view is not None and not self.view.frozen:
-            self._draw_charts(self._x_range())
-        self.refresh_texts()
-
-    def refresh_texts(self) -> None:
-        """Redraw what changes at every step, a few times a second: it would cost most of the bytes.
-
-        Called on every tick, so that the last state is shown, whether rows came or not.
+        The texts are drawn whether rows came or not, so that the last state is shown.
         """
+        if self.has_news():
+            if self._corner_panel() != self._corner:
+                self.relayout()
+            if self.view is not None and not self.view.frozen:
+                self._draw_charts(self._x_range())
         now = time.monotonic()
-        if self.view is None or now - self._texts_drawn < _TEXTS_EVERY:
-            return
-        self._texts_drawn = now
-        self._measure_speed(self.view.newest.last_step)
-        x_range = self._x_range()
-        self._draw_title()
-        self._draw_texts(self.view, x_range)
+        if now - self._texts_drawn >= self.EVERY:
+            self._texts_drawn = now
+            self.draw_bars()
+            if self.view is not None:
+                self._draw_texts(self.view, self._x_range())
 
     def relayout(self) -> None:
         """Choose the layout; the side has the fourth chart and the monitors."""
@@ -131,16 +93,16 @@ class LiveScreen(LinkedCharts):
         self.set_class(self.size.height < _BAND_HEIGHT, "-short")
         single = self.has_class("-single")
         self._corner = self._corner_panel()
-        for index, panel in enumerate(PANELS[NORM:], start=NORM):
-            hidden = index != (self.focused_panel if single else self._corner)
-            self.query_one(f"#{panel.name}").set_class(hidden, "-hidden")
-        self.query_one("#side").set_class(single and self.focused_panel < NORM, "-hidden")
+        focused = PANELS[self.focused_panel]
+        for panel in PANELS:
+            if not panel.own_place:
+                hidden = panel is not (focused if single else self._corner)
+                self.query_one(f"#{panel.name}").set_class(hidden, "-hidden")
+        self.query_one("#side").set_class(single and focused.own_place, "-hidden")
 
-    def _corner_panel(self) -> int:
-        """Return which panel has the fourth place: the focused one, or the oscillator if calibrated."""
-        if self.focused_panel >= NORM:
-            return self.focused_panel
-        return OSCILLATOR if self.view and len(self.view.run.calibrations) else NORM
+    def _corner_panel(self) -> Panel:
+        """Return which panel has the place that several share: the focused one, or the last claimant."""
+        return in_last_place(PANELS, self.view, PANELS[self.focused_panel])
 
     @property
     def last_x(self) -> float:
@@ -153,7 +115,7 @@ class LiveScreen(LinkedCharts):
         """Length of one step on the x axis."""
         if self.view is None or not self.view.flow_time:
             return 1.0
-        return current_controls(self.view.run)[0]
+        return controls_at(self.view.run)["eta"]
 
     @property
     def end_of_x(self) -> float:
@@ -180,7 +142,7 @@ class LiveScreen(LinkedCharts):
         if not self.is_mounted:
             return
         x_range = self._x_range()
-        self._draw_title()
+        self.draw_bars()
         names = [panel.name for panel in PANELS]
         self.query_one("#tabs", TextBar).show(tabs_line(names, self.focused_panel))
         self._draw_charts(x_range)
@@ -198,18 +160,17 @@ class LiveScreen(LinkedCharts):
             if widget.has_class("-hidden"):
                 continue
             if self.view is None:
-                widget.show_waiting(self.message, panel.name)
+                widget.show_waiting(self.session.message, panel.name)
                 continue
             kind = panel.scales[self._scale_choice[index] % len(panel.scales)]
-            first, *others = panel.title(self.view)
-            title = (first if kind == "linear" else f"{first} ({kind})", *others)
-            widget.show(chart_of(panel, self.view, kind), x_range, title, self._legend())
+            chart, title = chart_of(panel, self.view, kind), title_of(panel, self.view, kind)
+            widget.show(chart, x_range, title, self._legend())
 
     def _legend(self) -> tuple[str, ...]:
         """Return which curves are whose, in parts; none without another run."""
         if self.view is None or self.view.overlay is None:
             return ()
-        return self.view.overlay.legend(self.view.run, unicode=self._unicode)
+        return legend(self.view.overlay, self.view.run, unicode=self.unicode)
 
     def _draw_texts(self, view: RunView, x_range: tuple[float, float]) -> None:
         if self.has_class("-tiny"):
@@ -219,7 +180,11 @@ class LiveScreen(LinkedCharts):
         run = view.seen
         config = run.config
         found = monitors(
-            run.measured, config.reading, config.vector_tolerance, bouncing=is_bouncing(run)
+            run.steps,
+            run.measured,
+            config.reading,
+            config.vector_tolerance,
+            bouncing=is_bouncing(run),
         )
         rest = _rest(run)
         at = "" if view.is_newest else f"at step {grouped(run.last_step)}"
@@ -244,76 +209,22 @@ class LiveScreen(LinkedCharts):
             self.view.look(x_range[1])
         return x_range
 
-    def title_line(self, width: int) -> Text:
-        """Return what every screen says at its top: the run, its step, η and λ."""
-        fields = [(0, self.message, COLOURS["title"])]
-        if self.view is not None:
-            fields = self._title_fields(self.view)
-        return fields_line(fields, width)
-
-    @property
-    def hints(self) -> Hints:
-        """What the key bar shows."""
-        return training_hints(self.view.state if self.view is not None else "")
-
-    def _draw_title(self) -> None:
-        self.query_one("#keys", TextBar).show(key_line(self.size.width, self.hints))
-        self.query_one("#title", TextBar).show(self.title_line(self.size.width))
-
-    def _title_fields(self, view: RunView) -> list[tuple[int, str, str]]:
-        run = view.newest
-        state, last = view.state, max(run.last_step, 0)
-        elsewhere = "" if view.is_newest else f"view up to step {grouped(view.seen.last_step)}"
-        eta, decay = current_controls(run)
-        residual = run.measured["sharpness_residual"]
-        phase_colour = PHASE_COLOURS[view.phase.letter] if view.phase else COLOURS["axis"]
-        colour = COLOURS["path"] if state == "running" else COLOURS["mark"]
-        return [
-            (6, "eostui", COLOURS["axis"]),
-            (5, run.config.preset, f"bold {COLOURS['title']}"),
-            (1, view.phase.name.upper() if view.phase else "", f"bold {phase_colour}"),
-            (2, f"{_STATE_SIGNS.get(state, '✗')} {state.upper()}", f"bold {colour}"),
-            (0, f"⋯ {self.progress}" if self.progress else "", f"bold {COLOURS['cool']}"),
-            (3, "❄ view frozen" if view.frozen else "", COLOURS["cool"]),
-            (0, f"step {grouped(last)}", COLOURS["title"]),
-            (2, elsewhere, COLOURS["cool"]),
-            (7, self._speed_text(state), COLOURS["axis"]),
-            (0, f"η {control(eta)}", f"bold {COLOURS['mark']}"),
-            (0, f"λ {control(decay)}", f"bold {COLOURS['mark']}"),
-            (6, agreement(view), COLOURS["theory"]),
-            (9, f"residual {compact(residual[-1], 2)}" if len(residual) else "", COLOURS["axis"]),
-            (8, f"{run.facts.get('device', '')} {run.config.dtype}", COLOURS["axis"]),
-            (4, f"run {short(run)}", COLOURS["axis"]),
-        ]
-
     def _values(self, view: RunView) -> Text:
         """Return the last values as text, for terminals too small for a chart."""
         run = view.seen
-        lines = [f"{view.state} λ {control(current_controls(run)[1])}"]
+        lines = [f"{view.state} λ {control(controls_at(run)['weight_decay'])}"]
         if not view.is_newest:
             lines = [f"at step {grouped(run.last_step)}"]
         if len(run.measured):
             lines.append(
                 f"S {compact(run.measured['sharpness'][-1])} "
-                f"2/η {compact(run.steps['two_over_eta'][-1])}"
+                f"{view.dynamics.undecayed_label} {compact(run.steps[UNDECAYED][-1])}"
             )
             shown = view.medians.rows < len(run.steps)
             lines += [f"κ {compact(value)}" for value in view.medians.medians[shown][-1:]]
         if len(run.steps):
             lines.append(f"L {compact(run.steps['loss'][-1])}")
         return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
-
-    def _measure_speed(self, last_step: int) -> None:
-        now = time.monotonic()
-        self._speed.append((now, last_step))
-        while len(self._speed) > 2 and now - self._speed[0][0] > _SPEED_WINDOW:
-            self._speed.popleft()
-
-    def _speed_text(self, state: str) -> str:
-        if state != "running" or len(self._speed) < 2:
-            return ""
-        (start, first), (end, last) = self._speed[0], self._speed[-1]
-        return f"{(last - first) / max(end - start, 1e-9):.0f}/s"
 
 
 def _rest(run: Run) -> str:

@@ -4,66 +4,117 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import ClassVar
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Container
 
+from eostui import oscillator_presets
 from eostui.charts.numbers import control, grouped
+from eostui.charts.palette import COLOURS
 from eostui.errors import InputError
 from eostui.oscillator_presets import OscillatorPreset
-from eostui.tui.keys import KEYS, ON_OSCILLATOR, OSCILLATOR_HINTS
-from eostui.tui.oscillator_panels import (
-    PANELS,
-    OscillatorView,
-    Portrait,
-    RegimeMap,
-    bounce_chart,
-    sharpness_chart,
-)
+from eostui.panels.orbit import PANELS
+from eostui.panels.orbit.view import OrbitView
+from eostui.stability import CONTROLS, ETA, WEIGHT_DECAY
+from eostui.tui.keys import Hints, Key, bindings, on_this_screen, turning
 from eostui.tui.oscillator_settings import OscillatorSettings
-from eostui.tui.oscillator_texts import answer_lines, conditions, settings_line, short_values
-from eostui.tui.palette import COLOURS
+from eostui.tui.oscillator_texts import (
+    CONDITIONS,
+    answer_lines,
+    conditions,
+    settings_line,
+    short_values,
+)
 from eostui.tui.screens.dialogs import NumberDialog
 from eostui.tui.screens.linked import LinkedCharts
-from eostui.tui.screens.live import LiveScreen
+from eostui.tui.session import Session
 from eostui.tui.widgets.bars import TextBar, fields_line, key_line, monitor_line, tabs_line
 from eostui.tui.widgets.chart import ChartWidget
 from eostui.tui.widgets.plane import PlaneWidget
 
-#: Seconds between looks at the training, which goes on behind this screen.
-_TITLE_EVERY = 0.3
-_PORTRAIT_LEGEND = {
-    True: "dots even steps · × odd · ● last · ○ exact",
-    False: "dots even steps, x odd, @ last, O exact",
-}
+_OWN = "of the oscillator"
 
 
 class OscillatorScreen(LinkedCharts):
-    """Shows one orbit and its theory; needs no run.
+    """Shows one orbit and its theory; needs no run. Keys of the training change the oscillator here."""
 
-    The keys of ON_OSCILLATOR are bound here too, and so act here before the application sees them.
-    """
+    KEYS = (
+        *on_this_screen(
+            {
+                f"{control.name}.{word}": turning(control, direction, _OWN)
+                for control in (ETA, WEIGHT_DECAY)
+                for word, direction in (("down", -1), ("up", 1))
+            }
+            | {
+                f"{control.name}.type": f"type {control.symbol} {_OWN}"
+                for control in (ETA, WEIGHT_DECAY)
+            }
+            | {
+                "undo": "undo the last change of the oscillator",
+                "preset.next": "next preset of the oscillator",
+                "preset.previous": "previous preset of the oscillator",
+                "restart": "reset the oscillator to its preset",
+            }
+        ),
+        Key("setting.next", "greater_than_sign", ">", "screen.choose(1)", "next setting",
+            group="oscillator"),
+        Key("setting.previous", "less_than_sign", "<", "screen.choose(-1)", "previous setting",
+            group="oscillator"),
+        Key("setting.up", "up", "↑", "screen.turn_chosen(1)", "that setting × 1.25, from 0 too",
+            group="oscillator"),
+        Key("setting.down", "down", "↓", "screen.turn_chosen(-1)", "that setting ÷ 1.25, through 0",
+            group="oscillator"),
+        Key("setting.type", "enter", "enter", "screen.type_chosen", "type a value for that setting",
+            group="oscillator"),
+    )  # fmt: skip
+    HINTS: ClassVar[Hints] = (
+        ("[ ]", "η"), ("{ }", "λ"), ("n p", "preset"), ("< >", "choose"), ("↑ ↓", "change"),
+        ("enter", "type"), ("r", "reset"), ("tab", "screen"), ("i", "run's values"), ("y", "scale"),
+        ("z", "zoom"), ("?", "help"), ("q", "quit"),
+    )  # fmt: skip
+    BINDINGS = bindings(KEYS)
 
-    BINDINGS = [binding for key in KEYS if key.id in ON_OSCILLATOR for binding in key.bindings()]
+    def __init__(self, session: Session) -> None:
+        super().__init__(session, [panel.name for panel in PANELS])
+        self._planes = {panel.name: panel.plane() for panel in PANELS if panel.plane}
+        self.begin_with(oscillator_presets.load(oscillator_presets.DEFAULT_PRESET))
 
-    def __init__(self, live: LiveScreen, preset: OscillatorPreset, *, unicode: bool) -> None:
-        """`live` is the screen whose run goes on behind this one."""
-        super().__init__([panel.name for panel in PANELS], unicode=unicode)
+    def begin_with(self, preset: OscillatorPreset) -> None:
+        """Take a preset, as if there had been nothing before it."""
         self.settings = OscillatorSettings(preset)
-        self.view = OscillatorView(preset.simulation)
-        self._live = live
-        self._portrait, self._regimes = Portrait(), RegimeMap()
-        self._titled = 0.0
+        self.oscillator = OrbitView.of(preset.simulation)
+
+    @staticmethod
+    def about() -> Text:
+        """Return what the panels show, and what the theory's conditions are for."""
+        text = Text()
+        text.append("\nOscillator", "bold")
+        text.append(
+            " (tab): the reduced map of the bounce x along u and of y = S − 2/η, with settings of its "
+            "own; i takes them from the run's newest measurement. Below the panels stand the paper's "
+            "leading order, the map's exact answer and what this orbit shows.\n"
+        )
+        meanings = {panel.name: panel.meaning for panel in PANELS} | CONDITIONS
+        for name, meaning in meanings.items():
+            text.append(f"  {name}", "bold")
+            text.append(f": {meaning}\n")
+        return text
+
+    @property
+    def picture_name(self) -> str:
+        """What a picture of it is named, without its ending."""
+        return "oscillator"
 
     def compose(self) -> ComposeResult:
         """Lay out title, tabs, the panels, the lines of text and the keys."""
         yield TextBar(id="title")
         yield TextBar(id="tabs")
         with Container(id="charts"):
-            for panel in PANELS[:2]:
-                yield ChartWidget(unicode=self._unicode, id=panel.name)
-            for panel in PANELS[2:]:
-                yield PlaneWidget(unicode=self._unicode, id=panel.name)
+            for panel in PANELS:
+                widget = ChartWidget if panel.chart else PlaneWidget
+                yield widget(unicode=self.unicode, id=panel.name)
         yield TextBar(id="settings")
         yield TextBar(id="answers")
         yield TextBar(id="conditions")
@@ -73,58 +124,56 @@ class OscillatorScreen(LinkedCharts):
     @property
     def last_x(self) -> float:
         """Position of the last step."""
-        return float(len(self.view.orbit.x) - 1)
+        return float(len(self.oscillator.orbit.x) - 1)
 
     def draw(self) -> None:
         """Draw everything that is visible."""
         if not self.is_mounted:
             return
-        self._draw_title()
+        self.draw_bars()
         if self.has_class("-tiny"):
-            self.query_one("#values", TextBar).show(short_values(self.view))
+            self.query_one("#values", TextBar).show(short_values(self.oscillator))
             return
         self._draw_panels()
         names = [panel.name for panel in PANELS]
         self.query_one("#tabs", TextBar).show(tabs_line(names, self.focused_panel))
         self.query_one("#settings", TextBar).show(settings_line(self.settings))
-        self.query_one("#answers", TextBar).show(answer_lines(self.view, self.size.width))
-        self.query_one("#conditions", TextBar).show(monitor_line(conditions(self.view), ""))
-        self.query_one("#keys", TextBar).show(key_line(self.size.width, OSCILLATOR_HINTS))
+        self.query_one("#answers", TextBar).show(answer_lines(self.oscillator, self.size.width))
+        self.query_one("#conditions", TextBar).show(monitor_line(conditions(self.oscillator), ""))
 
-    def draw_if_shown(self) -> None:
+    def draw_news(self) -> None:
         """Draw what changes by itself: what the title says of the training."""
         now = time.monotonic()
-        if self.is_mounted and self.is_current and now - self._titled >= _TITLE_EVERY:
-            self._draw_title()
+        if now - self._drawn >= self.EVERY and self.has_news():
+            self._drawn = now
+            self.draw_bars()
+
+    def start_over(self) -> None:
+        """Draw what the title says of another training; the oscillator stays."""
+        if self.is_mounted:
+            self.draw_bars()
 
     def take(self, preset: OscillatorPreset) -> None:
         """Show another preset. Raises InputError, and then shows what it did."""
         self._change(lambda settings: settings.take(preset))
 
-    def action_scale_eta(self, direction: int) -> None:
-        """Multiply or divide η."""
-        self._try(lambda settings: settings.scale_eta(direction))
+    def action_turn(self, name: str, direction: int) -> None:
+        """Turn η or λ up (+1) or down (−1)."""
+        self._try(lambda settings: settings.turn(name, direction))
 
-    def action_scale_decay(self, direction: int) -> None:
-        """Multiply or divide λ."""
-        self._try(lambda settings: settings.scale_decay(direction))
-
-    def action_type_eta(self) -> None:
-        """Ask for η."""
-        self._type("eta", "learning rate η of the oscillator")
-
-    def action_type_decay(self) -> None:
-        """Ask for λ."""
-        self._type("weight_decay", "weight decay λ of the oscillator")
+    def action_type_control(self, name: str) -> None:
+        """Ask for η or λ."""
+        control = CONTROLS[name]
+        self._type(name, f"{control.description} {control.symbol} {_OWN}")
 
     def action_choose(self, offset: int) -> None:
         """Choose another setting."""
         self.settings.choose(offset)
         self.query_one("#settings", TextBar).show(settings_line(self.settings))
 
-    def action_scale_chosen(self, direction: int) -> None:
+    def action_turn_chosen(self, direction: int) -> None:
         """Multiply or divide the chosen setting."""
-        self._try(lambda settings: settings.scale_chosen(direction))
+        self._try(lambda settings: settings.turn_chosen(direction))
 
     def action_type_chosen(self) -> None:
         """Ask for the chosen setting."""
@@ -162,56 +211,46 @@ class OscillatorScreen(LinkedCharts):
         preset = self.settings.preset
         change(self.settings)
         if self.settings.preset is not preset:
-            self._portrait.forget()
-            self._regimes.forget()
             self.window.show_all()
-            for panel in PANELS[:2]:
-                if self.is_mounted:
-                    self.query_one(f"#{panel.name}", ChartWidget).forget()
-        self.view = OscillatorView(self.settings.simulation)
+            for plane in self._planes.values():
+                plane.forget()
+            for chart in self.query(ChartWidget):
+                chart.forget()
+        self.oscillator = OrbitView.of(self.settings.simulation)
         self.draw()
 
     def _draw_panels(self) -> None:
         x_range = self.window.range(self.last_x)
-        kinds = [
-            panel.kinds[choice % len(panel.kinds)]
-            for panel, choice in zip(PANELS, self._scale_choice, strict=True)
-        ]
-        for index, build in enumerate((sharpness_chart, bounce_chart)):
-            chart = self.query_one(f"#{PANELS[index].name}", ChartWidget)
-            if not chart.has_class("-hidden"):
-                drawn, title = build(self.view, kinds[index])
-                chart.show(drawn, x_range, (title,))
-        planes = (
-            (self._portrait.plane, _PORTRAIT_LEGEND[self._unicode]),
-            (self._regimes.plane, "o cycle  . collapse  % both  ~ neither"),
-        )
-        for panel, (make, legend) in zip(PANELS[2:], planes, strict=True):
-            widget = self.query_one(f"#{panel.name}", PlaneWidget)
-            if not widget.has_class("-hidden"):
-                plane, title = make(self.view)
-                widget.show(plane, title, legend)
+        for panel, choice in zip(PANELS, self._scale_choice, strict=True):
+            widget = self.query_one(f"#{panel.name}")
+            if widget.has_class("-hidden"):
+                continue
+            if isinstance(widget, ChartWidget) and panel.chart:
+                kind = panel.kinds[choice % len(panel.kinds)]
+                chart, title = panel.chart(self.oscillator, kind)
+                widget.show(chart, x_range, (title,))
+            elif isinstance(widget, PlaneWidget):
+                plane, title = self._planes[panel.name].plane(self.oscillator)
+                widget.show(plane, title, panel.signs[not self.unicode])
 
-    def _draw_title(self) -> None:
-        self._titled = time.monotonic()
+    def draw_bars(self) -> None:
+        """Draw the title, of the oscillator, and the key bar."""
         values = self.settings.simulation.settings()
-        self.query_one("#title", TextBar).show(
-            fields_line(
-                [
-                    (1, "OSCILLATOR", f"bold {COLOURS['path']}"),
-                    (2, self.settings.name, f"bold {COLOURS['title']}"),
-                    (0, f"η {control(values['eta'])}", f"bold {COLOURS['mark']}"),
-                    (0, f"λ {control(values['weight_decay'])}", f"bold {COLOURS['mark']}"),
-                    (3, "not the training's", COLOURS["cool"]),
-                    (4, self._training(), COLOURS["axis"]),
-                ],
-                self.size.width,
-            )
-        )
+        width = self.size.width
+        fields = [
+            (1, "OSCILLATOR", f"bold {COLOURS['path']}"),
+            (2, self.settings.name, f"bold {COLOURS['title']}"),
+            (0, f"η {control(values['eta'])}", f"bold {COLOURS['mark']}"),
+            (0, f"λ {control(values['weight_decay'])}", f"bold {COLOURS['mark']}"),
+            (3, "not the training's", COLOURS["cool"]),
+            (4, self._training(), COLOURS["axis"]),
+        ]
+        self.query_one("#title", TextBar).show(fields_line(fields, width))
+        self.query_one("#keys", TextBar).show(key_line(width, self.HINTS))
 
     def _training(self) -> str:
         """Return what goes on behind this screen."""
-        view = self._live.view
+        view = self.session.view
         if view is None:
             return "behind: no run yet"
         return f"behind: {view.run.config.preset} {view.state}, step {grouped(view.run.last_step)}"

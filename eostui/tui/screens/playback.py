@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from eostui.charts.numbers import compact, grouped
-from eostui.tui.following import Follower
-from eostui.tui.keys import KEYS, ON_PLAYBACK, PLAYBACK_HINTS, Hints
-from eostui.tui.palette import COLOURS
-from eostui.tui.panels import RunView
+from typing import ClassVar
+
+from eostui.tui.keys import Hints, Key, bindings, on_this_screen
 from eostui.tui.playback import Playback
 from eostui.tui.screens.live import LiveScreen
 
@@ -15,28 +13,34 @@ _SCRUB = 0.02
 
 
 class PlaybackScreen(LiveScreen):
-    """Shows a playback; x reaches to the end of the whole run, so that the axis stands still.
+    """Shows a playback; x reaches to the end of the whole run, so that the axis stands still."""
 
-    The keys of ON_PLAYBACK are bound here too, and so act here before the application sees them.
-    """
-
-    BINDINGS = [binding for key in KEYS if key.id in ON_PLAYBACK for binding in key.bindings()]
-
-    def __init__(self, speed: float | None, *, unicode: bool) -> None:
-        """`speed` is in steps a second, None for the playback's own."""
-        super().__init__(unicode=unicode)
-        self.playback: Playback | None = None
-        self._speed_asked = speed
+    KEYS = (
+        *on_this_screen(
+            {
+                "pause": "hold the playback or let it go on",
+                "step": "hold, and reveal one step",
+                "pan.left": "go back, by a fiftieth of what is in sight",
+                "pan.right": "go on, by a fiftieth of what is in sight",
+            }
+        ),
+        Key("playback.faster", "greater_than_sign", ">", "screen.pace(1)", "play twice as fast",
+            group="playback"),
+        Key("playback.slower", "less_than_sign", "<", "screen.pace(-1)", "play half as fast",
+            group="playback"),
+        Key("playback.start", "home", "home", "screen.end(-1)", "back to step 0", group="playback"),
+        Key("playback.end", "end", "end", "screen.end(1)", "on to the newest step", group="playback"),
+    )  # fmt: skip
+    HINTS: ClassVar[Hints] = (
+        ("space", "hold"), ("← →", "scrub"), ("< >", "speed"), ("home end", "ends"), (".", "step"),
+        ("+ -", "zoom"), ("o", "overlay"), ("v", "freeze"), ("x", "csv"), ("?", "help"), ("q", "quit"),
+    )  # fmt: skip
+    BINDINGS = bindings(KEYS)
 
     @property
-    def hints(self) -> Hints:
-        """What the key bar shows."""
-        return PLAYBACK_HINTS
-
-    def play(self, follower: Follower) -> Playback:
-        """Return the playback of a run, which the keys of this screen move from now on."""
-        self.playback = Playback(follower, self._speed_asked)
-        return self.playback
+    def playback(self) -> Playback | None:
+        """The playback that the keys of this screen move."""
+        return self.session.playback
 
     def action_pause(self) -> None:
         """Hold the playback or let it go on."""
@@ -73,11 +77,3 @@ class PlaybackScreen(LiveScreen):
             return super().end_of_x
         whole = self.playback.whole
         return float(max([0.0, *whole.steps["flow_time" if self.view.flow_time else "step"][-1:]]))
-
-    def _title_fields(self, view: RunView) -> list[tuple[int, str, str]]:
-        fields = super()._title_fields(view)
-        if self.playback is None:
-            return fields
-        place = f"of {grouped(max(self.playback.last_step, 0))}"
-        speed = f"plays {compact(self.playback.speed)} steps/s"
-        return [*fields[:7], (1, place, COLOURS["title"]), (2, speed, COLOURS["axis"]), *fields[7:]]

@@ -8,9 +8,9 @@ from rich.text import Text
 from textual.geometry import Region
 from textual.widget import Widget
 
+from eostui.charts.palette import COLOURS
 from eostui.runs.analysis.monitors import Monitor
 from eostui.tui.keys import Hints
-from eostui.tui.palette import COLOURS
 
 
 class TextBar(Widget):

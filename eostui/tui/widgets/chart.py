@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 from rich.text import Text
 
-from eostui.charts.picture import Chart, draw, plot_columns
+from eostui.charts.chart import Chart
+from eostui.charts.picture import draw, plot_columns
 from eostui.charts.scales import StickyRange
 from eostui.tui.widgets.grid import GridWidget
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from eostui.charts.levels import bars
+from eostui.charts.palette import COLOURS
+from eostui.panels.view import RunView
 from eostui.runs.analysis.bounce import WINDOW, in_words, median_cosine, median_cosines
-from eostui.runs.analysis.phase_table import BOUNCES
-from eostui.tui.palette import COLOURS
-from eostui.tui.panels import RunView
+from eostui.runs.analysis.phases import BOUNCES
 from eostui.tui.widgets.strips import Strip, XAxis
 
 

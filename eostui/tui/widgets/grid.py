@@ -6,12 +6,15 @@ from itertools import pairwise
 
 import numpy as np
 from rich.segment import Segment
+from rich.style import Style
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from eostui.charts.palette import COLOURS
 from eostui.charts.picture import Grid
-from eostui.tui.palette import STYLES
+
+_STYLES = {name: Style(color=colour) for name, colour in COLOURS.items()}
 
 
 class GridWidget(Widget):
@@ -30,7 +33,7 @@ class GridWidget(Widget):
         bounds = [0, *changes.tolist(), len(codes)]
         background = self.rich_style
         segments = [
-            Segment("".join(map(chr, codes[start:end])), background + STYLES[colours[start]])
+            Segment("".join(map(chr, codes[start:end])), background + _STYLES[colours[start]])
             for start, end in pairwise(bounds)
         ]
         return Strip(segments, len(codes))

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from eostui.runs.analysis.phase_spans import Span
+from eostui.charts.palette import COLOURS, PHASE_COLOURS
+from eostui.panels.view import RunView
+from eostui.runs.analysis.run_phases import Span
 from eostui.runs.series import FloatArray
-from eostui.tui.palette import COLOURS, PHASE_COLOURS
-from eostui.tui.panels import RunView
 from eostui.tui.widgets.strips import Strip, XAxis
 
 

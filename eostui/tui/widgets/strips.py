@@ -10,8 +10,8 @@ import numpy as np
 from rich.cells import cell_len
 from rich.text import Text
 
+from eostui.charts.palette import COLOURS
 from eostui.runs.series import FloatArray
-from eostui.tui.palette import COLOURS
 from eostui.tui.widgets.bars import TextBar
 
 

@@ -1,0 +1,38 @@
+"""The loss, the regularized loss and the test loss."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eostui.charts.chart import Chart, Curve
+from eostui.charts.scales import Scale
+from eostui.panels.panel import Panel
+from eostui.panels.view import RunView
+
+
+def _chart(view: RunView, kind: str) -> Chart:
+    steps, measured = view.run.steps, view.run.measured
+    curves = []
+    if len(steps):
+        if steps["weight_decay"].any():
+            values = steps["loss_regularized"]
+            curves.append(Curve(view.x, values, "cool", "stippled", "Lλ", yields="flattening"))
+        tested = np.isfinite(measured["test_loss"])
+        if tested.any():
+            x, values = view.x_measured[tested], measured["test_loss"][tested]
+            curves.append(Curve(x, values, "test", "dotted", "test", yields="flattening"))
+        curves.append(Curve(view.x, steps["loss"], "loss", label="L"))
+    return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting(measured=False))
+
+
+def _title(view: RunView) -> tuple[str, ...]:
+    decays = view.run.steps["weight_decay"].any()
+    return ("loss L", "regularized Lλ") if decays else ("loss L",)
+
+
+_MEANING = """\
+L is the unregularised full-batch loss; its band is the oscillation, nothing is skipped.
+Lλ = L + ½λ‖θ‖² is what descent with decay descends.
+"""
+
+LOSS = Panel("loss", _title, ("log", "linear"), _chart, own_place=True, meaning=_MEANING)

@@ -1,0 +1,77 @@
+"""What a panel is: a chart's name, title, scales and content, from a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from eostui.charts.chart import FLOW_TIME, STEPS, Chart
+from eostui.panels.overlay import lay_under
+from eostui.panels.view import RunView
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What one chart shows of a run.
+
+    Attributes:
+        name: of its tab, and of its widget.
+        title: in parts, the most important first.
+        scales: kinds of its y scale, in the order of the toggle.
+        build: returns the chart, with a y scale of this kind.
+        comparable: whether the same panel of another run can be laid under it.
+        own_place: whether it has a place of its own among four charts; the others share the last one.
+        claims_place: whether it takes that last place while no panel is chosen; of several that do the
+            last of the table.
+        meaning: what the help says of it.
+    """
+
+    name: str
+    title: Callable[[RunView], tuple[str, ...]]
+    scales: tuple[str, ...]
+    build: Callable[[RunView, str], Chart]
+    comparable: Callable[[RunView, RunView], bool] = lambda _, __: True
+    own_place: bool = False
+    claims_place: Callable[[RunView], bool] = lambda _: False
+    meaning: str = ""
+
+
+def in_last_place(
+    panels: Sequence[Panel], view: RunView | None, chosen: Panel | None = None
+) -> Panel:
+    """Return which panel takes the place that several share.
+
+    Args:
+        panels: the table, at least one of them without a place of its own.
+        view: the run, if there is one yet.
+        chosen: the panel that someone looks at.
+    """
+    sharing = [panel for panel in panels if not panel.own_place]
+    if chosen in sharing:
+        return chosen
+    claiming = [panel for panel in sharing if view is not None and panel.claims_place(view)]
+    return [*sharing[:1], *claiming][-1]
+
+
+def title_of(panel: Panel, view: RunView, kind: str) -> tuple[str, ...]:
+    """Return a panel's title in parts, with the kind of its y scale unless it is linear."""
+    first, *others = panel.title(view)
+    return (first if kind == "linear" else f"{first} ({kind})", *others)
+
+
+def chart_of(panel: Panel, view: RunView, kind: str) -> Chart:
+    """Return what a panel shows of a run, with the run that is laid under it.
+
+    Args:
+        panel: which.
+        view: the run.
+        kind: of the y scale.
+    """
+    counts = FLOW_TIME if view.flow_time else STEPS
+    chart = replace(panel.build(view, kind), counts=counts)
+    overlay = view.overlay
+    if overlay is None or not chart.curves or not panel.comparable(view, overlay.view):
+        return chart
+    left = -math.inf if overlay.parted is None else view.x_at(overlay.parted)
+    return lay_under(chart, panel.build(overlay.view, kind), left)

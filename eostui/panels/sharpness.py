@@ -1,0 +1,48 @@
+"""Sharpness and path curvature, against the thresholds."""
+
+from __future__ import annotations
+
+from eostui.charts.chart import Chart, Curve
+from eostui.charts.scales import Scale
+from eostui.panels.panel import Panel
+from eostui.panels.view import RunView
+from eostui.runs.analysis.curvature_summary import collapsed_level
+from eostui.runs.analysis.remarks import OF_TRUSTED, trusted_gradient
+
+
+def _chart(view: RunView, kind: str) -> Chart:
+    steps, measured = view.run.steps, view.run.measured
+    sharpness = Curve(view.x_measured, measured["sharpness"], "sharpness", label="S", sign="•")
+    if not len(sharpness.y) and view.live:  # the first reading is on its way
+        return Chart([], Scale(kind), view.marks(), waiting=view.waiting())
+    decays = steps["weight_decay"].any()
+    curves = [
+        Curve(view.x, values, "theory", "dashed", label, yields="far", extended=True)
+        for values, label in view.thresholds()
+    ]
+    curves.append(Curve(view.x, steps["path_curvature"], "path spread", "stippled", ranged=False))
+    medians = view.medians
+    curves.append(Curve(view.x[medians.rows], medians.medians, "path", label="κ"))
+    if decays:
+        rows, level = collapsed_level(steps, measured, view.off_the_bounce())
+        x = view.x_measured[rows]
+        curves.append(Curve(x, level, "theory", "dotted", "rest", ranged=False))
+    curves.append(sharpness)
+    return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting())
+
+
+def _title(view: RunView) -> tuple[str, ...]:
+    whose = f" {OF_TRUSTED}" if trusted_gradient(view.run.facts) else ""
+    return (f"sharpness S{whose}", "path curvature κ")
+
+
+_MEANING = """\
+S is the largest eigenvalue of the Hessian ∇²L(θ), measured every few steps. Plain
+gradient descent is stable on a quadratic while S < 2/η; with weight decay the limit is 2/η − λ
+(dashed). "rest" (dotted) is where the drives of a run that doesn't bounce would put S:
+S + βα/λ − g, the paper's collapsed level. κ is the path curvature, the curvature each step really met:
+κ = ⟨∇L(θ⁺) − ∇L(θ), Δθ⟩ / ‖Δθ‖². Its spread over the steps is stippled, its median a line. On ReLU
+networks with weight decay S may sink far below 2/η while κ stays there: the run is still at its edge.
+"""
+
+SHARPNESS = Panel("sharpness", _title, ("linear", "log"), _chart, own_place=True, meaning=_MEANING)

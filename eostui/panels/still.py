@@ -1,0 +1,246 @@
+"""Still pictures of charts as text: the charts of the panels, drawn by plotext.
+
+Where everything lies is said by `charts.layout`, as for the terminal application; plotext sets the dots,
+signs, axes and colours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import plotext
+from rich.cells import cell_len
+from rich.color import Color, ColorSystem
+
+from eostui.charts import dots
+from eostui.charts.chart import Chart
+from eostui.charts.layout import (
+    LABEL_ROOM,
+    Frame,
+    labelled,
+    labels,
+    last_finite,
+    lay_out,
+    x_ticks,
+    y_ticks,
+)
+from eostui.charts.palette import COLOURS
+from eostui.charts.picture import AXIS, TITLE, plot_columns
+from eostui.charts.scales import StickyRange
+
+#: From this width on, the charts stand two by two.
+GRID_WIDTH = 110
+#: Below these columns and rows there are only the titles.
+SMALLEST = (30, 6)
+#: Rows of the x axis, which stands below the bottom charts: line, values, and what it counts.
+_AXIS = 3
+#: From this height on, other charts have the line of that axis too.
+_LINE_HEIGHT = 12
+#: Of the rows, from top to bottom, by charts side by side; more rows of charts have the last one's.
+_SHARES = {1: (8, 5, 5, 4), 2: (6, 5)}
+#: Colours that are near white, for a dark screen: what has them has the terminal's own.
+_PLAIN = (AXIS, TITLE, "loss")
+#: Digits of a value beside its curve, where there is room for them.
+_DIGITS = 4
+
+
+class Still(NamedTuple):
+    """A chart with its title, in parts, the most important first."""
+
+    title: tuple[str, ...]
+    chart: Chart
+
+
+def draw_stills(
+    stills: Sequence[Still], x_range: tuple[float, float], *, width: int, height: int, color: bool
+) -> str:
+    """Draw charts that share their x, two by two where the width allows it.
+
+    Args:
+        stills: from left to right, then down.
+        x_range: left and right end of x.
+        width: columns, never exceeded.
+        height: rows, never exceeded.
+        color: with terminal colours; without, the text has no escape sequence at all.
+
+    Returns:
+        At most `height` lines, without a newline at the end. A low picture lacks the last charts, a
+        tiny one is the titles alone.
+    """
+    if width < SMALLEST[0] or height < SMALLEST[1]:
+        shown = stills[: max(height, 0)]
+        titles = [_title(still, _notes(still.chart, values=True), width) for still in shown]
+        return _text(titles, color)
+    across = 2 if width >= GRID_WIDTH else 1
+    down = max(min((height - _AXIS) // 3, -(-len(stills) // across)), 1)
+    shares = [*_SHARES[across], *[_SHARES[across][-1]] * down][:down]
+    ends = np.round(np.cumsum(shares) / sum(shares) * (height - _AXIS)).astype(int)
+    heights = np.diff(ends, prepend=0) + _AXIS * (np.arange(down) == down - 1)
+    rows = []
+    for index, tall in enumerate(heights.tolist()):
+        size, bottom = (width // across, tall), index == down - 1
+        row = stills[index * across : (index + 1) * across]
+        first, *others = [_draw(still, x_range, size, bottom=bottom) for still in row]
+        rows.append(first.hstack(others[0]) if others else first)
+    return _text(rows, color)
+
+
+def _text(rows: Sequence[Any], color: bool) -> str:
+    lines = [line for row in rows for line in row.string(colorless=not color).splitlines()]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _draw(
+    still: Still, x_range: tuple[float, float], size: tuple[int, int], *, bottom: bool
+) -> Any:
+    """Return a chart as a matrix of `size` columns and rows, with the x axis if at the bottom."""
+    chart, (width, height) = still.chart, size
+    line = bottom or height >= _LINE_HEIGHT
+    left, columns = plot_columns(width)
+    rows = max(height - 1 - (_AXIS if bottom else line), 1)
+    layout = lay_out(chart, left, columns, rows, x_range, StickyRange(), without_outliers=True)
+    if layout is None:
+        return _waiting(still, size)
+    beside = left + columns < width
+    notes = _notes(chart, values=not beside)
+    if layout.cuts(chart):
+        notes.append(("(axis cut)", TITLE))
+    plotext.terminal.limit(False, False)
+    figure = plotext.figure.clear()
+    figure.theme("colorless").plot_size(*size).title(_title(still, notes, width))
+    figure.axes(False, side=1).axes(line, axis="x", side=0)
+    figure.label(chart.counts if bottom else None)
+    for axis, side, end in (("x", 0, columns), ("y", 0, rows), ("y", 1, rows)):
+        figure.ruler(axis, side).lim(0, end).alignment(lim="edge")
+    frame = layout.frame
+    room = left - 1
+    values = [(row, text.rjust(room)) for row, text in y_ticks(frame, chart.scale, room) if text]
+    figure.ruler("y", 0).ticks(*_at_rows(rows, values or [(0, _coloured(" " * room, AXIS))]))
+    ticks = x_ticks(frame, chart.marks, chart.counts, width) if bottom else []
+    ticks = [tick for tick in ticks if tick.text]
+    figure.ruler("x", 0).ticks(
+        [tick.column - left + 0.5 for tick in ticks],
+        [_coloured(tick.text, tick.mark.colour if tick.mark else AXIS) for tick in ticks],
+    )
+    texts = []
+    if beside:
+        room = LABEL_ROOM + 1
+        texts.append(
+            (0, _coloured(" " * room, AXIS))
+        )  # the room is kept where no curve has a label
+        for label in labels(layout, chart, _DIGITS):
+            text = f" {label.curve.sign}{label.text}".ljust(room)[:room]
+            texts.append((label.row, _coloured(text, label.curve.colour)))
+    figure.ruler("y", 1).ticks(*_at_rows(rows, texts))
+    for mark in chart.marks:
+        if (column := frame.column(mark.x)) is not None:
+            _signs(figure, frame, [(row, column) for row in range(rows)], "┊", mark.colour)
+    for curve, points in zip(chart.curves, layout.dots(chart.curves), strict=True):
+        if curve.sign:
+            places = chart.scale.forward(curve.y)
+            cells = np.argwhere(dots.cells(frame.dots(curve.x, places))) + np.array([0, left])
+            _signs(figure, frame, cells.tolist(), curve.sign, curve.colour)
+        else:
+            down, along = np.nonzero(points)
+            x, y = (along + 0.5) / dots.DOTS_X, rows - (down + 0.5) / dots.DOTS_Y
+            _mark(figure, x.tolist(), y.tolist(), "braille", curve.colour)
+    for spot in chart.spots:
+        if (cell := layout.cell(chart, spot)) is not None:
+            _signs(figure, frame, [cell], spot.sign, spot.colour)
+    return figure.build()
+
+
+def _at_rows(rows: int, texts: Iterable[tuple[int, Any]]) -> tuple[list[float], list[Any]]:
+    """Return the heights and the texts of ticks that stand in rows counted from the top."""
+    pairs = [(rows - row - 0.5, text) for row, text in texts]
+    return [height for height, _ in pairs], [text for _, text in pairs]
+
+
+def _signs(
+    figure: Any, frame: Frame, cells: Sequence[Sequence[int]], sign: str, colour: str
+) -> None:
+    """Draw a sign in cells, each a row and a column of the picture."""
+    x = [column - frame.left + 0.5 for _, column in cells]
+    _mark(figure, x, [frame.height - row - 0.5 for row, _ in cells], sign, colour)
+
+
+def _mark(figure: Any, x: list[float], y: list[float], sign: str, colour: str) -> None:
+    if x:
+        marker = plotext.marker(sign, _terminal_colour(colour))
+        figure.draw(figure.signal(x, y, marker=marker))
+
+
+def _waiting(still: Still, size: tuple[int, int]) -> Any:
+    """Return the title, and in the middle what there is instead of a chart."""
+    width, height = size
+    matrix = plotext.matrix(width, height, plotext.pixel())
+    matrix.insert(0, 0, _title(still, _notes(still.chart, values=False), width))
+    message = (still.chart.waiting or "nothing to show")[:width]
+    if height > 1:
+        matrix.insert((width - len(message)) // 2, height // 2, message)
+    return matrix
+
+
+#: A text and the name of its colour.
+_Piece = tuple[str, str]
+
+
+def _notes(chart: Chart, *, values: bool) -> list[_Piece]:
+    """Return what a title says of curves: which have no data or end in none, and their last values.
+
+    Those that lie above the others come first.
+    """
+    notes = []
+    for curve in reversed(chart.curves):
+        newest = last_finite(curve.y)
+        if not curve.label:
+            continue
+        if not len(newest):
+            if curve.ranged:
+                notes.append((f"{curve.sign}{curve.label}: no data", curve.colour))
+            continue
+        ended = "" if np.isfinite(curve.y[-1]) else ", then not finite"
+        if values:
+            digits = max(curve.digits, _DIGITS) if curve.digits else 0
+            text = labelled(curve, float(newest[0]), digits, LABEL_ROOM)
+            notes.append((f"{curve.sign}{text}{ended}", curve.colour))
+        elif ended:
+            notes.append((f"{curve.label}{ended}", curve.colour))
+    return notes
+
+
+def _title(still: Still, notes: list[_Piece], width: int) -> Any:
+    """Return a title as one row of `width` columns; where room is short, its last parts go first, then
+    the last of the notes."""
+    parts = [(part, TITLE) for part in still.title]
+    choices = [[*parts[:count], *notes] for count in range(len(parts), -1, -1)]
+    choices += [notes[:count] for count in range(len(notes) - 1, 0, -1)]
+    fitting = (
+        (pieces, gap)
+        for pieces in choices
+        for gap in (2, 1)
+        if pieces and sum(cell_len(text) + gap for text, _ in pieces) - gap <= width
+    )
+    pieces, gap = next(fitting, (notes or parts, 1))
+    row, at = plotext.matrix(width, 1, plotext.pixel()), 0
+    for text, colour in pieces:
+        row.insert(at, 0, _coloured(text[: max(width - at, 0)], colour))
+        at += cell_len(text) + gap
+    return row
+
+
+def _coloured(text: str, colour: str) -> Any:
+    return plotext.colorize(text, _terminal_colour(colour))
+
+
+@cache
+def _terminal_colour(name: str) -> int | None:
+    """Return the nearest to a colour of the palette among the 256 that every terminal has."""
+    if name in _PLAIN:
+        return None
+    number = Color.parse(COLOURS[name]).downgrade(ColorSystem.EIGHT_BIT).number
+    assert number is not None
+    return number

@@ -1,0 +1,229 @@
+"""A run with what is derived from it once and drawn many times, and the run that is laid under it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eostui.charts.chart import Mark
+from eostui.charts.numbers import control
+from eostui.runs.analysis.bounce import AT_READING, median_cosine
+from eostui.runs.analysis.curvature_summary import BlockMedians, crossings
+from eostui.runs.analysis.phases import BOUNCES, COLLAPSED, EDGE, LOWERED, Phase
+from eostui.runs.analysis.run_phases import Span, recorded_spans
+from eostui.runs.ancestry import forked_at
+from eostui.runs.run import Run
+from eostui.runs.series import FloatArray
+from eostui.runs.store.schema import LIVE_STATES
+from eostui.stability import THRESHOLD, UNDECAYED, Description, changed_to
+
+
+class RunView:
+    """A run with what is derived from it once and drawn many times, and the x axis in use.
+
+    Attributes:
+        newest: the run as it is now.
+        run: what is drawn: the same, or what it was when the view was frozen.
+        seen: that up to the right end of what is drawn. Whatever is said of a state belongs to this.
+        state: its state, as a follower found it.
+        flow_time: whether x is flow time; `toggle_axis` changes it.
+        overlay: another run, drawn under this one.
+        medians: running median of κ.
+        phases: which steps each phase took.
+        dynamics: what the run states about it: its controls, and what its thresholds are called.
+    """
+
+    def __init__(self, run: Run, state: str) -> None:
+        self.state = state
+        self.flow_time = False
+        self.overlay: Overlay | None = None
+        self.medians = BlockMedians()
+        self.phases: list[Span] = []
+        self.dynamics = Description.of_facts(run.facts)
+        self._frozen: Run | None = None
+        self._crossings: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, dtype=np.int64))
+        self.update(run)
+
+    def toggle_axis(self) -> None:
+        """Take steps or flow time as x, for the overlay too."""
+        self.flow_time = not self.flow_time
+        self.lay_over(self.overlay)
+
+    def lay_over(self, overlay: Overlay | None) -> None:
+        """Show another run under this one, on the same x axis; None takes it away."""
+        self.overlay = overlay
+        if overlay is not None:
+            overlay.view.flow_time = self.flow_time
+            if self.frozen != overlay.view.frozen:
+                overlay.view.freeze(frozen=self.frozen)
+
+    def update(self, run: Run) -> None:
+        """Take in the rows that the run gained, or the same run at another step."""
+        self.newest = run
+        self.run = self.seen = self._frozen or run
+        self.medians.update(self.run.steps["path_curvature"][:-1])
+        self.phases = recorded_spans(self.run.events, self.run.last_step)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether what is drawn stays as it is while the run goes on."""
+        return self._frozen is not None
+
+    def freeze(self, *, frozen: bool) -> None:
+        """Let what is drawn, of the overlay too, stay as it is, or follow the run again."""
+        self._frozen = self.newest.until(self.newest.last_step) if frozen else None
+        self.update(self.newest)
+        if self.overlay is not None:
+            self.overlay.view.freeze(frozen=frozen)
+
+    def look(self, right: float) -> None:
+        """Take note of where x ends that is drawn: `seen`, of the overlay too, is the run up to there."""
+        last = int(np.searchsorted(self.x, right, side="right")) - 1
+        self.seen = self.run if last >= self.run.last_step else self.run.until(max(last, 0))
+        if self.overlay is not None:
+            self.overlay.view.look(right)
+
+    @property
+    def is_newest(self) -> bool:
+        """Whether the run's newest step is within what is drawn."""
+        return self.seen.last_step >= self.newest.last_step
+
+    @property
+    def x(self) -> FloatArray:
+        """Position of every step on the x axis: steps or flow time."""
+        return self.run.steps["flow_time" if self.flow_time else "step"]
+
+    @property
+    def x_measured(self) -> FloatArray:
+        """Position of every measured step."""
+        return self.run.measured["flow_time" if self.flow_time else "step"]
+
+    def x_at(self, step: int) -> float:
+        """Return the position of one step."""
+        x = self.x
+        return float(x[min(step, len(x) - 1)]) if len(x) else 0.0
+
+    def marks(self) -> list[Mark]:
+        """Return a mark for every fork and every change of a control, in the order of their steps."""
+        symbols = {control.name: control.symbol for control in self.dynamics.controls}
+        texts = [
+            (event.step, _told(changed_to(event.payload), symbols))
+            for event in self.run.events
+            if event.kind == "control"
+        ]
+        for step in self._forks():
+            changed = [text for at, text in texts if at == step]
+            texts = [(at, text) for at, text in texts if at != step]
+            texts.append((step, " ".join(["fork", *changed])))
+        return [Mark(self.x_at(step), text) for step, text in sorted(texts)]
+
+    def _forks(self) -> set[int]:
+        """Return the steps at which this run and others were one."""
+        own = forked_at(self.run)
+        steps = {own[1]} if own else set()
+        if self.overlay is not None and self.overlay.parted is not None:
+            steps.add(self.overlay.parted)
+        return steps
+
+    @property
+    def phase(self) -> Phase | None:
+        """The present phase, None before the first."""
+        return _phase(self.newest)
+
+    @property
+    def bouncing(self) -> bool:
+        """Whether the newest steps undo each other."""
+        return is_bouncing(self.newest)
+
+    def crossings(self) -> NDArray[np.int64]:
+        """Return the measured rows at which the drives crossed below the edge."""
+        if self._crossings[0] != len(self.run.measured):  # title and chart ask in every frame
+            found = crossings(self.run.steps, self.run.measured)
+            self._crossings = (len(self.run.measured), found)
+        return self._crossings[1]
+
+    def off_the_bounce(self) -> NDArray[np.bool_]:
+        """Return which readings were taken off the bounce: collapsed, or at midpoints."""
+        at = self.run.measured["step"]
+        if self.run.config.reading == "midpoint":
+            return np.ones(len(at), dtype=np.bool_)
+        off = np.zeros(len(at), dtype=np.bool_)
+        for phase, first, last in self.phases:
+            if phase is COLLAPSED:
+                off |= (at >= first) & (at <= last)
+        return off
+
+    @property
+    def live(self) -> bool:
+        """Whether an engine may go on with the run."""
+        return self.state in LIVE_STATES
+
+    def thresholds(self) -> list[tuple[FloatArray, str]]:
+        """Return the thresholds at every step with their labels: without decay and, if any, with it."""
+        steps, dynamics = self.run.steps, self.dynamics
+        lines = [(steps[UNDECAYED], dynamics.undecayed_label)]
+        if steps["weight_decay"].any():
+            lines.append((steps[THRESHOLD], dynamics.label))
+        return lines
+
+    def waiting(self, *, measured: bool = True) -> str:
+        """Return what a chart waits for, or that there is nothing to wait for.
+
+        Args:
+            measured: whether it is one of measurements, not of what every step has.
+        """
+        if not len(self.run.steps):
+            return "waiting for the first step" if self.live else "no step was taken"
+        if not measured:
+            return "no finite value"
+        return "measuring for the first time" if self.live else "nothing was measured"
+
+
+def _told(controls: Mapping[str, float], symbols: Mapping[str, str]) -> str:
+    return " ".join(
+        f"{symbols.get(name, name)}→{control(value)}" for name, value in controls.items()
+    )
+
+
+def _phase(run: Run) -> Phase | None:
+    spans = recorded_spans(run.events, run.last_step)
+    return spans[-1].phase if spans else None
+
+
+def is_bouncing(run: Run) -> bool:
+    """Return whether a run's newest steps undo each other; on an older record, which has no cosines,
+    whether its phase is an edge."""
+    median = median_cosine(run.steps["step_cosine"], AT_READING)
+    return _phase(run) in (EDGE, LOWERED) if math.isnan(median) else median < BOUNCES
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A run that is drawn under another.
+
+    Attributes:
+        view: the other run.
+        word: what it is to the run shown: parent, fork, run.
+        parted: the step from which on they differ, None if they never were the same.
+    """
+
+    view: RunView
+    word: str
+    parted: int | None
+
+    @classmethod
+    def of(cls, run: Run, other: RunView) -> Overlay:
+        """Return the overlay of `other` on `run`, with what they have in common."""
+        own, theirs = forked_at(run), forked_at(other.run)
+        name, other_name = run.path.name, other.run.path.name
+        if own and own[0] == other_name:
+            return cls(other, "parent", own[1])
+        if theirs and theirs[0] == name:
+            return cls(other, "fork", theirs[1])
+        if own and theirs and own[0] == theirs[0]:
+            return cls(other, "fork", min(own[1], theirs[1]))
+        return cls(other, "run", None)

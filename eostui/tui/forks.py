@@ -1,0 +1,136 @@
+"""Forks and ended runs that are gone on with: what their keys ask, and for what."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import numpy as np
+from textual.app import App
+
+from eostui.errors import EostuiError
+from eostui.runs import shelf
+from eostui.runs.fork import newest_fork_step
+from eostui.runs.launch import Fork, Resume
+from eostui.runs.run import Run
+from eostui.runs.store import commands
+from eostui.runs.store.schema import LIVE_STATES
+from eostui.tui.controls import controls_at
+from eostui.tui.engines import Engines
+from eostui.tui.follower import GONE, UNREADABLE
+from eostui.tui.questions import Questions, Scene
+from eostui.tui.screens.dialogs import NumberDialog
+from eostui.tui.screens.fork import ForkDialog, ForkWish
+from eostui.tui.session import Session
+from eostui.tui.steering import Steering
+
+#: Seconds that an engine has to write a checkpoint before its run is forked without.
+_CHECKPOINT_PATIENCE = 1.0
+
+
+class Forks:
+    """Asks how the run that is shown is forked, or gone on with once it ended, and has it begun."""
+
+    def __init__(
+        self,
+        app: App[str],
+        session: Session,
+        questions: Questions,
+        engines: Engines,
+        right_end: Callable[[], float | None],
+    ) -> None:
+        """`right_end` returns where x ends on a view that was panned away; None at the newest step."""
+        self._app, self._session = app, session
+        self._questions, self._engines, self._right_end = questions, engines, right_end
+
+    def ask_fork(self, steering: Steering) -> None:
+        """Ask for a fork here: at the newest step, or where the view ends that was panned away."""
+        self._in_background(self._ask_fork(steering, self._questions.scene()))
+
+    def ask_resume(self, steering: Steering) -> None:
+        """Go on with an ended run where it ended; one that is finished is asked for its steps."""
+        if refusal := self._refuse_resume():
+            self._app.notify(refusal, severity="warning")
+        else:
+            self._in_background(self._ask_resume(steering, self._questions.scene()))
+
+    def _refuse_resume(self) -> str:
+        """Return why the run that is shown can't be gone on with; "" if it can."""
+        feed = self._session.feed
+        assert feed is not None
+        if feed.state in (GONE, UNREADABLE):
+            return f"this run can't be gone on with: {feed.trouble}"
+        if feed.state in LIVE_STATES:
+            return "this run is live: space pauses it and lets it go on"
+        if feed.state == "diverged":
+            return "this run diverged, and would again: f forks it at an earlier step"
+        return ""
+
+    def _in_background(self, asking: Coroutine[Any, Any, None]) -> None:
+        self._app.run_worker(asking, group="fork", exclusive=True, exit_on_error=False)
+
+    async def _ask_fork(self, steering: Steering, scene: Scene) -> None:
+        run = steering.run
+        try:
+            step = await self._step_here(run)
+            parent = await asyncio.to_thread(shelf.read_entry, run.path)
+        except EostuiError as error:
+            self._app.notify(str(error), severity="error")
+            return
+        controls = controls_at(run, step)
+        steps = parent.config.steps * (1 if step < parent.config.steps else 2)
+
+        def chosen(wish: ForkWish | None) -> None:
+            if wish is not None:
+                before = {**controls, "steps": parent.config.steps}
+                changes = {
+                    name: value
+                    for name, value in {**wish.controls, "steps": wish.steps}.items()
+                    if value != before[name] or wish.step != step
+                }
+                fork = Fork(parent, wish.step, changes)
+                self._engines.go_on_from(fork, run.path.parent, trusted=steering.trusted)
+
+        self._questions.ask(
+            ForkDialog(parent.id, ForkWish(step, controls, steps), steering.controls), chosen, scene
+        )
+
+    async def _step_here(self, run: Run) -> int:
+        """Return the step to fork at; a live run keeps its state there, so that nothing is repeated."""
+        right = self._right_end()
+        view = self._session.view
+        if view is not None and right is not None:
+            last = int(np.searchsorted(view.x, right, side="right")) - 1
+            return min(max(last, 0), run.last_step)
+        if self._session.live_run is not None:
+            command = commands.send(run.path, "checkpoint")
+            deadline = time.monotonic() + _CHECKPOINT_PATIENCE
+            while time.monotonic() < deadline:
+                for event in reversed(run.events):
+                    if event.payload.get("command") == command:
+                        return event.step
+                await asyncio.sleep(1 / self._session.settings.fps)
+        return newest_fork_step(run.last_step, run.state)
+
+    async def _ask_resume(self, steering: Steering, scene: Scene) -> None:
+        runs_dir = steering.run.path.parent
+        try:
+            entry = await asyncio.to_thread(shelf.read_entry, steering.run.path)
+        except EostuiError as error:
+            self._app.notify(str(error), severity="error")
+            return
+
+        def go_on(steps: int | None) -> None:
+            self._engines.go_on_from(Resume(entry, steps), runs_dir, trusted=steering.trusted)
+
+        if entry.last_step >= entry.config.steps:
+            question = f"{entry.id} has all of its {entry.last_step} steps. How many in all?"
+            self._questions.ask(
+                NumberDialog(question, str(2 * entry.last_step)),
+                lambda steps: None if steps is None else go_on(int(steps)),
+                scene,
+            )
+        elif scene == self._questions.scene():
+            go_on(None)

@@ -1,0 +1,106 @@
+"""A screen of the application: made from the session, drawn when there is something new in it."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from typing import ClassVar
+
+from rich.text import Text
+from textual.screen import Screen
+
+from eostui.panels.view import RunView
+from eostui.tui.keys import Hints, Key, training_hints
+from eostui.tui.session import Session
+from eostui.tui.title import title_line
+from eostui.tui.widgets.bars import TextBar, key_line
+
+
+class SessionScreen(Screen[None]):
+    """A screen that shows the run at hand; a subclass has `compose` and `draw`.
+
+    It is drawn when it is shown, at another size, when another run is shown, and, while it is shown,
+    when the run has something new.
+
+    Class attributes:
+        KEYS: keys that it alone has, and those of the application that do something else here
+            (`keys.on_this_screen`); `BINDINGS = bindings(KEYS)` binds them.
+        HINTS: its key bar, () for that of the training.
+        EVERY: seconds between two drawings of what is new, at least.
+    """
+
+    KEYS: ClassVar[tuple[Key, ...]] = ()
+    HINTS: ClassVar[Hints] = ()
+    EVERY: ClassVar[float] = 0.3
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+        self._revision = -1  # of the session, when what is new was drawn last
+        self._drawn = 0.0
+
+    @staticmethod
+    def about() -> Text | str:
+        """Return what the help says of it; markup counts in a str."""
+        return ""
+
+    @property
+    def view(self) -> RunView | None:
+        """The run to draw, None without one."""
+        return self.session.view
+
+    @property
+    def unicode(self) -> bool:
+        """Whether braille and arrows may be drawn, or ASCII alone."""
+        return self.session.settings.unicode
+
+    @property
+    def picture_name(self) -> str:
+        """What a picture of it is named, without its ending."""
+        run = self.session.run
+        return f"{run.path.name}-{run.last_step}" if run is not None else "eostui"
+
+    @property
+    def right_end(self) -> float | None:
+        """Where x ends if it was panned away from the newest point; None if not, or without an x."""
+        return None
+
+    @abstractmethod
+    def draw(self) -> None:
+        """Draw everything that is visible."""
+
+    def draw_bars(self) -> None:
+        """Draw the title and the key bar, the TextBars `title` and `keys`."""
+        width = self.size.width
+        self.query_one("#title", TextBar).show(title_line(self.session, width))
+        hints = self.HINTS or training_hints(self.session.state)
+        self.query_one("#keys", TextBar).show(key_line(width, hints))
+
+    def draw_news(self) -> None:
+        """Draw what is new, if anything is; called at every look at the run."""
+        now = time.monotonic()
+        if now - self._drawn >= self.EVERY and self.has_news():
+            self._drawn = now
+            self.draw()
+
+    def has_news(self) -> bool:
+        """Return whether the session has something to draw since this was last asked."""
+        before, self._revision = self._revision, self.session.revision
+        return self._revision != before
+
+    def start_over(self) -> None:
+        """Draw another run, or none: nothing of the last one stays."""
+        if self.is_mounted:
+            self.draw()
+
+    def relayout(self) -> None:
+        """Draw for this size."""
+        self.call_after_refresh(self.draw)
+
+    def on_resize(self) -> None:
+        """Draw for the new size."""
+        self.relayout()
+
+    def on_screen_resume(self) -> None:
+        """Draw what came while another screen was shown."""
+        self.relayout()

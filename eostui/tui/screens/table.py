@@ -1,0 +1,88 @@
+"""The table of screens: a screen is one file, and one line here.
+
+From here come the ring that tab goes round, a key for each screen, and what palette and help say of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from eostui.tui.keys import KEYS, Key
+from eostui.tui.screens.landscape import LandscapeScreen
+from eostui.tui.screens.live import LiveScreen
+from eostui.tui.screens.oscillator import OscillatorScreen
+from eostui.tui.screens.playback import PlaybackScreen
+from eostui.tui.screens.screen import SessionScreen
+from eostui.tui.session import Session
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A screen of the application.
+
+    Attributes:
+        name: one word.
+        key: that shows it.
+        text: what it shows, for help and palette.
+        screen: makes it of the session.
+        applies: whether there is something for it to show; where there isn't, tab passes it by.
+    """
+
+    name: str
+    key: str
+    text: str
+    screen: type[SessionScreen]
+    applies: Callable[[Session], bool] = lambda _: True
+
+    @property
+    def as_key(self) -> Key:
+        """The key that shows it."""
+        return Key(
+            f"screen.{self.name}", self.key, self.key, f"show_screen('{self.key}')", self.text
+        )
+
+
+def _of_two_parameters(session: Session) -> bool:
+    return session.run is not None and len(session.run.coordinates) == 2
+
+
+#: In the order of the ring. The first that applies when the application starts lies below the others.
+SCREENS: tuple[Entry, ...] = (
+    Entry("live", "f2", "the run's charts", LiveScreen, lambda session: session.watch is None),
+    Entry(
+        "playback", "f2", "the run's charts", PlaybackScreen,
+        lambda session: session.watch is not None,
+    ),
+    Entry("landscape", "f3", "landscape of two parameters", LandscapeScreen, _of_two_parameters),
+    Entry("oscillator", "f4", "the reduced oscillator", OscillatorScreen),
+)  # fmt: skip
+
+
+def entries_of(session: Session) -> dict[str, Entry]:
+    """Return the screens of a session by key; of those with the same key the one that applies."""
+    chosen: dict[str, Entry] = {}
+    for entry in SCREENS:
+        if entry.key not in chosen or entry.applies(session):
+            chosen[entry.key] = entry
+    return chosen
+
+
+def screen_keys() -> tuple[Key, ...]:
+    """Return the keys that show a screen, each once."""
+    return tuple({entry.key: entry.as_key for entry in reversed(SCREENS)}.values())[::-1]
+
+
+def keys_by_group() -> dict[str, list[Key]]:
+    """Return all keys as help and documentation list them: by what they act on, or by their screen.
+
+    A key of the application that does something else on a screen is listed there too.
+    """
+    groups: dict[str, list[Key]] = {"training": [], "view": []}
+    for key in (*KEYS, *screen_keys()):
+        groups.setdefault(key.group, []).append(key)
+    program = groups.pop("program")
+    for entry in SCREENS:
+        if entry.screen.KEYS:
+            groups[entry.name] = list(entry.screen.KEYS)
+    return {**groups, "program": program}

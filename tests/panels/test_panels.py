@@ -1,0 +1,159 @@
+"""Panels of a run as data: what is in the table, and that each draws whatever a run holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made import facts, make_run, measure, rows
+
+from eostui.charts.chart import Chart
+from eostui.charts.picture import draw
+from eostui.charts.scales import StickyRange
+from eostui.panels import PANELS
+from eostui.panels.panel import Panel, chart_of, in_last_place, title_of
+from eostui.panels.view import RunView
+from eostui.runs.run import Run
+from eostui.runs.store.rows import Event
+from eostui.runs.store.writer import RunWriter
+from eostui.stability import FACT, HEAVY_BALL, Description
+
+
+def nothing(_: RunView, __: str = "") -> Chart:
+    return Chart([])
+
+
+def panel(name: str, *, own_place: bool = False, claims: bool = False) -> Panel:
+    return Panel(
+        name, lambda _: (name,), ("linear",), nothing, own_place=own_place,
+        claims_place=lambda _: claims,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def view(tmp_path: Path) -> Iterator[RunView]:
+    with Run(make_run(tmp_path / "made-aaaa", 60)) as run:
+        yield RunView(run, "finished")
+
+
+def test_the_last_place_goes_to_who_is_chosen_then_to_the_last_that_claims_it(
+    view: RunView,
+) -> None:
+    alone, first, second, third = (
+        panel("alone", own_place=True, claims=True),
+        panel("first", claims=True),
+        panel("second", claims=True),
+        panel("third"),
+    )
+    table = [alone, first, second, third]
+    assert in_last_place(table, view) is second
+    assert in_last_place(table, view, third) is third
+    assert in_last_place(table, view, alone) is second
+    assert in_last_place(table, None) is first
+    assert in_last_place([alone, third], view) is third
+
+
+def test_the_table_has_three_places_and_one_that_is_shared(view: RunView) -> None:
+    assert [panel.name for panel in PANELS if panel.own_place] == ["sharpness", "drives", "loss"]
+    assert in_last_place(PANELS, view).name == "norm"  # without a calibration
+    assert len({panel.name for panel in PANELS}) == len(PANELS)
+
+
+def odd_runs(path: Path) -> dict[str, Run]:
+    """Runs with next to nothing in them, or with what isn't finite."""
+    runs = {}
+    for name, steps, measured, factor in (
+        ("no rows", 0, False, 1.0),
+        ("one row", 1, False, 1.0),
+        ("one row, measured", 1, True, 1.0),
+        ("unmeasured", 60, False, 1.0),
+        ("huge", 60, True, 1e300),
+        ("tiny", 60, True, 1e-310),
+        ("infinite", 60, True, np.inf),
+        ("none", 60, True, np.nan),
+        ("negative", 60, True, -1.0),
+    ):
+        writer = RunWriter(path / name.replace(" ", "-"), facts(max(steps, 1)))
+        if steps:
+            table = rows(0, steps - 1)
+            table[:, :4] *= factor
+            writer.steps(0, table)
+        if measured:
+            measure(writer, 0, steps - 1, sharpness=10 * factor)
+        writer.close()
+        with np.errstate(all="ignore"):
+            runs[name] = Run(writer.path)
+    return runs
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("state", ["running", "finished"])
+def test_every_panel_draws_every_run(tmp_path: Path, state: str) -> None:
+    for name, run in odd_runs(tmp_path).items():
+        view = RunView(run, state)
+        for panel in PANELS:
+            for kind in panel.scales:
+                assert title_of(panel, view, kind), name
+                chart = chart_of(panel, view, kind)
+                for size in ((58, 15), (40, 8), (20, 4)):
+                    draw(chart, *size, (0.0, 60.0), StickyRange())
+        run.close()
+
+
+def test_what_is_waited_for(tmp_path: Path) -> None:
+    """A run that ended waits for nothing: what it has is shown, or that it has nothing."""
+    runs = odd_runs(tmp_path)
+    sharpness, drives = PANELS[:2]
+
+    def drawn(panel: Panel, name: str, state: str) -> str:
+        chart = chart_of(panel, RunView(runs[name], state), "linear")
+        return draw(chart, 60, 10, (0.0, 60.0), StickyRange()).text()
+
+    assert "waiting for the first step" in drawn(sharpness, "no rows", "running")
+    assert "no step was taken" in drawn(sharpness, "no rows", "finished")
+    assert "measuring for the first time" in drawn(sharpness, "unmeasured", "running")
+    assert "2/η 20.0" in drawn(sharpness, "unmeasured", "finished")
+    assert "nothing was measured" in drawn(drives, "unmeasured", "finished")
+
+
+def test_thresholds_are_those_of_the_dynamics(tmp_path: Path) -> None:
+    """Their values are the run's own columns, their names the dynamics'."""
+    path = make_run(tmp_path / "made-aaaa", 60)
+    with Run(path) as run:
+        view = RunView(run, "finished")
+        assert [label for _, label in view.thresholds()] == ["2/η", "2/η−λ"]
+        (undecayed, _), (threshold, _) = view.thresholds()
+        np.testing.assert_array_equal(undecayed, 2 / run.steps["eta"])
+        np.testing.assert_array_equal(threshold, 2 / run.steps["eta"] - run.steps["weight_decay"])
+        run.facts = {**run.facts, FACT: Description.of("heavy-ball", HEAVY_BALL).to_json()}
+        view = RunView(run, "finished")
+        labels = {curve.label for curve in chart_of(PANELS[0], view, "linear").curves}
+        assert {"(2+2μ)/η", "(2+2μ)/η−λ"} <= labels
+
+
+def test_every_control_is_marked_by_its_symbol(tmp_path: Path) -> None:
+    writer = RunWriter(tmp_path / "made-aaaa", facts(60))
+    writer.steps(0, rows(0, 60))
+    writer.close()
+    with Run(writer.path) as run:
+        run.facts = {**run.facts, FACT: Description.of("heavy-ball", HEAVY_BALL).to_json()}
+        run.events += [
+            Event(20, 0.0, "control", {"eta": [0.1, 0.2], "momentum": [0.5, 0.25]}),
+            Event(30, 0.0, "control", {"weight_decay": [0.0, 0.001]}),
+        ]
+        marks = [(mark.x, mark.text) for mark in RunView(run, "finished").marks()]
+    assert marks == [(20.0, "η→0.2 μ→0.25"), (30.0, "λ→0.001")]
+
+
+def test_measured_curves_differ_without_colour(view: RunView) -> None:
+    """In one chart no two labelled curves of a pattern lack a sign, but for thresholds."""
+    for panel in PANELS:
+        chart = chart_of(panel, view, panel.scales[0])
+        measured = [
+            (curve.pattern, curve.sign)
+            for curve in chart.curves
+            if curve.label and curve.colour != "theory"
+        ]
+        assert len(set(measured)) == len(measured), panel.name
