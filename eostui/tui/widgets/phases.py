@@ -8,6 +8,7 @@ import numpy as np
 
 from eostui.charts.palette import COLOURS, PHASE_COLOURS
 from eostui.panels.view import RunView
+from eostui.runs.analysis.phases import Phase
 from eostui.runs.analysis.run_phases import Span
 from eostui.runs.series import FloatArray
 from eostui.tui.widgets.strips import Strip, XAxis
@@ -21,8 +22,22 @@ class PhaseBand(Strip):
         letters = band(view.phases, view.x, axis.edges)
         colours = [PHASE_COLOURS.get(letter, COLOURS["axis"]) for letter in letters]
         shown = dict.fromkeys(span.phase for span in view.phases if span.phase.letter in letters)
-        names = "  ".join(f"{phase.letter} {phase.name}" for phase in shown)
-        self.show(axis.strip("phase", letters, colours, names))
+        self.show(axis.strip("phase", letters, colours, names([*shown], axis.beside)))
+
+
+def names(phases: Sequence[Phase], room: int) -> str:
+    """Return what the letters of phases stand for, as many as fit: whole words, the last ones first.
+
+    Args:
+        phases: in the order in which they began.
+        room: cells.
+    """
+    if not phases:
+        return ""
+    said = [f"{phase.letter} {phase.name}" for phase in phases]
+    last = phases[-1].name
+    texts = ["  ".join(said[first:]) for first in range(len(said))] + [last, last.split()[0]]
+    return next((text for text in texts if len(text) <= room), phases[-1].letter)
 
 
 def band(phases: Sequence[Span], x: FloatArray, edges: FloatArray) -> str:
