@@ -47,7 +47,7 @@ def on_screen(
             await settled(pilot)
             await check(app, pilot)
 
-    asyncio.run(asyncio.wait_for(session(), 60))
+    asyncio.run(asyncio.wait_for(session(), 120))
 
 
 async def settled(pilot: Pilot[str]) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from formats import kept
 from made import facts
 from shown import EostuiApp, on_screen, screen_text
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from eostui import oscillator_presets
 from eostui.runs.store.columns import STORED_STEP_COLUMNS
@@ -31,8 +33,8 @@ from eostui.tui.session import Session, Watch
 FOLDER = Path(__file__).parent / "snapshots"
 SIZES = {"120x40": (120, 40), "80x24": (80, 24)}
 RENEW = os.environ.get("SNAPSHOTS") == "renew"
-#: Lines of a difference that a failure shows.
-SHOWN = 60
+#: Lines of a difference that a failure shows, and seconds that it waits for the screen to be right.
+SHOWN, PATIENCE = 60, 5.0
 
 
 def rows(last: int) -> np.ndarray:
@@ -86,31 +88,36 @@ class Snapshots:
         self.differences: list[str] = []
 
     async def take(self, app: EostuiApp, pilot: Pilot[str], name: str) -> None:
-        """Compare what is shown, once it stays as it is."""
-        text, before = "", None
-        for _ in range(100):
-            app.clear_notifications()  # they come and go by the clock
-            await pilot.pause(0.1)
-            text = screen_text(app)
-            if text == before:
-                break
-            before = text
+        """Compare what is shown with its snapshot, waiting for what comes in the background."""
         file = FOLDER / f"{name}-{self.size}.txt"
         if RENEW:
             FOLDER.mkdir(exist_ok=True)
-            file.write_text(text, encoding="utf-8")
+            file.write_text(await self._at_rest(app, pilot), encoding="utf-8")
             return
         expected = file.read_text(encoding="utf-8") if file.exists() else ""
-        if text != expected:
-            lines = difflib.unified_diff(
-                expected.splitlines(),
-                text.splitlines(),
-                file.name,
-                "the screen now",
-                lineterm="",
-                n=0,
-            )
-            self.differences += [*lines][:SHOWN]
+        deadline = time.monotonic() + PATIENCE
+        while (text := await self._shown(app, pilot)) != expected:
+            if time.monotonic() > deadline:
+                lines = difflib.unified_diff(
+                    expected.splitlines(), text.splitlines(), file.name, "the screen now",
+                    lineterm="", n=0,
+                )  # fmt: skip
+                self.differences += [*lines][:SHOWN]
+                return
+
+    async def _shown(self, app: EostuiApp, pilot: Pilot[str]) -> str:
+        app.clear_notifications()  # these come and go by the clock, as a cursor that blinks
+        for field in app.screen.query(Input):
+            field.cursor_blink = False
+        await pilot.pause(0.05)
+        return screen_text(app)
+
+    async def _at_rest(self, app: EostuiApp, pilot: Pilot[str]) -> str:
+        """Return what is shown once it has stayed as it is for a while."""
+        texts = [""]
+        while len(texts) < 8 or len({*texts[-8:]}) > 1:
+            texts.append(await self._shown(app, pilot))
+        return texts[-1]
 
     def finish(self) -> None:
         if RENEW:
