@@ -28,6 +28,7 @@ def envelope(
     return low, high
 
 
+@np.errstate(over="ignore", invalid="ignore")  # between values of which one isn't finite
 def extremes(
     x: FloatArray, y: FloatArray, left: float, right: float, columns: int
 ) -> tuple[FloatArray, FloatArray]:

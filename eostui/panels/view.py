@@ -170,10 +170,16 @@ class RunView:
             lines.append((steps[THRESHOLD], dynamics.label))
         return lines
 
-    def waiting(self) -> str:
-        """Return what a chart of measurements waits for, or that there is nothing to wait for."""
+    def waiting(self, *, measured: bool = True) -> str:
+        """Return what a chart waits for, or that there is nothing to wait for.
+
+        Args:
+            measured: whether it is one of measurements, not of what every step has.
+        """
         if not len(self.run.steps):
             return "waiting for the first step" if self.live else "no step was taken"
+        if not measured:
+            return "no finite value"
         return "measuring for the first time" if self.live else "nothing was measured"
 
 

@@ -21,6 +21,7 @@ from engines import small
 from made import make_run
 from terminal import Terminal
 
+import eostui
 from eostui.cli import headless
 from eostui.cli.bench import _print_table
 from eostui.errors import BusyError, EostuiError, Interrupted
@@ -114,7 +115,7 @@ def test_help_of_every_command(shell: Shell) -> None:
 
 
 def test_version(shell: Shell) -> None:
-    assert shell("--version").stdout == "eostui 0.2.0\n"
+    assert shell("--version").stdout == f"eostui {eostui.__version__}\n"
 
 
 def test_headless_json(shell: Shell) -> None:

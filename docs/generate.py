@@ -1,0 +1,217 @@
+"""Write docs/reference from the code: `python docs/generate.py`. A test holds the two in step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from eostui.cli.app import app
+from eostui.config import RunConfig
+from eostui.runs.store import columns
+from eostui.toys import TOYS
+from eostui.tui.screens.table import keys_by_group
+
+FOLDER = Path(__file__).parent / "reference"
+_NOTICE = "<!-- Written by docs/generate.py from {source}: change that, then run it. -->\n"
+
+
+def pages() -> dict[str, str]:
+    """Return the text of each page, by its file's name."""
+    return {
+        "settings.md": _settings(),
+        "columns.md": _columns(),
+        "keys.md": _keys(),
+        "commands.md": _commands(),
+    }
+
+
+def _settings() -> str:
+    schema = RunConfig.model_json_schema()
+    defaults = {name: field.get_default(call_default_factory=True)
+                for name, field in RunConfig.model_fields.items()}  # fmt: skip
+    parts = [
+        "# Settings",
+        _NOTICE.format(source="eostui/config.py and eostui/toys.py"),
+        "Every setting of a run: a line of a preset, or `--set key=value`. A preset may leave any of "
+        "them out. What a run computes is decided by these, its device and its control changes alone.",
+        _table(
+            ("setting", "default", "may be", "is"),
+            (
+                (
+                    f"`{name}`",
+                    f"`{_toml(defaults[name])}`",
+                    _may_be(property_, schema["$defs"]),
+                    property_["description"],
+                )
+                for name, property_ in schema["properties"].items()
+            ),
+        ),
+        "## Toys",
+        "The names that `problem` takes beside `network`, and what `problem_arguments` may hold for "
+        "each, as in `--set 'problem_arguments={a=9, start=[0.3, 0.1]}'`.",
+    ]
+    for name, toy in TOYS.items():
+        parts += [f"### `{name}`", str(toy.__doc__)]
+        own = toy.model_json_schema()
+        parts.append(
+            _table(
+                ("argument", "default", "may be", "is"),
+                (
+                    (
+                        f"`{key}`",
+                        f"`{_toml(field.get_default())}`",
+                        _may_be(own["properties"][key], own.get("$defs", {})),
+                        field.description or "",
+                    )
+                    for key, field in toy.model_fields.items()
+                ),
+            )
+        )
+    return _page(parts)
+
+
+def _columns() -> str:
+    named = columns.exported(columns.stored_columns(2), calibrated=True)
+    every = {column.name for column in (*columns.EVERY_STEP, *columns.COORDINATES)}
+    calibrated = {column.name for column in columns.CALIBRATED}
+    parts = [
+        "# Columns",
+        _NOTICE.format(source="eostui/runs/store/columns.py"),
+        "What an export has, in its order; see [theory](../theory.md) for the definitions in full. Row t "
+        "holds θ_t and the controls that move it to θ_{t+1}; a quantity of the step stands in row t. "
+        "Units are in terms of the loss [L], the parameters [θ] and steps. A cell is empty where nothing "
+        "was measured; columns marked * are left out where all of a run's cells are empty.",
+    ]
+    groups = {
+        "At every step": [c for c in named if c.name in every],
+        "At measured steps": [c for c in named if c.name not in every | calibrated],
+        "From the first calibration on": [c for c in named if c.name in calibrated],
+    }
+    for title, group in groups.items():
+        rows = ((f"`{c.name}`{'*' if c.optional else ''}", c.unit, c.description) for c in group)
+        parts += [f"## {title}", _table(("column", "unit", "is"), rows)]
+    return _page(parts)
+
+
+def _keys() -> str:
+    parts = [
+        "# Keys",
+        _NOTICE.format(source="eostui/tui/keys.py and eostui/tui/screens"),
+        "All of them, as `?` and the palette (`ctrl+p`) show them too; under the name of a screen what "
+        "keys do there alone. “Live” keys act on a run that trains or waits, “ended” ones where a run "
+        "can go on.",
+    ]
+    for group, keys in keys_by_group().items():
+        rows = (
+            (" ".join(f"`{each}`" for each in key.shown.split()), key.text, key.needs)
+            for key in keys
+        )
+        parts += [f"## {group.capitalize()}", _table(("key", "does", "needs"), rows)]
+    return _page(parts)
+
+
+def _commands() -> str:
+    parts = [
+        "# Commands",
+        _NOTICE.format(source="eostui/cli"),
+        "As `--help` of each has it. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 diverged, 130 "
+        "interrupted. stdout is data, stderr narration.",
+    ]
+    _describe(typer.main.get_command(app), ("eostui",), parts)
+    return _page(parts)
+
+
+def _describe(command: Any, path: Sequence[str], parts: list[str]) -> None:
+    """Add a command and those below it to a page's parts."""
+    name = " ".join(path)
+    context = command.make_context(name, [], resilient_parsing=True)
+    usage = " ".join((name, *command.collect_usage_pieces(context)))
+    parts += [f"## `{name}`", f"    {usage}"]
+    if command.help:
+        parts.append(_reflowed(command.help))
+    rows = []
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if record is None:  # an argument: click itself tells of options alone
+            record = (parameter.human_readable_name, getattr(parameter, "help", "") or "")
+        if parameter.name not in (
+            "help",
+            "install_completion",
+            "show_completion",
+        ):  # of all commands
+            rows.append((f"`{record[0]}`", record[1]))
+    if rows:
+        parts.append(_table(("argument or option", "is"), rows))
+    for each, below in getattr(command, "commands", {}).items():
+        _describe(below, (*path, each), parts)
+
+
+def _reflowed(text: str) -> str:
+    """Return paragraphs in one line each; indented ones, the examples, as they are."""
+    paragraphs = []
+    for paragraph in text.replace("\b", "").split("\n\n"):
+        if paragraph.startswith(" "):
+            paragraphs.append(f"    {paragraph.strip()}")
+        else:
+            paragraphs.append(" ".join(paragraph.split()))
+    return "\n\n".join(paragraphs)
+
+
+def _may_be(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
+    """Return in words what a JSON schema allows."""
+    if "$ref" in schema:
+        return _may_be(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    if "anyOf" in schema:
+        return " or ".join(_may_be(each, definitions) for each in schema["anyOf"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "enum" in schema:
+        return ", ".join(f"`{each}`" for each in schema["enum"])
+    kind = schema.get("type", "")
+    if kind == "array":
+        if "prefixItems" in schema:
+            return f"{len(schema['prefixItems'])} numbers"
+        return f"a list: each {_may_be(schema['items'], definitions)}"
+    words = {"integer": "whole number", "number": "number", "boolean": "`true`, `false`",
+             "string": "text", "object": "table"}  # fmt: skip
+    bounds = [
+        f"{sign} {schema[key]:g}"
+        for key, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"),
+                          ("exclusiveMaximum", "<"))
+        if key in schema
+    ]  # fmt: skip
+    return " ".join((words[kind], *bounds))
+
+
+def _toml(value: Any) -> str:
+    """Return a default as a preset would have it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, (tuple, list)):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, dict):
+        return "{}" if not value else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |"
+        for line in lines
+    )
+
+
+def _page(parts: Iterable[str]) -> str:
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for name, text in pages().items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
