@@ -12,7 +12,7 @@ from eostui.errors import InputError, did_you_mean
 from eostui.oscillator import Parameters
 from eostui.oscillator.orbit import ESCAPED
 from eostui.oscillator.parameters import check
-from eostui.presets import head_comment
+from eostui.presets import PresetFile, head_comment
 from eostui.text import parse_toml, read_text
 
 DEFAULT_PRESET = "oscillator-damped"
@@ -92,18 +92,10 @@ class Simulation:
 
 
 @dataclass(frozen=True)
-class OscillatorPreset:
-    """A preset as found: its simulation and the comment at the head of its file."""
+class OscillatorPreset(PresetFile):
+    """A preset of the oscillator, with its simulation."""
 
-    name: str
-    path: Path
-    description: str
     simulation: Simulation
-
-    @property
-    def summary(self) -> str:
-        """The first line of the description."""
-        return self.description.partition("\n")[0]
 
 
 def available() -> dict[str, Path]:

@@ -15,18 +15,24 @@ DEFAULT_PRESET = "digits-mlp"
 
 
 @dataclass(frozen=True)
-class Preset:
-    """A preset as found: its config and the comment at the head of its file."""
+class PresetFile:
+    """The file of a preset of any kind; its description is the comment at its head."""
 
     name: str
     path: Path
     description: str
-    config: RunConfig
 
     @property
     def summary(self) -> str:
         """The first line of the description."""
         return self.description.partition("\n")[0]
+
+
+@dataclass(frozen=True)
+class Preset(PresetFile):
+    """A preset of runs, with its config."""
+
+    config: RunConfig
 
 
 def available() -> dict[str, Path]:

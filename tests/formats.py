@@ -1,4 +1,4 @@
-"""Run directories as older versions wrote them, made from new ones, and one that an older one wrote."""
+"""Run directories of older formats: those that older versions wrote, and others made from new ones."""
 
 import contextlib
 import json
@@ -17,15 +17,16 @@ from eostui.runs.store.readings import by_step
 from eostui.runs.store.rows import checksum, in_columns
 from eostui.runs.store.wide_rows import wide_checksum
 
-#: A run of 60 steps of `two-layer-scalar`, calibrated at step 30, η 0.3 and from step 40 on 0.25, with
-#: two checkpoints, as version 0.1.0 wrote it; its map was taken away for its size.
-KEPT = Path(__file__).parent / "stores" / "format-4"
+#: Run directories, one of each format, as the programs of their time wrote them (see its README).
+STORES = Path(__file__).parent / "stores"
+#: The newest step of each of them.
+LAST = 60
 
 
-def kept(folder):
-    """Return a copy of KEPT."""
+def kept(folder, version):
+    """Return a copy of the store that is kept of a format."""
     # without its empty folder `commands`, which Git doesn't keep: the engine makes it anew
-    return Path(shutil.copytree(KEPT, folder / "kept-g9sp"))
+    return Path(shutil.copytree(STORES / f"format-{version}", folder / f"kept-{version}"))
 
 
 def as_format(path, version):

@@ -89,3 +89,12 @@ class Fails(LaggedDescent):
 
     def step(self, theta, gradient, controls):  # noqa: ARG002
         raise ZeroDivisionError("no step today")
+
+
+class Preconditioned(LaggedDescent):
+    """Its spectrum is that of P⁻¹H with P = ½."""
+
+    name = "preconditioned"
+
+    def operator(self, point):
+        return lambda vector: 2 * point.hessian_product(vector)

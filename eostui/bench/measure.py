@@ -24,14 +24,14 @@ from eostui.bench.eigensolvers import (
 from eostui.config import RunConfig
 from eostui.curvature.graph import GraphDerivatives
 from eostui.curvature.point import Point, plain_gradient
-from eostui.curvature.sharpness import measure_sharpness
-from eostui.curvature.state import ProbeState
 from eostui.dynamics.gradient_descent import descend
 from eostui.engine.driver import Driver
 from eostui.errors import InputError
+from eostui.probes.probe_set import ProbeSet
 from eostui.problems import Problem
 from eostui.problems.batch import Chunk, SummedLoss, batch_loss
 from eostui.runs.store.writer import RunWriter
+from eostui.stability import GRADIENT_DESCENT
 
 #: Told what is being done, how much of it is done, and of how much (None where that isn't known).
 Narrate = Callable[[str, int, int | None], None]
@@ -153,15 +153,15 @@ def compare(
 ) -> Comparison:
     """Measure S at `points` thetas, one cadence apart along the real trajectory, by all means."""
     config = config.changed({"eigenvalues": 1})
-    state = ProbeState(config, problem)
-    measure_sharpness(Point(problem.loss, theta), state)  # the warm start that a run would have
+    warm, step = ProbeSet(config, problem), 0
+    _ours(Point(problem.loss, theta), warm, step, config)  # the warm start that a run would have
     total = dict.fromkeys((f.name for f in dataclasses.fields(Comparison)), 0.0)
     for done in range(points):
         narrate("S by eostui, by SciPy and by curvlinops", done, points)
         for _ in range(config.cadence):
             theta = autograd_step(config, problem, theta)
-        state.at(state.step + config.cadence, config.eta, config.weight_decay)
-        for name, value in _compare_at(theta, state).items():
+        step += config.cadence
+        for name, value in _compare_at(theta, warm, step, config, problem).items():
             counted = name.endswith(("seconds", "products"))
             total[name] = total[name] + value if counted else max(total[name], value)
     counts = {name: int(n) for name, n in total.items() if name.endswith("products")}
@@ -169,9 +169,11 @@ def compare(
     return Comparison(**fields)
 
 
-def _compare_at(theta: Tensor, state: ProbeState) -> dict[str, float]:
-    """Return what S at θ costs by all means, by the names of `Comparison`; `state` is the warm one."""
-    loss = state.problem.loss
+def _compare_at(
+    theta: Tensor, warm: ProbeSet, step: int, config: RunConfig, problem: Problem
+) -> dict[str, float]:
+    """Return what S at θ costs by all means, by the names of `Comparison`."""
+    loss = problem.loss
     told: dict[str, float] = {}
 
     def timed(name: str, measure: Callable[[], Found]) -> Found:
@@ -180,10 +182,10 @@ def _compare_at(theta: Tensor, state: ProbeState) -> dict[str, float]:
         told[f"{name}_products"] = results[0].products
         return results[0]
 
-    cold = ProbeState(state.config, state.problem, step=state.step)
+    cold = ProbeSet(config, problem)
     one, other = Point(loss, theta), Point(loss, theta)  # with their gradient, which is the step's
-    ours = timed("warm", lambda: _ours(one, state))
-    timed("cold", lambda: _ours(other, cold))
+    ours = timed("warm", lambda: _ours(one, warm, step, config))
+    timed("cold", lambda: _ours(other, cold, step, config))
     rebuilt = rebuilt_product(loss, theta)
     exact = timed("scipy", lambda: scipy_sharpness(rebuilt, theta, tolerance=0))
     residual = ours.residual(rebuilt)
@@ -200,10 +202,12 @@ def _compare_at(theta: Tensor, state: ProbeState) -> dict[str, float]:
     }
 
 
-def _ours(point: Point, state: ProbeState) -> Found:
-    values = measure_sharpness(point, state)
-    assert state.eigenvectors is not None
-    return Found(values["sharpness"], int(values["hessian_products"]), state.eigenvectors[0])
+def _ours(point: Point, probes: ProbeSet, step: int, config: RunConfig) -> Found:
+    """Return S as a run measures it."""
+    found = probes.sharpness.measure(point, probes.moment(step, GRADIENT_DESCENT.at_start(config)))
+    assert probes.sharpness.sharpness is not None
+    assert probes.sharpness.eigenvectors is not None
+    return Found(probes.sharpness.sharpness, found.products, probes.sharpness.eigenvectors[0])
 
 
 def time_whole_run(
@@ -258,18 +262,18 @@ def reach_edge(
     config: RunConfig, problem: Problem, limit: int, narrate: Narrate
 ) -> tuple[Tensor, int] | None:
     """Descend until S is within 3 % of 2/η − λ at eight measurements; None if not within `limit`."""
-    theta, near = problem.initial, 0
-    state = ProbeState(config, problem)
-    threshold = 2 / config.eta - config.weight_decay
-    while state.step < limit:
+    theta, near, step = problem.initial, 0, 0
+    probes = ProbeSet(config, problem)
+    threshold = GRADIENT_DESCENT.threshold(GRADIENT_DESCENT.at_start(config))
+    while step < limit:
         for _ in range(config.cadence):
             theta = autograd_step(config, problem, theta)
-        state.at(state.step + config.cadence, config.eta, config.weight_decay)
-        sharpness = measure_sharpness(Point(problem.loss, theta), state)["sharpness"]
-        narrate(f"on the way to the edge: S {sharpness:.4g} of {threshold:.4g}", state.step, limit)
+        step += config.cadence
+        sharpness = _ours(Point(problem.loss, theta), probes, step, config).sharpness
+        narrate(f"on the way to the edge: S {sharpness:.4g} of {threshold:.4g}", step, limit)
         near = near + 1 if sharpness > 0.97 * threshold else 0
         if near >= 8:
-            return theta, state.step
+            return theta, step
     return None
 
 

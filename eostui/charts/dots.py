@@ -28,6 +28,7 @@ def envelope(
     return low, high
 
 
+@np.errstate(over="ignore", invalid="ignore")  # between values of which one isn't finite
 def extremes(
     x: FloatArray, y: FloatArray, left: float, right: float, columns: int
 ) -> tuple[FloatArray, FloatArray]:
@@ -158,7 +159,7 @@ def ascii_art(dots: BoolArray) -> NDArray[np.uint32]:
 
 def cells(dots: BoolArray) -> BoolArray:
     """Return in which cells there are dots, shape (…, height, width)."""
-    found: BoolArray = _by_cell(dots).any(axis=-1).any(axis=-2)
+    found: BoolArray = np.logical_or.reduce(_by_cell(dots), axis=(-3, -1))
     return found
 
 

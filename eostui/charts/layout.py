@@ -130,7 +130,6 @@ def lay_out(
     return Layout(Frame(left, width, height, *x_range, *sticky.fit(*limits, floor)), low, high)
 
 
-@np.errstate(over="ignore", invalid="ignore")  # between values of which one isn't finite
 def _envelopes(
     chart: Chart, x_range: tuple[float, float], width: int
 ) -> tuple[FloatArray, FloatArray]:

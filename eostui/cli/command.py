@@ -44,7 +44,7 @@ class Command(TyperCommand):
 def unfolded(command: Callable[..., None]) -> Callable[..., None]:
     """Return a command with an option for each field of its parameters that are dataclasses."""
     hints = get_type_hints(command, include_extras=True)
-    folded = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    folded: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
     if not folded:
         return command
     parameters: list[inspect.Parameter] = []

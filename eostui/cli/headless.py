@@ -21,7 +21,7 @@ from eostui.errors import (
     BusyError,
     EostuiError,
 )
-from eostui.runs.analysis.remarks import OF_TRUSTED, trusted_gradient
+from eostui.runs.analysis.remarks import OF_TRUSTED, TURNED_OFF, remark, trusted_gradient
 from eostui.runs.launch import EngineProcess, Fork, Resume, StartError
 from eostui.runs.run import Run
 from eostui.runs.store import commands
@@ -82,6 +82,9 @@ def follow(
             narrate.print("stopping at the next step …", style="dim")
             engine.wait()
     with Run(path) as run:
+        for event in run.events:
+            if event.kind == TURNED_OFF:
+                narrate.print(remark(event), markup=False, soft_wrap=True)
         narrate.print(end_sentence(path, run.facts, run.state), markup=False, soft_wrap=True)
         code = 128 + signals.number if signals.number else _EXIT_CODES.get(run.state, EXIT_FAILED)
         return path, code

@@ -10,10 +10,7 @@ from rich.text import Text
 from eostui.oscillator import Orbit
 from eostui.oscillator.grid import Survey
 from eostui.oscillator.parameters import FloatArray
-from eostui.panels.orbit.bounce import bounce_chart
-from eostui.panels.orbit.drives import drives_chart
-from eostui.panels.orbit.envelope import envelope_chart
-from eostui.panels.orbit.sharpness import sharpness_chart
+from eostui.panels.orbit import STILLS
 from eostui.panels.orbit.view import OrbitView
 from eostui.panels.still import Still, draw_stills
 
@@ -31,12 +28,7 @@ _MARGIN = 9
 def picture(orbit: Orbit, *, width: int, height: int, color: bool) -> str:
     """Draw sharpness, x, envelope and drives of an orbit; arguments and result as in `static_plot`."""
     view = OrbitView(orbit)
-    drawn = (
-        sharpness_chart(view, "S"),
-        bounce_chart(view, "linear"),
-        envelope_chart(view),
-        drives_chart(view),
-    )
+    drawn = [panel.chart(view, panel.kinds[0]) for panel in STILLS if panel.chart]
     stills = [Still((title,), chart) for chart, title in drawn]
     x_range = 0.0, float(max(len(orbit.x) - 1, 1))
     return draw_stills(stills, x_range, width=width, height=height, color=color)

@@ -12,6 +12,7 @@ from eostui.oscillator import Orbit, Parameters, Survey, leading_order, regime, 
 from eostui.oscillator.envelope import prediction
 from eostui.oscillator.parameters import FloatArray
 from eostui.runs.store.columns import Column
+from eostui.stability import GRADIENT_DESCENT
 
 Table = dict[str, NDArray[Any]]
 
@@ -55,12 +56,13 @@ GRID_COLUMNS = (
 def orbit_table(orbit: Orbit) -> Table:
     """Return the columns of ORBIT_COLUMNS, one row a state."""
     p, rows = orbit.parameters, len(orbit.x)
+    controls = {"eta": orbit.eta, "weight_decay": orbit.weight_decay}
     predicted = prediction(orbit)
     values = (
         np.arange(rows), orbit.x, orbit.y, orbit.sharpness, stages(orbit), orbit.envelope,
         orbit.centre, *predicted, np.broadcast_to(p.beta * p.alpha, rows),
-        orbit.decay_drive, orbit.bounce_drive, orbit.eta, orbit.weight_decay, 2 / orbit.eta,
-        2 / orbit.eta - orbit.weight_decay,
+        orbit.decay_drive, orbit.bounce_drive, orbit.eta, orbit.weight_decay,
+        GRADIENT_DESCENT.undecayed(controls), GRADIENT_DESCENT.threshold(controls),
     )  # fmt: skip
     return {c.name: np.asarray(v) for c, v in zip(ORBIT_COLUMNS, values, strict=True)}
 

@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.cells import cell_len
 
@@ -17,16 +17,8 @@ from eostui.errors import InputError, printable
 
 if TYPE_CHECKING:
     from eostui.config import RunConfig
+    from eostui.presets import PresetFile
     from eostui.runs.shelf import Entry
-
-
-class Described(Protocol):
-    """A preset of any kind, as it is listed."""
-
-    @property
-    def path(self) -> Path: ...
-    @property
-    def summary(self) -> str: ...
 
 
 def print_json(value: Any) -> None:
@@ -89,7 +81,7 @@ def _end_of(text: str, room: int, stream: TextIO) -> str:
     return mark + text
 
 
-def print_presets(names: Iterable[str], load: Callable[[str], Described], as_json: bool) -> None:
+def print_presets(names: Iterable[str], load: Callable[[str], PresetFile], as_json: bool) -> None:
     """List presets of any kind; one that can't be loaded is told on stderr, and hides no other."""
     loaded = []
     for name in names:

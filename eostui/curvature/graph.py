@@ -69,16 +69,40 @@ class GraphDerivatives:
         )
         return dummy, pulled
 
-    def gauss_newton_product(self, vector: Tensor) -> Tensor:
-        """Return the part's share of Jᵀ H_out J v."""
-        if self._chunk is None:
-            raise InputError(
-                "Gauss–Newton products need a problem that knows its outputs, and this one is a loss of "
-                "θ alone: make it with Problem.from_module"
-            )
+    @property
+    def outputs(self) -> Tensor:
+        """f(θ) of these samples, shape (n, …). Raises InputError if the loss is one of θ alone."""
+        self._refuse_without_outputs("outputs need")
+        return self._outputs.detach()
+
+    def output_product(self, vector: Tensor) -> Tensor:
+        """Return J v, shape (n, …)."""
+        self._refuse_without_outputs("Jacobian products need")
         # J v by a second backward pass: half the cost of forward mode, which has to repeat the outputs
         dummy, pulled = self._pullback
         (pushed,) = torch.autograd.grad(pulled, dummy, vector, retain_graph=True)
+        return pushed
+
+    def pullback(self, cotangent: Tensor) -> Tensor:
+        """Return Jᵀ w, shape (P,)."""
+        self._refuse_without_outputs("Jacobian products need")
+        (product,) = torch.autograd.grad(
+            self._outputs, self._theta, cotangent, retain_graph=True, materialize_grads=True
+        )
+        return product
+
+    def _refuse_without_outputs(self, what: str) -> None:
+        if self._chunk is None:
+            raise InputError(
+                f"{what} a problem that knows its outputs, and this one is a loss of "
+                "θ alone: make it with Problem.from_module"
+            )
+
+    def gauss_newton_product(self, vector: Tensor) -> Tensor:
+        """Return the part's share of Jᵀ H_out J v."""
+        self._refuse_without_outputs("Gauss–Newton products need")
+        assert self._chunk is not None
+        pushed = self.output_product(vector)
         outputs = self._outputs.detach().requires_grad_()
         (slope,) = torch.autograd.grad(
             self._chunk.output_loss(outputs), outputs, create_graph=True, materialize_grads=True

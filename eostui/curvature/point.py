@@ -9,6 +9,7 @@ from torch import Tensor
 
 from eostui.curvature.graph import GraphDerivatives
 from eostui.curvature.taylor import Chain, ChainDerivatives, chain_of
+from eostui.errors import InputError
 from eostui.problems.batch import Chunk, LossFunction, parts_of
 
 __all__ = ["LossFunction", "Point", "plain_gradient"]
@@ -70,10 +71,66 @@ class Point:
         (product,) = self._sum(lambda graph: (graph.gauss_newton_product(vector),))
         return product
 
+    def outputs(self) -> Tensor:
+        """Return the outputs f(θ) of all samples, shape (N, …). As `gauss_newton_product` raises."""
+        return torch.cat(self._each(lambda derivatives, _: derivatives.outputs))
+
+    def output_product(self, vector: Tensor) -> Tensor:
+        """Return J v, how the outputs move along v: shape (N, …), for v of shape (P,).
+
+        Raises:
+            InputError: if the problem is a loss of θ alone, without outputs.
+        """
+        return torch.cat(self._each(lambda derivatives, _: derivatives.output_product(vector)))
+
+    def output_pullback(self, cotangent: Tensor) -> Tensor:
+        """Return Jᵀ w, shape (P,), for w shaped as the outputs. As `output_product` raises."""
+        start = 0
+
+        def share(part: LossFunction) -> tuple[Tensor, ...]:
+            nonlocal start
+            derivatives = self._of(part)
+            rows = slice(start, start + len(derivatives.outputs))
+            start = rows.stop
+            return (derivatives.pullback(cotangent[rows]),)
+
+        (product,) = _accurate_sums(self._parts, share)
+        return product
+
+    def sample_losses(self) -> Tensor:
+        """Return the loss of each sample alone, shape (N,): L is their mean.
+
+        Raises:
+            InputError: if the problem isn't made of a module on data.
+        """
+
+        def losses(derivatives: _Derivatives, part: LossFunction) -> Tensor:
+            supervised = part.supervised if isinstance(part, Chunk) else None
+            if supervised is None:
+                raise InputError(
+                    "losses of samples need a problem made of a module on data, and this one is a loss "
+                    "of θ alone: make it with Problem.from_module"
+                )
+            pairs = zip(derivatives.outputs, supervised.targets, strict=True)
+            with torch.no_grad():
+                each = [supervised.loss(output[None], target[None]) for output, target in pairs]
+            return torch.stack(each)
+
+        return torch.cat(self._each(losses))
+
     def release(self) -> None:
         """Free the kept graph; only `theta`, `loss` and `gradient` can be read afterwards."""
         self._kept = None
         self._released = True
+
+    def _of(self, part: LossFunction) -> _Derivatives:
+        if self._released:
+            raise RuntimeError("this point was released: its derivatives are gone")
+        return self._kept or _derivatives(part, self.theta)
+
+    def _each(self, of_part: Callable[[_Derivatives, LossFunction], Tensor]) -> list[Tensor]:
+        """Return something of every part of the loss, of which one is in memory at a time."""
+        return [of_part(self._of(part), part) for part in self._parts]
 
     def _sum(self, derivatives: Callable[[_Derivatives], tuple[Tensor, ...]]) -> list[Tensor]:
         """Return the derivatives summed over the parts, of which one is in memory at a time."""

@@ -184,6 +184,23 @@ class ChainDerivatives:
         self._backward(moved, lambda node, d: node.pull(d, product))
         return product
 
+    @property
+    def outputs(self) -> Tensor:
+        """f(θ) of these samples, shape (n, …)."""
+        return self._nodes[-1].output
+
+    @torch.no_grad()
+    def output_product(self, vector: Tensor) -> Tensor:
+        """Return J v, shape (n, …)."""
+        return self._push(vector)
+
+    @torch.no_grad()
+    def pullback(self, cotangent: Tensor) -> Tensor:
+        """Return Jᵀ w, shape (P,)."""
+        product = torch.empty_like(self.gradient)
+        self._backward(cotangent.clone(), lambda node, d: node.pull(d, product))
+        return product
+
     def _push(self, vector: Tensor) -> Tensor:
         """Return ḟ along θ + εv, leaving the first-order coefficients in the nodes."""
         dx: Tensor | None = None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from eostui.config import RunConfig
+from eostui.curvature.directions import random_direction
 from eostui.curvature.eigenpairs import (
     Eigenpairs,
     NotFiniteError,
@@ -18,11 +20,12 @@ from eostui.curvature.eigenpairs import (
 )
 from eostui.curvature.point import Point, plain_gradient
 from eostui.curvature.quartic import quartic_along
-from eostui.curvature.sharpness import measure_drives, random_direction
-from eostui.curvature.state import ProbeState
 from eostui.dynamics import Dynamics
 from eostui.dynamics.gradient_descent import GradientDescent
 from eostui.engine.recorder import Recorder
+from eostui.probes.drives import drives
+from eostui.probes.sharpness import Sharpness
+from eostui.problems import Problem
 from eostui.runs.calibration import CALIBRATED, RESEATED, in_noise
 
 #: How well u is found, x and q being taken along it from now on: as the precision allows.
@@ -67,11 +70,17 @@ class Calibrator:
     derived for gradient descent alone: with other dynamics it refuses.
     """
 
-    def __init__(self, state: ProbeState, recorder: Recorder, dynamics: Dynamics) -> None:
-        self._config, self._problem = state.config, state.problem
-        self._state, self._recorder, self._writer = state, recorder, recorder.writer
-        self._dynamics = dynamics
-        self._wanted = state.config.calibrate_at
+    def __init__(
+        self,
+        config: RunConfig,
+        problem: Problem,
+        dynamics: Dynamics,
+        sharpness: Sharpness,
+        recorder: Recorder,
+    ) -> None:
+        self._config, self._problem, self._dynamics = config, problem, dynamics
+        self._sharpness, self._recorder, self._writer = sharpness, recorder, recorder.writer
+        self._wanted = config.calibrate_at
         self._frame: Frame | None = None
         self._below: tuple[int, Tensor] | None = None
         self._since: list[Mapping[str, float]] = []
@@ -228,22 +237,22 @@ class Calibrator:
     def _constants(self, point: Point, step: int) -> tuple[dict[str, float], Tensor]:
         """Measure what theory takes from a reference point, and its axes u and ∇S, shape (2, P)."""
         pairs = self._eigenpairs(point, step, CONVERGED[point.theta.dtype])
-        config = self._config.changed({"measure": "drives"})
-        state = replace(self._state, config=config, step=step, eigenvectors=pairs.vectors)
-        drives = measure_drives(point, state)
         product, sharpness_gradient = point.curvature_gradient(pairs.vectors[0])
+        found = drives(point, pairs.vectors[0], sharpness_gradient, self._problem.decayed)
+        if not found:
+            raise NotFiniteError("∇S isn't finite")
         point.release()  # the points on both sides need its memory
         precise = self._recorder.precise
         axes = torch.stack([precise(pairs.vectors[0]), precise(sharpness_gradient)])
-        sharpness, beta, beta_alpha = pairs.values[0], drives["beta"], drives["beta_alpha"]
+        sharpness, beta, beta_alpha = pairs.values[0], found["beta"], found["beta_alpha"]
         return {
             "sharpness": sharpness,
             "sharpness_residual": pairs.residuals[0] / abs(sharpness) if sharpness else 0.0,
             "alpha": beta_alpha / beta if beta > 0 else 0.0,
             "beta": beta,
             "beta_alpha": beta_alpha,
-            "g": drives["g"],
-            "g_x": drives["g_u"],
+            "g": found["g"],
+            "g_x": found["g_u"],
             "gradient_u": float(axes[0] @ precise(point.gradient)),
             "quartic": quartic_along(self._problem.loss, point.theta, axes, precise(product)),
         }, axes
@@ -264,7 +273,7 @@ class Calibrator:
     def _eigenpairs(self, point: Point, step: int, target: Target) -> Eigenpairs:
         """Return the leading eigenpairs, searched from the last ones found and a fresh direction."""
         fresh = random_direction(point.theta, self._config.seed, step)[None]
-        known = self._state.eigenvectors
+        known = self._sharpness.eigenvectors
         start = fresh if known is None else torch.cat([known, fresh])
         return leading_eigenpairs(
             point.hessian_product,

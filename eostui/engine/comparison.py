@@ -82,9 +82,9 @@ class _MeasuredStep:
     products: float = 0.0
 
     def take(
-        self, names: Sequence[str], then: NDArray[np.float64], now: NDArray[np.float64]
+        self, names: Sequence[str], recorded: NDArray[np.float64], repeated: NDArray[np.float64]
     ) -> None:
-        for found, numbers in ((self.recorded, then), (self.repeated, now)):
+        for found, numbers in ((self.recorded, recorded), (self.repeated, repeated)):
             found.update((n, v) for n, v in zip(names, numbers.tolist(), strict=True) if v == v)
 
 
@@ -148,12 +148,12 @@ class ComparingWriter:
         known = min(max(record.next_step - first_step, 0), len(matrix))
         self.compared += known
         start = first_step - record.first
-        then = record.steps[start : start + known]
-        different = _differs(then, matrix[:known])
+        recorded = record.steps[start : start + known]
+        different = _differs(recorded, matrix[:known])
         if different.any():
             row = int(different.any(axis=1).argmax())
             column = int(different[row].argmax())
-            values = float(then[row, column]), float(matrix[row, column])
+            values = float(recorded[row, column]), float(matrix[row, column])
             self.note(first_step + row, record.names[column], *values)
         self._reached = first_step + len(matrix)
         self._pass_derived()
@@ -172,16 +172,16 @@ class ComparingWriter:
         """Compare what a probe measured; hand it on if it isn't on record."""
         if probe not in self._record.probes:  # of a later version: it has no place there
             return
-        then = self._record.readings.get((step, probe))
+        recorded = self._record.readings.get((step, probe))
         self._missing.discard((step, probe))
-        now = packed(self._record.probes[probe], values)
-        if then is None:
+        repeated = packed(self._record.probes[probe], values)
+        if recorded is None:
             if self._onward:
                 self._onward.reading(step, probe, values, point, seconds, products)
             elif (
                 step < self._record.next_step - 1  # the last row may have lost its readings
                 and self._tolerant is None
-                and not np.isnan(now).all()
+                and not np.isnan(repeated).all()
             ):
                 self.note(step, "measured", "nothing", "something")
             return
@@ -190,16 +190,16 @@ class ComparingWriter:
             self._step = _MeasuredStep(step)
             self.measured += 1
         names = self._names[probe]
-        self._step.take(names, then, now)
+        self._step.take(names, recorded, repeated)
         if counts_products(self._record.probes[probe]) and not math.isnan(products):
             self._step.products += products
-        different = _differs(then, now)
+        different = _differs(recorded, repeated)
         if not different.any():
             return
         self.exact = False
         if self._tolerant is None:
             place = int(different.argmax())
-            self.note(step, names[place], _known(then[place]), _known(now[place]))
+            self.note(step, names[place], _known(recorded[place]), _known(repeated[place]))
             return
         before, after = self._step.recorded, self._step.repeated
         for name in apart(self._tolerant, before, after, self._record.row(step)):
@@ -212,11 +212,11 @@ class ComparingWriter:
         self._step = _MeasuredStep()
         if step is None:
             return
-        then = self._record.products.get(step, 0.0)
-        if then != products:
+        recorded = self._record.products.get(step, 0.0)
+        if recorded != products:
             self.exact = False
             if self._tolerant is None:
-                self.note(step, HESSIAN_PRODUCTS.name, then, products)
+                self.note(step, HESSIAN_PRODUCTS.name, recorded, products)
 
     @functools.cached_property
     def _names(self) -> dict[str, list[str]]:
@@ -230,19 +230,21 @@ class ComparingWriter:
         """Compare x and q; hand on the rows that aren't on record."""
         known = 0
         for step, (x, q) in enumerate(matrix.tolist(), start=first_step):
-            then = self._record.calibrated.get((number, step))
-            if then is None:
+            recorded = self._record.calibrated.get((number, step))
+            if recorded is None:
                 break
             known += 1
-            if then == (x, q):
+            if recorded == (x, q):
                 continue
             self.exact = False
             if self._tolerant is None:
-                self.note(step, "x", then[0], x)
+                self.note(step, "x", recorded[0], x)
                 continue
             beta = self._record.betas.get(number, math.inf)
-            for name in projections_apart(self._tolerant, then, (x, q), self._largest_norm, beta):
-                self.note(step, name, *((then[0], x) if name == "x" else (then[1], q)))
+            for name in projections_apart(
+                self._tolerant, recorded, (x, q), self._largest_norm, beta
+            ):
+                self.note(step, name, *((recorded[0], x) if name == "x" else (recorded[1], q)))
         if self._onward and known < len(matrix):
             self._onward.calibrated(number, first_step + known, matrix[known:])
 
@@ -266,9 +268,9 @@ class ComparingWriter:
             return  # those on record stay, as the older version told them
         self.derived_events += derived
         if derived and self._derived:
-            then = self._derived.popleft()
-            if (then.step, then.kind, then.payload) != (step, kind, payload or {}):
-                self.note(step, "event", f"{then.kind} at step {then.step}", kind)
+            recorded = self._derived.popleft()
+            if (recorded.step, recorded.kind, recorded.payload) != (step, kind, payload or {}):
+                self.note(step, "event", f"{recorded.kind} at step {recorded.step}", kind)
         elif kind == "refused" and (step, payload or {}) in self._refused:
             self._refused.remove((step, payload or {}))  # the next one of its kind is news
         elif self._onward:
@@ -316,7 +318,9 @@ def _known(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def _differs(then: NDArray[np.float64], now: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _differs(recorded: NDArray[np.float64], repeated: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return where two arrays differ; NaN is as NaN."""
-    different: NDArray[np.bool_] = (then != now) & ~(np.isnan(then) & np.isnan(now))
+    different: NDArray[np.bool_] = (recorded != repeated) & ~(
+        np.isnan(recorded) & np.isnan(repeated)
+    )
     return different

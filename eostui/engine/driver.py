@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 
 from eostui.config import RunConfig
 from eostui.dynamics import Dynamics, dynamics_of
@@ -13,6 +14,7 @@ from eostui.engine.controls import Controls
 from eostui.engine.recorder import Divergence
 from eostui.engine.snapshot import Stateful, restore, snapshot
 from eostui.engine.trajectory import Trajectory
+from eostui.probes import Probe, probes_of
 from eostui.problems import Problem
 from eostui.runs.store.checkpoints import Checkpoint
 from eostui.runs.store.writer import Store
@@ -34,16 +36,21 @@ class Driver:
     trajectory: Trajectory
 
     def __init__(
-        self, config: RunConfig, problem: Problem, dynamics: type[Dynamics] | None = None
+        self,
+        config: RunConfig,
+        problem: Problem,
+        dynamics: type[Dynamics] | None = None,
+        probes: Sequence[type[Probe]] | None = None,
     ) -> None:
-        """Take what is trained, and how; `dynamics` is what the config names, unless it is given.
+        """Take what is trained, how, and what is measured: what the config names, unless it is given.
 
         Raises:
-            InputError: if there is no such dynamics.
+            InputError: if there is no such dynamics, or such a probe.
         """
         self.step = 0
         self._config, self._problem = config, problem
         self._dynamics = dynamics or dynamics_of(config)
+        self._probes = probes_of(config) if probes is None else probes
         self.controls = Controls.of(config, self._dynamics.stability)
         self._parts: dict[str, Stateful] = {}
 
@@ -124,7 +131,7 @@ class Driver:
         """Get what trains, records and saves, and put everything back where `past` begins."""
         self._writer = writer
         dynamics = self._dynamics(self._config, self._problem)
-        self.trajectory = Trajectory(self._config, self._problem, dynamics, writer)
+        self.trajectory = Trajectory(self._config, self._problem, dynamics, self._probes, writer)
         self._checkpointer = Checkpointer(self._config, writer.path, past.origin if past else 0)
         self._parts = {
             **self.trajectory.parts(),

@@ -6,6 +6,7 @@ import json
 import platform
 import socket
 import time
+from collections.abc import Sequence
 
 import numpy
 import torch
@@ -15,8 +16,9 @@ from eostui.config import RunConfig
 from eostui.dynamics import Dynamics, dynamics_of
 from eostui.engine.device import Machine
 from eostui.engine.fingerprint import fingerprints
+from eostui.probes import PROBES, Probe, described, probes_of
 from eostui.problems import Problem
-from eostui.runs.store.columns import PROBES, exported, stored_columns
+from eostui.runs.store.columns import exported, stored_columns
 from eostui.runs.store.own_columns import dynamics_columns_of, probes_fact
 from eostui.stability import FACT, Description
 
@@ -28,9 +30,15 @@ def initial_facts(
     run_id: str,
     name: str,
     dynamics: type[Dynamics] | None = None,
+    probes: Sequence[type[Probe]] | None = None,
 ) -> dict[str, str]:
-    """Return what is known before the first step, as text by key; `dynamics` is what the config names."""
+    """Return what is known before the first step, as text by key.
+
+    `dynamics` and `probes` are what the config names, unless they are given.
+    """
     dynamics = dynamics or dynamics_of(config)
+    kinds = probes_of(config) if probes is None else probes
+    more = [column for kind in kinds if kind not in PROBES for column in kind.columns]
     description = Description.of(dynamics.name, dynamics.stability).to_json()
     own = dynamics_columns_of({FACT: description})
     stored = stored_columns(problem.initial.numel(), dynamics.stability)
@@ -52,11 +60,11 @@ def initial_facts(
         "numpy": numpy.__version__,
         "python": platform.python_version(),
         "columns": json.dumps(
-            {c.name: f"{c.unit}: {c.description}" for c in exported(stored, own)}
+            {c.name: f"{c.unit}: {c.description}" for c in exported(stored, own, more)}
         ),
         "step_columns": json.dumps(stored),
         FACT: description,
-        "probes": probes_fact(PROBES),
+        "probes": probes_fact(described(kinds)),
         **{f"problem.{key}": value for key, value in problem.facts.items()},
         **fingerprints(config, problem),
     }

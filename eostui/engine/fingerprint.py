@@ -28,6 +28,7 @@ from eostui.problems.batch import Chunk, parts_of
 PREFIX = "fingerprint."
 _SOURCE, _SHAPES = f"{PREFIX}source", f"{PREFIX}parameters"
 _DYNAMICS_SOURCE = f"{PREFIX}dynamics_source"
+_PROBES_SOURCE = f"{PREFIX}probes_source"
 
 #: What a person calls the arrays.
 _WORDS = {
@@ -118,10 +119,20 @@ def fingerprints(config: RunConfig, problem: Problem) -> dict[str, str]:
     if supervised is not None:
         shapes = [list(p.shape) for p in supervised.module.parameters() if p.requires_grad]
         facts[_SHAPES] = json.dumps(shapes)
-    for key, reference in ((_SOURCE, config.problem), (_DYNAMICS_SOURCE, config.dynamics)):
-        file, separator, _ = reference.rpartition(":")
-        if separator:
-            facts[key] = json.dumps(_source(Path(file)))
+    for key, references in (
+        (_SOURCE, [config.problem]), (_DYNAMICS_SOURCE, [config.dynamics]),
+        (_PROBES_SOURCE, config.probes),
+    ):  # fmt: skip
+        sources: dict[str, str] = {}
+        for reference in references:
+            file, separator, _ = reference.rpartition(":")
+            found = _source(Path(file)) if separator else {}
+            for name, digest in found.items():
+                # files of one name in several folders are told apart by these
+                if sources.setdefault(name, digest) != digest:
+                    sources[str(Path(file).parent / name)] = digest
+        if sources:
+            facts[key] = json.dumps(sources)
     return facts
 
 
@@ -155,7 +166,7 @@ def changes(
         before, after = then.get(key) or None, now.get(key) or None
         if before == after:
             continue
-        if key in (_SOURCE, _DYNAMICS_SOURCE):
+        if key in (_SOURCE, _DYNAMICS_SOURCE, _PROBES_SOURCE):
             changed += _changed_files(where, before, after)
         elif key == _SHAPES:
             continue  # what doesn't fit is refused by itself

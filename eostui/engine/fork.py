@@ -21,6 +21,7 @@ from eostui.runs.fork import copy_history
 from eostui.runs.record import Record
 from eostui.runs.store import checkpoints
 from eostui.runs.store.checkpoints import Checkpoint
+from eostui.runs.store.own_columns import PROBES_FACT, joined, probes_fact, probes_of
 from eostui.runs.store.reader import facts_of
 from eostui.runs.store.rows import Event
 from eostui.runs.store.writer import RunWriter, make_durable
@@ -61,6 +62,8 @@ def fork(
         wanted = {"calibrator.wanted": session.config.calibrate_at}
         state = replace(state, plain={**state.plain, **wanted})
     facts = {**session.facts(path, name), "parent": parent.name, "parent_step": str(at)}
+    probes = joined(probes_of(facts), probes_of(facts_of(parent)))  # its history is of both
+    facts[PROBES_FACT] = probes_fact(probes)
     with session.making(path, facts) as writer:
         copy_history(parent, writer, state, session.config.reading)
         asked = Record.of(parent, state).controls.get(at, [])

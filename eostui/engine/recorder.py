@@ -14,6 +14,7 @@ from torch import Tensor
 
 from eostui.runs.analysis.divergence import first_diverged
 from eostui.runs.analysis.phase_classifier import PhaseClassifier
+from eostui.runs.analysis.phase_signals import signal_columns
 from eostui.runs.analysis.run_phases import PHASE_EVENT, payload
 from eostui.runs.store.columns import COORDINATES, STORED_STEP_COLUMNS
 from eostui.runs.store.writer import Store
@@ -67,15 +68,18 @@ class Recorder:
             coordinates: how many parameters are kept in each row, after its other columns.
             observe: told those of every flush, shape (n, coordinates), before they are written.
             chance: the loss of the best constant prediction, None where there is none.
-            stability: of the dynamics. Phases are told of gradient descent alone: by 2/η − λ, and by
-                ‖Δθ‖/η as the length of its gradient.
+            stability: of the dynamics. Only gradient descent is ever called stuck: a step of others
+                doesn't promise ‖Δθ‖²/η.
         """
         self.writer, self._stability = writer, stability
-        self._tells_phases = stability is GRADIENT_DESCENT
         self._observe = observe
         self.next_step = 0
         self.calibration = self.calibrations = 0
-        self.phases = PhaseClassifier(chance=chance)
+        self.phases = PhaseClassifier(
+            chance=chance if stability is GRADIENT_DESCENT else None,
+            columns=signal_columns(stability.step_columns),
+            threshold_label=stability.label,
+        )
         self.precision = torch.float32 if like.device.type == "mps" else torch.float64
         few = tuple(column.name for column in COORDINATES[:coordinates])
         self._names = STORED_STEP_COLUMNS + stability.step_columns + few
@@ -118,9 +122,7 @@ class Recorder:
 
     def begin_phases(self) -> None:
         """Tell phases from the next step on, whatever was before; all rows must be flushed."""
-        self.phases = PhaseClassifier.from_step(
-            self.next_step, self._first_loss, self.phases.chance
-        )
+        self.phases = self.phases.from_step(self.next_step, self._first_loss)
 
     def norm(self, vector: Tensor) -> Tensor:
         """Return ‖v‖, accumulated as precisely as rows are kept: its changes decide signs of L_λ."""
@@ -196,9 +198,9 @@ class Recorder:
             self.writer.steps(first, matrix, self._names)
             if self.calibration:
                 self.writer.calibrated(self.calibration, first, projections[: len(matrix)])
-            if self._tells_phases:
-                for change in self.phases.feed(matrix[:, : len(STORED_STEP_COLUMNS)]):
-                    self.writer.event(change.step, PHASE_EVENT, payload(change))
+            # the columns of the phases come first
+            for change in self.phases.feed(matrix[:, : len(self.phases.columns)]):
+                self.writer.event(change.step, PHASE_EVENT, payload(change))
             self._count = 0
         self.writer.flush()
         self._flushed_at = time.monotonic()

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eostui.curvature.state import ProbeState
 from eostui.engine.calibration import FRAME
 from eostui.engine.comparison import ComparingWriter
 from eostui.engine.origin import origin_of
@@ -15,6 +14,7 @@ from eostui.engine.same_problem import FLAG, Recognition, recognise
 from eostui.engine.session import Session
 from eostui.engine.snapshot import restore, snapshot
 from eostui.errors import InputError
+from eostui.probes.probe_set import ProbeSet
 from eostui.runs.record import Record
 from eostui.runs.store import checkpoints
 from eostui.runs.store.checkpoints import Checkpoint
@@ -64,7 +64,7 @@ def recognise_or_refuse(
 def on_other_data(session: Session, checkpoint: Checkpoint) -> Checkpoint:
     """Return a state without what was computed on other data: ∇L of the step before it, where the
     search for eigenvectors was, and the reference of a calibration."""
-    probes = ProbeState(session.config, session.problem)
+    probes = ProbeSet(session.config, session.problem, session.probes, session.dynamics.stability)
     restore(checkpoint, {"probes": probes}, session.problem.initial.device)
     probes.forget()
     fresh = snapshot(checkpoint.step, checkpoint.events, {"probes": probes})

@@ -21,6 +21,9 @@ from eostui.engine.driver import Driver
 from eostui.engine.facts import initial_facts
 from eostui.engine.origin import whole_fact
 from eostui.errors import EostuiError, InputError, StoreError
+from eostui.own_code import heard
+from eostui.probes import probes_of
+from eostui.probes.own import try_probes
 from eostui.problems import build_problem
 from eostui.runs.analysis.remarks import SAID, TRUSTED
 from eostui.runs.store.reader import facts_of
@@ -34,6 +37,7 @@ class Session:
         config: the config, with what was chosen for this machine filled in.
         problem: what is trained.
         dynamics: how it moves.
+        probes: what is measured.
         changed: the settings that are as the config says, whatever the run before it had.
         driver: that of the run.
     """
@@ -69,12 +73,18 @@ class Session:
             config.changed({key: had[key] for key in had if key not in changed}, f"{like}")
         )
         say("building the problem")
-        self.dynamics = dynamics_of(config)
+        self.problem = build_problem(config, self._machine.device, data_dir, say)
+        with heard(say) as lines:  # after the problem's own file: that one begins anew
+            self.dynamics = dynamics_of(config)
+            self.probes = probes_of(config)
+        if lines:
+            said = [self.problem.facts[SAID]] if SAID in self.problem.facts else []
+            self.problem.facts[SAID] = " · ".join([*said, *lines])
         if config.calibrate_at != "never" and (refusal := refuse_calibration(self.dynamics)):
             raise InputError(f"`calibrate_at` is {config.calibrate_at}, but {refusal}")
-        self.problem = build_problem(config, self._machine.device, data_dir, say)
         if ":" in config.dynamics:
             try_dynamics(self.dynamics, config, self.problem)
+        try_probes(self.probes, config, self.problem)
         if config.chunk_size == "auto":  # what was chosen belongs to the run
             config = config.changed({"chunk_size": self.problem.chunk_size})
         self.config, self.changed, self.say, self._group = config, changed, say, group
@@ -82,7 +92,8 @@ class Session:
 
     def driver_of(self, config: RunConfig) -> Driver:
         """Return a driver of the same problem and dynamics; `stop` ends it too."""
-        self._at_work = Driver(config, self.problem, self.dynamics)
+        probes = self.probes if config.probes == self.config.probes else None
+        self._at_work = Driver(config, self.problem, self.dynamics, probes)
         return self._at_work
 
     def stop(self, reason: str) -> None:
@@ -128,4 +139,6 @@ class Session:
 
     @functools.cached_property
     def _common_facts(self) -> dict[str, str]:
-        return initial_facts(self.config, self._machine, self.problem, "", "", self.dynamics)
+        return initial_facts(
+            self.config, self._machine, self.problem, "", "", self.dynamics, self.probes
+        )

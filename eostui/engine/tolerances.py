@@ -12,14 +12,17 @@ from eostui.engine.calibration import CONVERGED
 #: To what share of S versions before 0.2.0 found the eigenvalues after the first, and the smallest.
 FOLLOWED = 0.01
 #: What a measurement cost and how good it came out isn't what was measured.
-_OF_THE_SEARCH = re.compile(r"hessian_products|sharpness_gap|u_error|eig_guard|\w+_residual")
+_OF_THE_SEARCH = re.compile(r"sharpness_gap|u_error|eig_guard|\w+_residual")
 
 #: The sign of u is a convention, and so is theirs.
 _UP_TO_SIGN = ("g_u",)
 
 
 def apart(
-    config: RunConfig, then: Mapping[str, float], now: Mapping[str, float], row: Mapping[str, float]
+    config: RunConfig,
+    recorded: Mapping[str, float],
+    repeated: Mapping[str, float],
+    row: Mapping[str, float],
 ) -> list[str]:
     """Return the columns in which two measurements of one θ differ by more than they may.
 
@@ -27,31 +30,35 @@ def apart(
 
     Args:
         config: states how well S and u were to be found.
-        then: what is on record, by column.
-        now: what was measured of it by this version.
+        recorded: what is on record, by the name of the number.
+        repeated: what this version measured of it.
         row: the stored row of the step.
     """
-    allowed = _allowed(config, then, now, row)
+    allowed = _allowed(config, recorded, repeated, row)
 
     def differs(name: str) -> bool:
-        one, other = then[name], now[name]
+        one, other = recorded[name], repeated[name]
         if name in _UP_TO_SIGN:
             one, other = abs(one), abs(other)
         return not abs(one - other) <= allowed.get(name, 0.0)
 
-    shared = [name for name in then if name in now and not _OF_THE_SEARCH.fullmatch(name)]
+    shared = [name for name in recorded if name in repeated and not _OF_THE_SEARCH.fullmatch(name)]
     return [name for name in shared if differs(name)]
 
 
 def projections_apart(
-    config: RunConfig, then: tuple[float, float], now: tuple[float, float], norm: float, beta: float
+    config: RunConfig,
+    recorded: tuple[float, float],
+    repeated: tuple[float, float],
+    norm: float,
+    beta: float,
 ) -> list[str]:
     """Return which of x and q differ by more than they may: their u is that of two calibrations.
 
     Args:
         config: of the run.
-        then: x and q on record.
-        now: those of this version.
+        recorded: x and q on record.
+        repeated: those of this version.
         norm: the largest ‖θ‖ up to there.
         beta: β at the calibration.
     """
@@ -59,13 +66,16 @@ def projections_apart(
 
     error = CONVERGED[getattr(torch, config.dtype)].vector_tolerance or 0.0
     farthest = 2 * norm  # ‖θ − θ*‖ at most
-    x, q = (abs(abs(one) - abs(other)) for one, other in zip(then, now, strict=True))
+    x, q = (abs(abs(one) - abs(other)) for one, other in zip(recorded, repeated, strict=True))
     named = {"x": (x, farthest), "q": (q, math.sqrt(beta) * farthest)}
     return [name for name, (off, scale) in named.items() if not off <= 2 * error * scale]
 
 
 def _allowed(
-    config: RunConfig, then: Mapping[str, float], now: Mapping[str, float], row: Mapping[str, float]
+    config: RunConfig,
+    recorded: Mapping[str, float],
+    repeated: Mapping[str, float],
+    row: Mapping[str, float],
 ) -> dict[str, float]:
     """Return the largest difference of each column: twice what each of both may be off.
 
@@ -73,7 +83,7 @@ def _allowed(
     Cauchy and Schwarz allow. Where a row itself says that S or u were found less well than was asked
     for, that counts: with the smaller of both gaps, since a search may overlook an eigenvalue.
     """
-    rows = (then, now)
+    rows = (recorded, repeated)
     first = max(abs(values.get("sharpness", 0.0)) for values in rows)
     gaps = [gap for values in rows if (gap := values.get("sharpness_gap", 0.0)) > 0]
     residual = first * max(values.get("sharpness_residual", 0.0) for values in rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,16 +9,15 @@ import torch
 from torch import Tensor
 
 from eostui.config import RunConfig
-from eostui.curvature.eigenpairs import NotFiniteError
 from eostui.curvature.point import Point, plain_gradient
-from eostui.curvature.probes import Probe, due
-from eostui.curvature.state import ProbeState
 from eostui.dynamics import Dynamics
 from eostui.dynamics.path import path_curvature, step_cosine
 from eostui.engine.calibration import Calibrator
 from eostui.engine.landscape import LandscapeMapper
 from eostui.engine.recorder import Recorder
 from eostui.engine.snapshot import Stateful
+from eostui.probes.probe import Moment, Probe, Value
+from eostui.probes.probe_set import ProbeSet
 from eostui.problems import Problem
 from eostui.problems.batch import loss_of_rows
 from eostui.runs.analysis.run_phases import chance_of
@@ -34,11 +32,17 @@ class Trajectory:
         next_step: the step that comes next: that of `theta`.
         theta: θ of that step, shape (P,).
         recorder: of its rows.
+        probes: what is measured of it.
         calibrator: lays theory's prediction over it.
     """
 
     def __init__(
-        self, config: RunConfig, problem: Problem, dynamics: Dynamics, writer: Store
+        self,
+        config: RunConfig,
+        problem: Problem,
+        dynamics: Dynamics,
+        probes: Sequence[type[Probe]],
+        writer: Store,
     ) -> None:
         """Begin at θ₀.
 
@@ -46,6 +50,7 @@ class Trajectory:
             config: of the run.
             problem: what is trained.
             dynamics: how it moves, made for this trajectory.
+            probes: those of the run.
             writer: takes what is recorded and measured.
         """
         self.next_step = 0
@@ -70,15 +75,20 @@ class Trajectory:
             chance_of(problem.facts),
             dynamics.stability,
         )
-        self._state = ProbeState(config, problem)
-        self.calibrator = Calibrator(self._state, self.recorder, dynamics)
+        self.probes = ProbeSet(config, problem, probes, dynamics.stability, dynamics.operator)
+        self.calibrator = Calibrator(
+            config, problem, dynamics, self.probes.sharpness, self.recorder
+        )
 
     def parts(self) -> dict[str, Stateful]:
-        """Return all that carries something from step to step, by its name in a checkpoint."""
+        """Return all that carries something from step to step, by its name in a checkpoint.
+
+        The names, `trainer.theta` among them, are a format: checkpoints of all versions have them.
+        """
         parts: dict[str, Stateful] = {
             "trainer": self,
             "dynamics": self._dynamics,
-            "probes": self._state,
+            "probes": self.probes,
             "recorder": self.recorder,
             "calibrator": self.calibrator,
         }
@@ -119,10 +129,10 @@ class Trajectory:
             Divergence: if the rows so far diverged.
         """
         step = self.next_step
-        self._state.at(step, controls["eta"], controls["weight_decay"])
-        probes = due(self._state)
+        moment = self.probes.moment(step, controls)
+        due = self.probes.due(moment)
         shared = None
-        if probes and self._config.reading == "raw":  # one graph for the step and its measurement
+        if due and self._config.reading == "raw":  # one graph for the step and its measurement
             shared = Point(self._problem.loss, self.theta)
             loss, gradient = shared.loss, shared.gradient
         else:
@@ -141,14 +151,14 @@ class Trajectory:
             self.calibrator.project(self.theta),
         )
         moved = self._dynamics.step(self.theta, self._gradient_seen(step, gradient), controls)
-        displacement = moved - self.theta
+        moment.displacement = displacement = moved - self.theta
         sharpness = None
-        if probes:
+        if due:
             # raises Divergence: nothing is measured where θ isn't finite; and a viewer, or whoever is
             # left after a crash, has the rows before the measurement is paid for
             self.recorder.flush()
-            values = self._measure(step, shared or self._midpoint(displacement), probes)
-            sharpness = values.get("sharpness")
+            self._measure(due, shared or self._midpoint(displacement), moment)
+            sharpness = self.probes.sharpness_at(moment)
         length = self.recorder.norm(displacement)
         if self._displacement is not None:
             self._cosine = step_cosine(
@@ -188,26 +198,20 @@ class Trajectory:
             return self._nan
         return path_curvature(gradient, self._gradient, self._displacement)
 
-    def _measure(self, step: int, point: Point, probes: Sequence[Probe]) -> dict[str, float]:
-        values: dict[str, float] = {}
-        try:
-            for probe in probes:
-                begun, spent = time.perf_counter(), values.get("hessian_products", 0.0)
-                found = probe.measure(point, self._state)
-                values |= found
-                if found:
-                    products = values.get("hessian_products", 0.0) - spent
-                    seconds = time.perf_counter() - begun
-                    self._writer.reading(
-                        step, probe.name, found, self._config.reading, seconds, products
-                    )
-        except NotFiniteError as error:  # θ and L still are: the training may go on
-            self._state.forget()
-            self._state.events.append(("unmeasured", {"reason": str(error)}))
+    def _measure(self, due: Sequence[Probe], point: Point, moment: Moment) -> None:
+        """Record what the probes that are due say; it is written with the next rows: see Recorder.add."""
+        readings = self.probes.measure(due, point, moment)
         point.release()
-        for kind, payload in self._state.events:
-            self._writer.event(step, kind, payload)
-        self._state.events.clear()
+        values: dict[str, Value] = {}
+        for each in readings:
+            for kind, payload in each.remarks:
+                self._writer.event(moment.step, kind, payload)
+        for each in readings:
+            if each.values:
+                self._writer.reading(
+                    moment.step, each.probe, each.values, self._config.reading, each.seconds,
+                    each.products,
+                )  # fmt: skip
+                values |= each.values
         if values:
-            self.recorder.measured(step, values)
-        return values  # they are written with the next rows: see Recorder.add
+            self.recorder.measured(moment.step, values)

@@ -17,7 +17,7 @@ def _chart(view: RunView, kind: str) -> Chart:
         smooth = without_alternation(beta_alpha)
         curves = [
             Curve(view.x_measured, beta_alpha, "warm spread", "stippled"),
-            Curve(view.x_measured, smooth, "warm", label="βα", sign="▴"),
+            Curve(view.x_measured, smooth, "warm", label="βα", ranged=False, sign="▴"),
             Curve(view.x_measured, lambda_g, "cool", "dashed", "λg"),
         ]
         for row in view.crossings():
@@ -36,4 +36,11 @@ def _title(view: RunView) -> tuple[str, ...]:
     )
 
 
-DRIVES = Panel("drives", _title, ("symlog", "linear"), _chart, own_place=True)
+_MEANING = """\
+To first order S⁺ − S ≈ η(βα − λg). βα = −⟨∇L, ∇S⟩ is the drive that sharpens, λg with
+g = ⟨θ, ∇S⟩ the one with which decay flattens. Where they cross below the edge (✕) sharpening
+stops before S reaches 2/η: the phase transition. On the edge itself the bounce swings βα up and down
+(stippled); the line is freed of what alternates from reading to reading.
+"""
+
+DRIVES = Panel("drives", _title, ("symlog", "linear"), _chart, own_place=True, meaning=_MEANING)

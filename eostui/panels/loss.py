@@ -22,7 +22,7 @@ def _chart(view: RunView, kind: str) -> Chart:
             x, values = view.x_measured[tested], measured["test_loss"][tested]
             curves.append(Curve(x, values, "test", "dotted", "test", yields="flattening"))
         curves.append(Curve(view.x, steps["loss"], "loss", label="L"))
-    return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting())
+    return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting(measured=False))
 
 
 def _title(view: RunView) -> tuple[str, ...]:
@@ -30,4 +30,9 @@ def _title(view: RunView) -> tuple[str, ...]:
     return ("loss L", "regularized Lλ") if decays else ("loss L",)
 
 
-LOSS = Panel("loss", _title, ("log", "linear"), _chart, own_place=True)
+_MEANING = """\
+L is the unregularised full-batch loss; its band is the oscillation, nothing is skipped.
+Lλ = L + ½λ‖θ‖² is what descent with decay descends.
+"""
+
+LOSS = Panel("loss", _title, ("log", "linear"), _chart, own_place=True, meaning=_MEANING)

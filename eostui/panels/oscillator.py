@@ -122,6 +122,17 @@ def _calibrated(view: RunView) -> bool:
     return len(view.run.calibrations) > 0
 
 
+_MEANING = """\
+c freezes θ*, u and ∇S; from there on x = ⟨u, θ − θ*⟩, whose sign the bounce turns at
+every step (so two strands; times √β it has the unit of S), and q = ⟨∇S, θ − θ*⟩, to first order S − S*,
+are drawn beside what the reduced map of the theory predicts (dotted) from the constants measured at θ*.
+The map has one term more than the paper's: the curvature that moves x is S + D⁴x²/6, with D⁴ the fourth
+derivative of L along u, by differences; 0 where kinks (ReLU) leave none, and in runs from before it.
+They agree while S* + q and S stay within 2 % of S* of the prediction. At θ* x is 0 to rounding, so a
+predicted hump is right in height and depth before it is right in time: once x is out of the noise, C
+restarts the prediction from the network's own x and q.
+"""
+
 OSCILLATOR = Panel(
     "oscillator",
     _title,
@@ -129,4 +140,5 @@ OSCILLATOR = Panel(
     _chart,
     comparable=_one_reference,
     claims_place=_calibrated,
+    meaning=_MEANING,
 )

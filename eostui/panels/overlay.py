@@ -68,4 +68,5 @@ def _dimmed(curve: Curve, left: float) -> Curve:
         colour=f"{curve.colour} dim",
         pattern="pointed",
         label=label,
+        ranged=True,  # the spread that made room for it is left out
     )

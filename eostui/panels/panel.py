@@ -24,6 +24,7 @@ class Panel:
         own_place: whether it has a place of its own among four charts; the others share the last one.
         claims_place: whether it takes that last place while no panel is chosen; of several that do the
             last of the table.
+        meaning: what the help says of it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Panel:
     comparable: Callable[[RunView, RunView], bool] = lambda _, __: True
     own_place: bool = False
     claims_place: Callable[[RunView], bool] = lambda _: False
+    meaning: str = ""
 
 
 def in_last_place(

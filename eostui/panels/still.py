@@ -41,6 +41,8 @@ _AXIS = 3
 _LINE_HEIGHT = 12
 #: Of the rows, from top to bottom, by charts side by side; more rows of charts have the last one's.
 _SHARES = {1: (8, 5, 5, 4), 2: (6, 5)}
+#: Colours that are near white, for a dark screen: what has them has the terminal's own.
+_PLAIN = (AXIS, TITLE, "loss")
 #: Digits of a value beside its curve, where there is room for them.
 _DIGITS = 4
 
@@ -235,8 +237,10 @@ def _coloured(text: str, colour: str) -> Any:
 
 
 @cache
-def _terminal_colour(name: str) -> int:
+def _terminal_colour(name: str) -> int | None:
     """Return the nearest to a colour of the palette among the 256 that every terminal has."""
+    if name in _PLAIN:
+        return None
     number = Color.parse(COLOURS[name]).downgrade(ColorSystem.EIGHT_BIT).number
     assert number is not None
     return number

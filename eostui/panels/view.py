@@ -34,6 +34,7 @@ class RunView:
         overlay: another run, drawn under this one.
         medians: running median of κ.
         phases: which steps each phase took.
+        dynamics: what the run states about it: its controls, and what its thresholds are called.
     """
 
     def __init__(self, run: Run, state: str) -> None:
@@ -42,6 +43,7 @@ class RunView:
         self.overlay: Overlay | None = None
         self.medians = BlockMedians()
         self.phases: list[Span] = []
+        self.dynamics = Description.of_facts(run.facts)
         self._frozen: Run | None = None
         self._crossings: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, dtype=np.int64))
         self.update(run)
@@ -160,11 +162,6 @@ class RunView:
         """Whether an engine may go on with the run."""
         return self.state in LIVE_STATES
 
-    @property
-    def dynamics(self) -> Description:
-        """What the run states about its dynamics: its controls, and what its thresholds are called."""
-        return Description.of_facts(self.run.facts)
-
     def thresholds(self) -> list[tuple[FloatArray, str]]:
         """Return the thresholds at every step with their labels: without decay and, if any, with it."""
         steps, dynamics = self.run.steps, self.dynamics
@@ -173,10 +170,16 @@ class RunView:
             lines.append((steps[THRESHOLD], dynamics.label))
         return lines
 
-    def waiting(self) -> str:
-        """Return what a chart of measurements waits for, or that there is nothing to wait for."""
+    def waiting(self, *, measured: bool = True) -> str:
+        """Return what a chart waits for, or that there is nothing to wait for.
+
+        Args:
+            measured: whether it is one of measurements, not of what every step has.
+        """
         if not len(self.run.steps):
             return "waiting for the first step" if self.live else "no step was taken"
+        if not measured:
+            return "no finite value"
         return "measuring for the first time" if self.live else "nothing was measured"
 
 

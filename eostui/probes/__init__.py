@@ -1,1 +1,39 @@
-"""What is measured, one file a probe; `ProbeSet` holds those of a run."""
+"""What is measured: the table of probes that the program has, and a user's own.
+
+A probe is a file with a class and a line of `PROBES`; `probe_set.py` holds those of a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from eostui.config import RunConfig
+from eostui.probes.drives import Drives
+from eostui.probes.held_out import HeldOut
+from eostui.probes.own import own_probe
+from eostui.probes.probe import Moment, Probe, Reading
+from eostui.probes.sharpness import Sharpness
+from eostui.probes.smallest_eigenvalue import SmallestEigenvalue
+from eostui.runs.store.columns import Column, ProbeColumns
+
+__all__ = ["PROBES", "Column", "Moment", "Probe", "Reading", "described", "probes_of"]
+
+#: All of the program, in the order in which they measure: a probe may use what those before it found.
+PROBES: tuple[type[Probe], ...] = (Sharpness, SmallestEigenvalue, Drives, HeldOut)
+
+
+def probes_of(config: RunConfig) -> tuple[type[Probe], ...]:
+    """Return the program's probes, and after them a user's own, whose files are executed.
+
+    Raises:
+        InputError: if there is no such probe, or its name or a column is another's.
+    """
+    kinds = list(PROBES)
+    for reference in config.probes:
+        kinds.append(own_probe(reference, config, described(kinds)))
+    return tuple(kinds)
+
+
+def described(kinds: Sequence[type[Probe]]) -> tuple[ProbeColumns, ...]:
+    """Return what the record of a run says of its probes."""
+    return tuple(ProbeColumns(kind.name, kind.cost, tuple(kind.columns)) for kind in kinds)

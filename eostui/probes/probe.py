@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -14,10 +15,27 @@ from torch import Tensor
 from eostui.config import RunConfig
 from eostui.curvature.point import Point
 from eostui.problems import Problem
-from eostui.runs.store.columns import Column
+from eostui.runs.store.columns import PROBES, Column
+from eostui.stability import Stability
 
 #: A scalar, or an array of its column's shape.
 Value = float | NDArray[np.float64]
+#: What is spent on a reading: a forward pass, some Hessian products, or as many as a search takes.
+Cost = Literal["pass", "products", "many products"]
+#: A point ↦ v ↦ the product with a symmetric operator there, for v of shape (P,).
+Operator = Callable[[Point], Callable[[Tensor], Tensor]]
+
+_COLUMNS = {probe.name: probe.columns for probe in PROBES}
+
+
+def hessian(point: Point) -> Callable[[Tensor], Tensor]:
+    """Return v ↦ H v at a point: the operator of gradient descent."""
+    return point.hessian_product
+
+
+def columns_of(name: str) -> tuple[Column, ...]:
+    """Return the columns of a probe that every version has had: runs/store/columns.py describes them."""
+    return _COLUMNS[name]
 
 
 @dataclass
@@ -27,18 +45,32 @@ class Moment:
     Attributes:
         step: its number.
         controls: those that move θ on from it, by name.
-        threshold: the sharpness up to which the dynamics is stable with them.
+        stability: up to which sharpness the dynamics is stable, by its controls.
+        operator: that whose largest eigenvalue counts for it.
         changed_at: the step from which on the controls have been what they are.
         displacement: Δθ of this step, from θ_t to θ_{t+1}, shape (P,); None where it isn't known.
         probes: those of the run by name: a probe may read what one before it keeps.
+        readings: of the probes before it at this step, by name.
     """
 
     step: int
     controls: Mapping[str, float]
-    threshold: float
+    stability: Stability
+    operator: Operator = hessian
     changed_at: int = 0
     displacement: Tensor | None = None
     probes: Mapping[str, Probe] = field(default_factory=dict)
+    readings: dict[str, Reading] = field(default_factory=dict)
+
+    @property
+    def threshold(self) -> float:
+        """The sharpness up to which the dynamics is stable: 2/η − λ of gradient descent."""
+        return float(self.stability.threshold(self.controls))
+
+    @property
+    def undecayed(self) -> float:
+        """The threshold without decay: 2/η of gradient descent."""
+        return float(self.stability.undecayed(self.controls))
 
 
 @dataclass
@@ -48,12 +80,16 @@ class Reading:
     Attributes:
         values: by column; columns left out stay empty.
         products: Hessian products spent.
-        remarks: what there is to say beside numbers: events' kinds with their payloads.
+        remarks: what there is to say beside numbers: kinds with what they tell, as JSON can hold it.
+        probe: whose it is; the set of probes fills it in.
+        seconds: that it took; the set of probes fills it in.
     """
 
     values: dict[str, Value] = field(default_factory=dict)
     products: int = 0
     remarks: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    probe: str = ""
+    seconds: float = math.nan
 
 
 class Probe(ABC):
@@ -61,13 +97,13 @@ class Probe(ABC):
 
     Class attributes:
         name: unlike that of any other probe of the run.
-        columns: what it fills.
-        cost: of a reading: a forward pass, some Hessian products, or more.
+        columns: what it fills; a column belongs to one probe.
+        cost: of a reading.
     """
 
     name: ClassVar[str]
     columns: ClassVar[tuple[Column, ...]]
-    cost: ClassVar[Literal["pass", "products", "many products"]] = "products"
+    cost: ClassVar[Cost] = "products"
 
     def __init__(self, config: RunConfig, problem: Problem) -> None:
         """Take what it needs to know of the run."""
@@ -75,11 +111,11 @@ class Probe(ABC):
 
     @abstractmethod
     def due(self, moment: Moment) -> bool:
-        """Return whether it measures at this step."""
+        """Return whether it measures at this step, by the step and what it keeps: replay asks again."""
 
     @abstractmethod
     def measure(self, point: Point, moment: Moment) -> Reading:
-        """Measure at a point. What it raises is told, and turns this probe off alone."""
+        """Measure at a point, whose tensors stay as they are."""
 
     def state(self) -> dict[str, Any]:
         """Return what outlives a reading, by name: tensors, and values that JSON can hold."""

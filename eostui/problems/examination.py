@@ -20,8 +20,9 @@ from eostui.errors import InputError
 from eostui.problems import differences
 from eostui.problems.batch import parts_of, trained_parameters
 from eostui.problems.differentiable import custom_functions
+from eostui.problems.examined import doubled, in_float64, subject_of
 from eostui.problems.problem import Evaluation, HeldOut, Problem
-from eostui.problems.subject import Subject, doubled, in_float64, subject_of
+from eostui.problems.subject import Subject
 from eostui.problems.trial import form_of, listed, look
 
 #: Units of rounding by which two evaluations at one θ may differ: sums in another order, no more.

@@ -25,11 +25,10 @@ from eostui.runs.store.columns import (
     exported,
 )
 from eostui.runs.store.landscape import Landscape
-from eostui.runs.store.own_columns import UNDECAYED
 from eostui.runs.store.reader import News, RunReader, run_state
 from eostui.runs.store.readings import by_step
 from eostui.runs.store.rows import Event
-from eostui.stability import GRADIENT_DESCENT
+from eostui.stability import GRADIENT_DESCENT, UNDECAYED
 
 if TYPE_CHECKING:
     import pandas

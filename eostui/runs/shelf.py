@@ -38,8 +38,8 @@ class Entry:
         ended: when it ended, in Unix time; where that isn't on record, when it was last written to.
         late_sharpness: the mean of S over the last fifth of the steps, NaN if it wasn't measured.
         phase: the newest phase.
-        group: what runs that belong together share; "" for none.
         parent: the id of the run that it was forked from, with the step; "" and None for others.
+        group: what runs that belong together share; "" for none.
         origin: the step from which on its steps can be taken again (`schema.own_steps_from`).
     """
 
@@ -55,9 +55,9 @@ class Entry:
     ended: float
     config: RunConfig
     note: str = ""
-    group: str = ""
     parent: str = ""
     parent_step: int | None = None
+    group: str = ""
     origin: int = 0
     late_sharpness: float = math.nan
     phase: str = ""
@@ -182,9 +182,9 @@ def _read(path: Path) -> tuple[Entry, str]:
             ended=ended,
             config=config,
             note=facts.get("note", ""),
-            group=facts.get("group", ""),
             parent=facts.get("parent", ""),
             parent_step=parent_step,
+            group=facts.get("group", ""),
             origin=origin,
             late_sharpness=sharpness,
             phase=phase,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from textual.binding import Binding, BindingType
 
+from eostui.panels import PANELS
 from eostui.runs.launch import RESUMABLE_STATES
 from eostui.runs.store.schema import LIVE_STATES
 from eostui.stability import ETA, WEIGHT_DECAY, Control
@@ -137,7 +138,7 @@ KEYS = (
     Key("restart", "r", "r", "restart", "restart from step 0", "restart", "training"),
     *(
         Key(f"panel.{n}", str(n), str(n), f"screen.panel({n - 1})", f"focus panel {n}")
-        for n in range(1, 6)
+        for n in range(1, len(PANELS) + 1)
     ),
     Key("screen.next", "tab", "tab", "next_screen(1)", "next screen", "screen"),
     Key("screen.previous", "shift+tab", "shift+tab", "next_screen(-1)", "previous screen"),

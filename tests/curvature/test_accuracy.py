@@ -10,13 +10,12 @@ import pytest
 import torch
 from conftest import ACTIVATIONS, LOSSES
 from oracles import LOSS, cnn, dense_hessian, dense_third, mlp
+from probed import Probed, measure_drives, measure_sharpness
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from eostui import presets
 from eostui.curvature.eigenpairs import NotFiniteError, Target, leading_eigenpairs
 from eostui.curvature.point import Point
-from eostui.curvature.sharpness import measure_drives, measure_sharpness
-from eostui.curvature.state import ProbeState
 from eostui.dynamics.gradient_descent import descend
 from eostui.problems import Problem, build_problem
 
@@ -86,7 +85,7 @@ def test_single_precision_finds_the_sharpness_of_cifar_networks(cifar_file, pres
     cpu, nowhere = torch.device("cpu"), Path(os.devnull)
     problem = build_problem(config, cpu, nowhere, lambda _: None)
     exact = build_problem(config.changed({"dtype": "float64"}), cpu, nowhere, lambda _: None)
-    state, theta = ProbeState(config, problem), problem.initial
+    state, theta = Probed(config, problem), problem.initial
     for step in (0, config.cadence):
         state.at(step, config.eta, config.weight_decay)
         point = Point(problem.loss, theta)
@@ -114,7 +113,7 @@ def test_a_loss_that_turns_nan_where_it_is_curved_ends_the_reading(small_case):
         return 0.5 * theta.square().sum() + theta[0].abs().pow(1.5)
 
     problem = Problem(initial=start, loss=loss, convention="a cusp")
-    state = ProbeState(config, problem)
+    state = Probed(config, problem)
     measure_sharpness(Point(loss, start), state)
     before = state.eigenvectors.clone(), state.sharpness, state.memory.vectors.clone()
     broken = Point(loss, start * torch.tensor([0.0, 1.0, 1.0]))
@@ -131,9 +130,7 @@ def test_a_loss_that_turns_nan_where_it_is_curved_ends_the_reading(small_case):
 def test_a_batch_of_one_is_measured(small_case, network):
     """One sample: S and the drives are those of its dense Hessian."""
     case = small_case(network, activation="tanh", samples=1)
-    state = ProbeState(
-        case.config.changed({"eigenvalues": 1, "vector_tolerance": 1e-6}), case.problem
-    )
+    state = Probed(case.config.changed({"eigenvalues": 1, "vector_tolerance": 1e-6}), case.problem)
     point = Point(case.problem.loss, case.theta)
     found = measure_sharpness(point, state) | measure_drives(point, state)
     hessian = dense_hessian(case.problem.loss, case.theta)
@@ -162,7 +159,7 @@ def test_u_that_goes_to_and_fro_is_looked_for_where_it_returns(small_case, drift
     spent = {}
     for knows in (True, False):
         problem = Problem(initial=theta, loss=lambda at: at.sum(), convention="quadratics")
-        state, products = ProbeState(config, problem, readings=1), []
+        state, products = Probed(config, problem, readings=1), []
         for number, matrix in enumerate(to_and_fro(16, drift)):
             state.at(25 * number, config.eta, 0.0)
             if not knows:
@@ -179,7 +176,7 @@ def test_u_that_goes_to_and_fro_is_looked_for_where_it_returns(small_case, drift
 def test_what_was_earlier_is_forgotten_with_the_rest(small_case):
     """The two places before the last are kept in turn, newest first, and dropped by forget()."""
     case = small_case("mlp", activation="tanh")
-    state, found = ProbeState(case.config, case.problem), []
+    state, found = Probed(case.config, case.problem), []
     for number in range(4):
         state.at(number, 0.1, 0.0)
         measure_sharpness(Point(case.problem.loss, case.theta * (1 + 0.01 * number)), state)

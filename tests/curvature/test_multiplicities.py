@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from oracles import dense_hessian
+from probed import Probed, measure_sharpness
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from eostui import presets
@@ -16,9 +17,8 @@ from eostui.config import RunConfig
 from eostui.curvature.eigenpairs import Target, leading_eigenpairs
 from eostui.curvature.hessian_memory import HessianMemory
 from eostui.curvature.point import Point, plain_gradient
-from eostui.curvature.sharpness import FOLLOWED_FROM, measure_sharpness
-from eostui.curvature.state import ProbeState
 from eostui.dynamics.gradient_descent import descend
+from eostui.probes.sharpness import FOLLOWED_FROM
 from eostui.problems import Problem, build_problem
 from eostui.runs.analysis.monitors import monitors
 from eostui.runs.analysis.remarks import remark
@@ -186,7 +186,7 @@ def test_edge_counts_every_copy_above_the_line(multiplicity):
     problem = Problem(torch.ones(SIZE).double(), lambda at: 0.5 * at @ (operator @ at), "quadratic")
     eta = 2 * FOLLOWED_FROM / 2.5
     config = RunConfig.build({"eigenvalues": "edge", "eta": eta, "dtype": "float64"}, "test")
-    state = ProbeState(config, problem)
+    state = Probed(config, problem)
     for _ in range(3):
         measured = measure_sharpness(Point(problem.loss, problem.initial), state)
         count = sum(name.startswith("eig_") and name[4:].isdigit() for name in measured) + 1
@@ -221,7 +221,7 @@ def test_the_first_direction_of_digits_is_the_first_though_it_alone_is_followed(
     """eigenvalues = 1, λ₁ and λ₂ 1 % apart and less from step 1500 on: S to 1e-5, u to its tolerance."""
     config, problem = built(eigenvalues=1)
     _, exact = built(dtype="float64")
-    state, theta = ProbeState(config, problem), problem.initial
+    state, theta = Probed(config, problem), problem.initial
     for step in range(2101):
         if step % config.cadence == 0:
             state.at(step, config.eta, 0.0)
@@ -247,7 +247,7 @@ def test_a_linear_network_has_every_eigenvalue_once_for_each_output(dtype):
     """Depth 0: with MSE each eigenvalue of the inputs' second moments stands tenfold; gap 0, a remark."""
     config, problem = built(depth=0, dtype=dtype, eigenvalues=12)
     exact = np.linalg.eigvalsh(dense_hessian(problem.loss, problem.initial).double())[::-1]
-    state, theta = ProbeState(config, problem), problem.initial
+    state, theta = Probed(config, problem), problem.initial
     for step in (0, 25):
         state.at(step, config.eta, 0.0)
         values = measure_sharpness(Point(problem.loss, theta), state)
@@ -262,8 +262,8 @@ def test_a_linear_network_has_every_eigenvalue_once_for_each_output(dtype):
         ["step", "weight_decay", *values, "sharpness_gradient_u", "gradient_u", "beta_alpha"]
     )
     row.append(1, {"step": 0, "weight_decay": 0.0, **values})
-    steps = Series(["two_over_eta"])
-    steps.append(1, {"two_over_eta": 2 / config.eta})
+    steps = Series(["stability_undecayed"])
+    steps.append(1, {"stability_undecayed": 2 / config.eta})
     found = {each.name: each for each in monitors(steps, row, "raw", config.vector_tolerance)}
     assert found["u stands apart"].holds is False
     assert found["u stands apart"].reading == "one of several"
@@ -282,7 +282,7 @@ def test_the_last_pair_told_is_as_good_as_the_first(seed):
 
     config = RunConfig.build({"eigenvalues": 4, "tolerance": 1e-9, "dtype": "float64"}, "test")
     theta = torch.as_tensor(rng.normal(size=12))
-    state = ProbeState(config, Problem(theta, loss, "c"))
+    state = Probed(config, Problem(theta, loss, "c"))
     for step in range(8):
         state.at(step, 0.01, 0.0)
         values = measure_sharpness(Point(loss, theta), state)
@@ -299,7 +299,7 @@ def test_the_gap_is_of_this_measurement_whatever_is_remembered():
     operator = torch.as_tensor(matrix)
     problem = Problem(torch.ones(43).double(), lambda at: 0.5 * at @ (operator @ at), "quadratic")
     config = RunConfig.build({"eigenvalues": 2, "dtype": "float64"}, "test")
-    state = ProbeState(config, problem)
+    state = Probed(config, problem)
     point = Point(problem.loss, problem.initial)
     measure_sharpness(point, state)
     state.memory.values = state.memory.values * 1.2 + 0.3
@@ -315,13 +315,15 @@ def test_a_state_saved_without_guards_is_taken_up():
     operator = torch.as_tensor(matrix)
     problem = Problem(torch.ones(44).double(), lambda at: 0.5 * at @ (operator @ at), "quadratic")
     config = RunConfig.build({"eigenvalues": 3, "dtype": "float64"}, "test")
-    state, point = ProbeState(config, problem), Point(problem.loss, problem.initial)
+    state, point = Probed(config, problem), Point(problem.loss, problem.initial)
     measure_sharpness(point, state)
     older = {
-        name: kept for name, kept in state.state().items() if name not in ("guards", "degenerate")
+        name: kept
+        for name, kept in state.probes.sharpness.state().items()
+        if name not in ("guards", "degenerate")
     }
-    state = ProbeState(config, problem)
-    state.restore(older)
+    state = Probed(config, problem)
+    state.probes.sharpness.restore(older)
     measured = measure_sharpness(point, state)
     np.testing.assert_allclose(told(measured), [5, 5, 4], atol=1e-4)
     assert measured["eig_guard"] == pytest.approx(3, abs=0.05)

@@ -8,6 +8,7 @@ from conftest import ACTIVATIONS, LOSSES, NETWORKS
 from oracles import LOSS, cnn, dense_hessian, dense_third, gradient, mlp, unit
 
 from eostui.curvature.point import Point, plain_gradient
+from eostui.errors import InputError
 
 EVERY = [
     (network, activation, loss)
@@ -58,6 +59,49 @@ def test_derivatives_equal_the_dense_ones_of_an_independent_network(
     product, third = point.curvature_gradient(vector)
     assert relative(product, hessian @ vector) < 1e-11
     assert relative(third, dense_third(plain, theta, vector)) < 1e-9
+
+
+@pytest.mark.parametrize("chunk_size", [0, 3])
+@pytest.mark.parametrize(("network", "activation", "loss"), EVERY)
+def test_products_with_the_jacobian_are_those_of_the_dense_one(
+    small_case, network, activation, loss, chunk_size
+):
+    """f, J v, Jᵀ w and each sample's loss against torch.func on a network written by hand."""
+    case = small_case(network, activation=activation, loss=loss, chunk_size=chunk_size)
+    plain, theta = forward(case), case.theta
+    point, vector = Point(case.problem.loss, theta), unit(len(theta), 5)
+    outputs = plain(theta)[0]
+    jacobian = torch.func.jacrev(lambda at: plain(at)[0])(theta)
+    cotangent = unit(outputs.numel(), 6).view_as(outputs)
+    before = point.hessian_product(vector)
+
+    assert relative(point.outputs(), outputs) < 1e-12
+    assert relative(point.output_product(vector), jacobian @ vector) < 1e-11
+    wanted = torch.einsum("nc,ncp->p", cotangent, jacobian)
+    kept = cotangent.clone()
+    assert relative(point.output_pullback(cotangent), wanted) < 1e-11
+    assert torch.equal(cotangent, kept)
+    alone = [LOSS[loss](outputs[n : n + 1], case.targets[n : n + 1]) for n in range(len(outputs))]
+    assert relative(point.sample_losses(), torch.stack(alone)) < 1e-12
+    assert float(point.sample_losses().mean()) == pytest.approx(float(point.loss), rel=1e-12)
+    # what came in between changes nothing of what a run measures
+    assert torch.equal(point.hessian_product(vector), before)
+
+
+def test_a_loss_of_theta_alone_has_no_outputs():
+    """Each says so in a sentence; a released point has nothing left."""
+    point = Point(lambda at: at.square().sum(), torch.ones(3).double())
+    for ask in (
+        point.outputs,
+        point.sample_losses,
+        lambda: point.output_product(torch.ones(3).double()),
+        lambda: point.output_pullback(torch.ones(3).double()),
+    ):
+        with pytest.raises(InputError, match=r"θ alone: make it with Problem\.from_module"):
+            ask()
+    point.release()
+    with pytest.raises(RuntimeError, match="released"):
+        point.outputs()
 
 
 @pytest.mark.parametrize(("network", "activation", "loss"), EVERY)

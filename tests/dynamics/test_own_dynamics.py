@@ -143,7 +143,8 @@ def test_a_calibration_is_refused_with_a_sentence(tmp_path):
     with Run(path) as run:
         (refused,) = (event for event in run.events if event.kind == "refused")
         assert "derived for gradient-descent" in refused.payload["reason"]
-        assert not [event for event in run.events if event.kind == "phase"]
+        (phase,) = (event for event in run.events if event.kind == "phase")
+        assert phase.payload["to"] == "transient"
     with pytest.raises(InputError, match="`calibrate_at` is auto, but the reduced oscillator"):
         here(small(steps=20, calibrate_at="auto", **LAGGED), tmp_path)
 
@@ -179,7 +180,25 @@ def test_a_control_that_there_is_not_is_refused(tmp_path):
 )
 def test_what_would_fail_later_is_told_before_there_is_a_run(tmp_path, name, sentence):
     """Where a problem is a function of θ alone, there is no half of its samples."""
-    own = {**EXACT, "dynamics": f"{FILE}:{name}", "problem": "two-layer-scalar"}
+    own = {**EXACT, "dynamics": f"{FILE}:{name}", "problem": "two-layer-scalar", "samples": 4}
     with pytest.raises(InputError, match=sentence):
         here(RunConfig.build(own, "test"), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_spectrum_is_that_of_the_operator_that_the_dynamics_names(tmp_path):
+    """S and u of 2H are twice S, and the same u."""
+    measured = {}
+    for name in ("LaggedDescent", "Preconditioned"):
+        config = small(
+            steps=1, dtype="float64", tolerance=1e-9, smallest_eigenvalue=True,
+            **{**LAGGED, "dynamics": f"{FILE}:{name}"},
+        )  # fmt: skip
+        with Run(here(config, tmp_path)) as run:
+            measured[name] = {
+                column: run.measured[column][0] for column in ("sharpness", "eig_min", "beta")
+            }
+    plain, own = measured.values()
+    assert own["sharpness"] == pytest.approx(2 * plain["sharpness"], rel=1e-7)
+    assert own["eig_min"] == pytest.approx(2 * plain["eig_min"], rel=1e-7)
+    assert own["beta"] == pytest.approx(plain["beta"], rel=1e-2)

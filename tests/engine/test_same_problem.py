@@ -655,7 +655,7 @@ def test_a_search_that_says_how_bad_it_was_is_believed(measured, tmp_path):
 
 def test_a_store_that_an_older_version_wrote(tmp_path):
     """Resumed, it is the same as far as it can be told; replayed, the versions are named."""
-    path = kept(tmp_path)
+    path = kept(tmp_path, 4)
     code, said, told = replayed(path)
     assert code == 0, said
     assert told["recorded_by"] == "0.1.0"

@@ -128,6 +128,7 @@ def test_thresholds_are_those_of_the_dynamics(tmp_path: Path) -> None:
         np.testing.assert_array_equal(undecayed, 2 / run.steps["eta"])
         np.testing.assert_array_equal(threshold, 2 / run.steps["eta"] - run.steps["weight_decay"])
         run.facts = {**run.facts, FACT: Description.of("heavy-ball", HEAVY_BALL).to_json()}
+        view = RunView(run, "finished")
         labels = {curve.label for curve in chart_of(PANELS[0], view, "linear").curves}
         assert {"(2+2μ)/η", "(2+2μ)/η−λ"} <= labels
 

@@ -86,7 +86,7 @@ def test_colours_are_the_palettes_nearest_of_256() -> None:
     plain, coloured = still_of(Chart(CURVES)), still_of(Chart(CURVES), color=True)
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured).split() == plain.split()
     codes = set(re.findall(r"\x1b\[38;5;(\d+)m", coloured))
-    assert len(codes) >= 4
+    assert len(codes) >= 3
     assert all(16 <= int(code) <= 255 for code in codes)
     assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in COLOURS.values())
 

@@ -10,13 +10,12 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from oracles import dense_hessian, dense_third, gradient
+from probed import Probed
 from toy_runs import EXACT, build, toy_config, train
 
 from eostui import toys
 from eostui.config import RunConfig
 from eostui.curvature.point import Point, plain_gradient
-from eostui.curvature.probes import PROBES
-from eostui.curvature.state import ProbeState
 from eostui.dynamics.gradient_descent import descend
 from eostui.errors import InputError
 from eostui.problems import Problem
@@ -92,11 +91,8 @@ def normal_form_hessian(x, s, a, b, eta_star):
 
 def measured(problem, config, theta):
     """What the engine's probes say at θ."""
-    point, state = Point(problem.loss, theta), ProbeState(config, problem)
-    values = {}
-    for probe in PROBES:
-        values |= probe.measure(point, state)
-    return values
+    point, state = Point(problem.loss, theta), Probed(config, problem)
+    return state.measure(point, "sharpness", "smallest_eigenvalue", "drives")
 
 
 @settings(max_examples=50)

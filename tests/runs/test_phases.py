@@ -526,7 +526,7 @@ def test_flush_by_flush_equals_at_once(seed: int, sizes: list[int]) -> None:
 def test_what_other_rules_knew_is_not_gone_on_with() -> None:
     """A checkpoint of an older version: its classifier has another state, and begins anew."""
     assert PhaseClassifier.restored(json.dumps({"phase": "edge", "step": 400, "_falls": 3})) is None
-    later = PhaseClassifier.from_step(400, 1.0, None)
+    later = PhaseClassifier().from_step(400, 1.0)
     case = made(np.full(500, 0.98), sharpness=np.full(500, 0.98))
     assert told(later.feed(case.rows)) == [("transient", 400), ("edge", 400)]
 

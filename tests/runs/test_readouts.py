@@ -83,10 +83,10 @@ def steps_of(measured: Series, kappa: float = math.nan) -> Series:
         np.repeat(measured[name], np.diff(at, append=at[-1] + 1))
         for name in ("eta", "weight_decay")
     )
-    series = Series(["step", "path_curvature", "two_over_eta", "stability_threshold"])
+    series = Series(["step", "path_curvature", "stability_undecayed", "stability_threshold"])
     series.append(
         len(eta),
-        {"step": np.arange(len(eta)), "path_curvature": kappa, "two_over_eta": 2 / eta,
+        {"step": np.arange(len(eta)), "path_curvature": kappa, "stability_undecayed": 2 / eta,
          "stability_threshold": 2 / eta - decay},
     )  # fmt: skip
     return series
@@ -132,7 +132,7 @@ def test_monitors_judge_the_newest_reading() -> None:
         at_midpoint = monitors(steps, series, "midpoint", bouncing=True)
         assert [monitor.holds for monitor in at_midpoint][3:] == [False, False]
     faster = steps_of(series)  # of another dynamics, stable up to twice as much
-    faster["two_over_eta"][:] *= 2
+    faster["stability_undecayed"][:] *= 2
     assert monitors(faster, series, "raw")[0].holds
     series["beta"][:] = series["beta_alpha"][:] = np.nan  # the spectrum alone, or ∇S isn't finite
     series["sharpness_gradient_u"][:] = series["gradient_u"][:] = np.nan

@@ -333,7 +333,11 @@ def prove(path, told):
         with Run(copy) as run:
             loss = rows(700, seed=5)[:, 0]
             np.testing.assert_array_equal(run.steps["loss"], loss[: len(run.steps)])
-            np.testing.assert_array_equal(run.measured["sharpness"], run.measured["step"] + 0.5)
+            known = np.isfinite(
+                run.measured["sharpness"]
+            )  # of a step one reading of two may be lost
+            expected = np.where(known, run.measured["step"] + 0.5, np.nan)
+            np.testing.assert_array_equal(run.measured["sharpness"], expected)
             assert all(
                 event.payload == {"eta": [0.1, 0.2]}
                 for event in run.events

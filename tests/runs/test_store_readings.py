@@ -23,7 +23,7 @@ from toy_runs import toy_config, train
 
 from eostui.engine import recorder
 from eostui.engine.comparison import ComparingWriter
-from eostui.errors import RunFormatError
+from eostui.errors import InputError, RunFormatError
 from eostui.runs.export import RunTable, export_files, write_stream
 from eostui.runs.fork import copy_history
 from eostui.runs.record import Record
@@ -43,6 +43,7 @@ from eostui.runs.store.own_columns import joined, probes_fact, probes_of, step_c
 from eostui.runs.store.reader import RunReader
 from eostui.runs.store.rows import checksum
 from eostui.runs.store.writer import RunWriter
+from eostui.stability import ETA, HEAVY_BALL, MOMENTUM, WEIGHT_DECAY, Description
 
 TRACE = ProbeColumns(
     "trace",
@@ -268,12 +269,11 @@ def test_a_repaired_run_keeps_them(tmp_path):
 
 
 def test_steps_have_the_controls_and_thresholds_that_their_dynamics_states(tmp_path):
-    control = {"name": "momentum", "symbol": "μ", "description": "momentum"}
-    dynamics = {"controls": [control], "label": "(2+2μ)/η−λ", "undecayed_label": "(2+2μ)/η"}
+    dynamics = Description.of("heavy-ball", HEAVY_BALL).to_json()
     own = ("momentum", "stability_threshold", "stability_undecayed")
     names = (*STORED_STEP_COLUMNS, *own)
     matrix = np.tile(np.arange(1.0, 12.0), (3, 1))
-    facts = facts_of(dynamics=json.dumps(dynamics), step_columns=json.dumps(names))
+    facts = facts_of(dynamics=dynamics, step_columns=json.dumps(names))
     writer = RunWriter(tmp_path / "r", facts)
     writer.steps(0, matrix)
     writer.reading(1, "sharpness", {"sharpness": 1.0})
@@ -304,11 +304,9 @@ def test_gradient_descent_is_stable_up_to_2_over_eta(tmp_path):
     "dynamics",
     [
         "[]", "7", "{", '{"controls": 3}', '{"controls": [3], "label": "x", "undecayed_label": "y"}',
-        '{"controls": [{"name": "loss", "symbol": "x", "description": ""}], "label": "", '
-        '"undecayed_label": ""}',
-        '{"controls": [{"name": "a b", "symbol": "x", "description": ""}], "label": "", '
-        '"undecayed_label": ""}',
-        '{"controls": [], "label": 3, "undecayed_label": ""}',
+        '{"controls": [], "label": "", "undecayed_label": ""}',
+        *(Description.of("other", replace(HEAVY_BALL, controls=(ETA, WEIGHT_DECAY, control))).to_json()
+          for control in (replace(MOMENTUM, name="loss"), replace(MOMENTUM, name="a b"))),
     ],
 )  # fmt: skip
 def test_a_forged_dynamics_is_a_sentence(tmp_path, dynamics):
@@ -351,8 +349,10 @@ TWICE = json.loads(column())[0]
         column(name="x" * 101), column(name=3), column(unit=None), column(description=[]),
         column(shape=3), column(shape=[0]), column(shape=[-1]), column(shape=[1.5]),
         column(shape=[True]), column(shape=[1 << 40]), column(shape=[1 << 20, 1 << 20]),
-        column(shape=[1] * 100), column(name="theta", shape=[2]),
+        column(shape=[1] * 100), column(shape=[1000, 101]), column(name="theta", shape=[2]),
         json.dumps([TWICE, TWICE]),
+        json.dumps([{**TWICE, "name": f"p{k}", "columns": [{**TWICE["columns"][0], "name": f"y{k}",
+                    "shape": [90_000]}]} for k in range(1000)]),
         json.dumps([TWICE, {**TWICE, "name": "q"}]),
         json.dumps([{**TWICE, "columns": TWICE["columns"] * 20_000}]),
         json.dumps([TWICE, {"name": "q", "cost": "pass", "columns": [
@@ -370,6 +370,21 @@ def test_a_forged_fact_of_the_probes_is_a_sentence(tmp_path, stated):
         assert len(str(error.value)) < 500
         assert "\n" not in str(error.value)
     assert any(not finding.sound for finding in check_run(path))
+
+
+@pytest.mark.parametrize(
+    ("columns", "why"),
+    [
+        ([Column("alpha", "1", "")], "`alpha`"),
+        ([Column("top", "1", ""), Column("top", "1", "")], "two columns `top`"),
+        ([Column("top", "1", "", shape=(1000, 101))], "`top` is too large"),
+        ([Column("top", "1", "d" * 2000)], "`description`"),
+        ([Column("a b", "1", "")], "the name `a b`"),
+    ],
+)
+def test_probes_that_no_run_can_have_are_a_sentence_before_it_begins(columns, why):
+    with pytest.raises(InputError, match=f"these probes can't measure one run: .*{why}"):
+        probes_fact((*PROBES, ProbeColumns("own", "pass", tuple(columns))))
 
 
 def test_probes_that_fit_no_reading_are_a_sentence(tmp_path):

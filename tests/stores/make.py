@@ -5,8 +5,9 @@
 
 `OLD` is a checkout of the commit that README.md names for the format. What is made is a run of 60 steps
 of ½(1 − xy)² in float64, which every machine computes to the same bits: η goes from 0.3 to 0.25 at step
-40, and from format 3 on it is calibrated at step 30. Beside the run, in `format-N.csv`, lies what that program exports of it.
-The map of the loss around the path, 80 kB, is kept in format 2 alone, which brought it.
+40, and from format 3 on it is calibrated at step 30. Beside the run, in `format-N.csv`, lies what that
+program exports of it. The map of the loss around the path, 80 kB, is kept in format 2 alone, which
+brought it.
 """
 
 from __future__ import annotations

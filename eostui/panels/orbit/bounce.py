@@ -8,6 +8,7 @@ import numpy as np
 
 from eostui.charts.chart import Chart, Curve
 from eostui.charts.scales import Scale
+from eostui.panels.orbit.panel import OrbitPanel
 from eostui.panels.orbit.view import DIGITS, NOTHING, OrbitView
 
 _DECADES = 3
@@ -36,3 +37,13 @@ def bounce_chart(view: OrbitView, kind: str) -> tuple[Chart, str]:
     scale = Scale(kind, 10.0 ** (math.floor(math.log10(largest)) - _DECADES))
     title = f"bounce x{said}" + ("" if kind == "linear" else f" ({kind})")
     return Chart(curves, scale, view.marks()), title
+
+
+BOUNCE = OrbitPanel(
+    "x",
+    "x⁺ = −(1 + ηλ + ηy)x − ηλg_x bounces from side to side: even steps are a line, odd ones are "
+    "stippled. Dotted is ±A of the envelope equations, dA/dt = η(λ + y)A, about the centre −½ηλg_x; "
+    "the cycle rests at A² = 2(α + (λ² − λg)/β).",
+    kinds=("linear", "symlog"),
+    chart=bounce_chart,
+)

@@ -6,10 +6,11 @@ import numpy as np
 
 from eostui.charts.chart import Chart, Curve
 from eostui.charts.scales import Scale, linear_part
+from eostui.panels.orbit.panel import OrbitPanel
 from eostui.panels.orbit.view import DIGITS, OrbitView
 
 
-def drives_chart(view: OrbitView) -> tuple[Chart, str]:
+def drives_chart(view: OrbitView, kind: str) -> tuple[Chart, str]:
     """Return the chart of the drives, and its title."""
     orbit, steps, sane = view.orbit, view.steps[view.sane], view.sane
     sharpens = np.full(len(steps), float(view.parameters.beta * view.parameters.alpha))
@@ -19,5 +20,8 @@ def drives_chart(view: OrbitView) -> tuple[Chart, str]:
         Curve(steps, sharpens, "warm", label="βα", digits=DIGITS, sign="▴"),
         Curve(steps, flattens, "cool", "dashed", "λ(g+q)", DIGITS),
     ]
-    scale = Scale("symlog", linear_part(sharpens, flattens))
-    return Chart(curves, scale, view.marks()), "drives (symlog)"
+    scale = Scale(kind, linear_part(sharpens, flattens))
+    return Chart(curves, scale, view.marks()), f"drives ({kind})"
+
+
+DRIVES = OrbitPanel("drives", kinds=("symlog",), chart=drives_chart)

@@ -7,6 +7,7 @@ import numpy as np
 from eostui.charts.chart import Curve, Spot
 from eostui.charts.plane import Plane, Strand
 from eostui.charts.scales import StickyRange
+from eostui.panels.orbit.panel import OrbitPanel
 from eostui.panels.orbit.view import OrbitView
 
 
@@ -40,3 +41,16 @@ class Portrait:
             spots=spots,
         )
         return plane, f"phase portrait: y over x{said}"
+
+
+PORTRAIT = OrbitPanel(
+    "portrait",
+    "Every state (x, y): dots are even steps, × odd ones, so that the period-2 motion is two "
+    "strands. ● is the last state, ○ the exact states with F(F(z)) = z that it belongs to, the "
+    "dashed line y = −λ, where the envelope neither grows nor shrinks.",
+    plane=Portrait,
+    signs=(
+        "dots even steps · × odd · ● last · ○ exact",
+        "dots even steps, x odd, @ last, O exact",
+    ),
+)

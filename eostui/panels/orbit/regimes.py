@@ -13,6 +13,7 @@ from eostui.charts.numbers import compact
 from eostui.charts.plane import Background, Plane, Region
 from eostui.charts.scales import nice_above
 from eostui.oscillator import Parameters, regime
+from eostui.panels.orbit.panel import OrbitPanel
 from eostui.panels.orbit.view import OrbitView
 
 #: Signs and colours of the regimes, in the order of `KINDS`; the signs are those of `simulate --grid`.
@@ -85,3 +86,13 @@ def regimes(fixed: tuple[float, ...], region: Region, columns: int, rows: int) -
     found = regime(Parameters(eta, decay, alpha, beta, g, g_x, gradient_u, sharpness))
     kinds: NDArray[np.intp] = np.argmax(found[..., None] == np.array(KINDS), axis=-1)
     return kinds
+
+
+REGIMES = OrbitPanel(
+    "regimes",
+    "What attracts at each (λ, g), by the exact solutions' eigenvalues, with α, β, η and g_x as they "
+    "are: o the 2-cycle, . the collapsed point, % both, ~ neither; ● is here. The line is the "
+    "paper's crossing βα = λ(g − λ): above it no cycle exists to leading order.",
+    plane=RegimeMap,
+    signs=("o cycle  . collapse  % both  ~ neither",) * 2,
+)

@@ -7,17 +7,25 @@ from eostui.runs.run import Run
 from eostui.stability import Control, Description, changed_to
 
 
-def controls_of(run: Run) -> tuple[Control, ...]:
-    """Return the controls of a run's dynamics that are columns of its steps.
+def dynamics_of(run: Run) -> Description:
+    """Return what a run states about its dynamics.
 
     Raises:
-        RunFormatError: if its record is damaged.
+        RunFormatError: if that is damaged.
     """
     try:
-        controls = Description.of_facts(run.facts).controls
+        return Description.of_facts(run.facts)
     except ValueError as error:
         raise RunFormatError(f"{run.path}: {error}") from None
-    return tuple(control for control in controls if control.name in run.steps)
+
+
+def controls_of(run: Run) -> tuple[Control, ...]:
+    """Return the controls of a run's dynamics, each a column of its steps.
+
+    Raises:
+        RunFormatError: if what it states about its dynamics is damaged.
+    """
+    return tuple(control for control in dynamics_of(run).controls if control.name in run.steps)
 
 
 def control_changes(run: Run) -> dict[int, dict[str, float]]:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eostui.runs.series import FloatArray, Series
-from eostui.stability import CONTROLS
+from eostui.stability import THRESHOLD
 
 #: Steps in each block of which κ's median is taken.
 BLOCK = 25
@@ -97,7 +97,7 @@ def collapsed_level(
     rows = np.flatnonzero(off_the_bounce & (decay > 0) & np.isfinite(measured["beta_alpha"]))
     shift = measured["beta_alpha"][rows] / decay[rows] - measured["g"][rows]
     level = without_alternation(measured["sharpness"][rows] + shift)
-    shown = (level > 0) & (level < _at_readings(steps, measured, "stability_threshold")[rows])
+    shown = (level > 0) & (level < _at_readings(steps, measured, THRESHOLD)[rows])
     return rows[shown], level[shown]
 
 
@@ -119,17 +119,18 @@ def crossings(steps: Series, measured: Series) -> NDArray[np.int64]:
     beta_alpha, lambda_g = measured["beta_alpha"], measured["lambda_g"]
     if len(beta_alpha) < 2:
         return np.empty(0, dtype=np.int64)
-    threshold = _at_readings(steps, measured, "stability_threshold")
+    threshold = _at_readings(steps, measured, THRESHOLD)
     with np.errstate(invalid="ignore"):
         crossed = (beta_alpha[:-1] > lambda_g[:-1]) & (beta_alpha[1:] <= lambda_g[1:])
         low = measured["sharpness"] < (1 - SHARPNESS_BELOW_EDGE) * threshold
     rows = 1 + np.flatnonzero(crossed & low[1:] & (lambda_g[1:] > 0))
     kappa = running_median(steps["path_curvature"], measured["step"][rows])
     rows = rows[~(kappa >= (1 - PATH_BELOW_EDGE) * threshold[rows])]
-    changed = np.zeros(len(threshold), dtype=np.bool_)
-    for values in (measured[name] for name in CONTROLS if name in measured):
-        changed[1:] |= np.diff(values) != 0
-    return rows[np.unique(np.cumsum(changed)[rows], return_index=True)[1]]
+    decay = measured["weight_decay"]
+    stretch = np.cumsum(
+        (np.diff(threshold, prepend=threshold[0]) != 0) | (np.diff(decay, prepend=decay[0]) != 0)
+    )
+    return rows[np.unique(stretch[rows], return_index=True)[1]]
 
 
 def _at_readings(steps: Series, measured: Series, name: str) -> FloatArray:

@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 from eostui.runs.series import Series
+from eostui.stability import UNDECAYED
 
 #: Alignments below this count as small.
 SMALL = 0.1
@@ -66,7 +67,7 @@ def monitors(
     def value(name: str) -> float:
         return float(measured[name][rows[-1]])
 
-    limit = SECOND_DIRECTION * float(steps["two_over_eta"][int(value("step"))])
+    limit = SECOND_DIRECTION * float(steps[UNDECAYED][int(value("step"))])
     on_bounce = bouncing and reading == "raw"
     second, along_s = value("eig_2"), value("sharpness_gradient_u")
     along_l, drive = value("gradient_u"), value("beta_alpha")

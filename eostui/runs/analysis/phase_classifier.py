@@ -175,25 +175,17 @@ class PhaseClassifier:
         """Return what it has taken in as JSON, for `restored`."""
         return json.dumps({"rules": RULES, **asdict(self)})
 
-    @classmethod
-    def from_step(
-        cls,
-        step: int,
-        start_loss: float | None,
-        chance: float | None,
-        columns: Sequence[str] = STORED_STEP_COLUMNS,
-        threshold_label: str = GRADIENT_DESCENT.label,
-    ) -> PhaseClassifier:
-        """Return one that is fed from a later step on: of what was before it says nothing.
+    def from_step(self, step: int, start_loss: float | None) -> PhaseClassifier:
+        """Return another of the same run, which takes in rows from a later step on alone.
 
         Args:
             step: of the first row that it takes in.
             start_loss: the run's first loss, or None if it wasn't finite.
-            chance: the loss of chance.
-            columns: of the rows.
-            threshold_label: how its reasons name the threshold.
         """
-        return cls(None, step, chance, tuple(columns), threshold_label, _start_loss=start_loss)
+        return PhaseClassifier(
+            step=step, chance=self.chance, columns=self.columns,
+            threshold_label=self.threshold_label, _start_loss=start_loss,
+        )  # fmt: skip
 
     @classmethod
     def restored(cls, state: str) -> PhaseClassifier | None:

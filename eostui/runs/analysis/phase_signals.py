@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 from eostui.runs.analysis.phases import JUMP, LEVEL_STEPS, STALE_STEPS, TURN
 from eostui.runs.series import FloatArray
 from eostui.runs.store.columns import STORED_STEP_COLUMNS
-from eostui.stability import GRADIENT_DESCENT
+from eostui.stability import GRADIENT_DESCENT, THRESHOLD, UNDECAYED
 
-#: Columns of every step that dynamics other than gradient descent store beside their controls.
-THRESHOLD, UNDECAYED = "stability_threshold", "stability_undecayed"
 #: Columns that aren't controls.
 _NO_CONTROLS = {*STORED_STEP_COLUMNS, THRESHOLD} - {"eta", "weight_decay"}
 

@@ -1,6 +1,6 @@
 """What there is to say beside a run's numbers, in words: of its problem, and of its measuring.
 
-The events are those of `engine/session.py` and `curvature/sharpness.py`.
+The events are those of `engine/session.py` and of the probes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from eostui.runs.store.rows import Event
 
 #: Facts about its problem of which a run's record begins with an event of the same name.
 SAID, TRUSTED = "said", "trusted"
+#: What a user's own probe says, and that one is measured no more.
+NOTED, TURNED_OFF = "noted", "turned_off"
 #: Whose S it is, where a gradient that isn't the loss's own was trusted.
 OF_TRUSTED = "of a trusted gradient"
 
@@ -29,6 +31,14 @@ def remark(event: Event) -> str:
         return f"S is that {OF_TRUSTED}: {told.get('text', '')}"
     if event.kind == "unmeasured":
         return f"not measured at step {step}: {told.get('reason', '')}"
+    if event.kind == TURNED_OFF:
+        probe, why = told.get("probe", ""), told.get("reason", "")
+        return f"the probe {probe} is turned off from step {step} on: {why}"
+    if event.kind == NOTED:
+        more = "".join(f", {key} {value}" for key, value in dict(told.get("told", {})).items())
+        return (
+            f"at step {step} the probe {told.get('probe', '')} says: {told.get('kind', '')}{more}"
+        )
     if event.kind == "audit":
         which = "S" if told.get("eigenvalue", 1) == 1 else f"eigenvalue {told['eigenvalue']}"
         return (

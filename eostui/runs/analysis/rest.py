@@ -9,7 +9,7 @@ import numpy as np
 from eostui.runs.analysis.phases import COLLAPSED, CONVERGED_PHASE, EDGE, LOWERED
 from eostui.runs.analysis.run_phases import Span
 from eostui.runs.series import FloatArray, Series
-from eostui.stability import Control
+from eostui.stability import THRESHOLD, Control
 
 #: Phases in which a run can rest.
 PHASES_OF_REST = (EDGE, LOWERED, COLLAPSED, CONVERGED_PHASE)
@@ -52,7 +52,7 @@ def not_at_rest(
             f"S was measured {len(sharpness)} times in its last fifth, fewer than {LEAST_READINGS}"
         )
     older, newer = _halves(sharpness)
-    if abs(newer - older) > DRIFT * float(steps["stability_threshold"][-1]):
+    if abs(newer - older) > DRIFT * float(steps[THRESHOLD][-1]):
         return f"S goes from {older:.4g} to {newer:.4g} between the halves of its last fifth"
     return ""
 

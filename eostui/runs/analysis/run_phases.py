@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from eostui.runs.analysis.controls import controls_of
+from eostui.runs.analysis.controls import controls_of, dynamics_of
 from eostui.runs.analysis.phase_classifier import PhaseChange, PhaseClassifier
-from eostui.runs.analysis.phase_signals import THRESHOLD, signal_columns
+from eostui.runs.analysis.phase_signals import signal_columns
 from eostui.runs.analysis.phases import BY_NAME, Phase
 from eostui.runs.series import FloatArray
 from eostui.runs.store.columns import ARRIVALS, STORED_STEP_COLUMNS
 from eostui.runs.store.rows import Event
-from eostui.stability import STABILITY
+from eostui.stability import GRADIENT_DESCENT, THRESHOLD
 
 if TYPE_CHECKING:
     from eostui.runs.run import Run
@@ -62,10 +62,13 @@ def recorded_spans(events: Iterable[Event], last_step: int) -> list[Span]:
 
 
 def spans(run: Run) -> list[Span]:
-    """Return the phases of a run; a record without such events is classified from its rows."""
-    return recorded_spans(run.events, run.last_step) or _spans(
-        [(change.step, change.phase) for change in classify(run)], run.last_step
-    )
+    """Return the phases of a run; where its events have none, as in format 1, those of its rows."""
+    recorded = recorded_spans(run.events, run.last_step)
+    first = recorded[0].first if recorded else run.last_step + 1
+    if first == 0 and recorded:
+        return recorded
+    changes = [(change.step, change.phase) for change in classify(run) if change.step < first]
+    return [*_spans(changes, first - 1), *recorded]
 
 
 def _spans(begun: Sequence[tuple[int, Phase]], last_step: int) -> list[Span]:
@@ -82,13 +85,16 @@ def _spans(begun: Sequence[tuple[int, Phase]], last_step: int) -> list[Span]:
 def classify(run: Run) -> list[PhaseChange]:
     """Return the phases of a record, classified anew from its rows: the same as by its engine."""
     facts = {key.removeprefix("problem."): value for key, value in run.facts.items()}
+    dynamics = dynamics_of(run)
     others = (control.name for control in controls_of(run))
     columns = signal_columns(
         (*(name for name in others if name not in STORED_STEP_COLUMNS), THRESHOLD)
     )
-    stability = STABILITY.get(run.config.dynamics)  # a user's own isn't among them
-    label = "the threshold" if stability is None else stability.label
-    classifier = PhaseClassifier(chance=chance_of(facts), columns=columns, threshold_label=label)
+    classifier = PhaseClassifier(
+        chance=chance_of(facts) if dynamics.label == GRADIENT_DESCENT.label else None,
+        columns=columns,
+        threshold_label=dynamics.label,
+    )
     changes = []
     rows = stored_rows(run, columns)
     measured = run.measured

@@ -139,7 +139,8 @@ EVERY_STEP = (
 #: Where what is measured is measured.
 MEASURED_AT = "taken at θ_t, in runs whose `reading` is midpoint at (θ_{t−1} + 2θ_t + θ_{t+1})/4"
 
-#: What the probes fill that every run may have: those which formats before 6 had in one table.
+# What formats before 6 had in one table, by the probe that fills it. Nothing is added to these: older
+# runs wouldn't have it. What a probe fills beside is described with the probe, and by the run's facts.
 _SHARPNESS = (
     Column("sharpness", "L/θ²", "S, largest eigenvalue of the Hessian of L"),
     Column("sharpness_residual", "1", "‖Hu − Su‖/S: how well S and u are found"),
@@ -196,8 +197,8 @@ _HELD_OUT = (
     Column("test_accuracy", "1", "share of test samples classified correctly"),
 )
 PROBES = (
-    ProbeColumns("sharpness", "products", _SHARPNESS),
-    ProbeColumns("smallest_eigenvalue", "products", _SMALLEST),
+    ProbeColumns("sharpness", "many products", _SHARPNESS),
+    ProbeColumns("smallest_eigenvalue", "many products", _SMALLEST),
     ProbeColumns("drives", "products", _DRIVES),
     ProbeColumns("held_out", "pass", _HELD_OUT),
 )

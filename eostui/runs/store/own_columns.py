@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from eostui.errors import printable
+from eostui.errors import InputError, printable
 from eostui.runs.store.columns import (
     CALIBRATED,
     COORDINATES,
@@ -26,14 +26,13 @@ from eostui.runs.store.columns import (
     Column,
     ProbeColumns,
 )
-from eostui.stability import ETA, WEIGHT_DECAY
+from eostui.stability import ETA, FACT, THRESHOLD, UNDECAYED, WEIGHT_DECAY, Description
 
-STEP_COLUMNS, DYNAMICS, PROBES_FACT = "step_columns", "dynamics", "probes"
-UNDECAYED = "stability_undecayed"
+STEP_COLUMNS, PROBES_FACT = "step_columns", "probes"
 #: The format of the store from which on every run has all of STORED_STEP_COLUMNS.
 _ALL_SINCE = 5
-#: Numbers that a reading may have at most, columns that all may, controls, and letters of a text.
-_MOST_NUMBERS, _MOST_COLUMNS, _MOST_CONTROLS, _MOST_LETTERS = 1 << 20, 10_000, 100, 1000
+#: Numbers that all readings of a step may have at most, columns that a probe may, letters of a text.
+_MOST_NUMBERS, _MOST_COLUMNS, _MOST_LETTERS = 100_000, 10_000, 1000
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 #: Names that a column of its own can't have: they are taken in every run.
 _TAKEN = {
@@ -44,7 +43,7 @@ _TAKEN = {
 }  # fmt: skip
 #: Those that what a dynamics stores for every step can't have; its threshold is another.
 _TAKEN_OF_STEPS = {
-    *STORED_STEP_COLUMNS, *(column.name for column in MEASURED), *_TAKEN - {"stability_threshold"},
+    *STORED_STEP_COLUMNS, *(column.name for column in MEASURED), *_TAKEN - {THRESHOLD},
 }  # fmt: skip
 _BUILT_IN = {probe.name: {column.name for column in probe.columns} for probe in PROBES}
 
@@ -86,37 +85,24 @@ def step_columns_of_width(width: int, version: int) -> tuple[str, ...]:
 
 
 def dynamics_columns_of(facts: Mapping[str, str]) -> tuple[Column, ...]:
-    """Return what a dynamics may have stored for every step beside η and λ, of gradient descent nothing.
+    """Return what a dynamics may have stored for every step beside η and λ: further controls, thresholds.
 
-    These are its other controls and both thresholds. The fact `dynamics` is a JSON object with a list
-    `controls`, each with name, symbol and description, and the thresholds' `label` and `undecayed_label`.
+    Of gradient descent, whose thresholds follow from these two, they aren't stored.
 
     Raises:
         ValueError: if it states none that can be.
     """
-    stated = facts.get(DYNAMICS)
-    if stated is None:
+    if FACT not in facts:
         return ()
-    content = _json(stated)
-    controls = content.get("controls") if isinstance(content, dict) else None
-    if (
-        not isinstance(controls, list)
-        or len(controls) > _MOST_CONTROLS
-        or not all(isinstance(control, dict) for control in controls)
-    ):
-        raise ValueError("its controls aren't a JSON list of objects")
+    dynamics = Description.of_facts(facts)
     own = [
-        Column(
-            _text(control, "name"),
-            "1",
-            f"{_text(control, 'description')} {_text(control, 'symbol')}",
-        )
-        for control in controls
-        if control.get("name") not in (ETA.name, WEIGHT_DECAY.name)
+        Column(control.name, "1", printable(f"{control.description} {control.symbol}"))
+        for control in dynamics.controls
+        if control.name not in (ETA.name, WEIGHT_DECAY.name)
     ]
-    label, undecayed = _text(content, "label"), _text(content, "undecayed_label")
+    label, undecayed = printable(dynamics.label), printable(dynamics.undecayed_label)
     own += [
-        Column("stability_threshold", "L/θ²", f"{label}, the stability limit with decay"),
+        Column(THRESHOLD, "L/θ²", f"{label}, the stability limit with decay"),
         Column(UNDECAYED, "L/θ²", f"{undecayed}, the stability limit without decay"),
     ]
     _refuse_names(own, _TAKEN_OF_STEPS)
@@ -150,11 +136,9 @@ def probes_fact(probes: Iterable[ProbeColumns]) -> str:
     """Return the fact `probes` of a run with these.
 
     Raises:
-        ValueError: if they can't be probes of one run.
+        InputError: if they can't be probes of one run: names taken, arrays too large.
     """
-    listed = tuple(probes)
-    check_probes(listed)
-    return json.dumps(
+    stated = json.dumps(
         [
             {
                 "name": probe.name,
@@ -170,10 +154,15 @@ def probes_fact(probes: Iterable[ProbeColumns]) -> str:
                     for column in probe.columns
                 ],
             }
-            for probe in listed
+            for probe in probes
         ],
         ensure_ascii=False,
     )
+    try:
+        probes_of({PROBES_FACT: stated})
+    except ValueError as error:
+        raise InputError(f"these probes can't measure one run: {error}") from None
+    return stated
 
 
 def joined(
@@ -203,11 +192,9 @@ def check_probes(probes: Sequence[ProbeColumns]) -> None:
         if probe.name in names:
             raise ValueError(f"there are two probes `{probe.name}`")
         names.add(probe.name)
-        if not probe.width <= _MOST_NUMBERS:
-            raise ValueError(
-                f"the probe `{probe.name}` has {probe.width} numbers a reading, but must have at "
-                f"most {_MOST_NUMBERS}"
-            )
+    width = sum(probe.width for probe in probes)
+    if width > _MOST_NUMBERS:
+        raise ValueError(f"they have {width} numbers a step, but must have at most {_MOST_NUMBERS}")
     # a built-in's column is what readers take it for: nothing else has its name
     taken = _TAKEN | {
         name for probe, columns in _BUILT_IN.items() for name in columns if probe not in names

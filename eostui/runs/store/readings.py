@@ -14,8 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from eostui.runs.store.columns import HESSIAN_PRODUCTS, MEASURED_SECONDS, ProbeColumns
 from eostui.runs.store.rows import MOST_STEPS, FloatArray, RowError, checksum
 
-#: Where a reading is taken.
-POINTS = ("raw", "midpoint")
 #: The cost of probes whose readings need no Hessian product.
 _NO_PRODUCTS = "pass"
 

@@ -6,26 +6,42 @@ import functools
 import math
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eostui.runs.store.columns import HESSIAN_PRODUCTS, MEASURED, PROBES
+from eostui.runs.store.columns import HESSIAN_PRODUCTS, PROBES
 from eostui.runs.store.readings import Readings
 from eostui.runs.store.rows import MOST_STEPS, FloatArray, RowError
 
-_MEASURED_NAMES = tuple(column.name for column in MEASURED)
 _PRODUCTS = HESSIAN_PRODUCTS.name
 
 
-def wide_row(values: Mapping[str, float], names: Sequence[str]) -> FloatArray:
-    """Return what was measured as a row has it: in the order of its columns `names`, NaN for none.
+@dataclass
+class WideRow:
+    """What was measured at a step, as the readings of it come in."""
 
-    What it has no column for is left out.
-    """
-    return _canonical(map(values.get, names), len(names))
+    step: int
+    point: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, values: Mapping[str, Any], products: float) -> None:
+        """Take in a reading; Hessian products are added up, NaN are none."""
+        self.values |= {name: value for name, value in values.items() if name != _PRODUCTS}
+        if not math.isnan(products):
+            self.values[_PRODUCTS] = self.values.get(_PRODUCTS, 0.0) + products
+
+    def cells(self, names: Sequence[str]) -> tuple[tuple[Any, ...], int]:
+        """Return step, point and the columns `names`, NaN where there is none; and their checksum.
+
+        What they have no place for is left out.
+        """
+        row = _canonical(map(self.values.get, names), len(names))
+        crc = wide_checksum(",".join(names), self.step, self.point, row)
+        return (self.step, self.point, *row.tolist()), crc
 
 
 def wide_checksum(names: str, step: int, point: str, values: FloatArray) -> int:

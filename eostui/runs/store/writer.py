@@ -12,7 +12,6 @@ import time
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,7 +29,7 @@ from eostui.runs.store.own_columns import probes_of, step_columns_of
 from eostui.runs.store.reader import RunReader
 from eostui.runs.store.readings import counts_products, packed, reading_checksum, reading_row
 from eostui.runs.store.rows import Event, checksum, in_columns
-from eostui.runs.store.wide_rows import wide_checksum, wide_row
+from eostui.runs.store.wide_rows import WideRow
 
 
 class Store(Protocol):
@@ -57,15 +56,6 @@ class Store(Protocol):
     def event(self, step: int, kind: str, payload: Mapping[str, Any] | None = None) -> None: ...
     def flush(self) -> None: ...
     def close(self) -> None: ...
-
-
-@dataclass
-class _WideRow:
-    """What was measured at a step, of a run from before format 6; there is none without a step."""
-
-    step: int | None = None
-    point: str = "raw"
-    values: dict[str, Any] = field(default_factory=dict)
 
 
 class RunWriter:
@@ -95,7 +85,8 @@ class RunWriter:
         self.path = path
         if facts is not None:
             _make(path)
-        self._wide_names: tuple[str, ...] = ()
+        self._wide_names: tuple[str, ...] = ()  # of a run from before format 6
+        self._wide: WideRow | None = None
         self._pending: list[tuple[str, tuple[Any, ...]]] = []
         self._failed = False
         self.derived_events = 0
@@ -112,7 +103,6 @@ class RunWriter:
                 self._version = schema.SCHEMA_VERSION
                 self.step_columns = step_columns_of(facts)
                 self.probes = {probe.name: probe for probe in probes_of(facts)}
-            self._wide = _WideRow()
             self._sealed = self._version >= schema.SEALED_SINCE
             database = path / schema.DATABASE
             self._database = sqlite3.connect(
@@ -217,7 +207,10 @@ class RunWriter:
         if not counts_products(layout):
             products = math.nan
         if self._version < schema.READINGS_SINCE:
-            self._gather(step, values, point, products)
+            if self._wide is None or self._wide.step != step:
+                self._end_wide_row()
+                self._wide = WideRow(int(step), point)
+            self._wide.add(values, products)
             return
         cells = reading_row(layout, step, point, packed(layout, values), seconds, products)
         names = ("step", "probe", "point", "numbers", "seconds", "products")
@@ -239,27 +232,12 @@ class RunWriter:
                 self.reading(step, name, own, point, products=spent)
                 products = products if math.isnan(spent) else math.nan
 
-    def _gather(self, step: int, values: Mapping[str, Any], point: str, products: float) -> None:
-        """Take in a reading of a run from before format 6, which has one row a measured step."""
-        if self._wide.step != step:
-            self._end_wide_row()
-            self._wide = _WideRow(int(step), point)
-        own = {name: value for name, value in values.items() if name != HESSIAN_PRODUCTS.name}
-        self._wide.values.update(own)
-        if not math.isnan(products):
-            spent = self._wide.values.get(HESSIAN_PRODUCTS.name, 0.0)
-            self._wide.values[HESSIAN_PRODUCTS.name] = spent + products
-
     def _end_wide_row(self) -> None:
         """Queue the row that was gathered, if there is one."""
-        wide, names = self._wide, self._wide_names
-        if wide.step is None:
-            return
-        row = wide_row(wide.values, names)
-        crc = wide_checksum(",".join(names), wide.step, wide.point, row)
-        cells = (wide.step, wide.point, *row.tolist())
-        self._insert("measurements", ("step", "point", *names), cells, crc)
-        self._wide = _WideRow()
+        if self._wide is not None:
+            cells, crc = self._wide.cells(self._wide_names)
+            self._insert("measurements", ("step", "point", *self._wide_names), cells, crc)
+            self._wide = None
 
     def landscape(self, landscape: Landscape) -> None:
         """Put a map in place of the last one."""
@@ -328,7 +306,7 @@ class RunWriter:
     def abandon(self) -> None:
         """Close without what was appended since the last flush: the record is as it was."""
         self._pending.clear()
-        self._wide = _WideRow()
+        self._wide = None
         self.close()
 
     def close(self) -> None:

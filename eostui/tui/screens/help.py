@@ -10,39 +10,13 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from eostui.charts.palette import PHASE_COLOURS
+from eostui.panels import PANELS
 from eostui.runs.analysis.monitors import MEANINGS
 from eostui.runs.analysis.phases import HOW_CLASSIFIED, PHASES
 from eostui.tui.keys import Key
 from eostui.tui.screens.dialogs import Dialog
 
-_PANELS = """\
-[b]Sharpness[/b]: S is the largest eigenvalue of the Hessian ∇²L(θ), measured every few steps. Plain
-gradient descent is stable on a quadratic while S < 2/η; with weight decay the limit is 2/η − λ
-(dashed). "rest" (dotted) is where the drives of a run that doesn't bounce would put S:
-S + βα/λ − g, the paper's collapsed level. κ is the path curvature, the curvature each step really met:
-κ = ⟨∇L(θ⁺) − ∇L(θ), Δθ⟩ / ‖Δθ‖². Its spread over the steps is stippled, its median a line. On ReLU
-networks with weight decay S may sink far below 2/η while κ stays there: the run is still at its edge.
-
-[b]Drives[/b]: To first order S⁺ − S ≈ η(βα − λg). βα = −⟨∇L, ∇S⟩ is the drive that sharpens, λg with
-g = ⟨θ, ∇S⟩ the one with which decay flattens. Where they cross below the edge (✕) sharpening
-stops before S reaches 2/η: the phase transition. On the edge itself the bounce swings βα up and down
-(stippled); the line is freed of what alternates from reading to reading.
-
-[b]Loss[/b]: L is the unregularised full-batch loss; its band is the oscillation, nothing is skipped.
-Lλ = L + ½λ‖θ‖² is what descent with decay descends.
-
-[b]Norm[/b]: ‖θ‖ over all parameters, and which assumptions of the theory hold now (see below). On the
-bounce itself ∇L ⟂ u always fails and βα is forced negative, so neither can be judged there.
-
-[b]Oscillator[/b]: c freezes θ*, u and ∇S; from there on x = ⟨u, θ − θ*⟩, whose sign the bounce turns at
-every step (so two strands; times √β it has the unit of S), and q = ⟨∇S, θ − θ*⟩, to first order S − S*,
-are drawn beside what the reduced map of the theory predicts (dotted) from the constants measured at θ*.
-The map has one term more than the paper's: the curvature that moves x is S + D⁴x²/6, with D⁴ the fourth
-derivative of L along u, by differences; 0 where kinks (ReLU) leave none, and in runs from before it.
-They agree while S* + q and S stay within 2 % of S* of the prediction. At θ* x is 0 to rounding, so a
-predicted hump is right in height and depth before it is right in time: once x is out of the noise, C
-restarts the prediction from the network's own x and q.
-
+_BESIDE = """\
 [b]Another run[/b] (o; a fork has its parent): what was measured of it, as points (·) in dimmer
 colours under this run's lines; of a run with a common history from the fork (┊ fork) on. Labels and
 marks that begin with · are its own.
@@ -86,7 +60,7 @@ class HelpScreen(Dialog[None]):
         """Show the key table by group, then the panels, and the screens."""
         with VerticalScroll(classes="help"):
             yield Static(_key_table(self._keys, self._state))
-            yield Static(_reflowed(_PANELS))
+            yield Static(_reflowed(_charts()))
             yield Static(_phase_table())
             yield Static(_assumption_table())
             for text in self._about:
@@ -96,6 +70,12 @@ class HelpScreen(Dialog[None]):
     def action_dismiss_help(self) -> None:
         """Put the help away."""
         self.dismiss(None)
+
+
+def _charts() -> str:
+    """Return what the panels of a run show, and what lies beside them, a paragraph each."""
+    meanings = {panel.name.capitalize(): panel.meaning.strip() for panel in PANELS if panel.meaning}
+    return "\n\n".join([*(f"[b]{name}[/b]: {text}" for name, text in meanings.items()), _BESIDE])
 
 
 def _reflowed(text: str) -> str:

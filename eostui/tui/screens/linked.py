@@ -66,9 +66,10 @@ class LinkedCharts(SessionScreen):
         super().relayout()
 
     def action_panel(self, index: int) -> None:
-        """Focus a panel."""
-        self.focused_panel = index
-        self.relayout()
+        """Focus a panel, if there are so many."""
+        if index < len(self._panels):
+            self.focused_panel = index
+            self.relayout()
 
     def action_zoom_panel(self) -> None:
         """Show the focused panel alone, or all."""

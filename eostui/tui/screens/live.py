@@ -16,6 +16,7 @@ from eostui.panels.panel import Panel, chart_of, in_last_place, title_of
 from eostui.panels.view import RunView, is_bouncing
 from eostui.runs.analysis.monitors import monitors
 from eostui.runs.run import Run
+from eostui.stability import UNDECAYED
 from eostui.tui.controls import controls_at
 from eostui.tui.screens.linked import LinkedCharts
 from eostui.tui.session import Session
@@ -217,7 +218,7 @@ class LiveScreen(LinkedCharts):
         if len(run.measured):
             lines.append(
                 f"S {compact(run.measured['sharpness'][-1])} "
-                f"2/η {compact(run.steps['two_over_eta'][-1])}"
+                f"{view.dynamics.undecayed_label} {compact(run.steps[UNDECAYED][-1])}"
             )
             shown = view.medians.rows < len(run.steps)
             lines += [f"κ {compact(value)}" for value in view.medians.medians[shown][-1:]]

@@ -16,10 +16,6 @@ from eostui.charts.palette import COLOURS
 from eostui.errors import InputError
 from eostui.oscillator_presets import OscillatorPreset
 from eostui.panels.orbit import PANELS
-from eostui.panels.orbit.bounce import bounce_chart
-from eostui.panels.orbit.portrait import Portrait
-from eostui.panels.orbit.regimes import RegimeMap
-from eostui.panels.orbit.sharpness import sharpness_chart
 from eostui.panels.orbit.view import OrbitView
 from eostui.stability import CONTROLS, ETA, WEIGHT_DECAY
 from eostui.tui.keys import Hints, Key, bindings, on_this_screen, turning
@@ -37,12 +33,6 @@ from eostui.tui.session import Session
 from eostui.tui.widgets.bars import TextBar, fields_line, key_line, monitor_line, tabs_line
 from eostui.tui.widgets.chart import ChartWidget
 from eostui.tui.widgets.plane import PlaneWidget
-
-_PORTRAIT_LEGEND = {
-    True: "dots even steps · × odd · ● last · ○ exact",
-    False: "dots even steps, x odd, @ last, O exact",
-}
-
 
 _OWN = "of the oscillator"
 
@@ -88,7 +78,7 @@ class OscillatorScreen(LinkedCharts):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session, [panel.name for panel in PANELS])
-        self._portrait, self._regimes = Portrait(), RegimeMap()
+        self._planes = {panel.name: panel.plane() for panel in PANELS if panel.plane}
         self.begin_with(oscillator_presets.load(oscillator_presets.DEFAULT_PRESET))
 
     def begin_with(self, preset: OscillatorPreset) -> None:
@@ -122,10 +112,9 @@ class OscillatorScreen(LinkedCharts):
         yield TextBar(id="title")
         yield TextBar(id="tabs")
         with Container(id="charts"):
-            for panel in PANELS[:2]:
-                yield ChartWidget(unicode=self.unicode, id=panel.name)
-            for panel in PANELS[2:]:
-                yield PlaneWidget(unicode=self.unicode, id=panel.name)
+            for panel in PANELS:
+                widget = ChartWidget if panel.chart else PlaneWidget
+                yield widget(unicode=self.unicode, id=panel.name)
         yield TextBar(id="settings")
         yield TextBar(id="answers")
         yield TextBar(id="conditions")
@@ -222,35 +211,27 @@ class OscillatorScreen(LinkedCharts):
         preset = self.settings.preset
         change(self.settings)
         if self.settings.preset is not preset:
-            self._portrait.forget()
-            self._regimes.forget()
             self.window.show_all()
-            for panel in PANELS[:2]:
-                if self.is_mounted:
-                    self.query_one(f"#{panel.name}", ChartWidget).forget()
+            for plane in self._planes.values():
+                plane.forget()
+            for chart in self.query(ChartWidget):
+                chart.forget()
         self.oscillator = OrbitView.of(self.settings.simulation)
         self.draw()
 
     def _draw_panels(self) -> None:
         x_range = self.window.range(self.last_x)
-        kinds = [
-            panel.kinds[choice % len(panel.kinds)]
-            for panel, choice in zip(PANELS, self._scale_choice, strict=True)
-        ]
-        for index, build in enumerate((sharpness_chart, bounce_chart)):
-            chart = self.query_one(f"#{PANELS[index].name}", ChartWidget)
-            if not chart.has_class("-hidden"):
-                drawn, title = build(self.oscillator, kinds[index])
-                chart.show(drawn, x_range, (title,))
-        planes = (
-            (self._portrait.plane, _PORTRAIT_LEGEND[self.unicode]),
-            (self._regimes.plane, "o cycle  . collapse  % both  ~ neither"),
-        )
-        for panel, (make, legend) in zip(PANELS[2:], planes, strict=True):
-            widget = self.query_one(f"#{panel.name}", PlaneWidget)
-            if not widget.has_class("-hidden"):
-                plane, title = make(self.oscillator)
-                widget.show(plane, title, legend)
+        for panel, choice in zip(PANELS, self._scale_choice, strict=True):
+            widget = self.query_one(f"#{panel.name}")
+            if widget.has_class("-hidden"):
+                continue
+            if isinstance(widget, ChartWidget) and panel.chart:
+                kind = panel.kinds[choice % len(panel.kinds)]
+                chart, title = panel.chart(self.oscillator, kind)
+                widget.show(chart, x_range, (title,))
+            elif isinstance(widget, PlaneWidget):
+                plane, title = self._planes[panel.name].plane(self.oscillator)
+                widget.show(plane, title, panel.signs[not self.unicode])
 
     def draw_bars(self) -> None:
         """Draw the title, of the oscillator, and the key bar."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from rich.text import Text
 
+from eostui.charts.levels import bars
 from eostui.charts.numbers import percent
 from eostui.charts.palette import COLOURS
 from eostui.panels.view import RunView
@@ -13,8 +14,6 @@ from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
 from eostui.tui.widgets.strips import Strip, XAxis, right_aligned
 
-_BARS = "▁▂▃▄▅▆▇█"
-_ASCII_BARS = "_.:-=+*#"
 #: Of a step up, a step down, and of a column with both.
 _SIGNS, _ASCII_SIGNS = "▲▼◆", "^vx"
 _COLOURS = (COLOURS["warm"], COLOURS["cool"], COLOURS["path"])
@@ -55,11 +54,9 @@ class SignRaster(Strip):
             before = np.maximum.accumulate(np.where(np.isfinite(shares), np.arange(len(shares)), 0))
             shares = shares.copy()
             shares[known[0] : known[-1]] = shares[before][known[0] : known[-1]]
-        bars = _BARS if self._unicode else _ASCII_BARS
         # a share of a half, the full bounce, fills the cell
-        levels = np.minimum(np.ceil(shares * 2 * (len(bars) - 1)), len(bars) - 1)
-        cells = "".join(" " if np.isnan(level) else bars[int(level)] for level in levels.tolist())
-        colours = [COLOURS["warm"] if level > 0 else COLOURS["cool"] for level in levels.tolist()]
+        cells = bars(shares, 0.0, 0.5, unicode=self._unicode, up=True)
+        colours = [COLOURS["warm"] if share > 0 else COLOURS["cool"] for share in shares.tolist()]
         return axis.strip("ups", cells, colours, note)
 
     def _notes(self, run: Run, room: int) -> tuple[Text, Text]:

@@ -8,10 +8,9 @@ import pytest
 import torch
 from conftest import ACTIVATIONS, LOSSES, NETWORKS
 from oracles import dense_hessian, dense_third, gradient
+from probed import Probed, measure_drives, measure_sharpness
 
 from eostui.curvature.point import Point
-from eostui.curvature.sharpness import measure_drives, measure_sharpness
-from eostui.curvature.state import ProbeState
 from eostui.problems import Problem
 from eostui.runs.store.columns import MEASURED
 
@@ -21,7 +20,7 @@ EXACT = {"tolerance": 1e-20, "vector_tolerance": 1e-10}
 
 def measure(case, theta=None, state=None):
     """Both probes at one point, as the engine runs them; returns the values and the state."""
-    state = state or ProbeState(case.config, case.problem)
+    state = state or Probed(case.config, case.problem)
     point = Point(case.problem.loss, case.theta if theta is None else theta)
     values = measure_sharpness(point, state)
     return values | measure_drives(point, state), state
@@ -220,7 +219,7 @@ def test_same_seed_and_step_repeat_a_measurement_exactly(small_case):
     third, third_state = measure(other, theta)
     assert not torch.equal(first_state.eigenvectors, third_state.eigenvectors)
     assert third["sharpness"] == pytest.approx(first["sharpness"], rel=1e-6)
-    later, later_state = measure(case, theta, ProbeState(case.config, case.problem, step=25))
+    later, later_state = measure(case, theta, Probed(case.config, case.problem, step=25))
     assert not torch.equal(first_state.eigenvectors, later_state.eigenvectors)
     assert later["sharpness"] == pytest.approx(first["sharpness"], rel=1e-6)
 
@@ -254,7 +253,7 @@ def test_drives_without_an_eigenvector_are_refused(small_case):
     """The order of the probes matters, and a wrong order says so."""
     case = small_case()
     with pytest.raises(ValueError, match="eigenvector"):
-        measure_drives(Point(case.problem.loss, case.theta), ProbeState(case.config, case.problem))
+        measure_drives(Point(case.problem.loss, case.theta), Probed(case.config, case.problem))
 
 
 def test_every_reading_has_a_described_column(small_case):

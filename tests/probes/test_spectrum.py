@@ -11,23 +11,17 @@ import numpy as np
 import pytest
 import torch
 from oracles import dense_hessian, dense_third, gradient
+from probed import Probed, measure_drives, measure_sharpness, measure_smallest
 
 from eostui.config import MOST_EIGENVALUES, RunConfig
 from eostui.curvature.eigenpairs import Target, leading_eigenpairs
 from eostui.curvature.hessian_memory import HessianMemory
 from eostui.curvature.point import Point
-from eostui.curvature.sharpness import (
-    AUDIT_EVERY,
-    FOLLOWED_FROM,
-    measure_drives,
-    measure_sharpness,
-    measure_smallest,
-)
-from eostui.curvature.state import ProbeState
 from eostui.engine.controls import POLL_EVERY
 from eostui.engine.device import prepare_machine
 from eostui.engine.driver import Driver
 from eostui.engine.facts import initial_facts
+from eostui.probes.sharpness import AUDIT_EVERY, FOLLOWED_FROM
 from eostui.problems import Problem
 from eostui.runs.analysis.remarks import remark
 from eostui.runs.run import Run
@@ -79,7 +73,7 @@ def test_as_many_eigenvalues_as_are_asked_for(small_case, network, wanted):
     """The largest of the dense spectrum, cold and then warm at a θ nearby."""
     case = small_case(network, activation="tanh", eigenvalues=wanted, tolerance=1e-9)
     theta = moved(case)
-    state = ProbeState(case.config, case.problem)
+    state = Probed(case.config, case.problem)
     for at in (theta, theta - 0.02 * gradient(case.problem.loss, theta)):
         values = measure_sharpness(Point(case.problem.loss, at), state)
         exact, _ = spectrum(case, at)
@@ -107,7 +101,7 @@ def test_edge_follows_all_above_three_quarters_of_the_line_and_one_more(small_ca
     exact, _ = spectrum(case, theta)
     level = 1.5 * exact[0] if above == 0 else (exact[above - 1] + exact[above]) / 2
     case = with_settings(case, eta=2 * FOLLOWED_FROM / level)
-    state = ProbeState(case.config, case.problem)
+    state = Probed(case.config, case.problem)
     for _ in range(2):  # cold, then warm
         values = measure_sharpness(Point(case.problem.loss, theta), state)
         found = followed(values)
@@ -121,7 +115,7 @@ def test_edge_counts_up_and_down_as_eta_changes(small_case):
     case = small_case("mlp", activation="tanh", eigenvalues="edge", tolerance=1e-9)
     theta = moved(case)
     exact, _ = spectrum(case, theta)
-    state = ProbeState(case.config, case.problem)
+    state = Probed(case.config, case.problem)
     point = Point(case.problem.loss, theta)
     for step, above in enumerate([1, 4, 2, 6, 1]):
         level = (exact[above - 1] + exact[above]) / 2
@@ -133,7 +127,7 @@ def test_edge_follows_no_more_than_the_most():
     """Forty values above the line: MOST_EIGENVALUES of them."""
     problem = quadratic(np.diag([*np.linspace(40, 30, 40), *np.linspace(1, 0, 10)]))
     config = RunConfig.build({"eigenvalues": "edge", "eta": 0.1, "dtype": "float64"}, "test")
-    values = measure_sharpness(Point(problem.loss, problem.initial), ProbeState(config, problem))
+    values = measure_sharpness(Point(problem.loss, problem.initial), Probed(config, problem))
     found = followed(values)
     assert len(found) == MOST_EIGENVALUES
     np.testing.assert_allclose(found, np.linspace(40, 30, 40)[:MOST_EIGENVALUES], atol=0.41)
@@ -144,7 +138,7 @@ def test_no_more_than_there_are():
     problem = quadratic(np.diag([3.0, 2.0, -1.0]))
     for wanted in (MOST_EIGENVALUES, "edge"):
         config = RunConfig.build({"eigenvalues": wanted, "eta": 100.0, "dtype": "float64"}, "test")
-        state = ProbeState(config, problem)
+        state = Probed(config, problem)
         values = measure_sharpness(Point(problem.loss, problem.initial), state)
         np.testing.assert_allclose(followed(values), [3.0, 2.0, -1.0], atol=1e-12)
         assert values["sharpness_gap"] == pytest.approx(1.0)
@@ -155,14 +149,14 @@ def test_smallest_eigenvalue(small_case, network):
     """eig_min is that of the dense Hessian, cold and warm, and only there if it is asked for."""
     case = small_case(network, activation="tanh", smallest_eigenvalue=True, tolerance=1e-7)
     theta = moved(case)
-    state = ProbeState(case.config, case.problem)
+    state = Probed(case.config, case.problem)
     for at in (theta, theta - 0.02 * gradient(case.problem.loss, theta)):
         values = measure_smallest(Point(case.problem.loss, at), state)
         exact, _ = spectrum(case, at)
         assert list(values) == ["eig_min", "eig_min_residual", "hessian_products"]
         assert values["eig_min_residual"] < 1e-3
         assert values["eig_min"] == pytest.approx(exact[-1], abs=1e-6 * abs(exact[-1]))
-    without = ProbeState(case.config.changed({"smallest_eigenvalue": False}), case.problem)
+    without = Probed(case.config.changed({"smallest_eigenvalue": False}), case.problem)
     assert measure_smallest(Point(case.problem.loss, theta), without) == {}
 
 
@@ -172,7 +166,7 @@ def test_a_crowded_lower_end_is_told():
     values = torch.cat([torch.tensor([10.0]), -torch.rand(1999) * 1e-4]).double()
     point = diagonal_point(values)
     config = RunConfig.build({"smallest_eigenvalue": True, "dtype": "float64"}, "test")
-    state = ProbeState(config, SimpleNamespace(decayed=None))
+    state = Probed(config, SimpleNamespace(decayed=None))
     measure_sharpness(point, state)
     for events in (["unconverged"], []):
         state.events.clear()
@@ -199,7 +193,7 @@ def test_u_that_turns_far_is_not_lost_behind_those_after_it(turn):
     values = torch.rand(80, dtype=torch.float64)
     values[:6] = torch.tensor([12.0, 1.0, 7.0, 6.0, 6.0, 6.0])
     config = RunConfig.build({"eigenvalues": "edge", "eta": 0.2, "dtype": "float64"}, "test")
-    state = ProbeState(config, SimpleNamespace(decayed=None))
+    state = Probed(config, SimpleNamespace(decayed=None))
     for reading in range(12):
         state.step = 25 * reading
         point = diagonal_point(values, turn if reading % 2 else -turn)
@@ -212,7 +206,7 @@ def test_what_an_audit_shows_stays_while_u_goes_to_and_fro():
     values = torch.rand(80, dtype=torch.float64)
     values[:4] = torch.tensor([10.0, 1.0, 5.0, 4.0])
     settings = {"eigenvalues": 2, "measure": "spectrum", "dtype": "float64"}
-    state = ProbeState(RunConfig.build(settings, "test"), SimpleNamespace(decayed=None))
+    state = Probed(RunConfig.build(settings, "test"), SimpleNamespace(decayed=None))
     for reading in range(AUDIT_EVERY + 10):
         values[-1] = 6.0 if reading >= 5 else 0.0
         state.step = 25 * reading
@@ -230,7 +224,7 @@ def test_spectrum_alone_has_no_columns_of_the_drives(small_case):
         case = small_case(
             "mlp", activation="tanh", depth=3, width=8, measure=measure, vector_tolerance=1e-5
         )
-        state = ProbeState(case.config, case.problem)
+        state = Probed(case.config, case.problem)
         point = Point(case.problem.loss, moved(case))
         readings[measure] = measure_sharpness(point, state) | measure_drives(point, state)
     extra = set(readings["drives"]) - set(readings["spectrum"])
@@ -252,7 +246,7 @@ def test_two_eigenvectors_that_change_places_keep_their_signs_and_show_in_the_ov
         x, y, s = at
         return 0.5 * ((5 - 2 * s) * x * x + (4 + 2 * s) * y * y)
 
-    state = ProbeState(config, Problem(torch.zeros(3).double(), loss, "crossing"))
+    state = Probed(config, Problem(torch.zeros(3).double(), loss, "crossing"))
     overlaps, before = [], None
     for s in (0.0, 0.1, 1.0, 1.1, 0.0):
         values = measure_sharpness(Point(loss, torch.tensor([0, 0, s]).double()), state)
@@ -276,7 +270,7 @@ def test_drives_across_u_are_those_of_a_projected_gradient(small_case, loss, dec
         "mlp", activation="tanh", loss=loss, decay_biases=decay_biases, tolerance=1e-11
     )
     theta = moved(case, steps=200, eta=0.3)
-    state = ProbeState(case.config, case.problem)
+    state = Probed(case.config, case.problem)
     point = Point(case.problem.loss, theta)
     values = measure_sharpness(point, state) | measure_drives(point, state)
     u = spectrum(case, theta)[1][0]
@@ -332,7 +326,7 @@ def test_an_audit_finds_the_vector_that_a_warm_start_has_lost():
     """From the other block 5 is read as S, until the audit comes: then 9, with an event."""
     matrix = two_blocks()
     problem = quadratic(matrix)
-    state = ProbeState(RunConfig.build({"dtype": "float64"}, "test"), problem)
+    state = Probed(RunConfig.build({"dtype": "float64"}, "test"), problem)
     point = Point(problem.loss, problem.initial)
     caught_in(slice(20, 50), state, matrix)
     state.readings = 1
@@ -360,7 +354,7 @@ def test_an_audit_finds_a_second_eigenvalue_that_was_lost():
     """From the block of 9 what is read after it is below 1, until the audit finds 5."""
     matrix = two_blocks()
     problem = quadratic(matrix)
-    state = ProbeState(RunConfig.build({"dtype": "float64", "eigenvalues": 2}, "test"), problem)
+    state = Probed(RunConfig.build({"dtype": "float64", "eigenvalues": 2}, "test"), problem)
     point = Point(problem.loss, problem.initial)
     caught_in(slice(0, 20), state, matrix)
     state.readings = AUDIT_EVERY - 1
@@ -381,7 +375,7 @@ def test_a_search_that_runs_out_of_products_says_so_once():
     """Eigenvalues this close take more products than there are; the next reading doesn't repeat it."""
     hard = torch.linspace(1, 0.9, 1000, dtype=torch.float64)
     sharp = {"dtype": "float64", "tolerance": 1e-12, "vector_tolerance": 1e-6}
-    state = ProbeState(RunConfig.build(sharp, "test"), quadratic(torch.eye(1000)))
+    state = Probed(RunConfig.build(sharp, "test"), quadratic(torch.eye(1000)))
     easy = torch.cat([torch.tensor([50.0, 20.0]), torch.zeros(998)]).double()
     told = []
     for diagonal in (hard, hard, easy, hard):
@@ -399,7 +393,7 @@ def test_a_search_that_runs_out_of_products_says_so_once():
 def test_the_products_of_the_smallest_eigenvalue_are_counted_too(small_case):
     """hessian_products is every call of the product at this reading."""
     case = small_case("mlp", activation="tanh", smallest_eigenvalue=True)
-    state = ProbeState(case.config, case.problem)
+    state = Probed(case.config, case.problem)
     for _ in range(2):
         point = Point(case.problem.loss, moved(case))
         calls = []
@@ -431,7 +425,7 @@ def test_an_audit_that_finds_nothing_more_changes_nothing(small_case):
     """Every AUDIT_EVERY readings the products of both searches are counted; no event, same S."""
     case = small_case("mlp", activation="tanh", tolerance=1e-8)
     theta = moved(case)
-    state = ProbeState(case.config, case.problem)
+    state = Probed(case.config, case.problem)
     point = Point(case.problem.loss, theta)
     products, top = [], spectrum(case, theta)[0][0]
     for _ in range(2 * AUDIT_EVERY + 1):
@@ -481,8 +475,8 @@ def test_an_audit_that_finds_more_is_an_event_of_the_run(tmp_path):
     matrix = two_blocks()
 
     def prepare(driver):
-        caught_in(slice(20, 50), driver.trajectory._state, matrix)
-        driver.trajectory._state.readings = AUDIT_EVERY - 2
+        caught_in(slice(20, 50), driver.trajectory.probes.sharpness, matrix)
+        driver.trajectory.probes.sharpness.readings = AUDIT_EVERY - 2
 
     with train(tmp_path, quadratic(matrix), prepare, eta=0.01, steps=20, cadence=5) as run:
         (event,) = [event for event in run.events if event.kind == "audit"]

@@ -1,7 +1,8 @@
-"""Runs of every older format open, are exported, resumed, forked and repeated, with their own columns."""
+"""Runs of every format written so far: all that can be done with a run is done with each of them."""
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import shutil
@@ -11,18 +12,21 @@ import numpy as np
 import pytest
 import torch
 from engines import entry, here, small
-from formats import as_format, kept
+from formats import LAST, STORES, as_format, kept
+from shown import on_screen, settled
 from typer.testing import CliRunner
 
 from eostui.cli.app import app
 from eostui.engine.recorder import Recorder
 from eostui.errors import RunFormatError
+from eostui.runs.analysis.phases import PHASES, TRANSIENT
 from eostui.runs.analysis.run_phases import spans
 from eostui.runs.launch import Fork, Resume
 from eostui.runs.repair.check import check_run
 from eostui.runs.repair.rebuild import repair_run
 from eostui.runs.run import Run
-from eostui.runs.store import checkpoints
+from eostui.runs.save_preset import steered_config
+from eostui.runs.store import checkpoints, schema
 from eostui.runs.store.columns import (
     ARRIVALS,
     FIRST_STEP_COLUMNS,
@@ -36,7 +40,8 @@ from eostui.runs.store.writer import RunWriter
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-LAST = 60  # of the run that is kept
+#: Every format, as the program of its time wrote it.
+FORMATS = range(1, schema.SCHEMA_VERSION + 1)
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +52,21 @@ def new(tmp_path_factory):
     return here(small(steps=40), folder, script)
 
 
-@pytest.fixture(params=["kept", 1, 2, 3, 4, 5])
+@pytest.fixture(params=[*FORMATS, "network-4", "network-5"])
 def old(request, new, tmp_path):
-    """A run of an older format: the one that is kept, or a new one turned into one."""
-    if request.param == "kept":
-        return kept(tmp_path)
+    """A store that is kept, or a new one of a network turned into an older format with checkpoints."""
+    if request.param in FORMATS:
+        return kept(tmp_path, request.param)
     path = tmp_path / "r"
     shutil.copytree(new, path)
-    as_format(path, request.param)
+    as_format(path, int(request.param[-1]))
     return path
+
+
+@pytest.fixture(params=FORMATS)
+def store(request, tmp_path):
+    """A store that is kept, alone in a folder of runs."""
+    return kept(tmp_path, request.param)
 
 
 def version_of(path):
@@ -88,14 +99,104 @@ def assert_replays(path):
     assert told["identical"] or told["recorded_by"] != told["repeated_by"]
 
 
+def after_transient(span):
+    """What the first steps may turn out to be, dated to the same step, once there are enough."""
+    return PHASES if span.phase is TRANSIENT else ()
+
+
+def number(text):
+    return float(text) if text else math.nan
+
+
+def test_there_is_one_of_every_format():
+    assert {path.name for path in STORES.iterdir() if path.is_dir()} == {
+        f"format-{version}" for version in FORMATS
+    }
+    for version in FORMATS:
+        with sqlite3.connect(
+            f"file:{STORES}/format-{version}/run.db?mode=ro", uri=True
+        ) as database:
+            assert database.execute("PRAGMA user_version").fetchone() == (version,)
+    assert sum(file.stat().st_size for file in STORES.rglob("*") if file.is_file()) < 1_000_000
+
+
+def test_it_is_exported_as_by_the_program_that_wrote_it(store):
+    """Every number to the bit; what that program had no value of may be left out."""
+    version = version_of(store)
+    with (STORES / f"format-{version}.csv").open(encoding="utf-8", newline="") as file:
+        before = list(csv.DictReader(file))
+    table = list(csv.DictReader(cli("export", store, "-o", "-").splitlines()))
+    assert len(table) == len(before) == LAST + 1
+    for name in before[0]:
+        expected = np.array([number(row[name]) for row in before])
+        if name in table[0]:
+            np.testing.assert_array_equal([number(row[name]) for row in table], expected, name)
+        else:
+            assert np.isnan(expected).all(), name
+    assert sum(bool(row["sharpness"]) for row in table) == 13
+
+
+def test_it_is_listed_found_and_shown(store):
+    (listed,) = json.loads(cli("runs", "list", "--runs-dir", store.parent, "--json"))
+    assert listed["id"] == store.name
+    assert listed["last_step"] == LAST
+    shown = json.loads(cli("runs", "show", "kept", "--runs-dir", store.parent, "--json"))
+    assert shown["sentence"] == "finished after 60 steps"
+    assert (shown["eta"], shown["weight_decay"]) == (0.25, 0.001)
+    assert shown["control_events"] == 1
+    assert len(shown["predictions"]) == (1 if version_of(store) >= 3 else 0)
+    assert shown["checkpoints"] == (2 if version_of(store) >= 4 else 0)
+    for words in (["runs", "list"], ["runs", "show", "kept"], ["runs", "check", "kept"]):
+        cli(*words, "--runs-dir", store.parent)
+    with Run(store) as run:
+        assert (run.landscape is not None) == (version_of(store) == 2)
+        assert len(run.coordinates) == (0 if version_of(store) == 1 else 2)
+        config = steered_config(run, "again")
+        assert [(change.step, change.values()) for change in config.controls] == [
+            (40, {"eta": 0.25})
+        ]
+
+
+def test_a_viewer_shows_it_on_every_screen(store):
+    async def check(app, pilot):
+        for _ in range(3):
+            assert "kept" in app.export_screenshot()
+            await pilot.press("tab")
+            await settled(pilot)
+
+    on_screen(store, check)
+
+
+def test_without_its_checkpoints_it_is_resumed_from_its_rows(store):
+    cli("runs", "prune", "--checkpoints", "--runs-dir", store.parent, "--yes")
+    assert not checkpoints.files(store)
+    with Run(store) as run:
+        before = run.columns()
+    here(Resume(entry(store), LAST + 5), store.parent)
+    with Run(store) as run:
+        (continued,) = (event for event in run.events if event.kind == "continued")
+        assert continued.payload["steps"] == LAST + 1
+        assert continued.payload["identical"] or version_of(store) < 5  # S by another eigensolver
+        assert run.last_step == LAST + 5
+        for name in ("loss", "theta_norm", "eta"):
+            np.testing.assert_array_equal(run.columns()[name][: LAST + 1], before[name])
+    assert_sound(store)
+
+
+def test_it_is_deleted(store):
+    cli("runs", "delete", store, "--yes")
+    assert not store.exists()
+
+
 def test_it_opens_is_exported_and_drawn(old):
     assert_sound(old)
     table = cli("export", old, "-o", "-").splitlines()
     with Run(old) as run:
-        assert "step_cosine" not in table[0].split(",")
+        has_cosines = version_of(old) >= 5
+        assert ("step_cosine" in table[0].split(",")) == has_cosines
         assert "path_curvature" in table[0].split(",")
         assert len(table) == 1 + len(run.steps)
-        assert np.isnan(run.steps["step_cosine"]).all()
+        assert np.isnan(run.steps["step_cosine"][:-2]).all() != has_cosines
     cli("plot", old, "--width", "80", "--height", "30")
     cli("runs", "show", old, "--json")
     assert_replays(old)
@@ -112,7 +213,7 @@ def test_it_is_gone_on_with_in_its_own_columns(old):
     assert version_of(old) == version
     assert stored(old).startswith(before)
     reader = RunReader(old)
-    assert "arrival_cosine" not in reader.step_columns
+    assert ("arrival_cosine" in reader.step_columns) == (version >= 5)
     reader.close()
     with Run(old) as run:
         assert run.last_step == last + 30
@@ -121,9 +222,12 @@ def test_it_is_gone_on_with_in_its_own_columns(old):
         for name, values in columns.items():
             known = np.isfinite(values)
             np.testing.assert_array_equal(run.columns()[name][: last + 1][known], values[known])
-        assert [e.payload["identical"] for e in run.events if e.kind == "continued"] == [True]
+        (continued,) = (e.payload for e in run.events if e.kind == "continued")
+        # without a checkpoint all is repeated, and S was measured by another eigensolver
+        assert continued["identical"] or version < 4
         assert spans(run)[: len(told) - 1] == told[:-1]  # the recorded phases stay
-        assert spans(run)[len(told) - 1][:2] == told[-1][:2]
+        assert spans(run)[len(told) - 1].first == told[-1].first
+        assert spans(run)[len(told) - 1].phase in (told[-1].phase, *after_transient(told[-1]))
     here(Resume(entry(old), last + 40), old.parent)  # and once more
     assert_sound(old)
     assert_replays(old)
@@ -135,13 +239,15 @@ def test_a_fork_of_it_is_a_new_run(old, at):
         at = run.last_step + 1 if at is None else at
         before = {name: values[:at].copy() for name, values in run.columns().items()}
         told = [span for span in spans(run) if span.first < at]
+        had_cosines = "step_cosine" in before
     fork = here(Fork(entry(old), at, {"steps": at + 20}), old.parent)
     assert_sound(fork)
     assert version_of(fork) == 6
     with Run(fork) as run:
         cosine = run.steps["step_cosine"]
         assert len(cosine) == at + 21
-        assert np.isnan(cosine[: at - 1]).all()  # its parent's rows have none
+        if not had_cosines:  # its parent's rows have none
+            assert np.isnan(cosine[: at - 1]).all()
         assert np.isfinite(cosine[at:-1]).all()
         assert np.isfinite(run.steps["step_norm"][at:-1]).all()
         known_later = {"loss_step", "loss_step_regularized", *ARRIVALS}
@@ -167,12 +273,9 @@ def test_it_is_repaired_as_a_new_one_with_its_columns(old):
 
 def test_a_measured_column_that_a_run_has_no_place_for_is_left_out(tmp_path):
     """As when a version that measures more goes on with it."""
-    path = kept(tmp_path)
+    path = kept(tmp_path, 2)
     with sqlite3.connect(path / "run.db") as database:
         names = [row[1] for row in database.execute("PRAGMA table_info(measurements)")]
-    as_format(path, 3)  # before checksums a column can go without a trace
-    with sqlite3.connect(path / "run.db") as database:
-        database.execute("ALTER TABLE measurements DROP COLUMN g_perp")
     writer = RunWriter(path)
     writer.steps(LAST + 1, np.ones((1, 8)))
     writer.measurement(LAST + 1, {"sharpness": 3.0, "g_perp": 4.0})
@@ -180,11 +283,12 @@ def test_a_measured_column_that_a_run_has_no_place_for_is_left_out(tmp_path):
     with Run(path) as run:
         assert run.measured["sharpness"][-1] == 3.0
         assert np.isnan(run.measured["g_perp"]).all()
-    assert "g_perp" in names
+    assert "sharpness" in names
+    assert "g_perp" not in names
 
 
 def test_a_store_with_a_measured_column_that_nobody_writes_is_not_gone_on_with(tmp_path):
-    path = kept(tmp_path)
+    path = kept(tmp_path, 4)
     with sqlite3.connect(path / "run.db") as database:
         database.execute("ALTER TABLE measurements RENAME COLUMN g_perp TO nonsense")
     before = (path / "run.db").read_bytes()
@@ -196,7 +300,7 @@ def test_a_store_with_a_measured_column_that_nobody_writes_is_not_gone_on_with(t
 
 def test_a_checkpoint_without_the_cosine_lacks_it_for_one_step(tmp_path):
     """A new run whose checkpoint is an older version's: the parent of an older run's fork, say."""
-    path = kept(tmp_path)
+    path = kept(tmp_path, 4)
     fork = here(Fork(entry(path), 30, {"steps": 50}), tmp_path)
     plain = checkpoints.read(checkpoints.files(path)[0].path).plain
     assert "trainer.cosine" not in plain
@@ -257,7 +361,9 @@ def test_the_recorders_rows_are_those_of_the_columns():
 
     recorder = Recorder(Taker(), torch.zeros(2, dtype=torch.float64), 2)
     scalars = [torch.tensor(float(value)) for value in range(1, 7)]
-    recorder.add(*scalars, 0.5, 0.25, [torch.tensor(8.0), torch.tensor(9.0)])
+    recorder.add(
+        *scalars, {"eta": 0.5, "weight_decay": 0.25}, [torch.tensor(8.0), torch.tensor(9.0)]
+    )
     recorder.flush()
     assert taken == [
         {

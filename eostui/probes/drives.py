@@ -1,0 +1,105 @@
+"""∇S, and the drives that raise and lower the sharpness (MATH §2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eostui.config import RunConfig
+from eostui.curvature.point import Point
+from eostui.probes.probe import Moment, Probe, Reading, columns_of
+from eostui.probes.sharpness import sharpness_of
+from eostui.problems import Problem
+
+
+class Drives(Probe):
+    """Measures ∇S and what follows from it, unless the config asks for the spectrum alone.
+
+    Attributes:
+        sharpness_gradient: ∇S last found, shape (P,).
+    """
+
+    name = "drives"
+    columns = columns_of("drives")
+
+    def __init__(self, config: RunConfig, problem: Problem) -> None:
+        super().__init__(config, problem)
+        self.sharpness_gradient: Tensor | None = None
+
+    def due(self, moment: Moment) -> bool:
+        """Whether they are asked for, and S measured."""
+        return self.config.measure == "drives" and sharpness_of(moment).due(moment)
+
+    def measure(self, point: Point, moment: Moment) -> Reading:
+        """Differentiate S along the u that was found at this point."""
+        eigenvectors = sharpness_of(moment).eigenvectors
+        if eigenvectors is None:
+            raise ValueError("the drives need the eigenvector that the sharpness probe finds")
+        self.sharpness_gradient = point.third_derivative(eigenvectors[0])
+        values = drives(point, eigenvectors[0], self.sharpness_gradient, self.problem.decayed)
+        if not values:
+            return Reading(remarks=[("unmeasured", {"reason": "∇S isn't finite here: no drives"})])
+        return Reading({**values})
+
+    def state(self) -> dict[str, Any]:
+        """Return ∇S last found."""
+        return {"sharpness_gradient": self.sharpness_gradient}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state` returned."""
+        self.sharpness_gradient = state.get("sharpness_gradient")
+
+    def forget(self) -> None:
+        """Drop ∇S."""
+        self.sharpness_gradient = None
+
+
+def drives(
+    point: Point, u: Tensor, sharpness_gradient: Tensor, decayed: Tensor | None
+) -> dict[str, float]:
+    """Return β, βα, g, g_u and the alignments theory takes as small, by column; {} if one isn't finite.
+
+    Source: WD §4 and Assumptions 1–3; ∇S as in SS, Lemma 2. Those with ⊥ are of ∇S without its part
+    along u, as SS has it: near a second eigenvalue of the same size that part need not be small.
+
+    Args:
+        point: θ with its gradient.
+        u: the unit eigenvector of S there, shape (P,).
+        sharpness_gradient: ∇S, shape (P,).
+        decayed: 1 where decay acts and 0 elsewhere, shape (P,); None for everywhere.
+    """
+    pulled = point.theta if decayed is None else point.theta * decayed
+    u, ds, dl, theta = (
+        _accurate(tensor) for tensor in (u, sharpness_gradient, point.gradient, pulled)
+    )
+    products = torch.stack(
+        [ds @ ds, dl @ dl, -(dl @ ds), theta @ ds, theta @ u, ds @ u, dl @ u]
+    ).tolist()
+    if not all(map(math.isfinite, products)):
+        return {}
+    beta, gradient_square, beta_alpha, g, g_u, ds_u, dl_u = products
+    grad_norm = gradient_square**0.5
+    values = {
+        "beta": beta,
+        "beta_alpha": beta_alpha,
+        "g": g,
+        "g_u": g_u,
+        "grad_norm": grad_norm,
+        "beta_perp": max(beta - ds_u**2, 0.0),
+        "beta_alpha_perp": beta_alpha + dl_u * ds_u,
+        "g_perp": g - g_u * ds_u,
+    }
+    if beta > 0:
+        values["sharpness_gradient_u"] = abs(ds_u) / beta**0.5
+    if grad_norm > 0:
+        values["gradient_u"] = abs(dl_u) / grad_norm
+    return values
+
+
+def _accurate(vector: Tensor) -> Tensor:
+    """Return the vector in float64 where the device has it: dot products of many terms cancel."""
+    return vector if vector.device.type == "mps" else vector.double()
