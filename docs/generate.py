@@ -65,12 +65,13 @@ def _columns() -> str:
     parts = [
         "# Columns",
         _NOTICE.format(source="eostui/runs/store/columns.py and eostui/probes"),
-        "What an export has; see [theory](../theory.md) for the definitions in full. Row t holds θ_t and "
-        "the controls that move it to θ_{t+1}; a quantity of the step stands in row t. Units are in "
-        "terms of the loss [L], the parameters [θ] and steps. A cell is empty where nothing was "
-        "measured; columns marked * are left out where all of a run's cells are empty. Probes of your "
-        "own add theirs, an array `c` as `c_1`, `c_2` and so on; dynamics other than gradient descent add their "
-        "other controls and the threshold without decay.",
+        "What an export has; see [theory](../theory.md) for the definitions in full. Row t "
+        "holds θ_t and the controls that move it to θ_{t+1}; a quantity of the step stands in "
+        "row t. Units are in terms of the loss [L], the parameters [θ] and steps. A cell is "
+        "empty where nothing was measured; columns marked * are left out where all of a run's "
+        "cells are empty. Probes of your own add theirs, an array `c` as `c_1`, `c_2` and so "
+        "on; dynamics other than gradient descent add their other controls and the threshold "
+        "without decay.",
         "What a probe measures is taken at θ_t, in runs whose `reading` is midpoint at "
         "(θ_{t−1} + 2θ_t + θ_{t+1})/4.",
     ]
