@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from eostui.cli.app import app
+from eostui.probes import PROBES, described
 from eostui.runs.store import columns
 from eostui.settings import settings, shown
 from eostui.toys import TOYS
@@ -59,18 +60,28 @@ def _columns() -> str:
     named = columns.exported(columns.stored_columns(2), calibrated=True)
     every = {column.name for column in (*columns.EVERY_STEP, *columns.COORDINATES)}
     calibrated = {column.name for column in columns.CALIBRATED}
+    probes = {f"Of the probe `{probe.name}`": probe.columns for probe in described(PROBES)}
+    probed = {column.name for group in probes.values() for column in group}
     parts = [
         "# Columns",
-        _NOTICE.format(source="eostui/runs/store/columns.py"),
-        "What an export has, in its order; see [theory](../theory.md) for the definitions in full. Row t "
-        "holds θ_t and the controls that move it to θ_{t+1}; a quantity of the step stands in row t. "
-        "Units are in terms of the loss [L], the parameters [θ] and steps. A cell is empty where nothing "
-        "was measured; columns marked * are left out where all of a run's cells are empty.",
+        _NOTICE.format(source="eostui/runs/store/columns.py and eostui/probes"),
+        "What an export has; see [theory](../theory.md) for the definitions in full. Row t "
+        "holds θ_t and the controls that move it to θ_{t+1}; a quantity of the step stands in "
+        "row t. Units are in terms of the loss [L], the parameters [θ] and steps. A cell is "
+        "empty where nothing was measured; columns marked * are left out where all of a run's "
+        "cells are empty. Probes of your own add theirs, an array `c` as `c_1`, `c_2` and so "
+        "on; dynamics other than gradient descent add their other controls and the threshold "
+        "without decay.",
+        "What a probe measures is taken at θ_t, in runs whose `reading` is midpoint at "
+        "(θ_{t−1} + 2θ_t + θ_{t+1})/4.",
     ]
     groups = {
         "At every step": [c for c in named if c.name in every],
-        "At measured steps": [c for c in named if c.name not in every | calibrated],
-        "From the first calibration on": [c for c in named if c.name in calibrated],
+        **probes,
+        "From what the probes measured": [
+            c for c in named if c.name not in every | calibrated | probed
+        ],
+        "From the first calibration on": columns.CALIBRATED,
     }
     for title, group in groups.items():
         rows = ((f"`{c.name}`{'*' if c.optional else ''}", c.unit, c.description) for c in group)
