@@ -147,7 +147,7 @@ def test_a_probe_that_fails_is_told_and_turned_off_alone(plain, tmp_path):
     (off,) = (told for told in derived(resumed.path) if told[1] == "turned_off")
     assert off[0] == 42
     assert remark(Event(42, 0.0, *off[1:])) == (
-        "the probe failing is turned off from step 42 on: ZeroDivisionError: nothing to divide by"
+        "the probe failing is turned off from step 42 on: ZeroDivisionError: nothing to divide \ufffdby"
     )
     with Run(resumed.path) as run:
         known = ~np.isnan(run.measured["twice_the_loss"])
