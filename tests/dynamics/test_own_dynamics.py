@@ -202,3 +202,14 @@ def test_the_spectrum_is_that_of_the_operator_that_the_dynamics_names(tmp_path):
     assert own["sharpness"] == pytest.approx(2 * plain["sharpness"], rel=1e-7)
     assert own["eig_min"] == pytest.approx(2 * plain["eig_min"], rel=1e-7)
     assert own["beta"] == pytest.approx(plain["beta"], rel=1e-2)
+
+
+def test_a_file_that_changed_is_told_before_a_run_goes_on(tmp_path):
+    """As that of an own problem: another dynamics is another run."""
+    file = tmp_path / "mine.py"
+    file.write_text(FILE.read_text(encoding="utf-8"), encoding="utf-8")
+    path = here(small(steps=10, dynamics=f"{file}:LaggedDescent"), tmp_path)
+    here(Resume(entry(path), 12), tmp_path)
+    file.write_text(file.read_text(encoding="utf-8") + "\n# other\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"the source of mine\.py changed"):
+        here(Resume(entry(path), 14), tmp_path)
