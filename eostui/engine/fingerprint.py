@@ -28,7 +28,7 @@ from eostui.problems.batch import Chunk, parts_of
 PREFIX = "fingerprint."
 _SOURCE, _SHAPES = f"{PREFIX}source", f"{PREFIX}parameters"
 _DYNAMICS_SOURCE = f"{PREFIX}dynamics_source"
-_PROBES_SOURCE = f"{PREFIX}probes_source"
+PROBES_SOURCE = f"{PREFIX}probes_source"
 
 #: What a person calls the arrays.
 _WORDS = {
@@ -121,7 +121,7 @@ def fingerprints(config: RunConfig, problem: Problem) -> dict[str, str]:
         facts[_SHAPES] = json.dumps(shapes)
     for key, references in (
         (_SOURCE, [config.problem]), (_DYNAMICS_SOURCE, [config.dynamics]),
-        (_PROBES_SOURCE, config.probes),
+        (PROBES_SOURCE, config.probes),
     ):  # fmt: skip
         sources: dict[str, str] = {}
         for reference in references:
@@ -166,7 +166,7 @@ def changes(
         before, after = then.get(key) or None, now.get(key) or None
         if before == after:
             continue
-        if key in (_SOURCE, _DYNAMICS_SOURCE, _PROBES_SOURCE):
+        if key in (_SOURCE, _DYNAMICS_SOURCE, PROBES_SOURCE):
             changed += _changed_files(where, before, after)
         elif key == _SHAPES:
             continue  # what doesn't fit is refused by itself

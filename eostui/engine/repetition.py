@@ -9,6 +9,7 @@ from typing import Any
 
 from eostui.engine.calibration import FRAME
 from eostui.engine.comparison import ComparingWriter
+from eostui.engine.fingerprint import PROBES_SOURCE
 from eostui.engine.origin import origin_of
 from eostui.engine.same_problem import FLAG, Recognition, recognise
 from eostui.engine.session import Session
@@ -37,7 +38,10 @@ def recognise_or_refuse(
     Raises:
         InputError: if it isn't the same, and `changed_data` doesn't ask for that or can't have it.
     """
-    found = recognise(path, session.problem, session.facts(path, ""), checkpoint)
+    facts = session.facts(path, "")
+    if "probes" in session.changed:  # a fork that measures something else is of the same problem
+        facts = {**facts, PROBES_SOURCE: facts_of(path).get(PROBES_SOURCE, "")}
+    found = recognise(path, session.problem, facts, checkpoint)
     if not found.changed:
         return found
     if not changed_data:

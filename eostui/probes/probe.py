@@ -95,8 +95,8 @@ class Reading:
 class Probe(ABC):
     """A measurement of a run, made anew for each run.
 
-    What it measures depends on the point, the moment and what it keeps alone: a run that was ended goes on
-    from a checkpoint, and a replay begins anew.
+    What it measures depends on the point, the moment and what it keeps alone: an ended run goes on from
+    a checkpoint, and a replay begins anew.
 
     Class attributes:
         name: unlike that of any other probe of the run.
@@ -120,7 +120,7 @@ class Probe(ABC):
     def measure(self, point: Point, moment: Moment) -> Reading:
         """Measure at a point, whose tensors stay as they are.
 
-        What a user's own probe raises is told and turns it off alone, as does what its columns can't have;
+        What a user's own raises is told and turns it off alone, as does what its columns can't have;
         what torch, numpy and `random` draw meanwhile is keyed by the seed, the step and its name.
         """
 

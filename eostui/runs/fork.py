@@ -22,7 +22,7 @@ from eostui.stability import Control, Description, changed_to, in_force, refuse
 #: like) may change as well, as they may in any run.
 CHANGEABLE = (
     "steps", "cadence", "far_cadence", "measure", "eigenvalues", "smallest_eigenvalue", "tolerance",
-    "vector_tolerance", "test_cadence", "calibrate_at", "checkpoint_every", "checkpoint_budget",
+    "vector_tolerance", "test_cadence", "probes", "calibrate_at", "checkpoint_every", "checkpoint_budget",
     "device", "threads",
 )  # fmt: skip
 

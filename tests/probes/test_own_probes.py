@@ -110,14 +110,23 @@ def test_a_fork_goes_on_with_it_and_another_without(plain, tmp_path):
     assert_same_rows(plain, same, whole=True)
     assert replayed(same)["identical"] is True
     without = here(Fork(entry(plain), 203, {"probes": []}), tmp_path)
+    assert replayed(without)["identical"] is True
     with Run(plain) as one, Run(without) as other:
         np.testing.assert_array_equal(one.steps["loss"], other.steps["loss"])
         np.testing.assert_array_equal(
             one.measured["sharpness"][~np.isnan(one.measured["sharpness"])],
             other.measured["sharpness"][~np.isnan(other.measured["sharpness"])],
         )
-        assert "class_means" in one.facts["probes"]
-        assert "class_means" not in other.facts["probes"]
+        mine, theirs = (
+            run.measured["step"][~np.isnan(run.measured["trace"])] for run in (one, other)
+        )
+        assert mine[-1] == 399
+        np.testing.assert_array_equal(theirs, mine[mine < 203])
+    added = here(Fork(entry(without), 303, {"probes": OWN["probes"]}), tmp_path)
+    with Run(added) as run:
+        steps = run.measured["step"][~np.isnan(run.measured["trace"])]
+        assert steps.tolist() == [*range(0, 203, 7), *range(308, 401, 7)]
+    assert replayed(added)["identical"] is True
 
 
 def test_its_columns_are_exported_with_their_units(plain, tmp_path):
