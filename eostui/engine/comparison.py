@@ -31,7 +31,7 @@ Progress = Callable[[int, int, int], None]
 
 @dataclass(frozen=True)
 class Past:
-    """What a trainer repeats before it goes on.
+    """What a driver repeats before it goes on.
 
     Attributes:
         checkpoint: where it begins; None for step 0.
