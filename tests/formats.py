@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from eostui.runs.store import schema
-from eostui.runs.store.columns import FIRST_STEP_COLUMNS, HESSIAN_PRODUCTS, MEASURED
+from eostui.runs.store.columns import FIRST_STEP_COLUMNS, HESSIAN_PRODUCTS, MEASURED, NOT_WIDE
 from eostui.runs.store.own_columns import step_columns_of
 from eostui.runs.store.reader import RunReader
 from eostui.runs.store.readings import by_step
@@ -74,7 +74,7 @@ def _measured(path):
 
 def _widen(database, measured):
     """Put one row a measured step, with all columns, in the place of the readings."""
-    names = [column.name for column in MEASURED]
+    names = [column.name for column in MEASURED if column.name not in NOT_WIDE]
     assert HESSIAN_PRODUCTS.name in names
     (point,) = database.execute("SELECT point FROM readings LIMIT 1").fetchone() or ("raw",)
     (count,) = database.execute("SELECT count(*) FROM run").fetchone()

@@ -34,6 +34,8 @@ from eostui.runs.store import schema
 from eostui.runs.store.checkpoints import Checkpoint
 from eostui.runs.store.columns import (
     FIRST_STEP_COLUMNS,
+    MEASURED,
+    NOT_WIDE,
     PROBES,
     STORED_STEP_COLUMNS,
     Column,
@@ -231,6 +233,23 @@ def test_an_older_run_keeps_its_one_row_a_step(tmp_path, version):
     assert found == [(0, "midpoint", 3, -1, 6, 0.5), (2, "midpoint", 5, -1, 6, 0.5)]
     assert_sound(tmp_path / "r")
     assert Run(tmp_path / "r").measured["hessian_products"].tolist() == [6, 6]
+
+
+def test_the_table_of_older_formats_is_what_it_was(tmp_path):
+    """A column that is added to a probe of the program is empty in older runs, and changes no export."""
+    store = Path(__file__).parents[1] / "stores" / "format-5"
+    path = Path(shutil.copytree(store, tmp_path / "r"))
+    with sqlite3.connect(path / "run.db") as database:
+        kept = [row[1] for row in database.execute("PRAGMA table_info(measurements)")]
+    with sqlite3.connect(tmp_path / "made.db") as database:
+        database.executescript(schema.tables(5))
+        made = [row[1] for row in database.execute("PRAGMA table_info(measurements)")]
+    assert made == kept
+    assert all(column.optional for column in MEASURED if column.name in NOT_WIDE)
+    reader = RunReader(path)
+    reader.close()
+    stored = {column.name for probe in reader.probes.values() for column in probe.columns}
+    assert stored == {*kept} - {"id", "step", "point", "crc32", "hessian_products"}
 
 
 def test_a_fork_has_its_parents_columns_and_its_own(tmp_path):

@@ -176,7 +176,8 @@ def _facts(path: Path, copy: Path, salvaged: Salvage, lost: list[str]) -> dict[s
         except ValueError as error:
             del facts[key]
             lost.append(f"facts: `{key}`: {error}")
-    facts["probes"] = probes_fact(salvaged.probes.values())
+    if salvaged.probes:
+        facts["probes"] = probes_fact(salvaged.probes.values())
     width = salvaged.steps[0][1].shape[1] if salvaged.steps else len(FIRST_STEP_COLUMNS)
     if "step_columns" not in facts:
         facts["step_columns"] = json.dumps(step_columns_of_width(width, salvaged.version))

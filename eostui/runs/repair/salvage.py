@@ -24,7 +24,7 @@ from eostui.runs.store.rows import (
     read_fact,
     read_landscape,
 )
-from eostui.runs.store.wide_rows import read_wide_rows
+from eostui.runs.store.wide_rows import read_wide_rows, wide_probes
 
 #: Facts that are looked for one by one where they can't be listed.
 _FACTS = (
@@ -209,11 +209,11 @@ def _readings(database: sqlite3.Connection, salvaged: Salvage, count: int | None
 
 def _measurements(database: sqlite3.Connection, salvaged: Salvage, count: int | None) -> None:
     sealed = salvaged.version >= schema.SEALED_SINCE
-    salvaged.probes = {probe.name: probe for probe in PROBES}
     names: list[str] = []
     kept: dict[int, list[StoredReading]] = {}
 
     def keep(row: Sequence[Any]) -> None:
+        salvaged.probes = wide_probes(tuple(names[3:-1] if sealed else names[3:]))
         readings = [
             StoredReading(step, probe, str(row[2]), numbers, seconds, products)
             for step, probe, numbers, seconds, products in one_by_one(

@@ -139,8 +139,8 @@ EVERY_STEP = (
 #: Where what is measured is measured.
 MEASURED_AT = "taken at θ_t, in runs whose `reading` is midpoint at (θ_{t−1} + 2θ_t + θ_{t+1})/4"
 
-# What formats before 6 had in one table, by the probe that fills it. Nothing is added to these: older
-# runs wouldn't have it. What a probe fills beside is described with the probe, and by the run's facts.
+# What the program's own probes fill, by the probe: every run can be asked for it, and has it empty
+# where it is older. What is added here is optional, and named in NOT_WIDE.
 _SHARPNESS = (
     Column("sharpness", "L/θ²", "S, largest eigenvalue of the Hessian of L"),
     Column("sharpness_residual", "1", "‖Hu − Su‖/S: how well S and u are found"),
@@ -209,6 +209,9 @@ MEASURED_SECONDS = Column("measured_seconds", "s", "time that the readings of th
 
 #: Known at measured steps, in the order of the table that formats before 6 had of them.
 MEASURED = (*_SHARPNESS, *_SMALLEST, *_DRIVES, HESSIAN_PRODUCTS, *_HELD_OUT)
+
+#: Of these, what came after that table.
+NOT_WIDE = ("eig_min_residual",)
 
 #: Derived from measured columns on reading.
 DERIVED = (

@@ -32,7 +32,7 @@ from eostui.runs.store.rows import (
     read_fact,
     read_landscape,
 )
-from eostui.runs.store.wide_rows import joined_readings, read_wide_rows
+from eostui.runs.store.wide_rows import joined_readings, read_wide_rows, wide_probes
 
 _Stated = TypeVar("_Stated")
 
@@ -99,9 +99,11 @@ class RunReader:
             facts = self.facts()
             self.dynamics_columns = _stated("dynamics", dynamics_columns_of, facts, database)
             self.step_columns = _stated("step_columns", step_columns_of, facts, database)
-            wide = self.version < schema.READINGS_SINCE
-            probes = PROBES if wide else _stated("probes", probes_of, facts, database)
-            self.probes = {probe.name: probe for probe in probes}
+            if self.version < schema.READINGS_SINCE:
+                self.probes = wide_probes(self.wide_columns())
+            else:
+                probes = _stated("probes", probes_of, facts, database)
+                self.probes = {probe.name: probe for probe in probes}
         except RunFormatError:
             self._database.close()
             raise

@@ -128,9 +128,10 @@ def tables(version: int = SCHEMA_VERSION) -> str:
 def wide_table() -> str:
     """Return the statement that makes the table `measurements` of format 4 or 5."""
     # here alone: whoever completes a name at a key press waits for what is loaded
-    from eostui.runs.store.columns import MEASURED
+    from eostui.runs.store.columns import MEASURED, NOT_WIDE
 
-    return _MEASUREMENTS.replace("{columns}", ", ".join(f"{c.name} REAL" for c in MEASURED))
+    names = (column.name for column in MEASURED if column.name not in NOT_WIDE)
+    return _MEASUREMENTS.replace("{columns}", ", ".join(f"{name} REAL" for name in names))
 
 
 def appended(version: int = SCHEMA_VERSION) -> tuple[str, ...]:

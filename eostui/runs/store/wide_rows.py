@@ -6,14 +6,14 @@ import functools
 import math
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eostui.runs.store.columns import HESSIAN_PRODUCTS, PROBES
+from eostui.runs.store.columns import HESSIAN_PRODUCTS, PROBES, ProbeColumns
 from eostui.runs.store.readings import Readings
 from eostui.runs.store.rows import MOST_STEPS, FloatArray, RowError
 
@@ -56,10 +56,17 @@ def _before_step(names: str) -> int:
     return zlib.crc32(f"({names!r}, ".encode(errors="surrogatepass"))
 
 
+@functools.lru_cache(maxsize=8)
+def wide_probes(names: tuple[str, ...]) -> dict[str, ProbeColumns]:
+    """Return the program's own probes with what a table with these columns has of each."""
+    kept = (replace(p, columns=tuple(c for c in p.columns if c.name in names)) for p in PROBES)
+    return {probe.name: probe for probe in kept if probe.columns}
+
+
 def read_wide_rows(
     names: Sequence[str], rows: Sequence[Sequence[Any]], *, sealed: bool
 ) -> dict[str, Readings]:
-    """Return measured rows as readings of the program's own probes; each row has one at least.
+    """Return measured rows as readings of the `wide_probes` of their columns, each of one at least.
 
     Args:
         names: the table's columns as stored, `id`, `step` and `point` the first three; from format 4 on
@@ -106,17 +113,23 @@ def _split(steps: FloatArray, columns: Mapping[str, FloatArray]) -> dict[str, Re
     """Return a table by probe: a row is a reading of each that has a number in it.
 
     The Hessian products, counted for all together, go to the first probe; a row without any number too.
+
+    Raises:
+        RowError: if it has no column of any.
     """
+    probes = wide_probes(tuple(columns))
+    if not probes:
+        raise RowError("its columns aren't those of measurements")
     nothing = np.full(len(steps), math.nan)
     products = columns.get(_PRODUCTS, nothing)
     numbers = {
-        probe.name: np.stack([columns.get(c.name, nothing) for c in probe.columns], axis=1)
-        for probe in PROBES
+        name: np.stack([columns[column.name] for column in probe.columns], axis=1)
+        for name, probe in probes.items()
     }
     present: dict[str, NDArray[np.bool_]] = {
         name: ~np.isnan(values).all(axis=1) for name, values in numbers.items()
     }
-    first = PROBES[0].name
+    first = next(iter(probes))
     none = ~np.any(list(present.values()), axis=0)
     present[first] |= ~np.isnan(products) | none
     return {
