@@ -9,8 +9,9 @@ from typing import Any
 import typer
 
 from eostui.cli.app import app
-from eostui.config import RunConfig
+from eostui.probes import PROBES, described
 from eostui.runs.store import columns
+from eostui.settings import settings, shown
 from eostui.toys import TOYS
 from eostui.tui.screens.table import keys_by_group
 
@@ -29,66 +30,58 @@ def pages() -> dict[str, str]:
 
 
 def _settings() -> str:
-    schema = RunConfig.model_json_schema()
-    defaults = {name: field.get_default(call_default_factory=True)
-                for name, field in RunConfig.model_fields.items()}  # fmt: skip
     parts = [
         "# Settings",
         _NOTICE.format(source="eostui/config.py and eostui/toys.py"),
         "Every setting of a run: a line of a preset, or `--set key=value`. A preset may leave any of "
-        "them out. What a run computes is decided by these, its device and its control changes alone.",
-        _table(
-            ("setting", "default", "may be", "is"),
-            (
-                (
-                    f"`{name}`",
-                    f"`{_toml(defaults[name])}`",
-                    _may_be(property_, schema["$defs"]),
-                    property_["description"],
-                )
-                for name, property_ in schema["properties"].items()
-            ),
-        ),
+        "them out. What a run computes is decided by these, its device and its control changes alone. "
+        "`eostui presets settings NAME` tells of one.",
+        _settings_of(""),
         "## Toys",
         "The names that `problem` takes beside `network`, and what `problem_arguments` may hold for "
         "each, as in `--set 'problem_arguments={a=9, start=[0.3, 0.1]}'`.",
     ]
     for name, toy in TOYS.items():
-        parts += [f"### `{name}`", str(toy.__doc__)]
-        own = toy.model_json_schema()
-        parts.append(
-            _table(
-                ("argument", "default", "may be", "is"),
-                (
-                    (
-                        f"`{key}`",
-                        f"`{_toml(field.get_default())}`",
-                        _may_be(own["properties"][key], own.get("$defs", {})),
-                        field.description or "",
-                    )
-                    for key, field in toy.model_fields.items()
-                ),
-            )
-        )
+        parts += [f"### `{name}`", str(toy.__doc__), _settings_of(name)]
     return _page(parts)
+
+
+def _settings_of(toy: str) -> str:
+    """Return the table of a toy's arguments, or of the settings of a run."""
+    rows = (
+        (f"`{each.name}`", f"`{shown(each.default)}`", each.type, each.description)
+        for each in settings()
+        if each.toy == toy
+    )
+    return _table(("argument" if toy else "setting", "default", "may be", "is"), rows)
 
 
 def _columns() -> str:
     named = columns.exported(columns.stored_columns(2), calibrated=True)
     every = {column.name for column in (*columns.EVERY_STEP, *columns.COORDINATES)}
     calibrated = {column.name for column in columns.CALIBRATED}
+    probes = {f"Of the probe `{probe.name}`": probe.columns for probe in described(PROBES)}
+    probed = {column.name for group in probes.values() for column in group}
     parts = [
         "# Columns",
-        _NOTICE.format(source="eostui/runs/store/columns.py"),
-        "What an export has, in its order; see [theory](../theory.md) for the definitions in full. Row t "
-        "holds θ_t and the controls that move it to θ_{t+1}; a quantity of the step stands in row t. "
-        "Units are in terms of the loss [L], the parameters [θ] and steps. A cell is empty where nothing "
-        "was measured; columns marked * are left out where all of a run's cells are empty.",
+        _NOTICE.format(source="eostui/runs/store/columns.py and eostui/probes"),
+        "What an export has; see [theory](../theory.md) for the definitions in full. Row t "
+        "holds θ_t and the controls that move it to θ_{t+1}; a quantity of the step stands in "
+        "row t. Units are in terms of the loss [L], the parameters [θ] and steps. A cell is "
+        "empty where nothing was measured; columns marked * are left out where all of a run's "
+        "cells are empty. Probes of your own add theirs, an array `c` as `c_1`, `c_2` and so "
+        "on; dynamics other than gradient descent add their other controls and the threshold "
+        "without decay.",
+        "What a probe measures is taken at θ_t, in runs whose `reading` is midpoint at "
+        "(θ_{t−1} + 2θ_t + θ_{t+1})/4.",
     ]
     groups = {
         "At every step": [c for c in named if c.name in every],
-        "At measured steps": [c for c in named if c.name not in every | calibrated],
-        "From the first calibration on": [c for c in named if c.name in calibrated],
+        **probes,
+        "From what the probes measured": [
+            c for c in named if c.name not in every | calibrated | probed
+        ],
+        "From the first calibration on": columns.CALIBRATED,
     }
     for title, group in groups.items():
         rows = ((f"`{c.name}`{'*' if c.optional else ''}", c.unit, c.description) for c in group)
@@ -158,45 +151,6 @@ def _reflowed(text: str) -> str:
         else:
             paragraphs.append(" ".join(paragraph.split()))
     return "\n\n".join(paragraphs)
-
-
-def _may_be(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
-    """Return in words what a JSON schema allows."""
-    if "$ref" in schema:
-        return _may_be(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-    if "anyOf" in schema:
-        return " or ".join(_may_be(each, definitions) for each in schema["anyOf"])
-    if "const" in schema:
-        return f"`{schema['const']}`"
-    if "enum" in schema:
-        return ", ".join(f"`{each}`" for each in schema["enum"])
-    kind = schema.get("type", "")
-    if kind == "array":
-        if "prefixItems" in schema:
-            return f"{len(schema['prefixItems'])} numbers"
-        return f"a list: each {_may_be(schema['items'], definitions)}"
-    words = {"integer": "whole number", "number": "number", "boolean": "`true`, `false`",
-             "string": "text", "object": "table"}  # fmt: skip
-    bounds = [
-        f"{sign} {schema[key]:g}"
-        for key, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"),
-                          ("exclusiveMaximum", "<"))
-        if key in schema
-    ]  # fmt: skip
-    return " ".join((words[kind], *bounds))
-
-
-def _toml(value: Any) -> str:
-    """Return a default as a preset would have it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return f'"{value}"'
-    if isinstance(value, (tuple, list)):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, dict):
-        return "{}" if not value else str(value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -45,13 +45,15 @@ _MEANT = {each: name for name, synonyms in _SYNONYMS.items() for each in synonym
 
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:
-    """Return the valid name that was meant: what the field calls so, else what is spelt most alike."""
-    among = list(valid)
-    if (meant := _MEANT.get(_spelling(name).replace("_", ""))) in among:
-        return meant
-    spelt = {_spelling(each): each for each in among}
-    near = difflib.get_close_matches(_spelling(name), spelt, n=1, cutoff=0.5)
-    return spelt[near[0]] if near else None
+    """Return the valid name that was meant: by a slip, by what the field calls so, or one spelt alike."""
+    spelt = {_spelling(each): each for each in valid}
+
+    def alike(cutoff: float) -> str | None:
+        near = difflib.get_close_matches(_spelling(name), spelt, n=1, cutoff=cutoff)
+        return spelt[near[0]] if near else None
+
+    meant = _MEANT.get(_spelling(name).replace("_", ""))
+    return alike(0.9) or (meant if meant in spelt.values() else alike(0.5))
 
 
 def _spelling(name: str) -> str:

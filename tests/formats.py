@@ -79,7 +79,7 @@ def _widen(database, measured):
     (point,) = database.execute("SELECT point FROM readings LIMIT 1").fetchone() or ("raw",)
     (count,) = database.execute("SELECT count(*) FROM run").fetchone()
     database.execute("DROP TABLE readings")
-    database.execute(schema._MEASUREMENTS)
+    database.execute(schema.wide_table())
     (seal,) = database.execute("SELECT steps, calibrated, landscapes, events FROM seal").fetchall()
     stated = database.execute("DELETE FROM run WHERE key = 'probes'").rowcount
     nothing = np.full(len(measured["step"]), np.nan)

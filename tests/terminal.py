@@ -10,6 +10,7 @@ import shlex
 import sys
 import time
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,7 +19,10 @@ import pyte
 
 
 class Terminal:
-    """Runs a command in a pseudo-terminal and emulates its screen; with `shell`, behind a shell there."""
+    """Runs a command in a pseudo-terminal and emulates its screen; with `shell`, behind a shell there.
+
+    `program` is what Python runs: the program itself unless a test has one around it.
+    """
 
     _opened: ClassVar[weakref.WeakSet[Terminal]] = weakref.WeakSet()
 
@@ -29,12 +33,13 @@ class Terminal:
         width: int = 120,
         height: int = 40,
         shell: bool = False,
+        program: Sequence[str] = ("-m", "eostui"),
         **environment: str,
     ) -> None:
         # COLUMNS and LINES would hide the terminal's own size, which is the one that counts here
         others = ("NO_COLOR", "SSH_CONNECTION", "COLUMNS", "LINES")
         keep = {k: v for k, v in os.environ.items() if k not in others}
-        command = [sys.executable, "-m", "eostui", *arguments]
+        command = [sys.executable, *program, *arguments]
         self.process = pexpect.spawn(
             "bash" if shell else command[0],
             ["--norc", "--noprofile", "--noediting", "-i"] if shell else command[1:],

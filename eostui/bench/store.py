@@ -1,4 +1,4 @@
-"""What the record of a long run costs: opening it, keeping it in memory, exporting it (DESIGN §8)."""
+"""What the record of a long run costs: opening it, keeping it in memory, exporting it."""
 
 from __future__ import annotations
 

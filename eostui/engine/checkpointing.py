@@ -1,4 +1,4 @@
-"""When checkpoints are taken, and which are kept (DESIGN §4)."""
+"""When checkpoints are taken, and which are kept."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ Progress = Callable[[int, int, int], None]
 
 @dataclass(frozen=True)
 class Past:
-    """What a trainer repeats before it goes on.
+    """What a driver repeats before it goes on.
 
     Attributes:
         checkpoint: where it begins; None for step 0.
@@ -100,7 +100,9 @@ class ComparingWriter:
         exact: whether all that was measured was the same to the bit.
     """
 
-    def __init__(self, record: Record, path: Path, told: int, onward: RunWriter | None) -> None:
+    def __init__(
+        self, record: Record, path: Path, derived_events: int, onward: RunWriter | None
+    ) -> None:
         """Compare with `record`; what is beyond it goes to `onward`, or nowhere.
 
         Where another version made the record, rows must be the same to the bit all the same, but what
@@ -110,11 +112,11 @@ class ComparingWriter:
         Args:
             record: of the run.
             path: its directory.
-            told: `derived_events` where the record begins.
+            derived_events: how many were told where the record begins.
             onward: the writer of the run, or None.
         """
         self.path = path
-        self.derived_events = told
+        self.derived_events = derived_events
         self.differences: list[Difference] = []
         self.compared = self.measured = 0
         self.exact = True
@@ -145,11 +147,11 @@ class ComparingWriter:
         """Compare rows in the columns that the record has; hand on those beyond the record."""
         record = self._record
         matrix = in_columns(matrix, names or record.names, record.names)
-        known = min(max(record.next_step - first_step, 0), len(matrix))
-        self.compared += known
+        shared = min(max(record.next_step - first_step, 0), len(matrix))
+        self.compared += shared
         start = first_step - record.first
-        recorded = record.steps[start : start + known]
-        different = _differs(recorded, matrix[:known])
+        recorded = record.steps[start : start + shared]
+        different = _differs(recorded, matrix[:shared])
         if different.any():
             row = int(different.any(axis=1).argmax())
             column = int(different[row].argmax())
@@ -157,8 +159,8 @@ class ComparingWriter:
             self.note(first_step + row, record.names[column], *values)
         self._reached = first_step + len(matrix)
         self._pass_derived()
-        if self._onward and known < len(matrix):
-            self._onward.steps(first_step + known, matrix[known:])
+        if self._onward and shared < len(matrix):
+            self._onward.steps(first_step + shared, matrix[shared:])
 
     def reading(
         self,
@@ -228,12 +230,12 @@ class ComparingWriter:
 
     def calibrated(self, number: int, first_step: int, matrix: NDArray[np.float64]) -> None:
         """Compare x and q; hand on the rows that aren't on record."""
-        known = 0
+        shared = 0
         for step, (x, q) in enumerate(matrix.tolist(), start=first_step):
             recorded = self._record.calibrated.get((number, step))
             if recorded is None:
                 break
-            known += 1
+            shared += 1
             if recorded == (x, q):
                 continue
             self.exact = False
@@ -245,8 +247,8 @@ class ComparingWriter:
                 self._tolerant, recorded, (x, q), self._largest_norm, beta
             ):
                 self.note(step, name, *((recorded[0], x) if name == "x" else (recorded[1], q)))
-        if self._onward and known < len(matrix):
-            self._onward.calibrated(number, first_step + known, matrix[known:])
+        if self._onward and shared < len(matrix):
+            self._onward.calibrated(number, first_step + shared, matrix[shared:])
 
     @functools.cached_property
     def _largest_norm(self) -> float:

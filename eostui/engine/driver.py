@@ -1,4 +1,4 @@
-"""The driver of a run: takes commands, lets its trajectory take steps, pauses, saves (DESIGN §4)."""
+"""The driver of a run: takes commands, lets its trajectory take steps, pauses, saves."""
 
 from __future__ import annotations
 

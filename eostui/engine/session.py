@@ -77,14 +77,14 @@ class Session:
         with heard(say) as lines:  # after the problem's own file: that one begins anew
             self.dynamics = dynamics_of(config)
             self.probes = probes_of(config)
+            if ":" in config.dynamics:
+                try_dynamics(self.dynamics, config, self.problem)
+            try_probes(self.probes, config, self.problem)
         if lines:
             said = [self.problem.facts[SAID]] if SAID in self.problem.facts else []
             self.problem.facts[SAID] = " · ".join([*said, *lines])
         if config.calibrate_at != "never" and (refusal := refuse_calibration(self.dynamics)):
             raise InputError(f"`calibrate_at` is {config.calibrate_at}, but {refusal}")
-        if ":" in config.dynamics:
-            try_dynamics(self.dynamics, config, self.problem)
-        try_probes(self.probes, config, self.problem)
         if config.chunk_size == "auto":  # what was chosen belongs to the run
             config = config.changed({"chunk_size": self.problem.chunk_size})
         self.config, self.changed, self.say, self._group = config, changed, say, group

@@ -1,4 +1,4 @@
-"""A trajectory: θ on its way by a dynamics, measured and recorded, one step at a time (DESIGN §4)."""
+"""A trajectory: θ on its way by a dynamics, measured and recorded, one step at a time."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from eostui.charts.chart import Chart
 from eostui.charts.layout import (
     LABEL_ROOM,
     Frame,
+    Layout,
     labelled,
     labels,
     last_finite,
@@ -115,52 +116,65 @@ def _draw(
     figure.label(chart.counts if bottom else None)
     for axis, side, end in (("x", 0, columns), ("y", 0, rows), ("y", 1, rows)):
         figure.ruler(axis, side).lim(0, end).alignment(lim="edge")
-    frame = layout.frame
-    room = left - 1
+    _ticks(figure, layout.frame, chart, width if bottom else 0)
+    _labels(figure, layout, chart, LABEL_ROOM + 1 if beside else 0)
+    _curves(figure, layout, chart)
+    return figure.build()
+
+
+def _ticks(figure: Any, frame: Frame, chart: Chart, width: int) -> None:
+    """Set the ticks of y, and those of x where they have so many columns, not 0."""
+    room = frame.left - 1
     values = [(row, text.rjust(room)) for row, text in y_ticks(frame, chart.scale, room) if text]
-    figure.ruler("y", 0).ticks(*_at_rows(rows, values or [(0, _coloured(" " * room, AXIS))]))
-    ticks = x_ticks(frame, chart.marks, chart.counts, width) if bottom else []
-    ticks = [tick for tick in ticks if tick.text]
-    figure.ruler("x", 0).ticks(
-        [tick.column - left + 0.5 for tick in ticks],
-        [_coloured(tick.text, tick.mark.colour if tick.mark else AXIS) for tick in ticks],
-    )
-    texts = []
-    if beside:
-        room = LABEL_ROOM + 1
-        texts.append(
-            (0, _coloured(" " * room, AXIS))
-        )  # the room is kept where no curve has a label
-        for label in labels(layout, chart, _DIGITS):
-            text = f" {label.curve.sign}{label.text}".ljust(room)[:room]
-            texts.append((label.row, _coloured(text, label.curve.colour)))
-    figure.ruler("y", 1).ticks(*_at_rows(rows, texts))
+    values = values or [(0, _coloured(" " * room, AXIS))]
+    figure.ruler("y", 0).ticks(*_at_rows(frame, values))
+    ticks = x_ticks(frame, chart.marks, chart.counts, width) if width else []
+    texts = {
+        tick.column: _coloured(tick.text, tick.mark.colour if tick.mark else AXIS)
+        for tick in ticks
+        if tick.text
+    }
+    figure.ruler("x", 0).ticks([column - frame.left + 0.5 for column in texts], [*texts.values()])
+
+
+def _labels(figure: Any, layout: Layout, chart: Chart, room: int) -> None:
+    """Set the labels beside the plot, in so many columns, which are kept where no curve has one."""
+    texts = [(0, _coloured(" " * room, AXIS))] if room else []
+    for label in labels(layout, chart, _DIGITS) if room else ():
+        text = f" {label.curve.sign}{label.text}".ljust(room)[:room]
+        texts.append((label.row, _coloured(text, label.curve.colour)))
+    figure.ruler("y", 1).ticks(*_at_rows(layout.frame, texts))
+
+
+def _curves(figure: Any, layout: Layout, chart: Chart) -> None:
+    """Draw the marks, the curves above them, and the spots above these."""
+    frame = layout.frame
     for mark in chart.marks:
         if (column := frame.column(mark.x)) is not None:
-            _signs(figure, frame, [(row, column) for row in range(rows)], "┊", mark.colour)
+            cells = [(row, column) for row in range(frame.height)]
+            _signs(figure, frame, cells, "┊", mark.colour)
     for curve, points in zip(chart.curves, layout.dots(chart.curves), strict=True):
         if curve.sign:
-            places = chart.scale.forward(curve.y)
-            cells = np.argwhere(dots.cells(frame.dots(curve.x, places))) + np.array([0, left])
-            _signs(figure, frame, cells.tolist(), curve.sign, curve.colour)
+            found = dots.cells(frame.dots(curve.x, chart.scale.forward(curve.y)))
+            cells = [(row, frame.left + column) for row, column in np.argwhere(found).tolist()]
+            _signs(figure, frame, cells, curve.sign, curve.colour)
         else:
             down, along = np.nonzero(points)
-            x, y = (along + 0.5) / dots.DOTS_X, rows - (down + 0.5) / dots.DOTS_Y
+            x, y = (along + 0.5) / dots.DOTS_X, frame.height - (down + 0.5) / dots.DOTS_Y
             _mark(figure, x.tolist(), y.tolist(), "braille", curve.colour)
     for spot in chart.spots:
         if (cell := layout.cell(chart, spot)) is not None:
             _signs(figure, frame, [cell], spot.sign, spot.colour)
-    return figure.build()
 
 
-def _at_rows(rows: int, texts: Iterable[tuple[int, Any]]) -> tuple[list[float], list[Any]]:
+def _at_rows(frame: Frame, texts: Iterable[tuple[int, Any]]) -> tuple[list[float], list[Any]]:
     """Return the heights and the texts of ticks that stand in rows counted from the top."""
-    pairs = [(rows - row - 0.5, text) for row, text in texts]
+    pairs = [(frame.height - row - 0.5, text) for row, text in texts]
     return [height for height, _ in pairs], [text for _, text in pairs]
 
 
 def _signs(
-    figure: Any, frame: Frame, cells: Sequence[Sequence[int]], sign: str, colour: str
+    figure: Any, frame: Frame, cells: Sequence[tuple[int, int]], sign: str, colour: str
 ) -> None:
     """Draw a sign in cells, each a row and a column of the picture."""
     x = [column - frame.left + 0.5 for _, column in cells]

@@ -23,6 +23,7 @@ from eostui.problems import Problem
 from eostui.runs.analysis.remarks import NOTED
 from eostui.runs.store.columns import Column, ProbeColumns
 from eostui.runs.store.own_columns import check_probes
+from eostui.runs.store.payloads import safe
 
 #: What a probe may read of the program's own.
 _READ = ("eigenvectors", "guards", "sharpness_gradient")
@@ -164,7 +165,7 @@ def _noted(probe: Probe, remark: object) -> tuple[str, dict[str, Any]]:
     except (TypeError, ValueError):
         raise ProbeError(f"its remark {remark!r:.40} is no kind with what JSON can hold") from None
     kind, payload = json.loads(text)
-    return NOTED, {"probe": probe.name, "kind": kind, "told": payload}
+    return NOTED, safe({"probe": probe.name, "kind": kind, "told": payload})
 
 
 def checked_state(state: object) -> dict[str, Any]:

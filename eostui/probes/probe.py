@@ -95,6 +95,9 @@ class Reading:
 class Probe(ABC):
     """A measurement of a run, made anew for each run.
 
+    What it measures depends on the point, the moment and what it keeps alone: a run that was ended goes on
+    from a checkpoint, and a replay begins anew.
+
     Class attributes:
         name: unlike that of any other probe of the run.
         columns: what it fills; a column belongs to one probe.
@@ -115,7 +118,11 @@ class Probe(ABC):
 
     @abstractmethod
     def measure(self, point: Point, moment: Moment) -> Reading:
-        """Measure at a point, whose tensors stay as they are."""
+        """Measure at a point, whose tensors stay as they are.
+
+        What a user's own probe raises is told and turns it off alone, as does what its columns can't have;
+        what torch, numpy and `random` draw meanwhile is keyed by the seed, the step and its name.
+        """
 
     def state(self) -> dict[str, Any]:
         """Return what outlives a reading, by name: tensors, and values that JSON can hold."""

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from eostui.config import RunConfig
 from eostui.curvature.eigenpairs import NotFiniteError
 from eostui.curvature.point import Point
+from eostui.errors import printable
 from eostui.own_code import told
 from eostui.probes import PROBES
 from eostui.probes.own import ProbeError, checked, checked_state, kept_from_harm
@@ -195,7 +196,7 @@ class ProbeSet:
             return do()
         except (Exception, SystemExit) as error:  # the user's code may raise anything
             why = str(error) if isinstance(error, ProbeError) else told(error)
-            self._off[probe.name] = why[:500]
+            self._off[probe.name] = printable(why)[:500]
             self._untold.append(probe.name)
             return otherwise
 

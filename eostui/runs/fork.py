@@ -119,7 +119,7 @@ def controls_at(parent: Entry, step: int) -> dict[str, float]:
     }
     reader = RunReader(parent.path)
     try:
-        changes = [(event.step, changed_to(event.payload)) for event in reader.told("control")]
+        changes = [(event.step, changed_to(event.payload)) for event in reader.events_of("control")]
     except (LookupError, TypeError, ValueError) as error:
         raise RunFormatError(f"{parent.path}: a control change is damaged: {error}") from None
     finally:

@@ -59,7 +59,7 @@ class Record:
             RunFormatError: if the record is damaged.
         """
         reader = RunReader(path)
-        first, told = (checkpoint.step, checkpoint.events) if checkpoint else (0, 0)
+        first, events = (checkpoint.step, checkpoint.events) if checkpoint else (0, 0)
         nothing = np.empty((0, len(reader.step_columns)))
         record = cls(
             first, reader.step_columns, nothing, facts=reader.facts(), probes=reader.probes
@@ -73,7 +73,7 @@ class Record:
         finally:
             reader.close()
         record.steps = np.concatenate(parts)
-        record.derived = record.derived[told:]
+        record.derived = record.derived[events:]
         return record
 
     @property

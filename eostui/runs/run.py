@@ -71,18 +71,17 @@ class Run:
         self.config = self._config()
         stored = self._reader.step_columns
         self.coordinates = [column.name for column in COORDINATES if column.name in stored]
-        known = [column.name for column in EVERY_STEP]
+        of_every_run = [column.name for column in EVERY_STEP]
         # as they are stored; what is derived by every dynamics comes to its own name
         self._as_stored = [
             *self.coordinates, *(c.name for c in self._reader.dynamics_columns if c.name in stored)
         ]  # fmt: skip
-        self.steps = Series([*known, *(name for name in self._as_stored if name not in known)])
+        self.steps = Series(list(dict.fromkeys((*of_every_run, *self._as_stored))))
         if UNDECAYED not in self._as_stored:  # of gradient descent it is 2/η
             self.steps.call(UNDECAYED, "two_over_eta")
-        self._of_its_step = [
-            "flow_time", "eta", "weight_decay",
-            *(name for name in self._as_stored if name not in (*known, *self.coordinates, UNDECAYED)),
-        ]  # fmt: skip
+        not_controls = {*of_every_run, *self.coordinates, UNDECAYED}
+        controls = [name for name in self._as_stored if name not in not_controls]
+        self._of_its_step = ["flow_time", "eta", "weight_decay", *controls]
         basic = [column.name for column in MEASURED]
         probes = self._reader.probes.values()
         self._own_measured = [c for p in probes for c in p.columns if c.name not in basic]

@@ -260,9 +260,9 @@ def find(folder: Path, wanted: str | None, *, live: bool = False) -> Entry:
         if damaged:
             raise damaged[ids[0]]
         return matching[ids[0]]
-    known = [text for entry in shelf for text in (entry.id, entry.name) if text]
+    names = [text for entry in shelf for text in (entry.id, entry.name) if text]
     raise InputError(
-        f"there is no {kind} `{wanted}` in {folder}{did_you_mean(wanted, known)}"
+        f"there is no {kind} `{wanted}` in {folder}{did_you_mean(wanted, names)}"
         + (f" ({told_unread(unread)})" if unread else "")
     )
 

@@ -9,13 +9,14 @@ a part that the application is made of:
     forks       asks how a run is forked, or gone on with
     beside      asks which run to draw under it
     questions   dialogs, each about the scene in which its key was pressed
+    leaving     asks what becomes of the runs that train
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +32,6 @@ from eostui import oscillator_presets
 from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
 from eostui.oscillator_presets import OscillatorPreset
 from eostui.runs.launch import EngineProcess, refuse_resume
-from eostui.runs.store import commands
 from eostui.runs.store.liveness import engine_alive
 from eostui.tui import files
 from eostui.tui.beside import Beside
@@ -39,17 +39,18 @@ from eostui.tui.engines import Engines
 from eostui.tui.forks import Forks
 from eostui.tui.key_queue import KeyQueue
 from eostui.tui.keys import KEYS, Key, bindings
+from eostui.tui.leaving import Leaving
 from eostui.tui.oscillator_settings import newest_reading
 from eostui.tui.questions import Questions
 from eostui.tui.screens.commands import Palette
-from eostui.tui.screens.dialogs import AskDialog, LeaveDialog, NumberDialog
+from eostui.tui.screens.dialogs import AskDialog, NumberDialog
 from eostui.tui.screens.help import HelpScreen
 from eostui.tui.screens.oscillator import OscillatorScreen
 from eostui.tui.screens.screen import SessionScreen
 from eostui.tui.screens.table import entries_of, keys_by_group, screen_keys
 from eostui.tui.session import Session, Settings, Watch
 from eostui.tui.steering import Steering
-from eostui.tui.tty import leave_on_signals, leave_when_gone, stop_and_go_on, suspend, terminal_gone
+from eostui.tui.tty import leave_on_signals, leave_when_gone, stop_and_go_on, suspend
 
 #: What to show first: an engine on its way, a run, a run played back, or an oscillator without any run.
 Start = EngineProcess | Path | Watch | OscillatorPreset
@@ -80,6 +81,7 @@ class EostuiApp(App[str]):
             self, self.session, self.questions, self.engines, lambda: self.first.right_end
         )
         self._beside = Beside(self, self.session, self.questions)
+        self._leaving = Leaving(self, self.session, self.questions, self.engines)
         self._entries = entries_of(self.session)
         self._screens = {key: entry.screen(self.session) for key, entry in self._entries.items()}
         self.first = next(iter(self._screens.values()))
@@ -92,8 +94,8 @@ class EostuiApp(App[str]):
 
     async def on_mount(self) -> None:
         """Catch signals, begin the run, and follow it."""
-        leave_on_signals(self._leave_with)
-        leave_when_gone(self._leave_with)
+        leave_on_signals(self._leaving.at_signal)
+        leave_when_gone(self._leaving.at_signal)
         if self._driver is not None and self._driver.can_suspend:
             stop_and_go_on(self._driver, self._draw_again)
         for key, screen in self._screens.items():
@@ -444,63 +446,9 @@ class EostuiApp(App[str]):
         """Draw all of the screen, where the terminal may show anything."""
         self.refresh(layout=True)
 
-    # --- leaving --------------------------------------------------------------------------------------
-
     def action_leave(self) -> None:
         """Leave; ask whether what trains goes on. Leaving twice keeps it going."""
-        if isinstance(self.screen, LeaveDialog):
-            self.screen.dismiss("k")
-            return
-        runs = self.session.training
-        if not runs:
-            self.engines.cancel()
-            run = self.session.run
-            self.exit(f"the record is in {run.path}" if run is not None else None)
-            return
-        names = [printable(path.name) for path in runs]
-        question = f"{names[0]} {'stays paused' if self.session.state == 'paused' else 'goes on'}."
-        choices = {"k": "keep it running; `eostui attach` returns to it", "s": "stop it"}
-        if len(runs) > 1:
-            question = (
-                f"{names[0]} hasn't ended, nor has what was shown before: {', '.join(names[1:])}."
-            )
-            choices = {
-                "k": "keep them as they are; `eostui attach RUN` returns to one",
-                "s": f"stop it alone: {names[0]}",
-                "a": "stop them all",
-            }
-        self.questions.ask(LeaveDialog(question, choices), lambda answer: self._leave(answer, runs))
-
-    def _leave(self, answer: str | None, runs: Sequence[Path]) -> None:
-        """Leave the runs that were asked about; what has begun since then goes on, and is told of."""
-        ending = {"k": (), "s": runs[:1], "a": runs}.get(answer or "")
-        if ending is None:
-            return
-        try:
-            for path in ending:
-                commands.send(path, "stop")
-        except EostuiError as error:
-            self.questions.say(str(error))
-            return
-        told = [f"{path.name} is told to stop; its record is in {path}" for path in ending]
-        told += self._let_run(ending)
-        self.exit("; ".join(told) or f"the record is in {runs[0]}")
-
-    def _leave_with(self, code: int) -> None:
-        """Restore the terminal and leave; what trains goes on."""
-        told = self._let_run()
-        self.exit(None if terminal_gone() else "; ".join(told), return_code=code)
-
-    def _let_run(self, ending: Sequence[Path] = ()) -> list[str]:
-        """End an engine that has no run yet; return what to say of the runs that go on."""
-        engine = self.session.engine
-        if engine is not None and not engine.begun:
-            self.engines.cancel()
-        return [
-            f"{path.name} goes on; `eostui attach {path.name}` returns to it"
-            for path in self.session.training
-            if path not in ending
-        ]
+        self._leaving.ask()
 
 
 def run_app(settings: Settings, start: Start) -> tuple[int, str]:

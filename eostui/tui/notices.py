@@ -30,11 +30,11 @@ class Notice(NamedTuple):
 
 
 class Notices:
-    """Finds what there is to be said of one run; of remarks each kind is said once."""
+    """Finds what there is to be said of one run; each kind of remark once, of every probe."""
 
     def __init__(self) -> None:
         self._state = "running"
-        self._remarked: set[str] = set()
+        self._remarked: set[tuple[str, str]] = set()
 
     def at_start(self, run: Run) -> Iterator[Notice]:
         """Yield what to say of a run whose engine was started here, when it is shown first."""
@@ -60,8 +60,9 @@ class Notices:
     def _remarks(self, events: Iterable[Event]) -> Iterator[Notice]:
         """Yield what there is to remark on the run: it may go on at every measurement."""
         for event in events:
-            if (text := remark(event)) and event.kind not in self._remarked:
-                self._remarked.add(event.kind)
+            kind = event.kind, str(event.payload.get("probe", ""))
+            if (text := remark(event)) and kind not in self._remarked:
+                self._remarked.add(kind)
                 yield Notice(text, "warning", _LONG)
 
 

@@ -168,3 +168,20 @@ def test_a_run_that_diverges_names_its_own_threshold(tmp_path):
     writer.close()
     assert status == "diverged"
     assert sentence.endswith("with η 0.1, μ 0.5 the stable sharpness is below (2+2μ)/η = 30")
+
+
+def test_a_network_rests_at_the_threshold_of_its_momentum(tmp_path):
+    """The shipped preset, in its first steps: at (2 + 2μ)/η = 25, half as high again as 2/η."""
+    from eostui import presets
+
+    shipped = presets.load("digits-mlp-heavy-ball").config
+    own = shipped.changed(
+        {"steps": 1000, "measure": "spectrum", "eigenvalues": 1, "cadence": 40, "device": "cpu"}
+    )
+    run, status = train(tmp_path, own)
+    assert status == "finished"
+    late = run.measured["sharpness"][run.measured["step"] >= 800]
+    assert run.steps["stability_threshold"][0] == 25.0
+    assert late.mean() == pytest.approx(25.0, rel=0.03)
+    assert run.steps["two_over_eta"][0] == pytest.approx(16.67, abs=0.01)
+    run.close()

@@ -101,13 +101,13 @@ def append_event(path, kind, payload, step=0):
         "INSERT INTO events (step, unix_time, kind, payload, crc32) VALUES (?, ?, ?, ?, ?)",
         *cells, checksum(cells),
     )  # fmt: skip
-    edit(path, schema.SEAL)
+    edit(path, schema.seal())
 
 
 def set_fact(path, key, value):
     cells = (key, value)
     edit(path, "INSERT OR REPLACE INTO run VALUES (?, ?, ?)", *cells, checksum(cells))
-    edit(path, schema.SEAL)
+    edit(path, schema.seal())
 
 
 # --- permissions -----------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_links_inside_are_not_written_through(run, name):
     (run / name).symlink_to(precious(run) if folder else precious(run) / "file")
     (finding,) = [finding for finding in check_run(run) if finding.part == "directory"]
     assert not finding.sound
-    assert name in finding.told
+    assert name in finding.description
     state = checkpoints.Checkpoint(5, 0, {"theta": np.ones(3)}, {})
     with pytest.raises((EostuiError, OSError)):  # noqa: PT012 - whichever of them comes to the link
         RunWriter(run).close()
@@ -528,7 +528,7 @@ def test_reading_unpickles_nothing(run):
         "import sys, pickle\n"
         "def refuse(*a, **k): raise SystemExit('unpickled')\n"
         "pickle.load = pickle.loads = pickle.Unpickler = refuse\n"
-        "import eostui\nfrom eostui.runs import check, checkpoints, repair\n"
+        "import eostui\nfrom eostui.runs.repair import check, rebuild\n"
         "check.check_run(__import__('pathlib').Path(sys.argv[1]))\n"
         "eostui.open_run(sys.argv[1]).columns()\nprint('read')\n"
     )

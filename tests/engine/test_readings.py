@@ -69,7 +69,7 @@ def assert_the_last_reading_is_as_good_as_promised(run: Run) -> None:
     assert run.measured["grad_norm"][-1] == pytest.approx(
         float(gradient(loss, theta).norm()), rel=1e-3
     )
-    u = last.tensors["probes.eigenvectors"][0].astype(np.float64)
+    u = last.tensors["probes.sharpness.eigenvectors"][0].astype(np.float64)
     sine = np.linalg.norm(vectors[:, 1] - u * (u @ vectors[:, 1]) / (u @ u))
     assert sine <= run.config.vector_tolerance + rounding * first / (first - second)
 

@@ -219,7 +219,7 @@ def test_a_damaged_checkpoint_is_passed_over(steered, folder):
 
 def unsound_checkpoints(path):
     (found,) = (finding for finding in check_run(path) if finding.part == "checkpoints")
-    return "" if found.sound else found.told
+    return "" if found.sound else found.description
 
 
 def test_a_checkpoint_beyond_the_record_is_removed(folder, tmp_path):

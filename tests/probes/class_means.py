@@ -62,5 +62,5 @@ class Failing(ClassMeans):
 
     def measure(self, point, moment):
         if moment.step == 42:
-            raise ZeroDivisionError("nothing to\ndivide by")
+            raise ZeroDivisionError("nothing to\ndivide \x1bby")
         return Reading({"twice_the_loss": 2 * point.loss})

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from engines import Engine, assert_same_rows, derived, entry, here, small
+from toy_runs import build
 from typer.testing import CliRunner
 
 from eostui.cli.app import app
@@ -146,7 +147,7 @@ def test_a_probe_that_fails_is_told_and_turned_off_alone(plain, tmp_path):
     (off,) = (told for told in derived(resumed.path) if told[1] == "turned_off")
     assert off[0] == 42
     assert remark(Event(42, 0.0, *off[1:])) == (
-        "the probe failing is turned off from step 42 on: ZeroDivisionError: nothing to divide by"
+        "the probe failing is turned off from step 42 on: ZeroDivisionError: nothing to divide \ufffdby"
     )
     with Run(resumed.path) as run:
         known = ~np.isnan(run.measured["twice_the_loss"])
@@ -346,3 +347,30 @@ def test_a_reading_has_its_seconds_and_its_products(small_case):
     assert sum(reading.products for reading in readings) == len(calls)
     assert all(0 < reading.seconds < 60 for reading in readings)
     assert isinstance(readings[0], Reading)
+
+
+def test_files_in_two_folders_have_each_their_own_modules_beside_them(tmp_path):
+    """A module of one name beside a problem and beside a probe; a file beside the probe alone, late."""
+    for folder, value in (("one", 1), ("two", 2)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "helper_of_mine.py").write_text(f"VALUE = {value}\n")
+    (tmp_path / "two" / "late_helper.py").write_text("VALUE = 3\n")
+    problem = tmp_path / "one" / "own.py"
+    problem.write_text(
+        "import torch, helper_of_mine\nfrom eostui.problems import Problem\n\n\n"
+        "def make(device, dtype):\n"
+        "    theta = torch.ones(2, device=device, dtype=dtype)\n"
+        "    return Problem(theta, lambda at: helper_of_mine.VALUE * at.square().sum(), 'c')\n"
+    )
+    text = (
+        "import helper_of_mine\n\n\nclass Late(Mine):\n    def measure(self, point, moment):\n"
+        "        import late_helper\n"
+        "        return Reading({'half': 10 * helper_of_mine.VALUE + late_helper.VALUE})\n"
+    )
+    config = written(tmp_path / "two", text, "Late").changed({"problem": f"{problem}:make"})
+    built = build(config)
+    probes = ProbeSet(config, built, probes_of(config))
+    moment = probes.moment(0, {"eta": 0.1, "weight_decay": 0.0})
+    point = Point(built.loss, built.initial)
+    assert float(point.loss) == 2.0
+    assert probes.measure(probes.due(moment), point, moment)[-1].values == {"half": 23.0}

@@ -195,7 +195,7 @@ def test_u_that_turns_far_is_not_lost_behind_those_after_it(turn):
     config = RunConfig.build({"eigenvalues": "edge", "eta": 0.2, "dtype": "float64"}, "test")
     state = Probed(config, SimpleNamespace(decayed=None))
     for reading in range(12):
-        state.step = 25 * reading
+        state.at(25 * reading, 0.2, 0.0)
         point = diagonal_point(values, turn if reading % 2 else -turn)
         assert measure_sharpness(point, state)["sharpness"] == pytest.approx(12.0, rel=1e-4)
 
@@ -209,7 +209,7 @@ def test_what_an_audit_shows_stays_while_u_goes_to_and_fro():
     state = Probed(RunConfig.build(settings, "test"), SimpleNamespace(decayed=None))
     for reading in range(AUDIT_EVERY + 10):
         values[-1] = 6.0 if reading >= 5 else 0.0
-        state.step = 25 * reading
+        state.at(25 * reading, 0.2, 0.0)
         point = diagonal_point(values, 0.5 if reading % 2 else -0.5)
         second = measure_sharpness(point, state)["eig_2"]
         if reading >= AUDIT_EVERY:

@@ -105,10 +105,10 @@ def test_a_sound_run_is_sound_in_every_part(sound):
     found = findings(path)
     assert list(found) == PARTS
     assert all(finding.sound for finding in found.values()), found
-    assert found["steps"].told.startswith("700 rows")
-    assert found["readings"].told.startswith("70,")
-    assert found["calibrated"].told.startswith("400 rows")
-    assert found["checkpoints"].told == "2 of 2 sound"
+    assert found["steps"].description.startswith("700 rows")
+    assert found["readings"].description.startswith("70,")
+    assert found["calibrated"].description.startswith("400 rows")
+    assert found["checkpoints"].description == "2 of 2 sound"
     result = cli("runs", "check", path, "--json")
     assert result.exit_code == 0
     told = json.loads(result.stdout)
@@ -162,8 +162,8 @@ def test_a_damaged_checkpoint_is_named(copy):
     file.write_bytes(bytes(content))
     found = findings(copy)["checkpoints"]
     assert not found.sound
-    assert "1 of 2 sound" in found.told
-    assert file.name in found.told
+    assert "1 of 2 sound" in found.description
+    assert file.name in found.description
 
 
 def test_a_checkpoint_that_is_thinned_away_meanwhile_is_no_damage(copy, monkeypatch):
@@ -181,7 +181,7 @@ def test_older_formats_are_checked_read_and_repaired(copy, version):
     as_format(copy, version)
     found = findings(copy)
     assert all(finding.sound for finding in found.values()), found
-    assert found["facts"].told.endswith(f"format {version}")
+    assert found["facts"].description.endswith(f"format {version}")
     repaired = repair_run(copy)
     assert repaired.lost == []
     with Run(repaired.path) as run:
@@ -197,8 +197,8 @@ def test_check_of_what_is_no_run_and_of_a_newer_one(copy, tmp_path):
     edit(copy, "PRAGMA user_version = 7")
     found = findings(copy)
     assert not found["format"].sound
-    assert "format 7" in found["record"].told
-    assert "format 6 and before" in found["record"].told
+    assert "format 7" in found["record"].description
+    assert "format 6 and before" in found["record"].description
 
 
 # --- repair ----------------------------------------------------------------------------------------

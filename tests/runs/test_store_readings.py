@@ -387,6 +387,36 @@ def test_probes_that_no_run_can_have_are_a_sentence_before_it_begins(columns, wh
         probes_fact((*PROBES, ProbeColumns("own", "pass", tuple(columns))))
 
 
+@pytest.mark.parametrize(
+    "forged",
+    [
+        ProbeColumns("own", "pass", (Column("momentum", "1", ""),)),
+        ProbeColumns("own", "pass", (Column("stability_undecayed", "1", ""),)),
+        ProbeColumns("sharpness", "pass", (Column("sharpness", "1", "", shape=(3,)),)),
+        ProbeColumns("sharpness", "pass", (Column("beta", "1", ""),)),
+    ],
+)
+def test_columns_that_readers_take_for_others_are_refused(tmp_path, forged):
+    """A control of the run's dynamics, its threshold, what the program measures by that name."""
+    dynamics = Description.of("heavy-ball", HEAVY_BALL).to_json()
+    sound = ProbeColumns(forged.name, "pass", (Column("mine", "1", ""),))
+    facts = facts_of(dynamics=dynamics, probes=probes_fact([sound]))
+    writer = RunWriter(tmp_path / "r", facts)
+    writer.steps(0, rows(2))
+    writer.reading(1, forged.name, {"mine": 1.0})
+    writer.close()
+    stated = json.loads(facts["probes"])
+    stated[0]["columns"][0] |= {
+        "name": forged.columns[0].name, "shape": list(forged.columns[0].shape),
+    }  # fmt: skip
+    with pytest.raises(InputError, match="can't be recorded: "):
+        RunWriter(tmp_path / "other", facts | {"probes": json.dumps(stated)})
+    assert not (tmp_path / "other").exists()
+    forge(tmp_path / "r", "probes", json.dumps(stated))
+    with pytest.raises(RunFormatError, match="its fact `probes` is damaged: "):
+        Run(tmp_path / "r")
+
+
 def test_probes_that_fit_no_reading_are_a_sentence(tmp_path):
     path = traced(tmp_path / "r")
     wider = replace(TRACE, columns=(*TRACE.columns, Column("more", "1", "")))

@@ -28,12 +28,12 @@ def check(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = False
     findings = check_run(path)
     sound = all(finding.sound for finding in findings)
     if as_json:
-        parts = [{"part": f.part, "sound": f.sound, "told": f.told} for f in findings]
+        parts = [{"part": f.part, "sound": f.sound, "told": f.description} for f in findings]
         print_json({"run": path.name, "path": str(path), "sound": sound, "parts": parts})
     else:
         for finding in findings:
             word = "sound" if finding.sound else "DAMAGED"
-            print(f"{finding.part:<14}{word:<9}{printable(finding.told)}")
+            print(f"{finding.part:<14}{word:<9}{printable(finding.description)}")
     if not sound:
         print(
             f"eostui: {printable(path.name)} isn't sound: `eostui runs repair` makes a copy "

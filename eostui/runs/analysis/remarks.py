@@ -35,7 +35,7 @@ def remark(event: Event) -> str:
         probe, why = told.get("probe", ""), told.get("reason", "")
         return f"the probe {probe} is turned off from step {step} on: {why}"
     if event.kind == NOTED:
-        more = "".join(f", {key} {value}" for key, value in dict(told.get("told", {})).items())
+        more = "".join(f", {key} {value}" for key, value in told["told"].items())
         return (
             f"at step {step} the probe {told.get('probe', '')} says: {told.get('kind', '')}{more}"
         )

@@ -18,7 +18,7 @@ from eostui.runs.store.connection import UNREADABLE, connect, unreadable
 from eostui.runs.store.liveness import engine_alive
 
 #: What SQLite's own check tells at most.
-_MOST_TOLD = 20
+_MOST_ANSWERS = 20
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Finding:
     Attributes:
         part: its name.
         sound: whether all is well with it.
-        told: what there is of it, or what is wrong.
+        description: what there is of it, or what is wrong.
     """
 
     part: str
     sound: bool
-    told: str
+    description: str
 
 
 def check_run(path: Path) -> list[Finding]:
@@ -45,24 +45,24 @@ def check_run(path: Path) -> list[Finding]:
     """
     if not (path / schema.DATABASE).is_file():
         raise InputError(f"{path}: not a run directory (it has no {schema.DATABASE})")
-    found = list(_directory(path))
+    findings = list(_directory(path))
     try:
         database = connect(path / schema.DATABASE)
     except RunFormatError as error:
-        return [*found, Finding("database", False, str(error)), *_checkpoints(path)]
+        return [*findings, Finding("database", False, str(error)), *_checkpoints(path)]
     end, alive = None, engine_alive(path)
     try:
         database.execute("BEGIN")  # one snapshot: its engine may be at work
-        found += _integrity(database)
+        findings += _integrity(database)
         salvaged = salvage(database)
-        found += _tables(path, salvaged)
+        findings += _tables(path, salvaged)
         if "steps" not in salvaged.lost and not alive:  # an engine may have saved since
             end = salvaged.next_step
     except UNREADABLE as error:
-        found.append(Finding("database", False, str(unreadable(path / schema.DATABASE, error))))
+        findings.append(Finding("database", False, str(unreadable(path / schema.DATABASE, error))))
     finally:
         database.close()
-    return [*found, *_checkpoints(path, end), *_opening(path)]
+    return [*findings, *_checkpoints(path, end), *_opening(path)]
 
 
 def links(path: Path) -> list[Path]:
@@ -77,40 +77,44 @@ def links(path: Path) -> list[Path]:
 def _directory(path: Path) -> Iterator[Finding]:
     leading_out = links(path)
     mode = stat.S_IMODE(path.stat().st_mode)
-    told = f"mode {mode:04o}" + (", readable by others" if mode & 0o077 else "")
+    described = f"mode {mode:04o}" + (", readable by others" if mode & 0o077 else "")
     if leading_out:
-        told = f"links in it: {', '.join(str(file.relative_to(path)) for file in leading_out)}"
-    yield Finding("directory", not leading_out, told)
+        described = f"links in it: {', '.join(str(file.relative_to(path)) for file in leading_out)}"
+    yield Finding("directory", not leading_out, described)
     alive = engine_alive(path)
     yield Finding("lock", True, "held: an engine drives it" if alive else "free: no engine")
 
 
 def _integrity(database: sqlite3.Connection) -> Iterator[Finding]:
-    told = [row[0] for row in database.execute(f"PRAGMA integrity_check({_MOST_TOLD})")]
-    sound = told == ["ok"]
-    yield Finding("database", sound, "SQLite finds nothing wrong" if sound else "; ".join(told))
+    answers = [row[0] for row in database.execute(f"PRAGMA integrity_check({_MOST_ANSWERS})")]
+    sound = answers == ["ok"]
+    yield Finding("database", sound, "SQLite finds nothing wrong" if sound else "; ".join(answers))
 
 
-def _tables(path: Path, found: Salvage) -> Iterator[Finding]:
-    if not _facts_parse(path, found):
-        found.lose("facts", "the config in them can't be understood")
+def _tables(path: Path, salvaged: Salvage) -> Iterator[Finding]:
+    if not _facts_parse(path, salvaged):
+        salvaged.lose("facts", "the config in them can't be understood")
     present = {
-        "facts": f"{len(found.facts)}, format {found.version}",
-        "steps": f"{found.next_step} rows without a gap",
-        schema.measured_table(found.version): f"{len(found.readings)}, each at a step with a row",
-        "calibrated": f"{sum(len(matrix) for *_, matrix in found.calibrated)} rows",
-        "landscapes": "no map" if found.landscape is None else "a map",
-        "events": f"{len(found.events)}",
+        "facts": f"{len(salvaged.facts)}, format {salvaged.version}",
+        "steps": f"{salvaged.next_step} rows without a gap",
+        schema.measured_table(
+            salvaged.version
+        ): f"{len(salvaged.readings)}, each at a step with a row",
+        "calibrated": f"{sum(len(matrix) for *_, matrix in salvaged.calibrated)} rows",
+        "landscapes": "no map" if salvaged.landscape is None else "a map",
+        "events": f"{len(salvaged.events)}",
     }
-    for table, told in present.items():
-        yield Finding(table, table not in found.lost, "; ".join([told, *found.told(table)]))
-    for table in found.lost.keys() - present.keys():
-        yield Finding(table, False, "; ".join(found.told(table)))
+    for table, described in present.items():
+        yield Finding(
+            table, table not in salvaged.lost, "; ".join([described, *salvaged.losses(table)])
+        )
+    for table in salvaged.lost.keys() - present.keys():
+        yield Finding(table, False, "; ".join(salvaged.losses(table)))
 
 
-def _facts_parse(path: Path, found: Salvage) -> bool:
+def _facts_parse(path: Path, salvaged: Salvage) -> bool:
     try:
-        RunConfig.from_toml(found.facts.get("config", "\0"), f"{path}: stored config")
+        RunConfig.from_toml(salvaged.facts.get("config", "\0"), f"{path}: stored config")
     except InputError:
         return False
     return True
@@ -132,8 +136,8 @@ def _checkpoints(path: Path, end: int | None = None) -> Iterator[Finding]:
                 )
             else:
                 sound += 1
-    told = f"{sound} of {sound + len(wrong)} sound" if sound or wrong else "none"
-    yield Finding("checkpoints", not wrong, "; ".join([told, *wrong]))
+    described = f"{sound} of {sound + len(wrong)} sound" if sound or wrong else "none"
+    yield Finding("checkpoints", not wrong, "; ".join([described, *wrong]))
 
 
 def _opening(path: Path) -> Iterator[Finding]:

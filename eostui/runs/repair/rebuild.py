@@ -66,10 +66,10 @@ def repair_run(path: Path) -> Repaired:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".repair-") as name:
             aside = _copied(path, Path(name))
             ways = [aside, *(_with_schema_of(version, aside) for version in _MADE_ALIKE)]
-            found = max(map(_read, ways), key=lambda salvage: salvage.rows)
-            if not found.next_step and not found.facts:
+            salvaged = max(map(_read, ways), key=lambda each: each.rows)
+            if not salvaged.next_step and not salvaged.facts:
                 raise RunFormatError(f"{database}: nothing of a run can be read in it")
-            return _write(path, found, Path(name))
+            return _write(path, salvaged, Path(name))
     except (OSError, sqlite3.Error, StoreError) as error:
         said = error.strerror if isinstance(error, OSError) else error.__cause__ or error
         raise InputError(f"{path}: no repaired copy can be made beside it: {said}") from None
@@ -120,34 +120,34 @@ def _read(database: Path) -> Salvage:
         return Salvage()
 
 
-def _write(path: Path, found: Salvage, folder: Path) -> Repaired:
+def _write(path: Path, salvaged: Salvage, folder: Path) -> Repaired:
     """Write the copy into a folder, and put it beside the run when it is whole."""
     copy = _free(path)
     made = folder / copy.name
-    lost = [f"{table}: {how}" for table in found.lost for how in found.told(table)]
-    writer = RunWriter(made, _facts(path, copy, found, lost))
+    lost = [f"{table}: {how}" for table in salvaged.lost for how in salvaged.losses(table)]
+    writer = RunWriter(made, _facts(path, copy, salvaged, lost))
     try:
-        for first, matrix in found.steps:
+        for first, matrix in salvaged.steps:
             writer.steps(first, matrix)
-        for each in found.readings:
-            values = unpacked(found.probes[each.probe], each.numbers)
+        for each in salvaged.readings:
+            values = unpacked(salvaged.probes[each.probe], each.numbers)
             writer.reading(each.step, each.probe, values, each.point, each.seconds, each.products)
-        for number, first, matrix in found.calibrated:
+        for number, first, matrix in salvaged.calibrated:
             writer.calibrated(number, first, matrix)
-        if found.landscape is not None:
-            writer.landscape(found.landscape)
-        for event in found.events:
+        if salvaged.landscape is not None:
+            writer.landscape(salvaged.landscape)
+        for event in salvaged.events:
             writer.past_event(event)
     finally:
         writer.close()
-    copied = _copy_checkpoints(path, made, found.next_step, lost)
+    copied = _copy_checkpoints(path, made, salvaged.next_step, lost)
     made.rename(copy)
     kept = [
-        f"{found.next_step} steps",
-        f"{len(found.readings)} readings",
-        f"{sum(len(matrix) for *_, matrix in found.calibrated)} calibrated rows",
-        f"{len(found.events)} events",
-        f"{len(found.facts)} facts",
+        f"{salvaged.next_step} steps",
+        f"{len(salvaged.readings)} readings",
+        f"{sum(len(matrix) for *_, matrix in salvaged.calibrated)} calibrated rows",
+        f"{len(salvaged.events)} events",
+        f"{len(salvaged.facts)} facts",
         f"{copied} checkpoints",
     ]
     return Repaired(copy, kept, lost)
@@ -162,9 +162,9 @@ def _free(path: Path) -> Path:
     return copy
 
 
-def _facts(path: Path, copy: Path, found: Salvage, lost: list[str]) -> dict[str, str]:
+def _facts(path: Path, copy: Path, salvaged: Salvage, lost: list[str]) -> dict[str, str]:
     """Return the facts of the copy: those that were read, and stand-ins for what a run needs."""
-    facts = {**found.facts, "id": copy.name, "repaired_from": path.name}
+    facts = {**salvaged.facts, "id": copy.name, "repaired_from": path.name}
     try:
         RunConfig.from_toml(facts["config"], f"{path}: stored config")
     except (KeyError, InputError):
@@ -176,13 +176,13 @@ def _facts(path: Path, copy: Path, found: Salvage, lost: list[str]) -> dict[str,
         except ValueError as error:
             del facts[key]
             lost.append(f"facts: `{key}`: {error}")
-    facts["probes"] = probes_fact(found.probes.values())
-    width = found.steps[0][1].shape[1] if found.steps else len(FIRST_STEP_COLUMNS)
+    facts["probes"] = probes_fact(salvaged.probes.values())
+    width = salvaged.steps[0][1].shape[1] if salvaged.steps else len(FIRST_STEP_COLUMNS)
     if "step_columns" not in facts:
-        facts["step_columns"] = json.dumps(step_columns_of_width(width, found.version))
+        facts["step_columns"] = json.dumps(step_columns_of_width(width, salvaged.version))
     if "created" not in facts:
         facts["created"] = str((path / schema.DATABASE).stat().st_mtime)
-    if found.lost or "status" not in facts:  # it isn't what it ended with
+    if salvaged.lost or "status" not in facts:  # it isn't what it ended with
         facts["status"] = "running"
         facts.pop("sentence", None)
     return facts

@@ -77,7 +77,7 @@ class Salvage:
         counted = (self.facts, self.readings, self.calibrated, self.events)
         return self.next_step + sum(map(len, counted))
 
-    def told(self, table: str) -> list[str]:
+    def losses(self, table: str) -> list[str]:
         """Return the first losses of a table, and how many more there are."""
         sentences = self.lost.get(table, [])
         more = len(sentences) - _MOST_TOLD
@@ -90,47 +90,47 @@ class Salvage:
 
 def salvage(database: sqlite3.Connection) -> Salvage:
     """Read all that can be read. Raises sqlite3.Error if that is nothing at all."""
-    found = Salvage(database.execute("PRAGMA user_version").fetchone()[0])
-    if not 1 <= found.version <= schema.SCHEMA_VERSION:
-        found.lose("format", f"format {found.version} isn't known to this eostui")
-        return found
-    sealed = found.version >= schema.SEALED_SINCE
-    seal = _seal(database, found) if sealed else {}
-    _facts(database, found, seal.get("facts"))
-    _steps(database, found, seal.get("steps"))
-    if found.version >= schema.READINGS_SINCE:
-        _readings(database, found, seal.get("readings"))
+    salvaged = Salvage(database.execute("PRAGMA user_version").fetchone()[0])
+    if not 1 <= salvaged.version <= schema.SCHEMA_VERSION:
+        salvaged.lose("format", f"format {salvaged.version} isn't known to this eostui")
+        return salvaged
+    sealed = salvaged.version >= schema.SEALED_SINCE
+    seal = _seal(database, salvaged) if sealed else {}
+    _facts(database, salvaged, seal.get("facts"))
+    _steps(database, salvaged, seal.get("steps"))
+    if salvaged.version >= schema.READINGS_SINCE:
+        _readings(database, salvaged, seal.get("readings"))
     else:
-        _measurements(database, found, seal.get("measurements"))
-    _events(database, found, seal.get("events"))
-    if found.version >= schema.CALIBRATED_SINCE:
-        _calibrated(database, found, seal.get("calibrated"))
-    if found.version >= schema.LANDSCAPES_SINCE:
-        _landscape(database, found, seal.get("landscapes"))
-    return found
+        _measurements(database, salvaged, seal.get("measurements"))
+    _events(database, salvaged, seal.get("events"))
+    if salvaged.version >= schema.CALIBRATED_SINCE:
+        _calibrated(database, salvaged, seal.get("calibrated"))
+    if salvaged.version >= schema.LANDSCAPES_SINCE:
+        _landscape(database, salvaged, seal.get("landscapes"))
+    return salvaged
 
 
-def _seal(database: sqlite3.Connection, found: Salvage) -> dict[str, int]:
-    names = (*schema.appended(found.version), "facts")
+def _seal(database: sqlite3.Connection, salvaged: Salvage) -> dict[str, int]:
+    names = (*schema.appended(salvaged.version), "facts")
     try:
         (row,) = database.execute(f"SELECT {', '.join(names)} FROM seal").fetchmany(2)
         if not all(type(count) is int for count in row):
             raise ValueError("not its types")
     except (*UNREADABLE, ValueError) as error:
-        found.lose("seal", f"it can't be read ({error})")
+        salvaged.lose("seal", f"it can't be read ({error})")
         return {}
     return dict(zip(names, row, strict=True))
 
 
-def _facts(database: sqlite3.Connection, found: Salvage, count: int | None) -> None:
-    sealed = found.version >= schema.SEALED_SINCE
+def _facts(database: sqlite3.Connection, salvaged: Salvage, count: int | None) -> None:
+    sealed = salvaged.version >= schema.SEALED_SINCE
     query = f"SELECT key, value, {'crc32' if sealed else 0} FROM run"
     rows: dict[Any, Sequence[Any]] = {}
     try:
         for row in islice(database.execute(query), _MOST_FACTS):
             rows[row[0]] = row
     except UNREADABLE as error:
-        found.lose("facts", f"they can't be listed ({error})")
+        salvaged.lose("facts", f"they can't be listed ({error})")
         for key in _FACTS:
             try:
                 rows.update(
@@ -140,76 +140,76 @@ def _facts(database: sqlite3.Connection, found: Salvage, count: int | None) -> N
                 continue
 
     def keep(row: Sequence[Any]) -> None:
-        found.facts.update([read_fact(row, sealed=sealed)])
+        salvaged.facts.update([read_fact(row, sealed=sealed)])
 
     for row in rows.values():
-        _keep(found, "facts", keep, row)
+        _keep(salvaged, "facts", keep, row)
     if count is not None and count != len(rows):
-        found.lose("facts", f"{count} were written, {len(rows)} can be read")
+        salvaged.lose("facts", f"{count} were written, {len(rows)} can be read")
 
 
-def _steps(database: sqlite3.Connection, found: Salvage, count: int | None) -> None:
-    sealed = found.version >= schema.SEALED_SINCE
+def _steps(database: sqlite3.Connection, salvaged: Salvage, count: int | None) -> None:
+    sealed = salvaged.version >= schema.SEALED_SINCE
     blocks: list[tuple[int, FloatArray]] = []
 
     def keep(row: Sequence[Any]) -> None:
         first, last, blob, crc = row
         try:
-            width = _width(found, (first, last), blob)
+            width = _width(salvaged, (first, last), blob)
             blocks.append((first, read_block((first, last), blob, crc, width, sealed=sealed)))
         except RowError as error:
             raise RowError(f"steps {first} to {last}: {error}") from None
 
-    for row in _rows(database, found, "steps", "first_step, last_step, matrix, crc32", count):
-        _keep(found, "steps", keep, row[1:])
+    for row in _rows(database, salvaged, "steps", "first_step, last_step, matrix, crc32", count):
+        _keep(salvaged, "steps", keep, row[1:])
     blocks.sort(key=lambda block: block[0])
     for place, (first, matrix) in enumerate(blocks):
-        if first != found.next_step:
+        if first != salvaged.next_step:
             rest = sum(len(matrix) for _, matrix in blocks[place:])
-            found.lose(
+            salvaged.lose(
                 "steps",
-                f"{rest} sound rows from {first} on can't follow step {found.next_step - 1}",
+                f"{rest} sound rows from {first} on can't follow step {salvaged.next_step - 1}",
             )
             break
-        found.steps.append((first, matrix))
+        salvaged.steps.append((first, matrix))
 
 
-def _width(found: Salvage, cells: Sequence[int], blob: bytes) -> int:
+def _width(salvaged: Salvage, cells: Sequence[int], blob: bytes) -> int:
     """Return how many columns steps have: as the facts say, else as the block's size does."""
     try:
-        if "step_columns" in found.facts or found.version == 1:
-            return len(step_columns_of(found.facts))
+        if "step_columns" in salvaged.facts or salvaged.version == 1:
+            return len(step_columns_of(salvaged.facts))
         return len(blob) // 8 // (cells[1] - cells[0] + 1)
     except (TypeError, ValueError, ZeroDivisionError):
         return len(FIRST_STEP_COLUMNS)
 
 
-def _readings(database: sqlite3.Connection, found: Salvage, count: int | None) -> None:
+def _readings(database: sqlite3.Connection, salvaged: Salvage, count: int | None) -> None:
     try:
-        probes = probes_of(found.facts)
+        probes = probes_of(salvaged.facts)
     except ValueError as error:
-        found.lose("facts", f"`probes`: {error}")
+        salvaged.lose("facts", f"`probes`: {error}")
         probes = PROBES
-    found.probes = {probe.name: probe for probe in probes}
+    salvaged.probes = {probe.name: probe for probe in probes}
     kept: dict[tuple[int, str], StoredReading] = {}
 
     def keep(row: Sequence[Any]) -> None:
-        reading = read_reading(row, found.probes)
-        _expect_row(found, reading.step)
+        reading = read_reading(row, salvaged.probes)
+        _expect_row(salvaged, reading.step)
         if (reading.step, reading.probe) in kept:
             raise RowError(f"step {reading.step} was measured twice")
         kept[reading.step, reading.probe] = reading
 
     columns = "step, probe, point, numbers, seconds, products, crc32"
-    for row in _rows(database, found, "readings", columns, count):
-        _keep(found, "readings", keep, row[1:])
-    places = {name: place for place, name in enumerate(found.probes)}
-    found.readings = [kept[key] for key in sorted(kept, key=lambda k: (k[0], places[k[1]]))]
+    for row in _rows(database, salvaged, "readings", columns, count):
+        _keep(salvaged, "readings", keep, row[1:])
+    places = {name: place for place, name in enumerate(salvaged.probes)}
+    salvaged.readings = [kept[key] for key in sorted(kept, key=lambda k: (k[0], places[k[1]]))]
 
 
-def _measurements(database: sqlite3.Connection, found: Salvage, count: int | None) -> None:
-    sealed = found.version >= schema.SEALED_SINCE
-    found.probes = {probe.name: probe for probe in PROBES}
+def _measurements(database: sqlite3.Connection, salvaged: Salvage, count: int | None) -> None:
+    sealed = salvaged.version >= schema.SEALED_SINCE
+    salvaged.probes = {probe.name: probe for probe in PROBES}
     names: list[str] = []
     kept: dict[int, list[StoredReading]] = {}
 
@@ -221,90 +221,92 @@ def _measurements(database: sqlite3.Connection, found: Salvage, count: int | Non
             )
         ]
         step = readings[0].step
-        _expect_row(found, step)
+        _expect_row(salvaged, step)
         if step in kept:
             raise RowError(f"step {step} was measured twice")
         kept[step] = readings
 
-    for row in _rows(database, found, "measurements", "*", count, names):
-        _keep(found, "measurements", keep, row)
-    found.readings = [reading for step in sorted(kept) for reading in kept[step]]
+    for row in _rows(database, salvaged, "measurements", "*", count, names):
+        _keep(salvaged, "measurements", keep, row)
+    salvaged.readings = [reading for step in sorted(kept) for reading in kept[step]]
 
 
-def _expect_row(found: Salvage, step: int) -> None:
-    if step >= found.next_step:
+def _expect_row(salvaged: Salvage, step: int) -> None:
+    if step >= salvaged.next_step:
         raise RowError(f"the measurement of step {step} is of a step without a row")
 
 
-def _events(database: sqlite3.Connection, found: Salvage, count: int | None) -> None:
-    sealed = found.version >= schema.SEALED_SINCE
+def _events(database: sqlite3.Connection, salvaged: Salvage, count: int | None) -> None:
+    sealed = salvaged.version >= schema.SEALED_SINCE
     columns = f"step, unix_time, kind, payload, {'crc32' if sealed else 0}"
     known = False
 
     def keep(row: Sequence[Any]) -> None:
         nonlocal known
         event = read_event(row, sealed=sealed)
-        if event.step > found.next_step:
+        if event.step > salvaged.next_step:
             raise RowError(f"an event is of step {event.step}, which has no row")
         if event.kind == RESEATED and not known:
             raise RowError(f"at step {event.step} a prediction was re-seated that is lost")
         known |= event.kind == CALIBRATED
-        found.events.append(event)
+        salvaged.events.append(event)
 
-    for row in _rows(database, found, "events", columns, count):
-        _keep(found, "events", keep, row[1:])
+    for row in _rows(database, salvaged, "events", columns, count):
+        _keep(salvaged, "events", keep, row[1:])
 
 
-def _calibrated(database: sqlite3.Connection, found: Salvage, count: int | None) -> None:
-    sealed = found.version >= schema.SEALED_SINCE
-    told = {event.payload["number"] for event in found.events if event.kind == CALIBRATED}
+def _calibrated(database: sqlite3.Connection, salvaged: Salvage, count: int | None) -> None:
+    sealed = salvaged.version >= schema.SEALED_SINCE
+    calibrations = {
+        event.payload["number"] for event in salvaged.events if event.kind == CALIBRATED
+    }
     columns = "number, first_step, last_step, matrix, crc32"
 
     def keep(row: Sequence[Any]) -> None:
         number, first, last, blob, crc = row
         matrix = read_block((number, first, last), blob, crc, 2, sealed=sealed)
-        before = found.calibrated[-1] if found.calibrated else None
+        before = salvaged.calibrated[-1] if salvaged.calibrated else None
         if before and first != before[1] + len(before[2]):
             raise RowError(f"calibrated steps before {first} are lost")
-        if number not in told or last >= found.next_step:
+        if number not in calibrations or last >= salvaged.next_step:
             raise RowError(f"the calibrated steps {first} to {last} have no reference or no rows")
-        found.calibrated.append((number, first, matrix))
+        salvaged.calibrated.append((number, first, matrix))
 
-    for row in _rows(database, found, "calibrated", columns, count):
-        _keep(found, "calibrated", keep, row[1:])
+    for row in _rows(database, salvaged, "calibrated", columns, count):
+        _keep(salvaged, "calibrated", keep, row[1:])
 
 
-def _landscape(database: sqlite3.Connection, found: Salvage, count: int | None) -> None:
-    sealed = found.version >= schema.SEALED_SINCE
+def _landscape(database: sqlite3.Connection, salvaged: Salvage, count: int | None) -> None:
+    sealed = salvaged.version >= schema.SEALED_SINCE
     columns = "left, right, bottom, top, rows, columns, maps, crc32"
     try:
         rows = database.execute(
             f"SELECT {columns} FROM landscapes ORDER BY id DESC LIMIT 1"
         ).fetchall()
     except UNREADABLE as error:
-        found.lose("landscapes", f"its map can't be read ({error})")
+        salvaged.lose("landscapes", f"its map can't be read ({error})")
         return
     if not rows and count:
-        found.lose("landscapes", "its map is lost")
+        salvaged.lose("landscapes", "its map is lost")
     for row in rows[:1]:
         try:
-            found.landscape = read_landscape(row, sealed=sealed)
+            salvaged.landscape = read_landscape(row, sealed=sealed)
         except RowError as error:
-            found.lose("landscapes", error)
+            salvaged.lose("landscapes", error)
 
 
 def _keep(
-    found: Salvage, table: str, keep: Callable[[Sequence[Any]], None], row: Sequence[Any]
+    salvaged: Salvage, table: str, keep: Callable[[Sequence[Any]], None], row: Sequence[Any]
 ) -> None:
     try:
         keep(row)
     except RowError as error:
-        found.lose(table, error)
+        salvaged.lose(table, error)
 
 
 def _rows(
     database: sqlite3.Connection,
-    found: Salvage,
+    salvaged: Salvage,
     table: str,
     columns: str,
     count: int | None,
@@ -312,7 +314,7 @@ def _rows(
 ) -> Iterator[Any]:
     """Yield the rows of a table by id, with it in front; `names` is filled with the columns' names.
 
-    After a page that can't be read, the ids behind it are looked up one by one, until one is found.
+    After a page that can't be read, the ids behind it are looked up one by one, until one is salvaged.
     """
     whole = columns == "*"
     select = f"SELECT {'*' if whole else f'id, {columns}'} FROM {table}"
@@ -332,7 +334,7 @@ def _rows(
                 yield row
             break
         except UNREADABLE as error:
-            found.lose(table, f"behind row {last} the file can't be read ({error})")
+            salvaged.lose(table, f"behind row {last} the file can't be read ({error})")
             after = _first_readable(database, select, last, count)
             if after is None:
                 break
@@ -342,7 +344,7 @@ def _rows(
     if count is not None and count > last:
         lost += count - last
     if lost:
-        found.lose(table, f"{lost} of {count if count is not None else 'its'} rows are gone")
+        salvaged.lose(table, f"{lost} of {count if count is not None else 'its'} rows are gone")
 
 
 def _first_readable(

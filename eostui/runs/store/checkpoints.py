@@ -93,13 +93,13 @@ def read(path: Path) -> Checkpoint:
     """Read a checkpoint. Raises RunFormatError if it is damaged or can't be read."""
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            told = file.metadata() or {}
+            stated = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        sums = json.loads(told["crc32"])
-        sound = sums == _checksums(tensors) and int(told["plain_crc32"]) == zlib.crc32(
-            told["plain"].encode()
+        sums = json.loads(stated["crc32"])
+        sound = sums == _checksums(tensors) and int(stated["plain_crc32"]) == zlib.crc32(
+            stated["plain"].encode()
         )
-        plain = json.loads(told["plain"])
+        plain = json.loads(stated["plain"])
         step, events = plain.pop("at")
     except OSError as error:
         raise RunFormatError(f"{path}: can't be read: {error.strerror or error}") from None

@@ -260,14 +260,14 @@ def exported(
         calibrated: whether it has calibrations.
     """
     every = (*EVERY_STEP, *(_at_its_point(column) for column in (*MEASURED, *DERIVED)))
-    known = {column.name: column for column in every}
+    columns = {column.name: column for column in every}
     for name, arrival in ARRIVALS.items():
         if arrival not in stored:
-            del known[name]
-    known |= {column.name: column for column in (*COORDINATES, *own) if column.name in stored}
-    known |= {column.name: _at_its_point(column) for column in measured}
-    first = tuple(known.pop(name) for name in _EXPORT_ORDER if name in known)
-    ordered = first + tuple(known.values())
+            del columns[name]
+    columns |= {column.name: column for column in (*COORDINATES, *own) if column.name in stored}
+    columns |= {column.name: _at_its_point(column) for column in measured}
+    first = tuple(columns.pop(name) for name in _EXPORT_ORDER if name in columns)
+    ordered = first + tuple(columns.values())
     return ordered + (CALIBRATED if calibrated else ())
 
 

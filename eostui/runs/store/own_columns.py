@@ -40,10 +40,10 @@ _TAKEN = {
     for column in (
         *EVERY_STEP, *COORDINATES, *DERIVED, *CALIBRATED, HESSIAN_PRODUCTS, MEASURED_SECONDS,
     )
-}  # fmt: skip
-#: Those that what a dynamics stores for every step can't have; its threshold is another.
+} | {UNDECAYED}  # fmt: skip
+#: Those that what a dynamics stores for every step can't have; its thresholds are others.
 _TAKEN_OF_STEPS = {
-    *STORED_STEP_COLUMNS, *(column.name for column in MEASURED), *_TAKEN - {THRESHOLD},
+    *STORED_STEP_COLUMNS, *(column.name for column in MEASURED), *_TAKEN - {THRESHOLD, UNDECAYED},
 }  # fmt: skip
 _BUILT_IN = {probe.name: {column.name for column in probe.columns} for probe in PROBES}
 
@@ -128,7 +128,7 @@ def probes_of(facts: Mapping[str, str]) -> tuple[ProbeColumns, ...]:
         ProbeColumns(_text(entry, "name"), _text(entry, "cost"), _columns(entry.get("columns")))
         for entry in content
     )
-    check_probes(probes)
+    check_probes(probes, [column.name for column in dynamics_columns_of(facts)])
     return probes
 
 
@@ -183,8 +183,13 @@ def joined(
     return (*probes, *more)
 
 
-def check_probes(probes: Sequence[ProbeColumns]) -> None:
-    """Raise ValueError if these can't be the probes of one run: names taken, arrays too large."""
+def check_probes(probes: Sequence[ProbeColumns], of_dynamics: Iterable[str] = ()) -> None:
+    """Raise ValueError if these can't be the probes of one run: names taken, arrays too large.
+
+    Args:
+        probes: all of the run.
+        of_dynamics: names of the columns that its dynamics has.
+    """
     names: set[str] = set()
     for probe in probes:
         if not _is_probe_name(probe.name):
@@ -196,11 +201,15 @@ def check_probes(probes: Sequence[ProbeColumns]) -> None:
     if width > _MOST_NUMBERS:
         raise ValueError(f"they have {width} numbers a step, but must have at most {_MOST_NUMBERS}")
     # a built-in's column is what readers take it for: nothing else has its name
-    taken = _TAKEN | {
+    taken = {*_TAKEN, *of_dynamics} | {
         name for probe, columns in _BUILT_IN.items() for name in columns if probe not in names
     }
     columns = [column for probe in probes for column in probe.columns]
     _refuse_names(columns, taken)
+    built_in = {column.name for column in MEASURED}
+    for column in columns:
+        if column.shape and column.name in built_in:
+            raise ValueError(f"`{column.name}` is a number, not an array")
 
 
 def _refuse_names(columns: Sequence[Column], taken: set[str]) -> None:

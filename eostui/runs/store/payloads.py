@@ -43,6 +43,17 @@ class _Phase(TypedDict):
     to: str
 
 
+class _Noted(TypedDict):
+    probe: str
+    kind: str
+    told: dict[str, Any]
+
+
+class _TurnedOff(TypedDict):
+    probe: str
+    reason: str
+
+
 _ControlName = Annotated[str, StringConstraints(pattern=r"^[^\W\d]\w*$")]
 #: A control before and after.
 _Change = Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
@@ -53,6 +64,8 @@ _PAYLOADS: dict[str, TypeAdapter[Any]] = {
     "refused": TypeAdapter(_Reason),
     "unmapped": TypeAdapter(_Reason),
     "phase": TypeAdapter(_Phase),
+    "noted": TypeAdapter(_Noted),
+    "turned_off": TypeAdapter(_TurnedOff),
     "control": TypeAdapter(dict[_ControlName, _Change]),
 }
 

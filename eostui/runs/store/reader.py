@@ -180,8 +180,8 @@ class RunReader:
             phases = [read_event(row, sealed=self._sealed).payload for row in events]
         except RowError as error:
             raise self._damaged(error) from None
-        known = sharpness[np.isfinite(sharpness)]
-        mean = float(known.mean()) if len(known) else math.nan
+        finite = sharpness[np.isfinite(sharpness)]
+        mean = float(finite.mean()) if len(finite) else math.nan
         return mean, str(phases[0].get("to", "")) if phases else ""
 
     def _sharpness(self, since: int) -> FloatArray:
@@ -195,7 +195,7 @@ class RunReader:
             found = read_readings(self._batches(cursor), self.probes)
         return by_step(found, self.probes).get("sharpness", np.empty(0))
 
-    def told(self, kind: str) -> list[Event]:
+    def events_of(self, kind: str) -> list[Event]:
         """Return all events of a kind that are on record now. Raises RunFormatError on damage."""
         crc = "crc32" if self._sealed else "0"
         rows = self._iterate(
@@ -291,10 +291,10 @@ class RunReader:
         )
         newest = self._measured_step
 
-        def taken(rows: list[Any]) -> list[Any]:
+        def take(rows: list[Any]) -> list[Any]:
             nonlocal newest
-            known = [row for row in rows if self._known(row[1])]
-            for row in known:
+            taken = [row for row in rows if self._known(row[1])]
+            for row in taken:
                 self._follow(table, row[0])
                 if not isinstance(row[1], int):
                     continue  # told when it is read
@@ -302,12 +302,12 @@ class RunReader:
                 if row[1] < newest or row[1] <= self._measured_step:
                     raise RowError("what was measured isn't in the order of its steps")
                 newest = row[1]
-            return known
+            return taken
 
         found = (
-            self._wide_readings(cursor, taken)
+            self._wide_readings(cursor, take)
             if wide
-            else read_readings(self._taken(cursor, taken), self.probes)
+            else read_readings(self._taken(cursor, take), self.probes)
         )
         self._measured_step = newest
         return found
@@ -317,9 +317,9 @@ class RunReader:
     ) -> Iterator[list[Any]]:
         """Yield rows without their ids, up to the first that isn't taken."""
         for rows in self._batches(cursor):
-            known = take(rows)
-            yield [row[1:] for row in known]
-            if len(known) < len(rows):
+            taken = take(rows)
+            yield [row[1:] for row in taken]
+            if len(taken) < len(rows):
                 return
 
     def _wide_readings(
@@ -328,10 +328,10 @@ class RunReader:
         names = [description[0] for description in cursor.description]
         parts = []
         for rows in self._batches(cursor):  # each numbers before the next is fetched
-            known = take(rows)
-            if known:
-                parts.append(read_wide_rows(names, known, sealed=self._sealed))
-            if len(known) < len(rows):
+            taken = take(rows)
+            if taken:
+                parts.append(read_wide_rows(names, taken, sealed=self._sealed))
+            if len(taken) < len(rows):
                 break
         return joined_readings(parts)
 

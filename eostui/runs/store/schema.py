@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from eostui.runs.store.columns import MEASURED
-
 #: 2 added the fact `step_columns` and the table `landscapes`, 3 the table `calibrated`, 4 a checksum of
 #: every whole row and the table `seal`, 5 the step columns `arrival_cosine` and `arrival_norm`, 6 the
 #: facts `probes` and `dynamics`, and the table `readings` in place of `measurements`, which had a row a
@@ -52,12 +50,12 @@ CREATE TABLE readings (
     crc32 INTEGER NOT NULL,
     UNIQUE (step, probe)
 );"""
-_MEASUREMENTS = f"""
+_MEASUREMENTS = """
 CREATE TABLE measurements (
     id INTEGER PRIMARY KEY,
     step INTEGER NOT NULL,
     point TEXT NOT NULL,
-    {", ".join(f"{column.name} REAL" for column in MEASURED)},
+    {columns},
     crc32 INTEGER NOT NULL,
     UNIQUE (step)
 );"""
@@ -121,10 +119,18 @@ def measured_table(version: int = SCHEMA_VERSION) -> str:
 
 def tables(version: int = SCHEMA_VERSION) -> str:
     """Return the statements that make the tables of format 4 or a later one, and say which it is."""
-    name = measured_table(version)
-    measured = _READINGS if version >= READINGS_SINCE else _MEASUREMENTS
-    made = _TABLES.replace("{measured_name}", name).replace("{measured}", measured)
+    measured = _READINGS if version >= READINGS_SINCE else wide_table()
+    made = _TABLES.replace("{measured_name}", measured_table(version))
+    made = made.replace("{measured}", measured)
     return f"{made} PRAGMA user_version={version};"
+
+
+def wide_table() -> str:
+    """Return the statement that makes the table `measurements` of format 4 or 5."""
+    # here alone: whoever completes a name at a key press waits for what is loaded
+    from eostui.runs.store.columns import MEASURED
+
+    return _MEASUREMENTS.replace("{columns}", ", ".join(f"{c.name} REAL" for c in MEASURED))
 
 
 def appended(version: int = SCHEMA_VERSION) -> tuple[str, ...]:

@@ -101,8 +101,11 @@ class RunWriter:
                 self._take_form(path)
             else:
                 self._version = schema.SCHEMA_VERSION
-                self.step_columns = step_columns_of(facts)
-                self.probes = {probe.name: probe for probe in probes_of(facts)}
+                try:
+                    self.step_columns = step_columns_of(facts)
+                    self.probes = {probe.name: probe for probe in probes_of(facts)}
+                except ValueError as error:
+                    raise InputError(f"this run can't be recorded: {error}") from None
             self._sealed = self._version >= schema.SEALED_SINCE
             database = path / schema.DATABASE
             self._database = sqlite3.connect(

@@ -48,7 +48,7 @@ def _of_two_parameters(session: Session) -> bool:
 
 
 #: In the order of the ring. The first that applies when the application starts lies below the others.
-SCREENS: tuple[Entry, ...] = (
+SCREENS: list[Entry] = [
     Entry("live", "f2", "the run's charts", LiveScreen, lambda session: session.watch is None),
     Entry(
         "playback", "f2", "the run's charts", PlaybackScreen,
@@ -56,7 +56,7 @@ SCREENS: tuple[Entry, ...] = (
     ),
     Entry("landscape", "f3", "landscape of two parameters", LandscapeScreen, _of_two_parameters),
     Entry("oscillator", "f4", "the reduced oscillator", OscillatorScreen),
-)  # fmt: skip
+]  # fmt: skip
 
 
 def entries_of(session: Session) -> dict[str, Entry]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from eostui.charts.palette import COLOURS, PHASE_COLOURS
 from eostui.panels.view import RunView
+from eostui.runs.analysis.phases import Phase
 from eostui.runs.analysis.run_phases import Span
 from eostui.runs.series import FloatArray
 from eostui.tui.widgets.strips import Strip, XAxis
@@ -21,8 +22,29 @@ class PhaseBand(Strip):
         letters = band(view.phases, view.x, axis.edges)
         colours = [PHASE_COLOURS.get(letter, COLOURS["axis"]) for letter in letters]
         shown = dict.fromkeys(span.phase for span in view.phases if span.phase.letter in letters)
-        names = "  ".join(f"{phase.letter} {phase.name}" for phase in shown)
-        self.show(axis.strip("phase", letters, colours, names))
+        self.show(axis.strip("phase", letters, colours, names([*shown], axis.beside, letters)))
+
+
+def names(phases: Sequence[Phase], room: int, letters: str) -> str:
+    """Return what the letters of phases stand for, in whole words: of the last one in any case.
+
+    Args:
+        phases: in the order in which they began.
+        room: cells.
+        letters: those beside which this stands.
+    """
+    if not phases:
+        return ""
+    texts = ["  ".join(map(_name, phases))]
+    by_end = sorted(phases, key=lambda phase: letters.rindex(phase.letter))
+    texts += ["  ".join(map(_name, by_end[first:])) for first in range(1, len(phases))]
+    last = by_end[-1]
+    texts += [last.name, last.name.split()[0]]
+    return next((text for text in texts if len(text) <= room), last.letter)
+
+
+def _name(phase: Phase) -> str:
+    return f"{phase.letter} {phase.name}"
 
 
 def band(phases: Sequence[Span], x: FloatArray, edges: FloatArray) -> str:
