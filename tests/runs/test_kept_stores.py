@@ -114,7 +114,7 @@ def test_there_is_one_of_every_format():
     }
     for version in FORMATS:
         with sqlite3.connect(
-            f"file:{STORES}/format-{version}/run.db?mode=ro", uri=True
+            f"file:{STORES}/format-{version}/run.db?immutable=1", uri=True
         ) as database:
             assert database.execute("PRAGMA user_version").fetchone() == (version,)
     assert sum(file.stat().st_size for file in STORES.rglob("*") if file.is_file()) < 1_000_000
