@@ -122,12 +122,12 @@ def _split(steps: FloatArray, columns: Mapping[str, FloatArray]) -> dict[str, Re
         raise RowError("its columns aren't those of measurements")
     nothing = np.full(len(steps), math.nan)
     products = columns.get(_PRODUCTS, nothing)
-    numbers = {
+    numbers: dict[str, FloatArray] = {
         name: np.stack([columns[column.name] for column in probe.columns], axis=1)
         for name, probe in probes.items()
     }
     present: dict[str, NDArray[np.bool_]] = {
-        name: ~np.isnan(values).all(axis=1) for name, values in numbers.items()
+        name: np.any(~np.isnan(values), axis=1) for name, values in numbers.items()
     }
     first = next(iter(probes))
     none = ~np.any(list(present.values()), axis=0)
