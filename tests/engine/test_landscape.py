@@ -23,7 +23,7 @@ from eostui.runs.export import export_files
 from eostui.runs.run import Run
 from eostui.runs.store.landscape import Landscape
 from eostui.runs.store.rows import checksum
-from eostui.runs.store.schema import SEAL
+from eostui.runs.store.schema import seal
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -98,7 +98,7 @@ def test_the_map_follows_a_run_that_goes_on(tmp_path):
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (*cells, checksum(cells[:-1], cells[-1])),
         )
-        database.execute(SEAL)
+        database.execute(seal())
     assert run.refresh()
     assert run.landscape is not first
     assert run.landscape.region == newer.region
