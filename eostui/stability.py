@@ -17,7 +17,7 @@ from typing import Any
 LARGEST = 3.4e38
 
 #: Controls by name: numbers, or arrays of the same shape.
-Controls = Mapping[str, Any]
+ControlValues = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -96,20 +96,17 @@ class Stability:
     """
 
     controls: tuple[Control, ...]
-    undecayed: Callable[[Controls], Any]
+    undecayed: Callable[[ControlValues], Any]
     label: str
     undecayed_label: str
 
-    def threshold(self, controls: Controls) -> Any:
+    def threshold(self, controls: ControlValues) -> Any:
         """Return the sharpness up to which it is stable; decay adds λ to every curvature."""
         return self.undecayed(controls) - controls["weight_decay"]
 
     def at_start(self, settings: object) -> dict[str, float]:
-        """Return its controls at step 0, in their order: the settings of their names, as attributes."""
-        return {
-            control.name: float(getattr(settings, control.name, control.initial))
-            for control in self.controls
-        }
+        """Return its controls at step 0, by name."""
+        return at_start(self.controls, settings)
 
     def refuse(self, controls: Mapping[str, object]) -> str | None:
         """Return why these controls can't be used together, or None; η and λ are among them."""
@@ -126,7 +123,7 @@ class Stability:
         return (*others, THRESHOLD, UNDECAYED)
 
 
-def two_over_eta(controls: Controls) -> Any:
+def two_over_eta(controls: ControlValues) -> Any:
     """Return 2/η, the stability limit of gradient descent without decay."""
     return 2 / controls["eta"]
 
@@ -234,6 +231,14 @@ def refuse(
             )
         return f"ηλ is {eta * weight_decay:g}, but must be below 1"
     return None
+
+
+def at_start(controls: Iterable[Control], settings: object) -> dict[str, float]:
+    """Return controls at step 0, in their order: the settings of their names, as attributes."""
+    return {
+        control.name: float(getattr(settings, control.name, control.initial))
+        for control in controls
+    }
 
 
 def in_force(

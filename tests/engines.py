@@ -14,7 +14,7 @@ from eostui.config import RunConfig
 from eostui.engine.controls import Controls
 from eostui.engine.fork import fork
 from eostui.engine.resume import resume
-from eostui.engine.session import Session
+from eostui.engine.session import EngineSession
 from eostui.runs import shelf
 from eostui.runs.launch import EngineProcess, Fork, Resume
 from eostui.runs.run import Run
@@ -98,7 +98,7 @@ def here(
     before = start.parent.path if isinstance(start, Fork) else path
     like = None if isinstance(start, RunConfig) else before
     changed = start.changes if isinstance(start, Fork) else ()
-    session = Session(config, folder, lambda _text: None, like, changed)
+    session = EngineSession(config, folder, lambda _text: None, like, changed)
     driver = session.driver
     scripted = Scripted.of(config, session.dynamics.stability)
     scripted.script = script

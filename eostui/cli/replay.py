@@ -90,9 +90,9 @@ def _repeat(entry: Entry, data_dir: Path) -> Replay:
 
         say("loading PyTorch")
         from eostui.engine.replay import replay
-        from eostui.engine.session import Session
+        from eostui.engine.session import EngineSession
 
-        session = Session(entry.config, data_dir, say, like=entry.path)
+        session = EngineSession(entry.config, data_dir, say, like=entry.path)
         return replay(
             session,
             entry.path,

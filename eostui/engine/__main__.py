@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from eostui.config import RunConfig
 from eostui.engine.handshake import Handshake
 from eostui.errors import EXIT_DIVERGED, EXIT_FAILED, EostuiError, StoreError
-from eostui.runs.request import Fork, Resume, StartRequest
+from eostui.runs.request import ForkRequest, ResumeRequest, StartRequest
 
 if TYPE_CHECKING:
     from eostui.runs.store.writer import RunWriter, Store
@@ -45,30 +45,34 @@ def main() -> int:
 def _run(request: StartRequest, handshake: Handshake) -> int:
     from eostui.engine.fork import fork
     from eostui.engine.resume import resume
-    from eostui.engine.session import Session
+    from eostui.engine.session import EngineSession
 
     config = RunConfig.from_toml(request.config, "request")
     begin, path = request.begin, request.path
-    like = begin.parent if isinstance(begin, Fork) else path if isinstance(begin, Resume) else None
-    session = Session(
+    like = None  # the run on whose device it computes
+    if isinstance(begin, ForkRequest):
+        like = begin.parent
+    elif isinstance(begin, ResumeRequest):
+        like = path
+    session = EngineSession(
         config,
         request.data_dir,
         lambda text: handshake.say("progress", text),
         like,
-        begin.changed if isinstance(begin, Fork) else (),
+        begin.changed if isinstance(begin, ForkRequest) else (),
         request.group,
     )
     driver = session.driver
     if request.watched:  # else no one would let it go on
         # a fork goes on where its parent may have paused
-        first = begin.at + 1 if isinstance(begin, Fork) else 0
+        first = begin.at + 1 if isinstance(begin, ForkRequest) else 0
         driver.controls.pauses.update(step for step in config.pause_at if step >= first)
     signal.signal(signal.SIGTERM, lambda *_: session.stop("stopped by SIGTERM"))
     writer: Store
     made: RunWriter | None = None
-    if isinstance(begin, Resume):
+    if isinstance(begin, ResumeRequest):
         writer = resume(session, path, handshake.steps, changed_data=begin.changed_data)
-    elif isinstance(begin, Fork):
+    elif isinstance(begin, ForkRequest):
         writer = made = fork(
             session, path, request.name, begin.parent, begin.at, begin.controls, handshake.steps,
             changed_data=begin.changed_data,

@@ -14,21 +14,21 @@ from eostui.engine.controls import Controls
 from eostui.engine.origin import began_on_other_data, newest_sound, origin_of
 from eostui.engine.recorder import Divergence
 from eostui.engine.repetition import on_other_data, recognise_or_refuse, told_of_repetition
-from eostui.engine.session import Session
+from eostui.engine.session import EngineSession
 from eostui.engine.snapshot import restore
 from eostui.errors import InputError
 from eostui.runs.fork import copy_history
 from eostui.runs.record import Record
 from eostui.runs.store import checkpoints
 from eostui.runs.store.checkpoints import Checkpoint
-from eostui.runs.store.own_columns import PROBES_FACT, joined, probes_fact, probes_of
+from eostui.runs.store.own_columns import PROBES_FACT, joined, probe_columns_of, probes_fact
 from eostui.runs.store.reader import facts_of
 from eostui.runs.store.rows import Event
 from eostui.runs.store.writer import RunWriter, make_durable
 
 
 def fork(
-    session: Session,
+    session: EngineSession,
     path: Path,
     name: str,
     parent: Path,
@@ -62,7 +62,9 @@ def fork(
         wanted = {"calibrator.wanted": session.config.calibrate_at}
         state = replace(state, plain={**state.plain, **wanted})
     facts = {**session.facts(path, name), "parent": parent.name, "parent_step": str(at)}
-    probes = joined(probes_of(facts), probes_of(facts_of(parent)))  # its history is of both
+    probes = joined(
+        probe_columns_of(facts), probe_columns_of(facts_of(parent))
+    )  # its history is of both
     facts[PROBES_FACT] = probes_fact(probes)
     with session.making(path, facts) as writer:
         copy_history(parent, writer, state, session.config.reading)
@@ -83,7 +85,7 @@ def fork(
 
 
 def _state_at(
-    session: Session, path: Path, step: int, progress: Progress, changed_data: bool
+    session: EngineSession, path: Path, step: int, progress: Progress, changed_data: bool
 ) -> tuple[Checkpoint, Sequence[str], dict[str, Any]]:
     """Return the state of a run before a step, what changed since, and how what led there compares
     with its record.
@@ -122,7 +124,7 @@ def _not_before(path: Path, origin: int) -> str:
 
 
 def _change(
-    session: Session, state: Checkpoint, asked: list[Event], wanted: Mapping[str, float]
+    session: EngineSession, state: Checkpoint, asked: list[Event], wanted: Mapping[str, float]
 ) -> Event | None:
     """Return the control change of a fork, after what its parent changed at the same step."""
     controls = Controls.of(session.config, session.dynamics.stability)

@@ -12,7 +12,7 @@ from eostui.engine.comparison import ComparingWriter
 from eostui.engine.fingerprint import PROBES_SOURCE
 from eostui.engine.origin import origin_of
 from eostui.engine.same_problem import FLAG, Recognition, recognise
-from eostui.engine.session import Session
+from eostui.engine.session import EngineSession
 from eostui.engine.snapshot import restore, snapshot
 from eostui.errors import InputError
 from eostui.probes.probe_set import ProbeSet
@@ -26,7 +26,7 @@ _ENVIRONMENT = ("eostui", "torch", "numpy", "python", "device", "device_name", "
 
 
 def recognise_or_refuse(
-    session: Session,
+    session: EngineSession,
     path: Path,
     checkpoint: Checkpoint | None,
     step: int,
@@ -65,7 +65,7 @@ def recognise_or_refuse(
     return found
 
 
-def on_other_data(session: Session, checkpoint: Checkpoint) -> Checkpoint:
+def on_other_data(session: EngineSession, checkpoint: Checkpoint) -> Checkpoint:
     """Return a state without what was computed on other data: ∇L of the step before it, where the
     search for eigenvectors was, and the reference of a calibration."""
     probes = ProbeSet(session.config, session.problem, session.probes, session.dynamics.stability)
@@ -93,7 +93,11 @@ def on_other_data(session: Session, checkpoint: Checkpoint) -> Checkpoint:
 
 
 def told_of_repetition(
-    session: Session, path: Path, record: Record, store: ComparingWriter, recognition: Recognition
+    session: EngineSession,
+    path: Path,
+    record: Record,
+    store: ComparingWriter,
+    recognition: Recognition,
 ) -> dict[str, Any]:
     """Return what an event tells of a repetition; say it too where it left the record.
 

@@ -10,7 +10,7 @@ from eostui.engine.comparison import ComparingWriter, Difference, Past, Progress
 from eostui.engine.origin import newest_sound, origin_of
 from eostui.engine.recorder import Divergence
 from eostui.engine.same_problem import recognise
-from eostui.engine.session import Session
+from eostui.engine.session import EngineSession
 from eostui.errors import InputError
 from eostui.runs.record import Record
 
@@ -38,7 +38,7 @@ class Replay:
         return self.record.version not in ("", eostui.__version__)
 
 
-def replay(session: Session, path: Path, progress: Progress) -> Replay:
+def replay(session: EngineSession, path: Path, progress: Progress) -> Replay:
     """Take all own steps of a run once more.
 
     Raises:

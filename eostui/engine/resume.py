@@ -11,7 +11,7 @@ from eostui.engine.fingerprint import PREFIX, has_fingerprints
 from eostui.engine.origin import newest_sound, origin_of
 from eostui.engine.repetition import on_other_data, recognise_or_refuse, told_of_repetition
 from eostui.engine.same_problem import Recognition
-from eostui.engine.session import Session
+from eostui.engine.session import EngineSession
 from eostui.errors import StoreError
 from eostui.runs.record import Record
 from eostui.runs.shelf import read_entry
@@ -21,7 +21,7 @@ from eostui.runs.store.writer import RunWriter
 
 
 def resume(
-    session: Session, path: Path, progress: Progress, *, changed_data: bool = False
+    session: EngineSession, path: Path, progress: Progress, *, changed_data: bool = False
 ) -> ComparingWriter:
     """Take up the run at `path` where its record ends, from its newest sound checkpoint.
 
@@ -95,7 +95,9 @@ def _remove_beyond(path: Path, step: int) -> Iterator[str]:
             yield f"{file.path}: removed, since the rows from step {step} to it are lost"
 
 
-def _new_facts(session: Session, path: Path, recognition: Recognition) -> Iterator[tuple[str, str]]:
+def _new_facts(
+    session: EngineSession, path: Path, recognition: Recognition
+) -> Iterator[tuple[str, str]]:
     """Yield what a run states about its problem from now on, where that isn't what it stated."""
     then, now = facts_of(path), session.facts(path, "")
     if recognition.changed or not has_fingerprints(then):

@@ -30,7 +30,7 @@ from eostui.runs.store.reader import facts_of
 from eostui.runs.store.writer import RunWriter, not_begun
 
 
-class Session:
+class EngineSession:
     """The machine and the problem of one config, for any number of drivers.
 
     Attributes:

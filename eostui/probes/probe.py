@@ -15,7 +15,7 @@ from torch import Tensor
 from eostui.config import RunConfig
 from eostui.curvature.point import Point
 from eostui.problems import Problem
-from eostui.runs.store.columns import PROBES, Column
+from eostui.runs.store.columns import BUILT_IN_COLUMNS, Column
 from eostui.stability import Stability
 
 #: A scalar, or an array of its column's shape.
@@ -25,7 +25,7 @@ Cost = Literal["pass", "products", "many products"]
 #: A point ↦ v ↦ the product with a symmetric operator there, for v of shape (P,).
 Operator = Callable[[Point], Callable[[Tensor], Tensor]]
 
-_COLUMNS = {probe.name: probe.columns for probe in PROBES}
+_COLUMNS = {probe.name: probe.columns for probe in BUILT_IN_COLUMNS}
 
 
 def hessian(point: Point) -> Callable[[Tensor], Tensor]:

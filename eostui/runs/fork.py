@@ -16,7 +16,7 @@ from eostui.runs.store.reader import News, RunReader, facts_of
 from eostui.runs.store.readings import one_by_one, unpacked
 from eostui.runs.store.writer import RunWriter
 from eostui.schedule import ControlChange
-from eostui.stability import Control, Description, changed_to, in_force, refuse
+from eostui.stability import Control, Description, at_start, changed_to, in_force, refuse
 
 #: What a fork may change: how long it goes on, what is measured and when. Its controls (η, λ and the
 #: like) may change as well, as they may in any run.
@@ -27,7 +27,7 @@ CHANGEABLE = (
 )  # fmt: skip
 
 
-def controls_of(parent: Entry) -> dict[str, Control]:
+def parent_controls(parent: Entry) -> dict[str, Control]:
     """Return the controls of a run's dynamics by name.
 
     Raises:
@@ -58,7 +58,7 @@ def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConf
         raise InputError(
             f"{parent.id} can't be forked at step {at}: it has the steps 0 to {parent.last_step}"
         )
-    controls = controls_of(parent)
+    controls = parent_controls(parent)
     for key in changes:
         if key in RunConfig.model_fields and key not in (*CHANGEABLE, *controls):
             raise InputError(
@@ -67,7 +67,7 @@ def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConf
             )
     where = f"fork of {parent.id}"
     asked = {key: changes[key] for key in controls if key in changes}
-    refusal = refuse({**controls_at(parent, at), **asked}, controls) if asked else None
+    refusal = refuse({**parent_controls_at(parent, at), **asked}, controls) if asked else None
     if refusal:
         raise InputError(f"{where} at step {at}: {refusal}")
     kept = {key: value for key, value in changes.items() if key not in controls}
@@ -107,16 +107,13 @@ def _its_own_way(
     return tuple(left)
 
 
-def controls_at(parent: Entry, step: int) -> dict[str, float]:
+def parent_controls_at(parent: Entry, step: int) -> dict[str, float]:
     """Return the controls with which a run took a step, or would take its next one, by name.
 
     Raises:
         RunFormatError: if its record is damaged.
     """
-    start = {
-        name: float(getattr(parent.config, name, control.initial))
-        for name, control in controls_of(parent).items()
-    }
+    start = at_start(parent_controls(parent).values(), parent.config)
     reader = RunReader(parent.path)
     try:
         changes = [(event.step, changed_to(event.payload)) for event in reader.events_of("control")]

@@ -17,7 +17,7 @@ from eostui.config import RunConfig
 from eostui.errors import EXIT_FAILED, EostuiError, InputError
 from eostui.locations import present_folder
 from eostui.runs import request
-from eostui.runs.fork import controls_of, forked_config
+from eostui.runs.fork import forked_config, parent_controls
 from eostui.runs.shelf import Entry, new_run_path
 from eostui.runs.store.schema import LIVE_STATES
 
@@ -77,9 +77,9 @@ class Resume:
         return config
 
     @property
-    def begin(self) -> request.Resume:
+    def begin(self) -> request.ResumeRequest:
         """How an engine is told."""
-        return request.Resume(changed_data=self.changed_data)
+        return request.ResumeRequest(changed_data=self.changed_data)
 
 
 @dataclass(frozen=True)
@@ -104,15 +104,15 @@ class Fork:
         return forked_config(self.parent, self.at, self.changes)
 
     @property
-    def begin(self) -> request.Fork:
+    def begin(self) -> request.ForkRequest:
         """How an engine is told."""
-        return request.Fork(
+        return request.ForkRequest(
             parent=self.parent.path,
             at=self.at,
             changed=tuple(self.changes),
             controls={
                 name: self.changes[name]
-                for name in controls_of(self.parent)
+                for name in parent_controls(self.parent)
                 if name in self.changes
             },
             changed_data=self.changed_data,
@@ -168,7 +168,7 @@ class EngineProcess:
             name=name,
             group=group,
             watched=watched,
-            begin=request.New() if isinstance(start, RunConfig) else start.begin,
+            begin=request.NewRequest() if isinstance(start, RunConfig) else start.begin,
         )
         self._process = subprocess.Popen(
             # -P: a torch.py in the user's folder isn't torch

@@ -14,20 +14,20 @@ class _Typed(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class New(_Typed):
+class NewRequest(_Typed):
     """A run from step 0."""
 
     kind: Literal["new"] = "new"
 
 
-class Resume(_Typed):
+class ResumeRequest(_Typed):
     """The run at the request's `path` goes on; with `changed_data` also on other data."""
 
     kind: Literal["resume"] = "resume"
     changed_data: bool = False
 
 
-class Fork(_Typed):
+class ForkRequest(_Typed):
     """A run that begins as another was before a step.
 
     Attributes:
@@ -65,7 +65,9 @@ class StartRequest(_Typed):
     name: str = ""
     group: str = ""
     watched: bool = False
-    begin: Annotated[New | Resume | Fork, Field(discriminator="kind")] = New()
+    begin: Annotated[NewRequest | ResumeRequest | ForkRequest, Field(discriminator="kind")] = (
+        NewRequest()
+    )
 
     @classmethod
     def read(cls, text: str) -> StartRequest:

@@ -23,7 +23,7 @@ RETRY_EVERY = 1.0
 _READ_FOR = 0.3
 
 
-class Reading(NamedTuple):
+class Update(NamedTuple):
     """What a look at a run's directory found.
 
     Attributes:
@@ -68,27 +68,27 @@ class Follower:
         """The run as a view should show it: all that was read."""
         return self.run
 
-    def fetch(self) -> Reading:
+    def fetch(self) -> Update:
         """Look for what is new, changing nothing that is shown: for another thread."""
         with self._reading:
             if self._closed.is_set() or time.monotonic() < self._again:
-                return Reading(self.state, trouble=self.trouble)
-            reading = self._look()
-            if reading.trouble:
+                return Update(self.state, trouble=self.trouble)
+            update = self._look()
+            if update.trouble:
                 self._again = time.monotonic() + RETRY_EVERY
         if self._closed.is_set():  # meanwhile, by who couldn't wait for this
             self.close()
-        return reading
+        return update
 
-    def apply(self, reading: Reading) -> bool:
+    def apply(self, update: Update) -> bool:
         """Take in what was fetched; return whether there is more to show than before."""
-        self.state, self.trouble = reading.state, reading.trouble
-        if reading.run is not None:
+        self.state, self.trouble = update.state, update.trouble
+        if update.run is not None:
             self.run.close()
-            self.run = reading.run
+            self.run = update.run
             return True
         try:
-            changes = [self.run.apply(part) for part in reading.news]
+            changes = [self.run.apply(part) for part in update.news]
         except EostuiError as error:
             self.state, self.trouble = UNREADABLE, str(error)
             self._senseless = self.trouble
@@ -113,28 +113,28 @@ class Follower:
             finally:
                 self._reading.release()
 
-    def _look(self) -> Reading:
+    def _look(self) -> Update:
         path = self.run.path
         news: list[News] = []
         fresh = None
         try:
             file = _identity(path)
             if file is None:
-                return Reading(GONE, trouble=f"{path} is gone; what was read of it is still shown")
+                return Update(GONE, trouble=f"{path} is gone; what was read of it is still shown")
             if file != self._file:  # repaired, put back from a copy, or gone on with by its owner
                 fresh, self._file = Run(path, whole=False), file
                 self._senseless = ""
-                return Reading(fresh.state, run=fresh)
+                return Update(fresh.state, run=fresh)
             if self._senseless:
-                return Reading(UNREADABLE, trouble=self._senseless)
+                return Update(UNREADABLE, trouble=self._senseless)
             until = time.monotonic() + _READ_FOR
             news.append(self.run.fetch())
             while len(news[-1].steps) and time.monotonic() < until:
                 news.append(self.run.fetch())
             more = len(news) > 1 and len(news[-1].steps) > 0
-            return Reading(run_state(path, news[-1].facts), tuple(news), more=more)
+            return Update(run_state(path, news[-1].facts), tuple(news), more=more)
         except EostuiError as error:
-            return Reading(UNREADABLE, tuple(news), fresh, trouble=str(error))
+            return Update(UNREADABLE, tuple(news), fresh, trouble=str(error))
 
 
 class Opened(NamedTuple):

@@ -12,12 +12,12 @@ from textual.app import App
 
 from eostui.errors import EostuiError
 from eostui.runs import shelf
+from eostui.runs.analysis.controls import controls_at
 from eostui.runs.fork import newest_fork_step
 from eostui.runs.launch import Fork, Resume
 from eostui.runs.run import Run
 from eostui.runs.store import commands
 from eostui.runs.store.schema import LIVE_STATES
-from eostui.tui.controls import controls_at
 from eostui.tui.engines import Engines
 from eostui.tui.follower import GONE, UNREADABLE
 from eostui.tui.questions import Questions, Scene

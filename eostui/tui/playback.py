@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from eostui.runs.run import Run
-from eostui.tui.follower import Follower, Reading
+from eostui.tui.follower import Follower, Update
 
 #: The whole run takes so many seconds, unless another speed is asked for.
 WHOLE_IN = 60.0
@@ -61,13 +61,13 @@ class Playback:
         """Why the run can't be read now, or ""."""
         return self._follower.trouble
 
-    def fetch(self) -> Reading:
+    def fetch(self) -> Update:
         """Look for new rows, as the run's follower does."""
         return self._follower.fetch()
 
-    def apply(self, reading: Reading) -> bool:
+    def apply(self, update: Update) -> bool:
         """Move the cursor on by the time that passed; return whether there is something else to show."""
-        changed = self._follower.apply(reading)
+        changed = self._follower.apply(update)
         now = time.monotonic()
         if self.playing:
             self._go_to(self._cursor + self.speed * (now - self._moved_at))

@@ -23,7 +23,7 @@ from eostui.runs.run import Run
 from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.schema import LIVE_STATES
 from eostui.tui import follower
-from eostui.tui.follower import Follower, Opened, Reading
+from eostui.tui.follower import Follower, Opened, Update
 from eostui.tui.notices import Notice, Notices
 from eostui.tui.playback import Playback
 from eostui.tui.steering import Steering
@@ -262,25 +262,25 @@ class Session:
         feed, beside = self.feed, self.beside
         if feed is None:
             return False
-        readings = await asyncio.to_thread(
+        updates = await asyncio.to_thread(
             lambda: [each.fetch() for each in (feed, beside) if each is not None]
         )
         if feed is not self.feed or not self._front.is_running:
             return False
-        self._take_in(feed, beside if beside is self.beside else None, readings)
-        return any(reading.more for reading in readings)
+        self._take_in(feed, beside if beside is self.beside else None, updates)
+        return any(update.more for update in updates)
 
     def _take_in(
-        self, feed: Follower | Playback, beside: Follower | None, readings: list[Reading]
+        self, feed: Follower | Playback, beside: Follower | None, updates: list[Update]
     ) -> None:
         view = self.view
         if view is None:
             return
-        changed = feed.apply(readings[0])
+        changed = feed.apply(updates[0])
         if changed:
             view.update(feed.shown)
         if beside is not None and view.overlay is not None:
-            if beside.apply(readings[1]):
+            if beside.apply(updates[1]):
                 view.overlay.view.update(beside.run)
                 changed = True
             view.overlay.view.state = beside.state
@@ -292,7 +292,7 @@ class Session:
             self.steering.run = feed.shown
         self._front.draw_news()
         if self._notices is not None and isinstance(feed, Follower):
-            events = [event for part in readings[0].news for event in part.events]
+            events = [event for part in updates[0].news for event in part.events]
             self._notify(self._notices.of(feed, events))
 
     def notify_start(self) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from eostui.errors import InputError
+from eostui.runs.analysis.controls import controls_at, controls_of
 from eostui.runs.ancestry import forked_at
 from eostui.runs.run import Run
 from eostui.runs.store import commands
 from eostui.runs.store.rows import Event
 from eostui.stability import Control, refuse
-from eostui.tui.controls import controls_at, controls_by_name
 
 
 class _Change(NamedTuple):
@@ -72,7 +72,7 @@ class Steering:
     @property
     def controls(self) -> dict[str, Control]:
         """What the run is steered by."""
-        return controls_by_name(self.run)
+        return {control.name: control for control in controls_of(self.run)}
 
     @property
     def target(self) -> dict[str, float]:

@@ -9,7 +9,7 @@ from eostui.charts.palette import COLOURS, PHASE_COLOURS
 from eostui.panels.oscillator import agreement
 from eostui.panels.overlay import short
 from eostui.panels.view import RunView
-from eostui.tui.controls import controls_at, controls_by_name
+from eostui.runs.analysis.controls import controls_at, controls_of
 from eostui.tui.session import Session
 from eostui.tui.widgets.bars import fields_line
 
@@ -30,7 +30,7 @@ def title_line(session: Session, width: int) -> Text:
 
 def _fields(session: Session, view: RunView) -> list[Field]:
     run, state = view.newest, view.state
-    controls = controls_by_name(run)
+    symbols = {control.name: control.symbol for control in controls_of(run)}
     elsewhere = "" if view.is_newest else f"view up to step {grouped(view.seen.last_step)}"
     residual = run.measured["sharpness_residual"]
     phase_colour = PHASE_COLOURS[view.phase.letter] if view.phase else COLOURS["axis"]
@@ -49,7 +49,7 @@ def _fields(session: Session, view: RunView) -> list[Field]:
         (2, elsewhere, COLOURS["cool"]),
         (7, speed, COLOURS["axis"]),
         *(
-            (0, f"{controls[name].symbol} {control(value)}", f"bold {COLOURS['mark']}")
+            (0, f"{symbols[name]} {control(value)}", f"bold {COLOURS['mark']}")
             for name, value in controls_at(run).items()
         ),
         (6, agreement(view), COLOURS["theory"]),

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from eostui.cli.app import app
 from eostui.engine.fork import fork
-from eostui.engine.session import Session
+from eostui.engine.session import EngineSession
 from eostui.errors import EostuiError, InputError
 from eostui.runs import shelf
 from eostui.runs.fork import copy_history, newest_fork_step
@@ -494,7 +494,7 @@ def test_a_fork_that_is_cancelled_leaves_nothing(long_way, tmp_path):
 def test_a_stop_while_a_run_is_begun_leaves_nothing(steered, tmp_path, monkeypatch):
     """Also once its directory is there."""
     config = entry(steered).config
-    session = Session(config, tmp_path, lambda _text: None)
+    session = EngineSession(config, tmp_path, lambda _text: None)
     make = RunWriter.__init__
 
     def make_and_stop(*arguments):
@@ -536,7 +536,7 @@ def test_a_forks_eta_and_lambda_fit_those_in_force(folder):
 def test_a_fork_tells_that_it_left_its_parents_record(steered, folder, tmp_path):
     """By an event, and to whoever started it; a fork of a sound parent tells that it is the same."""
     parent = forged(steered, tmp_path, "theta_norm")
-    session = Session(entry(parent).config, folder, (told := []).append, parent)
+    session = EngineSession(entry(parent).config, folder, (told := []).append, parent)
     writer = fork(session, tmp_path / "fork", "", parent, 100, {}, lambda *_steps: None)
     writer.close()
     assert "step 70: theta_norm was" in told[-1]

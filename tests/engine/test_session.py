@@ -7,7 +7,7 @@ import json
 import pytest
 from engines import small
 
-from eostui.engine.session import Session
+from eostui.engine.session import EngineSession
 from eostui.runs.store.reader import facts_of
 from eostui.runs.store.writer import RunWriter
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def begun(folder, config, **more) -> dict[str, str]:
-    session = Session(config, folder, lambda _text: None, **more)
+    session = EngineSession(config, folder, lambda _text: None, **more)
     writer: RunWriter = session.new(folder / "r", "")
     writer.close()
     return facts_of(folder / "r")

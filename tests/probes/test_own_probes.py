@@ -24,7 +24,7 @@ from eostui.problems import Problem
 from eostui.runs.analysis.remarks import remark
 from eostui.runs.launch import Fork, Resume
 from eostui.runs.run import Run
-from eostui.runs.store.columns import PROBES as KNOWN
+from eostui.runs.store.columns import BUILT_IN_COLUMNS
 from eostui.runs.store.rows import Event
 from eostui.runs.trust import refuse_foreign_code
 
@@ -337,7 +337,7 @@ def test_being_turned_off_outlives_a_checkpoint_and_ends_with_what_was_found(tmp
 
 def test_every_probe_of_the_program_is_described():
     """Names, costs and columns, as readers take them from a record that says nothing."""
-    assert described(PROBES) == KNOWN
+    assert described(PROBES) == BUILT_IN_COLUMNS
 
 
 def test_a_reading_has_its_seconds_and_its_products(small_case):

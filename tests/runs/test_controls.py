@@ -14,7 +14,7 @@ from eostui.runs.analysis.phases import EDGE
 from eostui.runs.analysis.rest import not_at_rest
 from eostui.runs.analysis.run_phases import PHASE_EVENT, classify, payload, spans
 from eostui.runs.analysis.summary import summarize_run
-from eostui.runs.fork import controls_at
+from eostui.runs.fork import parent_controls_at
 from eostui.runs.launch import Fork
 from eostui.runs.run import Run
 from eostui.runs.save_preset import save_preset, steered_config
@@ -57,8 +57,8 @@ def test_they_are_those_of_the_dynamics(steered):
     assert (summary["eta"], summary["weight_decay"], summary["momentum"]) == (0.13, 0.01, 0.1)
     assert summary["stability_threshold"] == 2.2 / 0.13 - 0.01
     in_force = {"eta": 0.13, "weight_decay": 0.0, "momentum": 0.0}
-    assert controls_at(entry(steered), 399) == in_force
-    assert controls_at(entry(steered), 199) == in_force | {"eta": 0.12, "momentum": 0.5}
+    assert parent_controls_at(entry(steered), 399) == in_force
+    assert parent_controls_at(entry(steered), 199) == in_force | {"eta": 0.12, "momentum": 0.5}
 
 
 def test_its_phases_are_those_of_its_own_threshold(steered):

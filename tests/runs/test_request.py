@@ -11,7 +11,7 @@ import pytest
 
 from eostui.config import RunConfig
 from eostui.errors import EXIT_INPUT, InputError
-from eostui.runs.request import Fork, New, Resume, StartRequest
+from eostui.runs.request import ForkRequest, NewRequest, ResumeRequest, StartRequest
 
 BASE = {"config": RunConfig.build({}, "test").to_toml(), "path": "/r/x", "data_dir": "/d"}
 
@@ -19,9 +19,9 @@ BASE = {"config": RunConfig.build({}, "test").to_toml(), "path": "/r/x", "data_d
 @pytest.mark.parametrize(
     "begin",
     [
-        New(),
-        Resume(changed_data=True),
-        Fork(
+        NewRequest(),
+        ResumeRequest(changed_data=True),
+        ForkRequest(
             parent=Path("/r/p"), at=7, changed=("eta", "steps"), controls={"eta": 0.1 + 0.2},
             changed_data=True,
         ),

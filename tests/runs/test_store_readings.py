@@ -33,15 +33,15 @@ from eostui.runs.run import Run
 from eostui.runs.store import schema
 from eostui.runs.store.checkpoints import Checkpoint
 from eostui.runs.store.columns import (
+    BUILT_IN_COLUMNS,
     FIRST_STEP_COLUMNS,
     MEASURED,
     NOT_WIDE,
-    PROBES,
     STORED_STEP_COLUMNS,
     Column,
     ProbeColumns,
 )
-from eostui.runs.store.own_columns import joined, probes_fact, probes_of, step_columns_of
+from eostui.runs.store.own_columns import joined, probe_columns_of, probes_fact, step_columns_of
 from eostui.runs.store.reader import RunReader
 from eostui.runs.store.rows import checksum
 from eostui.runs.store.writer import RunWriter
@@ -60,7 +60,7 @@ DENSITY = np.arange(6.0).reshape(2, 3)
 FLAT = [f"density_{k}" for k in range(1, 7)]
 
 
-def begun(path, probes=(*PROBES, TRACE), **facts):
+def begun(path, probes=(*BUILT_IN_COLUMNS, TRACE), **facts):
     stated = json.dumps(STORED_STEP_COLUMNS)
     return RunWriter(path, facts_of(probes=probes_fact(probes), step_columns=stated, **facts))
 
@@ -158,7 +158,7 @@ def test_parquet_and_event_files_have_them_too(tmp_path):
 
 def test_runs_with_columns_of_their_own_in_one_table(tmp_path):
     """Each has its own, empty for the other; those of a calibration would come last."""
-    plain = begun(tmp_path / "plain", PROBES)
+    plain = begun(tmp_path / "plain", BUILT_IN_COLUMNS)
     plain.steps(0, rows(2), FIRST_STEP_COLUMNS)
     plain.close()
     text = io.StringIO()
@@ -256,7 +256,7 @@ def test_a_fork_has_its_parents_columns_and_its_own(tmp_path):
     parent = traced(tmp_path / "parent")
     other = ProbeColumns("other", "pass", (Column("kurtosis", "1", "of the weights"),))
     reader = RunReader(parent)
-    probes = joined((*PROBES, other), reader.probes.values())
+    probes = joined((*BUILT_IN_COLUMNS, other), reader.probes.values())
     reader.close()
     assert [probe.name for probe in probes][-2:] == ["other", "trace"]
     fork = begun(tmp_path / "fork", probes)
@@ -281,7 +281,7 @@ def test_a_repaired_run_keeps_them(tmp_path):
     run = Run(repaired.path)
     assert run.measured["step"].tolist() == [0, 5, 15, 20, 25]
     np.testing.assert_array_equal(run.measured["density"][3], DENSITY + 20)
-    assert probes_of(run.facts)[-1] == TRACE
+    assert probe_columns_of(run.facts)[-1] == TRACE
 
 
 # --- what a dynamics has ---------------------------------------------------------------------------
@@ -380,7 +380,7 @@ TWICE = json.loads(column())[0]
 )  # fmt: skip
 def test_a_forged_fact_of_the_probes_is_a_sentence(tmp_path, stated):
     with pytest.raises(ValueError):  # noqa: PT011
-        probes_of({"probes": stated})
+        probe_columns_of({"probes": stated})
     path = traced(tmp_path / "r", count=5)
     forge(path, "probes", stated)
     for read in (Run, RunWriter):
@@ -403,7 +403,7 @@ def test_a_forged_fact_of_the_probes_is_a_sentence(tmp_path, stated):
 )
 def test_probes_that_no_run_can_have_are_a_sentence_before_it_begins(columns, why):
     with pytest.raises(InputError, match=f"these probes can't measure one run: .*{why}"):
-        probes_fact((*PROBES, ProbeColumns("own", "pass", tuple(columns))))
+        probes_fact((*BUILT_IN_COLUMNS, ProbeColumns("own", "pass", tuple(columns))))
 
 
 @pytest.mark.parametrize(
@@ -439,17 +439,17 @@ def test_columns_that_readers_take_for_others_are_refused(tmp_path, forged):
 def test_probes_that_fit_no_reading_are_a_sentence(tmp_path):
     path = traced(tmp_path / "r")
     wider = replace(TRACE, columns=(*TRACE.columns, Column("more", "1", "")))
-    forge(path, "probes", probes_fact((*PROBES, wider)))
+    forge(path, "probes", probes_fact((*BUILT_IN_COLUMNS, wider)))
     with pytest.raises(RunFormatError, match="step 0 hasn't the columns of its probe"):
         Run(path)
-    forge(path, "probes", probes_fact(PROBES))
+    forge(path, "probes", probes_fact(BUILT_IN_COLUMNS))
     with pytest.raises(RunFormatError, match="of a probe that the run hasn't"):
         Run(path)
 
 
 def test_what_is_said_of_a_column_is_printable(tmp_path):
     path = traced(tmp_path / "r", count=5)
-    stated = json.loads(probes_fact((*PROBES, TRACE)))
+    stated = json.loads(probes_fact((*BUILT_IN_COLUMNS, TRACE)))
     stated[-1]["columns"][0]["description"] = "\x1b[31mred"
     forge(path, "probes", json.dumps(stated))
     said = {c.name: c.description for c in Run(path).exported()}["hessian_trace"]

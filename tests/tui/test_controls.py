@@ -12,12 +12,12 @@ from made import make_run
 from textual.widgets import Input
 
 from eostui.errors import InputError
+from eostui.runs.analysis.controls import controls_at, thresholds_now
 from eostui.runs.launch import EngineProcess
 from eostui.runs.run import Run
 from eostui.runs.store import commands
 from eostui.stability import HEAVY_BALL
 from eostui.tui.app import EostuiApp
-from eostui.tui.controls import controls_at, thresholds_now
 from eostui.tui.screens.dialogs import LeaveDialog
 from eostui.tui.screens.fork import ForkDialog
 from eostui.tui.session import Settings

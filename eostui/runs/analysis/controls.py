@@ -1,13 +1,24 @@
-"""What a recorded run was steered by: its controls, and their changes on the way."""
+"""What a recorded run is steered by: its controls, their changes and values, the thresholds they make."""
 
 from __future__ import annotations
 
+import math
+
 from eostui.errors import RunFormatError
 from eostui.runs.run import Run
-from eostui.stability import Control, Description, changed_to
+from eostui.stability import (
+    STABILITY,
+    THRESHOLD,
+    UNDECAYED,
+    Control,
+    Description,
+    at_start,
+    changed_to,
+    in_force,
+)
 
 
-def dynamics_of(run: Run) -> Description:
+def description_of(run: Run) -> Description:
     """Return what a run states about its dynamics.
 
     Raises:
@@ -25,7 +36,7 @@ def controls_of(run: Run) -> tuple[Control, ...]:
     Raises:
         RunFormatError: if what it states about its dynamics is damaged.
     """
-    return tuple(control for control in dynamics_of(run).controls if control.name in run.steps)
+    return tuple(control for control in description_of(run).controls if control.name in run.steps)
 
 
 def control_changes(run: Run) -> dict[int, dict[str, float]]:
@@ -35,3 +46,25 @@ def control_changes(run: Run) -> dict[int, dict[str, float]]:
         if event.kind == "control":
             changes.setdefault(event.step, {}).update(changed_to(event.payload))
     return dict(sorted(changes.items()))
+
+
+def controls_at(run: Run, step: float = math.inf) -> dict[str, float]:
+    """Return the controls that move θ at a step, by name; those of now without a step."""
+    changes = (
+        (event.step, changed_to(event.payload)) for event in run.events if event.kind == "control"
+    )
+    return in_force(at_start(controls_of(run), run.config), changes, step)
+
+
+def thresholds_now(run: Run) -> dict[str, float]:
+    """Return up to which sharpness a run is stable, by label: without decay, and with it if there is any.
+
+    With the controls of now; of dynamics that the program doesn't have, as of the newest step.
+    """
+    dynamics, controls = description_of(run), controls_at(run)
+    if stability := STABILITY.get(dynamics.name):
+        levels = [stability.undecayed(controls), stability.threshold(controls)]
+    else:
+        levels = [float(run.steps[name][-1]) for name in (UNDECAYED, THRESHOLD)]
+    labels = (dynamics.undecayed_label, dynamics.label)[: 2 if controls["weight_decay"] else 1]
+    return dict(zip(labels, levels, strict=False))

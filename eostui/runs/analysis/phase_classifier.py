@@ -26,7 +26,7 @@ from eostui.runs.analysis.phase_signals import (
     Block,
     BlockSteps,
     Level,
-    Reading,
+    SharpnessReading,
     StepBefore,
     Trend,
     level,
@@ -103,8 +103,8 @@ class PhaseClassifier:
     threshold_label: str = GRADIENT_DESCENT.label
     _rows: list[list[float]] = field(default_factory=list)
     _scanned: int = 0
-    _readings: list[Reading] = field(default_factory=list)
-    _waiting: list[Reading] = field(default_factory=list)
+    _readings: list[SharpnessReading] = field(default_factory=list)
+    _waiting: list[SharpnessReading] = field(default_factory=list)
     _trend: Trend = field(default_factory=Trend)
     _before: StepBefore | None = None
     _start_loss: float | None = None
@@ -135,7 +135,7 @@ class PhaseClassifier:
         sharpness = values.get("sharpness", nan)
         if math.isfinite(sharpness):
             drive, g = values.get("beta_alpha", nan), values.get("g", nan)
-            self._waiting.append(Reading(step, float(sharpness), float(drive), float(g)))
+            self._waiting.append(SharpnessReading(step, float(sharpness), float(drive), float(g)))
 
     def feed(self, rows: FloatArray) -> list[PhaseChange]:
         """Take in the next rows and return the changes of phase that they settle.
@@ -194,7 +194,7 @@ class PhaseClassifier:
         if values.pop("rules", None) != RULES:
             return None
         for name in ("_readings", "_waiting"):
-            values[name] = [Reading(**reading) for reading in values[name]]
+            values[name] = [SharpnessReading(**reading) for reading in values[name]]
         values["_trend"] = Trend(**values["_trend"])
         if "_controls" in values:  # up to format 5 of the store
             eta_and_decay = values.pop("_controls")
@@ -230,7 +230,7 @@ class PhaseClassifier:
             changes = self._judge(block, now)
         return changes
 
-    def _newest_readings(self, end: int) -> list[Reading]:
+    def _newest_readings(self, end: int) -> list[SharpnessReading]:
         """Return the readings before a step that count there."""
         while self._waiting and self._waiting[0].step < end:
             self._readings.append(self._waiting.pop(0))

@@ -37,7 +37,7 @@ def thresholds(columns: Mapping[str, FloatArray]) -> FloatArray:
     return threshold
 
 
-def controls_of(columns: Mapping[str, FloatArray]) -> FloatArray:
+def control_values(columns: Mapping[str, FloatArray]) -> FloatArray:
     """Return the controls at each row, shape (n, controls)."""
     return np.stack(
         [values for name, values in columns.items() if name not in _NO_CONTROLS], axis=1
@@ -116,7 +116,7 @@ def summarize(
     loss, eta, decay = column["loss"], column["eta"], column["weight_decay"]
     regularized = loss + 0.5 * decay * column["decayed_norm"] ** 2
     eta, decay = eta[:-1], decay[:-1]
-    threshold, controls = thresholds(column)[:-1], controls_of(column)[:-1]
+    threshold, controls = thresholds(column)[:-1], control_values(column)[:-1]
     if before is None:
         before = StepBefore(float(threshold[0]), tuple(controls[0].tolist()))
     steered = (controls != np.concatenate(([before.controls], controls[:-1]))).any(axis=1)
@@ -155,7 +155,7 @@ def _jumps(threshold: FloatArray, before: float) -> bool:
 
 
 @dataclass(frozen=True)
-class Reading:
+class SharpnessReading:
     """What was measured at a step: S, the drive βα and g; NaN where it wasn't."""
 
     step: int
@@ -184,7 +184,7 @@ class Level:
 NOTHING_READ = Level(math.nan, math.nan, math.nan, math.nan)
 
 
-def level(readings: list[Reading], step: int, weight_decay: float) -> Level:
+def level(readings: list[SharpnessReading], step: int, weight_decay: float) -> Level:
     """Return what the readings say at `step`, with λg from the λ of now."""
     if not readings:
         return NOTHING_READ
@@ -204,7 +204,7 @@ def level(readings: list[Reading], step: int, weight_decay: float) -> Level:
     return Level(_between(newest), _change(readings, newest), median(drives), median(balances))
 
 
-def _between(readings: list[Reading]) -> float:
+def _between(readings: list[SharpnessReading]) -> float:
     """Return the median of S; of the means of neighbours where these lie an odd number of steps apart."""
     means = [
         (one.sharpness + other.sharpness) / 2
@@ -214,7 +214,7 @@ def _between(readings: list[Reading]) -> float:
     return median(means or [reading.sharpness for reading in readings])
 
 
-def _change(readings: list[Reading], newest: list[Reading]) -> float:
+def _change(readings: list[SharpnessReading], newest: list[SharpnessReading]) -> float:
     older = newest[0] if len(newest) > 1 else readings[0]
     steps = newest[-1].step - older.step
     if not steps or not older.sharpness:
@@ -222,12 +222,12 @@ def _change(readings: list[Reading], newest: list[Reading]) -> float:
     return (newest[-1].sharpness / older.sharpness - 1) * 100 / steps
 
 
-def median_sharpness(readings: list[Reading], first: int, end: int) -> float:
+def median_sharpness(readings: list[SharpnessReading], first: int, end: int) -> float:
     """Return the median of S measured from one step to before another; NaN if it wasn't."""
     return median([each.sharpness for each in readings if first <= each.step < end])
 
 
-def still_needed(readings: list[Reading], step: int) -> list[Reading]:
+def still_needed(readings: list[SharpnessReading], step: int) -> list[SharpnessReading]:
     """Return the readings that later steps can need."""
     recent = [reading for reading in readings if reading.step >= step - LEVEL_STEPS]
     return recent if len(recent) > 1 else readings[-2:]

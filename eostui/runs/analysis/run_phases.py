@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from eostui.runs.analysis.controls import controls_of, dynamics_of
+from eostui.runs.analysis.controls import controls_of, description_of
 from eostui.runs.analysis.phase_classifier import PhaseChange, PhaseClassifier
 from eostui.runs.analysis.phase_signals import signal_columns
 from eostui.runs.analysis.phases import BY_NAME, Phase
@@ -85,7 +85,7 @@ def _spans(begun: Sequence[tuple[int, Phase]], last_step: int) -> list[Span]:
 def classify(run: Run) -> list[PhaseChange]:
     """Return the phases of a record, classified anew from its rows: the same as by its engine."""
     facts = {key.removeprefix("problem."): value for key, value in run.facts.items()}
-    dynamics = dynamics_of(run)
+    dynamics = description_of(run)
     others = (control.name for control in controls_of(run))
     columns = signal_columns(
         (*(name for name in others if name not in STORED_STEP_COLUMNS), THRESHOLD)

@@ -10,10 +10,10 @@ from typing import Any
 
 from eostui.runs.calibration import CALIBRATED, RESEATED
 from eostui.runs.store import schema
-from eostui.runs.store.columns import FIRST_STEP_COLUMNS, PROBES, ProbeColumns
+from eostui.runs.store.columns import BUILT_IN_COLUMNS, FIRST_STEP_COLUMNS, ProbeColumns
 from eostui.runs.store.connection import UNREADABLE
 from eostui.runs.store.landscape import Landscape
-from eostui.runs.store.own_columns import probes_of, step_columns_of
+from eostui.runs.store.own_columns import probe_columns_of, step_columns_of
 from eostui.runs.store.readings import StoredReading, one_by_one, read_reading
 from eostui.runs.store.rows import (
     Event,
@@ -186,10 +186,10 @@ def _width(salvaged: Salvage, cells: Sequence[int], blob: bytes) -> int:
 
 def _readings(database: sqlite3.Connection, salvaged: Salvage, count: int | None) -> None:
     try:
-        probes = probes_of(salvaged.facts)
+        probes = probe_columns_of(salvaged.facts)
     except ValueError as error:
         salvaged.lose("facts", f"`probes`: {error}")
-        probes = PROBES
+        probes = BUILT_IN_COLUMNS
     salvaged.probes = {probe.name: probe for probe in probes}
     kept: dict[tuple[int, str], StoredReading] = {}
 

@@ -196,7 +196,7 @@ _HELD_OUT = (
     Column("test_loss", "L", "loss on the test samples, same convention"),
     Column("test_accuracy", "1", "share of test samples classified correctly"),
 )
-PROBES = (
+BUILT_IN_COLUMNS = (
     ProbeColumns("sharpness", "many products", _SHARPNESS),
     ProbeColumns("smallest_eigenvalue", "many products", _SMALLEST),
     ProbeColumns("drives", "products", _DRIVES),

@@ -13,6 +13,7 @@ from typing import Any
 
 from eostui.errors import InputError, printable
 from eostui.runs.store.columns import (
+    BUILT_IN_COLUMNS,
     CALIBRATED,
     COORDINATES,
     DERIVED,
@@ -21,7 +22,6 @@ from eostui.runs.store.columns import (
     HESSIAN_PRODUCTS,
     MEASURED,
     MEASURED_SECONDS,
-    PROBES,
     STORED_STEP_COLUMNS,
     Column,
     ProbeColumns,
@@ -45,7 +45,7 @@ _TAKEN = {
 _TAKEN_OF_STEPS = {
     *STORED_STEP_COLUMNS, *(column.name for column in MEASURED), *_TAKEN - {THRESHOLD, UNDECAYED},
 }  # fmt: skip
-_BUILT_IN = {probe.name: {column.name for column in probe.columns} for probe in PROBES}
+_BUILT_IN = {probe.name: {column.name for column in probe.columns} for probe in BUILT_IN_COLUMNS}
 
 
 def step_columns_of(facts: Mapping[str, str]) -> tuple[str, ...]:
@@ -109,7 +109,7 @@ def dynamics_columns_of(facts: Mapping[str, str]) -> tuple[Column, ...]:
     return tuple(own)
 
 
-def probes_of(facts: Mapping[str, str]) -> tuple[ProbeColumns, ...]:
+def probe_columns_of(facts: Mapping[str, str]) -> tuple[ProbeColumns, ...]:
     """Return what a run's probes fill; a run that states nothing has the program's own.
 
     The fact `probes` is a JSON list of objects with name, cost and a list `columns`, each with name,
@@ -120,7 +120,7 @@ def probes_of(facts: Mapping[str, str]) -> tuple[ProbeColumns, ...]:
     """
     stated = facts.get(PROBES_FACT)
     if stated is None:
-        return PROBES
+        return BUILT_IN_COLUMNS
     content = _json(stated)
     if not isinstance(content, list) or not all(isinstance(entry, dict) for entry in content):
         raise ValueError("its probes aren't a JSON list of objects")
@@ -159,7 +159,7 @@ def probes_fact(probes: Iterable[ProbeColumns]) -> str:
         ensure_ascii=False,
     )
     try:
-        probes_of({PROBES_FACT: stated})
+        probe_columns_of({PROBES_FACT: stated})
     except ValueError as error:
         raise InputError(f"these probes can't measure one run: {error}") from None
     return stated

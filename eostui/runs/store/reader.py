@@ -15,11 +15,11 @@ import numpy as np
 
 from eostui.errors import InputError, RunFormatError
 from eostui.runs.store import schema
-from eostui.runs.store.columns import PROBES
+from eostui.runs.store.columns import BUILT_IN_COLUMNS
 from eostui.runs.store.connection import UNREADABLE, connect, unreadable
 from eostui.runs.store.landscape import Landscape
 from eostui.runs.store.liveness import engine_alive
-from eostui.runs.store.own_columns import dynamics_columns_of, probes_of, step_columns_of
+from eostui.runs.store.own_columns import dynamics_columns_of, probe_columns_of, step_columns_of
 from eostui.runs.store.readings import Readings, by_step, read_readings
 from eostui.runs.store.rows import (
     Event,
@@ -102,7 +102,7 @@ class RunReader:
             if self.version < schema.READINGS_SINCE:
                 self.probes = wide_probes(self.wide_columns())
             else:
-                probes = _stated("probes", probes_of, facts, database)
+                probes = _stated("probes", probe_columns_of, facts, database)
                 self.probes = {probe.name: probe for probe in probes}
         except RunFormatError:
             self._database.close()
@@ -193,7 +193,7 @@ class RunReader:
             found = self._wide_readings(self._execute(query, since), lambda rows: rows)
         else:
             query = f"SELECT {_READING} FROM readings WHERE step >= ? AND probe = ? ORDER BY id"
-            cursor = self._execute(query, since, PROBES[0].name)
+            cursor = self._execute(query, since, BUILT_IN_COLUMNS[0].name)
             found = read_readings(self._batches(cursor), self.probes)
         return by_step(found, self.probes).get("sharpness", np.empty(0))
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eostui.runs.store.columns import HESSIAN_PRODUCTS, PROBES, ProbeColumns
+from eostui.runs.store.columns import BUILT_IN_COLUMNS, HESSIAN_PRODUCTS, ProbeColumns
 from eostui.runs.store.readings import Readings
 from eostui.runs.store.rows import MOST_STEPS, FloatArray, RowError
 
@@ -59,7 +59,9 @@ def _before_step(names: str) -> int:
 @functools.lru_cache(maxsize=8)
 def wide_probes(names: tuple[str, ...]) -> dict[str, ProbeColumns]:
     """Return the program's own probes with what a table with these columns has of each."""
-    kept = (replace(p, columns=tuple(c for c in p.columns if c.name in names)) for p in PROBES)
+    kept = (
+        replace(p, columns=tuple(c for c in p.columns if c.name in names)) for p in BUILT_IN_COLUMNS
+    )
     return {probe.name: probe for probe in kept if probe.columns}
 
 
@@ -104,7 +106,7 @@ def joined_readings(parts: Sequence[Mapping[str, Readings]]) -> dict[str, Readin
                 for name in ("steps", "numbers", "seconds", "products")
             )
         )
-        for probe in PROBES
+        for probe in BUILT_IN_COLUMNS
         if (having := [part for part in parts if probe.name in part])
     }
 

@@ -25,7 +25,7 @@ from eostui.runs.store.durable import free_reserve, persist, reserve
 from eostui.runs.store.filesystem import on_network
 from eostui.runs.store.landscape import Landscape
 from eostui.runs.store.liveness import EngineLock
-from eostui.runs.store.own_columns import probes_of, step_columns_of
+from eostui.runs.store.own_columns import probe_columns_of, step_columns_of
 from eostui.runs.store.reader import RunReader
 from eostui.runs.store.readings import counts_products, packed, reading_checksum, reading_row
 from eostui.runs.store.rows import Event, checksum, in_columns
@@ -103,7 +103,7 @@ class RunWriter:
                 self._version = schema.SCHEMA_VERSION
                 try:
                     self.step_columns = step_columns_of(facts)
-                    self.probes = {probe.name: probe for probe in probes_of(facts)}
+                    self.probes = {probe.name: probe for probe in probe_columns_of(facts)}
                 except ValueError as error:
                     raise InputError(f"this run can't be recorded: {error}") from None
             self._sealed = self._version >= schema.SEALED_SINCE

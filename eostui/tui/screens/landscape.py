@@ -11,9 +11,9 @@ from textual.containers import Container
 from eostui.charts.contours import ASCII_SHADES, SHADES, Contour, Map, bands
 from eostui.charts.numbers import compact
 from eostui.charts.palette import COLOURS
+from eostui.runs.analysis.controls import thresholds_now
 from eostui.runs.run import Run
 from eostui.runs.store.landscape import Landscape
-from eostui.tui.controls import thresholds_now
 from eostui.tui.screens.linked import SMALL
 from eostui.tui.screens.screen import SessionScreen
 from eostui.tui.widgets.bars import TextBar

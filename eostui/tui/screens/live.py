@@ -14,10 +14,10 @@ from eostui.panels import PANELS
 from eostui.panels.overlay import legend
 from eostui.panels.panel import Panel, chart_of, in_last_place, title_of
 from eostui.panels.view import RunView, is_bouncing
+from eostui.runs.analysis.controls import controls_at
 from eostui.runs.analysis.monitors import monitors
 from eostui.runs.run import Run
 from eostui.stability import UNDECAYED
-from eostui.tui.controls import controls_at
 from eostui.tui.screens.linked import LinkedCharts
 from eostui.tui.session import Session
 from eostui.tui.widgets.bars import TextBar, monitor_line, monitor_lines, tabs_line
