@@ -11,10 +11,12 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 #: No control is larger: a step in float32 couldn't be multiplied by it.
 LARGEST = 3.4e38
+
+Number = TypeVar("Number")
 
 #: Controls by name: numbers, or arrays of the same shape.
 ControlValues = Mapping[str, Any]
@@ -123,13 +125,15 @@ class Stability:
         return (*others, THRESHOLD, UNDECAYED)
 
 
-def two_over_eta(controls: ControlValues) -> Any:
-    """Return 2/η, the stability limit of gradient descent without decay."""
-    return 2 / controls["eta"]
+def two_over_eta(eta: Number) -> Number:
+    """Return 2/η, the stability limit of gradient descent without decay, of a number or an array."""
+    return 2 / eta  # type: ignore[operator, return-value]  # there is no type for both
 
 
 #: θ⁺ = θ − η(∇L + λθ): on a curvature s the factor 1 − η(s + λ) stays above −1 up to s = 2/η − λ.
-GRADIENT_DESCENT = Stability((ETA, WEIGHT_DECAY), two_over_eta, "2/η−λ", "2/η")
+GRADIENT_DESCENT = Stability(
+    (ETA, WEIGHT_DECAY), lambda controls: two_over_eta(controls["eta"]), "2/η−λ", "2/η"
+)
 #: θ⁺ = θ − η(∇L + λθ) + μ(θ − θ⁻): on a curvature s, z² − (1 + μ − η(s + λ))z + μ has both roots within
 #: the unit circle, for 0 ≤ μ < 1, exactly while 0 < η(s + λ) < 2 + 2μ (Jury's conditions).
 HEAVY_BALL = Stability(
@@ -138,7 +142,8 @@ HEAVY_BALL = Stability(
     "(2+2μ)/η−λ",
     "(2+2μ)/η",
 )
-#: Of every dynamics that the program has, by the name that a config's `dynamics` gives.
+#: Of every dynamics that the program has, by the name that a config's `dynamics` gives. The classes stand
+#: in `DYNAMICS` (eostui/dynamics), by the same names: they need torch, which a viewer must not load.
 STABILITY = {"gradient-descent": GRADIENT_DESCENT, "heavy-ball": HEAVY_BALL}
 
 

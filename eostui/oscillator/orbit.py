@@ -10,6 +10,7 @@ import numpy as np
 
 from eostui.errors import InputError
 from eostui.oscillator.parameters import FloatArray, Parameters, Values, check, check_rates
+from eostui.stability import two_over_eta
 
 #: |x| beyond this is an escape: from there S falls by ½ηβx² a step, and x grows by η|S| times itself.
 ESCAPED = 1e15
@@ -46,7 +47,7 @@ class Orbit:
     @property
     def y(self) -> FloatArray:
         """S − 2/η, with the η of each row, shape (n,)."""
-        return self.sharpness - 2 / self.eta
+        return self.sharpness - two_over_eta(self.eta)
 
     @property
     def envelope(self) -> FloatArray:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eostui.errors import InputError
+from eostui.stability import two_over_eta
 
 FloatArray = NDArray[np.float64]
 #: Parameters are within ±LARGEST, so that a few of them multiplied don't overflow.
@@ -70,7 +71,7 @@ class Parameters:
     @property
     def reference_sharpness(self) -> Values:
         """S*, 2/η where none is given."""
-        return 2 / self.eta if self.sharpness is None else self.sharpness
+        return two_over_eta(self.eta) if self.sharpness is None else self.sharpness
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -90,7 +91,7 @@ class Parameters:
     @property
     def offset(self) -> Values:
         """S* − 2/η, so that y = q + offset."""
-        return self.reference_sharpness - 2 / self.eta
+        return self.reference_sharpness - two_over_eta(self.eta)
 
     @property
     def paper_g(self) -> Values:

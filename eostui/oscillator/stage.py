@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eostui.oscillator.orbit import Orbit
+from eostui.stability import two_over_eta
 
 #: At rest, relative to what would move it: the envelope's growth rate to η√β A, the balance of the
 #: pulls on the sharpness to the largest of them.
@@ -28,7 +29,7 @@ def stages(orbit: Orbit) -> NDArray[np.str_]:
         return np.full(n, "", dtype=np.str_)
     p, eta, decay = orbit.parameters, orbit.eta[:-2], orbit.weight_decay[:-2]
     mean_q = (orbit.q[:-2] + orbit.q[1:-1]) / 2
-    above = orbit.sharpness[:-2] - orbit.q[:-2] + mean_q + decay - 2 / eta
+    above = orbit.sharpness[:-2] - orbit.q[:-2] + mean_q + decay - two_over_eta(eta)
     change = (orbit.q[2:] - orbit.q[:-2]) / 2
     bounce = p.beta * orbit.envelope[:-2] ** 2 / 2
     pulls = np.maximum(np.abs(p.beta * p.alpha), np.abs(decay * (p.g + mean_q)))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from eostui.oscillator.cubic import real_roots
 from eostui.oscillator.orbit import advance, jacobian
 from eostui.oscillator.parameters import FloatArray, Parameters
+from eostui.stability import two_over_eta
 
 #: What attracts at a point of the parameters, by (a cycle does, a fixed point does).
 REGIMES = {
@@ -125,7 +126,7 @@ def leading_order(parameters: Parameters) -> LeadingOrder:
         ratio = np.where(cycles, p.weight_decay / (2 * np.sqrt(p.beta) * amplitude), np.nan)
         return LeadingOrder(
             cycles=cycles,
-            sharpness=2 / p.eta + y,
+            sharpness=two_over_eta(p.eta) + y,
             amplitude=amplitude,
             centre=np.broadcast_to(-p.push / 2, y.shape),
             decay=np.where(cycles, slower, collapsed_decay),

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from eostui import toys
 from eostui.problems.losses import half_squared_error
 from eostui.problems.problem import Problem
+from eostui.stability import two_over_eta
 
 
 def build_toy(name: str, arguments: toys.ToyArguments, like: Tensor) -> Problem:
@@ -37,10 +38,11 @@ def cubic_normal_form(arguments: toys.CubicNormalForm, like: Tensor) -> Problem:
     """
     a, b = arguments.a, arguments.b
     centre = arguments.x_star, arguments.s_star
+    edge = two_over_eta(arguments.eta_star)
 
     def loss(theta: Tensor) -> Tensor:
         x, s = theta[0] - centre[0], theta[1] - centre[1]
-        return 0.5 * (2 / arguments.eta_star + b * s) * x * x - a * s
+        return 0.5 * (edge + b * s) * x * x - a * s
 
     start = [value + shift for value, shift in zip(arguments.start, centre, strict=True)]
     return Problem(like.new_tensor(start), loss, "½(2/η_* + b s)x² − a s; its zero is arbitrary")

@@ -88,8 +88,8 @@ class OscillatorSettings:
         fixed = self.simulation.parameters.sharpness
         if name == "eta" and fixed is not None and value > 0:
             # S* is a network's own: another η moves 2/η, and leaves S at step 0 where it is
-            before = two_over_eta({"eta": self.value("eta")})
-            values["y"] = self.simulation.y + before - two_over_eta({"eta": value})
+            before = two_over_eta(self.value("eta"))
+            values["y"] = self.simulation.y + before - two_over_eta(value)
         self._change(self.preset, self.simulation.changed(values, "oscillator"))
 
     def turn(self, name: str, direction: int) -> None:
@@ -148,7 +148,7 @@ def newest_reading(run: Run, steps: int) -> OscillatorPreset:
     values = dict(zip(_NEEDED, columns[:, row].tolist(), strict=True))
     values["g_x"] = values.pop("g_u")
     values["x"] = _SEED * math.sqrt(2 * abs(values["alpha"])) or _SEED
-    values["y"] = values["sharpness"] - two_over_eta(values)
+    values["y"] = values["sharpness"] - two_over_eta(values["eta"])
     name = f"{run.path.name} at step {int(run.measured['step'][row])}"
     simulation = Simulation.build({**values, "steps": steps}, name)
     return OscillatorPreset(name, run.path, "", simulation)
