@@ -11,7 +11,7 @@ from torch import Tensor
 
 from eostui.config import RunConfig
 from eostui.curvature.point import Point
-from eostui.probes.probe import Moment, Probe, Reading, columns_of
+from eostui.probes.probe import Moment, Probe, Reading, built_in_columns
 from eostui.probes.sharpness import sharpness_of
 from eostui.problems import Problem
 
@@ -24,7 +24,7 @@ class Drives(Probe):
     """
 
     name = "drives"
-    columns = columns_of("drives")
+    columns = built_in_columns("drives")
 
     def __init__(self, config: RunConfig, problem: Problem) -> None:
         super().__init__(config, problem)

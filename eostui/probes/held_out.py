@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from eostui.curvature.point import Point
-from eostui.probes.probe import Moment, Probe, Reading, Value, columns_of
+from eostui.probes.probe import Moment, Probe, Reading, Value, built_in_columns
 
 
 class HeldOut(Probe):
     """Evaluates the problem's test samples every `test_cadence` steps, where it has any."""
 
     name = "held_out"
-    columns = columns_of("held_out")
+    columns = built_in_columns("held_out")
     cost = "pass"
 
     def due(self, moment: Moment) -> bool:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from eostui.config import RunConfig
 from eostui.curvature.point import Point
+from eostui.errors import InputError
 from eostui.problems import Problem
 from eostui.runs.store.columns import BUILT_IN_COLUMNS, Column
 from eostui.stability import Stability
@@ -33,8 +34,20 @@ def hessian(point: Point) -> Callable[[Tensor], Tensor]:
     return point.hessian_product
 
 
-def columns_of(name: str) -> tuple[Column, ...]:
-    """Return the columns of a probe that every version has had: runs/store/columns.py describes them."""
+def built_in_columns(name: str) -> tuple[Column, ...]:
+    """Return the columns of one of the first probes, which runs/store/columns.py describes.
+
+    They stand there, below torch, because a record that states no probes has these. A new probe, of the
+    program too, has its `columns` in its class: tests/probes/class_means.py is an example.
+
+    Raises:
+        InputError: if it is none of them.
+    """
+    if name not in _COLUMNS:
+        raise InputError(
+            f"the store has no columns of a probe `{name}`: give the class its own, "
+            'columns = (Column("name", "unit", "description"), …), as tests/probes/class_means.py does'
+        )
     return _COLUMNS[name]
 
 

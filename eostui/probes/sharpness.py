@@ -15,7 +15,7 @@ from eostui.curvature.directions import random_direction
 from eostui.curvature.eigenpairs import Eigenpairs, Target, leading_eigenpairs
 from eostui.curvature.hessian_memory import HessianMemory
 from eostui.curvature.point import Point
-from eostui.probes.probe import Moment, Probe, Reading, Value, columns_of
+from eostui.probes.probe import Moment, Probe, Reading, Value, built_in_columns
 from eostui.problems import Problem
 
 #: Below this share of the threshold, S is far from the edge.
@@ -50,7 +50,7 @@ class Sharpness(Probe):
     """
 
     name = "sharpness"
-    columns = columns_of("sharpness")
+    columns = built_in_columns("sharpness")
     cost = "many products"
 
     def __init__(self, config: RunConfig, problem: Problem) -> None:

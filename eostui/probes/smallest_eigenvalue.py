@@ -12,7 +12,7 @@ from eostui.config import RunConfig
 from eostui.curvature.directions import random_direction
 from eostui.curvature.eigenpairs import Target, leading_eigenpairs
 from eostui.curvature.point import Point
-from eostui.probes.probe import Moment, Probe, Reading, columns_of
+from eostui.probes.probe import Moment, Probe, Reading, built_in_columns
 from eostui.probes.sharpness import relative, sharpness_of
 from eostui.problems import Problem
 
@@ -26,7 +26,7 @@ class SmallestEigenvalue(Probe):
     """
 
     name = "smallest_eigenvalue"
-    columns = columns_of("smallest_eigenvalue")
+    columns = built_in_columns("smallest_eigenvalue")
     cost = "many products"
 
     def __init__(self, config: RunConfig, problem: Problem) -> None:

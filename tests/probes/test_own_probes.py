@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from class_means import ClassMeans
 from engines import Engine, assert_same_rows, derived, entry, here, small
 from toy_runs import build
 from typer.testing import CliRunner
@@ -19,6 +20,7 @@ from eostui.curvature.point import Point
 from eostui.errors import InputError
 from eostui.probes import PROBES, Reading, described, probes_of
 from eostui.probes.own import try_probes
+from eostui.probes.probe import built_in_columns
 from eostui.probes.probe_set import ProbeSet
 from eostui.problems import Problem
 from eostui.runs.analysis.remarks import remark
@@ -337,7 +339,25 @@ def test_being_turned_off_outlives_a_checkpoint_and_ends_with_what_was_found(tmp
 
 def test_every_probe_of_the_program_is_described():
     """Names, costs and columns, as readers take them from a record that says nothing."""
-    assert described(PROBES) == BUILT_IN_COLUMNS
+    assert described(PROBES)[: len(BUILT_IN_COLUMNS)] == BUILT_IN_COLUMNS
+
+
+def test_columns_that_the_store_has_not_are_a_sentence_that_says_where_they_go():
+    with pytest.raises(InputError, match=r"give the class its own, .*tests/probes/class_means\.py"):
+        built_in_columns("trace")
+
+
+def test_a_new_probe_of_the_program_needs_its_class_and_a_line_of_the_table(tmp_path, monkeypatch):
+    """Its columns stand in its class: the record describes them, an export has them."""
+    monkeypatch.setattr("eostui.probes.PROBES", (*PROBES, ClassMeans))
+    monkeypatch.setattr("eostui.probes.probe_set.PROBES", (*PROBES, ClassMeans))
+    path = here(small(steps=10), tmp_path)
+    with Run(path) as run:
+        described_columns = json.loads(run.facts["columns"])
+        exported = [column.name for column in run.exported()]
+        assert run.measured["mean_outputs"].shape == (len(run.measured["step"]), 10)
+    assert described_columns["trace"].startswith("L/θ²: tr H, by one random direction")
+    assert {"trace", "mean_outputs_10"} <= {*exported}
 
 
 def test_a_reading_has_its_seconds_and_its_products(small_case):

@@ -1,7 +1,8 @@
 """The columns that every run has, with their units and a line on what each is (MATH §2).
 
-They feed the store, the CSV export, its JSON sidecar and the README. A run may have more, which its facts
-state: see `own_columns`. A new probe brings its columns with it; they aren't added here.
+They feed the store, exports with their sidecar, and docs/reference/columns.md. A run may have more, which
+its facts state: see `own_columns`. Of the probes the first four alone stand here, in `BUILT_IN_COLUMNS`:
+records that state no probes have theirs. The columns of a new probe stand in its class.
 """
 
 from __future__ import annotations
@@ -80,9 +81,7 @@ STORED_STEP_COLUMNS = (
     "eta",
     "weight_decay",
 )
-#: The format of the store from which on there are all of them.
-ALL_SINCE = 5
-#: What every run has of them: before that format none had more.
+#: What every run has of them: before format 5 none had more.
 FIRST_STEP_COLUMNS = tuple(
     name for name in STORED_STEP_COLUMNS if name not in ("arrival_cosine", "arrival_norm")
 )
@@ -196,6 +195,7 @@ _HELD_OUT = (
     Column("test_loss", "L", "loss on the test samples, same convention"),
     Column("test_accuracy", "1", "share of test samples classified correctly"),
 )
+#: What the program's first probes fill: of runs that don't say what theirs do, too.
 BUILT_IN_COLUMNS = (
     ProbeColumns("sharpness", "many products", _SHARPNESS),
     ProbeColumns("smallest_eigenvalue", "many products", _SMALLEST),
