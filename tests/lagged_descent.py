@@ -67,6 +67,12 @@ class Taken(LaggedDescent):
     )
 
 
+class Namesake(LaggedDescent):
+    """Is called as one of the program is."""
+
+    name = "heavy-ball"
+
+
 class Forgetful(LaggedDescent):
     """Doesn't keep what its next step needs."""
 

@@ -1,6 +1,9 @@
 """How a point moves: the table of dynamics that the program has, and a user's own.
 
-A dynamics is a file with a class and a line of `DYNAMICS`; its threshold stands in eostui/stability.py.
+A dynamics of the program is a file with a class, a line of `DYNAMICS`, and its threshold with a line of
+`STABILITY` in eostui/stability.py. There are two tables because this one needs torch, and a viewer, which
+has only the name and the other one, must not load it. A test of tests/dynamics/test_heavy_ball.py holds
+both to the same names.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from eostui.stability import ETA, FACT, WEIGHT_DECAY, Description, Stability
 
 __all__ = ["DYNAMICS", "Dynamics", "dynamics_of"]
 
-#: By the name that a config's `dynamics` gives.
+#: By the name that a config's `dynamics` gives; `STABILITY` has the same names.
 DYNAMICS: dict[str, type[Dynamics]] = {
     GradientDescent.name: GradientDescent,
     HeavyBall.name: HeavyBall,
@@ -55,6 +58,8 @@ def _refuse(own: type[Dynamics]) -> str | None:
     """Return why a user's dynamics can't be used, or None."""
     if not isinstance(getattr(own, "name", None), str) or not own.name.isprintable():
         return 'it has no name: give the class a `name = "…"`'
+    if own.name in DYNAMICS:  # by that name a viewer takes the program's threshold
+        return f"its name `{own.name}` is the program's: give the class another"
     if not isinstance(getattr(own, "stability", None), Stability):
         return "it has no threshold: give the class a `stability` (eostui.stability.Stability)"
     names = [control.name for control in own.stability.controls]

@@ -154,6 +154,7 @@ def test_a_calibration_is_refused_with_a_sentence(tmp_path):
     [
         ("Nameless", "it has no name"),
         ("Taken", "sharpness"),
+        ("Namesake", "its name `heavy-ball` is the program's: give the class another"),
         ("LagedDescent", "LaggedDescent"),
     ],
 )
