@@ -22,7 +22,7 @@ def open_run(path: Path | str) -> Run:
 
     Raises:
         InputError: if `path` isn't a run directory.
-        RunFormatError: if it is damaged or of another version.
+        RunFormatError: if it is damaged, or of a newer format than this version's.
     """
     from eostui.runs.run import Run
 

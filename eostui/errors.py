@@ -25,7 +25,7 @@ class InputError(EostuiError):
 
 
 class RunFormatError(EostuiError):
-    """A run directory can't be read: damaged, or written by another version."""
+    """A run directory can't be read: damaged, or of a newer format."""
 
 
 class BusyError(RunFormatError):

@@ -33,6 +33,9 @@ class Dynamics(ABC):
     def step(self, theta: Tensor, gradient: Tensor, controls: Mapping[str, float]) -> Tensor:
         """Return θ_{t+1}, shape (P,), and take in whatever the next step needs.
 
+        Rows record the θ at which ∇L is taken next, and that is the θ to return: a scheme that looks
+        ahead, such as Nesterov's, returns the point that it looks from, and keeps the other as its state.
+
         Args:
             theta: θ_t, shape (P,).
             gradient: ∇L(θ_t) of the batch of this step, shape (P,).

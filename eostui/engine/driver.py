@@ -75,7 +75,7 @@ class Driver:
         try:
             while self.trajectory.next_step <= self._config.steps:
                 self.step = self.trajectory.next_step
-                if not self._may_go_on(self.step):
+                if not self._obey_and_wait(self.step):
                     recorder.flush()
                     self.step = max(self.step - 1, 0)  # the newest row
                     return "stopped", f"{self.controls.stop_reason} at step {self.step}"
@@ -147,8 +147,8 @@ class Driver:
         self.controls.repeat(step, past.controls.get(step, ()))
         self.trajectory.calibrate(self.controls.asked, self.controls.values)
 
-    def _may_go_on(self, step: int) -> bool:
-        """Take commands and wait while paused; return False when the run should end."""
+    def _obey_and_wait(self, step: int) -> bool:
+        """Obey what is scheduled and asked before a step, wait while paused; False when the run ends."""
         self.controls.scheduled(step, self._writer)
         self.controls.poll(self._writer.path, self._writer, step)
         self._serve(step)

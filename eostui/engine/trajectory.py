@@ -120,14 +120,20 @@ class Trajectory:
             self._norm = self.recorder.norm(self._displacement)
 
     def take_step(self, controls: Mapping[str, float]) -> None:
-        """Record the row of θ_t, measure what is due, and move on to θ_{t+1}.
+        """Record the row of θ_t, compute θ_{t+1}, measure what is due at θ_t, and move on.
 
         Args:
             controls: those of this step, by name.
 
         Raises:
-            Divergence: if the rows so far diverged.
+            Divergence: if the rows so far diverged, seen when they are written.
         """
+        # 1. L and ∇L at θ_t, in one graph with the measurement where that is taken at θ_t itself.
+        # 2. The row of θ_t. Its "arrival" columns (κ, cosine and length) are of the step that led here,
+        #    since ∇L at its end wasn't known before; readers put them into the row it began from.
+        # 3. θ_{t+1} by the dynamics.
+        # 4. What is due: at θ_t, or at the midpoint (θ_{t−1} + 2θ_t + θ_{t+1})/4, which needs 3.
+        # 5. Cosine and length of this step for the next row; the calibrator looks; on to θ_{t+1}.
         step = self.next_step
         moment = self.probes.moment(step, controls)
         due = self.probes.due(moment)

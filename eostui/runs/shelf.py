@@ -81,7 +81,7 @@ def new_run_path(folder: Path, preset: str) -> Path:
 def read(folder: Path) -> tuple[list[Entry], dict[Path, EostuiError]]:
     """Return all readable runs of a folder, newest first; and of the others why they can't be read.
 
-    Those are damaged, locked, of another version, or being made.
+    Those are damaged, locked, of a newer format, or being made.
 
     Raises:
         InputError: if the folder can't be listed.

@@ -31,7 +31,8 @@ from eostui.runs.store.writer import RunWriter
 #: Stands for the preset's name where a run's config is lost.
 CONFIG_LOST = "(config lost)"
 _PAGE = 4096
-#: Formats whose tables are known: of several that have the same ones, the last.
+#: Formats whose first pages differ, for stores that lost theirs: of several that have the same tables the
+#: last. A new format whose tables are others adds the one before it here.
 _MADE_ALIKE = (schema.SCHEMA_VERSION, schema.READINGS_SINCE - 1)
 
 

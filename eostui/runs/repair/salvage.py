@@ -89,7 +89,11 @@ class Salvage:
 
 
 def salvage(database: sqlite3.Connection) -> Salvage:
-    """Read all that can be read. Raises sqlite3.Error if that is nothing at all."""
+    """Read all that can be read, of any format. Raises sqlite3.Error if that is nothing at all.
+
+    A new format gets its branch here, by its `…_SINCE`, and the one before it a place in `_MADE_ALIKE` of
+    rebuild.py.
+    """
     salvaged = Salvage(database.execute("PRAGMA user_version").fetchone()[0])
     if not 1 <= salvaged.version <= schema.SCHEMA_VERSION:
         salvaged.lose("format", f"format {salvaged.version} isn't known to this eostui")
