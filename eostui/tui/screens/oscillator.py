@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -141,12 +140,9 @@ class OscillatorScreen(LinkedCharts):
         self.query_one("#answers", TextBar).show(answer_lines(self.oscillator, self.size.width))
         self.query_one("#conditions", TextBar).show(monitor_line(conditions(self.oscillator), ""))
 
-    def draw_news(self) -> None:
-        """Draw what changes by itself: what the title says of the training."""
-        now = time.monotonic()
-        if now - self._drawn >= self.EVERY and self.has_news():
-            self._drawn = now
-            self.draw_bars()
+    def draw_changed(self) -> None:
+        """Draw what the title says of the training."""
+        self.draw_bars()
 
     def start_over(self) -> None:
         """Draw what the title says of another training; the oscillator stays."""

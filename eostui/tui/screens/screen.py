@@ -81,7 +81,11 @@ class SessionScreen(Screen[None]):
         now = time.monotonic()
         if now - self._drawn >= self.EVERY and self.has_news():
             self._drawn = now
-            self.draw()
+            self.draw_changed()
+
+    def draw_changed(self) -> None:
+        """Draw what a look at the run can change: everything, where a screen doesn't say less."""
+        self.draw()
 
     def has_news(self) -> bool:
         """Return whether the session has something to draw since this was last asked."""
