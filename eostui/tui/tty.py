@@ -23,9 +23,9 @@ _PATIENCE, _PATIENCE_ALONE = 5.0, 2.0
 
 
 def leave_on_signals(leave: Callable[[int], None]) -> None:
-    """Call `leave` with an exit code on SIGTERM and SIGHUP, which would else leave the screen as it is.
+    """Call `leave` with an exit code on a signal that would else leave the screen as it is.
 
-    Needs a running event loop.
+    One that is ignored, as `nohup` has it, stays so. Needs a running event loop.
     """
     loop = asyncio.get_running_loop()
 
@@ -33,8 +33,9 @@ def leave_on_signals(leave: Callable[[int], None]) -> None:
         _end_after(_PATIENCE, code)
         leave(code)
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, obey, 128 + number)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, obey, 128 + number)
 
 
 def leave_when_gone(leave: Callable[[int], None]) -> None:
