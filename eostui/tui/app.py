@@ -50,7 +50,7 @@ from eostui.tui.screens.screen import SessionScreen
 from eostui.tui.screens.table import entries_of, keys_by_group, screen_keys
 from eostui.tui.session import Session, Settings, Watch
 from eostui.tui.steering import Steering
-from eostui.tui.tty import leave_on_signals, leave_when_gone, stop_and_go_on, suspend
+from eostui.tui.tty import give_size, leave_on_signals, leave_when_gone, stop_and_go_on, suspend
 
 #: What to show first: an engine on its way, a run, a run played back, or an oscillator without any run.
 Start = EngineProcess | Path | Watch | OscillatorPreset
@@ -467,6 +467,7 @@ def run_app(settings: Settings, start: Start, noted: Callable[[], int]) -> tuple
         start: what to show first.
         noted: returns the signal that came before it could obey any; 0 if none did.
     """
+    give_size()
     app = EostuiApp(settings, start, noted)
     sentence = app.run()
     code = app.return_code
