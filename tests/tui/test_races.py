@@ -692,10 +692,10 @@ def test_undo_of_the_other_value_leaves_and_tells_theirs(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("state", "offered", "said"),
     [
-        ("running", False, "is live: space"),
+        ("running", False, "is running: space"),
         ("finished", True, ""),
         ("interrupted", True, ""),
-        ("diverged", False, "diverged, and would again: f forks"),
+        ("diverged", False, "diverged, and would again; f forks"),
         ("gone", False, "is gone"),
     ],
 )
@@ -730,6 +730,10 @@ def test_where_a_run_can_be_gone_on_with(
                 await seat.press("R")
                 await seat.sees(lambda: said in seat.told)
                 assert seat.app.session.engine is None
+            if state != "running":
+                await seat.press("space")
+                await seat.sees(lambda: "r starts it anew" in seat.told)
+                assert ("R resumes it" in seat.told) == offered
 
     play(scene)
     if writer is not None:
