@@ -403,6 +403,8 @@ class EostuiApp(App[str]):
         ]
         if self.screen is self.shown:
             self._show_screen(ring[(ring.index(self.shown) + direction) % len(ring)])
+            if self.session.run is None and self.session.engine is not None:
+                self.notify("a landscape, of a run that has one, is here once the run is")
 
     def _show_screen(self, wanted: SessionScreen) -> None:
         """Show a screen; the first lies below the others. Dialogs stay."""
