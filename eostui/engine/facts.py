@@ -16,9 +16,9 @@ from eostui.config import RunConfig
 from eostui.dynamics import Dynamics, dynamics_of
 from eostui.engine.device import Machine
 from eostui.engine.fingerprint import fingerprints
-from eostui.probes import PROBES, Probe, described, probes_of
+from eostui.probes import Probe, described, probes_of
 from eostui.problems import Problem
-from eostui.runs.store.columns import exported, stored_columns
+from eostui.runs.store.columns import MEASURED, exported, stored_columns
 from eostui.runs.store.own_columns import dynamics_columns_of, probes_fact
 from eostui.stability import FACT, Description
 
@@ -38,7 +38,8 @@ def initial_facts(
     """
     dynamics = dynamics or dynamics_of(config)
     kinds = probes_of(config) if probes is None else probes
-    more = [column for kind in kinds if kind not in PROBES for column in kind.columns]
+    every = {column.name for column in MEASURED}
+    more = [c for kind in kinds for c in kind.columns if c.name not in every]
     description = Description.of(dynamics.name, dynamics.stability).to_json()
     own = dynamics_columns_of({FACT: description})
     stored = stored_columns(problem.initial.numel(), dynamics.stability)
