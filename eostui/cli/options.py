@@ -96,7 +96,7 @@ ChangedData = Annotated[
     bool,
     typer.Option(
         "--changed-data",
-        help="Go on although the data or the source of the problem changed; the record says so.",
+        help="Go on although the data or the source of your own code changed; the record says so.",
     ),
 ]
 Fps = Annotated[float | None, typer.Option(help="Frames a second; fewer over SSH by default.")]
