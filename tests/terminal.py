@@ -21,6 +21,8 @@ import pyte
 class Terminal:
     """Runs a command in a pseudo-terminal and emulates its screen; with `shell`, behind a shell there.
 
+    `screen` is its columns and rows where the pseudo-terminal says others.
+
     `program` is what Python runs: the program itself unless a test has one around it.
     """
 
@@ -32,6 +34,7 @@ class Terminal:
         cwd: Path,
         width: int = 120,
         height: int = 40,
+        screen: tuple[int, int] | None = None,
         shell: bool = False,
         program: Sequence[str] = ("-m", "eostui"),
         **environment: str,
@@ -49,7 +52,7 @@ class Terminal:
             encoding=None,
             timeout=5,
         )
-        self.screen = pyte.Screen(width, height)
+        self.screen = pyte.Screen(*(screen or (width, height)))
         self._stream = pyte.ByteStream(self.screen)
         self.output = b""
         self._opened.add(self)

@@ -5,8 +5,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-_BARS = "▁▂▃▄▅▆▇█"
-_ASCII_BARS = "_.:-=+*#"
+#: Characters that rise, and those of ASCII that stand for them.
+BARS, ASCII_BARS = "▁▂▃▄▅▆▇█", "_.:-=+*#"
+
+
+def carried(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a copy in which each NaN between two values is the value before it, shape (n,).
+
+    Where there are fewer steps than cells, a cell between two steps shows so the step before it.
+    """
+    values = values.copy()
+    known = np.flatnonzero(np.isfinite(values))
+    if len(known):
+        before = np.maximum.accumulate(np.where(np.isfinite(values), np.arange(len(values)), 0))
+        values[known[0] : known[-1]] = values[before][known[0] : known[-1]]
+    return values
 
 
 def bars(
@@ -20,7 +33,7 @@ def bars(
         unicode: whether there are others than those of ASCII.
         up: whether a value between two characters is the higher one, not the nearer.
     """
-    letters = _BARS if unicode else _ASCII_BARS
+    letters = BARS if unicode else ASCII_BARS
     known = np.isfinite(values)
     places = np.zeros(len(values), dtype=np.int64)
     exact = (values[known] - low) / (high - low) * (len(letters) - 1)

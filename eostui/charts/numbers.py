@@ -58,11 +58,6 @@ def tick_texts(values: list[float], room: int = 12) -> list[str]:
     return texts
 
 
-def tick_text(value: float, room: int = 12) -> str:
-    """Return the text of one tick."""
-    return tick_texts([value], room)[0]
-
-
 def _tick_text(value: float, room: int) -> str:
     if abs(value) < 1e-300:
         return "0"

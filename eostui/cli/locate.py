@@ -12,12 +12,12 @@ from eostui.errors import InputError, did_you_mean
 
 def locate(
     place: Annotated[
-        str | None, typer.Argument(help="runs, data, presets, your-presets or settings.")
+        str | None, typer.Argument(help="runs, data, presets, your-presets, settings or cache.")
     ] = None,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Print where runs, data, presets and settings are; all, or the one named."""
+    """Print where runs, data, presets, settings and the cache are; all, or the one named."""
     from eostui import locations
 
     places = {
@@ -26,6 +26,7 @@ def locate(
         "presets": locations.shipped("presets"),
         "your-presets": locations.user_presets_dir(),
         "settings": locations.settings_dir(),
+        "cache": locations.cache_dir(),
     }
     if place is None:
         for name, path in places.items():

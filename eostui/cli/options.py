@@ -88,7 +88,8 @@ Headless = Annotated[
 Trust = Annotated[
     bool,
     typer.Option(
-        "--trust-code", help="Run the code of your own that the run names as its problem."
+        "--trust-code",
+        help="Execute the files that the run's record names as its problem, its dynamics or its probes.",
     ),
 ]
 ChangedData = Annotated[

@@ -12,7 +12,7 @@ assert 128 + signal.SIGINT == EXIT_INTERRUPTED
 
 
 class NotedSignals:
-    """The first SIGINT, SIGTERM or SIGHUP that comes while it is entered.
+    """The SIGINT, SIGTERM or SIGHUP that comes while it is entered: the first that stops, else a SIGHUP.
 
     It is only noted, never raised: an engine that was started is never lost sight of in between.
 
@@ -36,7 +36,8 @@ class NotedSignals:
             signal.signal(number, handler)
 
     def _note(self, number: int, _: FrameType | None) -> None:
-        self.number = self.number or number
+        if not self.stops:  # who let the run go on may yet end it, but not the other way round
+            self.number = number
 
     def obeyed(self) -> None:
         """Take in that the engine knows of it."""
@@ -54,7 +55,7 @@ class NotedSignals:
         """Whether the run shall end."""
         return self.number != 0 and not self.hung_up
 
-    def interruption(self) -> Interrupted:
-        """Return what to raise where there is no run yet."""
+    def interruption(self, before: str = "the run began") -> Interrupted:
+        """Return what to raise where there is nothing yet to be ended: it came `before` that."""
         name = signal.Signals(self.number).name
-        return Interrupted(f"stopped by {name} before the run began", 128 + self.number)
+        return Interrupted(f"stopped by {name} before {before}", 128 + self.number)

@@ -81,17 +81,19 @@ def show(
         from eostui.tui.app import run_app
         from eostui.tui.session import Settings
 
-        if signals.number and isinstance(begun, EngineProcess):  # nobody would see its run
-            begun.cancel()
+        if signals.number:
+            if not isinstance(begun, EngineProcess):
+                raise signals.interruption("the view opened")
+            begun.cancel()  # nobody would see its run
             raise signals.interruption()
-    slow_link = "SSH_CONNECTION" in os.environ
-    settings = Settings(
-        runs_dir=runs,
-        data_dir=data,
-        fps=fps if fps is not None else (4.0 if slow_link else 10.0),
-        unicode=speaks_unicode(sys.stderr),  # which the application draws on
-    )
-    code, sentence = run_app(settings, begun)
+        slow_link = "SSH_CONNECTION" in os.environ
+        settings = Settings(
+            runs_dir=runs,
+            data_dir=data,
+            fps=fps if fps is not None else (4.0 if slow_link else 10.0),
+            unicode=speaks_unicode(sys.stderr),  # which the application draws on
+        )
+        code, sentence = run_app(settings, begun, lambda: signals.number)
     if sentence:
         print(f"eostui: {printable(sentence)}", file=sys.stderr)
     raise typer.Exit(code)

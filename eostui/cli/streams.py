@@ -121,7 +121,9 @@ def _cell(character: str) -> str:
     if 0x2500 <= code <= 0x257F:
         return _CELLS.get(character, "+")
     if 0x2580 <= code <= 0x259F:  # blocks
-        return "#"
+        from eostui.charts.levels import ASCII_BARS, BARS
+
+        return ASCII_BARS[BARS.index(character)] if character in BARS else "#"
     if character in _CELLS:
         return _CELLS[character]
     from rich.cells import cell_len

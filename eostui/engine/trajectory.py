@@ -114,7 +114,7 @@ class Trajectory:
         self._previous, self._displacement = state.get("previous"), state.get("displacement")
         if self._previous is not None:
             self._displacement = self.theta - self._previous
-        # a checkpoint of an older version hasn't it: then it isn't known for one step
+        # an older version's checkpoint hasn't it, and then it isn't known for one step, or has (1,) of it
         self._cosine = state["cosine"].reshape(()) if "cosine" in state else self._nan
         if self._displacement is not None:
             self._norm = self.recorder.norm(self._displacement)

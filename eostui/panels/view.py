@@ -136,7 +136,7 @@ class RunView:
 
     @property
     def bouncing(self) -> bool:
-        """Whether the newest steps undo each other."""
+        """Whether the newest reading was taken on the bounce."""
         return is_bouncing(self.newest)
 
     def crossings(self) -> NDArray[np.int64]:
@@ -195,10 +195,16 @@ def _phase(run: Run) -> Phase | None:
 
 
 def is_bouncing(run: Run) -> bool:
-    """Return whether a run's newest steps undo each other; on an older record, which has no cosines,
-    whether its phase is an edge."""
-    median = median_cosine(run.steps["step_cosine"], AT_READING)
-    return _phase(run) in (EDGE, LOWERED) if math.isnan(median) else median < BOUNCES
+    """Return whether a run's newest reading was taken on the bounce: the steps up to it undo each other.
+
+    On an older record, which has no cosines, whether its phase was an edge there.
+    """
+    known = np.isfinite(run.measured["sharpness"])
+    if not known.any():
+        return False
+    at = int(run.measured["step"][known][-1])
+    median = median_cosine(run.steps["step_cosine"][:at], AT_READING)
+    return _phase(run.until(at)) in (EDGE, LOWERED) if math.isnan(median) else median < BOUNCES
 
 
 @dataclass(frozen=True)

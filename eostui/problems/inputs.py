@@ -55,7 +55,7 @@ def read_inputs(config: RunConfig, raw: RawData, warn: Warn) -> Inputs:
     """
     every = raw.x.size + (0 if raw.test_x is None else raw.test_x.size)
     refuse_beyond_memory(
-        raw.source, "what x and xt are brought into one scale by", 2 * every, "store fewer samples"
+        raw.source, "bringing x and xt into one scale", 2 * every, "store fewer samples"
     )
     layout, told = _layout(config, raw, warn)
     divisor, test_divisor, scaling = _divisors(raw, warn)

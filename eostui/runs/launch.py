@@ -33,13 +33,22 @@ class StartError(EostuiError):
         self.exit_code = exit_code
 
 
-def refuse_resume(state: str) -> str:
-    """Return why a run in this state can't be gone on with, to be read after its name; "" if it can."""
-    if state in LIVE_STATES:
-        return f"is {state}: `eostui attach` shows it"
+def refuse_resume(state: str, *, by_keys: bool = False) -> str:
+    """Return why a run in this state can't be gone on with, to be read after its name; "" if it can.
+
+    Args:
+        state: as `Run.state`, or as a follower has it.
+        by_keys: whether what can be done is said by the live view's keys, not by commands.
+    """
+    if state in RESUMABLE_STATES:
+        return ""
     if state == "diverged":
-        return "diverged, and would again; `eostui fork` it at an earlier step"
-    return ""
+        fork = "f forks it" if by_keys else "`eostui fork` it"
+        return f"diverged, and would again; {fork} at an earlier step"
+    if state in LIVE_STATES:
+        shown = "space pauses it and lets it go on" if by_keys else "`eostui attach` shows it"
+        return f"is {state}: {shown}"
+    return f"is {state}"
 
 
 @dataclass(frozen=True)

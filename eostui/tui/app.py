@@ -50,7 +50,7 @@ from eostui.tui.screens.screen import SessionScreen
 from eostui.tui.screens.table import entries_of, keys_by_group, screen_keys
 from eostui.tui.session import Session, Settings, Watch
 from eostui.tui.steering import Steering
-from eostui.tui.tty import leave_on_signals, leave_when_gone, stop_and_go_on, suspend
+from eostui.tui.tty import give_size, leave_on_signals, leave_when_gone, stop_and_go_on, suspend
 
 #: What to show first: an engine on its way, a run, a run played back, or an oscillator without any run.
 Start = EngineProcess | Path | Watch | OscillatorPreset
@@ -70,9 +70,12 @@ class EostuiApp(App[str]):
     CSS_PATH = ["layout.tcss", "design.tcss"]
     BINDINGS = bindings(KEYS)
 
-    def __init__(self, settings: Settings, start: Start) -> None:
+    def __init__(
+        self, settings: Settings, start: Start, noted: Callable[[], int] = lambda: 0
+    ) -> None:
+        """`noted` returns the signal that came before the application could obey any; 0 if none did."""
         super().__init__()
-        self._start = start
+        self._start, self._noted = start, noted
         self._queue = KeyQueue(self, super().on_event)
         self.session = Session(self, settings, start if isinstance(start, Watch) else None)
         self.questions = Questions(self, self.session)
@@ -93,9 +96,7 @@ class EostuiApp(App[str]):
         return self.first
 
     async def on_mount(self) -> None:
-        """Catch signals, begin the run, and follow it."""
-        leave_on_signals(self._leaving.at_signal)
-        leave_when_gone(self._leaving.at_signal)
+        """Begin the run, and follow it."""
         if self._driver is not None and self._driver.can_suspend:
             stop_and_go_on(self._driver, self._draw_again)
         for key, screen in self._screens.items():
@@ -111,6 +112,13 @@ class EostuiApp(App[str]):
             self.push_screen("oscillator")
         else:
             self.engines.open(start.path if isinstance(start, Watch) else start)
+
+    def on_ready(self) -> None:
+        """Obey signals: the one too that came while the first screen was made, when none can be."""
+        leave_on_signals(self._leaving.at_signal)
+        leave_when_gone(self._leaving.at_signal)
+        if number := self._noted():
+            self._leaving.at_signal(128 + number)
 
     async def on_event(self, event: events.Event) -> None:
         """Take keys in turn, and everything else as it comes."""
@@ -395,6 +403,8 @@ class EostuiApp(App[str]):
         ]
         if self.screen is self.shown:
             self._show_screen(ring[(ring.index(self.shown) + direction) % len(ring)])
+            if self.session.run is None and self.session.engine is not None:
+                self.notify("a landscape, of a run that has one, is here once the run is")
 
     def _show_screen(self, wanted: SessionScreen) -> None:
         """Show a screen; the first lies below the others. Dialogs stay."""
@@ -451,9 +461,16 @@ class EostuiApp(App[str]):
         self._leaving.ask()
 
 
-def run_app(settings: Settings, start: Start) -> tuple[int, str]:
-    """Run the application; return the exit code and a sentence for stderr."""
-    app = EostuiApp(settings, start)
+def run_app(settings: Settings, start: Start, noted: Callable[[], int]) -> tuple[int, str]:
+    """Run the application; return the exit code and a sentence for stderr.
+
+    Args:
+        settings: how it was started.
+        start: what to show first.
+        noted: returns the signal that came before it could obey any; 0 if none did.
+    """
+    give_size()
+    app = EostuiApp(settings, start, noted)
     sentence = app.run()
     code = app.return_code
     return (EXIT_FAILED if code is None else code), sentence or ""

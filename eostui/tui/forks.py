@@ -14,12 +14,10 @@ from eostui.errors import EostuiError
 from eostui.runs import shelf
 from eostui.runs.analysis.controls import controls_at
 from eostui.runs.fork import newest_fork_step
-from eostui.runs.launch import Fork, Resume
+from eostui.runs.launch import Fork, Resume, refuse_resume
 from eostui.runs.run import Run
 from eostui.runs.store import commands
-from eostui.runs.store.schema import LIVE_STATES
 from eostui.tui.engines import Engines
-from eostui.tui.follower import GONE, UNREADABLE
 from eostui.tui.questions import Questions, Scene
 from eostui.tui.screens.dialogs import NumberDialog
 from eostui.tui.screens.fork import ForkDialog, ForkWish
@@ -60,13 +58,10 @@ class Forks:
         """Return why the run that is shown can't be gone on with; "" if it can."""
         feed = self._session.feed
         assert feed is not None
-        if feed.state in (GONE, UNREADABLE):
+        refusal = refuse_resume(feed.state, by_keys=True)
+        if refusal and feed.trouble:
             return f"this run can't be gone on with: {feed.trouble}"
-        if feed.state in LIVE_STATES:
-            return "this run is live: space pauses it and lets it go on"
-        if feed.state == "diverged":
-            return "this run diverged, and would again: f forks it at an earlier step"
-        return ""
+        return f"this run {refusal}" if refusal else ""
 
     def _in_background(self, asking: Coroutine[Any, Any, None]) -> None:
         self._app.run_worker(asking, group="fork", exclusive=True, exit_on_error=False)

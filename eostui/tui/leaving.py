@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from textual.app import App
 
 from eostui.errors import EostuiError, printable
 from eostui.runs.store import commands
+from eostui.runs.store.reader import facts_of
 from eostui.tui.engines import Engines
 from eostui.tui.questions import Questions
 from eostui.tui.screens.dialogs import LeaveDialog
@@ -37,16 +39,13 @@ class Leaving:
             run = session.run
             self._app.exit(f"the record is in {run.path}" if run is not None else None)
             return
-        names = [printable(path.name) for path in runs]
-        question = f"{names[0]} {'stays paused' if session.state == 'paused' else 'goes on'}."
-        choices = {"k": "keep it running; `eostui attach` returns to it", "s": "stop it"}
+        question = f"{', '.join(f'{printable(path.name)} {_goes_on(path)}' for path in runs)}."
+        kept = "paused" if _is_paused(runs[0]) else "running"
+        choices = {"k": f"keep it {kept}; `eostui attach` returns to it", "s": "stop it"}
         if len(runs) > 1:
-            question = (
-                f"{names[0]} hasn't ended, nor has what was shown before: {', '.join(names[1:])}."
-            )
             choices = {
                 "k": "keep them as they are; `eostui attach RUN` returns to one",
-                "s": f"stop it alone: {names[0]}",
+                "s": f"stop it alone: {printable(runs[0].name)}",
                 "a": "stop them all",
             }
         dialog = LeaveDialog(question, choices)
@@ -78,7 +77,18 @@ class Leaving:
         if engine is not None and not engine.begun:
             self._engines.cancel()
         return [
-            f"{path.name} goes on; `eostui attach {path.name}` returns to it"
+            f"{path.name} {_goes_on(path)}; `eostui attach {path.name}` returns to it"
             for path in self._session.training
             if path not in ending
         ]
+
+
+def _goes_on(path: Path) -> str:
+    """Return what becomes of a run that nobody shows, to be read after its name."""
+    return "stays paused" if _is_paused(path) else "goes on"
+
+
+def _is_paused(path: Path) -> bool:
+    with contextlib.suppress(EostuiError):  # what can't be read now goes on as it did
+        return facts_of(path).get("status") == "paused"
+    return False

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable
@@ -20,12 +23,29 @@ _LOOK_EVERY = 0.5
 #: Seconds that leaving may take, with a terminal and without: what is written to one that is gone, or
 #: that nobody reads, waits for ever, and the event loop with it.
 _PATIENCE, _PATIENCE_ALONE = 5.0, 2.0
+#: A terminal's rows, columns, and what they are in pixels, as the kernel has them.
+_SIZE = struct.Struct("HHHH")
+
+
+def give_size() -> None:
+    """Make a terminal 80×24 that says it has no columns or no rows, as some serial lines do.
+
+    What asks it for its size falls back on different ones otherwise, and draws for each in turn.
+    """
+    for stream in (sys.__stdin__, sys.__stdout__, sys.__stderr__):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or no terminal
+            descriptor = stream.fileno()  # type: ignore[union-attr]
+            size = fcntl.ioctl(descriptor, termios.TIOCGWINSZ, bytes(_SIZE.size))
+            rows, columns, *pixels = _SIZE.unpack(size)
+            if not rows or not columns:
+                size = _SIZE.pack(rows or 24, columns or 80, *pixels)
+                fcntl.ioctl(descriptor, termios.TIOCSWINSZ, size)
 
 
 def leave_on_signals(leave: Callable[[int], None]) -> None:
-    """Call `leave` with an exit code on SIGTERM and SIGHUP, which would else leave the screen as it is.
+    """Call `leave` with an exit code on a signal that would else leave the screen as it is.
 
-    Needs a running event loop.
+    One that is ignored, as `nohup` has it, stays so. Needs a running event loop.
     """
     loop = asyncio.get_running_loop()
 
@@ -33,8 +53,9 @@ def leave_on_signals(leave: Callable[[int], None]) -> None:
         _end_after(_PATIENCE, code)
         leave(code)
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, obey, 128 + number)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, obey, 128 + number)
 
 
 def leave_when_gone(leave: Callable[[int], None]) -> None:

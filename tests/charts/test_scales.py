@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eostui.charts.numbers import compact, tick_text
+from eostui.charts.numbers import compact, tick_texts
 from eostui.charts.scales import Scale, StickyRange, linear_ticks, nice_above
 
 
@@ -55,7 +55,7 @@ def test_ranges_hold_their_data(low: float, span: float) -> None:
 
 def test_ticks_are_round() -> None:
     assert linear_ticks(0, 12_000, 4) == [0, 5000, 10_000]
-    assert [tick_text(v) for v in (0.0, 12.5, 5000.0, 0.002, -0.001, 2e7)] == [
+    assert tick_texts([0.0, 12.5, 5000.0, 0.002, -0.001, 2e7]) == [
         "0", "12.5", "5k", "2e-3", "-1e-3", "2e7",
     ]  # fmt: skip
     assert [compact(v) for v in (13.333, 0.00089, math.nan, 0.0, 1234.5)] == [

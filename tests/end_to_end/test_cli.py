@@ -665,3 +665,4 @@ def test_doctor_and_locate(shell: Shell) -> None:
         assert name in done.stdout
     assert shell("locate", "runs").stdout.strip() == str(shell.runs)
     refused(shell("locate", "rnus"), "`rnus`", "did you mean `runs`")
+    assert shell("locate", "cache").stdout.strip() == os.environ["EOSTUI_CACHE"]

@@ -31,6 +31,7 @@ from eostui.errors import BusyError, EostuiError, InputError, RunFormatError, St
 from eostui.runs import shelf
 from eostui.runs.repair.check import check_run
 from eostui.runs.repair.rebuild import repair_run
+from eostui.runs.request import ForkRequest, NewRequest, ResumeRequest, StartRequest
 from eostui.runs.run import Run
 from eostui.runs.store import commands, durable, schema, writer
 from eostui.runs.store.ending import end_sentence, last_words
@@ -229,12 +230,9 @@ class FillsThen(Told):
 def engine_on(disk, config, told=None, **request):
     """Do what an engine does on that disk; return its exit code."""
     before = signal.getsignal(signal.SIGTERM)
-    whole = {
-        "run_path": str(disk / "r"), "data_dir": str(disk), "name": "", "resume": False,
-        "watched": True, "changed_data": False,
-    }  # fmt: skip
+    whole = {"path": disk / "r", "data_dir": disk, "watched": True, **request}
     try:
-        return engine._run(config, whole | request, told or Told())
+        return engine._run(StartRequest(config=config.to_toml(), **whole), told or Told())
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -294,12 +292,14 @@ def test_a_start_on_a_disk_with_little_room(small_disk, way, leave):
     fill(small_disk, leave)
     longer = first.changed({"steps": 100_000})
     path = small_disk / ("f" if way == "fork" else "r")
-    request = {"run_path": str(path), "resume": way == "resume"}
-    if way == "fork":
-        request["fork"] = {"parent": str(small_disk / "r"), "at": 20, "changed": [], "controls": {}}
+    begin = {
+        "new": NewRequest(),
+        "resume": ResumeRequest(),
+        "fork": ForkRequest(parent=small_disk / "r", at=20),
+    }[way]
     refusal = ""
     try:
-        code = engine_on(small_disk, longer, **request)
+        code = engine_on(small_disk, longer, path=path, begin=begin)
     except (EostuiError, OSError) as error:
         refusal = engine._explain(error)
     if refusal:
@@ -677,16 +677,9 @@ def gpu(device, dtype):  # imitated: what PyTorch raises when a GPU is lost
 def drive(config, path):
     """Do what an engine process does with a request; return its exit code."""
     before = signal.getsignal(signal.SIGTERM)
-    request = {
-        "run_path": str(path),
-        "data_dir": str(path.parent),
-        "name": "",
-        "resume": False,
-        "watched": True,
-        "changed_data": False,
-    }
+    request = StartRequest(config=config.to_toml(), path=path, data_dir=path.parent, watched=True)
     try:
-        return engine._run(config, request, Told())
+        return engine._run(request, Told())
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -757,7 +750,7 @@ def test_a_newer_format_is_refused_by_all(tmp_path):
     RunWriter(tmp_path / "r", facts_of()).close()
     edit(tmp_path / "r", f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
     for open_it in (Run, RunWriter, shelf.read_entry):
-        with pytest.raises(RunFormatError, match="format 6, but this eostui reads format 5"):
+        with pytest.raises(RunFormatError, match="format 7, but this eostui reads format 6"):
             open_it(tmp_path / "r")
     assert not engine_alive(tmp_path / "r")
     assert not issubclass(RunFormatError, InputError)

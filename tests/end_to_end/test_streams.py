@@ -421,6 +421,7 @@ def test_words_and_cells() -> None:
         text.encode(encoding, streams.WORDS)
     assert "2/η − λ".encode("ascii", streams.WORDS) == b"2/eta - lambda"
     assert "⡇⠁⣀".encode("ascii", streams.CELLS) == b":'."
+    assert "▁▂▃▄▅▆▇█".encode("ascii", streams.CELLS) == b"_.:-=+*#"
     assert "größer-東".encode("ascii", streams.WORDS) == rb"gr\xf6\xdfer-\u6771"
     assert "Gr\udcff".encode("utf-8", streams.WORDS) == b"Gr\xff"
     for code in range(0x2500, 0x2900):

@@ -227,6 +227,22 @@ def test_view_keys(finished: Path) -> None:
     assert terminal.exit_code() == 0
 
 
+@pytest.mark.parametrize(("width", "height"), [(0, 0), (0, 24), (80, 0)])
+def test_a_terminal_without_a_size(finished: Path, width: int, height: int) -> None:
+    """It is taken for one of 80×24, is left in peace once it is drawn, and SIGTERM ends the viewer."""
+    terminal = open_terminal(
+        "attach", "abcd", runs_dir=finished.parent, width=width, height=height, screen=(80, 24)
+    )
+    terminal.wait_for("FINISHED")
+    terminal.read(1.0)
+    written = len(terminal.output)
+    terminal.read(1.0)
+    assert len(terminal.output) - written < 2000
+    terminal.process.kill(signal.SIGTERM)
+    assert terminal.exit_code() == 143
+    assert terminal.restored
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_signals_restore_the_terminal(finished: Path, number: int, code: int) -> None:
     """A signal leaves the terminal as it was, with the code of the signal."""

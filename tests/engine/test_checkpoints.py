@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eostui.engine.snapshot import restore, snapshot
 from eostui.errors import RunFormatError
 from eostui.runs.store import checkpoints
 from eostui.runs.store.checkpoints import Checkpoint, CheckpointFile
@@ -24,6 +26,7 @@ def some(step=7):
         "probes.eigenvectors": np.arange(6, dtype=np.float32).reshape(2, 3) / 7,
         "trainer.theta": np.array([math.pi, -0.0, math.inf, math.nan]),
         "empty": np.empty((0, 3)),
+        "scalar": np.array(-0.5, dtype=np.float32),
     }
     plain = {"controls.eta": 0.1 + 0.2, "probes.sharpness": None, "x": [math.nan, 1e-320], "η": "λ"}
     return Checkpoint(step, 3, tensors, plain)
@@ -35,7 +38,7 @@ def test_what_is_written_is_read(tmp_path):
     assert (found.step, found.events) == (7, 3)
     assert found.tensors.keys() == some().tensors.keys()
     for name, array in some().tensors.items():
-        assert found.tensors[name].dtype == array.dtype
+        assert (found.tensors[name].dtype, found.tensors[name].shape) == (array.dtype, array.shape)
         assert found.tensors[name].tobytes() == array.tobytes()
     assert repr(found.plain) == repr(some().plain)
     assert file.size == file.path.stat().st_size
@@ -67,6 +70,30 @@ def test_damage_is_noticed(data):
         assert repr(found.plain) == repr(some().plain)
         assert all(found.tensors[n].tobytes() == a.tobytes() for n, a in some().tensors.items())
         assert found.tensors.keys() == some().tensors.keys()
+
+
+def test_a_state_comes_back_in_its_shapes(tmp_path):
+    class Part:
+        def __init__(self, tensors):
+            self.tensors = tensors
+
+        def state(self):
+            return self.tensors
+
+        def restore(self, state):
+            self.tensors = state
+
+    kept = {
+        "scalar": torch.tensor(0.1),
+        "one": torch.ones(1),
+        "turned": torch.arange(6.0).view(2, 3).T,
+    }
+    path = checkpoints.write(tmp_path, snapshot(7, 0, {"part": Part(kept)})).path
+    fresh = Part({})
+    restore(checkpoints.read(path), {"part": fresh}, torch.device("cpu"))
+    assert fresh.tensors.keys() == kept.keys()
+    for name, tensor in kept.items():
+        torch.testing.assert_close(fresh.tensors[name], tensor, rtol=0, atol=0)
 
 
 def test_links_are_not_followed(tmp_path):

@@ -534,7 +534,7 @@ def test_data_beyond_the_memory_are_refused_before_they_are_read(npz, monkeypatc
     assert "what it holds takes" in sentence
     monkeypatch.setattr(files, "memory", lambda: 16 * x.size - 1)  # the file fits, float64 doesn't
     sentence = npz.refusal(x=x)
-    assert "x takes 6.14e-05 GB as float64" in sentence
+    assert "bringing x and xt into one scale takes 6.14e-05 GB as float64" in sentence
     assert "fewer samples" in sentence
     monkeypatch.setattr(files, "memory", lambda: 16 * x.size)
     assert npz.load(x=x).classes == 4

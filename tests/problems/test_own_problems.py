@@ -120,7 +120,7 @@ def test_an_estimator_that_is_meant_passes_and_is_marked_wherever_s_is_shown(tmp
         assert remark(event).startswith("S is that of a trusted gradient: its gradient isn't")
         view = RunView(run, "finished")
         assert PANELS[0].title(view) == ("sharpness S of a trusted gradient", "path curvature κ")
-        assert "sharpness of a trusted gradient" in render(run, width=100, height=30, color=False)
+        assert "sharpness S of a trusted gradient" in render(run, width=100, height=30, color=False)
         columns = RunTable(run).describe()["columns"]
         assert "of a trusted gradient" in columns["sharpness"]["description"]
         assert "trust_gradients = true" in run.facts["config"]

@@ -21,7 +21,7 @@ from textual.pilot import Pilot
 
 from eostui import oscillator_presets
 from eostui.charts.chart import Chart, Curve
-from eostui.charts.numbers import tick_text
+from eostui.charts.numbers import tick_texts
 from eostui.charts.picture import draw
 from eostui.charts.plane import Plane, Strand, draw_plane
 from eostui.charts.scales import StickyRange
@@ -579,7 +579,7 @@ def test_sizes_and_views(tmp_path: Path, unicode: bool) -> None:
 
 def test_ticks_are_never_cut_to_another_number() -> None:
     """Where a tick's text doesn't fit it drops its zero, or says nothing."""
-    assert [tick_text(value, 5) for value in (-0.025, 0.0125, -2.5e-3, 100.0)] == [
+    assert tick_texts([-0.025, 0.0125, -2.5e-3, 100.0], 5) == [
         "-.025", ".0125", "", "100",
     ]  # fmt: skip
     curve = Curve(np.arange(2.0), np.array([-0.03, 0.03]), "loss")

@@ -412,6 +412,86 @@ def test_leaving_names_all_that_trains(shelf_dir: Path, answer: str, stopped: st
         writer.close()
 
 
+@pytest.mark.parametrize(
+    ("first_state", "second_state", "question", "kept"),
+    [
+        ("paused", "finished", "made-aaaa stays paused.", "keep it paused"),
+        ("running", "finished", "made-aaaa goes on.", "keep it running"),
+        ("finished", "paused", "made-bbbb stays paused.", "keep it paused"),
+        ("paused", "running", "made-bbbb goes on, made-aaaa stays paused.", "keep them"),
+        ("running", "paused", "made-bbbb stays paused, made-aaaa goes on.", "keep them"),
+    ],
+)
+def test_leaving_says_of_each_run_what_it_does(
+    shelf_dir: Path, first_state: str, second_state: str, question: str, kept: str
+) -> None:
+    """Whichever is shown, and whether that has ended; all that are named are stopped by one key."""
+    states = {shelf_dir / "made-aaaa": first_state, shelf_dir / "made-bbbb": second_state}
+    writers = {path: live_run(path) for path in states}
+    first, second = states
+
+    async def scene() -> None:
+        async with seated(shelf_dir, first) as seat:
+            await seat.shows(first)
+            seat.app.engines.wait_for(Begun(second))
+            await seat.shows(second)
+            for path, state in states.items():
+                writers[path].fact("status", state)
+                writers[path].flush()
+                if state == "finished":
+                    writers[path].close()
+            await seat.sees(lambda: seat.app.session.state == second_state)
+            await seat.press("q")
+            await seat.asks(LeaveDialog)
+            asks, choices = (str(each.render()) for each in seat.app.screen.query("Static"))
+            assert asks == question
+            assert kept in choices
+            await seat.press("a" if kept == "keep them" else "s")
+            await seat.sees(lambda: not seat.app.is_running)
+            for path, state in states.items():
+                assert asked(path) == ([] if state == "finished" else [{"kind": "stop"}])
+
+    play(scene)
+    for path, state in states.items():
+        if state != "finished":
+            writers[path].close()
+
+
+def test_a_paused_run_that_is_left_is_not_said_to_go_on(shelf_dir: Path) -> None:
+    path = shelf_dir / "made-aaaa"
+    writer = live_run(path)
+    writer.fact("status", "paused")
+    writer.flush()
+
+    async def scene() -> None:
+        async with seated(shelf_dir, path) as seat:
+            await seat.shows(path)
+            await seat.press("q")
+            await seat.asks(LeaveDialog)
+            await seat.press("k")
+            await seat.sees(lambda: not seat.app.is_running)
+            assert "made-aaaa stays paused; `eostui attach made-aaaa`" in seat.app.return_value
+
+    play(scene)
+    writer.close()
+
+
+def test_tab_before_a_run_says_when_its_landscape_is_there(shelf_dir: Path) -> None:
+    path = shelf_dir / "made-aaaa"
+    writer, may = live_run(path), threading.Event()
+
+    async def scene() -> None:
+        async with seated(shelf_dir, Begun(path, may)) as seat:
+            await seat.sees(lambda: "building" in seat.app.session.message)
+            await seat.press("tab")
+            await seat.sees(lambda: "a landscape" in seat.told)
+            may.set()
+            await seat.shows(path)
+
+    play(scene)
+    writer.close()
+
+
 def test_a_fork_that_appears_under_the_question_is_told_of(shelf_dir: Path) -> None:
     """Who leaves and stops the run that was asked about hears that the other goes on."""
     first, second = shelf_dir / "made-aaaa", shelf_dir / "made-bbbb"
@@ -692,10 +772,10 @@ def test_undo_of_the_other_value_leaves_and_tells_theirs(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("state", "offered", "said"),
     [
-        ("running", False, "is live: space"),
+        ("running", False, "is running: space"),
         ("finished", True, ""),
         ("interrupted", True, ""),
-        ("diverged", False, "diverged, and would again: f forks"),
+        ("diverged", False, "diverged, and would again; f forks"),
         ("gone", False, "is gone"),
     ],
 )
@@ -730,6 +810,10 @@ def test_where_a_run_can_be_gone_on_with(
                 await seat.press("R")
                 await seat.sees(lambda: said in seat.told)
                 assert seat.app.session.engine is None
+            if state != "running":
+                await seat.press("space")
+                await seat.sees(lambda: "r starts it anew" in seat.told)
+                assert ("R resumes it" in seat.told) == offered
 
     play(scene)
     if writer is not None:

@@ -58,7 +58,7 @@ def monitors(
         measured: its measured columns.
         reading: where they were taken, `raw` or `midpoint`.
         vector_tolerance: error of u, as a sine, above which u is one direction among several.
-        bouncing: whether the newest steps undo each other (see `analysis.bounce`).
+        bouncing: whether the steps up to it undo each other (see `analysis.bounce`).
     """
     rows = [row for row in range(len(measured))[-16:] if not math.isnan(measured["sharpness"][row])]
     if not rows:

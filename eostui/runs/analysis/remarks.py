@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 from eostui.runs.store.rows import Event
 
-#: Facts about its problem of which a run's record begins with an event of the same name.
+#: What a user's problem, dynamics and probes printed as they were loaded and tried, and why a gradient is
+#: trusted: facts of the problem, with an event of the same name at the beginning of the record.
 SAID, TRUSTED = "said", "trusted"
 #: What a user's own probe says, and that one is measured no more.
 NOTED, TURNED_OFF = "noted", "turned_off"
@@ -26,7 +27,7 @@ def remark(event: Event) -> str:
     """Return what an event says of the problem, or of a measurement that went wrong; else ""."""
     step, told = event.step, event.payload
     if event.kind == SAID:
-        return f"the problem's own code said: {told.get('text', '')}"
+        return f"code of the run's own said: {told.get('text', '')}"
     if event.kind == TRUSTED:
         return f"S is that {OF_TRUSTED}: {told.get('text', '')}"
     if event.kind == "unmeasured":

@@ -67,7 +67,7 @@ def write(run_path: Path, checkpoint: Checkpoint) -> CheckpointFile:
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink():
         raise NotADirectoryError(20, "is a link, and nothing is written through links", str(folder))
-    tensors = {name: np.ascontiguousarray(array) for name, array in checkpoint.tensors.items()}
+    tensors = {name: np.asarray(array, order="C") for name, array in checkpoint.tensors.items()}
     plain = json.dumps({"at": [checkpoint.step, checkpoint.events], **checkpoint.plain})
     content = save(
         tensors,

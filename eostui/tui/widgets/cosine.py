@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from eostui.charts.levels import bars
+from eostui.charts.levels import bars, carried
 from eostui.charts.palette import COLOURS
 from eostui.panels.view import RunView
 from eostui.runs.analysis.bounce import WINDOW, in_words, median_cosine, median_cosines
 from eostui.runs.analysis.phases import BOUNCES
-from eostui.tui.widgets.strips import Strip, XAxis
+from eostui.tui.widgets.bars import TextBar
+from eostui.tui.widgets.strips import XAxis
 
 
-class CosineStrip(Strip):
+class CosineStrip(TextBar):
     """One line: the median step cosine of every column, from −1 to 1, and beside it the newest."""
 
     def __init__(self, *, unicode: bool, id: str) -> None:
@@ -21,13 +22,7 @@ class CosineStrip(Strip):
 
     def show_run(self, view: RunView, axis: XAxis) -> None:
         """Draw the step cosines of a run."""
-        medians = median_cosines(view.x, view.run.steps["step_cosine"], axis.edges)
-        known = np.flatnonzero(np.isfinite(medians))
-        if len(known):  # fewer steps than cells: a cell between two steps shows the step before it
-            before = np.maximum.accumulate(
-                np.where(np.isfinite(medians), np.arange(len(medians)), 0)
-            )
-            medians[known[0] : known[-1]] = medians[before][known[0] : known[-1]]
+        medians = carried(median_cosines(view.x, view.run.steps["step_cosine"], axis.edges))
         colours = [
             COLOURS["path"] if median < BOUNCES else COLOURS["cool"] for median in medians.tolist()
         ]

@@ -11,10 +11,11 @@ from eostui.panels.view import RunView
 from eostui.runs.analysis.phases import Phase
 from eostui.runs.analysis.run_phases import Span
 from eostui.runs.series import FloatArray
-from eostui.tui.widgets.strips import Strip, XAxis
+from eostui.tui.widgets.bars import TextBar
+from eostui.tui.widgets.strips import XAxis
 
 
-class PhaseBand(Strip):
+class PhaseBand(TextBar):
     """One line: the phase of every column of the charts, and beside them what the letters stand for."""
 
     def show_run(self, view: RunView, axis: XAxis) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 from rich.text import Text
 
-from eostui.charts.levels import bars
+from eostui.charts.levels import bars, carried
 from eostui.charts.numbers import percent
 from eostui.charts.palette import COLOURS
 from eostui.panels.view import RunView
 from eostui.runs.analysis.signs import summarize, up_shares
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
-from eostui.tui.widgets.strips import Strip, XAxis, right_aligned
+from eostui.tui.widgets.bars import TextBar
+from eostui.tui.widgets.strips import XAxis, right_aligned
 
 #: Of a step up, a step down, and of a column with both.
 _SIGNS, _ASCII_SIGNS = "▲▼◆", "^vx"
@@ -21,7 +22,7 @@ _COLOURS = (COLOURS["warm"], COLOURS["cool"], COLOURS["path"])
 _WIDE = 50
 
 
-class SignRaster(Strip):
+class SignRaster(TextBar):
     """Two lines: the signs of L_λ in every column of the charts, and the shares of up-steps there.
 
     Where a column has a single step, ▲ or ▼ is its sign; where it has many, ◆ says that there were
@@ -49,11 +50,7 @@ class SignRaster(Strip):
         return axis.strip("signs", cells, [_COLOURS[kind] for kind in kinds.tolist()], note)
 
     def _shares(self, shares: FloatArray, axis: XAxis, note: Text) -> Text:
-        known = np.flatnonzero(np.isfinite(shares))
-        if len(known):  # fewer steps than cells: a cell between two steps shows the step before it
-            before = np.maximum.accumulate(np.where(np.isfinite(shares), np.arange(len(shares)), 0))
-            shares = shares.copy()
-            shares[known[0] : known[-1]] = shares[before][known[0] : known[-1]]
+        shares = carried(shares)
         # a share of a half, the full bounce, fills the cell
         cells = bars(shares, 0.0, 0.5, unicode=self._unicode, up=True)
         colours = [COLOURS["warm"] if share > 0 else COLOURS["cool"] for share in shares.tolist()]

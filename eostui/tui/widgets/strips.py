@@ -12,7 +12,6 @@ from rich.text import Text
 
 from eostui.charts.palette import COLOURS
 from eostui.runs.series import FloatArray
-from eostui.tui.widgets.bars import TextBar
 
 
 @dataclass(frozen=True)
@@ -56,14 +55,6 @@ class XAxis:
         beside = Text(note, COLOURS["title"]) if isinstance(note, str) else note.copy()
         beside.truncate(self.beside, overflow="ellipsis")
         return line.append(" ").append_text(beside)
-
-
-class Strip(TextBar):
-    """Lines on the charts' x axis."""
-
-    def clear(self) -> None:
-        """Show nothing, while there is no run."""
-        self.show(Text())
 
 
 def right_aligned(text: str, room: int) -> str:
