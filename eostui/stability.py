@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 #: No control is larger: a step in float32 couldn't be multiplied by it.
 LARGEST = 3.4e38
 
-Number = TypeVar("Number")
+_Number = TypeVar("_Number")
 
 #: Controls by name: numbers, or arrays of the same shape.
 ControlValues = Mapping[str, Any]
@@ -125,7 +125,7 @@ class Stability:
         return (*others, THRESHOLD, UNDECAYED)
 
 
-def two_over_eta(eta: Number) -> Number:
+def two_over_eta(eta: _Number) -> _Number:
     """Return 2/η, the stability limit of gradient descent without decay, of a number or an array."""
     return 2 / eta  # type: ignore[operator, return-value]  # there is no type for both
 

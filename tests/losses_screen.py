@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from eostui.charts.numbers import compact, grouped
 from eostui.tui.keys import Key, bindings, on_this_screen
 from eostui.tui.screens.screen import SessionScreen
-from eostui.tui.screens.table import SCREENS, Entry
+from eostui.tui.screens.table import SCREENS, ScreenEntry
 from eostui.tui.widgets.bars import TextBar
 
 
@@ -56,7 +56,7 @@ class LossesScreen(SessionScreen):
         self.draw()
 
 
-ENTRY = Entry(
+ENTRY = ScreenEntry(
     "losses", "f5", "the newest losses", LossesScreen, lambda session: session.run is not None
 )
 

@@ -51,7 +51,7 @@ def refuse_calibration(dynamics: type[Dynamics]) -> str | None:
 
 
 @dataclass(frozen=True)
-class Frame:
+class ReferenceFrame:
     """A reference point and its axes: `origin` θ*, shape (P,); `axes` u and ∇S, shape (2, P)."""
 
     origin: Tensor
@@ -81,7 +81,7 @@ class Calibrator:
         self._config, self._problem, self._dynamics = config, problem, dynamics
         self._sharpness, self._recorder, self._writer = sharpness, recorder, recorder.writer
         self._wanted = config.calibrate_at
-        self._frame: Frame | None = None
+        self._frame: ReferenceFrame | None = None
         self._below: tuple[int, Tensor] | None = None
         self._since: list[Mapping[str, float]] = []
 
@@ -110,7 +110,7 @@ class Calibrator:
         ]
         self._frame = self._below = None
         if state["origin"] is not None:
-            self._frame = Frame(state["origin"], state["axes"], state["alpha"])
+            self._frame = ReferenceFrame(state["origin"], state["axes"], state["alpha"])
         if state["below_step"] is not None:
             self._below = state["below_step"], state["below_theta"]
 
@@ -228,7 +228,7 @@ class Calibrator:
             return f"{error} here: there is nothing to calibrate at"
         finally:
             point.release()
-        self._frame = Frame(self._recorder.precise(theta), axes, told["alpha"])
+        self._frame = ReferenceFrame(self._recorder.precise(theta), axes, told["alpha"])
         number = self._recorder.begin_calibration()
         told |= {"number": number, "step": step, **controls}
         self._writer.event(step, CALIBRATED, told)

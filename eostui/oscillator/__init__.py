@@ -13,7 +13,7 @@ Example:
 from eostui.oscillator.grid import Survey, survey
 from eostui.oscillator.orbit import Orbit, advance, jacobian, simulate
 from eostui.oscillator.parameters import Parameters
-from eostui.oscillator.readings import Reached, Readings, reached, read
+from eostui.oscillator.readings import OrbitReadings, Reached, reached, read
 from eostui.oscillator.stage import STAGES, stages
 from eostui.oscillator.theory import (
     LeadingOrder,
@@ -30,9 +30,9 @@ __all__ = [
     "STAGES",
     "LeadingOrder",
     "Orbit",
+    "OrbitReadings",
     "Parameters",
     "Reached",
-    "Readings",
     "Solutions",
     "Survey",
     "advance",

@@ -25,7 +25,7 @@ _FEWEST_PAIRS = 8
 _REFINEMENTS = 5
 
 
-class Readings(NamedTuple):
+class OrbitReadings(NamedTuple):
     """Means over the last fifth of an orbit and the rates of its small deviations; NaN if unknown."""
 
     sharpness: float
@@ -83,7 +83,7 @@ def reached(
     return Reached(attractor, decay, frequency)
 
 
-def read(orbit: Orbit) -> Readings:
+def read(orbit: Orbit) -> OrbitReadings:
     """Return what an orbit shows by itself; at rest, NaN if it escaped."""
     if orbit.escape_step is None and len(orbit.x) > 2:
         tail = slice(-1 - tail_length(len(orbit.x) - 1), -1)
@@ -91,7 +91,7 @@ def read(orbit: Orbit) -> Readings:
         sharpness, amplitude, centre = (float(np.mean(values[tail])) for values in means)
     else:
         sharpness = amplitude = centre = math.nan
-    return Readings(sharpness, amplitude, centre, *_rates(orbit))
+    return OrbitReadings(sharpness, amplitude, centre, *_rates(orbit))
 
 
 def _rates(orbit: Orbit) -> tuple[float, float]:

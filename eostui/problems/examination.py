@@ -21,7 +21,7 @@ from eostui.problems import differences
 from eostui.problems.batch import parts_of, trained_parameters
 from eostui.problems.differentiable import custom_functions
 from eostui.problems.examined import doubled, in_float64, subject_of
-from eostui.problems.problem import Evaluation, HeldOut, Problem
+from eostui.problems.problem import Evaluation, HeldOutSamples, Problem
 from eostui.problems.subject import Subject
 from eostui.problems.trial import form_of, listed, look
 
@@ -269,7 +269,7 @@ def _try_test(problem: Problem) -> None:
         return
     try:
         theta = problem.initial.detach()
-        found = test.tried(theta) if isinstance(test, HeldOut) else test(theta)
+        found = test.tried(theta) if isinstance(test, HeldOutSamples) else test(theta)
     except InputError:
         raise
     except Exception as error:  # a user's function and data

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from eostui.errors import InputError
 
-Layout = Literal["channels-last", "channels-first"]
+ChannelOrder = Literal["channels-last", "channels-first"]
 
 #: Kinds of arrays that are numbers: switches (as 0 and 1), whole numbers with and without sign, floats.
 _NUMBERS = "biuf"
@@ -42,7 +42,7 @@ class RawData:
     y: NDArray[Any]
     test_x: NDArray[Any] | None = None
     test_y: NDArray[Any] | None = None
-    layout: Layout | None = None
+    layout: ChannelOrder | None = None
     classes: int | None = None
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from eostui.config import RunConfig
 from eostui.errors import InputError
-from eostui.problems.files import Layout, RawData, refuse_beyond_memory
+from eostui.problems.files import ChannelOrder, RawData, refuse_beyond_memory
 
 Floats = NDArray[np.float64]
 Warn = Callable[[str], None]
@@ -85,7 +85,7 @@ def in_words(array: NDArray[Any]) -> str:
     return f"{float(array.min()):.6g} to {float(array.max()):.6g}"
 
 
-def _layout(config: RunConfig, raw: RawData, warn: Warn) -> tuple[Layout | None, str]:
+def _layout(config: RunConfig, raw: RawData, warn: Warn) -> tuple[ChannelOrder | None, str]:
     """Return where the channels of (N, a, b, c) are, None for other shapes; and how that is known."""
     dimensions = raw.x.ndim - 1
     if dimensions != 3:
@@ -111,7 +111,7 @@ def _layout(config: RunConfig, raw: RawData, warn: Warn) -> tuple[Layout | None,
     return found, f"{found}, by their number"
 
 
-def _likely(first: int, middle: int, last: int) -> Layout | None:
+def _likely(first: int, middle: int, last: int) -> ChannelOrder | None:
     """Return where the channels of images are, None if that can't be told.
 
     They are where their number is a usual one and the other's isn't; if the other reading alone makes
@@ -154,7 +154,7 @@ def _divisors(raw: RawData, warn: Warn) -> tuple[float, float, str]:
     return *divisors, scaling
 
 
-def _arranged(x: NDArray[Any], divisor: float, layout: Layout | None) -> Floats:
+def _arranged(x: NDArray[Any], divisor: float, layout: ChannelOrder | None) -> Floats:
     values = x.astype(np.float64)
     if divisor != 1:
         values /= divisor

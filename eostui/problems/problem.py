@@ -38,7 +38,7 @@ class Evaluation(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOut:
+class HeldOutSamples:
     """A module's loss and accuracy on held-out samples.
 
     Attributes:
@@ -172,7 +172,7 @@ class Problem:
             convention=convention,
             test=None
             if test is None
-            else HeldOut(outputs, loss, accuracy, *test, chunk_size=chunk_size),
+            else HeldOutSamples(outputs, loss, accuracy, *test, chunk_size=chunk_size),
             decayed=decayed,
             facts=_frozen(module),
             chunk_size=chunk_size,

@@ -17,7 +17,7 @@ from eostui.errors import InputError, did_you_mean
 from eostui.runs.export.parquet import write_parquet
 from eostui.runs.export.table import ROWS, Progress, RunTable
 from eostui.runs.export.tensorboard import write_tensorboard
-from eostui.runs.export.text import Block, write_csv, write_json_lines
+from eostui.runs.export.text import TableBlock, write_csv, write_json_lines
 from eostui.runs.run import Run
 from eostui.runs.shelf import safe_name
 
@@ -136,7 +136,7 @@ def export_files(
 
 
 def export_columns(
-    columns: Block, target: Path, description: dict[str, Any], progress: Progress | None = None
+    columns: TableBlock, target: Path, description: dict[str, Any], progress: Progress | None = None
 ) -> tuple[Path, int]:
     """Write columns of numbers or texts, of one length, as CSV, and `description` beside it as JSON.
 
@@ -150,10 +150,10 @@ def export_columns(
     return _export_pair(target, write, description)
 
 
-def write_columns(columns: Block, stream: TextIO, progress: Progress | None = None) -> int:
+def write_columns(columns: TableBlock, stream: TextIO, progress: Progress | None = None) -> int:
     """Write columns of numbers or texts, of one length, as CSV; return the row count."""
 
-    def blocks() -> Iterator[Block]:
+    def blocks() -> Iterator[TableBlock]:
         rows = len(next(iter(columns.values())))
         for start in range(0, max(rows, 1), ROWS):
             yield {name: values[start : start + ROWS] for name, values in columns.items()}

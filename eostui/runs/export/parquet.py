@@ -10,7 +10,7 @@ import numpy as np
 
 from eostui.errors import InputError
 from eostui.runs.export.table import RUN, Progress, RunTable
-from eostui.runs.export.text import WHOLE_NUMBERS, Block
+from eostui.runs.export.text import WHOLE_NUMBERS, TableBlock
 
 #: Blocks in one row group: enough for readers to skip by.
 _BLOCKS_TOGETHER = 16
@@ -50,7 +50,7 @@ def write_parquet(
         metadata={METADATA_KEY: json.dumps(description, ensure_ascii=False)},
     )
 
-    def batch(block: Block) -> Any:
+    def batch(block: TableBlock) -> Any:
         arrays = [
             pyarrow.array(
                 np.nan_to_num(values).astype(np.int64) if name in WHOLE_NUMBERS else values,

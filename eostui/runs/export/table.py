@@ -9,7 +9,7 @@ import numpy as np
 
 from eostui.errors import InputError
 from eostui.runs.analysis.remarks import OF_TRUSTED, trusted_gradient
-from eostui.runs.export.text import Block
+from eostui.runs.export.text import TableBlock
 from eostui.runs.run import Run
 from eostui.runs.store.columns import (
     CALIBRATED,
@@ -73,7 +73,7 @@ class RunTable:
         """Return how many rows one of the runs has."""
         return len(run.measured if self._measured_only else run.steps)
 
-    def blocks(self, progress: Progress | None = None) -> Iterator[Block]:
+    def blocks(self, progress: Progress | None = None) -> Iterator[TableBlock]:
         """Yield the rows in order, at least one block: each column's values, NaN where not known.
 
         `progress` is told how many rows of how many are done.
@@ -87,7 +87,7 @@ class RunTable:
                 if progress is not None:
                     progress(done, total)
 
-    def blocks_of(self, run: Run) -> Iterator[Block]:
+    def blocks_of(self, run: Run) -> Iterator[TableBlock]:
         """Yield the rows of one of the runs, at least one block."""
         for start in range(0, max(self.rows_of(run), 1), ROWS):
             part = run.columns(measured_only=self._measured_only, rows=slice(start, start + ROWS))

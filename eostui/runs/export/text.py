@@ -12,14 +12,14 @@ import orjson
 from numpy.typing import NDArray
 
 Values = NDArray[Any]
-Block = Mapping[str, Values]
-Layout = Callable[[Block], bytes]
+TableBlock = Mapping[str, Values]
+RowFormat = Callable[[TableBlock], bytes]
 
 #: Columns of whole numbers.
 WHOLE_NUMBERS = {"step", "hessian_products", "escape_step", "calibration"}
 
 
-def write_csv(blocks: Iterable[Block], stream: TextIO) -> int:
+def write_csv(blocks: Iterable[TableBlock], stream: TextIO) -> int:
     """Write blocks of rows, columns of numbers or texts of one length, under their names.
 
     What isn't known, NaN, is an empty cell. Returns the row count.
@@ -32,7 +32,7 @@ def write_csv(blocks: Iterable[Block], stream: TextIO) -> int:
     return rows
 
 
-def write_json_lines(blocks: Iterable[Block], stream: TextIO) -> int:
+def write_json_lines(blocks: Iterable[TableBlock], stream: TextIO) -> int:
     """Write each row of such blocks as a JSON object on a line of its own; return the row count.
 
     What isn't known is null, and so are infinities, which JSON lacks.
@@ -40,14 +40,14 @@ def write_json_lines(blocks: Iterable[Block], stream: TextIO) -> int:
     return sum(_write(block, stream, _json_rows) for block in blocks)
 
 
-def _write(block: Block, stream: TextIO, layout: Layout) -> int:
+def _write(block: TableBlock, stream: TextIO, layout: RowFormat) -> int:
     rows = len(next(iter(block.values())))
     if rows:
         stream.write(layout(block).decode())
     return rows
 
 
-def _csv_rows(block: Block) -> bytes:
+def _csv_rows(block: TableBlock) -> bytes:
     """Return rows as text. Neighbouring columns of float64 are written as one matrix: it is fast."""
     pieces: list[Sequence[bytes]] = []
     for kind, items in groupby(block.items(), _kind):
@@ -61,7 +61,7 @@ def _csv_rows(block: Block) -> bytes:
     return b"\n".join([*map(b",".join, zip(*pieces, strict=True)), b""])
 
 
-def _json_rows(block: Block) -> bytes:
+def _json_rows(block: TableBlock) -> bytes:
     cells: list[Sequence[bytes]] = []
     for item in block.items():
         kind, values = _kind(item), item[1]

@@ -18,7 +18,7 @@ from eostui.tui.session import Session
 
 
 @dataclass(frozen=True)
-class Entry:
+class ScreenEntry:
     """A screen of the application.
 
     Attributes:
@@ -48,20 +48,20 @@ def _of_two_parameters(session: Session) -> bool:
 
 
 #: In the order of the ring. The first that applies when the application starts lies below the others.
-SCREENS: list[Entry] = [
-    Entry("live", "f2", "the run's charts", LiveScreen, lambda session: session.watch is None),
-    Entry(
+SCREENS: list[ScreenEntry] = [
+    ScreenEntry("live", "f2", "the run's charts", LiveScreen, lambda session: session.watch is None),
+    ScreenEntry(
         "playback", "f2", "the run's charts", PlaybackScreen,
         lambda session: session.watch is not None,
     ),
-    Entry("landscape", "f3", "landscape of two parameters", LandscapeScreen, _of_two_parameters),
-    Entry("oscillator", "f4", "the reduced oscillator", OscillatorScreen),
+    ScreenEntry("landscape", "f3", "landscape of two parameters", LandscapeScreen, _of_two_parameters),
+    ScreenEntry("oscillator", "f4", "the reduced oscillator", OscillatorScreen),
 ]  # fmt: skip
 
 
-def entries_of(session: Session) -> dict[str, Entry]:
+def entries_of(session: Session) -> dict[str, ScreenEntry]:
     """Return the screens of a session by key; of those with the same key the one that applies."""
-    chosen: dict[str, Entry] = {}
+    chosen: dict[str, ScreenEntry] = {}
     for entry in SCREENS:
         if entry.key not in chosen or entry.applies(session):
             chosen[entry.key] = entry
