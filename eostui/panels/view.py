@@ -200,9 +200,9 @@ def is_bouncing(run: Run) -> bool:
     On an older record, which has no cosines, whether its phase was an edge there.
     """
     known = np.isfinite(run.measured["sharpness"])
-    if not known.any():
+    at = int(run.measured["step"][known][-1]) if known.any() else 0
+    if at < 2:  # it takes two steps to come back
         return False
-    at = int(run.measured["step"][known][-1])
     median = median_cosine(run.steps["step_cosine"][:at], AT_READING)
     return _phase(run.until(at)) in (EDGE, LOWERED) if math.isnan(median) else median < BOUNCES
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from made import make_run
 from terminal import Terminal
 
 from eostui.cli.signals import NotedSignals
+from eostui.runs.store.liveness import engine_alive
 
 #: Sends itself a signal at one instant of its start, and leaves a note of the engine's process.
 PROGRAM = """
@@ -62,6 +64,15 @@ sys.meta_path.insert(0, Finder())
 from eostui.cli import main
 main()
 """
+
+
+@pytest.fixture(autouse=True)
+def _ended_engines(tmp_path: Path) -> Iterator[None]:
+    """An engine left alive by a failing test is killed."""
+    yield
+    for path in (tmp_path / "runs").glob("*"):
+        if engine_alive(path):
+            os.kill(int((path / "lock").read_text()), signal.SIGKILL)
 
 
 def start(folder: Path, when: str, number: int, *arguments: str) -> Terminal:
