@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+
+# A job in the background has SIGINT ignored, and hands that on to the processes that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # OpenBLAS ends its threads before a fork, and may wait for one of them for ever: tests that open
 # terminals fork. So it has none here; it is asked before numpy is loaded.
