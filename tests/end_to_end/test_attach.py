@@ -259,7 +259,7 @@ def test_an_engine_that_is_killed_and_a_run_that_is_gone_on_with(
     grows(live)
     assert shelf.read_entry(live).last_step > before
     one.send("R")
-    one.wait_for("this run is live")
+    one.wait_for("this run is running")
     for terminal in (one, two):
         terminal.send("q")
         terminal.wait_for("keep it running")
