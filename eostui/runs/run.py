@@ -25,7 +25,8 @@ from eostui.runs.store.columns import (
     exported,
 )
 from eostui.runs.store.landscape import Landscape
-from eostui.runs.store.reader import News, RunReader, run_state
+from eostui.runs.store.poller import News, Poller
+from eostui.runs.store.reader import RunReader, run_state
 from eostui.runs.store.readings import by_step
 from eostui.runs.store.rows import Event
 from eostui.stability import GRADIENT_DESCENT, UNDECAYED
@@ -64,6 +65,7 @@ class Run:
         """
         self.path = Path(path)
         self._reader = RunReader(self.path)
+        self._poller = Poller(self._reader)
         self.facts = self._reader.facts()
         if "config" not in self.facts:
             self._reader.close()
@@ -129,7 +131,7 @@ class Run:
 
     def fetch(self) -> News:
         """Read what was written since the last fetch, changing no column: for another thread."""
-        return self._reader.poll()
+        return self._poller.poll()
 
     def apply(self, news: News) -> bool:
         """Append what was fetched to the columns; return whether there was anything."""

@@ -12,7 +12,8 @@ from eostui.runs.analysis.controls import controls_of
 from eostui.runs.ancestry import parent_path
 from eostui.runs.run import Run
 from eostui.runs.store.durable import is_read_only
-from eostui.runs.store.reader import News, run_state
+from eostui.runs.store.poller import News
+from eostui.runs.store.reader import run_state
 from eostui.runs.store.schema import DATABASE
 
 #: States besides those of `Run.state`: its directory isn't there; reading it fails.

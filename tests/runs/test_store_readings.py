@@ -42,6 +42,7 @@ from eostui.runs.store.columns import (
     ProbeColumns,
 )
 from eostui.runs.store.own_columns import joined, probe_columns_of, probes_fact, step_columns_of
+from eostui.runs.store.poller import Poller
 from eostui.runs.store.reader import RunReader
 from eostui.runs.store.rows import checksum
 from eostui.runs.store.writer import RunWriter
@@ -540,7 +541,7 @@ def test_a_measured_step_is_one_transaction_and_its_row_is_there_before_its_read
 
     def looked_at(self, step, *others, **more):
         reader = RunReader(self.path)
-        news = reader.poll()
+        news = Poller(reader).poll()
         reader.close()
         measured = [each.steps[-1] for each in news.readings.values()]
         seen.append((len(news.steps) - 1 - step, max(measured, default=-1) < step))

@@ -80,14 +80,14 @@ def test_a_read_that_fails_half_way_loses_no_row(path: Path, monkeypatch) -> Non
     measure(writer, 501, 600)
     writer.event(600, "started")
     writer.flush()
-    reader = follower.run._reader
-    once = reader._new_events
+    poller = follower.run._poller
+    once = poller._new_events
 
     def fail() -> None:
-        monkeypatch.setattr(reader, "_new_events", once)
+        monkeypatch.setattr(poller, "_new_events", once)
         raise RunFormatError("the disk hiccups")
 
-    monkeypatch.setattr(reader, "_new_events", fail)
+    monkeypatch.setattr(poller, "_new_events", fail)
     assert look(follower) == UNREADABLE
     assert follower.trouble == "the disk hiccups"
     look(follower)
