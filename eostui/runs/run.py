@@ -265,14 +265,13 @@ class Run:
         loss = self.steps["loss"][first:]
         square = 0.5 * self.steps["decayed_norm"][first:] ** 2
         loss_step = np.diff(loss)
-        self.steps["loss_step"][first:last] = loss_step
-        self.steps["loss_step_regularized"][first:last] = loss_step + self.steps["weight_decay"][
-            first:last
-        ] * np.diff(square)
+        moved, decay = slice(first, last), self.steps["weight_decay"][first:last]
+        self.steps.write("loss_step", moved, loss_step)
+        self.steps.write("loss_step_regularized", moved, loss_step + decay * np.diff(square))
         for name, arrival in ARRIVALS.items():
             if arrival in stored:
                 arrivals = stored[arrival]
-                self.steps[name][first:last] = arrivals if before else arrivals[1:]
+                self.steps.write(name, moved, arrivals if before else arrivals[1:])
 
     def _flow_time_after(self) -> float:
         if not len(self.steps):
