@@ -110,12 +110,14 @@ def draw(
 
 
 def _curves(grid: Grid, layout: Layout, chart: Chart, unicode: bool) -> None:
-    """Draw the curves; in a cell that two of them pass, the later one is seen."""
+    """Draw the curves. In a cell that several pass the latest is seen, and through it what is dashed:
+    a threshold along which another curve lies stays in sight."""
     points, frame = layout.dots(chart.curves), layout.frame
-    codes = dots.braille(points) if unicode else dots.ascii_art(points)
+    dashed = [curve.pattern == "dashed" for curve in chart.curves]
+    seen = np.logical_or.accumulate(points & np.reshape(dashed, (-1, 1, 1))) | points
+    codes = dots.braille(seen) if unicode else dots.ascii_art(seen)
     inside = (slice(0, frame.height), slice(frame.left, frame.left + frame.width))
-    for drawn, curve in zip(codes, chart.curves, strict=True):
-        cells = drawn > 0
+    for drawn, cells, curve in zip(codes, dots.cells(points), chart.curves, strict=True):
         if curve.pattern == "pointed":
             drawn = ord("·" if unicode else "o")
         grid.codes[inside] = np.where(cells, drawn, grid.codes[inside])

@@ -157,3 +157,27 @@ def test_measured_curves_differ_without_colour(view: RunView) -> None:
             if curve.label and curve.colour != "theory"
         ]
         assert len(set(measured)) == len(measured), panel.name
+
+
+def test_a_threshold_is_seen_on_the_edge(tmp_path: Path) -> None:
+    """κ lies along 2/η and spreads around it, S is far below: every dash of it has its own colour."""
+    path = tmp_path / "made-edge"
+    writer = RunWriter(path, facts(4000))
+    stored = rows(0, 4000)
+    stored[:, 3] = 20 + 4 * np.sin(np.arange(4001.0)) ** 3  # κ
+    stored[:, 5] = 0.0
+    writer.steps(0, stored)
+    measure(writer, 0, 4000)
+    writer.close()
+    with Run(path) as run:
+        (sharpness,) = (panel for panel in PANELS if panel.name == "sharpness")
+        chart = chart_of(sharpness, RunView(run, "finished"), "linear")
+        threshold = [curve for curve in chart.curves if curve.colour == "theory"]
+        grids = [
+            draw(drawn, 58, 15, (0.0, 4000.0), StickyRange())
+            for drawn in (Chart(threshold, chart.scale), chart)
+        ]
+    dashes = [(grid.colours == "theory").any(axis=0)[6:46].tolist() for grid in grids]
+    assert dashes[0] == dashes[1]
+    assert 20 < sum(dashes[0]) < 40
+    assert (grids[1].colours == "path").any()
