@@ -190,7 +190,7 @@ class Run:
         if measured_only:
             at = self.measured["step"][rows].astype(np.int64)
         else:
-            at = np.arange(len(self.steps))[rows]
+            at = np.arange(*rows.indices(len(self.steps)))
         calibrated = self.calibrations.rows
         measurements = _Places(self.measured["step"], at)
         projections = _Places(calibrated["step"], at)
