@@ -12,7 +12,7 @@ from eostui.runs.analysis.remarks import OF_TRUSTED, trusted_gradient
 
 def _chart(view: RunView, kind: str) -> Chart:
     steps, measured = view.run.steps, view.run.measured
-    sharpness = Curve(view.x_measured, measured["sharpness"], "sharpness", label="S", sign="•")
+    sharpness = Curve(*view.readings("sharpness"), "sharpness", label="S", sign="•")
     if not len(sharpness.y) and view.live:  # the first reading is on its way
         return Chart([], Scale(kind), view.marks(), waiting=view.waiting())
     decays = steps["weight_decay"].any()

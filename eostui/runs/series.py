@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -44,6 +45,12 @@ class Series:
 
     def __contains__(self, name: str) -> bool:
         return name in self._shapes or name in self._same
+
+    def newest(self, name: str) -> float:
+        """Return the last number in a column, NaN where there is none."""
+        column = self[name]
+        known = np.flatnonzero(~np.isnan(column))
+        return float(column[known[-1]]) if len(known) else math.nan
 
     def call(self, name: str, column: str) -> None:
         """Have a column by a second name, without a copy of it."""
