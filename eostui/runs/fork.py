@@ -15,7 +15,7 @@ from eostui.runs.store.checkpoints import Checkpoint
 from eostui.runs.store.lookup import events_of
 from eostui.runs.store.poller import News, Poller
 from eostui.runs.store.reader import RunReader, facts_of
-from eostui.runs.store.readings import one_by_one, unpacked
+from eostui.runs.store.readings import ProbeReading, one_by_one, unpacked
 from eostui.runs.store.writer import RunWriter
 from eostui.schedule import ControlChange
 from eostui.stability import Control, Description, at_start, changed_to, in_force, refuse
@@ -149,7 +149,7 @@ def copy_history(parent: Path, writer: RunWriter, checkpoint: Checkpoint, readin
             for at, probe, numbers, seconds, products in one_by_one(news.readings):
                 if at < step:
                     values = unpacked(reader.probes[probe], numbers)
-                    writer.reading(at, probe, values, reading, seconds, products)
+                    writer.reading(ProbeReading(at, probe, values, reading, seconds, products))
             _copy_calibrated(news, writer, checkpoint)
             if news.landscape is not None:
                 writer.landscape(news.landscape)
