@@ -113,15 +113,19 @@ def _curves(grid: Grid, layout: Layout, chart: Chart, unicode: bool) -> None:
     """Draw the curves. In a cell that several pass the latest is seen, and through it what is dashed:
     a threshold along which another curve lies stays in sight."""
     points, frame = layout.dots(chart.curves), layout.frame
-    dashed = [curve.pattern == "dashed" for curve in chart.curves]
-    seen = np.logical_or.accumulate(points & np.reshape(dashed, (-1, 1, 1))) | points
-    codes = dots.braille(seen) if unicode else dots.ascii_art(seen)
+    signs = dots.braille if unicode else dots.ascii_art
+    codes = signs(points)
+    cells = codes > 0
+    if dashed := [index for index, curve in enumerate(chart.curves) if curve.pattern == "dashed"]:
+        for index in dashed:
+            points[index + 1 :] |= points[index]
+        codes = signs(points)
     inside = (slice(0, frame.height), slice(frame.left, frame.left + frame.width))
-    for drawn, cells, curve in zip(codes, dots.cells(points), chart.curves, strict=True):
+    for drawn, passed, curve in zip(codes, cells, chart.curves, strict=True):
         if curve.pattern == "pointed":
             drawn = ord("·" if unicode else "o")
-        grid.codes[inside] = np.where(cells, drawn, grid.codes[inside])
-        grid.colours[inside][cells] = curve.colour
+        grid.codes[inside] = np.where(passed, drawn, grid.codes[inside])
+        grid.colours[inside][passed] = curve.colour
 
 
 def y_axis(grid: Grid, frame: Frame, scale: Scale) -> None:
