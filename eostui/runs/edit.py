@@ -10,7 +10,7 @@ from eostui.errors import EostuiError, InputError
 from eostui.runs.shelf import Entry, entries
 from eostui.runs.store import commands, schema
 from eostui.runs.store.liveness import engine_alive
-from eostui.runs.store.poller import Poller
+from eostui.runs.store.lookup import events_of
 from eostui.runs.store.reader import RunReader
 from eostui.runs.store.writer import RunWriter
 
@@ -104,12 +104,11 @@ def _set(entry: Entry, kind: str, facts: Mapping[str, str]) -> None:
 def _answered(path: Path, command: str) -> bool:
     """Return whether the engine obeyed; False if it ended before. Raises EostuiError otherwise."""
     reader = RunReader(path)
-    poller = Poller(reader)
     deadline = time.monotonic() + _PATIENCE
     try:
         while True:
             alive = engine_alive(path)  # asked first: what it did last is read after
-            for event in poller.poll().events:
+            for event in (*events_of(reader, "obeyed"), *events_of(reader, "refused")):
                 if event.payload.get("command") == command:
                     if event.kind == "refused":
                         raise InputError(f"{path.name}: {event.payload['reason']}")
