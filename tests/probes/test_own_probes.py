@@ -283,6 +283,8 @@ def quadratic() -> Problem:
         ("point.theta.mul_(2); return Reading()", "it changed θ in place: work on a clone"),
         ("point.gradient.zero_(); return Reading()", "it changed ∇L in place"),
         ("moment.displacement.zero_(); return Reading()", "it changed the displacement in place"),
+        ("point.theta.data += 1; return Reading()", "it changed θ in place: work on a clone"),
+        ("point.gradient.numpy()[:] = 0; return Reading()", "it changed ∇L in place"),
         (
             "moment.probes['sharpness'].eigenvectors.neg_(); return Reading()",
             "it changed eigenvectors of the probe sharpness",
@@ -335,6 +337,65 @@ def test_being_turned_off_outlives_a_checkpoint_and_ends_with_what_was_found(tmp
     assert last.remarks[0][0] == "turned_off"
     again.forget()
     assert "mine" in [probe.name for probe in again.due(moment)]
+
+
+@pytest.mark.parametrize(
+    ("tensor", "told"),
+    [("torch.ones(2, dtype=torch.bfloat16)", "bfloat16"), ("torch.eye(2).to_sparse()", "sparse")],
+)
+def test_a_tensor_that_no_checkpoint_holds_ends_no_run(tmp_path, tensor, told):
+    text = f"class Kept(Mine):\n    def state(self):\n        return {{'x': {tensor}}}\n"
+    path = here(written(tmp_path, text, "Kept").changed({"steps": 20}), tmp_path)
+    with Run(path) as run:
+        assert run.facts["status"] == "finished"
+    with Run(here(Resume(entry(path), 30), tmp_path)) as run:
+        (off,) = (event for event in run.events if event.kind == "turned_off")
+    assert "its state `x` is a tensor that no checkpoint can hold" in off.payload["reason"]
+    assert told in off.payload["reason"]
+
+
+def test_one_that_is_made_once_alone_is_turned_off_and_says_so(tmp_path):
+    """It was tried before the run; made again for it, it fails."""
+    text = (
+        "class Once(Mine):\n    made = 0\n    def __init__(self, config, problem):\n"
+        "        super().__init__(config, problem)\n        Once.made += 1\n"
+        "        if Once.made > 1:\n            raise OSError('already open')\n"
+    )
+    with Run(here(written(tmp_path, text, "Once").changed({"steps": 20}), tmp_path)) as run:
+        (off,) = (event for event in run.events if event.kind == "turned_off")
+        assert run.facts["status"] == "finished"
+    assert (off.step, off.payload["reason"]) == (0, "OSError: already open")
+
+
+def test_what_it_draws_as_it_is_made_is_drawn_again_in_a_replay(tmp_path):
+    """Be it by numpy, `random` or torch."""
+    text = (
+        "import numpy, random\n\n\nclass Drawn(Mine):\n    def __init__(self, config, problem):\n"
+        "        super().__init__(config, problem)\n"
+        "        self.drawn = numpy.random.rand() + random.random() + float(torch.rand(()))\n\n"
+        "    def measure(self, point, moment):\n        return Reading({'half': self.drawn})\n"
+    )
+    path = here(written(tmp_path, text, "Drawn").changed({"steps": 20}), tmp_path)
+    assert replayed(path)["identical"] is True
+
+
+def test_switches_of_torch_that_it_turns_are_turned_back(tmp_path):
+    """A run goes on with gradients, in its own precision."""
+    text = (
+        "class Switches(Mine):\n    def measure(self, point, moment):\n"
+        "        torch.set_grad_enabled(False)\n        torch.set_default_dtype(torch.float64)\n"
+        "        return Reading({'half': torch.tensor(0.5, dtype=torch.bfloat16)})\n"
+    )
+    try:
+        path = here(written(tmp_path, text, "Switches").changed({"steps": 20}), tmp_path)
+        assert torch.is_grad_enabled()
+        assert torch.get_default_dtype() == torch.float32
+    finally:
+        torch.set_grad_enabled(True)
+        torch.set_default_dtype(torch.float32)
+    with Run(path) as run:
+        assert run.facts["status"] == "finished"
+        assert set(run.measured["half"]) == {0.5}
 
 
 def test_every_probe_of_the_program_is_described():
