@@ -62,7 +62,8 @@ def _refuse(own: type[Dynamics]) -> str | None:
         return f"its name `{own.name}` is the program's: give the class another"
     if not isinstance(getattr(own, "stability", None), Stability):
         return "it has no threshold: give the class a `stability` (eostui.stability.Stability)"
-    for control in own.stability.controls:
+    stated: tuple[object, ...] = own.stability.controls
+    for control in stated:
         if not isinstance(control, Control):
             return f"{control!r} among its controls is no eostui.stability.Control"
     names = [control.name for control in own.stability.controls]

@@ -145,6 +145,11 @@ class ProbeSet:
         self._untold.clear()
         self._forget()
 
+    def turn_on(self) -> None:
+        """Let probes that were turned off measure again: their source is another."""
+        self._off = {name: why for name, why in self._off.items() if name not in self.probes}
+        self._untold = [name for name in self._untold if name in self._off]
+
     def state(self) -> dict[str, Any]:
         """Return what outlives a reading, by name: tensors, and values that JSON can hold."""
         kept: dict[str, Any] = {}

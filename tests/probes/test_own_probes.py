@@ -244,15 +244,43 @@ def test_a_strangers_record_executes_no_probe(tmp_path):
         refuse_foreign_code(written(tmp_path, ""), tmp_path / "run")
 
 
-def test_a_probe_whose_source_changed_is_not_gone_on_with_unasked(tmp_path):
-    """Its file, or one beside it that it imports, is part of what a run is."""
-    (tmp_path / "beside.py").write_text("FACTOR = 1\n")
-    path = here(written(tmp_path, "import beside\n").changed({"steps": 20}), tmp_path)
-    (tmp_path / "beside.py").write_text("FACTOR = 2\n")
-    with pytest.raises(InputError, match=r"the source of beside\.py changed"):
-        here(Resume(entry(path), 40), tmp_path)
-    onward = here(Resume(entry(path), 40, changed_data=True), tmp_path)
-    assert entry(onward).last_step == 40
+def test_a_probe_whose_source_changed_is_gone_on_with_and_told(tmp_path):
+    """θ goes its way whatever is measured: a mended probe measures again, replay says what differs."""
+    text = (
+        "class Mine(Mine):\n    def measure(self, point, moment):\n"
+        "        return Reading({'half': float(point.loss) / SCALE})\n"
+    )
+    config = written(tmp_path, text.replace("SCALE", "(moment.step < 12)")).changed(
+        {"steps": 20, "checkpoint_every": 0}
+    )
+    path = here(config, tmp_path)
+    written(tmp_path, text.replace("SCALE", "2"))
+    here(Resume(entry(path), 40), tmp_path)
+    here(Resume(entry(path), 50), tmp_path)
+    with Run(path) as run:
+        (told,) = (event for event in run.events if event.kind == "probes_changed")
+        known = ~np.isnan(run.measured["half"])
+        steps = run.measured["step"][known].astype(int)
+        assert steps.tolist() == [0, 5, 10, *range(25, 51, 5)]
+        np.testing.assert_allclose(
+            run.measured["half"][known],
+            run.steps["loss"][steps] * np.where(steps < 12, 1.0, 0.5),
+            rtol=1e-6,
+        )
+    assert told.step == 21
+    assert "the source of own.py changed" in remark(told)
+    written(tmp_path, text.replace("SCALE", "4"))
+    again = replayed(path)
+    assert again["identical"] is False
+    assert again["probes_changed"] == "the source of own.py changed"
+    assert {difference["what"] for difference in again["differences"]} <= {
+        "half",
+        "event",
+        "measured",
+    }
+    child = here(Fork(entry(path), 30, {"steps": 45}), tmp_path)
+    with Run(child) as run:
+        assert [e.step for e in run.events if e.kind == "probes_changed"] == [21, 30]
 
 
 # --- what a probe may do wrong while it measures ------------------------------------------------
