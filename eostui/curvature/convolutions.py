@@ -140,8 +140,8 @@ def unfolded(x: Tensor, kernel: tuple[int, int], padding: tuple[int, int], *, on
         ones: columns of ones after the others.
 
     Returns:
-        A tensor of shape (N, height', width', columns): kernel height × kernel width × channels, the ones,
-        and zeros up to whole groups of four.
+        A tensor of shape (N, height', width', columns): kernel height × kernel width × channels, the
+        ones, and zeros up to whole groups of four.
     """
     samples, channels, height, width = x.shape
     (tall, wide), (top, left) = kernel, padding
@@ -157,14 +157,9 @@ def unfolded(x: Tensor, kernel: tuple[int, int], padding: tuple[int, int], *, on
     if channels * x.element_size() % _WIDEST.itemsize == 0:  # bits are copied, whatever they mean
         into, windows = into.view(_WIDEST), windows.view(_WIDEST)
     into.copy_(windows)
-    result[..., size : size + ones] = 1.0
-    result[..., size + ones :] = 0.0
+    result[..., size : size + ones].fill_(1.0)
+    result[..., size + ones :].zero_()
     return result
-
-
-def unfolded_columns(module: nn.Conv2d) -> int:
-    """Return the elements of a row of the unfolded input."""
-    return _aligned(module.weight[0].numel() + 1)
 
 
 def _aligned(columns: int) -> int:

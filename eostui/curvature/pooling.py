@@ -39,13 +39,14 @@ class PoolNode(Selection):
 
     def __init__(self, pool: Pool, x: Tensor) -> None:
         self.pool, self.x = pool, x
-        self.output, self.indices = torch.ops.aten.max_pool2d_with_indices(x, *pool.settings)
+        self.output, self.indices = _largest(x, pool)
 
     def push(self, dx: Tensor) -> Tensor:
         if not _is_channels_last(self.indices):
             return dx.flatten(2).gather(2, self.indices.flatten(2)).view_as(self.output)
         taken = _pixels(dx).gather(1, _pixels(self.indices))
-        return taken.unflatten(1, self.output.shape[2:]).permute(0, 3, 1, 2)
+        samples, channels, height, width = self.output.shape
+        return taken.view(samples, height, width, channels).permute(0, 3, 1, 2)
 
     def transpose(self, error: Tensor) -> Tensor:
         if self.pool.window is not None:
@@ -54,6 +55,17 @@ class PoolNode(Selection):
             error, self.x, *self.pool.settings, self.indices
         )
         return spread
+
+
+def _largest(x: Tensor, pool: Pool) -> tuple[Tensor, Tensor]:
+    """Return the largest element of each window, and where it is."""
+    kernel = torch.ops.aten.max_pool2d_with_indices
+    if x.device.type == "cpu" and x.is_contiguous():
+        # the same elements, by the CPU's faster kernel, with its way to that layout and back
+        output, indices = kernel(laid_out(x, torch.channels_last), *pool.settings)
+        return output.contiguous(), indices.contiguous()
+    output, indices = kernel(x, *pool.settings)
+    return output, indices
 
 
 def _is_channels_last(x: Tensor) -> bool:
