@@ -106,7 +106,7 @@ def test_only_an_automatic_choice_on_cuda_is_timed(tmp_path, monkeypatch):
 
         facts = problem.facts
 
-        class initial:  # noqa: N801
+        class initial:
             device = torch.device("cuda:0")
 
     assert with_fastest_convolutions(config, Elsewhere, said.append) == "timed"
