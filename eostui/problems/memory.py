@@ -22,7 +22,7 @@ def automatic_chunk_size(
     theta: Tensor,
     samples: int,
     free: int,
-    more: int = 0,
+    beside: int = 0,
 ) -> int:
     """Return the samples a chunk for which ∇S fits into `free` bytes; 0 if all of them do.
 
@@ -31,14 +31,14 @@ def automatic_chunk_size(
         theta: θ₀, shape (P,), on the same device as these losses.
         samples: N.
         free: bytes.
-        more: bytes that a sample takes beside the graph's, such as `unfolded_bytes`.
+        beside: bytes that a sample takes beside the graph's, such as `unfolded_bytes`.
     """
     small, large = (min(n, samples) for n in _TRIAL)
     if small == large:
         return 0
     few, more = (kept_bytes(loss_of(n), theta) for n in (small, large))
-    per_sample = max((more - few) / (large - small), 1.0) + more
-    fixed = max(few - (per_sample - more) * small, 0.0)
+    per_sample = max((more - few) / (large - small), 1.0) + beside
+    fixed = max(few - (per_sample - beside) * small, 0.0)
     fitting = int(max(GRAPH_SHARE * free - fixed, 0.0) / per_sample)
     return 0 if fitting >= samples else max(fitting, 1)
 

@@ -1,7 +1,8 @@
-"""How a run's convolutions are computed: chosen once, a fact of the run, kept by all that goes on with it."""
+"""How a run computes its convolutions: chosen once, a fact of it, kept by all that goes on with it."""
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 
 import pytest
@@ -17,6 +18,7 @@ from eostui.problems.batch import parts_of
 from eostui.problems.convolutions import default_convolutions
 from eostui.runs.launch import Fork
 from eostui.runs.store.reader import facts_of
+from eostui.runs.store.writer import RunWriter
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -128,16 +130,15 @@ def test_until_it_is_timed_a_gpu_reckons_with_what_takes_the_most_memory():
 # --- kept -------------------------------------------------------------------------------------------
 
 
-def as_recorded(path, chosen):
-    """Let a run's record say that this was chosen; None for one of a version that didn't choose."""
-    with sqlite3.connect(path / "run.db") as store:
-        if chosen is None:
-            store.execute("DELETE FROM facts WHERE key = 'problem.convolutions'")
-        else:
-            store.execute(
-                "UPDATE facts SET value = ? WHERE key = 'problem.convolutions'", (chosen,)
-            )
-    store.close()
+def as_recorded(path, facts):
+    """Let a run's record state other facts; None takes one away, as a version had it that didn't know."""
+    writer = RunWriter(path)
+    for key, value in facts.items():
+        writer.fact(key, value or "")
+    writer.close()
+    with contextlib.closing(sqlite3.connect(path / "run.db")) as store, store:
+        store.execute("DELETE FROM run WHERE value = '' AND key = 'problem.convolutions'")
+        store.execute("UPDATE seal SET facts = (SELECT count(*) FROM run)")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +148,7 @@ def test_what_goes_on_with_a_run_takes_what_it_had(tmp_path, chosen, kept):
     """Whatever `auto` would choose now; an older run, which states nothing, was native."""
     config = small(**CNN)
     path = here(config, tmp_path)
-    as_recorded(path, chosen)
+    as_recorded(path, {"problem.convolutions": chosen})
     assert facts_of(path).get("problem.convolutions") == chosen
     for changed in ((), ("device",), ("steps", "threads")):
         session = session_of(tmp_path, config, like=path, changed=changed)
@@ -158,10 +159,7 @@ def test_what_goes_on_with_a_run_takes_what_it_had(tmp_path, chosen, kept):
 def test_a_run_from_a_gpu_that_goes_on_elsewhere_is_chosen_for_anew(tmp_path):
     config = small(**CNN)
     path = here(config, tmp_path)
-    as_recorded(path, "unfolded")
-    with sqlite3.connect(path / "run.db") as store:
-        store.execute("UPDATE facts SET value = 'cuda:0' WHERE key = 'device'")
-    store.close()
+    as_recorded(path, {"problem.convolutions": "unfolded", "device": "cuda:0"})
     session = session_of(tmp_path, config, like=path, changed=("device",))
     assert way(session.problem) == "native"
 
