@@ -38,7 +38,7 @@ MOST_EIGENVALUES = 24
 _OF_NETWORKS = {
     "data", "data_file", "layout", "samples", "test_samples", "selection", "standardize", "mean",
     "deviation", "network", "depth", "width", "channels", "kernel", "activation", "bias", "loss",
-    "decay_biases",
+    "decay_biases", "convolutions",
 }  # fmt: skip
 #: Settings that act on your own "file.py:function" alone.
 _OF_OWN_PROBLEMS = {"trust_gradients"}
@@ -170,6 +170,11 @@ class RunConfig(BaseModel):
     chunk_size: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
         "auto",
         description="samples in memory at a time; 0: all; auto: all, or what a GPU has room for",
+    )
+    convolutions: Literal["auto", "native", "channels-last", "unfolded"] = Field(
+        "auto",
+        description="how the CNN's are computed: by the device's kernels on images in either layout, or "
+        "as matrix products; auto: on a GPU what is fastest there, timed once and kept with the run",
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     dtype: Literal["float32", "float64"] = Field("float32", description="precision")

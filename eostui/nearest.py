@@ -38,6 +38,7 @@ _SYNONYMS = {
     "checkpoint_every": "saveevery",
     "eigenvalues": "k neigs numeigs eigs",
     "chunk_size": "chunk chunks",
+    "convolutions": "conv memoryformat",
     "probes": "measurement measurements",
     "start": "init initial x0",
 }

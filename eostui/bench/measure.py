@@ -137,8 +137,9 @@ def _chunked(chunk: Chunk, theta: Tensor, vector: Tensor) -> dict[str, Callable[
         return {}
     size = -(-len(made_of.inputs) // CHUNKS)
     loss = batch_loss(
-        made_of.outputs, made_of.loss, made_of.inputs, made_of.targets, size, made_of.module
-    )
+        made_of.outputs, made_of.loss, made_of.inputs, made_of.targets, size, made_of.module,
+        made_of.convolutions,
+    )  # fmt: skip
     assert isinstance(loss, SummedLoss)
     point = Point(loss, theta)
     return {

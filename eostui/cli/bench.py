@@ -129,6 +129,7 @@ def _measure(
 ) -> None:
     """Measure, and put each figure into `results` as soon as it is there."""
     from eostui.bench import measure
+    from eostui.engine.convolutions import with_fastest_convolutions
     from eostui.engine.device import prepare_machine
     from eostui.engine.facts import initial_facts
     from eostui.problems import build_problem
@@ -138,7 +139,9 @@ def _measure(
     # bare descent takes no part in what a preset does on the way
     config = config.changed({"controls": (), "calibrate_at": "never"})
     machine = prepare_machine(config)
-    problem = build_problem(config, machine.device, data_dir, narrator)
+    problem = with_fastest_convolutions(
+        config, build_problem(config, machine.device, data_dir, narrator), narrator
+    )
     if problem.initial.numel() < 2:
         raise InputError(f"{config.preset} has one parameter: there is nothing to search for")
     facts = initial_facts(config, machine, problem, "bench", "")

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from eostui.curvature.activations import Activation
 
@@ -59,8 +58,13 @@ class Node(ABC):
 class Bilinear(ABC):
     """What linear layers and convolutions have in common: y = B(x, W) + b with a bilinear B.
 
-    Each form is added to `onto` where that is given, in place.
+    Inputs are handed to the other methods as `prepared` returns them. Each form is added to `onto`
+    where that is given, in place.
     """
+
+    def prepared(self, x: Tensor) -> Tensor:
+        """Return x, or its rearrangement from which B(x, ·) and its transpose are had; made once."""
+        return x
 
     @abstractmethod
     def apply(self, x: Tensor, weight: Tensor, bias: Coefficient, onto: Coefficient) -> Tensor:
@@ -71,12 +75,13 @@ class Bilinear(ABC):
         """Return the gradient of ⟨δ, B(x, W)⟩ in x; of x only the shape counts."""
 
     @abstractmethod
-    def outer(self, delta: Tensor, x: Tensor, weight: Tensor, *, add: bool) -> None:
-        """Write the gradient of ⟨δ, B(x, W)⟩ in W over `weight`, or add it to `weight`."""
+    def outer(
+        self, delta: Tensor, x: Tensor, weight: Tensor, bias: Coefficient, *, add: bool
+    ) -> None:
+        """Write the gradient of ⟨δ, B(x, W) + b⟩ in W over `weight`, or add it to `weight`.
 
-    @abstractmethod
-    def bias_share(self, delta: Tensor, bias: Tensor) -> None:
-        """Write the gradient of ⟨δ, b⟩ in b over `bias`."""
+        That in b is written over `bias`, where that is given.
+        """
 
 
 class Dense(Bilinear):
@@ -91,43 +96,12 @@ class Dense(Bilinear):
     def transpose(self, delta: Tensor, weight: Tensor, x: Tensor, onto: Coefficient) -> Tensor:
         return delta @ weight if onto is None else onto.addmm_(delta, weight)
 
-    def outer(self, delta: Tensor, x: Tensor, weight: Tensor, *, add: bool) -> None:
+    def outer(
+        self, delta: Tensor, x: Tensor, weight: Tensor, bias: Coefficient, *, add: bool
+    ) -> None:
         weight.addmm_(delta.T, x, beta=float(add))
-
-    def bias_share(self, delta: Tensor, bias: Tensor) -> None:
-        torch.sum(delta, 0, out=bias)
-
-
-class Convolution(Bilinear):
-    """nn.Conv2d with zero padding, on inputs of shape (N, channels, height, width)."""
-
-    def __init__(self, module: nn.Conv2d) -> None:
-        assert not isinstance(module.padding, str)
-        self.settings = (module.stride, module.padding, module.dilation)
-        self.groups = module.groups
-
-    def apply(self, x: Tensor, weight: Tensor, bias: Coefficient, onto: Coefficient) -> Tensor:
-        result = functional.conv2d(x, weight, bias, *self.settings, self.groups)
-        return result if onto is None else onto.add_(result)
-
-    def transpose(self, delta: Tensor, weight: Tensor, x: Tensor, onto: Coefficient) -> Tensor:
-        result = self._backward(delta, x, weight, (True, False, False))[0]
-        return result if onto is None else onto.add_(result)
-
-    def outer(self, delta: Tensor, x: Tensor, weight: Tensor, *, add: bool) -> None:
-        result = self._backward(delta, x, weight, (False, True, False))[1]
-        weight.add_(result) if add else weight.copy_(result)
-
-    def bias_share(self, delta: Tensor, bias: Tensor) -> None:
-        torch.sum(delta, (0, 2, 3), out=bias)
-
-    def _backward(
-        self, delta: Tensor, x: Tensor, weight: Tensor, mask: tuple[bool, bool, bool]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
-            delta, x, weight, None, *self.settings, False, (0, 0), self.groups, mask
-        )
-        return gradients
+        if bias is not None:
+            torch.sum(delta, 0, out=bias)
 
 
 @dataclass(frozen=True)
@@ -169,25 +143,25 @@ class AffineNode(Node):
     d1: Tensor
 
     def __init__(self, layer: Affine, x: Tensor, theta: Tensor) -> None:
-        self.layer, self.form, self.x = layer, layer.form, x
+        self.layer, self.form, self.x = layer, layer.form, layer.form.prepared(x)
         self.weight, bias = layer.split(theta)
-        self.output = self.form.apply(x, self.weight, bias, None)
+        self.output = self.form.apply(self.x, self.weight, bias, None)
 
     def push1(self, dx: Coefficient, v: Tensor) -> Coefficient:
-        self.dx = dx
+        self.dx = None if dx is None else self.form.prepared(dx)
         self.moved, bias = self.layer.split(v)
         dy = self.form.apply(self.x, self.moved, bias, None)
-        return dy if dx is None else self.form.apply(dx, self.weight, None, dy)
+        return dy if self.dx is None else self.form.apply(self.dx, self.weight, None, dy)
 
     def push2(self, ddx: Coefficient, v: Tensor) -> Coefficient:
-        self.ddx = ddx
+        self.ddx = None if ddx is None else self.form.prepared(ddx)
         if self.dx is None:
             return None  # then ẍ is zero too: nothing before this layer moves
         ddy = self.form.apply(self.dx, 2 * self.moved, None, None)
-        return ddy if ddx is None else self.form.apply(ddx, self.weight, None, ddy)
+        return ddy if self.ddx is None else self.form.apply(self.ddx, self.weight, None, ddy)
 
     def pull(self, error: Tensor, into: Tensor) -> Coefficient:
-        self._write(into, error, [(error, self.x)])
+        self._write(into, (error, self.x))
         return self._pull([(error, self.weight)])
 
     def pull0(self, delta: Tensor, into: Tensor) -> Coefficient:
@@ -197,36 +171,34 @@ class AffineNode(Node):
     def pull1(self, d1: Tensor, v: Tensor, into: Coefficient) -> Coefficient:
         self.d1 = d1
         if into is not None:
-            self._write(into, d1, [(d1, self.x), (self.delta, self.dx)])
+            self._write(into, (d1, self.x), (self.delta, self.dx))
         return self._pull([(d1, self.weight), (self.delta, self.moved)])
 
     def pull2(self, d2: Tensor, v: Tensor, into: Tensor) -> Coefficient:
-        self._write(into, d2, [(d2, self.x), (self.delta, self.ddx)], twice=(self.d1, self.dx))
+        self._write(into, (d2, self.x), (self.delta, self.ddx), twice=(self.d1, self.dx))
         return self._pull([(d2, self.weight), (self.d1, 2 * self.moved)])
 
     def _write(
         self,
         into: Tensor,
-        error: Tensor,
-        terms: list[tuple[Tensor, Coefficient]],
+        main: tuple[Tensor, Tensor],
+        other: tuple[Tensor, Coefficient] | None = None,
         twice: tuple[Tensor, Coefficient] | None = None,
     ) -> None:
         """Write this layer's parameters' share: the outer products of errors and inputs.
 
-        `twice` is one that counts double: doubled here, where it is smallest.
+        The errors of `main` are those of the bias too. `twice` is a product that counts double:
+        doubled here, where it is smallest.
         """
         weight, bias = self.layer.split(into)
         add = False
         if twice is not None and twice[1] is not None:
-            self.form.outer(twice[0], twice[1], weight, add=False)
+            self.form.outer(twice[0], twice[1], weight, None, add=False)
             weight.mul_(2)
             add = True
-        for delta, x in terms:
-            if x is not None:
-                self.form.outer(delta, x, weight, add=add)
-                add = True
-        if bias is not None:
-            self.form.bias_share(error, bias)
+        self.form.outer(*main, weight, bias, add=add)
+        if other is not None and other[1] is not None:
+            self.form.outer(other[0], other[1], weight, None, add=True)
 
     def _pull(self, terms: list[tuple[Tensor, Tensor]]) -> Coefficient:
         """Return the errors of the input, unless nothing needs them."""
@@ -315,22 +287,6 @@ class ElementwiseNode(Node):
         return result.addcmul_(twist, self.delta)
 
 
-class Pool:
-    """nn.MaxPool2d: linear, once it is known which elements are the largest."""
-
-    def __init__(self, module: nn.MaxPool2d) -> None:
-        sizes = (module.kernel_size, module.stride, module.padding, module.dilation)
-        self.settings = (*(_pair(size) for size in sizes), module.ceil_mode)
-
-    def at(self, x: Tensor, theta: Tensor) -> PoolNode:
-        """Return the node at input x."""
-        return PoolNode(self.settings, x)
-
-
-def _pair(size: int | tuple[int, ...]) -> tuple[int, ...]:
-    return (size, size) if isinstance(size, int) else size
-
-
 class Selection(Node):
     """A layer without parameters that is linear, once it is known which elements it takes."""
 
@@ -361,40 +317,36 @@ class Selection(Node):
         return self.transpose(d2)
 
 
-class PoolNode(Selection):
-    """y = x at the largest element of each window."""
-
-    def __init__(self, settings: tuple[object, ...], x: Tensor) -> None:
-        self.settings, self.x = settings, x
-        self.output, self.indices = torch.ops.aten.max_pool2d_with_indices(x, *settings)
-
-    def push(self, dx: Tensor) -> Tensor:
-        return dx.flatten(2).gather(2, self.indices.flatten(2)).view_as(self.output)
-
-    def transpose(self, error: Tensor) -> Tensor:
-        spread: Tensor = torch.ops.aten.max_pool2d_with_indices_backward(
-            error, self.x, *self.settings, self.indices
-        )
-        return spread
-
-
 class Flat:
     """nn.Flatten: every sample one row."""
 
+    def __init__(self, layout: torch.memory_format) -> None:
+        self.layout = layout
+
     def at(self, x: Tensor, theta: Tensor) -> FlatNode:
         """Return the node at input x."""
-        return FlatNode(x)
+        return FlatNode(x, self.layout)
 
 
 class FlatNode(Selection):
     """y = x with another shape."""
 
-    def __init__(self, x: Tensor) -> None:
-        self.shape = x.shape
+    def __init__(self, x: Tensor, layout: torch.memory_format) -> None:
+        self.shape, self.layout = x.shape, layout
         self.output = x.flatten(1)
 
     def push(self, dx: Tensor) -> Tensor:
         return dx.flatten(1)
 
     def transpose(self, error: Tensor) -> Tensor:
-        return error.view(self.shape)
+        return laid_out(error.view(self.shape), self.layout)
+
+
+def laid_out(x: Tensor, layout: torch.memory_format) -> Tensor:
+    """Return x with its elements in this order in memory: images of shape (N, C, height, width)."""
+    if layout != torch.channels_last or x.ndim != 4:
+        return x
+    _, channels, height, width = x.shape
+    # strides of an axis of length 1 are stated too: kernels choose the order of their results by them
+    strides = (channels * height * width, 1, width * channels, channels)
+    return x.contiguous(memory_format=layout).as_strided(x.shape, strides)

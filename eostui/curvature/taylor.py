@@ -18,17 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from eostui.curvature.activations import ACTIVATIONS, is_standard
-from eostui.curvature.layers import (
-    Affine,
-    Convolution,
-    Dense,
-    Elementwise,
-    Flat,
-    Node,
-    Pool,
-)
+from eostui.curvature.convolutions import Convolution, UnfoldedConvolution, can_unfold
+from eostui.curvature.layers import Affine, Bilinear, Dense, Elementwise, Flat, Node, laid_out
 from eostui.curvature.output_losses import OUTPUT_LOSSES, OutputLoss
-from eostui.problems.batch import Supervised
+from eostui.curvature.pooling import Pool
+from eostui.problems.batch import Convolutions, Supervised
 
 
 class Layer(Protocol):
@@ -68,11 +62,15 @@ def _make_chain(supervised: Supervised) -> Chain | None:
     modules, loss = supervised.module, OUTPUT_LOSSES.get(supervised.loss)
     if loss is None or type(modules) is not nn.Sequential or not _is_plain(modules):
         return None
+    how = supervised.convolutions
+    inputs = laid_out(supervised.inputs, _layout(how))
     layers: list[Layer] = []
     start = 0
     sample = supervised.inputs[:1]
     for module in modules:
-        layer = _layer(module, sample, start, layers[-1] if layers else None)
+        # of a batch in chunks nothing is kept: its memory is short
+        constant = inputs if not layers and supervised.share == 1.0 else None
+        layer = _layer(module, sample, start, layers[-1] if layers else None, how, constant)
         if layer is None:
             return None
         layers.append(layer)
@@ -83,9 +81,7 @@ def _make_chain(supervised: Supervised) -> Chain | None:
         return None
     # of `supervised` its parts only: a reference to itself would keep it in the dictionary for ever
     targets, share = supervised.targets, supervised.share
-    return Chain(
-        _pooled_early(layers), supervised.inputs, lambda outputs: loss(outputs, targets, share)
-    )
+    return Chain(_pooled_early(layers), inputs, lambda outputs: loss(outputs, targets, share))
 
 
 def _is_plain(modules: nn.Sequential) -> bool:
@@ -116,24 +112,50 @@ def _pooled_early(layers: list[Layer]) -> list[Layer]:
     return layers
 
 
-def _layer(module: nn.Module, sample: Tensor, start: int, before: Layer | None) -> Layer | None:
-    """Return the layer that a module is, with its parameters at `start` in θ; None if unknown."""
+def _layout(how: Convolutions) -> torch.memory_format:
+    return torch.contiguous_format if how == "native" else torch.channels_last
+
+
+def _layer(
+    module: nn.Module,
+    sample: Tensor,
+    start: int,
+    before: Layer | None,
+    how: Convolutions,
+    constant: Tensor | None,
+) -> Layer | None:
+    """Return the layer that a module is; None if unknown.
+
+    Args:
+        module: the layer of the network.
+        sample: an input of it.
+        start: where its parameters begin in θ.
+        before: the layer before it.
+        how: convolutions are computed.
+        constant: its input, if that is the same at every θ.
+    """
     kind = type(module)
     if kind is nn.Linear and isinstance(module, nn.Linear) and sample.ndim == 2:
         return _affine(Dense(), module, start)
     if kind is nn.Conv2d and isinstance(module, nn.Conv2d) and not isinstance(module.padding, str):
         plain = module.padding_mode == "zeros" and sample.ndim == 4
-        return _affine(Convolution(module), module, start) if plain else None
+        return _affine(_convolution(module, how, constant), module, start) if plain else None
     if kind in ACTIVATIONS and is_standard(module):
         return Elementwise(ACTIVATIONS[kind], before)
     if kind is nn.MaxPool2d and isinstance(module, nn.MaxPool2d) and sample.ndim == 4:
-        return None if module.return_indices else Pool(module)
+        return None if module.return_indices else Pool(module, by_windows=how == "unfolded")
     if kind is nn.Flatten and isinstance(module, nn.Flatten):
-        return Flat() if (module.start_dim, module.end_dim) == (1, -1) else None
+        return Flat(_layout(how)) if (module.start_dim, module.end_dim) == (1, -1) else None
     return None
 
 
-def _affine(form: Dense | Convolution, module: nn.Linear | nn.Conv2d, start: int) -> Affine:
+def _convolution(module: nn.Conv2d, how: Convolutions, constant: Tensor | None) -> Bilinear:
+    if how == "unfolded" and can_unfold(module):
+        return UnfoldedConvolution(module, constant)
+    return Convolution(module, _layout(how))
+
+
+def _affine(form: Bilinear, module: nn.Linear | nn.Conv2d, start: int) -> Affine:
     bias = 0 if module.bias is None else module.bias.numel()
     return Affine(form, module.weight.shape, start, bias, first=start == 0)
 

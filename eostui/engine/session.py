@@ -16,6 +16,7 @@ from eostui.config import RunConfig
 from eostui.dynamics import dynamics_of
 from eostui.dynamics.trial import try_dynamics
 from eostui.engine.calibration import refuse_calibration
+from eostui.engine.convolutions import with_fastest_convolutions
 from eostui.engine.device import prepare_machine
 from eostui.engine.driver import Driver
 from eostui.engine.facts import initial_facts
@@ -25,6 +26,7 @@ from eostui.own_code import heard
 from eostui.probes import probes_of
 from eostui.probes.own import try_probes
 from eostui.problems import build_problem
+from eostui.problems.convolutions import CONVOLUTIONS
 from eostui.runs.analysis.remarks import SAID, TRUSTED
 from eostui.runs.store.reader import facts_of
 from eostui.runs.store.writer import RunWriter, not_begun
@@ -67,13 +69,21 @@ class EngineSession:
         """
         had: dict[str, Any] = {}
         if like is not None:
-            device = facts_of(like).get("device", "cpu")
-            had = {"device": device, "threads": whole_fact(like, "threads", "1")}
-        self._machine = prepare_machine(
-            config.changed({key: had[key] for key in had if key not in changed}, f"{like}")
-        )
+            facts = facts_of(like)
+            had = {
+                "device": facts.get("device", "cpu"),
+                "threads": whole_fact(like, "threads", "1"),
+                "convolutions": facts.get(f"problem.{CONVOLUTIONS}", "native"),
+            }
+        like_it = config.changed({key: had[key] for key in had if key not in changed}, f"{like}")
+        self._machine = prepare_machine(like_it)
+        if like is not None and self._machine.device.type != had["device"].partition(":")[0]:
+            like_it = like_it.changed({"convolutions": config.convolutions})
         say("building the problem")
-        self.problem = build_problem(config, self._machine.device, data_dir, say)
+        built = config.changed({"convolutions": like_it.convolutions})
+        self.problem = with_fastest_convolutions(
+            built, build_problem(built, self._machine.device, data_dir, say), say
+        )
         with heard(say) as lines:  # after the problem's own file: that one begins anew
             self.dynamics = dynamics_of(config)
             self.probes = probes_of(config)

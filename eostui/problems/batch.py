@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,10 @@ from torch.func import functional_call
 from eostui.errors import InputError
 
 LossFunction = Callable[[Tensor], Tensor]
+
+#: How the convolutions of a plain network are computed: by the device's own kernels on images that lie
+#: in memory channel by channel or pixel by pixel, or as matrix products of what lies under the kernel.
+Convolutions = Literal["native", "channels-last", "unfolded"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +31,7 @@ class Supervised:
         inputs: shape (n, …).
         targets: shape (n, …).
         share: of these samples in L.
+        convolutions: how those of the module are computed where its derivatives are derived by hand.
     """
 
     module: nn.Module
@@ -34,6 +40,7 @@ class Supervised:
     inputs: Tensor
     targets: Tensor
     share: float
+    convolutions: Convolutions = "native"
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,18 @@ def loss_of_rows(loss: LossFunction, rows: Tensor) -> LossFunction:
         inputs[here], targets[here] = (
             data[rows[here] - start] for data in (part.inputs, part.targets)
         )
-    return batch_loss(first.outputs, first.loss, inputs, targets, 0, first.module)
+    return batch_loss(
+        first.outputs, first.loss, inputs, targets, 0, first.module, first.convolutions
+    )
+
+
+def with_convolutions(loss: LossFunction, convolutions: Convolutions) -> LossFunction:
+    """Return the same loss, of a module on data, with its convolutions computed in this way."""
+    if isinstance(loss, SummedLoss):
+        return SummedLoss(tuple(with_convolutions(part, convolutions) for part in loss.parts))
+    if not isinstance(loss, Chunk) or loss.supervised is None:
+        return loss
+    return replace(loss, supervised=replace(loss.supervised, convolutions=convolutions))
 
 
 def batch_loss(
@@ -150,6 +168,7 @@ def batch_loss(
     targets: Tensor,
     chunk_size: int,
     module: nn.Module | None = None,
+    convolutions: Convolutions = "native",
 ) -> LossFunction:
     """Return θ ↦ loss(outputs(θ, inputs), targets), in chunks weighted by their share of the samples.
 
@@ -160,9 +179,10 @@ def batch_loss(
         targets: shape (N, …).
         chunk_size: samples a chunk, the last one smaller; 0 for all in one.
         module: what `outputs` calls, if the chunks should know it.
+        convolutions: how those of the module are computed.
     """
     chunks = [
-        _chunk(outputs, loss, inputs[rows], targets[rows], share, module)
+        _chunk(outputs, loss, inputs[rows], targets[rows], share, module, convolutions)
         for rows, share in slices(len(inputs), chunk_size)
     ]
     return chunks[0] if len(chunks) == 1 else SummedLoss(tuple(chunks))
@@ -184,12 +204,15 @@ def _chunk(
     targets: Tensor,
     share: float,
     module: nn.Module | None,
+    convolutions: Convolutions,
 ) -> Chunk:
     def output_loss(found: Tensor) -> Tensor:
         value = loss(found, targets)
         return value if share == 1.0 else share * value
 
     supervised = (
-        None if module is None else Supervised(module, outputs, loss, inputs, targets, share)
+        None
+        if module is None
+        else Supervised(module, outputs, loss, inputs, targets, share, convolutions)
     )
     return Chunk(lambda theta: outputs(theta, inputs), output_loss, supervised)

@@ -9,6 +9,7 @@ import torch
 
 from eostui.config import RunConfig
 from eostui.errors import InputError
+from eostui.problems.convolutions import CONVOLUTIONS, default_convolutions
 from eostui.problems.datasets import Dataset, load_dataset
 from eostui.problems.losses import LOSSES, accuracy
 from eostui.problems.networks import build_network
@@ -58,6 +59,9 @@ def _network_problem(config: RunConfig, data: Dataset, device: torch.device) -> 
     module = build_network(config, tuple(data.x.shape[1:]), data.y.shape[1])
     module = module.to(device=device, dtype=dtype)
     loss = LOSSES[config.loss]
+    convolutions = config.convolutions
+    if convolutions == "auto":
+        convolutions = default_convolutions(device)
     test = None
     if data.test_x is not None and data.test_y is not None:
         test = (data.test_x.to(device, dtype), data.test_y.to(device, dtype))
@@ -71,7 +75,10 @@ def _network_problem(config: RunConfig, data: Dataset, device: torch.device) -> 
         accuracy=accuracy if data.classes else None,
         decay_biases=config.decay_biases,
         chunk_size=config.chunk_size,
+        convolutions=convolutions,
     )
     problem.facts.update(data.facts)
+    if config.network == "cnn":
+        problem.facts[CONVOLUTIONS] = convolutions
     problem.facts[CHANCE_LOSS] = repr(loss.of_chance(data.y))
     return problem

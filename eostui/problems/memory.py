@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from eostui.problems.batch import LossFunction
 
@@ -18,7 +18,11 @@ _TRIAL = (4, 12)
 
 
 def automatic_chunk_size(
-    loss_of: Callable[[int], LossFunction], theta: Tensor, samples: int, free: int
+    loss_of: Callable[[int], LossFunction],
+    theta: Tensor,
+    samples: int,
+    free: int,
+    beside: int = 0,
 ) -> int:
     """Return the samples a chunk for which ∇S fits into `free` bytes; 0 if all of them do.
 
@@ -27,15 +31,43 @@ def automatic_chunk_size(
         theta: θ₀, shape (P,), on the same device as these losses.
         samples: N.
         free: bytes.
+        beside: bytes that a sample takes beside the graph's, such as `unfolded_bytes`.
     """
     small, large = (min(n, samples) for n in _TRIAL)
     if small == large:
         return 0
     few, more = (kept_bytes(loss_of(n), theta) for n in (small, large))
-    per_sample = max((more - few) / (large - small), 1.0)
-    fixed = max(few - per_sample * small, 0.0)
+    per_sample = max((more - few) / (large - small), 1.0) + beside
+    fixed = max(few - (per_sample - beside) * small, 0.0)
     fitting = int(max(GRAPH_SHARE * free - fixed, 0.0) / per_sample)
     return 0 if fitting >= samples else max(fitting, 1)
+
+
+def unfolded_bytes(module: nn.Module, sample: Tensor) -> int:
+    """Return the bytes that a sample's unfolded images take at once, as D³L[v, v, ·] needs them.
+
+    For each convolution those of its input and of its first two derivatives, and of one error.
+
+    Args:
+        module: with convolutions.
+        sample: an input of it, shape (1, …), on its device.
+    """
+    elements = 0
+
+    def count(convolution: nn.Module, _: object, output: Tensor) -> None:
+        nonlocal elements
+        assert isinstance(convolution, nn.Conv2d)
+        elements += convolution.weight[0].numel() * output[0, 0].numel()
+
+    found = [each for each in module.modules() if isinstance(each, nn.Conv2d)]
+    hooks = [each.register_forward_hook(count) for each in found]
+    try:
+        with torch.no_grad():
+            module(sample)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return 4 * elements * sample.element_size()
 
 
 def kept_bytes(loss: LossFunction, theta: Tensor) -> int:

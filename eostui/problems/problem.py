@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from eostui.errors import InputError
 from eostui.problems.batch import (
+    Convolutions,
     LossFunction,
     Supervised,
     batch_loss,
@@ -20,7 +21,7 @@ from eostui.problems.batch import (
     trained_parameters,
 )
 from eostui.problems.differentiable import equal_to_rounding
-from eostui.problems.memory import automatic_chunk_size
+from eostui.problems.memory import automatic_chunk_size, unfolded_bytes
 from eostui.problems.subject import Subject
 from eostui.problems.trial import look
 
@@ -120,6 +121,7 @@ class Problem:
         decay_biases: bool = True,
         chunk_size: int | Literal["auto"] = "auto",
         trust_gradients: bool = False,
+        convolutions: Convolutions = "native",
     ) -> Problem:
         """Make a problem of any module that is a function of its parameters alone, on one full batch.
 
@@ -139,6 +141,8 @@ class Problem:
             chunk_size: samples whose graph is in memory at a time; 0 for all, "auto" for all on a CPU
                 and on a GPU what its free memory allows.
             trust_gradients: whether gradients that aren't the loss's own are meant: estimators.
+            convolutions: how they are computed where the module is an `nn.Sequential` of plain layers;
+                the same up to rounding.
 
         Raises:
             InputError: if the module's third derivatives can't be had or would be wrong, if it isn't a
@@ -154,7 +158,7 @@ class Problem:
         _look_at_first(made_of, initial)
         _refuse_broadcast(made_of, initial)
         if chunk_size == "auto":
-            chunk_size = _automatic(module, loss, inputs, targets)
+            chunk_size = _automatic(module, loss, inputs, targets, convolutions)
         if chunk_size >= len(inputs):
             chunk_size = 0
         if chunk_size or test is not None:
@@ -168,7 +172,7 @@ class Problem:
             decayed = torch.cat(masks).to(initial)
         return cls(
             initial=initial,
-            loss=batch_loss(outputs, loss, inputs, targets, chunk_size, module),
+            loss=batch_loss(outputs, loss, inputs, targets, chunk_size, module, convolutions),
             convention=convention,
             test=None
             if test is None
@@ -246,18 +250,24 @@ def _refuse_broadcast(made_of: Supervised, theta: Tensor) -> None:
 
 
 def _automatic(
-    module: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, targets: Tensor
+    module: nn.Module,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    inputs: Tensor,
+    targets: Tensor,
+    convolutions: Convolutions,
 ) -> int:
     """Return the chunk size for the device of `inputs`; 0 off the GPU."""
     if inputs.device.type != "cuda":
         return 0
     # sizes are tried on the CPU: the graphs are the same, and the GPU's memory stays as it is
-    outputs = function_of_theta(copy.deepcopy(module).cpu())
+    module = copy.deepcopy(module).cpu()
+    outputs = function_of_theta(module)
     return automatic_chunk_size(
         lambda n: batch_loss(outputs, loss, inputs[:n].cpu(), targets[:n].cpu(), 0),
         torch.cat([p.detach().reshape(-1) for p in trained_parameters(module).values()]).cpu(),
         len(inputs),
         torch.cuda.mem_get_info(inputs.device)[0],
+        unfolded_bytes(module, inputs[:1].cpu()) if convolutions == "unfolded" else 0,
     )
 
 

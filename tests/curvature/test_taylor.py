@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from eostui.curvature.graph import GraphDerivatives
 from eostui.curvature.point import Point, plain_gradient
 from eostui.curvature.taylor import chain_of
 from eostui.problems import Problem
-from eostui.problems.batch import parts_of
+from eostui.problems.batch import Convolutions, parts_of
 from eostui.problems.losses import LOSSES as PROBLEM_LOSSES
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -28,7 +29,7 @@ def drawn(*shape, seed=0, dtype=torch.float64):
     return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
 
 
-def problem_of(module, loss, inputs, *, targets=None, chunk_size=0, seed=0):
+def problem_of(module, loss, inputs, *, targets=None, chunk_size=0, seed=0, convolutions="native"):
     """A problem with weights drawn here, larger than PyTorch's, so that nothing is nearly linear."""
     module = module.to(inputs.dtype)
     with torch.no_grad():
@@ -46,6 +47,7 @@ def problem_of(module, loss, inputs, *, targets=None, chunk_size=0, seed=0):
         targets,
         convention="as in the tests",
         chunk_size=chunk_size,
+        convolutions=convolutions,
     )
 
 
@@ -201,9 +203,15 @@ def test_mlp_equals_dense_derivatives(activation, loss, depth, bias):
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("network", CNNS, ids=lambda network: network.__name__)
-def test_cnn_equals_dense_derivatives(network, activation, loss):
+@pytest.mark.parametrize("convolutions", get_args(Convolutions))
+def test_cnn_equals_dense_derivatives(convolutions, network, activation, loss):
     """Stride, padding, dilation, groups and pooling of every kind, after every activation."""
-    problem = problem_of(network(KINDS[activation]), loss, drawn(2, 2, 5, 5, seed=2))
+    problem = problem_of(
+        network(KINDS[activation]),
+        loss,
+        drawn(2, 2, 5, 5, seed=2),
+        convolutions=convolutions,
+    )
     assert is_chain(problem)
     check_against_dense(problem)
 
@@ -229,13 +237,19 @@ def test_deep_linear_network(loss):
 
 
 @pytest.mark.parametrize("activation", [a for a in ACTIVATIONS if a not in ("relu", "elu")])
-@pytest.mark.parametrize("network", [lambda kind: mlp(kind, 2), strided], ids=["mlp", "cnn"])
+@pytest.mark.parametrize(
+    ("network", "convolutions"),
+    [(lambda kind: mlp(kind, 2), "native"), *((strided, how) for how in get_args(Convolutions))],
+    ids=["mlp", *get_args(Convolutions)],
+)
 @pytest.mark.parametrize("loss", LOSSES)
-def test_third_derivative_is_the_finite_difference_of_products(network, loss, activation):
+def test_third_derivative_is_the_finite_difference_of_products(
+    network, convolutions, loss, activation
+):
     """D³L[v, v, ·] is (H(θ + εv)v − H(θ − εv)v)/2ε for smooth activations."""
     module = network(KINDS[activation])
     inputs = drawn(3, 2, 5, 5, seed=5) if network is strided else drawn(5, 3, seed=5)
-    problem = problem_of(module, loss, inputs)
+    problem = problem_of(module, loss, inputs, convolutions=convolutions)
     theta, epsilon = problem.initial, 1e-4
     vector = unit(len(theta), 12)
     ahead, behind = (

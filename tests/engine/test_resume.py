@@ -44,7 +44,8 @@ STEERED = {
     130: [("reseat", {}), ("pause", {}), ("set", {"weight_decay": 0.001}), ("resume", {})],
 }
 LAST = max(STEERED)
-NETWORKS = {"mlp": {}, "cnn": {"network": "cnn", "channels": [4], "eta": 0.1}}
+CNN = {"network": "cnn", "channels": [4], "eta": 0.1}
+NETWORKS = {"mlp": {}, "cnn": CNN, "unfolded": {**CNN, "convolutions": "unfolded"}}
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def reference(folder):
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def steered(request, folder):
-    """An MLP and a CNN, with four control changes and a calibration on the way."""
+    """An MLP and CNNs, with four control changes and a calibration on the way."""
     path = here(small(steps=400, **NETWORKS[request.param]), folder, STEERED)
     with Run(path) as run:
         assert [e.step for e in run.events if e.kind == "control"] == [40, 83, 121, 130]

@@ -22,7 +22,12 @@ from eostui.errors import InputError
 from eostui.problems import Problem, SummedLoss
 from eostui.problems.batch import loss_of_rows, parts_of
 from eostui.problems.losses import cross_entropy, half_squared_error
-from eostui.problems.memory import GRAPH_SHARE, automatic_chunk_size, kept_bytes
+from eostui.problems.memory import (
+    GRAPH_SHARE,
+    automatic_chunk_size,
+    kept_bytes,
+    unfolded_bytes,
+)
 
 # ten problems: every activation, MLP and CNN, both losses
 TEN = [
@@ -458,6 +463,35 @@ def test_bytes_kept_and_the_size_that_fits(small_case):
     assert kept_bytes(loss_of(size), theta) <= GRAPH_SHARE * free
     assert kept_bytes(loss_of(size + 3), theta) > GRAPH_SHARE * free
     assert small_case("mlp").problem.chunk_size == 0  # "auto" on a CPU
+
+
+def test_the_automatic_size_knows_of_unfolded_images():
+    """A sample takes a row for each pixel of each convolution's output, four times over."""
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1),  # 8×8 rows of 27
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 2, 2),  # 3×3 rows of 16
+        nn.Flatten(),
+        nn.Linear(18, 1),
+    )
+    samples = torch.randn(40, 3, 8, 8)
+    assert unfolded_bytes(network, samples[:1]) == 4 * 4 * (64 * 27 + 9 * 16)
+    assert unfolded_bytes(nn.Sequential(nn.Flatten(), nn.Linear(192, 1)), samples[:1]) == 0
+    assert not any(module._forward_hooks for module in network)
+    theta = torch.cat([p.detach().reshape(-1) for p in network.parameters()])
+
+    def loss_of(count):
+        rows, targets = samples[:count].clone(), torch.zeros(count, 1)
+        return Problem.from_module(
+            network, half_squared_error, rows, targets, convention="test"
+        ).loss
+
+    free = int(kept_bytes(loss_of(20), theta) / GRAPH_SHARE) + 1
+    each = (kept_bytes(loss_of(12), theta) - kept_bytes(loss_of(4), theta)) / 8
+    plain = automatic_chunk_size(loss_of, theta, 40, free)
+    assert plain == 20
+    found = automatic_chunk_size(loss_of, theta, 40, free, beside=int(each))
+    assert found == 10  # twice as much a sample
 
 
 PEAK = """
