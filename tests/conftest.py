@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: private folders, small problems in float64, the CIFAR file."""
+"""Fixtures shared by all tests: private folders, devices, small problems in float64, the CIFAR file."""
 
 from __future__ import annotations
 
@@ -42,11 +42,31 @@ NETWORKS = ("mlp", "cnn")
 
 @pytest.fixture(autouse=True, scope="session")
 def _private_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep runs, data and settings of the tests away from those of whoever runs them."""
+    """Keep runs, data and settings of the tests away from those of whoever runs them.
+
+    Presets say `device = "auto"`; here that is the CPU on every machine. A test that is about another
+    device names it, by the fixture `device`.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for variable in ("EOSTUI_RUNS", "EOSTUI_DATA", "EOSTUI_SETTINGS", "EOSTUI_CACHE"):
             patch.setenv(variable, str(tmp_path_factory.mktemp(variable)))
+        patch.setenv("EOSTUI_DEVICE", "cpu")
         yield
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> str:
+    """Give each device in turn to a test that must hold on all; without a CUDA GPU that one is skipped."""
+    if request.param == "cuda":
+        _need_gpu()
+    return request.param
+
+
+def _need_gpu() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device here")
 
 
 @pytest.fixture(scope="session")
