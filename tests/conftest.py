@@ -25,6 +25,7 @@ import pytest
 from eostui.config import RunConfig
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from eostui.problems import Problem
@@ -58,15 +59,18 @@ def _private_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def device(request: pytest.FixtureRequest) -> str:
     """Give each device in turn to a test that must hold on all; without a CUDA GPU that one is skipped."""
     if request.param == "cuda":
-        _need_gpu()
+        request.getfixturevalue("cuda")
     return request.param
 
 
-def _need_gpu() -> None:
+@pytest.fixture
+def cuda() -> torch.device:
+    """Give the first CUDA GPU to a test that is about nothing else, and skip it where there is none."""
     import torch
 
     if not torch.cuda.is_available():
         pytest.skip("there is no CUDA device here")
+    return torch.device("cuda:0")
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from eostui.config import RunConfig
 from eostui.dynamics import dynamics_of
 from eostui.dynamics.trial import try_dynamics
 from eostui.engine.calibration import refuse_calibration
-from eostui.engine.device import prepare_machine
+from eostui.engine.device import available_devices, prepare_machine
 from eostui.engine.driver import Driver
 from eostui.engine.facts import initial_facts
 from eostui.engine.origin import whole_fact
@@ -69,9 +69,13 @@ class EngineSession:
         if like is not None:
             device = facts_of(like).get("device", "cpu")
             had = {"device": device, "threads": whole_fact(like, "threads", "1")}
-        self._machine = prepare_machine(
-            config.changed({key: had[key] for key in had if key not in changed}, f"{like}")
-        )
+        kept = {key: had[key] for key in had if key not in changed}
+        if like is not None and kept.get("device", "cpu") not in (there := available_devices()):
+            raise InputError(
+                f"{like.name} computed on {kept['device']}, but this machine has only {', '.join(there)}: "
+                f"`eostui fork {like.name} --set device={there[-1]}` goes on with it there"
+            )
+        self._machine = prepare_machine(config.changed(kept, f"{like}"))
         say("building the problem")
         self.problem = build_problem(config, self._machine.device, data_dir, say)
         with heard(say) as lines:  # after the problem's own file: that one begins anew
