@@ -57,7 +57,7 @@ def _private_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request: pytest.FixtureRequest) -> str:
-    """Give each device in turn to a test that must hold on all; without a CUDA GPU that one is skipped."""
+    """Give each device in turn to a test that must hold on all; CUDA is skipped where there is none."""
     if request.param == "cuda":
         request.getfixturevalue("cuda")
     return request.param

@@ -1,4 +1,4 @@
-"""What a piece of work asks of its device: operators, launches, waits, busy time, as PyTorch's profiler sees it."""
+"""What work asks of its device, as PyTorch's profiler sees it: operators, launches, waits, busy time."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Activity:
 
 
 def activity(work: Callable[[], object], device: torch.device) -> Activity:
-    """Return what one call of `work` did on the device; that it is waited for in the end isn't counted."""
+    """Return what one call of `work` did on the device; the wait for its end isn't counted."""
     watched = [ProfilerActivity.CPU]
     if device.type == "cuda":
         watched.append(ProfilerActivity.CUDA)

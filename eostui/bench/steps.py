@@ -113,7 +113,7 @@ def _work_of_run(
     facts: dict[str, str],
     tell_products: Callable[[float], object] = lambda _: None,
 ) -> Work:
-    """Return what a whole run takes, each in a directory of its own: timed ROUNDS times, then profiled."""
+    """Return what a whole run takes, in a new directory each time: timed ROUNDS times, then profiled."""
     device = problem.initial.device
     times: list[float] = []
     for _ in range(ROUNDS):

@@ -41,6 +41,15 @@ def bench(
         bool,
         typer.Option("--store", help="Time the record of a long run instead: opening, exporting."),
     ] = False,
+    shelf: Annotated[
+        bool, typer.Option("--shelf", help="Time a shelf of 1000 runs instead: list, completion.")
+    ] = False,
+    terminal: Annotated[
+        bool,
+        typer.Option(
+            "--terminal", help="Time a terminal instead: first frame, first point, bytes."
+        ),
+    ] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -56,11 +65,19 @@ def bench(
       eostui bench cifar5k-cnn --set samples=1000 --steps 100 --place before
 
       eostui bench --store
-    """
-    if store:
-        from eostui.cli.bench_store import bench_store
 
-        bench_store(as_json)
+    On CUDA it also tells for how long the GPU was busy, and how often it was started and waited for. What is
+    told of a measurement is what it adds to a step.
+    """
+    parts = [
+        name for name, on in (("store", store), ("shelf", shelf), ("terminal", terminal)) if on
+    ]
+    if len(parts) > 1:
+        raise InputError(f"--{parts[0]} and --{parts[1]} are benches of their own: choose one")
+    if parts:
+        from eostui.cli.bench_parts import bench_part
+
+        bench_part(parts[0], as_json)
         return
     for name, value in (("--steps", steps), ("--points", points)):
         if value < 1:

@@ -92,7 +92,7 @@ def _resolve(wanted: str) -> torch.device:
 
 
 def _present(name: str, where: str) -> torch.device:
-    """Return the device of that name; raise InputError, naming `where` it was asked for, if there is none."""
+    """Return the device of that name; InputError if there is none, with `where` it was asked for."""
     available = available_devices()
     if name == "cuda" and "cuda:0" in available:
         name = "cuda:0"

@@ -72,8 +72,9 @@ class EngineSession:
         kept = {key: had[key] for key in had if key not in changed}
         if like is not None and kept.get("device", "cpu") not in (there := available_devices()):
             raise InputError(
-                f"{like.name} computed on {kept['device']}, but this machine has only {', '.join(there)}: "
-                f"`eostui fork {like.name} --set device={there[-1]}` goes on with it there"
+                f"{like.name} computed on {kept['device']}, but this machine has only "
+                f"{', '.join(there)}: `eostui fork {like.name} --set device={there[-1]}` goes on "
+                "with it there"
             )
         self._machine = prepare_machine(config.changed(kept, f"{like}"))
         say("building the problem")

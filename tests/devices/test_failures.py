@@ -93,7 +93,7 @@ def test_a_device_that_fails_in_mid_run_ends_it_by_name(failing, tmp_path):
 def test_a_network_too_large_for_the_device_is_a_sentence(tmp_path, device):
     """Before there is a run: nothing is left behind."""
     config = small(device=device, width=3_000_000, depth=3)
-    with pytest.raises(StartError, match="^out of memory: use a smaller") as caught:
+    with pytest.raises(StartError, match=r"^out of memory: use a smaller") as caught:
         Engine(config, tmp_path)
     assert caught.value.exit_code == 1
     assert not list(tmp_path.glob("*/run.db"))
