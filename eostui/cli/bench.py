@@ -66,8 +66,8 @@ def bench(
 
       eostui bench --store
 
-    On CUDA it also tells for how long the GPU was busy, and how often it was started and waited for. What is
-    told of a measurement is what it adds to a step.
+    On CUDA it also tells for how long the GPU was busy, and how often it was started and waited for. A
+    measurement is told by what it adds to a step.
     """
     parts = [
         name for name, on in (("store", store), ("shelf", shelf), ("terminal", terminal)) if on
