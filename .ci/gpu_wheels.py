@@ -12,7 +12,17 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 #: PyTorch and what comes with it, and what a compiler tool of this project alone needs.
-THERE = {"torch", "torchvision", "triton", "setuptools", "numpy", "sympy", "networkx", "ruff", "mypy"}
+THERE = {
+    "torch",
+    "torchvision",
+    "triton",
+    "setuptools",
+    "numpy",
+    "sympy",
+    "networkx",
+    "ruff",
+    "mypy",
+}
 
 
 def wanted(name: str, extra: str, found: dict[tuple[str, str], str], left_out: set[str]) -> None:

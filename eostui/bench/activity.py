@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch.autograd import DeviceType
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
@@ -85,9 +84,7 @@ def counted(events: Iterable[FunctionEvent]) -> Activity:
     What the host does counts within the range; what the device does may end after it.
     """
     events = list(events)
-    (work,) = (
-        event for event in events if event.name == _WORK and event.device_type == DeviceType.CPU
-    )
+    (work,) = (event for event in events if event.name == _WORK and _on_host(event))
     begin, end = work.time_range.start, work.time_range.end
     host: list[str] = []
     spans: list[tuple[float, float]] = []
@@ -95,7 +92,7 @@ def counted(events: Iterable[FunctionEvent]) -> Activity:
     for event in events:
         if event.name == _WORK:  # the profiler marks the range on the device as well
             continue
-        if event.device_type != DeviceType.CPU:
+        if not _on_host(event):
             copies += event.name.startswith(_COPIES)
             spans.append((event.time_range.start, event.time_range.end))
         elif begin <= event.time_range.start <= end:
@@ -119,6 +116,10 @@ def covered(spans: Iterable[tuple[float, float]]) -> float:
         length += max(0.0, end - max(start, until))
         until = max(until, end)
     return length
+
+
+def _on_host(event: FunctionEvent) -> bool:
+    return bool(event.device_type.name == "CPU")
 
 
 def _is_operator(event: FunctionEvent) -> bool:
