@@ -26,7 +26,7 @@ THERE = {
 
 
 def wanted(name: str, extra: str, found: dict[tuple[str, str], str], left_out: set[str]) -> None:
-    """Add what `name` with `extra` requires here to `found`, by name and extra, and what that requires."""
+    """Add to `found`, by name and extra, what `name` with `extra` requires, and what that requires."""
     for line in distribution(name).requires or ():
         requirement = Requirement(line)
         key = canonicalize_name(requirement.name)
