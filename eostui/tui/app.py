@@ -98,7 +98,7 @@ class EostuiApp(App[str]):
     async def on_mount(self) -> None:
         """Begin the run, and follow it."""
         if self._driver is not None and self._driver.can_suspend:
-            stop_and_go_on(self._driver, self._draw_again)
+            stop_and_go_on(self, self._driver, self._draw_again)
         for key, screen in self._screens.items():
             if screen is not self.first:
                 self.install_screen(screen, self._entries[key].name)

@@ -15,7 +15,10 @@ import termios
 import threading
 import time
 from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
+from textual.app import App
 from textual.driver import Driver
 
 #: Seconds between looks at the terminal.
@@ -45,17 +48,25 @@ def give_size() -> None:
 def leave_on_signals(leave: Callable[[int], None]) -> None:
     """Call `leave` with an exit code on a signal that would else leave the screen as it is.
 
-    One that is ignored, as `nohup` has it, stays so. Needs a running event loop.
+    One that is ignored, as `nohup` has it, stays so. Needs a running event loop, in which `leave` is
+    called; where the loop stands still the process ends soon all the same.
     """
     loop = asyncio.get_running_loop()
 
-    def obey(code: int) -> None:
-        _end_after(_PATIENCE, code)
-        leave(code)
+    def obey(number: int, _: FrameType | None) -> None:
+        # no lock here: what is interrupted may hold it
+        code = 128 + number
+        if loop.is_closed():
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(code))
+        signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
+        loop.call_soon_threadsafe(leave, code)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
-            loop.add_signal_handler(number, obey, 128 + number)
+            signal.signal(number, obey)
 
 
 def leave_when_gone(leave: Callable[[int], None]) -> None:
@@ -72,44 +83,57 @@ def leave_when_gone(leave: Callable[[int], None]) -> None:
             time.sleep(_LOOK_EVERY)
             if loop.is_closed():  # left already
                 return
-        _end_after(_PATIENCE_ALONE, code)
         with contextlib.suppress(RuntimeError):  # the loop is closed: it was leaving already
             loop.call_soon_threadsafe(leave, code)
+        time.sleep(_PATIENCE_ALONE)
+        os._exit(code)
 
     threading.Thread(target=watch, name="eostui-terminal", daemon=True).start()
 
 
-def stop_and_go_on(driver: Driver, shown_again: Callable[[], None]) -> None:
+def stop_and_go_on(app: App[Any], driver: Driver, shown_again: Callable[[], None]) -> None:
     """Give the terminal back to the shell when stopped (SIGTSTP), and take it again when continued.
 
     Textual does so too, but takes it twice where what stopped the process was SIGSTOP, which nothing can
-    catch: two threads then share its keys.
+    catch: two threads then share its keys. Needs a running event loop.
 
     Args:
+        app: uses the terminal while it is running.
         driver: has the terminal.
         shown_again: called once it has it again.
     """
-    lent = False
+    loop = asyncio.get_running_loop()
+    lent = continued = False
 
-    def stop(*_: object) -> None:
+    def stop() -> None:
         nonlocal lent
-        if not lent:
+        if not lent and app.is_running:
             driver.suspend_application_mode()
             lent = True
         os.kill(os.getpid(), signal.SIGSTOP)
 
-    def go_on(*_: object) -> None:
-        nonlocal lent
-        if not lent:  # it was stopped without a word, and a shell has had the terminal since
-            driver.suspend_application_mode()
-            lent = True
-        driver.resume_application_mode()  # stops the process again if it is in the background
-        if lent:
+    def note_continued() -> None:
+        nonlocal continued
+        if not continued:  # of many that came at once, as of one
+            continued = True
+            loop.call_soon(go_on)
+
+    def go_on() -> None:
+        nonlocal lent, continued
+        continued = False
+        if _in_background():  # a shell's `bg`: the terminal is still the shell's until its `fg`
+            os.kill(os.getpid(), signal.SIGSTOP)
+        elif app.is_running:
+            if not lent:  # it was stopped without a word, and a shell has had the terminal since
+                driver.suspend_application_mode()
+            driver.resume_application_mode()
             lent = False
             shown_again()
 
-    signal.signal(signal.SIGTSTP, stop)
-    signal.signal(signal.SIGCONT, go_on)
+    # in the event loop, not in the midst of whatever a signal interrupts: that may be a write to the
+    # terminal, whose lock would be waited for for ever
+    loop.add_signal_handler(signal.SIGTSTP, stop)
+    loop.add_signal_handler(signal.SIGCONT, note_continued)
 
 
 def suspend() -> bool:
@@ -118,6 +142,13 @@ def suspend() -> bool:
         return False
     os.killpg(os.getpgrp(), signal.SIGTSTP)  # with what it was started through: `uv run`, a script
     return True
+
+
+def _in_background() -> bool:
+    """Return whether the terminal is another job's now."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or no terminal
+        return os.tcgetpgrp(sys.__stdin__.fileno()) != os.getpgrp()  # type: ignore[union-attr]
+    return False
 
 
 def _under_job_control() -> bool:
@@ -144,9 +175,3 @@ def terminal_gone() -> bool:
     except (OSError, ValueError):
         return True
     return any(happened & (select.POLLHUP | select.POLLERR) for _, happened in poller.poll(0))
-
-
-def _end_after(seconds: float, code: int) -> None:
-    timer = threading.Timer(seconds, os._exit, (code,))
-    timer.daemon = True
-    timer.start()

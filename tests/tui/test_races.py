@@ -926,6 +926,9 @@ def test_to_the_shell_and_back(shelf_dir: Path) -> None:
         terminal.screen.reset()
         terminal.send("fg\n")
         terminal.wait_for(r"step \d", "q quit")
+        terminal.read(
+            0.5
+        )  # what is typed while it takes the terminal again is dropped with the shell's
         terminal.send("?")
         terminal.wait_for("Training")
         terminal.send("\x1b")
@@ -976,6 +979,44 @@ def test_without_a_shell_nothing_stops(shelf_dir: Path) -> None:
     terminal.wait_for("no shell is waiting")
     terminal.send("q")
     assert terminal.exit_code() == 0
+
+
+def test_stopped_and_continued_in_the_midst_of_a_frame(shelf_dir: Path) -> None:
+    """SIGCONT takes the terminal again whatever it interrupts: no lock is waited for for ever."""
+    EngineProcess(small(steps=10_000_000), shelf_dir, shelf_dir).ready(lambda _: None)
+    terminal = Terminal("attach", cwd=shelf_dir.parent, EOSTUI_RUNS=str(shelf_dir))
+    terminal.wait_for(r"RUNNING +step \d")
+    until = time.monotonic() + 2.0
+    while time.monotonic() < until:
+        for _ in range(100):
+            os.kill(terminal.process.pid, signal.SIGCONT)
+        terminal.read(0.001)
+    terminal.wait_for(r"RUNNING +step \d", "q quit")
+    os.kill(terminal.process.pid, signal.SIGTERM)
+    assert terminal.exit_code() == 128 + signal.SIGTERM
+    assert terminal.restored
+
+
+def test_a_signal_ends_a_viewer_whose_event_loop_stands_still(shelf_dir: Path) -> None:
+    """Whatever it waits for: nothing else could end it but SIGKILL."""
+    make_run(shelf_dir / "made-aaaa", 100)
+    program = (
+        "import threading, sys\n"
+        "from eostui.cli import main\n"
+        "from eostui.tui.app import EostuiApp\n"
+        "EostuiApp.action_help = lambda self: held.acquire()\n"
+        "held = threading.Lock()\n"
+        "held.acquire()\n"
+        "sys.exit(main())\n"
+    )
+    terminal = Terminal(
+        "attach", "aaaa", cwd=shelf_dir.parent, EOSTUI_RUNS=str(shelf_dir), program=("-c", program)
+    )
+    terminal.wait_for("FINISHED", "q quit")
+    terminal.send("?")
+    terminal.read(0.5)
+    os.kill(terminal.process.pid, signal.SIGHUP)
+    assert terminal.exit_code() == 128 + signal.SIGHUP
 
 
 # --- what a monkey found ------------------------------------------------------------------------------
