@@ -27,9 +27,10 @@ NETWORKS = {
     "cross-entropy": {**SMOOTH, "loss": "cross-entropy", "width": 8},
     "cnn": {**SMOOTH, "network": "cnn", "channels": [4], "samples": 60},
 }
-#: What rounding leaves of a column, as a share of its largest value: of sums and of S, and of what an
-#: eigenvector decides, which is found to `vector_tolerance`.
-TOLERANCES = {"float64": (1e-6, 0.05), "float32": (2e-3, 0.1)}
+#: What a device's rounding may leave of L, ‖θ‖ and of κ, which is a small difference, as a share of the
+#: column's largest value; of eigenvalues, found to `tolerance`, as a share of S; and of what u decides,
+#: found to `vector_tolerance`.
+TOLERANCES = {"float64": (1e-9, 1e-7, 2e-5, 0.05), "float32": (2e-4, 2e-2, 2e-3, 0.1)}
 
 
 def problem_on(device, folder, **values):
@@ -49,25 +50,28 @@ def reference(request, tmp_path_factory, one_thread):  # noqa: ARG001
 def test_a_run_is_that_of_the_cpu_in_float64(reference, tmp_path, device, dtype):
     """Every step and every reading of 60 steps before the edge."""
     path, values = reference
-    sums, rest = TOLERANCES[dtype]
+    sums, differences, eigenvalues, rest = TOLERANCES[dtype]
     config = small(device=device, dtype=dtype, **values)
     with Run(here(config, tmp_path)) as run, Run(path) as wanted:
         assert run.facts["device"].split(":")[0] == device
         np.testing.assert_array_equal(run.measured["step"], wanted.measured["step"])
         for name in ("loss", "theta_norm"):
             close(run.steps[name], wanted.steps[name], sums, name)
-        close(run.steps["path_curvature"], wanted.steps["path_curvature"], 10 * sums, "kappa")
-        for name in ("sharpness", "eig_2", "eig_min", "test_loss", "grad_norm"):
-            close(run.measured[name], wanted.measured[name], sums, name)
+        close(run.steps["path_curvature"], wanted.steps["path_curvature"], differences, "kappa")
+        for name in ("test_loss", "grad_norm"):
+            close(run.measured[name], wanted.measured[name], 10 * sums, name)
+        scale = wanted.measured["sharpness"].max()
+        for name in ("sharpness", "eig_2", "eig_min"):
+            close(run.measured[name], wanted.measured[name], eigenvalues, name, scale)
         for name in ("beta", "beta_alpha", "g"):
             close(run.measured[name], wanted.measured[name], rest, name)
         assert (run.measured["sharpness_residual"] < 0.1 * wanted.measured["sharpness"]).all()
 
 
-def close(found, wanted, share, name):
+def close(found, wanted, share, name, scale=None):
     assert np.isfinite(wanted).any(), name
     np.testing.assert_array_equal(np.isfinite(found), np.isfinite(wanted), name)
-    scale = np.nanmax(np.abs(wanted))
+    scale = np.nanmax(np.abs(wanted)) if scale is None else scale
     np.testing.assert_allclose(found, wanted, rtol=0, atol=share * scale, err_msg=name)
 
 
