@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: private folders, small problems in float64, the CIFAR file."""
+"""Fixtures shared by all tests: private folders, devices, small problems in float64, the CIFAR file."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ import pytest
 from eostui.config import RunConfig
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from eostui.problems import Problem
@@ -42,11 +43,34 @@ NETWORKS = ("mlp", "cnn")
 
 @pytest.fixture(autouse=True, scope="session")
 def _private_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep runs, data and settings of the tests away from those of whoever runs them."""
+    """Keep runs, data and settings of the tests away from those of whoever runs them.
+
+    Presets say `device = "auto"`; here that is the CPU on every machine. A test that is about another
+    device names it, by the fixture `device`.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for variable in ("EOSTUI_RUNS", "EOSTUI_DATA", "EOSTUI_SETTINGS", "EOSTUI_CACHE"):
             patch.setenv(variable, str(tmp_path_factory.mktemp(variable)))
+        patch.setenv("EOSTUI_DEVICE", "cpu")
         yield
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> str:
+    """Give each device in turn to a test that must hold on all; CUDA is skipped where there is none."""
+    if request.param == "cuda":
+        request.getfixturevalue("cuda")
+    return request.param
+
+
+@pytest.fixture
+def cuda() -> torch.device:
+    """Give the first CUDA GPU to a test that is about nothing else, and skip it where there is none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device here")
+    return torch.device("cuda:0")
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -211,6 +212,30 @@ def _ours(point: Point, probes: ProbeSet, step: int, config: RunConfig) -> Found
     return Found(probes.sharpness.sharpness, found.products, probes.sharpness.eigenvectors[0])
 
 
+@contextlib.contextmanager
+def a_run(
+    config: RunConfig, problem: Problem, facts: dict[str, str]
+) -> Iterator[tuple[Callable[[], None], Path]]:
+    """Give a run that an engine would make of the config, and its directory, for as long as it is there.
+
+    The run is a function without arguments, which raises InputError if not all steps could be taken.
+    """
+    with tempfile.TemporaryDirectory(prefix="eostui-bench-") as folder:
+        path = Path(folder) / "run"
+        writer = RunWriter(path, facts)
+        driver = Driver(config, problem)
+
+        def train() -> None:
+            status, sentence = driver.run(writer)
+            if status != "finished":  # stretches of different length can't be compared
+                raise InputError(f"these steps can't be timed: the run {sentence}")
+
+        try:
+            yield train, path
+        finally:
+            writer.close()
+
+
 def time_whole_run(
     config: RunConfig,
     problem: Problem,
@@ -226,16 +251,8 @@ def time_whole_run(
     start = dataclasses.replace(problem, initial=theta)
 
     def measured(changes: dict[str, object]) -> float:
-        with tempfile.TemporaryDirectory() as folder:
-            writer = RunWriter(Path(folder) / "run", facts)
-            driver = Driver(config.changed({"steps": steps, **changes}), start)
-            ended: list[tuple[str, str]] = []
-            taken = seconds(lambda: ended.append(driver.run(writer)), theta.device)
-            writer.close()
-        status, sentence = ended[0]
-        if status != "finished":  # a ratio of two stretches of different length would say nothing
-            raise InputError(f"these steps can't be timed: the run {sentence}")
-        return taken
+        with a_run(config.changed({"steps": steps, **changes}), start, facts) as (train, _):
+            return seconds(train, theta.device)
 
     def bare(steps: int) -> None:
         at = theta
@@ -276,6 +293,11 @@ def reach_edge(
         if near >= 8:
             return theta, step
     return None
+
+
+def cuda_of(device: torch.device) -> str:
+    """Return the CUDA version that PyTorch was built for, empty off CUDA."""
+    return str(torch.version.cuda) if device.type == "cuda" else ""
 
 
 def _direction(theta: Tensor) -> Tensor:

@@ -41,6 +41,15 @@ def bench(
         bool,
         typer.Option("--store", help="Time the record of a long run instead: opening, exporting."),
     ] = False,
+    shelf: Annotated[
+        bool, typer.Option("--shelf", help="Time a shelf of 1000 runs instead: list, completion.")
+    ] = False,
+    terminal: Annotated[
+        bool,
+        typer.Option(
+            "--terminal", help="Time a terminal instead: first frame, first point, bytes."
+        ),
+    ] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -56,11 +65,19 @@ def bench(
       eostui bench cifar5k-cnn --set samples=1000 --steps 100 --place before
 
       eostui bench --store
-    """
-    if store:
-        from eostui.cli.bench_store import bench_store
 
-        bench_store(as_json)
+    On CUDA it also tells for how long the GPU was busy, and how often it was started and waited for. A
+    measurement is told by what it adds to a step.
+    """
+    parts = [
+        name for name, on in (("store", store), ("shelf", shelf), ("terminal", terminal)) if on
+    ]
+    if len(parts) > 1:
+        raise InputError(f"--{parts[0]} and --{parts[1]} are benches of their own: choose one")
+    if parts:
+        from eostui.cli.bench_parts import bench_part
+
+        bench_part(parts[0], as_json)
         return
     for name, value in (("--steps", steps), ("--points", points)):
         if value < 1:
@@ -129,6 +146,7 @@ def _measure(
 ) -> None:
     """Measure, and put each figure into `results` as soon as it is there."""
     from eostui.bench import measure
+    from eostui.bench.steps import time_steps
     from eostui.engine.convolutions import with_fastest_convolutions
     from eostui.engine.device import prepare_machine
     from eostui.engine.facts import initial_facts
@@ -146,7 +164,9 @@ def _measure(
         raise InputError(f"{config.preset} has one parameter: there is nothing to search for")
     facts = initial_facts(config, machine, problem, "bench", "")
     keys = ("device", "device_name", "threads", "dtype", "parameters", "torch")
-    results["machine"] = {key: facts[key] for key in keys}
+    results["machine"] = {
+        **{key: facts[key] for key in keys}, "cuda": measure.cuda_of(machine.device)
+    }  # fmt: skip
     wanted, edge_limit = where
 
     def at(place: str, theta: Tensor, step: int) -> None:
@@ -154,6 +174,7 @@ def _measure(
         pieces = measure.time_pieces(config, problem, theta, narrator)
         found: dict[str, Any] = {"from_step": step, "pieces": pieces}
         results["places"][place] = found
+        found["steps"] = time_steps(config, problem, theta, steps, facts, narrator)
         found["whole_run"] = dataclasses.asdict(
             measure.time_whole_run(config, problem, theta, steps, facts, narrator)
         )
@@ -195,9 +216,10 @@ _PIECES = {
 def _print_table(results: dict[str, Any]) -> None:
     machine = results["machine"]
     print(f"{results['preset']}: {machine['parameters']} parameters, {machine['dtype']}")
+    cuda = f", CUDA {machine['cuda']}" if machine["cuda"] else ""
     print(
         f"{machine['device_name']} ({machine['device']}), {machine['threads']} threads, "
-        f"torch {machine['torch']}"
+        f"torch {machine['torch']}{cuda}"
     )
     for place, found in results["places"].items():
         print(f"\n{place}, from step {found['from_step']}")
@@ -215,16 +237,50 @@ def _lines(found: dict[str, Any]) -> list[str]:
         for name, text in _PIECES.items()
         if name in pieces
     ]
+    if of_steps := found.get("steps"):
+        lines += _step_lines(of_steps)
     if whole := found.get("whole_run"):
         for name, text in (
             ("measured", "measured run"),
             ("configured", "  with the preset's eigenvalues"),
         ):
             ratio = whole[f"{name}_seconds"] / whole["bare_seconds"]
-            lines.append(f"{text:<36}{ratio:10.2f} × bare descent, {whole['steps']} steps")
+            rate = whole["steps"] / whole[f"{name}_seconds"]
+            lines.append(
+                f"{text:<36}{ratio:10.2f} × bare descent, {whole['steps']} steps, {rate:.4g} a second"
+            )
     if both := found.get("comparison"):
         lines += _comparison_lines(both)
     return lines
+
+
+def _step_lines(of_steps: dict[str, Any]) -> list[str]:
+    """Return what a step and a measurement take, and what they ask of the device."""
+    texts = {
+        "bare": "a step of bare descent",
+        "step": "a step of a run, unmeasured",
+        "measurement": f"a measurement, {of_steps['products']:.1f} products",
+    }
+    lines = [
+        f"{text:<36}{of_steps[name]['seconds'] * 1e3:10.2f} ms  ({_asked(of_steps[name])})"
+        for name, text in texts.items()
+        if name in of_steps
+    ]
+    if peak := of_steps.get("peak_megabytes"):
+        lines.append(f"{'memory of the GPU, at most':<36}{peak:10.0f} MB")
+    return lines
+
+
+def _asked(work: dict[str, float]) -> str:
+    """Return what a GPU was asked for and how long it was busy, or what a CPU was."""
+    if not work["kernels"]:
+        return f"{work['operators']:.1f} operators, {work['reads']:.1f} numbers read"
+    busy = work["busy_seconds"]
+    over = f", {work['seconds'] / busy:.2f} × that" if busy else ""
+    return (
+        f"GPU busy {busy * 1e3:.2f} ms{over}; {work['launches']:.1f} launches of {work['kernels']:.1f} "
+        f"kernels, {work['waits']:.2f} waits, {work['copies']:.1f} copies"
+    )
 
 
 def _comparison_lines(both: dict[str, Any]) -> list[str]:

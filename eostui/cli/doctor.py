@@ -93,15 +93,21 @@ def _machine() -> Iterator[Check]:
     try:
         import torch
 
-        from eostui.engine.device import available_devices
+        from eostui.engine.device import automatic_device, available_devices
     except ImportError as error:
         yield "torch", False, f"can't be imported: {error}"
         return
     took = time.perf_counter() - start
     yield "torch", True, f"{torch.__version__}, imported in {took:.1f} s"
-    devices = available_devices()
-    threads = torch.get_num_threads()
-    yield "devices", True, f"{', '.join(devices)}; {threads} CPU threads of {os.cpu_count()} cores"
+    names = [
+        f"{name} ({torch.cuda.get_device_name(name)})" if name.startswith("cuda") else name
+        for name in available_devices()
+    ]
+    cores = f"{torch.get_num_threads()} CPU threads of {os.cpu_count()} cores"
+    try:
+        yield "devices", True, f"{', '.join(names)}; auto is {automatic_device()}; {cores}"
+    except InputError as error:
+        yield "devices", False, str(error)
 
 
 def _terminal() -> Iterator[Check]:

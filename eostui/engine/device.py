@@ -75,15 +75,30 @@ def available_devices() -> list[str]:
     return ["cpu", *cuda, *mps]
 
 
+def automatic_device() -> torch.device:
+    """Return what `device = "auto"` is here: EOSTUI_DEVICE, else the first GPU, else the CPU.
+
+    Raises:
+        InputError: if EOSTUI_DEVICE isn't a device of this machine.
+    """
+    chosen = os.environ.get("EOSTUI_DEVICE", "auto")
+    if chosen in ("", "auto"):
+        return torch.device(next((d for d in available_devices() if d != "cpu"), "cpu"))
+    return _present(chosen, "EOSTUI_DEVICE")
+
+
 def _resolve(wanted: str) -> torch.device:
+    return automatic_device() if wanted == "auto" else _present(wanted, "`device`")
+
+
+def _present(name: str, where: str) -> torch.device:
+    """Return the device of that name; InputError if there is none, with `where` it was asked for."""
     available = available_devices()
-    if wanted == "auto":
-        return torch.device(next((d for d in available if d != "cpu"), "cpu"))
-    if wanted == "cuda" and "cuda:0" in available:
-        wanted = "cuda:0"
-    if wanted not in available:
+    if name == "cuda" and "cuda:0" in available:
+        name = "cuda:0"
+    if name not in available:
         raise InputError(
-            f'`device` is "{wanted}", but this machine has only {", ".join(available)} '
+            f'{where} is "{name}", but this machine has only {", ".join(available)} '
             '(or "auto" for the fastest of them)'
         )
-    return torch.device(wanted)
+    return torch.device(name)

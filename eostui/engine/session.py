@@ -17,7 +17,7 @@ from eostui.dynamics import dynamics_of
 from eostui.dynamics.trial import try_dynamics
 from eostui.engine.calibration import refuse_calibration
 from eostui.engine.convolutions import with_fastest_convolutions
-from eostui.engine.device import prepare_machine
+from eostui.engine.device import available_devices, prepare_machine
 from eostui.engine.driver import Driver
 from eostui.engine.facts import initial_facts
 from eostui.engine.origin import whole_fact
@@ -75,7 +75,14 @@ class EngineSession:
                 "threads": whole_fact(like, "threads", "1"),
                 "convolutions": facts.get(f"problem.{CONVOLUTIONS}", "native"),
             }
-        like_it = config.changed({key: had[key] for key in had if key not in changed}, f"{like}")
+        kept = {key: had[key] for key in had if key not in changed}
+        if like is not None and kept.get("device", "cpu") not in (there := available_devices()):
+            raise InputError(
+                f"{like.name} computed on {kept['device']}, but this machine has only "
+                f"{', '.join(there)}: `eostui fork {like.name} --set device={there[-1]}` goes on "
+                "with it there"
+            )
+        like_it = config.changed(kept, f"{like}")
         self._machine = prepare_machine(like_it)
         if like is not None and self._machine.device.type != had["device"].partition(":")[0]:
             like_it = like_it.changed({"convolutions": config.convolutions})

@@ -157,7 +157,7 @@ def test_divergence(shell: Shell) -> None:
         (["digits-mlp", "--set", "samples=2000"], ["`samples` is 2000", "only 1797"]),
         (["digits-mlp", "--threads", "100000"], ["`threads` is 100000", "1024"]),
         (["digits-mlp", "--fps", "0"], ["--fps is 0"]),
-        (["digits-mlp", "--device", "cuda:7"], ["`device`", "cuda:7", "cpu"]),
+        (["digits-mlp", "--device", "cuda:99"], ["`device`", "cuda:99", "cpu"]),
         (["digits-mlp", "--set", "data=npz"], ["`data_file` is missing"]),
         (["digits-mlp", "--set", "data=npz", "--set", "data_file=no.npz"], ["no file", "no.npz"]),
         (["digits-mlp", "--set", "problem=no.py:f"], ["no file", "no.py"]),

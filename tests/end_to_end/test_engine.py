@@ -147,7 +147,7 @@ def fleet(tmp_path_factory):
         "diverging": {"eta": 5.0, "weight_decay": 0.0},
         "failing": {"problem": f"{folder / 'own.py'}:fails_at_37", "steps": 400, **RARELY},
         "nan-data": {"data": "npz", "data_file": str(folder / "nan.npz")},
-        "no-device": {"device": "cuda"},
+        "no-device": {"device": "cuda:99"},
         "no-folder": {},
     }
     with ThreadPoolExecutor(2) as pool:
@@ -390,12 +390,11 @@ def test_data_with_nan_is_refused_before_anything_is_made(fleet):
     assert "finite" in str(outcome.error)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_a_device_that_is_not_there_is_refused(fleet):
     """What was asked for and what there is; exit code 2."""
     outcome = ended(fleet, "no-device")
     assert outcome.error.exit_code == outcome.exit_code == EXIT_INPUT
-    assert '`device` is "cuda"' in str(outcome.error)
+    assert '`device` is "cuda:99"' in str(outcome.error)
     assert "cpu" in str(outcome.error)
 
 
