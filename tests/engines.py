@@ -19,6 +19,7 @@ from eostui.runs import shelf
 from eostui.runs.launch import EngineProcess, Fork, Resume
 from eostui.runs.run import Run
 from eostui.runs.store import commands, schema
+from eostui.runs.store.lookup import newest_row
 from eostui.runs.store.reader import RunReader
 
 PATIENCE = 120.0  # seconds: PyTorch's import on a busy machine
@@ -55,10 +56,10 @@ class Engine:
         """Wait until a row of this step is stored."""
         reader = RunReader(self.path)
         deadline = time.monotonic() + PATIENCE
-        while reader.newest().get("step", -1) < step:
+        while newest_row(reader).get("step", -1) < step:
             assert time.monotonic() < deadline, f"no step {step}"
             ended = self.process.wait(0.005) is not None
-            assert not ended or reader.newest().get("step", -1) >= step, "it ended before"
+            assert not ended or newest_row(reader).get("step", -1) >= step, "it ended before"
         reader.close()
 
     def asks(self, kind: str, **arguments) -> int:

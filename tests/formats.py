@@ -12,6 +12,7 @@ import numpy as np
 from eostui.runs.store import schema
 from eostui.runs.store.columns import FIRST_STEP_COLUMNS, HESSIAN_PRODUCTS, MEASURED, NOT_WIDE
 from eostui.runs.store.own_columns import step_columns_of
+from eostui.runs.store.poller import Poller
 from eostui.runs.store.reader import RunReader
 from eostui.runs.store.readings import by_step
 from eostui.runs.store.rows import checksum, in_columns
@@ -66,7 +67,7 @@ def _measured(path):
     try:
         if reader.version < schema.READINGS_SINCE:
             return None
-        table = by_step(reader.poll().readings, reader.probes)
+        table = by_step(Poller(reader).poll().readings, reader.probes)
         return table or {"step": np.empty(0)}
     finally:
         reader.close()

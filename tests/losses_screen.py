@@ -6,7 +6,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 
 from eostui.charts.numbers import compact, grouped
-from eostui.tui.keys import Key, bindings, on_this_screen
+from eostui.tui.keys import Key, on_this_screen
 from eostui.tui.screens.screen import SessionScreen
 from eostui.tui.screens.table import SCREENS, ScreenEntry
 from eostui.tui.widgets.bars import TextBar
@@ -20,7 +20,6 @@ class LossesScreen(SessionScreen):
         Key("losses.fewer", "less_than_sign", "<", "screen.show(-1)", "one loss less", group="losses"),
         *on_this_screen({"scale": "losses as powers of ten, or as they are"}),
     )  # fmt: skip
-    BINDINGS = bindings(KEYS)
 
     count, powers = 3, False
 

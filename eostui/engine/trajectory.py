@@ -22,6 +22,7 @@ from eostui.problems import Problem
 from eostui.problems.batch import loss_of_rows
 from eostui.runs.analysis.run_phases import chance_of
 from eostui.runs.store.columns import COORDINATES
+from eostui.runs.store.readings import ProbeReading
 from eostui.runs.store.writer import Store
 
 
@@ -215,8 +216,10 @@ class Trajectory:
         for each in readings:
             if each.values:
                 self._writer.reading(
-                    moment.step, each.probe, each.values, self._config.reading, each.seconds,
-                    each.products,
+                    ProbeReading(
+                        moment.step, each.probe, each.values, self._config.reading, each.seconds,
+                        each.products,
+                    )
                 )  # fmt: skip
                 values |= each.values
         if values:

@@ -10,18 +10,18 @@ from eostui.runs.analysis.curvature_summary import without_alternation
 
 
 def _chart(view: RunView, kind: str) -> Chart:
-    measured = view.run.measured
-    beta_alpha, lambda_g = measured["beta_alpha"], measured["lambda_g"]
+    x, beta_alpha, lambda_g = view.readings("beta_alpha", "lambda_g")
     curves, spots = [], []
     if len(beta_alpha):
         smooth = without_alternation(beta_alpha)
         curves = [
-            Curve(view.x_measured, beta_alpha, "warm spread", "stippled"),
-            Curve(view.x_measured, smooth, "warm", label="βα", ranged=False, sign="▴"),
-            Curve(view.x_measured, lambda_g, "cool", "dashed", "λg"),
+            Curve(x, beta_alpha, "warm spread", "stippled"),
+            Curve(x, smooth, "warm", label="βα", ranged=False, sign="▴"),
+            Curve(x, lambda_g, "cool", "dashed", "λg"),
         ]
         for row in view.crossings():
-            spots.append(Spot(float(view.x_measured[row]), float(lambda_g[row]), "mark"))
+            level = float(view.run.measured["lambda_g"][row])
+            spots.append(Spot(float(view.x_measured[row]), level, "mark"))
     scale = Scale(kind, linear_part(beta_alpha, lambda_g))
     return Chart(curves, scale, view.marks(), spots, view.waiting())
 
@@ -29,7 +29,7 @@ def _chart(view: RunView, kind: str) -> Chart:
 def _title(view: RunView) -> tuple[str, ...]:
     found = view.crossings()
     crossed = view.run.measured["step"][found[found < len(view.seen.measured)]]
-    several = any(view.seen.measured["u_error"][-1:] > view.run.config.vector_tolerance)
+    several = view.seen.measured.newest("u_error") > view.run.config.vector_tolerance
     return (
         "drives βα, λg" + (" of one of several directions" if several else ""),
         *(f"crossed at step {int(step)}" for step in crossed[-1:]),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from eostui.charts.chart import Chart, Curve
 from eostui.charts.scales import Scale
 from eostui.panels.panel import Panel
@@ -11,15 +9,14 @@ from eostui.panels.view import RunView
 
 
 def _chart(view: RunView, kind: str) -> Chart:
-    steps, measured = view.run.steps, view.run.measured
+    steps = view.run.steps
     curves = []
     if len(steps):
         if steps["weight_decay"].any():
             values = steps["loss_regularized"]
             curves.append(Curve(view.x, values, "cool", "stippled", "Lλ", yields="flattening"))
-        tested = np.isfinite(measured["test_loss"])
-        if tested.any():
-            x, values = view.x_measured[tested], measured["test_loss"][tested]
+        x, values = view.readings("test_loss")
+        if len(x):
             curves.append(Curve(x, values, "test", "dotted", "test", yields="flattening"))
         curves.append(Curve(view.x, steps["loss"], "loss", label="L"))
     return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting(measured=False))

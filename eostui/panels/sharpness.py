@@ -12,17 +12,20 @@ from eostui.runs.analysis.remarks import OF_TRUSTED, trusted_gradient
 
 def _chart(view: RunView, kind: str) -> Chart:
     steps, measured = view.run.steps, view.run.measured
-    sharpness = Curve(view.x_measured, measured["sharpness"], "sharpness", label="S", sign="•")
+    x, values = view.readings("sharpness")
+    sharpness = Curve(x, values, "sharpness", label="S", sign="•")
     if not len(sharpness.y) and view.live:  # the first reading is on its way
         return Chart([], Scale(kind), view.marks(), waiting=view.waiting())
     decays = steps["weight_decay"].any()
-    curves = [
-        Curve(view.x, values, "theory", "dashed", label, yields="far", extended=True)
-        for values, label in view.thresholds()
-    ]
-    curves.append(Curve(view.x, steps["path_curvature"], "path spread", "stippled", ranged=False))
     medians = view.medians
-    curves.append(Curve(view.x[medians.rows], medians.medians, "path", label="κ"))
+    curves = [
+        Curve(view.x, steps["path_curvature"], "path spread", "stippled", ranged=False),
+        Curve(view.x[medians.rows], medians.medians, "path", label="κ"),
+    ]
+    curves += [  # κ of a run at its edge lies along them, and would hide them
+        Curve(view.x, threshold, "theory", "dashed", label, yields="far", extended=True)
+        for threshold, label in view.thresholds()
+    ]
     if decays:
         rows, level = collapsed_level(steps, measured, view.off_the_bounce())
         x = view.x_measured[rows]

@@ -102,6 +102,19 @@ class RunView:
         """Position of every measured step."""
         return self.run.measured["flow_time" if self.flow_time else "step"]
 
+    def readings(self, *names: str) -> tuple[FloatArray, ...]:
+        """Return the positions of what was measured of a column, the values there, and those of others.
+
+        Steps at which other probes alone measured are left out: they would tear its curve.
+
+        Args:
+            names: of the column, and of others that are measured with it.
+        """
+        measured = self.run.measured
+        columns = [self.x_measured, *(measured[name] for name in names)]
+        known = ~np.isnan(columns[1])
+        return tuple(columns if known.all() else (column[known] for column in columns))
+
     def x_at(self, step: int) -> float:
         """Return the position of one step."""
         x = self.x

@@ -181,7 +181,7 @@ class Calibrations:
                 state = (self.rows["x_predicted"][at[0]], self.rows["q_predicted"][at[0]])
             orbit = _orbit(seat.calibration, state, self.rows["step"][at[:-1]], steps)
             for name, values in zip(("x_predicted", "q_predicted"), orbit, strict=True):
-                self.rows[name][at] = values
+                self.rows.write(name, at, values)
             self._part(seat, at, self.rows["q"][at] - self.rows["q_predicted"][at])
         self._predicted = len(self.rows)
 

@@ -10,6 +10,7 @@ from eostui.errors import EostuiError, InputError
 from eostui.runs.shelf import Entry, entries
 from eostui.runs.store import commands, schema
 from eostui.runs.store.liveness import engine_alive
+from eostui.runs.store.lookup import events_of
 from eostui.runs.store.reader import RunReader
 from eostui.runs.store.writer import RunWriter
 
@@ -107,7 +108,7 @@ def _answered(path: Path, command: str) -> bool:
     try:
         while True:
             alive = engine_alive(path)  # asked first: what it did last is read after
-            for event in reader.poll().events:
+            for event in (*events_of(reader, "obeyed"), *events_of(reader, "refused")):
                 if event.payload.get("command") == command:
                     if event.kind == "refused":
                         raise InputError(f"{path.name}: {event.payload['reason']}")

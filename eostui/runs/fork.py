@@ -8,12 +8,14 @@ from typing import Any
 
 from eostui.config import RunConfig
 from eostui.errors import InputError, RunFormatError
-from eostui.runs.record import all_news, is_control
+from eostui.runs.record import is_control
 from eostui.runs.shelf import Entry
 from eostui.runs.store import schema
 from eostui.runs.store.checkpoints import Checkpoint
-from eostui.runs.store.reader import News, RunReader, facts_of
-from eostui.runs.store.readings import one_by_one, unpacked
+from eostui.runs.store.lookup import events_of
+from eostui.runs.store.poller import News, Poller
+from eostui.runs.store.reader import RunReader, facts_of
+from eostui.runs.store.readings import ProbeReading, one_by_one, unpacked
 from eostui.runs.store.writer import RunWriter
 from eostui.schedule import ControlChange
 from eostui.stability import Control, Description, at_start, changed_to, in_force, refuse
@@ -116,7 +118,9 @@ def parent_controls_at(parent: Entry, step: int) -> dict[str, float]:
     start = at_start(parent_controls(parent).values(), parent.config)
     reader = RunReader(parent.path)
     try:
-        changes = [(event.step, changed_to(event.payload)) for event in reader.events_of("control")]
+        changes = [
+            (event.step, changed_to(event.payload)) for event in events_of(reader, "control")
+        ]
     except (LookupError, TypeError, ValueError) as error:
         raise RunFormatError(f"{parent.path}: a control change is damaged: {error}") from None
     finally:
@@ -137,7 +141,7 @@ def copy_history(parent: Path, writer: RunWriter, checkpoint: Checkpoint, readin
     reader = RunReader(parent)
     try:
         first = told = 0
-        for news in all_news(reader):
+        for news in Poller(reader).all_news():
             rows = news.steps[: max(step - first, 0)]
             if len(rows):
                 writer.steps(first, rows, reader.step_columns)
@@ -145,7 +149,7 @@ def copy_history(parent: Path, writer: RunWriter, checkpoint: Checkpoint, readin
             for at, probe, numbers, seconds, products in one_by_one(news.readings):
                 if at < step:
                     values = unpacked(reader.probes[probe], numbers)
-                    writer.reading(at, probe, values, reading, seconds, products)
+                    writer.reading(ProbeReading(at, probe, values, reading, seconds, products))
             _copy_calibrated(news, writer, checkpoint)
             if news.landscape is not None:
                 writer.landscape(news.landscape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from eostui.runs.calibration import CALIBRATED
 from eostui.runs.store import schema
 from eostui.runs.store.checkpoints import Checkpoint
 from eostui.runs.store.columns import ProbeColumns
-from eostui.runs.store.reader import News, RunReader
+from eostui.runs.store.poller import News, Poller
+from eostui.runs.store.reader import RunReader
 from eostui.runs.store.rows import Event
 
 
@@ -66,7 +67,7 @@ class Record:
         )
         parts, seen = [record.steps], 0
         try:
-            for news in all_news(reader):
+            for news in Poller(reader).all_news():
                 parts.append(news.steps[max(first - seen, 0) :])
                 seen += len(news.steps)
                 record._take(news)
@@ -115,15 +116,6 @@ class Record:
                 self.refused.append((event.step, event.payload))
             elif is_control(event) and event.step >= self.first:
                 self.controls.setdefault(event.step, []).append(event)
-
-
-def all_news(reader: RunReader) -> Iterator[News]:
-    """Yield all that a reader hasn't read, in parts."""
-    while True:
-        news = reader.poll()
-        if not (len(news.steps) or news.readings or news.events or len(news.calibrated)):
-            return
-        yield news
 
 
 def is_control(event: Event) -> bool:

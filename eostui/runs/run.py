@@ -25,7 +25,8 @@ from eostui.runs.store.columns import (
     exported,
 )
 from eostui.runs.store.landscape import Landscape
-from eostui.runs.store.reader import News, RunReader, run_state
+from eostui.runs.store.poller import News, Poller
+from eostui.runs.store.reader import RunReader, run_state
 from eostui.runs.store.readings import by_step
 from eostui.runs.store.rows import Event
 from eostui.stability import GRADIENT_DESCENT, UNDECAYED
@@ -64,6 +65,7 @@ class Run:
         """
         self.path = Path(path)
         self._reader = RunReader(self.path)
+        self._poller = Poller(self._reader)
         self.facts = self._reader.facts()
         if "config" not in self.facts:
             self._reader.close()
@@ -129,7 +131,7 @@ class Run:
 
     def fetch(self) -> News:
         """Read what was written since the last fetch, changing no column: for another thread."""
-        return self._reader.poll()
+        return self._poller.poll()
 
     def apply(self, news: News) -> bool:
         """Append what was fetched to the columns; return whether there was anything."""
@@ -188,7 +190,7 @@ class Run:
         if measured_only:
             at = self.measured["step"][rows].astype(np.int64)
         else:
-            at = np.arange(len(self.steps))[rows]
+            at = np.arange(*rows.indices(len(self.steps)))
         calibrated = self.calibrations.rows
         measurements = _Places(self.measured["step"], at)
         projections = _Places(calibrated["step"], at)
@@ -263,14 +265,13 @@ class Run:
         loss = self.steps["loss"][first:]
         square = 0.5 * self.steps["decayed_norm"][first:] ** 2
         loss_step = np.diff(loss)
-        self.steps["loss_step"][first:last] = loss_step
-        self.steps["loss_step_regularized"][first:last] = loss_step + self.steps["weight_decay"][
-            first:last
-        ] * np.diff(square)
+        moved, decay = slice(first, last), self.steps["weight_decay"][first:last]
+        self.steps.write("loss_step", moved, loss_step)
+        self.steps.write("loss_step_regularized", moved, loss_step + decay * np.diff(square))
         for name, arrival in ARRIVALS.items():
             if arrival in stored:
                 arrivals = stored[arrival]
-                self.steps[name][first:last] = arrivals if before else arrivals[1:]
+                self.steps.write(name, moved, arrivals if before else arrivals[1:])
 
     def _flow_time_after(self) -> float:
         if not len(self.steps):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,7 +14,8 @@ FloatArray = NDArray[np.float64]
 class Series:
     """Named float64 columns of one length; appending is amortised, reading is a view.
 
-    Room grows by a quarter: a run of 1e6 steps costs its own size and little more.
+    Room grows by a quarter, and a column takes none before it has a number: a run of 1e6 steps costs the
+    size of what is known of it and little more.
     """
 
     def __init__(
@@ -26,19 +28,29 @@ class Series:
             shapes: of what a column holds a row, by its name; a number where nothing is said.
         """
         self._length, self._room = 0, 64
-        shapes = shapes or {}
-        self._columns = {name: np.empty((self._room, *shapes.get(name, ()))) for name in names}
+        self._shapes = {name: (shapes or {}).get(name, ()) for name in names}
         self._same: dict[str, str] = {}
+        self._columns: dict[str, FloatArray] = {}  # those that have a number somewhere
 
     def __len__(self) -> int:
         return self._length
 
     def __getitem__(self, name: str) -> FloatArray:
-        """Return one column, shape (n, *shape): a view, valid until the next append."""
-        return self._columns[self._same.get(name, name)][: self._length]
+        """Return one column, shape (n, *shape): a view for reading, valid until the next append."""
+        name = self._same.get(name, name)
+        shape = self._shapes[name]
+        if name in self._columns:
+            return self._columns[name][: self._length]
+        return np.broadcast_to(np.float64(np.nan), (self._length, *shape))
 
     def __contains__(self, name: str) -> bool:
-        return name in self._columns or name in self._same
+        return name in self._shapes or name in self._same
+
+    def newest(self, name: str) -> float:
+        """Return the last number in a column, NaN where there is none."""
+        column = self[name]
+        known = np.flatnonzero(~np.isnan(column))
+        return float(column[known[-1]]) if len(known) else math.nan
 
     def call(self, name: str, column: str) -> None:
         """Have a column by a second name, without a copy of it."""
@@ -48,7 +60,7 @@ class Series:
         """Return the first rows as a series that shares the columns: for reading, no copy is made."""
         head = Series([])
         head._columns, head._length = self._columns, min(rows, self._length)
-        head._same = self._same
+        head._shapes, head._same = self._shapes, self._same
         return head
 
     def reserve(self, rows: int) -> None:
@@ -58,21 +70,33 @@ class Series:
         """
         if rows <= self._room:
             return
+        self._room = rows
         for name, column in self._columns.items():
-            grown = np.empty((rows, *column.shape[1:]))
+            grown = self._empty(name)
             grown[: self._length] = column[: self._length]
             self._columns[name] = grown
-        self._room = rows
 
-    def append(self, rows: int, values: Mapping[str, ArrayLike]) -> slice:
-        """Append `rows` rows, NaN where a column isn't given; return where they lie."""
+    def append(self, rows: int, values: Mapping[str, ArrayLike]) -> None:
+        """Append `rows` rows, NaN where a column isn't given."""
         start, stop = self._length, self._length + rows
         if stop > self._room:
             self.reserve(max(stop, self._room * 5 // 4 + 64))
+        self._length = stop
         for name, column in self._columns.items():
             if name not in values:
                 column[start:stop] = np.nan
-        self._length = stop
         for name, new in values.items():
-            self._columns[name][start:stop] = new
-        return slice(start, stop)
+            self.write(name, slice(start, stop), new)
+
+    def write(self, name: str, at: slice | NDArray[np.int64], values: ArrayLike) -> None:
+        """Put values into rows of a column that are there already."""
+        if name not in self._columns:
+            if np.isnan(values).all():
+                return
+            column = self._empty(name)
+            column[: self._length] = np.nan
+            self._columns[name] = column
+        self._columns[name][: self._length][at] = values
+
+    def _empty(self, name: str) -> FloatArray:
+        return np.empty((self._room, *self._shapes[name]))

@@ -19,6 +19,7 @@ from eostui.errors import EostuiError, InputError, RunFormatError, did_you_mean
 from eostui.locations import absolute
 from eostui.runs.shelf_index import ShelfIndex, is_run, run_paths, stamp_of
 from eostui.runs.store.liveness import engine_alive
+from eostui.runs.store.lookup import glance, newest_row
 from eostui.runs.store.reader import RunReader, run_state
 from eostui.runs.store.schema import DATABASE, LIVE_STATES, own_steps_from
 
@@ -166,9 +167,9 @@ def _read(path: Path) -> tuple[Entry, str]:
             "interrupted",
         ):  # or it is of an earlier end
             ended = max(ended, last_written(path))
-        newest = reader.newest()
+        newest = newest_row(reader)
         last_step = int(newest.get("step", -1))
-        sharpness, phase = reader.glance((last_step + 1) * 4 // 5)
+        sharpness, phase = glance(reader, (last_step + 1) * 4 // 5)
         entry = Entry(
             id=path.name,
             path=path,

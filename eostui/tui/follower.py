@@ -12,15 +12,18 @@ from eostui.runs.analysis.controls import controls_of
 from eostui.runs.ancestry import parent_path
 from eostui.runs.run import Run
 from eostui.runs.store.durable import is_read_only
-from eostui.runs.store.reader import News, run_state
+from eostui.runs.store.poller import News
+from eostui.runs.store.reader import run_state
 from eostui.runs.store.schema import DATABASE
 
 #: States besides those of `Run.state`: its directory isn't there; reading it fails.
 GONE, UNREADABLE = "gone", "unreadable"
 #: Seconds before what couldn't be read is tried again.
 RETRY_EVERY = 1.0
-#: Seconds of reading between two frames, where there is much to read.
+#: What is read between two frames where there is much: seconds, and rows, which are in memory twice until
+#: they are taken in.
 _READ_FOR = 0.3
+_READ_ROWS = 100_000
 
 
 class Update(NamedTuple):
@@ -129,9 +132,11 @@ class Follower:
                 return Update(UNREADABLE, trouble=self._senseless)
             until = time.monotonic() + _READ_FOR
             news.append(self.run.fetch())
-            while len(news[-1].steps) and time.monotonic() < until:
+            while not news[-1].complete and time.monotonic() < until:
+                if sum(len(part.steps) for part in news) >= _READ_ROWS:
+                    break
                 news.append(self.run.fetch())
-            more = len(news) > 1 and len(news[-1].steps) > 0
+            more = not news[-1].complete
             return Update(run_state(path, news[-1].facts), tuple(news), more=more)
         except EostuiError as error:
             return Update(UNREADABLE, tuple(news), fresh, trouble=str(error))

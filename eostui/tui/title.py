@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rich.text import Text
 
 from eostui.charts.numbers import compact, control, grouped
@@ -32,7 +34,7 @@ def _fields(session: Session, view: RunView) -> list[Field]:
     run, state = view.newest, view.state
     symbols = {control.name: control.symbol for control in controls_of(run)}
     elsewhere = "" if view.is_newest else f"view up to step {grouped(view.seen.last_step)}"
-    residual = run.measured["sharpness_residual"]
+    residual = run.measured.newest("sharpness_residual")
     phase_colour = PHASE_COLOURS[view.phase.letter] if view.phase else COLOURS["axis"]
     colour = COLOURS["path"] if state == "running" else COLOURS["mark"]
     progress = f"⋯ {session.progress}" if session.progress else ""
@@ -53,7 +55,7 @@ def _fields(session: Session, view: RunView) -> list[Field]:
             for name, value in controls_at(run).items()
         ),
         (6, agreement(view), COLOURS["theory"]),
-        (9, f"residual {compact(residual[-1], 2)}" if len(residual) else "", COLOURS["axis"]),
+        (9, "" if math.isnan(residual) else f"residual {compact(residual, 2)}", COLOURS["axis"]),
         (8, f"{run.facts.get('device', '')} {run.config.dtype}", COLOURS["axis"]),
         (4, f"run {short(run)}", COLOURS["axis"]),
     ]

@@ -69,3 +69,26 @@ def test_odd_data(values: list[float], kind: str) -> None:
     text = draw(chart, 60, 10, (0, 50), StickyRange()).text()
     shown = bool(np.isfinite(Scale(kind).forward(y)).any()) if len(y) else False
     assert ("waits" in text) != shown
+
+
+def test_a_dashed_line_shows_through_what_lies_along_it() -> None:
+    """A sharpness that stays within a cell of its threshold leaves the dashes to be seen, as dots."""
+    x = np.arange(400.0)
+    ends = Curve(x[:2], np.array([0.0, 20.0]), "norm")  # the same y axis for each
+    along = Curve(x, 13.0 + 0.3 * np.sin(x / 30), "sharpness")
+    threshold = Curve(x, np.full(400, 13.0), "theory", "dashed")
+
+    def bits(*curves: Curve) -> tuple[np.ndarray, np.ndarray]:
+        grid = draw(Chart([ends, *curves]), 60, 16, (0.0, 399.0), StickyRange())
+        codes = np.where(grid.codes >= 0x2800, grid.codes - 0x2800, 0)
+        return codes[:, 7:], grid.colours[:, 7:]
+
+    below, _ = bits(threshold)
+    above, own = bits(along)
+    both, colours = bits(threshold, along)
+    assert (both == below | above).all()
+    assert (both != above).sum() > 10
+    assert (colours[own == "sharpness"] == "sharpness").all()  # its cells stay its own
+    solid = Curve(x, threshold.y, "theory")
+    covered, _ = bits(solid, along)
+    assert (covered[own == "sharpness"] == above[own == "sharpness"]).all()

@@ -525,10 +525,11 @@ def test_a_viewer_meets_a_lock_and_recovers(tmp_path, monkeypatch, network):
 READER = """
 import sys, time
 from pathlib import Path
+from eostui.runs.store.poller import Poller
 from eostui.runs.store.reader import RunReader
 reader = RunReader(Path(sys.argv[1]))
 reader._execute("BEGIN")
-print(len(reader._new_steps()[0]), flush=True)
+print(len(Poller(reader)._new_steps()[0]), flush=True)
 time.sleep(600)
 """
 

@@ -328,7 +328,7 @@ def test_views_triggers_and_computed_columns_are_refused(run, statements):
 def test_a_store_can_call_no_function_with_effects(run):
     """What a schema calls isn't trusted, extensions can't be loaded, and nothing is written."""
     with Run(run) as opened:
-        database = opened._reader._database
+        database = opened._reader._connection
         assert database.execute("PRAGMA trusted_schema").fetchone() == (0,)
         assert database.execute("PRAGMA query_only").fetchone() == (1,)
         with pytest.raises(sqlite3.OperationalError, match="attempt to write"):

@@ -15,6 +15,7 @@ from eostui.charts.scales import StickyRange
 from eostui.panels import PANELS
 from eostui.panels.panel import Panel, chart_of, in_last_place, title_of
 from eostui.panels.view import RunView
+from eostui.runs.analysis.monitors import monitors
 from eostui.runs.run import Run
 from eostui.runs.store.rows import Event
 from eostui.runs.store.writer import RunWriter
@@ -157,3 +158,66 @@ def test_measured_curves_differ_without_colour(view: RunView) -> None:
             if curve.label and curve.colour != "theory"
         ]
         assert len(set(measured)) == len(measured), panel.name
+
+
+def test_a_threshold_is_seen_on_the_edge(tmp_path: Path) -> None:
+    """κ lies along 2/η and spreads around it, S is far below: every dash of it has its own colour."""
+    path = tmp_path / "made-edge"
+    writer = RunWriter(path, facts(4000))
+    stored = rows(0, 4000)
+    stored[:, 3] = 20 + 4 * np.sin(np.arange(4001.0)) ** 3  # κ
+    stored[:, 5] = 0.0
+    writer.steps(0, stored)
+    measure(writer, 0, 4000)
+    writer.close()
+    with Run(path) as run:
+        (sharpness,) = (panel for panel in PANELS if panel.name == "sharpness")
+        chart = chart_of(sharpness, RunView(run, "finished"), "linear")
+        threshold = [curve for curve in chart.curves if curve.colour == "theory"]
+        grids = [
+            draw(drawn, 58, 15, (0.0, 4000.0), StickyRange())
+            for drawn in (Chart(threshold, chart.scale), chart)
+        ]
+    dashes = [(grid.colours == "theory").any(axis=0)[6:46].tolist() for grid in grids]
+    assert dashes[0] == dashes[1]
+    assert 20 < sum(dashes[0]) < 40
+    assert (grids[1].colours == "path").any()
+
+
+def test_probes_of_other_cadences_change_no_panel(tmp_path: Path) -> None:
+    """What is measured between two readings of S and the drives tears no curve and hides no crossing."""
+    drawn, told = [], []
+    for often in (0, 10, 3):
+        writer = RunWriter(tmp_path / f"made-{often}", facts(1000))
+        stored = rows(0, 1000)
+        stored[:, 3] = 4.0  # κ, far below the edge
+        writer.steps(0, stored)
+        for step in range(1001):
+            values = {} if step % 25 else {
+                "sharpness": 4 + step / 200, "sharpness_residual": 1e-3, "beta": 100.0, "g": 500.0,
+                "beta_alpha": 1 - step / 700, "eig_2": 1.0, "sharpness_gap": 1.0, "u_error": 1.0,
+                "sharpness_gradient_u": 0.1, "gradient_u": 0.1,
+            }  # fmt: skip
+            if often and step % often == 0:
+                values["eig_min"] = -1.0
+            if values:
+                writer.measurement(step, values)
+        writer.close()
+        with Run(writer.path) as run:
+            view = RunView(run, "finished")
+            panels = [panel for panel in PANELS if panel.name in ("sharpness", "drives")]
+            charts = [chart_of(panel, view, "linear") for panel in panels]
+            drawn.append(
+                [
+                    draw(chart, 58, 15, x_range, StickyRange()).text()
+                    for chart in charts
+                    for x_range in ((0.0, 1000.0), (300.0, 400.0))
+                ]
+            )
+            held = monitors(run.steps, run.measured, "raw")
+            titles = [title_of(panel, view, "linear") for panel in panels]
+            told.append([held, run.measured.newest("sharpness"), *titles])
+    assert drawn[1:] == drawn[:1] * 2
+    assert told[1:] == told[:1] * 2
+    assert "crossed at step 350" in told[0][-1]
+    assert "✕" in drawn[0][2]

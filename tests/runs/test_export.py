@@ -183,6 +183,20 @@ def test_a_run_without_rows(tmp_path, format):
         assert "loss" in read(target).columns
 
 
+@pytest.mark.parametrize("order", ["first", "last", "alone"])
+def test_a_run_without_rows_among_others(tmp_path, order):
+    """It adds nothing to their table, whose header stands once, wherever it comes."""
+    empty = [Run(written(tmp_path / f"empty-{letter}", rows(0, seed=1), [])) for letter in "ab"]
+    full = Run(written(tmp_path / "full-aaaa", rows(30, seed=1), []))
+    runs = {"first": [*empty, full], "last": [full, *empty], "alone": empty}[order]
+    stream = io.StringIO()
+    count = write_stream(RunTable(runs), stream)
+    table = list(csv.DictReader(io.StringIO(stream.getvalue())))
+    assert len(table) == count == (0 if order == "alone" else 30)
+    assert {row["run"] for row in table} <= {"full-aaaa"}
+    assert stream.getvalue().startswith("run,step,")
+
+
 @pytest.mark.parametrize("format", ["csv", "jsonl", "parquet"])
 def test_pandas_reads_every_table(one, two, tmp_path, format):
     """One run and several: the same numbers, the run's id first, unions in order."""

@@ -117,7 +117,7 @@ def test_monitors_judge_the_newest_reading() -> None:
         step=[0, 25], eig_2=[3.0, 19.5], sharpness_gradient_u=[0.5, 0.01], gradient_u=[0.0, 0.9],
         beta_alpha=[1.0, -1.0], sharpness_gap=[1.0, 0.1],
     )  # fmt: skip
-    series["sharpness"][:] = 12
+    series.write("sharpness", slice(None), 12)
     steps = steps_of(series)
     found = {monitor.name: monitor.holds for monitor in monitors(steps, series, "raw")}
     assert found == {
@@ -144,7 +144,7 @@ def test_monitors_judge_the_newest_reading() -> None:
         None,
     ]
     assert set(MEANINGS) == {monitor.name for monitor in monitors(steps, series, "raw")}
-    assert monitors(Series([]), Series(["beta"]), "raw") == []
+    assert monitors(Series([]), Series(["sharpness"]), "raw") == []
 
 
 def test_a_failing_assumption_turns_visible() -> None:

@@ -42,7 +42,9 @@ from eostui.runs.store.columns import (
     ProbeColumns,
 )
 from eostui.runs.store.own_columns import joined, probe_columns_of, probes_fact, step_columns_of
+from eostui.runs.store.poller import Poller
 from eostui.runs.store.reader import RunReader
+from eostui.runs.store.readings import ProbeReading
 from eostui.runs.store.rows import checksum
 from eostui.runs.store.writer import RunWriter
 from eostui.stability import ETA, HEAVY_BALL, MOMENTUM, WEIGHT_DECAY, Description
@@ -70,10 +72,10 @@ def traced(path, count=30, every=10):
     writer = begun(path)
     for first in range(0, count, 5):
         writer.steps(first, rows(count)[first : first + 5], FIRST_STEP_COLUMNS)
-        writer.reading(first, "sharpness", {"sharpness": 2.0 + first}, "raw", 0.25, 4)
+        writer.reading(ProbeReading(first, "sharpness", {"sharpness": 2.0 + first}, "raw", 0.25, 4))
         if first % every == 0:
             values = {"hessian_trace": float(first), "density": DENSITY + first}
-            writer.reading(first, "trace", values, "raw", 0.5, 20)
+            writer.reading(ProbeReading(first, "trace", values, "raw", 0.5, 20))
         writer.flush()
     writer.close()
     return path
@@ -106,11 +108,15 @@ def test_a_run_has_the_columns_that_its_probes_state(tmp_path):
 def test_what_the_readings_of_a_step_cost_is_added_up(tmp_path):
     writer = begun(tmp_path / "r")
     writer.steps(0, rows(3), FIRST_STEP_COLUMNS)
-    writer.reading(0, "sharpness", {"sharpness": 1.0}, seconds=0.25, products=4)
-    writer.reading(0, "smallest_eigenvalue", {"eig_min": 1.0}, seconds=0.5, products=3)
-    writer.reading(0, "held_out", {"test_loss": 1.0}, seconds=1.0, products=9)  # it counts none
-    writer.reading(1, "held_out", {"test_loss": 1.0}, seconds=2.0)
-    writer.reading(2, "sharpness", {"sharpness": 1.0}, products=0)
+    writer.reading(ProbeReading(0, "sharpness", {"sharpness": 1.0}, seconds=0.25, products=4))
+    writer.reading(
+        ProbeReading(0, "smallest_eigenvalue", {"eig_min": 1.0}, seconds=0.5, products=3)
+    )
+    writer.reading(
+        ProbeReading(0, "held_out", {"test_loss": 1.0}, seconds=1.0, products=9)
+    )  # it counts none
+    writer.reading(ProbeReading(1, "held_out", {"test_loss": 1.0}, seconds=2.0))
+    writer.reading(ProbeReading(2, "sharpness", {"sharpness": 1.0}, products=0))
     writer.close()
     measured = Run(tmp_path / "r").measured
     np.testing.assert_array_equal(measured["hessian_products"], [7, math.nan, 0])
@@ -181,9 +187,11 @@ def test_reading_arrays_piecewise_equals_reading_them_at_once(chunks, data):
             writer.steps(first, rows(sum(chunks))[first : first + size], FIRST_STEP_COLUMNS)
             first += size
             if data.draw(st.booleans()):
-                writer.reading(first - 1, "sharpness", {"sharpness": 1.0}, products=3)
+                writer.reading(ProbeReading(first - 1, "sharpness", {"sharpness": 1.0}, products=3))
             if data.draw(st.booleans()):
-                writer.reading(first - 1, "trace", {"density": DENSITY * first}, seconds=0.1)
+                writer.reading(
+                    ProbeReading(first - 1, "trace", {"density": DENSITY * first}, seconds=0.1)
+                )
             if data.draw(st.booleans()):
                 writer.flush()
             if data.draw(st.booleans()):
@@ -202,8 +210,10 @@ def test_what_a_run_has_no_place_for_is_left_out(tmp_path):
     path = traced(tmp_path / "r")
     writer = RunWriter(path)
     writer.steps(30, rows(31)[30:], FIRST_STEP_COLUMNS)
-    writer.reading(30, "other", {"hessian_trace": 1.0})
-    writer.reading(30, "trace", {"hessian_trace": 3.0, "more": 1.0, "density": np.zeros(7)})
+    writer.reading(ProbeReading(30, "other", {"hessian_trace": 1.0}))
+    writer.reading(
+        ProbeReading(30, "trace", {"hessian_trace": 3.0, "more": 1.0, "density": np.zeros(7)})
+    )
     writer.close()
     run = Run(path)
     assert run.measured["hessian_trace"][-1] == 3.0
@@ -221,10 +231,14 @@ def test_an_older_run_keeps_its_one_row_a_step(tmp_path, version):
     writer = RunWriter(tmp_path / "r")
     writer.steps(0, rows(4), FIRST_STEP_COLUMNS)
     for step in (0, 2):
-        writer.reading(step, "sharpness", {"sharpness": 3.0 + step}, "midpoint", 0.5, 4)
-        writer.reading(step, "smallest_eigenvalue", {"eig_min": -1.0}, "midpoint", 0.5, 2)
-        writer.reading(step, "trace", {"density": DENSITY}, "midpoint", 0.5, 2)
-        writer.reading(step, "held_out", {"test_loss": 0.5}, "midpoint")
+        writer.reading(
+            ProbeReading(step, "sharpness", {"sharpness": 3.0 + step}, "midpoint", 0.5, 4)
+        )
+        writer.reading(
+            ProbeReading(step, "smallest_eigenvalue", {"eig_min": -1.0}, "midpoint", 0.5, 2)
+        )
+        writer.reading(ProbeReading(step, "trace", {"density": DENSITY}, "midpoint", 0.5, 2))
+        writer.reading(ProbeReading(step, "held_out", {"test_loss": 0.5}, "midpoint"))
     writer.close()
     with sqlite3.connect(tmp_path / "r" / "run.db") as database:
         found = database.execute(
@@ -262,7 +276,7 @@ def test_a_fork_has_its_parents_columns_and_its_own(tmp_path):
     fork = begun(tmp_path / "fork", probes)
     copy_history(parent, fork, Checkpoint(21, 0, {}, {"recorder.calibration": 0}), "raw")
     fork.steps(21, rows(22)[21:], FIRST_STEP_COLUMNS)
-    fork.reading(21, "other", {"kurtosis": 3.0})
+    fork.reading(ProbeReading(21, "other", {"kurtosis": 3.0}))
     fork.close()
     one, two = Run(parent).measured, Run(tmp_path / "fork").measured
     assert two["step"].tolist() == [0, 5, 10, 15, 20, 21]
@@ -295,7 +309,7 @@ def test_steps_have_the_controls_and_thresholds_that_their_dynamics_states(tmp_p
     facts = facts_of(dynamics=dynamics, step_columns=json.dumps(names))
     writer = RunWriter(tmp_path / "r", facts)
     writer.steps(0, matrix)
-    writer.reading(1, "sharpness", {"sharpness": 1.0})
+    writer.reading(ProbeReading(1, "sharpness", {"sharpness": 1.0}))
     writer.close()
     run = Run(tmp_path / "r")
     assert [run.steps[name].tolist() for name in own] == [[9.0] * 3, [10.0] * 3, [11.0] * 3]
@@ -422,7 +436,7 @@ def test_columns_that_readers_take_for_others_are_refused(tmp_path, forged):
     facts = facts_of(dynamics=dynamics, probes=probes_fact([sound]))
     writer = RunWriter(tmp_path / "r", facts)
     writer.steps(0, rows(2))
-    writer.reading(1, forged.name, {"mine": 1.0})
+    writer.reading(ProbeReading(1, forged.name, {"mine": 1.0}))
     writer.close()
     stated = json.loads(facts["probes"])
     stated[0]["columns"][0] |= {
@@ -496,13 +510,15 @@ def test_a_repetition_is_compared_number_by_number(tmp_path):
         for first in range(0, 30, 5):
             writer.steps(first, rows(30)[first : first + 5], FIRST_STEP_COLUMNS)
             spent = 5 if changed == "products" and first == 10 else 4
-            writer.reading(first, "sharpness", {"sharpness": 2.0 + first}, "raw", 9.0, spent)
+            writer.reading(
+                ProbeReading(first, "sharpness", {"sharpness": 2.0 + first}, "raw", 9.0, spent)
+            )
             if first % 10 == 0:
                 density = (DENSITY + first).ravel()
                 if changed == "density_5" and first == 10:
                     density[4] += 1e-9
                 values = {"hessian_trace": float(first), "density": density.reshape(2, 3)}
-                writer.reading(first, "trace", values, "raw", 9.0, 20)
+                writer.reading(ProbeReading(first, "trace", values, "raw", 9.0, 20))
             writer.flush()
         writer.end()
         assert [difference.what for difference in writer.differences] == named
@@ -538,13 +554,14 @@ def test_a_measured_step_is_one_transaction_and_its_row_is_there_before_its_read
 
     reading = RunWriter.reading
 
-    def looked_at(self, step, *others, **more):
+    def looked_at(self, measured_now):
         reader = RunReader(self.path)
-        news = reader.poll()
+        news = Poller(reader).poll()
         reader.close()
         measured = [each.steps[-1] for each in news.readings.values()]
+        step = measured_now.step
         seen.append((len(news.steps) - 1 - step, max(measured, default=-1) < step))
-        reading(self, step, *others, **more)
+        reading(self, measured_now)
 
     monkeypatch.setattr(RunWriter, "_begin", traced_begin)
     monkeypatch.setattr(RunWriter, "reading", looked_at)

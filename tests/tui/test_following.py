@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import shutil
 import sqlite3
@@ -80,14 +81,14 @@ def test_a_read_that_fails_half_way_loses_no_row(path: Path, monkeypatch) -> Non
     measure(writer, 501, 600)
     writer.event(600, "started")
     writer.flush()
-    reader = follower.run._reader
-    once = reader._new_events
+    poller = follower.run._poller
+    once = poller._new_events
 
     def fail() -> None:
-        monkeypatch.setattr(reader, "_new_events", once)
+        monkeypatch.setattr(poller, "_new_events", once)
         raise RunFormatError("the disk hiccups")
 
-    monkeypatch.setattr(reader, "_new_events", fail)
+    monkeypatch.setattr(poller, "_new_events", fail)
     assert look(follower) == UNREADABLE
     assert follower.trouble == "the disk hiccups"
     look(follower)
@@ -184,6 +185,25 @@ def test_a_long_run_is_shown_while_it_is_read(tmp_path: Path) -> None:
     assert follower.run.measured["step"].tolist() == list(range(0, 150_000, 25))
     whole = open_run(tmp_path / "made-long", whole=True).follower.run
     assert whole.last_step == 149_999
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0])
+def test_no_machine_is_too_fast_or_too_slow_for_a_long_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """Of what is read but not taken in yet there is never much; and each look says that more is left."""
+    writer = RunWriter(tmp_path / "made-long", facts(499_999))
+    for first in range(0, 500_000, 10_000):
+        writer.steps(first, rows(first, first + 9_999))
+    writer.close()
+    follower = Follower(tmp_path / "made-long")
+    time = itertools.count(1.0, seconds)  # that each look at the clock takes
+    monkeypatch.setattr(following.time, "monotonic", lambda: next(time))
+    while (update := follower.fetch()).more:
+        assert 0 < sum(len(part.steps) for part in update.news) < 200_000
+        follower.apply(update)
+    follower.apply(update)
+    assert follower.run.last_step == 499_999
 
 
 def test_a_damaged_run_shows_what_is_sound(tmp_path: Path) -> None:

@@ -116,21 +116,24 @@ def crossings(steps: Series, measured: Series) -> NDArray[np.int64]:
         steps: a run's columns of every step.
         measured: its measured columns.
     """
-    beta_alpha, lambda_g = measured["beta_alpha"], measured["lambda_g"]
-    if len(beta_alpha) < 2:
+    # other probes may have measured between two readings of the drives
+    known = np.flatnonzero(~np.isnan(measured["beta_alpha"]))
+    if len(known) < 2:
         return np.empty(0, dtype=np.int64)
-    threshold = _at_readings(steps, measured, THRESHOLD)
+    beta_alpha, lambda_g = measured["beta_alpha"][known], measured["lambda_g"][known]
+    threshold = _at_readings(steps, measured, THRESHOLD)[known]
     with np.errstate(invalid="ignore"):
         crossed = (beta_alpha[:-1] > lambda_g[:-1]) & (beta_alpha[1:] <= lambda_g[1:])
-        low = measured["sharpness"] < (1 - SHARPNESS_BELOW_EDGE) * threshold
+        low = measured["sharpness"][known] < (1 - SHARPNESS_BELOW_EDGE) * threshold
     rows = 1 + np.flatnonzero(crossed & low[1:] & (lambda_g[1:] > 0))
-    kappa = running_median(steps["path_curvature"], measured["step"][rows])
+    kappa = running_median(steps["path_curvature"], measured["step"][known[rows]])
     rows = rows[~(kappa >= (1 - PATH_BELOW_EDGE) * threshold[rows])]
-    decay = measured["weight_decay"]
+    decay = measured["weight_decay"][known]
     stretch = np.cumsum(
         (np.diff(threshold, prepend=threshold[0]) != 0) | (np.diff(decay, prepend=decay[0]) != 0)
     )
-    return rows[np.unique(stretch[rows], return_index=True)[1]]
+    first = rows[np.unique(stretch[rows], return_index=True)[1]]
+    return known[first]
 
 
 def _at_readings(steps: Series, measured: Series, name: str) -> FloatArray:

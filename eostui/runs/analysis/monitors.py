@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from eostui.runs.series import Series
 from eostui.stability import UNDECAYED
 
@@ -60,8 +62,8 @@ def monitors(
         vector_tolerance: error of u, as a sine, above which u is one direction among several.
         bouncing: whether the steps up to it undo each other (see `analysis.bounce`).
     """
-    rows = [row for row in range(len(measured))[-16:] if not math.isnan(measured["sharpness"][row])]
-    if not rows:
+    rows = np.flatnonzero(~np.isnan(measured["sharpness"]))  # others may be of other probes
+    if not len(rows):
         return []
 
     def value(name: str) -> float:

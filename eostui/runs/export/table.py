@@ -79,11 +79,12 @@ class RunTable:
         `progress` is told how many rows of how many are done.
         """
         done, total = 0, self.rows
-        for run in self.runs:
+        for run in self.runs if total else self.runs[:1]:
             for block in self.blocks_of(run):
-                if done == 0 or len(block["step"]):
+                rows = len(block["step"])
+                if rows or not total:
                     yield block
-                done += len(block["step"])
+                done += rows
                 if progress is not None:
                     progress(done, total)
 

@@ -25,7 +25,7 @@ from eostui.runs.store.own_columns import (
     step_columns_of,
     step_columns_of_width,
 )
-from eostui.runs.store.readings import unpacked
+from eostui.runs.store.readings import ProbeReading, unpacked
 from eostui.runs.store.writer import RunWriter
 
 #: Stands for the preset's name where a run's config is lost.
@@ -132,7 +132,9 @@ def _write(path: Path, salvaged: Salvage, folder: Path) -> Repaired:
             writer.steps(first, matrix)
         for each in salvaged.readings:
             values = unpacked(salvaged.probes[each.probe], each.numbers)
-            writer.reading(each.step, each.probe, values, each.point, each.seconds, each.products)
+            writer.reading(
+                ProbeReading(each.step, each.probe, values, each.point, each.seconds, each.products)
+            )
         for number, first, matrix in salvaged.calibrated:
             writer.calibrated(number, first, matrix)
         if salvaged.landscape is not None:

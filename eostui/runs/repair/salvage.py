@@ -24,7 +24,7 @@ from eostui.runs.store.rows import (
     read_fact,
     read_landscape,
 )
-from eostui.runs.store.wide_rows import read_wide_rows, wide_probes
+from eostui.runs.store.wide_rows import read_wide_readings, wide_probes
 
 #: Facts that are looked for one by one where they can't be listed.
 _FACTS = (
@@ -221,7 +221,7 @@ def _measurements(database: sqlite3.Connection, salvaged: Salvage, count: int | 
         readings = [
             StoredReading(step, probe, str(row[2]), numbers, seconds, products)
             for step, probe, numbers, seconds, products in one_by_one(
-                read_wide_rows(names, [row], sealed=sealed)
+                read_wide_readings(names, [[row]], sealed=sealed)
             )
         ]
         step = readings[0].step

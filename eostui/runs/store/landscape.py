@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,9 +34,10 @@ class Landscape:
     def from_cells(cls, cells: Sequence[Any], maps: bytes) -> Landscape:
         """Return the landscape of such a row: its numbers, its blob. Raises ValueError, TypeError."""
         *region, rows, columns = cells
-        if min(rows, columns) < 1 or len(maps) != 2 * rows * columns * 4:
+        if min(rows, columns) < 2 or len(maps) != 2 * rows * columns * 4:
             raise ValueError("a landscape isn't of its size")
-        if not np.isfinite(np.array(region, dtype=np.float64)).all():
+        left, right, bottom, top = map(float, region)
+        if not (0 < right - left < math.inf and 0 < top - bottom < math.inf):
             raise ValueError("a landscape isn't anywhere")
         loss, sharpness = np.frombuffer(maps, dtype="<f4").reshape(2, rows, columns)
-        return cls((region[0], region[1], region[2], region[3]), loss, sharpness)
+        return cls((left, right, bottom, top), loss, sharpness)

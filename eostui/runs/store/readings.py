@@ -39,6 +39,27 @@ class Readings:
 
 
 @dataclass(frozen=True)
+class ProbeReading:
+    """What a probe measured at a step, as a writer is given it.
+
+    Attributes:
+        step: the step, not before that of any reading so far.
+        probe: its name; of a probe that the run doesn't state nothing is kept.
+        values: by column, numbers and arrays; those left out stay empty.
+        point: `raw` or `midpoint`, the same in the whole run.
+        seconds: that it took, NaN where that isn't known.
+        products: Hessian products spent, NaN where it isn't known.
+    """
+
+    step: int
+    probe: str
+    values: Mapping[str, Any]
+    point: str = "raw"
+    seconds: float = math.nan
+    products: float = math.nan
+
+
+@dataclass(frozen=True)
 class StoredReading:
     """A reading as a row of the store has it; `numbers` has shape (width,)."""
 

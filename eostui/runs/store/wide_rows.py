@@ -65,20 +65,37 @@ def wide_probes(names: tuple[str, ...]) -> dict[str, ProbeColumns]:
     return {probe.name: probe for probe in kept if probe.columns}
 
 
-def read_wide_rows(
-    names: Sequence[str], rows: Sequence[Sequence[Any]], *, sealed: bool
+def read_wide_readings(
+    names: Sequence[str], batches: Iterable[Sequence[Sequence[Any]]], *, sealed: bool
 ) -> dict[str, Readings]:
     """Return measured rows as readings of the `wide_probes` of their columns, each of one at least.
 
     Args:
         names: the table's columns as stored, `id`, `step` and `point` the first three; from format 4 on
             `crc32` the last.
-        rows: their values.
+        batches: their values, rows at a time: each becomes numbers before the next is fetched.
         sealed: whether the format is 4 or later.
 
     Raises:
         RowError: if a row is damaged.
     """
+    parts = [_read_rows(names, rows, sealed=sealed) for rows in batches]
+    return {
+        probe.name: Readings(
+            *(
+                np.concatenate([getattr(part[probe.name], name) for part in having])
+                for name in ("steps", "numbers", "seconds", "products")
+            )
+        )
+        for probe in BUILT_IN_COLUMNS
+        if (having := [part for part in parts if probe.name in part])
+    }
+
+
+def _read_rows(
+    names: Sequence[str], rows: Sequence[Sequence[Any]], *, sealed: bool
+) -> dict[str, Readings]:
+    """Return a batch of `read_wide_readings`."""
     stored = tuple(names[3:-1] if sealed else names[3:])
     if tuple(names[:3]) != ("id", "step", "point") or (sealed and names[-1] != "crc32"):
         raise RowError("its columns aren't those of measurements")
@@ -95,20 +112,6 @@ def read_wide_rows(
     if not bool((np.diff(steps) > 0).all()):
         raise RowError("the measurements aren't in the order of their steps")
     return _split(steps, dict(zip(stored, table.T, strict=True)))
-
-
-def joined_readings(parts: Sequence[Mapping[str, Readings]]) -> dict[str, Readings]:
-    """Return readings of parts that follow each other as one."""
-    return {
-        probe.name: Readings(
-            *(
-                np.concatenate([getattr(part[probe.name], name) for part in having])
-                for name in ("steps", "numbers", "seconds", "products")
-            )
-        )
-        for probe in BUILT_IN_COLUMNS
-        if (having := [part for part in parts if probe.name in part])
-    }
 
 
 def _split(steps: FloatArray, columns: Mapping[str, FloatArray]) -> dict[str, Readings]:

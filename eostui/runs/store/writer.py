@@ -27,7 +27,13 @@ from eostui.runs.store.landscape import Landscape
 from eostui.runs.store.liveness import EngineLock
 from eostui.runs.store.own_columns import probe_columns_of, step_columns_of
 from eostui.runs.store.reader import RunReader
-from eostui.runs.store.readings import counts_products, packed, reading_checksum, reading_row
+from eostui.runs.store.readings import (
+    ProbeReading,
+    counts_products,
+    packed,
+    reading_checksum,
+    reading_row,
+)
 from eostui.runs.store.rows import Event, checksum, in_columns
 from eostui.runs.store.wide_rows import WideRow
 
@@ -43,15 +49,7 @@ class Store(Protocol):
         self, first_step: int, matrix: NDArray[np.float64], names: Sequence[str] | None = None
     ) -> None: ...
     def calibrated(self, number: int, first_step: int, matrix: NDArray[np.float64]) -> None: ...
-    def reading(
-        self,
-        step: int,
-        probe: str,
-        values: Mapping[str, Any],
-        point: str = "raw",
-        seconds: float = math.nan,
-        products: float = math.nan,
-    ) -> None: ...
+    def reading(self, reading: ProbeReading) -> None: ...
     def landscape(self, landscape: Landscape) -> None: ...
     def event(self, step: int, kind: str, payload: Mapping[str, Any] | None = None) -> None: ...
     def flush(self) -> None: ...
@@ -185,37 +183,20 @@ class RunWriter:
         if self._version >= schema.CALIBRATED_SINCE:
             self._insert_block("calibrated", {"number": number}, first_step, matrix)
 
-    def reading(
-        self,
-        step: int,
-        probe: str,
-        values: Mapping[str, Any],
-        point: str = "raw",
-        seconds: float = math.nan,
-        products: float = math.nan,
-    ) -> None:
-        """Append what a probe measured at a step; all readings of a step come before the next flush.
-
-        Args:
-            step: the step, not before that of any reading so far.
-            probe: its name; of a probe that the run doesn't state nothing is kept.
-            values: by column, numbers and arrays; those left out stay empty.
-            point: `raw` or `midpoint`, the same in the whole run.
-            seconds: that it took, NaN where that isn't known.
-            products: Hessian products spent, NaN where it isn't known.
-        """
-        layout = self.probes.get(probe)
+    def reading(self, reading: ProbeReading) -> None:
+        """Append a reading; all readings of a step come before the next flush."""
+        layout = self.probes.get(reading.probe)
         if layout is None:
             return
-        if not counts_products(layout):
-            products = math.nan
+        products = reading.products if counts_products(layout) else math.nan
         if self._version < schema.READINGS_SINCE:
-            if self._wide is None or self._wide.step != step:
+            if self._wide is None or self._wide.step != reading.step:
                 self._end_wide_row()
-                self._wide = WideRow(int(step), point)
-            self._wide.add(values, products)
+                self._wide = WideRow(int(reading.step), reading.point)
+            self._wide.add(reading.values, products)
             return
-        cells = reading_row(layout, step, point, packed(layout, values), seconds, products)
+        numbers = packed(layout, reading.values)
+        cells = reading_row(layout, reading.step, reading.point, numbers, reading.seconds, products)
         names = ("step", "probe", "point", "numbers", "seconds", "products")
         self._insert("readings", names, cells, reading_checksum(cells))
 
@@ -232,7 +213,7 @@ class RunWriter:
             own = {c.name: values[c.name] for c in layout.columns if c.name in values}
             spent = products if counts_products(layout) else math.nan
             if own or not math.isnan(spent):
-                self.reading(step, name, own, point, products=spent)
+                self.reading(ProbeReading(step, name, own, point, products=spent))
                 products = products if math.isnan(spent) else math.nan
 
     def _end_wide_row(self) -> None:

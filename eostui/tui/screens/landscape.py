@@ -107,7 +107,7 @@ def _readings(run: Run) -> Text:
     line = Text(f" ● θ ({theta})", COLOURS["mark"], no_wrap=True, overflow="ellipsis")
     line.append(f"   L {compact(steps['loss'][-1])}", COLOURS["loss"])
     if len(measured):
-        line.append(f"   S {compact(measured['sharpness'][-1])}", COLOURS["sharpness"])
+        line.append(f"   S {compact(measured.newest('sharpness'))}", COLOURS["sharpness"])
     kappa = steps["path_curvature"][-2:-1]
     if len(kappa):
         line.append(f"   κ {compact(kappa[0])}", COLOURS["path"])

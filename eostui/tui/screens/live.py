@@ -217,7 +217,7 @@ class LiveScreen(LinkedCharts):
             lines = [f"at step {grouped(run.last_step)}"]
         if len(run.measured):
             lines.append(
-                f"S {compact(run.measured['sharpness'][-1])} "
+                f"S {compact(run.measured.newest('sharpness'))} "
                 f"{view.dynamics.undecayed_label} {compact(run.steps[UNDECAYED][-1])}"
             )
             shown = view.medians.rows < len(run.steps)

@@ -17,7 +17,7 @@ from eostui.oscillator_presets import OscillatorPreset
 from eostui.panels.orbit import PANELS
 from eostui.panels.orbit.view import OrbitView
 from eostui.stability import CONTROLS, ETA, WEIGHT_DECAY
-from eostui.tui.keys import Hints, Key, bindings, on_this_screen, turning
+from eostui.tui.keys import Hints, Key, on_this_screen, turning
 from eostui.tui.oscillator_settings import OscillatorSettings
 from eostui.tui.oscillator_texts import (
     CONDITIONS,
@@ -73,7 +73,6 @@ class OscillatorScreen(LinkedCharts):
         ("enter", "type"), ("r", "reset"), ("tab", "screen"), ("i", "run's values"), ("y", "scale"),
         ("z", "zoom"), ("?", "help"), ("q", "quit"),
     )  # fmt: skip
-    BINDINGS = bindings(KEYS)
 
     def __init__(self, session: Session) -> None:
         super().__init__(session, [panel.name for panel in PANELS])

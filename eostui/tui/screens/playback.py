@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from eostui.tui.keys import Hints, Key, bindings, on_this_screen
+from eostui.tui.keys import Hints, Key, on_this_screen
 from eostui.tui.playback import Playback
 from eostui.tui.screens.live import LiveScreen
 
@@ -35,7 +35,6 @@ class PlaybackScreen(LiveScreen):
         ("space", "hold"), ("← →", "scrub"), ("< >", "speed"), ("home end", "ends"), (".", "step"),
         ("+ -", "zoom"), ("o", "overlay"), ("v", "freeze"), ("x", "csv"), ("?", "help"), ("q", "quit"),
     )  # fmt: skip
-    BINDINGS = bindings(KEYS)
 
     @property
     def playback(self) -> Playback | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual.screen import Screen
 
 from eostui.panels.view import RunView
-from eostui.tui.keys import Hints, Key, training_hints
+from eostui.tui.keys import Hints, Key, bindings, training_hints
 from eostui.tui.session import Session
 from eostui.tui.title import title_line
 from eostui.tui.widgets.bars import TextBar, key_line
@@ -24,7 +24,7 @@ class SessionScreen(Screen[None]):
 
     Class attributes:
         KEYS: keys that it alone has, and those of the application that do something else here
-            (`keys.on_this_screen`); `BINDINGS = bindings(KEYS)` binds them.
+            (`keys.on_this_screen`).
         HINTS: its key bar, () for that of the training.
         EVERY: seconds between two drawings of what is new, at least.
     """
@@ -32,6 +32,11 @@ class SessionScreen(Screen[None]):
     KEYS: ClassVar[tuple[Key, ...]] = ()
     HINTS: ClassVar[Hints] = ()
     EVERY: ClassVar[float] = 0.3
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        if "KEYS" in vars(cls):
+            cls.BINDINGS = bindings(cls.KEYS)
+        super().__init_subclass__(**options)
 
     def __init__(self, session: Session) -> None:
         super().__init__()
