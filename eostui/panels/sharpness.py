@@ -37,12 +37,13 @@ def _title(view: RunView) -> tuple[str, ...]:
 
 
 _MEANING = """\
-S is the largest eigenvalue of the Hessian ∇²L(θ), measured every few steps. Plain
-gradient descent is stable on a quadratic while S < 2/η; with weight decay the limit is 2/η − λ
-(dashed; → before its value: so from the next step on, which is still to be taken). "rest"
-(dotted) is where the drives of a run that doesn't bounce would put S: S + βα/λ − g, the paper's collapsed level. κ is the path curvature, the curvature each step really met:
-κ = ⟨∇L(θ⁺) − ∇L(θ), Δθ⟩ / ‖Δθ‖². Its spread over the steps is stippled, its median a line. On ReLU
-networks with weight decay S may sink far below 2/η while κ stays there: the run is still at its edge.
+S is the largest eigenvalue of the Hessian ∇²L(θ), measured every few steps. Plain gradient descent
+is stable on a quadratic while S < 2/η; with weight decay the limit is 2/η − λ (dashed; → before its
+value: so from the next step on, which is still to be taken). "rest" (dotted) is where the drives of
+a run that doesn't bounce would put S: S + βα/λ − g, the paper's collapsed level. κ is the path
+curvature, the curvature each step really met: κ = ⟨∇L(θ⁺) − ∇L(θ), Δθ⟩ / ‖Δθ‖². Its spread over the
+steps is stippled, its median a line. On ReLU networks with weight decay S may sink far below 2/η
+while κ stays there: the run is still at its edge.
 """
 
 SHARPNESS = Panel("sharpness", _title, ("linear", "log"), _chart, own_place=True, meaning=_MEANING)
