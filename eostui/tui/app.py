@@ -86,6 +86,7 @@ class EostuiApp(App[str]):
         self._beside = Beside(self, self.session, self.questions)
         self._leaving = Leaving(self, self.session, self.questions, self.engines)
         self._entries = entries_of(self.session)
+        self._held: tuple[EngineProcess, list[Callable[[Steering], object]]] | None = None
         self._screens = {key: entry.screen(self.session) for key, entry in self._entries.items()}
         self.first = next(iter(self._screens.values()))
         for key in screen_keys():
@@ -136,6 +137,7 @@ class EostuiApp(App[str]):
         """Look for what is new."""
         if self.is_running:  # not while leaving: the screens are losing their widgets
             self.questions.say_next()
+            self._obey_held()
             self.draw_news()
             await self.session.follow()
 
@@ -199,10 +201,42 @@ class EostuiApp(App[str]):
         return None
 
     def _steer(self, ask: Callable[[Steering], object]) -> None:
-        """Ask the engine of the run that is shown for something, if it lives; say why not."""
+        """Ask the engine of the run that is shown for something, if it lives; say why not.
+
+        While a fork or a resumed run is on its way the key is meant for that: it waits.
+        """
+        if self._hold(ask):
+            return
         steering = self._steering()
         if steering is not None:
             self._try(steering, ask)
+
+    def _hold(self, ask: Callable[[Steering], object]) -> bool:
+        """Keep what was asked of a run on its way, while another is shown; return whether one is."""
+        engine = self.session.engine
+        if engine is None or self.session.run is None:
+            return False
+        if self._held is None or self._held[0] is not engine:
+            self._held = engine, []
+        self._held[1].append(ask)
+        self.clear_notifications()
+        count = len(self._held[1])
+        keys = "1 key waits" if count == 1 else f"{count} keys wait"
+        self.notify(f"{keys} for {engine.path.name}, which isn't here yet")
+        return True
+
+    def _obey_held(self) -> None:
+        """Ask a run that has come for what waited for it; say it if it didn't come."""
+        if self._held is None or self.session.engine is self._held[0]:
+            return
+        (engine, asked), self._held = self._held, None
+        steering = self.session.steering
+        if steering is not None and steering.run.path == engine.path and self.session.live_run:
+            for ask in asked:
+                self._try(steering, ask)
+        else:
+            text = f"{engine.path.name} isn't shown: the keys that waited for it are dropped"
+            self.notify(text, severity="warning")
 
     def _try(self, steering: Steering, ask: Callable[[Steering], object]) -> bool:
         try:
@@ -220,6 +254,12 @@ class EostuiApp(App[str]):
         """Ask for the value of a control."""
         steering = self._steering()
         if steering is None:
+            return
+        if self.session.engine is not None:
+            self.notify(
+                f"{self.session.engine.path.name} isn't here yet: press the key again when it is",
+                severity="warning",
+            )
             return
         run = steering.run.path
         control = steering.controls[name]
@@ -253,7 +293,7 @@ class EostuiApp(App[str]):
 
     def action_pause(self) -> None:
         """Pause or resume training; of a run that isn't there yet it is remembered, and shown."""
-        if self.session.live_run is not None or not self.engines.pause():
+        if not self.engines.pause():
             self._steer(lambda steering: steering.pause(not steering.paused))
 
     def action_single_step(self) -> None:
