@@ -262,7 +262,12 @@ class EostuiApp(App[str]):
             )
             return
         run = steering.run.path
-        control = steering.controls[name]
+        try:
+            control = steering.named(name)
+        except InputError as error:
+            self.notify(str(error), severity="error")
+            return
+        name = control.name
         what = f"{control.description} {control.symbol}"
 
         def answered(value: float | None) -> None:
@@ -281,6 +286,15 @@ class EostuiApp(App[str]):
 
         question = NumberDialog(f"{what} of {printable(run.name)}", f"{steering.target[name]:g}")
         self.questions.ask(question, answered)
+
+    def action_next_further(self) -> None:
+        """Choose the next of the further controls that a dynamics has."""
+
+        def choose(steering: Steering) -> None:
+            control = steering.choose_next()
+            self.notify(f"( ) and m are for {control.description} {control.symbol} now")
+
+        self._steer(choose)
 
     def action_undo(self) -> None:
         """Undo the last change of a control that was made here; say whose a later one is."""
@@ -392,7 +406,7 @@ class EostuiApp(App[str]):
             if name:
                 self._write(partial(files.write_preset, run.path, name))
 
-        question = "save this run, with its changes of η and λ, as a preset named"
+        question = "save this run, with its changes of controls, as a preset named"
         dialog = AskDialog(question, f"{run.config.preset}-steered", str.strip)
         self.questions.ask(dialog, named)
 

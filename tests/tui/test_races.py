@@ -776,7 +776,7 @@ def test_undo_says_whose_the_last_change_is(
         with pytest.raises(InputError, match=sentence):
             steering.undo()
         assert asked(writer.path) == []
-        with pytest.raises(InputError, match=f"no change of η or λ to undo here: .*{sentence}"):
+        with pytest.raises(InputError, match=f"no change of a control to undo here: .*{sentence}"):
             Steering(run).undo()
     writer.close()
 
