@@ -31,8 +31,10 @@ from textual.worker import Worker, WorkerState
 from eostui import oscillator_presets
 from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
 from eostui.oscillator_presets import OscillatorPreset
+from eostui.runs.analysis.controls import description_of
 from eostui.runs.launch import EngineProcess, refuse_resume
 from eostui.runs.store.liveness import engine_alive
+from eostui.stability import GRADIENT_DESCENT, STABILITY
 from eostui.tui import files
 from eostui.tui.beside import Beside
 from eostui.tui.engines import Engines
@@ -384,6 +386,13 @@ class EostuiApp(App[str]):
         oscillator = self.get_screen("oscillator", OscillatorScreen)
         oscillator.take(reading)
         self._show_screen(oscillator)
+        dynamics = description_of(run).name
+        if STABILITY.get(dynamics) is not GRADIENT_DESCENT:
+            self.notify(
+                "the reduced oscillator is derived for gradient descent, and this run's dynamics is "
+                f"{dynamics}",
+                severity="warning",
+            )
         view = self.session.view
         if view is not None and view.bouncing and view.run.config.reading == "raw":
             self.notify("measured on the bounce: α is too small by ½x²", severity="warning")

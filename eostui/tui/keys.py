@@ -199,7 +199,12 @@ def training_hints(state: str, further: str = "") -> Hints:
         state: of the run.
         further: symbol of the further control that keys turn, "" without one.
     """
-    hints = [(key.pair or key.shown, key.short) for key in KEYS if key.short and key.acts(state)]
+    words = {"pause": "go on"} if state == "paused" else {}
+    hints = [
+        (key.pair or key.shown, words.get(key.id, key.short))
+        for key in KEYS
+        if key.short and key.acts(state)
+    ]
     if further and state in LIVE_STATES:
         hints.insert(2, ("( )", further))
     return tuple(hints)

@@ -13,9 +13,9 @@ from eostui.errors import InputError
 from eostui.runs.run import Run
 from eostui.runs.store import commands
 from eostui.runs.store.writer import RunWriter
-from eostui.stability import FACT, HEAVY_BALL, MOMENTUM, Control, Description
+from eostui.stability import FACT, HEAVY_BALL, MOMENTUM, STABILITY, Control, Description
 from eostui.tui.app import EostuiApp
-from eostui.tui.keys import FURTHER
+from eostui.tui.keys import FURTHER, training_hints
 from eostui.tui.steering import Steering
 from eostui.tui.widgets.bars import TextBar
 
@@ -78,3 +78,25 @@ def test_the_key_bar_says_how_to_leave_a_zoom(tmp_path: Path) -> None:
         assert "all steps" not in bar()
 
     on_screen(make_run(tmp_path / "made-aaaa", 600), check)
+
+
+@pytest.mark.parametrize("name", ["gradient-descent", "heavy-ball"])
+def test_the_oscillator_of_a_run_says_whose_theory_it_is(tmp_path: Path, name: str) -> None:
+    stated = Description.of(name, STABILITY[name]).to_json()
+
+    async def check(app: EostuiApp, pilot: Pilot[str]) -> None:
+        app.clear_notifications()
+        await pilot.press("i")
+        await pilot.pause(0.2)
+        said = [each.message for each in app._notifications if "is derived for" in each.message]
+        assert [text.endswith("dynamics is heavy-ball") for text in said] == [True] * (
+            name == "heavy-ball"
+        )
+
+    on_screen(make_run(tmp_path / "made-aaaa", 600, **{FACT: stated}), check)
+
+
+def test_the_key_bar_says_what_space_does() -> None:
+    assert ("space", "pause") in training_hints("running")
+    assert ("space", "go on") in training_hints("paused")
+    assert training_hints("running", "μ")[2] == ("( )", "μ")
