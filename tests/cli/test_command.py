@@ -50,6 +50,15 @@ def test_settings_fit_80_columns() -> None:
     assert one.stdout == "eta = 0.15   (a number above 0)\n    learning rate η at the start\n"
 
 
+def test_a_wrong_place_is_told_which_there_are() -> None:
+    """Where none is near."""
+    wrong, near = (CliRunner().invoke(app, ["locate", name]) for name in ("x", "presetz"))
+    assert str(wrong.exception).endswith(
+        "there are runs, data, presets, your-presets, settings, cache"
+    )
+    assert str(near.exception).endswith("did you mean `presets`?")
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
