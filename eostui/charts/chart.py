@@ -29,6 +29,9 @@ class Curve:
         yields: where the y axis makes no room for it after all: when it is far from the others, or
             when it would flatten them.
         extended: whether the last value is drawn on to the right end, as thresholds are.
+        coming: its value from the next point on, where that is another already: of a threshold whose
+            control was changed while the run waits. That is drawn on to the right end, and its label
+            tells it.
         sign: what each of its points is in a still picture, which may have no colours to tell it from
             other curves of its pattern; "" where it is drawn as everywhere.
     """
@@ -42,6 +45,7 @@ class Curve:
     ranged: bool = True
     yields: Literal["", "far", "flattening"] = ""
     extended: bool = False
+    coming: float | None = None
     sign: str = ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,7 +141,8 @@ def _envelopes(
         low[index], high[index] = dots.extremes(curve.x, curve.y, left, right, width)
         if curve.extended and len(curve.x):
             passed = math.ceil((curve.x[-1] - left) / (right - left) * width)
-            last = curve.y[-1] if abs(curve.y[-1]) < dots.LARGEST else np.nan
+            last = curve.y[-1] if curve.coming is None else curve.coming
+            last = last if abs(last) < dots.LARGEST else np.nan
             low[index, max(passed, 0) :] = high[index, max(passed, 0) :] = last
     dots.join(low, high)
     return chart.scale.forward(low), chart.scale.forward(high)
@@ -270,14 +272,14 @@ def labels(layout: Layout, chart: Chart, least_digits: int = 0) -> list[Label]:
     frame = layout.frame
     wanted = []
     for curve, seen in zip(chart.curves, np.isfinite(layout.low), strict=True):
-        upto = np.searchsorted(curve.x, frame.x1, side="right")
-        finite = last_finite(curve.y[:upto]) if curve.label and seen.any() else curve.y[:0]
-        if len(finite):
-            place = float(chart.scale.forward(finite)[0])
+        upto = int(np.searchsorted(curve.x, frame.x1, side="right"))
+        told = last_told(curve, upto) if curve.label and seen.any() else None
+        if told is not None:
+            place = float(chart.scale.forward(np.array([told.value]))[0])
             if math.isfinite(place):
                 beyond = " ↑" if place > frame.top else " ↓" if place < frame.bottom else ""
                 digits = max(curve.digits, least_digits) if curve.digits else 0
-                text = labelled(curve, float(finite[0]), digits, LABEL_ROOM, beyond)
+                text = labelled(told, digits, LABEL_ROOM, beyond)
                 wanted.append((place, text, curve))
     wanted.sort(key=lambda item: -item[0])
     rows = _spread([frame.row(place) for place, _, _ in wanted], frame.height)
@@ -287,11 +289,28 @@ def labels(layout: Layout, chart: Chart, least_digits: int = 0) -> list[Label]:
     ]
 
 
-def labelled(curve: Curve, value: float, digits: int, room: int, beyond: str = "") -> str:
+class Told(NamedTuple):
+    """What a label tells of a curve: a value, and whether it is one that is coming."""
+
+    curve: Curve
+    value: float
+    coming: bool = False
+
+
+def last_told(curve: Curve, upto: int) -> Told | None:
+    """Return what a label tells of the first `upto` points of a curve: the last finite value, or at its
+    end the one that is coming; None without any."""
+    if curve.coming is not None and upto == len(curve.x):
+        return Told(curve, curve.coming, coming=True)
+    finite = last_finite(curve.y[:upto])
+    return Told(curve, float(finite[0])) if len(finite) else None
+
+
+def labelled(told: Told, digits: int, room: int, beyond: str = "") -> str:
     """Return a curve's name and a value of it, with as many digits as there is room for."""
-    texts = [f"{curve.label} {compact(value, count)}{beyond}" for count in range(digits, 1, -1)]
-    name = f"{curve.label}{beyond}"[:room]
-    return next((text for text in texts if len(text) <= room), name)
+    name, gap = told.curve.label, "→" if told.coming else " "
+    texts = [f"{name}{gap}{compact(told.value, count)}{beyond}" for count in range(digits, 1, -1)]
+    return next((text for text in texts if len(text) <= room), f"{name}{beyond}"[:room])
 
 
 def last_finite(values: FloatArray) -> FloatArray:

@@ -8,7 +8,7 @@ import typer
 
 from eostui.cli.attach import attach
 from eostui.cli.bench import bench
-from eostui.cli.command import Command, unfolded
+from eostui.cli.command import BareCommands, Command, unfolded
 from eostui.cli.doctor import doctor
 from eostui.cli.export import export
 from eostui.cli.fork import fork
@@ -38,8 +38,10 @@ from eostui.cli.stop import stop
 
 app = typer.Typer(
     name="eostui",
+    cls=BareCommands,
     help="A laboratory for the edge of stability that lives in a terminal.\n\n"
-    "`eostui` alone trains the default preset and shows it live; keys steer it.\n\n"
+    "`eostui` alone trains the default preset and shows it live; keys steer it. It takes the options of "
+    "`eostui run`.\n\n"
     "Examples:\n\n"
     "  eostui                                      live, digits-mlp\n\n"
     "  eostui run digits-mlp-collapse              live, another preset\n\n"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from eostui.nearest import nearest
 
@@ -39,6 +39,25 @@ class Command(TyperCommand):
         if meant in valid:
             return flags[valid.index(meant)]
         return None if meant is None else f"--set {meant}=…"
+
+
+class BareCommands(TyperGroup):
+    """The commands of the program; without a name of one, `run` is meant, and options are its."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse, as Typer does; what begins with an option of `run` is a `run`."""
+        own = {flag for each in self.get_params(ctx) for flag in each.opts}
+        if args and args[0].startswith("-") and args[0].partition("=")[0] not in own:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command, as Typer does; where a preset is named in its place, say how it is run."""
+        from eostui import presets
+
+        if args and args[0] not in self.commands and args[0] in presets.available():
+            ctx.fail(f"`{args[0]}` is a preset; did you mean `eostui run {args[0]}`?")
+        return super().resolve_command(ctx, args)
 
 
 def unfolded(command: Callable[..., None]) -> Callable[..., None]:

@@ -21,11 +21,13 @@ from eostui.errors import (
     BusyError,
     EostuiError,
 )
+from eostui.runs.analysis.controls import description_of
 from eostui.runs.analysis.remarks import OF_TRUSTED, TURNED_OFF, remark, trusted_gradient
 from eostui.runs.launch import EngineProcess, Fork, Resume, StartError
 from eostui.runs.run import Run
 from eostui.runs.store import commands
 from eostui.runs.store.ending import end_sentence
+from eostui.stability import UNDECAYED
 
 _POLL = 0.25
 _EXIT_CODES = {"finished": 0, "stopped": 0, "diverged": EXIT_DIVERGED}
@@ -125,7 +127,7 @@ def _stop(engine: EngineProcess, path: Path) -> None:
 def _show_progress(
     engine: EngineProcess, path: Path, narrate: Console, signals: NotedSignals
 ) -> None:
-    """Wait for the engine's end, or a signal, with a bar: steps, rate, ETA, S against 2/η."""
+    """Wait for the engine's end, or a signal, with a bar: steps, rate, ETA, S and its threshold."""
     with ExitStack() as opened, ProgressBar(path.name, "steps", narrate) as progress:
         run: Run | None = None
         while engine.wait(_POLL) is None and not signals.number:
@@ -140,6 +142,7 @@ def _show_progress(
 def _reading(run: Run) -> str:
     if not len(run.measured) or not len(run.steps):
         return ""
-    sharpness, limit = run.measured.newest("sharpness"), run.steps["two_over_eta"][-1]
+    sharpness, limit = run.measured.newest("sharpness"), run.steps[UNDECAYED][-1]
+    label = description_of(run).undecayed_label
     whose = f" {OF_TRUSTED}" if trusted_gradient(run.facts) else ""
-    return f"S{whose} {sharpness:.4g} of 2/η {limit:.4g}  L {run.steps['loss'][-1]:.3g}"
+    return f"S{whose} {sharpness:.4g} of {label} {limit:.4g}  L {run.steps['loss'][-1]:.3g}"

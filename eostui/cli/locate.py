@@ -33,5 +33,6 @@ def locate(
             print(f"{name:<14}{path}")
         return
     if place not in places:
-        raise InputError(f"there is no place `{place}`{did_you_mean(place, places)}")
+        near = did_you_mean(place, places) or f"; there are {', '.join(places)}"
+        raise InputError(f"there is no place `{place}`{near}")
     print(places[place])

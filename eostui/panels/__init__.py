@@ -5,6 +5,7 @@ from eostui.panels.loss import LOSS
 from eostui.panels.norm import NORM
 from eostui.panels.oscillator import OSCILLATOR
 from eostui.panels.panel import Panel
+from eostui.panels.probes import PROBES
 from eostui.panels.sharpness import SHARPNESS
 
 #: In the order of their keys.
@@ -14,4 +15,5 @@ PANELS: list[Panel] = [
     LOSS,
     NORM,
     OSCILLATOR,
+    PROBES,
 ]

@@ -23,8 +23,8 @@ def _chart(view: RunView, kind: str) -> Chart:
         Curve(view.x[medians.rows], medians.medians, "path", label="κ"),
     ]
     curves += [  # κ of a run at its edge lies along them, and would hide them
-        Curve(view.x, threshold, "theory", "dashed", label, yields="far", extended=True)
-        for threshold, label in view.thresholds()
+        Curve(view.x, values, "theory", "dashed", label, yields="far", extended=True, coming=coming)
+        for values, label, coming in view.thresholds()
     ]
     if decays:
         rows, level = collapsed_level(steps, measured, view.off_the_bounce())
@@ -40,12 +40,13 @@ def _title(view: RunView) -> tuple[str, ...]:
 
 
 _MEANING = """\
-S is the largest eigenvalue of the Hessian ∇²L(θ), measured every few steps. Plain
-gradient descent is stable on a quadratic while S < 2/η; with weight decay the limit is 2/η − λ
-(dashed). "rest" (dotted) is where the drives of a run that doesn't bounce would put S:
-S + βα/λ − g, the paper's collapsed level. κ is the path curvature, the curvature each step really met:
-κ = ⟨∇L(θ⁺) − ∇L(θ), Δθ⟩ / ‖Δθ‖². Its spread over the steps is stippled, its median a line. On ReLU
-networks with weight decay S may sink far below 2/η while κ stays there: the run is still at its edge.
+S is the largest eigenvalue of the Hessian ∇²L(θ), measured every few steps. Plain gradient descent
+is stable on a quadratic while S < 2/η; with weight decay the limit is 2/η − λ (dashed; → before its
+value: so from the next step on, which is still to be taken). "rest" (dotted) is where the drives of
+a run that doesn't bounce would put S: S + βα/λ − g, the paper's collapsed level. κ is the path
+curvature, the curvature each step really met: κ = ⟨∇L(θ⁺) − ∇L(θ), Δθ⟩ / ‖Δθ‖². Its spread over the
+steps is stippled, its median a line. On ReLU networks with weight decay S may sink far below 2/η
+while κ stays there: the run is still at its edge.
 """
 
 SHARPNESS = Panel("sharpness", _title, ("linear", "log"), _chart, own_place=True, meaning=_MEANING)

@@ -23,7 +23,7 @@ from eostui.charts.layout import (
     Layout,
     labelled,
     labels,
-    last_finite,
+    last_told,
     lay_out,
     x_ticks,
     y_ticks,
@@ -209,17 +209,17 @@ def _notes(chart: Chart, *, values: bool) -> list[_Piece]:
     """
     notes = []
     for curve in reversed(chart.curves):
-        newest = last_finite(curve.y)
+        newest = last_told(curve, len(curve.x))
         if not curve.label:
             continue
-        if not len(newest):
+        if newest is None:
             if curve.ranged:
                 notes.append((f"{curve.sign}{curve.label}: no data", curve.colour))
             continue
         ended = "" if np.isfinite(curve.y[-1]) else ", then not finite"
         if values:
             digits = max(curve.digits, _DIGITS) if curve.digits else 0
-            text = labelled(curve, float(newest[0]), digits, LABEL_ROOM)
+            text = labelled(newest, digits, LABEL_ROOM)
             notes.append((f"{curve.sign}{text}{ended}", curve.colour))
         elif ended:
             notes.append((f"{curve.label}{ended}", curve.colour))

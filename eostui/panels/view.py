@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from eostui.charts.chart import Mark
 from eostui.charts.numbers import control
 from eostui.runs.analysis.bounce import AT_READING, median_cosine
+from eostui.runs.analysis.controls import coming_thresholds
 from eostui.runs.analysis.curvature_summary import BlockMedians, crossings
 from eostui.runs.analysis.phases import BOUNCES, COLLAPSED, EDGE, LOWERED, Phase
 from eostui.runs.analysis.run_phases import Span, recorded_spans
@@ -175,13 +176,21 @@ class RunView:
         """Whether an engine may go on with the run."""
         return self.state in LIVE_STATES
 
-    def thresholds(self) -> list[tuple[FloatArray, str]]:
-        """Return the thresholds at every step with their labels: without decay and, if any, with it."""
+    def thresholds(self) -> list[tuple[FloatArray, str, float | None]]:
+        """Return the thresholds at every step: without decay and, if there is any, with it.
+
+        Each has its label, and its value from the next step on, None where that is the newest row's: a
+        control that was changed while the run waits, or by a fork, moves no step yet.
+        """
         steps, dynamics = self.run.steps, self.dynamics
-        lines = [(steps[UNDECAYED], dynamics.undecayed_label)]
-        if steps["weight_decay"].any():
-            lines.append((steps[THRESHOLD], dynamics.label))
-        return lines
+        coming = coming_thresholds(self.run)
+        columns = [(UNDECAYED, dynamics.undecayed_label)]
+        if steps["weight_decay"].any() or coming[UNDECAYED] != coming[THRESHOLD]:
+            columns.append((THRESHOLD, dynamics.label))
+        return [
+            (steps[name], label, None if coming[name] in steps[name][-1:] else coming[name])
+            for name, label in columns
+        ]
 
     def waiting(self, *, measured: bool = True) -> str:
         """Return what a chart waits for, or that there is nothing to wait for.

@@ -117,6 +117,11 @@ class Run:
         return run_state(self.path, self.facts)
 
     @property
+    def own_scalars(self) -> tuple[Column, ...]:
+        """The columns of the user's own probes that are one number each."""
+        return tuple(column for column in self._own_measured if not column.shape)
+
+    @property
     def last_step(self) -> int:
         """The newest step with a row, or −1 before the first."""
         return len(self.steps) - 1

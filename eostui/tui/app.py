@@ -31,8 +31,10 @@ from textual.worker import Worker, WorkerState
 from eostui import oscillator_presets
 from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
 from eostui.oscillator_presets import OscillatorPreset
+from eostui.runs.analysis.controls import description_of
 from eostui.runs.launch import EngineProcess, refuse_resume
 from eostui.runs.store.liveness import engine_alive
+from eostui.stability import GRADIENT_DESCENT, STABILITY
 from eostui.tui import files
 from eostui.tui.beside import Beside
 from eostui.tui.engines import Engines
@@ -86,6 +88,7 @@ class EostuiApp(App[str]):
         self._beside = Beside(self, self.session, self.questions)
         self._leaving = Leaving(self, self.session, self.questions, self.engines)
         self._entries = entries_of(self.session)
+        self._held: tuple[EngineProcess, list[Callable[[Steering], object]]] | None = None
         self._screens = {key: entry.screen(self.session) for key, entry in self._entries.items()}
         self.first = next(iter(self._screens.values()))
         for key in screen_keys():
@@ -136,6 +139,7 @@ class EostuiApp(App[str]):
         """Look for what is new."""
         if self.is_running:  # not while leaving: the screens are losing their widgets
             self.questions.say_next()
+            self._obey_held()
             self.draw_news()
             await self.session.follow()
 
@@ -199,10 +203,42 @@ class EostuiApp(App[str]):
         return None
 
     def _steer(self, ask: Callable[[Steering], object]) -> None:
-        """Ask the engine of the run that is shown for something, if it lives; say why not."""
+        """Ask the engine of the run that is shown for something, if it lives; say why not.
+
+        While a fork or a resumed run is on its way the key is meant for that: it waits.
+        """
+        if self._hold(ask):
+            return
         steering = self._steering()
         if steering is not None:
             self._try(steering, ask)
+
+    def _hold(self, ask: Callable[[Steering], object]) -> bool:
+        """Keep what was asked of a run on its way, while another is shown; return whether one is."""
+        engine = self.session.engine
+        if engine is None or self.session.run is None:
+            return False
+        if self._held is None or self._held[0] is not engine:
+            self._held = engine, []
+        self._held[1].append(ask)
+        self.clear_notifications()
+        count = len(self._held[1])
+        keys = "1 key waits" if count == 1 else f"{count} keys wait"
+        self.notify(f"{keys} for {engine.path.name}, which isn't here yet")
+        return True
+
+    def _obey_held(self) -> None:
+        """Ask a run that has come for what waited for it; say it if it didn't come."""
+        if self._held is None or self.session.engine is self._held[0]:
+            return
+        (engine, asked), self._held = self._held, None
+        steering = self.session.steering
+        if steering is not None and steering.run.path == engine.path and self.session.live_run:
+            for ask in asked:
+                self._try(steering, ask)
+        else:
+            text = f"{engine.path.name} isn't shown: the keys that waited for it are dropped"
+            self.notify(text, severity="warning")
 
     def _try(self, steering: Steering, ask: Callable[[Steering], object]) -> bool:
         try:
@@ -221,8 +257,19 @@ class EostuiApp(App[str]):
         steering = self._steering()
         if steering is None:
             return
+        if self.session.engine is not None:
+            self.notify(
+                f"{self.session.engine.path.name} isn't here yet: press the key again when it is",
+                severity="warning",
+            )
+            return
         run = steering.run.path
-        control = steering.controls[name]
+        try:
+            control = steering.named(name)
+        except InputError as error:
+            self.notify(str(error), severity="error")
+            return
+        name = control.name
         what = f"{control.description} {control.symbol}"
 
         def answered(value: float | None) -> None:
@@ -242,6 +289,15 @@ class EostuiApp(App[str]):
         question = NumberDialog(f"{what} of {printable(run.name)}", f"{steering.target[name]:g}")
         self.questions.ask(question, answered)
 
+    def action_next_further(self) -> None:
+        """Choose the next of the further controls that a dynamics has."""
+
+        def choose(steering: Steering) -> None:
+            control = steering.choose_next()
+            self.notify(f"( ) and m are for {control.description} {control.symbol} now")
+
+        self._steer(choose)
+
     def action_undo(self) -> None:
         """Undo the last change of a control that was made here; say whose a later one is."""
 
@@ -253,7 +309,7 @@ class EostuiApp(App[str]):
 
     def action_pause(self) -> None:
         """Pause or resume training; of a run that isn't there yet it is remembered, and shown."""
-        if self.session.live_run is not None or not self.engines.pause():
+        if not self.engines.pause():
             self._steer(lambda steering: steering.pause(not steering.paused))
 
     def action_single_step(self) -> None:
@@ -330,6 +386,13 @@ class EostuiApp(App[str]):
         oscillator = self.get_screen("oscillator", OscillatorScreen)
         oscillator.take(reading)
         self._show_screen(oscillator)
+        dynamics = description_of(run).name
+        if STABILITY.get(dynamics) is not GRADIENT_DESCENT:
+            self.notify(
+                "the reduced oscillator is derived for gradient descent, and this run's dynamics is "
+                f"{dynamics}",
+                severity="warning",
+            )
         view = self.session.view
         if view is not None and view.bouncing and view.run.config.reading == "raw":
             self.notify("measured on the bounce: α is too small by ½x²", severity="warning")
@@ -352,7 +415,7 @@ class EostuiApp(App[str]):
             if name:
                 self._write(partial(files.write_preset, run.path, name))
 
-        question = "save this run, with its changes of η and λ, as a preset named"
+        question = "save this run, with its changes of controls, as a preset named"
         dialog = AskDialog(question, f"{run.config.preset}-steered", str.strip)
         self.questions.ask(dialog, named)
 

@@ -15,7 +15,7 @@ from textual.binding import Binding, BindingType
 from eostui.panels import PANELS
 from eostui.runs.launch import RESUMABLE_STATES
 from eostui.runs.store.schema import LIVE_STATES
-from eostui.stability import ETA, WEIGHT_DECAY, Control
+from eostui.stability import ETA, MOMENTUM, WEIGHT_DECAY, Control
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,8 @@ _OF_CONTROLS: tuple[tuple[Control, tuple[str, str], tuple[str, str], str, str], 
     (ETA, ("left_square_bracket,D", "[ D"), ("right_square_bracket,E", "] E"), "[ ]", "e"),
     (WEIGHT_DECAY, ("left_curly_bracket,A", "{ A"), ("right_curly_bracket,W", "} W"), "{ }", "w"),
 )
+#: What turns the further control of a dynamics, the one beside η and λ, as μ of heavy ball.
+FURTHER = "further"
 
 
 def turning(control: Control, direction: int, of: str = "") -> str:
@@ -106,7 +108,26 @@ def _control_keys() -> Iterator[Key]:
 KEYS = (
     *_control_keys(),
     Key(
-        "undo", "u", "u", "undo", "undo the last change of η or λ made here",
+        f"{FURTHER}.down", "left_parenthesis", "(", f"turn('{FURTHER}', -1)",
+        f"{MOMENTUM.symbol} ÷ {MOMENTUM.factor:g}, or the further control of other dynamics down",
+        group="training", needs="live",
+    ),
+    Key(
+        f"{FURTHER}.up", "right_parenthesis", ")", f"turn('{FURTHER}', 1)",
+        f"{MOMENTUM.symbol} × {MOMENTUM.factor:g}, or the further control of other dynamics up",
+        group="training", needs="live",
+    ),
+    Key(
+        f"{FURTHER}.type", "m", "m", f"type_control('{FURTHER}')",
+        f"type a value for {MOMENTUM.symbol}, or for the further control of other dynamics",
+        group="training", needs="live",
+    ),
+    Key(
+        f"{FURTHER}.next", "M", "M", "next_further",
+        "the next of several further controls, for ( ) and m", group="training", needs="live",
+    ),
+    Key(
+        "undo", "u", "u", "undo", "undo the last change of a control made here",
         group="training", needs="live",
     ),
     Key("pause", "space", "space", "pause", "pause or resume training", "pause", "training", "live"),
@@ -171,11 +192,22 @@ KEYS = (
 Hints = tuple[tuple[str, str], ...]
 
 
-def training_hints(state: str) -> Hints:
-    """Return the key bar of the screens of a run in this state: the keys that can act on it."""
-    return tuple(
-        (key.pair or key.shown, key.short) for key in KEYS if key.short and key.acts(state)
-    )
+def training_hints(state: str, further: str = "") -> Hints:
+    """Return the key bar of the screens of a run in this state: the keys that can act on it.
+
+    Args:
+        state: of the run.
+        further: symbol of the further control that keys turn, "" without one.
+    """
+    words = {"pause": "go on"} if state == "paused" else {}
+    hints = [
+        (key.pair or key.shown, words.get(key.id, key.short))
+        for key in KEYS
+        if key.short and key.acts(state)
+    ]
+    if further and state in LIVE_STATES:
+        hints.insert(2, ("( )", further))
+    return tuple(hints)
 
 
 def on_this_screen(texts: Mapping[str, str]) -> tuple[Key, ...]:

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from eostui.errors import InputError
-from eostui.runs.analysis.controls import controls_at, controls_of
+from eostui.runs.analysis.controls import controls_at, controls_of, description_of
 from eostui.runs.ancestry import forked_at
 from eostui.runs.run import Run
 from eostui.runs.store import commands
 from eostui.runs.store.rows import Event
-from eostui.stability import Control, refuse
+from eostui.stability import ETA, WEIGHT_DECAY, Control, refuse
+from eostui.tui.keys import FURTHER
 
 
 class _Change(NamedTuple):
@@ -68,11 +69,37 @@ class Steering:
         self._sent: set[str] = set()
         self._undo: list[_Change] = []
         self._pause = ("", False)
+        self._chosen = 0
 
     @property
     def controls(self) -> dict[str, Control]:
         """What the run is steered by."""
         return {control.name: control for control in controls_of(self.run)}
+
+    @property
+    def further(self) -> list[Control]:
+        """What its dynamics is steered by beside η and λ, the chosen one first."""
+        controls = [each for each in self.controls.values() if each not in (ETA, WEIGHT_DECAY)]
+        at = self._chosen % max(len(controls), 1)
+        return controls[at:] + controls[:at]
+
+    def choose_next(self) -> Control:
+        """Choose the next of the further controls; return it. Raises InputError if there is none."""
+        self._chosen += 1
+        return self.named(FURTHER)
+
+    def named(self, name: str) -> Control:
+        """Return a control by name, FURTHER for the chosen further one.
+
+        Raises:
+            InputError: if there is none.
+        """
+        if name != FURTHER:
+            return self.controls[name]
+        if not self.further:
+            dynamics = description_of(self.run).name
+            raise InputError(f"{dynamics} has no control beside η and λ")
+        return self.further[0]
 
     @property
     def target(self) -> dict[str, float]:
@@ -83,7 +110,8 @@ class Steering:
 
     def turn(self, name: str, direction: int) -> None:
         """Ask for a control one key press up (+1) or down (−1)."""
-        self._change(name, self.controls[name].turned(self.target[name], direction))
+        control = self.named(name)
+        self._change(control.name, control.turned(self.target[control.name], direction))
 
     def set(self, name: str, value: float) -> None:
         """Ask for an exact value. Raises InputError with a sentence for an impossible one."""
@@ -103,7 +131,7 @@ class Steering:
         if not self._undo:
             newest = next(self._made(), None)
             whose = "" if newest is None or newest.command in self._sent else f" here: {newest}"
-            raise InputError(f"there is no change of η or λ to undo{whose}")
+            raise InputError(f"there is no change of a control to undo{whose}")
         last = self._undo[-1]
         since = itertools.takewhile(lambda made: made.command != last.command, self._made())
         theirs = [made for made in since if made.command not in self._sent]

@@ -48,3 +48,30 @@ def test_settings_fit_80_columns() -> None:
     assert "    units in each hidden layer of the MLP" in lines
     one = CliRunner().invoke(app, ["presets", "settings", "eta"])
     assert one.stdout == "eta = 0.15   (a number above 0)\n    learning rate η at the start\n"
+
+
+def test_a_wrong_place_is_told_which_there_are() -> None:
+    """Where none is near."""
+    wrong, near = (CliRunner().invoke(app, ["locate", name]) for name in ("x", "presetz"))
+    assert str(wrong.exception).endswith(
+        "there are runs, data, presets, your-presets, settings, cache"
+    )
+    assert str(near.exception).endswith("did you mean `presets`?")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--eta", "0.1"), ""),
+        (("--probe", "f.py:X", "--name", "a"), ""),
+        (("--lr", "0.1"), "did you mean `--eta`?"),
+        (("digits-mlp",), "did you mean `eostui run digits-mlp`?"),
+    ],
+)
+def test_without_a_command_options_are_those_of_run(arguments: tuple[str, ...], told: str) -> None:
+    done = CliRunner().invoke(app, arguments)
+    if told:
+        assert done.exit_code == 2
+        assert told in done.stderr
+    else:
+        assert "needs a terminal" in str(done.exception)  # as `run` says it here

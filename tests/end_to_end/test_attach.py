@@ -165,7 +165,7 @@ def test_two_viewers_steer_one_run(live: Path, open_terminal: Open) -> None:
     for terminal in (one, two):
         terminal.wait_for("λ 0 ", "η 0.165 ")
     one.send("u")
-    one.wait_for("no change of η or λ to undo")
+    one.wait_for("no change of a control to undo")
     two.send(" ")
     for terminal in (one, two):
         terminal.wait_for(r"PAUSED +step \d")

@@ -10,6 +10,7 @@ import pytest
 from made import facts, make_run, measure, rows
 
 from eostui.charts.chart import Chart
+from eostui.charts.layout import lay_out
 from eostui.charts.picture import draw
 from eostui.charts.scales import StickyRange
 from eostui.panels import PANELS
@@ -124,14 +125,58 @@ def test_thresholds_are_those_of_the_dynamics(tmp_path: Path) -> None:
     path = make_run(tmp_path / "made-aaaa", 60)
     with Run(path) as run:
         view = RunView(run, "finished")
-        assert [label for _, label in view.thresholds()] == ["2/η", "2/η−λ"]
-        (undecayed, _), (threshold, _) = view.thresholds()
+        assert [label for _, label, _ in view.thresholds()] == ["2/η", "2/η−λ"]
+        (undecayed, *_), (threshold, *_) = view.thresholds()
         np.testing.assert_array_equal(undecayed, 2 / run.steps["eta"])
         np.testing.assert_array_equal(threshold, 2 / run.steps["eta"] - run.steps["weight_decay"])
         run.facts = {**run.facts, FACT: Description.of("heavy-ball", HEAVY_BALL).to_json()}
         view = RunView(run, "finished")
         labels = {curve.label for curve in chart_of(PANELS[0], view, "linear").curves}
         assert {"(2+2μ)/η", "(2+2μ)/η−λ"} <= labels
+
+
+@pytest.mark.parametrize(
+    ("changes", "of_next", "labels"),
+    [
+        ({"eta": [0.1, 0.125]}, (16.0,), ("2/η→16.0",)),
+        ({"weight_decay": [0.0, 0.5]}, (None, 19.5), ("2/η 20.0", "2/η−λ→19.5")),
+        ({"eta": [0.1, 0.125], "weight_decay": [0.0, 1]}, (16.0, 15.0), ("2/η→16.0", "2/η−λ→15.0")),
+    ],
+)
+def test_a_threshold_changed_while_the_run_waits_is_that_of_the_next_step(
+    tmp_path: Path,
+    changes: dict[str, list[float]],
+    of_next: tuple[float | None, ...],
+    labels: tuple[str, ...],
+) -> None:
+    """Its line goes on at the value that the step to come has, and its label says that it is to come."""
+    without_decay = rows(0, 60)
+    without_decay[:, -1] = 0.0
+    writer = RunWriter(tmp_path / "made-aaaa", facts(60))
+    writer.steps(0, without_decay)
+    measure(writer, 0, 60, 15.5)
+    writer.close()
+    with Run(writer.path) as run:
+        view = RunView(run, "paused")
+        assert [coming for *_, coming in view.thresholds()] == [None]
+        run.events.append(Event(61, 0.0, "control", changes))
+        found = view.thresholds()
+        assert [coming for *_, coming in found] == [*of_next]
+        chart = chart_of(PANELS[0], view, "linear")
+        text = draw(chart, 80, 24, (0.0, 100.0), StickyRange()).text()
+        assert all(label in text for label in labels)
+        layout = lay_out(chart, 6, 50, 20, (0.0, 100.0), StickyRange())
+        assert layout is not None
+        undecayed = next(i for i, curve in enumerate(chart.curves) if curve.pattern == "dashed")
+        ends = layout.high[undecayed]
+        assert ends[59] == pytest.approx(20.0)  # x = 59: as it was
+        assert ends[62:] == pytest.approx(of_next[0] or 20.0)
+        assert chart.curves[undecayed].y[-1] == 20.0  # the record is as it was
+        past = draw(chart, 80, 24, (0.0, 50.0), StickyRange()).text()
+        assert "→" not in past
+        run.events.pop()
+        run.events.append(Event(60, 0.0, "control", changes))  # which moves the newest row's step
+        assert [coming for *_, coming in view.thresholds()] == [None]
 
 
 def test_every_control_is_marked_by_its_symbol(tmp_path: Path) -> None:

@@ -149,6 +149,40 @@ def play(scene: Callable[[], Awaitable[None]]) -> None:
 # --- what is typed reaches what it was asked of -------------------------------------------------------
 
 
+@pytest.mark.parametrize("comes", [True, False])
+def test_keys_pressed_while_a_fork_is_on_its_way_wait_for_it(shelf_dir: Path, comes: bool) -> None:
+    """Its parent, which is shown meanwhile, is asked for nothing."""
+    first, second = shelf_dir / "made-aaaa", shelf_dir / "made-bbbb"
+    writer, other = live_run(first), live_run(second)
+    may = threading.Event()
+
+    async def scene() -> None:
+        async with seated(shelf_dir, first) as seat:
+            await seat.shows(first)
+            engine = Begun(second, may)
+            seat.app.engines.wait_for(engine)
+            await seat.press("right_square_bracket", "right_square_bracket")
+            await seat.sees(lambda: "2 keys wait for made-bbbb" in seat.told)
+            await seat.press("e")
+            await seat.sees(lambda: "press the key again" in seat.told)
+            if comes:
+                may.set()
+                await seat.shows(second)
+                await seat.sees(lambda: seat.app._held is None)
+            else:
+                engine.cancel()
+                await seat.sees(lambda: "are dropped" in seat.told)
+            assert seat.app.screen is seat.app.first or not comes
+
+    play(scene)
+    assert asked(first) == []
+    wanted = [{"kind": "set", "eta": pytest.approx(value)} for value in (0.11, 0.121)]
+    found = [{key: each[key] for key in ("kind", "eta")} for each in asked(second)]
+    assert found == (wanted if comes else [])
+    writer.close()
+    other.close()
+
+
 @pytest.mark.parametrize(
     ("key", "value", "wanted"),
     [("e", "0.07", {"eta": 0.07}), ("w", "0.02", {"weight_decay": 0.02})],
@@ -742,7 +776,7 @@ def test_undo_says_whose_the_last_change_is(
         with pytest.raises(InputError, match=sentence):
             steering.undo()
         assert asked(writer.path) == []
-        with pytest.raises(InputError, match=f"no change of η or λ to undo here: .*{sentence}"):
+        with pytest.raises(InputError, match=f"no change of a control to undo here: .*{sentence}"):
             Steering(run).undo()
     writer.close()
 

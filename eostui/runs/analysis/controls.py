@@ -56,6 +56,22 @@ def controls_at(run: Run, step: float = math.inf) -> dict[str, float]:
     return in_force(at_start(controls_of(run), run.config), changes, step)
 
 
+def coming_thresholds(run: Run) -> dict[str, float | None]:
+    """Return up to which sharpness the next step will be stable, by column: UNDECAYED and THRESHOLD.
+
+    None where no control was changed since the newest row, without a row, and of dynamics that the
+    program doesn't have.
+    """
+    stability = STABILITY.get(description_of(run).name)
+    controls = controls_at(run)
+    if stability is None or run.last_step < 0 or controls == controls_at(run, run.last_step):
+        return {UNDECAYED: None, THRESHOLD: None}
+    return {
+        UNDECAYED: float(stability.undecayed(controls)),
+        THRESHOLD: float(stability.threshold(controls)),
+    }
+
+
 def thresholds_now(run: Run) -> dict[str, float]:
     """Return up to which sharpness a run is stable, by label: without decay, and with it if there is any.
 

@@ -64,7 +64,8 @@ class ForkDialog(Dialog[ForkWish | None]):
         """Show the quick choice, a field for each value, and a place for complaints."""
         step = grouped(self._present.step)
         with VerticalScroll(classes="dialog form"):
-            yield Static(f"fork {self._parent_id}", markup=False)
+            after = f", after its step {grouped(self._present.step - 1)}" * (self._present.step > 0)
+            yield Static(f"fork {self._parent_id}{after}", markup=False)
             if self._decays:
                 yield Static(f"\n[b]enter[/b]  λ → 0 from step {step} on")
                 yield Static("[b]tab[/b]    other values:\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 
+from eostui.tui.keys import Hints
 from eostui.tui.screens.screen import SessionScreen
 from eostui.tui.session import Session
 from eostui.tui.window import Window
@@ -32,6 +33,17 @@ class LinkedCharts(SessionScreen):
         self.relayout()
 
     @property
+    def ways_back(self) -> Hints:
+        """Keys that leave a panel that fills the screen, and a stretch of x."""
+        hints = (("z", "all panels"),) if self.zoomed and self._has_room else ()
+        return (*hints, ("0", "all steps")) if self.window.span is not None else hints
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether the screen is large enough for all panels."""
+        return self.size.width >= WIDE[0] and self.size.height >= WIDE[1]
+
+    @property
     def right_end(self) -> float | None:
         """Where x ends if it was panned away from the newest point."""
         return None if self.window.following else self.window.right
@@ -55,7 +67,7 @@ class LinkedCharts(SessionScreen):
         """Set the classes that choose between all charts, one chart, and text only."""
         width, height = self.size
         tiny = width < SMALL[0] or height < SMALL[1]
-        single = not tiny and (self.zoomed or width < WIDE[0] or height < WIDE[1])
+        single = not tiny and (self.zoomed or not self._has_room)
         self.set_class(tiny, "-tiny")
         self.set_class(single, "-single")
         self.set_class(not tiny and not single, "-grid")

@@ -216,10 +216,11 @@ class LiveScreen(LinkedCharts):
         if not view.is_newest:
             lines = [f"at step {grouped(run.last_step)}"]
         if len(run.measured):
-            lines.append(
-                f"S {compact(run.measured.newest('sharpness'))} "
-                f"{view.dynamics.undecayed_label} {compact(run.steps[UNDECAYED][-1])}"
-            )
+            _, label, coming = view.thresholds()[0]
+            limit = f"{label} {compact(run.steps[UNDECAYED][-1])}"
+            if view.is_newest and coming is not None:
+                limit = f"{label}→{compact(coming)}"
+            lines.append(f"S {compact(run.measured.newest('sharpness'))} {limit}")
             shown = view.medians.rows < len(run.steps)
             lines += [f"κ {compact(value)}" for value in view.medians.medians[shown][-1:]]
         if len(run.steps):

@@ -241,7 +241,7 @@ class OscillatorScreen(LinkedCharts):
             (4, self._training(), COLOURS["axis"]),
         ]
         self.query_one("#title", TextBar).show(fields_line(fields, width))
-        self.query_one("#keys", TextBar).show(key_line(width, self.HINTS))
+        self.query_one("#keys", TextBar).show(key_line(width, (*self.ways_back, *self.HINTS)))
 
     def _training(self) -> str:
         """Return what goes on behind this screen."""

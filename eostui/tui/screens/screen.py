@@ -66,6 +66,11 @@ class SessionScreen(Screen[None]):
         return f"{run.path.name}-{run.last_step}" if run is not None else "eostui"
 
     @property
+    def ways_back(self) -> Hints:
+        """Keys that lead back to where all is shown, first in the key bar; () where all is."""
+        return ()
+
+    @property
     def right_end(self) -> float | None:
         """Where x ends if it was panned away from the newest point; None if not, or without an x."""
         return None
@@ -78,8 +83,10 @@ class SessionScreen(Screen[None]):
         """Draw the title and the key bar, the TextBars `title` and `keys`."""
         width = self.size.width
         self.query_one("#title", TextBar).show(title_line(self.session, width))
-        hints = self.HINTS or training_hints(self.session.state)
-        self.query_one("#keys", TextBar).show(key_line(width, hints))
+        steering = self.session.steering
+        further = steering.further[0].symbol if steering is not None and steering.further else ""
+        hints = self.HINTS or training_hints(self.session.state, further)
+        self.query_one("#keys", TextBar).show(key_line(width, (*self.ways_back, *hints)))
 
     def draw_news(self) -> None:
         """Draw what is new, if anything is; called at every look at the run."""

@@ -1,0 +1,142 @@
+"""Runs that are compared: the settings in which they differ, and what each is called by them."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eostui.config import RunConfig
+from eostui.runs.shelf import Entry
+from eostui.stability import CONTROLS
+
+#: Settings that decide nothing of what is computed, or only how far it goes: runs aren't called by them
+#: where they differ in others.
+_OF_THE_MACHINE = (
+    "preset", "steps", "pause_at", "checkpoint_every", "checkpoint_budget", "chunk_size", "device",
+    "threads", "cadence", "far_cadence", "test_cadence", "calibrate_at",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Family:
+    """Runs side by side.
+
+    Attributes:
+        entries: the runs, in the order in which they were given.
+        differing: the settings in which they differ, by which they are called.
+        others: further settings that differ, and decide nothing.
+    """
+
+    entries: tuple[Entry, ...]
+    differing: tuple[str, ...]
+    others: tuple[str, ...]
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry]) -> Family:
+        """Compare the settings of some runs."""
+        runs = tuple(entries)
+        settings = [settings_of(entry) for entry in runs]
+        keys = [
+            key
+            for key in (*RunConfig.keys(), "group")
+            if len({repr(each.get(key)) for each in settings}) > 1
+        ]
+        differing = tuple(key for key in keys if key not in _OF_THE_MACHINE)
+        return cls(runs, differing, tuple(key for key in keys if key not in differing))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What each run is called where there is room: its name and its settings that differ.
+
+        Each is another's only if two runs have one name and equal settings: then their ids tell.
+        """
+        parts = [
+            [entry.name, self.settings_label(entry)] if self.differing else [entry.name]
+            for entry in self.entries
+        ]
+        return self._unique([" · ".join(filter(None, each)) for each in parts])
+
+    @property
+    def short_labels(self) -> tuple[str, ...]:
+        """What each run is called in a chart: its settings that differ, or its name where they don't."""
+        told = [self.settings_label(entry) for entry in self.entries]
+        counts = Counter(told)
+        return self._unique(
+            [
+                text if text and counts[text] == 1 else " · ".join(filter(None, (text, entry.name)))
+                for text, entry in zip(told, self.entries, strict=True)
+            ]
+        )
+
+    def settings_label(self, entry: Entry) -> str:
+        """Return a run's settings that differ, as `λ 0.001, width 50`."""
+        settings = settings_of(entry)
+        parts = [
+            f"{symbol_of(key)} {told(settings[key])}" for key in self.differing if key in settings
+        ]
+        return ", ".join(parts)
+
+    @property
+    def ramp(self) -> str | None:
+        """The setting that the runs are laid out by: the first but the seed whose values are numbers."""
+        for key in self.differing:
+            values = [settings_of(entry).get(key) for entry in self.entries]
+            if key != "seed" and all(is_number(value) for value in values):
+                return key
+        return None
+
+    def groups(self, over: str = "seed") -> list[list[int]]:
+        """Return the runs, by their places, that differ in nothing but the setting `over`, together."""
+        found: dict[tuple[str, ...], list[int]] = {}
+        for place, entry in enumerate(self.entries):
+            settings = settings_of(entry)
+            same = tuple(repr(settings.get(key)) for key in self.differing if key != over)
+            found.setdefault(same, []).append(place)
+        return list(found.values())
+
+    def _unique(self, labels: Sequence[str]) -> tuple[str, ...]:
+        counts = Counter(labels)
+        return tuple(
+            label
+            if label and counts[label] == 1
+            else f"{label or entry.config.preset} {_tag(entry)}"
+            for label, entry in zip(labels, self.entries, strict=True)
+        )
+
+
+def settings_of(entry: Entry) -> dict[str, Any]:
+    """Return the settings of a run that act, its η and λ as they are at its newest step."""
+    settings = {**entry.config.acting(mode="json"), "group": entry.group}
+    for name, value in (("eta", entry.eta), ("weight_decay", entry.weight_decay)):
+        if math.isfinite(value):
+            settings[name] = value
+    return settings
+
+
+def symbol_of(key: str) -> str:
+    """Return what a setting is called in a label: η, λ and μ by their symbols."""
+    return CONTROLS[key].symbol if key in CONTROLS else key
+
+
+def told(value: Any) -> str:
+    """Return the value of a setting as a label has it."""
+    if is_number(value):
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, list | tuple):
+        return "+".join(map(told, value)) or "none"
+    if isinstance(value, dict):
+        return "+".join(f"{key} {told(each)}" for key, each in value.items()) or "none"
+    return str(value).lower() if isinstance(value, bool) else str(value) or "none"
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a number, and no switch."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _tag(entry: Entry) -> str:
+    """Return the end of a run's id, by which commands know it too."""
+    return entry.id.rpartition("-")[2]

@@ -1,0 +1,71 @@
+"""In what runs differ, and what each is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from eostui.config import RunConfig
+from eostui.runs.family import Family
+from eostui.runs.shelf import Entry
+
+
+def run(tag: str, name: str = "", newest: float | None = None, **settings: Any) -> Entry:
+    """Return a run of a shelf; `newest` is its λ at its newest step."""
+    config = RunConfig.build({"preset": "digits-mlp", **settings}, "test")
+    decay = config.weight_decay if newest is None else newest
+    return Entry(
+        id=f"digits-mlp-{tag}", path=Path(tag), name=name, state="finished", sentence="",
+        last_step=100, eta=config.eta, weight_decay=decay, created=0.0, ended=0.0, config=config,
+    )  # fmt: skip
+
+
+def test_runs_are_called_by_what_differs() -> None:
+    family = Family.of([run("8aj3", "lam-0"), run("k3f9", weight_decay=1e-3, steps=50)])
+    assert family.differing == ("weight_decay",)
+    assert family.others == ("steps",)
+    assert family.short_labels == ("λ 0", "λ 0.001")
+    assert family.labels == ("lam-0 · λ 0", "λ 0.001")
+    assert family.ramp == "weight_decay"
+
+
+def test_a_control_counts_as_it_is_at_the_newest_step() -> None:
+    family = Family.of([run("a"), run("b", newest=3e-4)])
+    assert family.short_labels == ("λ 0", "λ 0.0003")
+
+
+def test_equal_runs_are_told_apart_by_name_then_by_the_end_of_their_ids() -> None:
+    assert Family.of([run("aaaa", "first"), run("bbbb", "second")]).short_labels == (
+        "first",
+        "second",
+    )
+    again = Family.of([run("aaaa", "same"), run("bbbb", "same"), run("cccc")])
+    assert again.labels == ("same aaaa", "same bbbb", "digits-mlp cccc")
+    assert again.differing == ()
+    assert again.ramp is None
+    assert Family.of([run("aaaa")]).short_labels == ("digits-mlp aaaa",)
+
+
+def test_settings_that_do_not_act_do_not_differ() -> None:
+    """A toy has no width, gradient descent no momentum."""
+    toys = [
+        run("a", problem="cubic-normal-form", width=5),
+        run("b", problem="cubic-normal-form", width=6),
+    ]
+    assert Family.of(toys).differing == ()
+    assert Family.of([run("a", momentum=0.5), run("b")]).differing == ()
+    mixed = Family.of([run("a", dynamics="heavy-ball", momentum=0.5), run("b")])
+    assert mixed.differing == ("dynamics", "momentum")
+    assert mixed.short_labels == ("dynamics heavy-ball, μ 0.5", "dynamics gradient-descent")
+
+
+def test_seeds_are_groups_and_no_ramp() -> None:
+    runs = [run(f"{d}{s}", weight_decay=d / 100, seed=s) for d in range(2) for s in range(3)]
+    family = Family.of(runs)
+    assert family.differing == ("weight_decay", "seed")
+    assert family.groups() == [[0, 1, 2], [3, 4, 5]]
+    assert family.ramp == "weight_decay"
+    assert Family.of(runs[:3]).ramp is None
+    assert Family.of(runs[:3]).groups() == [[0, 1, 2]]
+    assert Family.of([]).groups() == []
+    assert Family.of([]).labels == ()
