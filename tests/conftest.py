@@ -42,10 +42,14 @@ NETWORKS = ("mlp", "cnn")
 
 @pytest.fixture(autouse=True, scope="session")
 def _private_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep runs, data and settings of the tests away from those of whoever runs them."""
+    """Keep runs, data and settings of the tests away from those of whoever runs them.
+
+    And no view keeps an engine ready that its test doesn't ask for: each loads PyTorch.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for variable in ("EOSTUI_RUNS", "EOSTUI_DATA", "EOSTUI_SETTINGS", "EOSTUI_CACHE"):
             patch.setenv(variable, str(tmp_path_factory.mktemp(variable)))
+        patch.setenv("EOSTUI_NO_STANDBY", "1")
         yield
 
 

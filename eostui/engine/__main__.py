@@ -2,8 +2,8 @@
 
 It reads one `StartRequest` (JSON) from stdin and answers with JSON lines: `progress` while it gets ready,
 then `ready` with the run directory, or `error` with a sentence and an exit code. From then on its output
-goes to `engine.log`, and everything it has to say is in the run directory. With `--preload` it loads PyTorch
-first, and then waits to be asked (`preload.py`).
+goes to `engine.log`, and everything it has to say is in the run directory. With `--preload` it loads
+PyTorch first, and then waits to be asked (`preload.py`).
 """
 
 from __future__ import annotations

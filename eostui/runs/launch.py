@@ -148,7 +148,7 @@ class EngineProcess:
         watched: bool = True,
         standby: Standby | None = None,
     ) -> None:
-        """Start the process, or ask one that is there; it checks data and device before it makes anything.
+        """Start the process, or ask the one that is ready; it validates before it makes anything.
 
         Args:
             start: a new run, or what it goes on from.

@@ -1,8 +1,8 @@
 """A process that has PyTorch loaded when it is needed: the next run begins in it.
 
-Loading PyTorch takes longer than all else that begins a run, so the live view keeps one such process idle.
-It is an engine like any other, but for when it is asked: it takes one request, trains that run, and ends.
-Nothing is on its device before that. It ends when the process that started it is gone, however that
+Loading PyTorch takes longer than all else that begins a run, so the live view keeps one such process.
+It is an engine like any other, but for when it is asked: it takes one request, trains that run, and
+ends. Nothing is on a GPU before that. It ends when the process that started it is gone, however that
 went: its stdin then ends without a request.
 """
 
@@ -33,22 +33,26 @@ class IdleEngine:
     def __init__(self, *arguments: str) -> None:
         """Start it; Python closes what else this process has open, other engines' pipes among it."""
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - read when the engine dies early
-        self.process = subprocess.Popen(
-            # -P: a torch.py in the user's folder isn't torch
-            [sys.executable, "-P", "-m", "eostui.engine", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            start_new_session=True,
-            text=True,
-            env={
-                **os.environ,
-                "PYTHONUNBUFFERED": "1",
-                "PYTHONIOENCODING": "utf-8:backslashreplace",  # the log is UTF-8, whatever prints
-                # numpy has only small matrices to solve there: its threads would wait in torch's way
-                "OPENBLAS_NUM_THREADS": "1",
-            },
-        )
+        try:
+            self.process = subprocess.Popen(
+                # -P: a torch.py in the user's folder isn't torch
+                [sys.executable, "-P", "-m", "eostui.engine", *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self.errors,
+                start_new_session=True,
+                text=True,
+                env={
+                    **os.environ,
+                    "PYTHONUNBUFFERED": "1",
+                    "PYTHONIOENCODING": "utf-8:backslashreplace",  # the log is UTF-8, whatever prints
+                    # numpy has only small matrices to solve there: its threads would wait in torch's way
+                    "OPENBLAS_NUM_THREADS": "1",
+                },
+            )
+        except OSError:
+            self.errors.close()
+            raise
 
     @property
     def alive(self) -> bool:
