@@ -41,6 +41,10 @@ def bench(
         bool,
         typer.Option("--store", help="Time the record of a long run instead: opening, exporting."),
     ] = False,
+    start: Annotated[
+        bool,
+        typer.Option("--start", help="Time how soon the next run is there instead: some minutes."),
+    ] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -56,11 +60,18 @@ def bench(
       eostui bench cifar5k-cnn --set samples=1000 --steps 100 --place before
 
       eostui bench --store
+
+      eostui bench --start
     """
     if store:
         from eostui.cli.bench_store import bench_store
 
         bench_store(as_json)
+        return
+    if start:
+        from eostui.cli.bench_start import bench_start
+
+        bench_start(as_json)
         return
     for name, value in (("--steps", steps), ("--points", points)):
         if value < 1:

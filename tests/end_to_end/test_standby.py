@@ -92,7 +92,7 @@ def opened(folder: Path, *arguments: str, standby: bool = True) -> Terminal:
 
 
 def test_one_run_after_another(folder: Path) -> None:
-    """Twice `n`, at once, and a restart: each used process is replaced; who leaves keeps the run alone."""
+    """Twice `n` at once, and a restart: a used process is replaced; who leaves keeps the run alone."""
     terminal = opened(folder)
     wait_for(terminal, lambda: idle(folder))
     (first,) = idle(folder)
