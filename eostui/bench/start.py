@@ -88,9 +88,11 @@ async def _drive(standby: bool, times: int, folder: Path) -> dict[str, Any]:
                 app.simulate_key(key)
                 await _until(lambda before=before: _row(app, before))  # type: ignore[misc]
                 seconds[what].append(time.perf_counter() - begin)
-        for path in folder.glob("*"):
-            if (path / "lock").exists():
-                commands.send(path, "stop")
+                if what == "fork" and before is not None:  # it would train on beside it
+                    commands.send(before, "stop")
+        for path in app.session.training:
+            commands.send(path, "stop")
+        await _until(lambda: not app.session.training)
     return {"seconds": seconds, "memory": memory}
 
 
