@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ async def _drive(standby: bool, times: int, folder: Path) -> dict[str, Any]:
                 await _until(lambda: not standby or app.engines.standby.warm)
                 if standby and not memory and app.engines.standby.idle is not None:
                     memory = _memory(app.engines.standby.idle.process.pid)
-                before = app.session.run and app.session.run.path
+                before = app.session.path
                 if what == "fork":  # asked for, and then begun by `enter`
                     app.simulate_key(key)
                     await _until(lambda: isinstance(app.screen, ForkDialog))
@@ -86,7 +87,7 @@ async def _drive(standby: bool, times: int, folder: Path) -> dict[str, Any]:
                     key = "enter"
                 begin = time.perf_counter()
                 app.simulate_key(key)
-                await _until(lambda before=before: _row(app, before))  # type: ignore[misc]
+                await _until(partial(_row, app, before))
                 seconds[what].append(time.perf_counter() - begin)
                 if what == "fork" and before is not None:  # it would train on beside it
                     commands.send(before, "stop")
