@@ -44,8 +44,8 @@ def main() -> int:
 
 def _request(handshake: Handshake) -> StartRequest:
     """Return what is asked for; from then on the terminal may go, and the run stays."""
-    if PRELOAD in sys.argv[1:]:
-        text = preload_and_await(handshake)  # until then a signal ends it
+    if sys.argv[1:2] == [PRELOAD]:
+        text = preload_and_await(handshake, sys.argv[2:])  # until then a signal ends it
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         return StartRequest.read(text)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

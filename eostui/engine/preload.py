@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 import threading
+from collections.abc import Sequence
 
 from eostui.engine.handshake import Handshake
 
@@ -14,8 +15,8 @@ from eostui.engine.handshake import Handshake
 _LOADED_LATER = ("torch.fx.experimental.symbolic_shapes", "numpy.ma", "numpy.random")
 
 
-def preload_and_await(handshake: Handshake) -> str:
-    """Load what engines need; return the request's text once there is one.
+def preload_and_await(handshake: Handshake, modules: Sequence[str] = ()) -> str:
+    """Load what engines need, and further modules; return the request's text once there is one.
 
     Ends the process when stdin ends without a request, in the midst of loading too: whoever would ask is
     gone, even by `kill -9`. So it does when loading fails before it is asked: whoever asks then starts an
@@ -35,7 +36,7 @@ def preload_and_await(handshake: Handshake) -> str:
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
     try:
-        _load()
+        _load(modules)
     except BaseException:
         if not text:
             os._exit(1)
@@ -47,11 +48,11 @@ def preload_and_await(handshake: Handshake) -> str:
     return text
 
 
-def _load() -> None:
+def _load(modules: Sequence[str] = ()) -> None:
     import eostui.engine.fork
     import eostui.engine.resume
     import eostui.engine.session  # noqa: F401
 
-    for name in _LOADED_LATER:
+    for name in (*_LOADED_LATER, *modules):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)

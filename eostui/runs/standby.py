@@ -18,7 +18,8 @@ import threading
 
 from eostui.runs.request import StartRequest
 
-#: Tells an engine process to load everything first, and then to wait for its request.
+#: Tells an engine process to load everything first, and then to wait for its request; names of further
+#: modules to be loaded may follow.
 PRELOAD = "--preload"
 
 
@@ -96,13 +97,16 @@ class Standby:
         """Whether a run could begin without anything being loaded."""
         return self.idle is not None and self.idle.loaded
 
-    def prepare(self) -> None:
-        """Start an idle engine, unless there is one. What can't be started isn't missed."""
+    def prepare(self, *modules: str) -> None:
+        """Start an idle engine, unless there is one. What can't be started isn't missed.
+
+        `modules` are what it loads beside what all engines need.
+        """
         if self.idle is not None and not self.idle.alive:
             self.close()
         if self.idle is None:
             try:
-                self.idle = IdleEngine(PRELOAD)
+                self.idle = IdleEngine(PRELOAD, *modules)
             except OSError:  # no memory, no processes: the next run begins without, or tells
                 self.idle = None
 

@@ -30,6 +30,9 @@ LONG_RUN = 600.0
 #: core for as long as that, which the first steps and frames shall have. Not lowered in priority instead:
 #: only root could raise it again, for the run that begins in it.
 STANDBY_AFTER = 2.0
+#: What reads the data sets that are downloaded: loaded ahead where the present run is on one, since the
+#: next one then likely is.
+_LOADER = "torchvision.datasets"
 
 
 class Engines:
@@ -220,7 +223,8 @@ class Engines:
         if live is not None and live.last_step < 0:  # nothing shall keep it from its first row
             self._prepare_soon()
         else:
-            self.standby.prepare()
+            downloaded = self._config is not None and self._config.data in locations.DOWNLOADS
+            self.standby.prepare(*((_LOADER,) if downloaded else ()))
 
     def close(self) -> None:
         """End what is on standby: the application ends."""

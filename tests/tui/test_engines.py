@@ -27,7 +27,9 @@ def prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was asked of the standby; nothing is started."""
     told: list[str] = []
     monkeypatch.setattr(engines, "STANDBY_AFTER", 0.05)
-    monkeypatch.setattr(Standby, "prepare", lambda _: told.append("prepared"))
+    monkeypatch.setattr(
+        Standby, "prepare", lambda _, *more: told.append(" ".join(("prepared", *more)))
+    )
     monkeypatch.setattr(Standby, "close", lambda _: told.append("closed"))
     return told
 
@@ -51,16 +53,23 @@ async def sees(pilot: Pilot, what: Callable[[], object]) -> None:
         await pilot.pause(0.02)
 
 
-def test_once_a_run_is_shown_and_until_the_end(tmp_path: Path, prepared: list[str]) -> None:
-    path = make_run(tmp_path / "made-aaaa", 100)
+@pytest.mark.parametrize(
+    ("config", "asked"),
+    [("", "prepared"), ('data = "cifar10"\nsteps = 100', "prepared torchvision.datasets")],
+)
+def test_once_a_run_is_shown_and_until_the_end(
+    tmp_path: Path, prepared: list[str], config: str, asked: str
+) -> None:
+    """Ready for what reads the data of the present run, too."""
+    path = make_run(tmp_path / "made-aaaa", 100, **({"config": config} if config else {}))
 
     async def scene(_app: EostuiApp, pilot: Pilot) -> None:
         await sees(pilot, lambda: prepared)
         await pilot.pause(_WHILE)
-        assert prepared == ["prepared"]
+        assert prepared == [asked]
 
     play(path, scene)
-    assert prepared == ["prepared", "closed"]
+    assert prepared == [asked, "closed"]
 
 
 def test_not_before_a_live_run_has_rows(tmp_path: Path, prepared: list[str]) -> None:
