@@ -46,12 +46,14 @@ def _private_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep runs, data and settings of the tests away from those of whoever runs them.
 
     Presets say `device = "auto"`; here that is the CPU on every machine. A test that is about another
-    device names it, by the fixture `device`.
+    device names it, by the fixture `device`. And no view keeps an engine ready that its test doesn't
+    ask for: each loads PyTorch.
     """
     with pytest.MonkeyPatch.context() as patch:
         for variable in ("EOSTUI_RUNS", "EOSTUI_DATA", "EOSTUI_SETTINGS", "EOSTUI_CACHE"):
             patch.setenv(variable, str(tmp_path_factory.mktemp(variable)))
         patch.setenv("EOSTUI_DEVICE", "cpu")
+        patch.setenv("EOSTUI_NO_STANDBY", "1")
         yield
 
 

@@ -18,6 +18,7 @@ from eostui.engine.session import EngineSession
 from eostui.runs import shelf
 from eostui.runs.launch import EngineProcess, Fork, Resume
 from eostui.runs.run import Run
+from eostui.runs.standby import Standby
 from eostui.runs.store import commands, schema
 from eostui.runs.store.lookup import newest_row
 from eostui.runs.store.reader import RunReader
@@ -38,8 +39,10 @@ def small(**values) -> RunConfig:
 class Engine:
     """An engine that has begun; `path` is its run."""
 
-    def __init__(self, start: RunConfig | Resume | Fork, folder: Path) -> None:
-        self.process = EngineProcess(start, folder, folder)
+    def __init__(
+        self, start: RunConfig | Resume | Fork, folder: Path, standby: Standby | None = None
+    ) -> None:
+        self.process = EngineProcess(start, folder, folder, standby=standby)
         self.told: list[str] = []
         self.path = self.process.ready(self.told.append)
 

@@ -50,6 +50,10 @@ def bench(
             "--terminal", help="Time a terminal instead: first frame, first point, bytes."
         ),
     ] = False,
+    start: Annotated[
+        bool,
+        typer.Option("--start", help="Time how soon the next run is there instead: some minutes."),
+    ] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -69,11 +73,15 @@ def bench(
     On CUDA it also tells for how long the GPU was busy, and how often it was started and waited for. A
     measurement is told by what it adds to a step.
     """
-    parts = [
-        name for name, on in (("store", store), ("shelf", shelf), ("terminal", terminal)) if on
-    ]
+    others = {"store": store, "shelf": shelf, "terminal": terminal, "start": start}
+    parts = [name for name, on in others.items() if on]
     if len(parts) > 1:
         raise InputError(f"--{parts[0]} and --{parts[1]} are benches of their own: choose one")
+    if start:
+        from eostui.cli.bench_start import bench_start
+
+        bench_start(as_json)
+        return
     if parts:
         from eostui.cli.bench_parts import bench_part
 

@@ -104,6 +104,13 @@ AsciiOnly = Annotated[
     bool,
     typer.Option("--ascii", callback=_ascii, is_eager=True, help="Draw and say all in ASCII."),
 ]
+NoStandby = Annotated[
+    bool,
+    typer.Option(
+        "--no-standby",
+        help="Keep no process ready, with PyTorch loaded, for the next run [env: EOSTUI_NO_STANDBY].",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Width = Annotated[int | None, typer.Option(help="Columns; the terminal's if left out.")]
@@ -121,6 +128,7 @@ class View:
     fps: Fps = None
     ascii_only: AsciiOnly = False
     as_json: AsJson = False
+    no_standby: NoStandby = False
 
 
 def set_values(

@@ -43,7 +43,10 @@ def start(what: RunConfig | Resume | Fork, view: View, *, name: str = "", group:
         what.config  # noqa: B018 - says at once why there is nothing to go on with
     if view.headless:
         raise typer.Exit(_run_headless(what, view, name, group))
-    show(what, view.runs_dir, view.data_dir, name=name, group=group, fps=view.fps)
+    show(
+        what, view.runs_dir, view.data_dir, name=name, group=group, fps=view.fps,
+        standby=not view.no_standby,
+    )  # fmt: skip
 
 
 def show(
@@ -54,10 +57,12 @@ def show(
     name: str = "",
     group: str = "",
     fps: float | None = None,
+    standby: bool = True,
 ) -> None:
     """Open the live view of a run to start, to attach to, to play back, or of an oscillator.
 
-    Exits with its code.
+    Exits with its code. Whether the view keeps a process ready for the next run is `standby`, unless
+    EOSTUI_NO_STANDBY is set.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
         raise InputError(
@@ -92,6 +97,7 @@ def show(
             data_dir=data,
             fps=fps if fps is not None else (4.0 if slow_link else 10.0),
             unicode=speaks_unicode(sys.stderr),  # which the application draws on
+            standby=standby and not os.environ.get("EOSTUI_NO_STANDBY"),
         )
         code, sentence = run_app(settings, begun, lambda: signals.number)
     if sentence:

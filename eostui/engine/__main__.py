@@ -2,7 +2,8 @@
 
 It reads one `StartRequest` (JSON) from stdin and answers with JSON lines: `progress` while it gets ready,
 then `ready` with the run directory, or `error` with a sentence and an exit code. From then on its output
-goes to `engine.log`, and everything it has to say is in the run directory.
+goes to `engine.log`, and everything it has to say is in the run directory. With `--preload` it loads
+PyTorch first, and then waits to be asked (`preload.py`).
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from typing import TYPE_CHECKING
 
 from eostui.config import RunConfig
 from eostui.engine.handshake import Handshake
+from eostui.engine.preload import preload_and_await
 from eostui.errors import EXIT_DIVERGED, EXIT_FAILED, EostuiError, StoreError
 from eostui.runs.request import ForkRequest, ResumeRequest, StartRequest
+from eostui.runs.standby import PRELOAD
 
 if TYPE_CHECKING:
     from eostui.runs.store.writer import RunWriter, Store
@@ -29,17 +32,26 @@ _EXIT_CODES = {"finished": 0, "stopped": 0, "diverged": EXIT_DIVERGED, "failed":
 def main() -> int:
     """Prepare, run, and return the exit code."""
     os.umask(0o077)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the terminal may go; the run stays
     handshake = Handshake()
     try:
-        request = StartRequest.read(sys.stdin.read())
-        handshake.say("progress", "loading PyTorch")
-        return _run(request, handshake)
+        return _run(_request(handshake), handshake)
     except Exception as error:  # before there is a run: told to whoever asked
         traceback.print_exc()
         code = error.exit_code if isinstance(error, EostuiError) else EXIT_FAILED
         handshake.say("error", _explain(error), exit_code=code)
         return code
+
+
+def _request(handshake: Handshake) -> StartRequest:
+    """Return what is asked for; from then on the terminal may go, and the run stays."""
+    if sys.argv[1:2] == [PRELOAD]:
+        text = preload_and_await(handshake, sys.argv[2:])  # until then a signal ends it
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        return StartRequest.read(text)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    request = StartRequest.read(sys.stdin.read())
+    handshake.say("progress", "loading PyTorch")
+    return request
 
 
 def _run(request: StartRequest, handshake: Handshake) -> int:

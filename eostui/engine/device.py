@@ -46,8 +46,10 @@ def prepare_machine(config: RunConfig) -> Machine:
         torch.set_num_threads(config.threads)
     _keep_freed_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # warn only: CUDA's max-pooling has no deterministic backward pass
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # warn only: CUDA's max-pooling has no deterministic backward pass. use_deterministic_algorithms does
+    # the same, and loads the compiler for it, which takes as long as PyTorch itself
+    torch.set_deterministic_debug_mode("warn")
+    os.environ["TORCHINDUCTOR_DETERMINISTIC"] = "1"  # for a problem that compiles something
     # that would also fill all new memory with NaN, a pass over it each time: nothing here reads it
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.allow_tf32 = False

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +16,7 @@ from eostui.locations import present_folder
 from eostui.runs import request
 from eostui.runs.fork import forked_config, parent_controls
 from eostui.runs.shelf import Entry, new_run_path
+from eostui.runs.standby import IdleEngine, Standby
 from eostui.runs.store.schema import LIVE_STATES
 
 #: States of runs that can go on: a diverged one would diverge again.
@@ -148,8 +146,9 @@ class EngineProcess:
         *,
         group: str = "",
         watched: bool = True,
+        standby: Standby | None = None,
     ) -> None:
-        """Start the process; it validates the data and the device before it makes anything.
+        """Start the process, or ask the one that is ready; it validates before it makes anything.
 
         Args:
             start: a new run, or what it goes on from.
@@ -158,6 +157,7 @@ class EngineProcess:
             name: of a new run.
             group: of a new run: what runs that belong together share.
             watched: whether someone is there to let it go on after a pause of `pause_at`.
+            standby: may have a process that has PyTorch loaded.
 
         Raises:
             InputError: if there is nothing to go on from, or the present folder is gone.
@@ -169,8 +169,7 @@ class EngineProcess:
             if isinstance(start, Resume)
             else new_run_path(runs_dir, self.config.preset)
         )
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - read when the engine dies early
-        wanted = request.StartRequest(
+        self._request = request.StartRequest(
             config=self.config.to_toml(),
             path=self.path,
             data_dir=data_dir,
@@ -179,28 +178,13 @@ class EngineProcess:
             watched=watched,
             begin=request.NewRequest() if isinstance(start, RunConfig) else start.begin,
         )
-        self._process = subprocess.Popen(
-            # -P: a torch.py in the user's folder isn't torch
-            [sys.executable, "-P", "-m", "eostui.engine"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            start_new_session=True,
-            text=True,
-            env={
-                **os.environ,
-                "PYTHONUNBUFFERED": "1",
-                "PYTHONIOENCODING": "utf-8:backslashreplace",  # the log is UTF-8, whatever prints
-                # numpy has only small matrices to solve there: its threads would wait in torch's way
-                "OPENBLAS_NUM_THREADS": "1",
-            },
-        )
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(wanted.model_dump_json())
-            self._process.stdin.close()
-        except BrokenPipeError:
-            pass  # it died at once; `ready` reports how
+        self._changing = threading.Lock()  # whose engine it is
+        self._cancelled = False
+        idle = standby.take() if standby is not None else None
+        self._replaceable = idle is not None  # as long as it hasn't said a word about the run
+        self._engine = idle or IdleEngine()
+        if not self._engine.ask(self._request):  # it died at once; `ready` reports how
+            self._replace()
 
     def ready(self, progress: Callable[[str], None]) -> Path:
         """Wait for the run directory; tell `progress` what the engine does meanwhile.
@@ -208,25 +192,63 @@ class EngineProcess:
         Raises:
             StartError: with the engine's own sentence.
         """
-        assert self._process.stdout is not None
-        with self._process.stdout as lines, self._errors:
+        while not self._heard(self._engine, progress):
+            code = self._process.wait()
+            if not self._replace():
+                raise self._ended_early(code)
+        return self.path
+
+    def _heard(self, engine: IdleEngine, progress: Callable[[str], None]) -> bool:
+        """Listen to an engine until the run is there, and return True; False if the engine just ended.
+
+        Raises:
+            StartError: with the engine's own sentence.
+        """
+        assert engine.process.stdout is not None
+        with engine.process.stdout as lines:
             for line in lines:
                 message = json.loads(line)
+                if message["kind"] == "loaded":  # of a standby, before it was asked
+                    continue
+                self._replaceable = False
                 if message["kind"] == "progress":
                     progress(message["text"])
                 elif message["kind"] == "ready":
+                    engine.errors.close()
                     self.begun = True
-                    return self.path
+                    return True
                 elif message["kind"] == "error":
+                    engine.errors.close()
                     self._process.wait()
                     raise StartError(message["text"], message["exit_code"])
-            code = self._process.wait()
-            self._errors.seek(0)
-            said = self._errors.read().decode(errors="replace").strip().splitlines()
+        return False
+
+    def _ended_early(self, code: int) -> StartError:
+        with self._engine.errors as errors:
+            errors.seek(0)
+            said = errors.read().decode(errors="replace").strip().splitlines()
         last = said[-1] if said else "it said nothing"
-        raise StartError(
-            f"the engine ended before the run began (code {code}): {last}", EXIT_FAILED
-        )
+        sentence = f"the engine ended before the run began (code {code}): {last}"
+        return StartError(sentence, EXIT_FAILED)
+
+    def _replace(self) -> bool:
+        """Start an engine in place of a standby that died before it said a word of the run.
+
+        Returns:
+            Whether there is another now.
+        """
+        with self._changing:
+            if not self._replaceable or self._cancelled:
+                return False
+            self._replaceable = False
+            self._engine.discard()
+            self._engine = IdleEngine()
+            self._engine.ask(self._request)
+            return True
+
+    @property
+    def _process(self) -> subprocess.Popen[str]:
+        return self._engine.process
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Return the exit code, or None if the engine still runs after `timeout` seconds."""
@@ -237,7 +259,9 @@ class EngineProcess:
 
     def cancel(self) -> None:
         """End the engine: before it is `ready` no new run is left behind, after it the run is stopped."""
-        self._process.terminate()
+        with self._changing:
+            self._cancelled = True
+            self._process.terminate()
         self.let_go()
 
     def let_go(self) -> None:

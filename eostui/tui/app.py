@@ -123,6 +123,10 @@ class EostuiApp(App[str]):
         if number := self._noted():
             self._leaving.at_signal(128 + number)
 
+    def on_unmount(self) -> None:
+        """Leave no process behind but runs."""
+        self.engines.close()
+
     async def on_event(self, event: events.Event) -> None:
         """Take keys in turn, and everything else as it comes."""
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from textual.app import App
+from textual.timer import Timer
 
 from eostui import locations, presets
 from eostui.config import RunConfig
@@ -16,6 +17,7 @@ from eostui.errors import EostuiError, InputError, printable
 from eostui.runs.analysis.duration import seconds_trained
 from eostui.runs.launch import EngineProcess, Fork, Resume, StartError
 from eostui.runs.run import Run
+from eostui.runs.standby import Standby
 from eostui.runs.store import commands
 from eostui.runs.store.liveness import engine_alive
 from eostui.runs.trust import refuse_foreign_code
@@ -24,6 +26,13 @@ from eostui.tui.session import Session
 
 #: A run that trained for longer is ended by n, p or r only after a question.
 LONG_RUN = 600.0
+#: Seconds that a run is shown before an engine is made ready for the next one: loading PyTorch takes a
+#: core for as long as that, which the first steps and frames shall have. Not lowered in priority instead:
+#: only root could raise it again, for the run that begins in it.
+STANDBY_AFTER = 2.0
+#: What reads the data sets that are downloaded: loaded ahead where the present run is on one, since the
+#: next one then likely is.
+_LOADER = "torchvision.datasets"
 
 
 class Engines:
@@ -31,6 +40,9 @@ class Engines:
 
     Until its run is shown an engine is the session's `engine`: who leaves, or starts something else,
     ends it.
+
+    Attributes:
+        standby: has a process ready for the next run; what begins here begins in it.
     """
 
     def __init__(self, app: App[str], session: Session, questions: Questions) -> None:
@@ -40,6 +52,8 @@ class Engines:
         self._first = True  # whether nothing was shown yet
         self._doing = ""  # what the engine on its way does
         self._pauses = False  # whether its run shall wait
+        self.standby = Standby()
+        self._preparing: Timer | None = None
 
     # --- what the keys ask for ------------------------------------------------------------------------
 
@@ -67,7 +81,7 @@ class Engines:
         if not self._may_execute(entry.config, entry.path, trusted=trusted):
             return
         try:
-            engine = EngineProcess(start, runs_dir, self._session.settings.data_dir)
+            engine = self._engine(start, runs_dir)
         except InputError as error:
             self._questions.say(str(error))
             return
@@ -158,6 +172,7 @@ class Engines:
             return None
         self._first = False
         self._take_note(run.config)
+        self._prepare_soon()
         return run
 
     def _take_note(self, config: RunConfig) -> None:
@@ -181,6 +196,41 @@ class Engines:
         if self._session.feed is None:
             self._session.show_message("no run")
         self._questions.say(str(error))
+        self._prepare_soon()
+
+    # --- an engine for the next run -------------------------------------------------------------------
+
+    def _engine(self, start: RunConfig | Fork | Resume, runs_dir: Path) -> EngineProcess:
+        """Begin a run, in the process on standby if there is one.
+
+        Raises:
+            InputError: as EngineProcess.
+        """
+        data_dir = self._session.settings.data_dir
+        return EngineProcess(start, runs_dir, data_dir, standby=self.standby)
+
+    def _prepare_soon(self) -> None:
+        """Have an engine ready for the next run, once the present one is well on its way."""
+        if self._session.settings.standby and self._session.watch is None:
+            if self._preparing is not None:
+                self._preparing.stop()
+            self._preparing = self._app.set_timer(STANDBY_AFTER, self._prepare)
+
+    def _prepare(self) -> None:
+        live = self._session.live_run
+        if self._session.engine is not None:
+            return  # what becomes of that one comes by here again
+        if live is not None and live.last_step < 0:  # nothing shall keep it from its first row
+            self._prepare_soon()
+        else:
+            downloaded = self._config is not None and self._config.data in locations.DOWNLOADS
+            self.standby.prepare(*((_LOADER,) if downloaded else ()))
+
+    def close(self) -> None:
+        """End what is on standby: the application ends."""
+        if self._preparing is not None:
+            self._preparing.stop()
+        self.standby.close()
 
     # --- one run in place of another ------------------------------------------------------------------
 
@@ -231,7 +281,7 @@ class Engines:
         self._first = False
         try:
             self._end_run()
-            engine = EngineProcess(config, settings.runs_dir, settings.data_dir)
+            engine = self._engine(config, settings.runs_dir)
         except EostuiError as error:
             self._start_failed(error)
             return

@@ -41,12 +41,14 @@ class Settings:
         data_dir: where downloaded data sets are kept.
         fps: frames a second at most.
         unicode: braille and arrows, or ASCII.
+        standby: whether an engine is kept ready for the next run.
     """
 
     runs_dir: Path
     data_dir: Path
     fps: float = 10.0
     unicode: bool = True
+    standby: bool = False
 
 
 @dataclass(frozen=True)

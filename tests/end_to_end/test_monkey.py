@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -60,7 +61,7 @@ class Monkey:
         self.told.append(" ".join(start))
         self.terminal = Terminal(
             *start, cwd=folder, EOSTUI_RUNS=str(self.runs), EOSTUI_DATA=str(folder / "data"),
-            OMP_NUM_THREADS="1", **NOWHERE,
+            OMP_NUM_THREADS="1", EOSTUI_NO_STANDBY="", **NOWHERE,
         )  # fmt: skip
         self.pid = self.terminal.process.pid
 
@@ -73,7 +74,7 @@ class Monkey:
         """Do one thing after the other, at odd intervals."""
         acts: list[tuple[int, Callable[[], str]]] = [
             (40, self.press), (25, self.burst), (12, self.resize), (4, self.stop_and_continue),
-            (4, self.command), (2, self.kill_engine), (2, self.winch),
+            (4, self.command), (2, self.kill_engine), (2, self.kill_idle), (2, self.winch),
         ]  # fmt: skip
         self.terminal.read(self.chance.uniform(0.0, 4.0))
         deadline = time.monotonic() + seconds
@@ -126,6 +127,14 @@ class Monkey:
         if live:
             os.kill(int((self.chance.choice(live) / "lock").read_text()), signal.SIGKILL)
         return "engine killed"
+
+    def kill_idle(self) -> str:
+        """Kill what is on standby, as the system does that runs out of memory; or one on its way."""
+        running = {int((path / "lock").read_text() or 0) for path in self.live()}
+        for pid in set(engines_of(self.folder)) - running:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return "idle engine killed"
 
     def leave(self) -> str:
         """Leave in one of the ways there are; return how."""

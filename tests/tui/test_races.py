@@ -578,7 +578,7 @@ def test_only_the_run_that_was_asked_about_is_ended(
     writers = [live_run(first, created=str(time.time() - LONG_RUN - 5)), live_run(second)]
     begun: list[object] = []
 
-    def engine(config: object, *_: object) -> Begun:
+    def engine(config: object, *_: object, **__: object) -> Begun:
         begun.append(config)
         return Begun(second)
 
@@ -890,7 +890,7 @@ def test_a_run_that_trained_for_ten_minutes_is_asked_about(
     path, second = shelf_dir / "made-aaaa", shelf_dir / "made-bbbb"
     now = time.time()
     writer, other = live_run(path, created=str(now - 5000)), live_run(second)
-    monkeypatch.setattr(engines, "EngineProcess", lambda *_: Begun(second))
+    monkeypatch.setattr(engines, "EngineProcess", lambda *_, **__: Begun(second))
     monkeypatch.setattr(locations, "missing_download", lambda *_: 0)
     if long != "trained":
         kinds = {"paused": ("paused", "resumed"), "old": ("finished", "continued")}[long]
