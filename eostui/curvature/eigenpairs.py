@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.linalg import vector_norm
 
 from eostui.config import MOST_EIGENVALUES
 from eostui.curvature.basis import Basis, NotFiniteError, Ritz
 from eostui.curvature.estimates import Errors, errors_of
-from eostui.curvature.hessian_memory import KEPT, HessianMemory, like
+from eostui.curvature.hessian_memory import KEPT, HessianMemory
+from eostui.curvature.host import FloatArray, like
 
 __all__ = ["Eigenpairs", "NotFiniteError", "Target", "leading_eigenpairs"]
 
@@ -108,6 +108,7 @@ def leading_eigenpairs(
     memory: HessianMemory | None = None,
     fresh: Callable[[int], Tensor] | None = None,
     known: int = 0,
+    independent: bool = False,
     basis_size: int = 24,
 ) -> Eigenpairs:
     """Find the largest (algebraic) eigenvalues by restarted Lanczos or Davidson with stored products.
@@ -130,12 +131,14 @@ def leading_eigenpairs(
         fresh: number ↦ a random direction of shape (P,), to look for what was overlooked; None for
             no such look: a larger eigenvalue that `start` has next to no part of can then be missed.
         known: how many pairs were followed before and needn't be looked for in a fresh direction.
+        independent: that the start directions are nearly orthogonal, and none is zero, is known: then
+            their products are asked for without a look at anything between.
         basis_size: vectors kept before a thick restart.
 
     Raises:
         NotFiniteError: if a product isn't finite.
     """
-    search = _Search(product, start, target, memory or HessianMemory(), basis_size)
+    search = _Search(product, start, target, memory or HessianMemory(), independent, basis_size)
     search.run()
     overlooked: list[float] = []
     looks = 0
@@ -161,6 +164,7 @@ class _Search:
         start: Tensor,
         target: Target,
         memory: HessianMemory,
+        independent: bool,
         basis_size: int,
     ) -> None:
         first = start[0]
@@ -168,8 +172,7 @@ class _Search:
         most = target.wanted if math.isinf(target.above) else MOST_EIGENVALUES
         capacity = min(max(basis_size, len(start) + 4, 2 * most + 10), self.size)
         self.basis = Basis(product, capacity, first, memory)
-        for direction in start[:capacity]:
-            self.basis.add(direction)
+        self.basis.begin(start[:capacity], independent)
         if self.basis.size == 0:
             raise ValueError("every start direction is zero")
         self.begun = self.basis.size
@@ -259,7 +262,7 @@ class _Search:
                 of_basis = np.eye(self.basis.size)[: found + kept]
                 of_basis[found:, found:] = mix.T[-kept:]
                 self.basis.restart(of_basis)
-            added = self.basis.add(following)
+            added = self.basis.add(following, independent=length > self.ritz.rounding)
         self.extra += self.basis.products - spent
         self.ritz = Ritz(self.basis)
         return bool((self.ritz.values[:told] > before + allowed).any())
@@ -337,7 +340,7 @@ class _Search:
             self.basis.restart(self.ritz.coefficients[: min(kept, self.basis.capacity - 1)])
             self.ritz = Ritz(self.basis)
 
-    def _errors(self) -> tuple[Errors, NDArray[np.float64]]:
+    def _errors(self) -> tuple[Errors, FloatArray]:
         """Return the estimated errors of the pairs followed, and their residuals."""
         ritz, followed = self.ritz, min(self.followed, self.basis.size)
         residuals = ritz.residuals(followed)
@@ -374,7 +377,7 @@ class _Search:
                 return index
         return None
 
-    def _first_vector_is_found(self, errors: Errors, residuals: NDArray[np.float64]) -> bool:
+    def _first_vector_is_found(self, errors: Errors, residuals: FloatArray) -> bool:
         """Whether the first vector is found well enough, or can't be told from the second."""
         tolerance = self.target.vector_tolerance
         if (
@@ -393,8 +396,8 @@ def _in_the_way(
     index: int,
     block: int,
     errors: Errors,
-    residuals: NDArray[np.float64],
-    values: NDArray[np.float64],
+    residuals: FloatArray,
+    values: FloatArray,
 ) -> int:
     """Return which pair to improve, for an error of pair `index` that is known best from a block."""
     if block == 0:  # something that may be as large hides what there is to know
