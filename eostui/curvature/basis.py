@@ -19,7 +19,7 @@ CANCELS = 0.5
 #: From this share of its length outside the basis on, by small matrices, a direction is independent.
 CERTAIN = 0.1
 #: A square this small beside what it is a difference of, in float64, is looked at itself.
-CANCELLED = 2e-13
+CANCELLED = 1e-11
 #: Below this residual, as a share of the first value, a following pair is corrected by the memory.
 BEGUN = 0.03
 

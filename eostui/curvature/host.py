@@ -16,11 +16,15 @@ FloatArray = NDArray[np.float64]
 
 def read(*tensors: Tensor) -> list[FloatArray]:
     """Return tensors of one device as float64 arrays of the same shapes, for one wait."""
-    flat = [tensor.flatten() for tensor in tensors]
-    on_host = (flat[0] if len(flat) == 1 else torch.cat(flat)).cpu().numpy().astype(np.float64)
-    ends = np.cumsum([tensor.numel() for tensor in tensors])[:-1]
-    parts = np.split(on_host, ends)
-    return [part.reshape(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+    if len(tensors) == 1:
+        return [tensors[0].cpu().numpy().astype(np.float64)]
+    flat = torch.cat([tensor.flatten() for tensor in tensors]).cpu().numpy().astype(np.float64)
+    found, begin = [], 0
+    for tensor in tensors:
+        end = begin + tensor.numel()
+        found.append(flat[begin:end].reshape(tensor.shape))
+        begin = end
+    return found
 
 
 def like(matrix: FloatArray, beside: Tensor) -> Tensor:
