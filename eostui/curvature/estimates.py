@@ -67,8 +67,13 @@ def errors_of(
                     if shift >= best:
                         break
                     if other != index:
-                        coupling, distance = residual * lengths[other] / rest, abs(theta[other] - value)
-                        shift += min(coupling, coupling * coupling / distance if distance else math.inf)
+                        coupling, distance = (
+                            residual * lengths[other] / rest,
+                            abs(theta[other] - value),
+                        )
+                        shift += min(
+                            coupling, coupling * coupling / distance if distance else math.inf
+                        )
                 if shift < best:
                     best, blocks[index] = shift, last + 1
             above += found[last + 1] if last + 1 < count else 0.0

@@ -95,7 +95,9 @@ def correction(memory, matrix, u, mu):
     along, length, outside = recall.corrected(np.ones(1), mu, residual, inner)
     across = found - u * (u @ found)
     np.testing.assert_allclose(along, u @ found, atol=1e-9)
-    np.testing.assert_allclose([length, outside], np.linalg.norm([found, across], axis=1), atol=1e-9)
+    np.testing.assert_allclose(
+        [length, outside], np.linalg.norm([found, across], axis=1), atol=1e-9
+    )
     return found - u * (u @ found)
 
 
