@@ -242,7 +242,8 @@ class _Search:
         spent, most = self.basis.products, self.target.max_products + PER_PAIR * self.wanted
         self.basis.restart(self.ritz.coefficients[:found])
         dropped, lengths = np.empty(0), 0.0  # Ritz values that restarts left out, and log ∏βₙ
-        added = self.basis.add(direction)
+        # of a random direction that much of the square is left: 1 − k/P, about
+        added = self.basis.add(direction, independent=4 * self.basis.size < self.size)
         while added:
             self.ritz = Ritz(self.basis)
             risen = (self.ritz.values[:told] > before + allowed).any()
