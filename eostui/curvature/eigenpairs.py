@@ -65,6 +65,8 @@ PARTED = 1e-10
 NEAR = 0.01
 #: The guard is found to this residual at the least, as a share of S: a looser one isn't near any pair.
 GUARD = 0.03
+#: The guard's own guard is found to this one: it only tells how far what comes after is from both.
+SECOND_GUARD = 0.1
 #: A pair holds the first start direction from this share of it on.
 HELD = 0.5
 #: A gap is known if both its ends are within this share of it.
@@ -368,7 +370,8 @@ class _Search:
                 return _in_the_way(index, int(errors.blocks[index]), errors, residuals, ritz.values)
             if index == 0 and not self._first_vector_is_found(errors, residuals):
                 return _in_the_way(0, errors.vector_block, errors, residuals, ritz.values)
-        if residuals[-1] > max(GUARD * abs(ritz.values[0]), ritz.rounding):
+        loosest = GUARD if self.guards == 1 else SECOND_GUARD
+        if residuals[-1] > max(loosest * abs(ritz.values[0]), ritz.rounding):
             return len(residuals) - 1
         # where u has turned far, what it was has fallen behind others, and leads to what it is now
         last = float(ritz.values[self.reported - 1])
