@@ -75,12 +75,13 @@ def drives(
     """
     pulled = point.theta if decayed is None else point.theta * decayed
     rows = _accurate(torch.stack([sharpness_gradient, point.gradient, pulled, u]))
-    (products,) = read(rows @ rows.T)
+    gradient = _accurate(point.gradient)
+    # ‖∇L‖ alone depends on no u: a record of any version has it to the bit, which a dot product repeats
+    products, square = read(rows @ rows.T, gradient @ gradient)
     if not np.isfinite(products).all():
         return {}
-    (beta, minus_beta_alpha, g, ds_u), (_, gradient_square, _, dl_u), (*_, g_u), _ = (
-        products.tolist()
-    )
+    (beta, minus_beta_alpha, g, ds_u), (*_, dl_u), (*_, g_u), _ = products.tolist()
+    gradient_square = float(square)
     beta_alpha = -minus_beta_alpha
     grad_norm = gradient_square**0.5
     values = {
