@@ -163,34 +163,23 @@ class Basis:
         value, mix = float(ritz.values[index]), ritz.coefficients[index]
         residual = ritz.residual(index)
         clear = residual > ritz.rounding
+        # a pair that is hardly begun isn't near any that is remembered: it is still to be searched for
         begun = index == 0 or residual < BEGUN * abs(ritz.values[0])
         inner = self.recall.correction(mix, value) if begun else None
         if inner is not None:
             along, length, outside = self.recall.corrected(mix, value, residual, inner)
             independent = clear and outside > CERTAIN * length
-            of_vectors = -value * mix - (along if independent else 0.0)
-            if self._add_remembered(mixed(of_vectors, mix), inner, independent):
-                return True
-        # a pair that is hardly begun isn't near any that is remembered: it is searched for there first
-        remembered = None
-        if not begun and self.recall.next_value() > value:
-            remembered = self.recall.next_direction()
-        if remembered is not None:
-            inner, along = remembered
-            if self._add_remembered(mixed(-along, np.zeros(self.size)), inner, True):
+            of_rows = mixed(-value * mix - (along if independent else 0.0), mix)
+            coefficients = like(np.append(of_rows, inner), self._pairs)
+            of_basis, of_memory = coefficients[: len(of_rows)], coefficients[len(of_rows) :]
+            assert self.recall.vectors is not None
+            direction = torch.addmv(of_basis @ self._rows, self.recall.vectors.T, of_memory)
+            if self.add(direction, independent=independent):
                 return True
         defect = self.combine(mixed(-value * mix, mix))
         return self.add(defect, independent=clear) or self.add(
             _fresh_direction(defect, self.products)
         )
-
-    def _add_remembered(self, of_rows: FloatArray, inner: FloatArray, independent: bool) -> bool:
-        """Add a combination of the rows v, Hv, … and of the memory's vectors; False if dependent."""
-        assert self.recall.vectors is not None
-        coefficients = like(np.append(of_rows, inner), self._pairs)
-        of_basis, of_memory = coefficients[: len(of_rows)], coefficients[len(of_rows) :]
-        direction = torch.addmv(of_basis @ self._rows, self.recall.vectors.T, of_memory)
-        return self.add(direction, independent=independent)
 
     def restart(self, coefficients: FloatArray) -> None:
         """Thick restart: go on with combinations of the basis, orthonormal rows of shape (j, size)."""

@@ -91,7 +91,7 @@ class Recall:
 
     def note(self, count: int, overlaps: Sequence[FloatArray]) -> None:
         """Take note of `count` further pairs, by their `overlaps`."""
-        self._forget_rest()
+        self.__dict__.pop("_rest", None)
         after = self._size + count
         if self.vectors is not None:
             of_pairs, *of_memory = overlaps
@@ -103,38 +103,17 @@ class Recall:
 
     def restart(self, coefficients: FloatArray) -> None:
         """Follow the basis to the combinations of its rows, shape (j, k), that it goes on with."""
-        self._forget_rest()
+        self.__dict__.pop("_rest", None)
         mixed = self._overlaps[:, :, : self._size] @ coefficients.T
         self._size = len(coefficients)
         self._overlaps[:, :, : self._size] = mixed
 
     def next_value(self) -> float:
         """Return the largest remembered eigenvalue outside the basis; −∞ if nothing is remembered."""
-        return self._next[0]
-
-    def next_direction(self) -> tuple[FloatArray, FloatArray] | None:
-        """Return where the largest remembered eigenvalue outside the basis has its eigenvector.
-
-        Returns:
-            y of shape (m,) and c of shape (k,), with the direction Qᵀy − Vᵀc, of length 1; None if
-            nothing is remembered outside.
-        """
-        value, of_rest = self._next
-        if value == -math.inf:
-            return None
-        inner: FloatArray = of_rest @ self._rest.mix
-        return inner, inner @ self._shared
-
-    @cached_property
-    def _next(self) -> tuple[float, FloatArray]:
-        if self.vectors is None or not len(self._rest.values):
-            return -math.inf, np.empty(0)
-        values, mix = np.linalg.eigh(self._rest.values)
-        return float(values[-1]), mix[:, -1]
-
-    def _forget_rest(self) -> None:
-        for name in ("_rest", "_next"):
-            self.__dict__.pop(name, None)
+        if self.vectors is None:
+            return -math.inf
+        values = self._rest.values
+        return float(np.linalg.eigvalsh(values)[-1]) if len(values) else -math.inf
 
     @cached_property
     def _rest(self) -> _Rest:
