@@ -6,16 +6,20 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from eostui.curvature.hessian_memory import HessianMemory, Recall, like, small
+from eostui.curvature.hessian_memory import HessianMemory, Recall
+from eostui.curvature.host import FloatArray, like, read, waits
 
 #: Directions shorter than this share of their length before orthogonalisation carry only rounding.
 DEPENDENT = 1e-5
 #: Where orthogonalisation leaves less than this share of the length, it is done again.
 CANCELS = 0.5
+#: From this share of its length outside the basis on, by small matrices, a direction is independent.
+CERTAIN = 0.1
+#: A square this small beside what it is a difference of, in float64, is looked at itself.
+CANCELLED = 1e-11
 #: Below this residual, as a share of the first value, a following pair is corrected by the memory.
 BEGUN = 0.03
 
@@ -25,7 +29,12 @@ class NotFiniteError(ArithmeticError):
 
 
 class Basis:
-    """Orthonormal vectors V with their stored products W = HV, and T = VHVᵀ in float64."""
+    """Orthonormal vectors V with their stored products W = HV, and T = VHVᵀ in float64.
+
+    Of every product all is read that is to be known of it, once: its overlaps with the basis and with
+    the memory. What follows is computed from these small matrices, the length of a new direction and the
+    part of it that is in the basis included, so that most products take one wait and few launches.
+    """
 
     def __init__(
         self,
@@ -39,6 +48,9 @@ class Basis:
         self.recall = Recall(memory, capacity)
         self._pairs = beside.new_empty((capacity, 2, beside.numel()))
         self._projected = np.zeros((capacity, capacity))
+        # inner products of all rows v, Hv, v, Hv, … where they save waits for the lengths of residuals
+        self._gram = np.zeros((2 * capacity, 2 * capacity)) if waits(beside) else None
+        self._noted = 0  # pairs of which the small matrices know
         self.size = 0
         self.products = 0
 
@@ -48,38 +60,99 @@ class Basis:
         return self._pairs[: self.size, 0]
 
     @property
-    def projected(self) -> NDArray[np.float64]:
+    def projected(self) -> FloatArray:
         """T, shape (size, size)."""
         return self._projected[: self.size, : self.size]
 
-    def add(self, direction: Tensor) -> bool:
+    @property
+    def _rows(self) -> Tensor:
+        """v, Hv, v, Hv, …, shape (2 size, P)."""
+        return self._pairs[: self.size].flatten(0, 1)
+
+    def begin(self, directions: Tensor, independent: bool) -> None:
+        """Add the directions that the search begins with, and their products.
+
+        Args:
+            directions: shape (m, P).
+            independent: that no orthogonalisation leaves less than CANCELS of one is known beforehand:
+                then all products are asked for before anything is read.
+        """
+        for direction in directions:
+            if self._place(direction, independent) and not independent:
+                self._take_note()
+        if independent:
+            self._take_note()
+
+    def add(self, direction: Tensor, *, independent: bool = False) -> bool:
         """Orthonormalise `direction` against the basis, store it with its product; False if dependent."""
-        rest, known = direction, self.vectors
-        length = remaining = float(vector_norm(direction))
-        if self.size:
-            rest = torch.addmv(rest, known.T, known @ rest, alpha=-1)
-            remaining = float(vector_norm(rest))
-            if remaining < CANCELS * length:  # twice is enough (Kahan, Parlett)
-                rest = torch.addmv(rest, known.T, known @ rest, alpha=-1)
-                remaining = float(vector_norm(rest))
-        if not remaining > DEPENDENT * length:
+        if not self._place(direction, independent):
             return False
-        vector, image = self._pairs[self.size]
-        torch.div(rest, remaining, out=vector)
-        image.copy_(self.product(vector))
-        self.products += 1
-        self.size += 1
-        column = small(self.vectors @ image)
-        if not np.isfinite(column).all():
-            raise NotFiniteError("a Hessian product isn't finite")
-        self.projected[-1] = self.projected[:, -1] = column
-        self.recall.add(self._pairs[self.size - 1 : self.size])
+        self._take_note()
         return True
 
-    def combine(self, of_vectors: NDArray[np.float64], of_images: NDArray[np.float64]) -> Tensor:
-        """Return a combination of V and W, by coefficients of shape (size,) each."""
-        rows = self._pairs[: self.size].flatten(0, 1)  # v, Hv, v, Hv, …
-        return like(np.stack([of_vectors, of_images], axis=1).ravel(), rows) @ rows
+    def _place(self, direction: Tensor, independent: bool) -> bool:
+        """Do what `add` does, but for taking note."""
+        rest, known = direction, self.vectors
+        if independent:
+            rest = torch.addmv(rest, known.T, known @ rest, alpha=-1) if self.size else rest
+            remaining = vector_norm(rest)
+        else:
+            length = remaining = vector_norm(rest)
+            if self.size:
+                for _ in range(2):  # twice is enough (Kahan, Parlett)
+                    rest = torch.addmv(rest, known.T, known @ rest, alpha=-1)
+                    remaining = vector_norm(rest)
+                    before, after = read(length, remaining)
+                    if not after < CANCELS * before:
+                        break
+            before, after = read(length, remaining)
+            if not after > DEPENDENT * before:
+                return False
+        vector, image = self._pairs[self.size]
+        torch.div(rest, remaining, out=vector)
+        image.copy_(self.product(vector))  # at once: a product may come in a buffer of the next
+        self.products += 1
+        self.size += 1
+        return True
+
+    def _take_note(self) -> None:
+        """Read all that is to be known of the new pairs, in one go."""
+        known, size = self._noted, self.size
+        if known == size:
+            return
+        new = self._pairs[known:size]
+        if self._gram is None:
+            found, *of_memory = read(new[:, 1] @ self.vectors.T, *self.recall.overlaps(new))
+        else:
+            rows = self._rows.double()  # squares of residuals are differences of these
+            found, *of_memory = read(rows[2 * known :] @ rows.T, *self.recall.overlaps(new))
+            self._gram[2 * known : 2 * size, : 2 * size] = found
+            self._gram[: 2 * size, 2 * known : 2 * size] = found.T
+            found = found[1::2, ::2]
+        if not np.isfinite(found).all():
+            raise NotFiniteError("a Hessian product isn't finite")
+        for index, row in enumerate(found, start=known):
+            self._projected[index, : index + 1] = row[: index + 1]
+            self._projected[: index + 1, index] = row[: index + 1]
+        self.recall.note(size - known, of_memory)
+        self._noted = size
+
+    def combine(self, of_rows: FloatArray) -> Tensor:
+        """Return combinations of V and W, by coefficients `mixed` as rows: shape (…, P)."""
+        return like(of_rows, self._pairs) @ self._rows
+
+    def lengths(self, of_rows: FloatArray) -> FloatArray:
+        """Return the lengths of combinations, by coefficients `mixed` as rows, shape (n, 2 size)."""
+        found = np.full(len(of_rows), np.nan)
+        if self._gram is not None:
+            gram = self._gram[: 2 * self.size, : 2 * self.size]
+            squares = ((of_rows @ gram) * of_rows).sum(axis=1)
+            sure = squares > CANCELLED * gram.diagonal().max()
+            found[sure] = np.sqrt(squares[sure])
+        unsure = np.isnan(found)
+        if unsure.any():
+            (found[unsure],) = read(vector_norm(self.combine(of_rows[unsure]), dim=1))
+        return found
 
     def learn(self, most: int) -> None:
         """Let the memory take in what is known here, `most` directions of it."""
@@ -87,21 +160,39 @@ class Basis:
 
     def grow(self, ritz: Ritz, index: int) -> bool:
         """Add the direction that one Ritz pair needs most; False if there is none left."""
-        value, (defect, residual) = float(ritz.values[index]), ritz.defect(index)
+        value, mix = float(ritz.values[index]), ritz.coefficients[index]
+        residual = ritz.residual(index)
+        clear = residual > ritz.rounding
         # a pair that is hardly begun isn't near any that is remembered: it is still to be searched for
-        if index == 0 or residual < BEGUN * abs(ritz.values[0]):
-            correction = self.recall.correction(defect, ritz.coefficients[index], value)
-            if correction is not None and self.add(correction):
+        begun = index == 0 or residual < BEGUN * abs(ritz.values[0])
+        inner = self.recall.correction(mix, value) if begun else None
+        if inner is not None:
+            along, length, outside = self.recall.corrected(mix, value, residual, inner)
+            independent = clear and outside > CERTAIN * length
+            of_rows = mixed(-value * mix - (along if independent else 0.0), mix)
+            coefficients = like(np.append(of_rows, inner), self._pairs)
+            of_basis, of_memory = coefficients[: len(of_rows)], coefficients[len(of_rows) :]
+            assert self.recall.vectors is not None
+            direction = torch.addmv(of_basis @ self._rows, self.recall.vectors.T, of_memory)
+            if self.add(direction, independent=independent):
                 return True
-        return self.add(defect) or self.add(_fresh_direction(defect, self.products))
+        defect = self.combine(mixed(-value * mix, mix))
+        return self.add(defect, independent=clear) or self.add(
+            _fresh_direction(defect, self.products)
+        )
 
-    def restart(self, coefficients: NDArray[np.float64]) -> None:
+    def restart(self, coefficients: FloatArray) -> None:
         """Thick restart: go on with combinations of the basis, orthonormal rows of shape (j, size)."""
+        count = len(coefficients)
         mix = like(coefficients, self._pairs)
         pairs = torch.tensordot(mix, self._pairs[: self.size], dims=1)
         projected = coefficients @ self.projected @ coefficients.T
+        if self._gram is not None:
+            of_rows = np.kron(coefficients, np.eye(2))
+            before = self._gram[: 2 * self.size, : 2 * self.size]
+            self._gram[: 2 * count, : 2 * count] = of_rows @ before @ of_rows.T
         self.recall.restart(coefficients)
-        self.size = len(coefficients)
+        self.size = self._noted = count
         self._pairs[: self.size] = pairs
         self.projected[:] = projected
 
@@ -109,39 +200,46 @@ class Basis:
         """Return what the last product adds to the basis, Hv − VVᵀHv, as Lanczos does, and its length."""
         last = np.zeros(self.size)
         last[-1] = 1.0
-        beyond = self.combine(-self.projected[-1], last)
-        return beyond, float(vector_norm(beyond))
+        of_rows = mixed(-self.projected[-1], last)
+        beyond = self.combine(of_rows)
+        if self._gram is None:
+            return beyond, float(read(vector_norm(beyond))[0])
+        return beyond, float(self.lengths(of_rows[None])[0])
+
+
+def mixed(of_vectors: FloatArray, of_images: FloatArray) -> FloatArray:
+    """Return coefficients of the rows v, Hv, v, Hv, … from those of V and of W, shape (…, size) each."""
+    return np.stack([of_vectors, of_images], axis=-1).reshape(*of_vectors.shape[:-1], -1)
 
 
 class Ritz:
     """The Ritz pairs of a basis with their residuals.
 
-    A residual costs passes over long vectors, so none is looked at before it is asked for.
+    A residual may cost passes over long vectors, so none is looked at before it is asked for.
     """
 
     def __init__(self, basis: Basis) -> None:
         self._basis = basis
         values, coefficients = np.linalg.eigh(basis.projected)
         self.values, self.coefficients = values[::-1], coefficients[:, ::-1].T
-        self._defects: dict[int, tuple[Tensor, float]] = {}
+        self._residuals = np.full(len(values), np.nan)
         self.scale = float(np.abs(values).max())
         self.rounding = 16 * torch.finfo(basis.vectors.dtype).eps * self.scale
 
-    def defect(self, index: int) -> tuple[Tensor, float]:
-        """Return r = Hu − μu of one of the pairs, and the residual ‖r‖; the largest is number 0."""
-        if index not in self._defects:
-            mix = self.coefficients[index]
-            defect = self._basis.combine(-self.values[index] * mix, mix)
-            self._defects[index] = defect, float(vector_norm(defect))
-        return self._defects[index]
-
     def residual(self, index: int) -> float:
-        """Return the residual of one of the pairs."""
-        return self.defect(index)[1]
+        """Return the residual ‖Hu − μu‖ of one of the pairs; the largest is number 0."""
+        return float(self._found([index])[0])
 
-    def residuals(self, count: int) -> NDArray[np.float64]:
+    def residuals(self, count: int) -> FloatArray:
         """Return the residuals of the first pairs, shape (count,)."""
-        return np.array([self.residual(index) for index in range(count)])
+        return self._found(list(range(count)))
+
+    def _found(self, wanted: list[int]) -> FloatArray:
+        unknown = [index for index in wanted if np.isnan(self._residuals[index])]
+        if unknown:
+            mix, values = self.coefficients[unknown], self.values[unknown]
+            self._residuals[unknown] = self._basis.lengths(mixed(-values[:, None] * mix, mix))
+        return self._residuals[wanted]
 
     def reaches(self, index: int, above: float) -> bool:
         """Whether a pair's value may be as large as `above`, its residual counted."""

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.linalg import vector_norm
 
 from eostui.config import MOST_EIGENVALUES
 from eostui.curvature.basis import Basis, NotFiniteError, Ritz
 from eostui.curvature.estimates import Errors, errors_of
-from eostui.curvature.hessian_memory import KEPT, HessianMemory, like
+from eostui.curvature.hessian_memory import KEPT, HessianMemory
+from eostui.curvature.host import FloatArray, like
 
 __all__ = ["Eigenpairs", "NotFiniteError", "Target", "leading_eigenpairs"]
 
@@ -65,6 +65,8 @@ PARTED = 1e-10
 NEAR = 0.01
 #: The guard is found to this residual at the least, as a share of S: a looser one isn't near any pair.
 GUARD = 0.03
+#: The guard's own guard is found to this one: it only tells how far what comes after is from both.
+SECOND_GUARD = 0.1
 #: A pair holds the first start direction from this share of it on.
 HELD = 0.5
 #: A gap is known if both its ends are within this share of it.
@@ -108,6 +110,7 @@ def leading_eigenpairs(
     memory: HessianMemory | None = None,
     fresh: Callable[[int], Tensor] | None = None,
     known: int = 0,
+    independent: bool = False,
     basis_size: int = 24,
 ) -> Eigenpairs:
     """Find the largest (algebraic) eigenvalues by restarted Lanczos or Davidson with stored products.
@@ -130,12 +133,14 @@ def leading_eigenpairs(
         fresh: number ↦ a random direction of shape (P,), to look for what was overlooked; None for
             no such look: a larger eigenvalue that `start` has next to no part of can then be missed.
         known: how many pairs were followed before and needn't be looked for in a fresh direction.
+        independent: that the start directions are nearly orthogonal, and none is zero, is known: then
+            their products are asked for without a look at anything between.
         basis_size: vectors kept before a thick restart.
 
     Raises:
         NotFiniteError: if a product isn't finite.
     """
-    search = _Search(product, start, target, memory or HessianMemory(), basis_size)
+    search = _Search(product, start, target, memory or HessianMemory(), independent, basis_size)
     search.run()
     overlooked: list[float] = []
     looks = 0
@@ -161,6 +166,7 @@ class _Search:
         start: Tensor,
         target: Target,
         memory: HessianMemory,
+        independent: bool,
         basis_size: int,
     ) -> None:
         first = start[0]
@@ -168,8 +174,7 @@ class _Search:
         most = target.wanted if math.isinf(target.above) else MOST_EIGENVALUES
         capacity = min(max(basis_size, len(start) + 4, 2 * most + 10), self.size)
         self.basis = Basis(product, capacity, first, memory)
-        for direction in start[:capacity]:
-            self.basis.add(direction)
+        self.basis.begin(start[:capacity], independent)
         if self.basis.size == 0:
             raise ValueError("every start direction is zero")
         self.begun = self.basis.size
@@ -239,7 +244,8 @@ class _Search:
         spent, most = self.basis.products, self.target.max_products + PER_PAIR * self.wanted
         self.basis.restart(self.ritz.coefficients[:found])
         dropped, lengths = np.empty(0), 0.0  # Ritz values that restarts left out, and log ∏βₙ
-        added = self.basis.add(direction)
+        # of a random direction that much of the square is left: 1 − k/P, about
+        added = self.basis.add(direction, independent=4 * self.basis.size < self.size)
         while added:
             self.ritz = Ritz(self.basis)
             risen = (self.ritz.values[:told] > before + allowed).any()
@@ -259,7 +265,7 @@ class _Search:
                 of_basis = np.eye(self.basis.size)[: found + kept]
                 of_basis[found:, found:] = mix.T[-kept:]
                 self.basis.restart(of_basis)
-            added = self.basis.add(following)
+            added = self.basis.add(following, independent=length > self.ritz.rounding)
         self.extra += self.basis.products - spent
         self.ritz = Ritz(self.basis)
         return bool((self.ritz.values[:told] > before + allowed).any())
@@ -337,7 +343,7 @@ class _Search:
             self.basis.restart(self.ritz.coefficients[: min(kept, self.basis.capacity - 1)])
             self.ritz = Ritz(self.basis)
 
-    def _errors(self) -> tuple[Errors, NDArray[np.float64]]:
+    def _errors(self) -> tuple[Errors, FloatArray]:
         """Return the estimated errors of the pairs followed, and their residuals."""
         ritz, followed = self.ritz, min(self.followed, self.basis.size)
         residuals = ritz.residuals(followed)
@@ -364,7 +370,8 @@ class _Search:
                 return _in_the_way(index, int(errors.blocks[index]), errors, residuals, ritz.values)
             if index == 0 and not self._first_vector_is_found(errors, residuals):
                 return _in_the_way(0, errors.vector_block, errors, residuals, ritz.values)
-        if residuals[-1] > max(GUARD * abs(ritz.values[0]), ritz.rounding):
+        loosest = GUARD if self.guards == 1 else SECOND_GUARD
+        if residuals[-1] > max(loosest * abs(ritz.values[0]), ritz.rounding):
             return len(residuals) - 1
         # where u has turned far, what it was has fallen behind others, and leads to what it is now
         last = float(ritz.values[self.reported - 1])
@@ -374,7 +381,7 @@ class _Search:
                 return index
         return None
 
-    def _first_vector_is_found(self, errors: Errors, residuals: NDArray[np.float64]) -> bool:
+    def _first_vector_is_found(self, errors: Errors, residuals: FloatArray) -> bool:
         """Whether the first vector is found well enough, or can't be told from the second."""
         tolerance = self.target.vector_tolerance
         if (
@@ -393,8 +400,8 @@ def _in_the_way(
     index: int,
     block: int,
     errors: Errors,
-    residuals: NDArray[np.float64],
-    values: NDArray[np.float64],
+    residuals: FloatArray,
+    values: FloatArray,
 ) -> int:
     """Return which pair to improve, for an error of pair `index` that is known best from a block."""
     if block == 0:  # something that may be as large hides what there is to know

@@ -14,12 +14,13 @@ has glimpsed or remembers there. The estimates are as good as that.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from eostui.curvature.host import FloatArray
 
 
 class Errors(NamedTuple):
@@ -51,31 +52,43 @@ def errors_of(
         inside: how many of the pairs may be taken together inside: b is measured only up to the last.
         rounding: error of the projected matrix, by which Ritz vectors are mixed at the least.
     """
-    count = len(values)
-    found = residuals.copy()
-    blocks = np.zeros(count, dtype=np.int64)
-    outside = np.append(values, beyond)  # the largest eigenvalue outside the first j, at place j
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        for index in reversed(range(count)):
-            above = np.append(0.0, np.cumsum(found[index + 1 :]))
-            rest = values[index] - outside[index + 1 :] - above
-            distance = np.abs(values - values[index])
-            coupling = np.outer(1 / rest, residuals[index] * residuals)  # [j, m]
-            added = np.fmin(coupling, coupling**2 / distance)
-            added[:, index] = coupling[:, index]
-            shift = np.diagonal(np.cumsum(added, axis=1), offset=index).copy()
-            shift[~(rest > 0) | np.isnan(shift)] = np.inf
-            shift[max(inside - index, 1) :] = np.inf
-            if shift.min() < found[index]:
-                found[index], blocks[index] = shift.min(), index + 1 + shift.argmin()
-            outside[index] += found[index]
-        apart = np.maximum(values[0] - outside[1:count], 0.0)
-        rest = values[0] - outside[1:] - np.append(0.0, np.cumsum(found[1:]))
-        mixing = residuals[1:] / apart
-        rounded = rounding / apart[:1].repeat(count - 1)
-        first = residuals[0] / rest * np.append(1.0, 1 + np.cumsum(mixing)) + np.append(0, rounded)
-        first[~(rest > 0) | np.isnan(first)] = np.inf
-        first[max(inside, 1) :] = np.inf
-    best = int(first.argmin())
-    known = bool(np.isfinite(first[best]))
-    return Errors(found, min(float(first[best]), 1.0), blocks, best + 1 if known else 0)
+    # few numbers, asked for at every product: plain loops, which end where a sum is too large already
+    theta, lengths = values.tolist(), residuals.tolist()
+    count = len(theta)
+    found, blocks = list(lengths), [0] * count
+    outside = [*theta, beyond]  # the largest eigenvalue outside the first j, at place j
+    for index in reversed(range(count)):
+        value, residual, best, above = theta[index], lengths[index], lengths[index], 0.0
+        for last in range(index, max(inside, index + 1)):
+            rest = value - outside[last + 1] - above
+            if rest > 0:  # NaN isn't
+                shift = residual * residual / rest
+                for other in range(last + 1):
+                    if shift >= best:
+                        break
+                    if other != index:
+                        coupling, distance = (
+                            residual * lengths[other] / rest,
+                            abs(theta[other] - value),
+                        )
+                        shift += min(
+                            coupling, coupling * coupling / distance if distance else math.inf
+                        )
+                if shift < best:
+                    best, blocks[index] = shift, last + 1
+            above += found[last + 1] if last + 1 < count else 0.0
+        found[index] = best
+        outside[index] += best
+    first, vector_block, above, mixing = math.inf, 0, 0.0, 1.0
+    for last in range(max(inside, 1)):
+        if last:
+            apart = theta[0] - outside[last]
+            mixing += lengths[last] / apart if apart > 0 else math.inf
+            above += found[last]
+        rest = theta[0] - outside[last + 1] - above
+        if rest > 0 and math.isfinite(mixing):
+            error = lengths[0] / rest * mixing
+            error += rounding / (theta[0] - outside[1]) if last else 0.0
+            if error < first:
+                first, vector_block = error, last + 1
+    return Errors(np.array(found), min(first, 1.0), np.array(blocks), vector_block)

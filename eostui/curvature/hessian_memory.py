@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-FloatArray = NDArray[np.float64]
+from eostui.curvature.host import FloatArray, like
 
 #: Directions kept at least, those of the largest remembered eigenvalues.
 KEPT = 12
@@ -66,8 +66,10 @@ class Recall:
             capacity: most pairs at a time.
         """
         self._memory = memory
-        self._vectors, self._values = memory.vectors, memory.values
+        self.vectors, self._values = memory.vectors, memory.values
         self._overlaps = np.empty((2, len(memory.values), capacity))
+        # QQᵀ: the identity but for rounding, which would add up from search to search
+        self._gram: FloatArray | None = None
         self._size = 0
 
     @property
@@ -80,19 +82,23 @@ class Recall:
         """QWᵀ with W = VH, shape (m, k)."""
         return self._overlaps[1, :, : self._size]
 
-    @cached_property
-    def _gram(self) -> FloatArray:
-        """QQᵀ: the identity but for rounding, which would add up from search to search."""
-        assert self._vectors is not None
-        return small(self._vectors @ self._vectors.T)
+    def overlaps(self, pairs: Tensor) -> list[Tensor]:
+        """Return what `note` has to be told of further pairs v, Hv of shape (n, 2, P), to be read."""
+        if self.vectors is None:
+            return []
+        found = [pairs.flatten(0, 1) @ self.vectors.T]
+        return found if self._gram is not None else [*found, self.vectors @ self.vectors.T]
 
-    def add(self, pairs: Tensor) -> None:
-        """Take note of further pairs v, Hv: shape (n, 2, P)."""
+    def note(self, count: int, overlaps: Sequence[FloatArray]) -> None:
+        """Take note of `count` further pairs, by their `overlaps`."""
         self.__dict__.pop("_rest", None)
-        after = self._size + len(pairs)
-        if self._vectors is not None:
-            overlaps = small(pairs.flatten(0, 1) @ self._vectors.T).reshape(len(pairs), 2, -1)
-            self._overlaps[:, :, self._size : after] = overlaps.transpose(1, 2, 0)
+        after = self._size + count
+        if self.vectors is not None:
+            of_pairs, *of_memory = overlaps
+            of_pairs = of_pairs.reshape(count, 2, -1)
+            self._overlaps[:, :, self._size : after] = of_pairs.transpose(1, 2, 0)
+            if of_memory:
+                (self._gram,) = of_memory
         self._size = after
 
     def restart(self, coefficients: FloatArray) -> None:
@@ -104,14 +110,15 @@ class Recall:
 
     def next_value(self) -> float:
         """Return the largest remembered eigenvalue outside the basis; −∞ if nothing is remembered."""
-        if self._vectors is None:
-            return float("-inf")
+        if self.vectors is None:
+            return -math.inf
         values = self._rest.values
-        return float(np.linalg.eigvalsh(values)[-1]) if len(values) else float("-inf")
+        return float(np.linalg.eigvalsh(values)[-1]) if len(values) else -math.inf
 
     @cached_property
     def _rest(self) -> _Rest:
         shared = self._shared
+        assert self._gram is not None
         outside = self._gram - shared @ shared.T
         lengths, mix = np.linalg.eigh(outside)
         kept = lengths > DEPENDENT
@@ -119,18 +126,17 @@ class Recall:
         inside = mix @ outside
         return _Rest(mix, (inside * self._values) @ inside.T)
 
-    def correction(self, defect: Tensor, coefficients: FloatArray, value: float) -> Tensor | None:
-        """Return in which direction to correct a Ritz pair; None with nothing remembered.
+    def correction(self, coefficients: FloatArray, value: float) -> FloatArray | None:
+        """Return y, shape (m,), with r + Qᵀy as the direction in which to correct a Ritz pair.
 
         It solves (I − uuᵀ)(H − μ)(I − uuᵀ)t = −r with the remembered H, but for a multiple of u, which
-        the basis has already.
+        the basis has already, and for a factor. None with nothing remembered.
 
         Args:
-            defect: r = Hu − μu, shape (P,).
-            coefficients: of u in the basis, shape (k,).
+            coefficients: of u in the basis, shape (k,); r = Hu − μu is its residual.
             value: μ.
         """
-        if self._vectors is None or value == 0.0:
+        if self.vectors is None or value == 0.0:
             return None
         distance = value - self._values
         nearest = CLEARANCE * abs(value)
@@ -141,8 +147,29 @@ class Recall:
         solved_u = beyond * of_u
         solved_r = beyond * (self._seen @ coefficients - value * of_u)
         along_u = (of_u @ solved_r) / (1 / value + of_u @ solved_u)
-        inner = like(value * (solved_r - along_u * solved_u), defect)
-        return torch.addmv(defect, self._vectors.T, inner)
+        inner: FloatArray = value * (solved_r - along_u * solved_u)
+        return inner
+
+    def corrected(
+        self, coefficients: FloatArray, value: float, residual: float, inner: FloatArray
+    ) -> tuple[FloatArray, float, float]:
+        """Return what is known of r + Qᵀy without a look at it.
+
+        Args:
+            coefficients: of u in the basis, shape (k,).
+            value: μ.
+            residual: ‖r‖.
+            inner: y.
+
+        Returns:
+            Its overlaps with the basis, shape (k,), its length, and that of what isn't in the basis.
+        """
+        assert self._gram is not None
+        of_r = self._seen @ coefficients - value * (self._shared @ coefficients)
+        along: FloatArray = inner @ self._shared
+        square = residual**2 + 2 * float(inner @ of_r) + float(inner @ self._gram @ inner)
+        outside = square - float(along @ along)
+        return along, math.sqrt(max(square, 0.0)), math.sqrt(max(outside, 0.0))
 
     def learn(self, vectors: Tensor, projected: FloatArray, most: int = KEPT) -> None:
         """Take in the basis: what was remembered of its span gives way to its products.
@@ -157,7 +184,7 @@ class Recall:
         memory = self._memory
         if not np.isfinite(projected).all():
             return
-        if self._vectors is None:
+        if self.vectors is None:
             values, coefficients = np.linalg.eigh(projected)
             memory.values = values[::-1][:most].copy()
             memory.vectors = like(coefficients.T[::-1][:most], vectors) @ vectors
@@ -168,16 +195,5 @@ class Recall:
         memory.values = values[::-1][:most].copy()
         of_new, of_old = np.split(coefficients.T[::-1][:most], [len(projected)], axis=1)
         of_old = of_old @ mix
-        new = like(of_old, vectors) @ self._vectors
+        new = like(of_old, vectors) @ self.vectors
         memory.vectors = new.addmm_(like(of_new - of_old @ self._shared, vectors), vectors)
-
-
-def small(matrix: Tensor) -> FloatArray:
-    """Return a small matrix in float64 for numpy: eigenproblems are solved there."""
-    found: FloatArray = matrix.cpu().numpy().astype(np.float64)
-    return found
-
-
-def like(matrix: FloatArray, beside: Tensor) -> Tensor:
-    """Return a small matrix of numpy's as a tensor of the same device and precision as another."""
-    return torch.from_numpy(matrix.copy()).to(beside)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from eostui.config import RunConfig
+from eostui.curvature.host import read
 from eostui.curvature.point import Point
 from eostui.probes.probe import Moment, Probe, Reading, built_in_columns
 from eostui.probes.sharpness import sharpness_of
@@ -73,15 +74,15 @@ def drives(
         decayed: 1 where decay acts and 0 elsewhere, shape (P,); None for everywhere.
     """
     pulled = point.theta if decayed is None else point.theta * decayed
-    u, ds, dl, theta = (
-        _accurate(tensor) for tensor in (u, sharpness_gradient, point.gradient, pulled)
-    )
-    products = torch.stack(
-        [ds @ ds, dl @ dl, -(dl @ ds), theta @ ds, theta @ u, ds @ u, dl @ u]
-    ).tolist()
-    if not all(map(math.isfinite, products)):
+    rows = _accurate(torch.stack([sharpness_gradient, point.gradient, pulled, u]))
+    gradient = _accurate(point.gradient)
+    # ‖∇L‖ alone depends on no u: a record of any version has it to the bit, which a dot product repeats
+    products, square = read(rows @ rows.T, gradient @ gradient)
+    if not np.isfinite(products).all():
         return {}
-    beta, gradient_square, beta_alpha, g, g_u, ds_u, dl_u = products
+    (beta, minus_beta_alpha, g, ds_u), (*_, dl_u), (*_, g_u), _ = products.tolist()
+    gradient_square = float(square)
+    beta_alpha = -minus_beta_alpha
     grad_norm = gradient_square**0.5
     values = {
         "beta": beta,

@@ -14,6 +14,7 @@ from eostui.config import RunConfig
 from eostui.curvature.directions import random_direction
 from eostui.curvature.eigenpairs import Eigenpairs, Target, leading_eigenpairs
 from eostui.curvature.hessian_memory import HessianMemory
+from eostui.curvature.host import like, read
 from eostui.curvature.point import Point
 from eostui.probes.probe import Moment, Probe, Reading, Value, built_in_columns
 from eostui.problems import Problem
@@ -43,6 +44,7 @@ class Sharpness(Probe):
         guards: the vectors followed beyond them, shape (m, P): the warm start of the next search too.
         earlier: the first of the eigenvectors that were found before, one and two readings before,
             shape (2, P); None until there are two readings.
+        turned: overlaps of u with these; None where they aren't known.
         others: the eigenvectors and guards after the first one reading before, shape (m, P).
         memory: what is known of H from the readings so far.
         unconverged: whether the last search ended before it was good enough.
@@ -125,6 +127,7 @@ class Sharpness(Probe):
         self.eigenvectors: Tensor | None = None
         self.guards: Tensor | None = None
         self.earlier: Tensor | None = None
+        self.turned: list[float] | None = None
         self.others: Tensor | None = None
         self.memory = HessianMemory()
 
@@ -138,7 +141,7 @@ class Sharpness(Probe):
         """
         seed, step = self.config.seed, moment.step
         audits = self.readings % AUDIT_EVERY == 0
-        start = self._start(point.theta, step)
+        start, independent = self._start(point.theta, step)
         known = 0 if self.eigenvectors is None or audits else len(start)
         pairs = leading_eigenpairs(
             moment.operator(point),
@@ -147,6 +150,7 @@ class Sharpness(Probe):
             memory=self.memory,
             fresh=lambda number: random_direction(point.theta, seed, step, 1 + number),
             known=known,
+            independent=independent,
         )
         if self.eigenvectors is not None and pairs.overlooked:
             allowed = AUDIT_TOLERANCE * abs(pairs.values[0])
@@ -179,36 +183,48 @@ class Sharpness(Probe):
             return self.eigenvectors
         return torch.cat([self.eigenvectors, self.guards])
 
-    def _start(self, theta: Tensor, step: int) -> Tensor:
+    def _start(self, theta: Tensor, step: int) -> tuple[Tensor, bool]:
         """Return where the search starts: where the eigenvectors were last, or go to and fro between.
 
         On the edge θ jumps from side to side at every step, and u with it: after an odd number of steps
         it is nearer to where it was two readings ago than one, and has gone on from there as it did
         before. Those after it go to and fro with it.
+
+        Returns:
+            The directions, shape (m, P), and whether they are known to be nearly orthogonal: where u is
+            taken from another reading than those after it, they needn't be.
         """
         if self.eigenvectors is None:
-            return random_direction(theta, self.config.seed, step)[None]
+            return random_direction(theta, self.config.seed, step)[None], True
         followed = self._followed()
         if self.earlier is None:
-            return followed
+            return followed, True
         last, others = followed[0], followed[1:] if self.others is None else self.others
-        overlaps = self.earlier @ last
-        one_ago, two_ago = overlaps.abs().tolist()
+        if self.turned is None:
+            self.turned = read(self.earlier @ last)[0].tolist()
+        one_ago, two_ago = map(abs, self.turned)
         if not two_ago > max(one_ago, RETURNED):
-            return followed
-        one, two = self.earlier * overlaps.sign()[:, None]
-        return torch.cat([(one + (last - two))[None], others])
+            return followed, True
+        one, two = (
+            -each if overlap < 0 else each
+            for each, overlap in zip(self.earlier, self.turned, strict=True)
+        )
+        return torch.cat([(one + (last - two))[None], others]), self.others is not None
 
     def _follow(self, pairs: Eigenpairs) -> float | None:
         """Keep what was found for the next reading; return |⟨u, u before⟩|, None at the first."""
         vectors, previous, overlap = pairs.vectors, self.eigenvectors, None
         if previous is not None:
-            overlaps = vectors @ previous.T
-            # a sign of its own an eigenvector hasn't: that of the one it was, be it in another place
-            nearest = overlaps.gather(1, overlaps.abs().argmax(dim=1, keepdim=True))
-            vectors = vectors * torch.where(nearest < 0, -1.0, 1.0).to(vectors)
-            overlap = float(overlaps[0, 0].abs())
             before = previous[:1] if self.earlier is None else self.earlier[:1]
+            (overlaps,) = read(vectors @ torch.cat([previous, before]).T)
+            of_previous, of_before = overlaps[:, :-1], overlaps[0, -1]
+            # a sign of its own an eigenvector hasn't: that of the one it was, be it in another place
+            places = np.abs(of_previous).argmax(axis=1, keepdims=True)
+            signs = np.where(np.take_along_axis(of_previous, places, axis=1) < 0, -1.0, 1.0)
+            if (signs < 0).any():
+                vectors = vectors * like(signs, vectors)
+            overlap = abs(float(of_previous[0, 0]))
+            self.turned = [float(signs[0, 0] * each) for each in (of_previous[0, 0], of_before)]
             self.earlier = torch.cat([previous[:1], before])
             # what a look in a fresh direction showed is in none of the earlier ones
             self.others = None if pairs.overlooked else self._followed()[1:]
@@ -237,7 +253,7 @@ class Sharpness(Probe):
 #: What is kept as it is in a checkpoint: all but the memory, which has parts.
 _KEPT = (
     "readings", "unconverged", "degenerate", "sharpness", "eigenvectors", "guards", "earlier",
-    "others",
+    "turned", "others",
 )  # fmt: skip
 
 

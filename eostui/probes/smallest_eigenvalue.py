@@ -53,6 +53,7 @@ class SmallestEigenvalue(Probe):
             Target(wanted=1, value_tolerance=self.config.tolerance, vector_tolerance=None),
             fresh=lambda number: direction(1 + number),
             known=0 if cold else len(start),
+            independent=True,
         )
         self.eigenvectors = torch.cat([pairs.vectors, pairs.guard_vectors])
         residual = relative(pairs.residuals[0], sharpness_of(moment).sharpness or pairs.values[0])

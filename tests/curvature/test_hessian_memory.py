@@ -75,7 +75,8 @@ def cold(matrix, target=DEFAULT, seed=0):
 def recalled(memory, vectors, images):
     """The memory in a search whose basis holds `vectors`, with their products `images`."""
     recall = Recall(memory, len(vectors))
-    recall.add(torch.stack([vectors, images], dim=1))
+    pairs = torch.stack([vectors, images], dim=1)
+    recall.note(len(pairs), [found.double().numpy() for found in recall.overlaps(pairs)])
     return recall
 
 
@@ -88,7 +89,15 @@ def correction(memory, matrix, u, mu):
     """The direction for (μ, u) where u is all that is searched through, without its part in u."""
     image = matrix @ u
     recall = recalled(memory, tensor(u)[None], tensor(image)[None])
-    found = recall.correction(tensor(image - mu * u), np.ones(1), mu).numpy()
+    inner = recall.correction(np.ones(1), mu)
+    found = image - mu * u + inner @ memory.vectors.numpy()
+    residual = np.linalg.norm(image - mu * u)
+    along, length, outside = recall.corrected(np.ones(1), mu, residual, inner)
+    across = found - u * (u @ found)
+    np.testing.assert_allclose(along, u @ found, atol=1e-9)
+    np.testing.assert_allclose(
+        [length, outside], np.linalg.norm([found, across], axis=1), atol=1e-9
+    )
     return found - u * (u @ found)
 
 
@@ -343,7 +352,7 @@ def test_products_that_are_not_finite_are_not_learned():
 def test_an_empty_memory_knows_nothing():
     """Before the first product: no correction, and no value below the first."""
     recall = recalled(HessianMemory(), torch.ones(1, 3), torch.ones(1, 3))
-    assert recall.correction(torch.ones(3), np.ones(1), 1.0) is None
+    assert recall.correction(np.ones(1), 1.0) is None
     assert recall.next_value() == float("-inf")
 
 
