@@ -14,6 +14,8 @@ from eostui.runs.store.rows import Event
 SAID, TRUSTED = "said", "trusted"
 #: What a user's own probe says, and that one is measured no more.
 NOTED, TURNED_OFF = "noted", "turned_off"
+#: Why a GPU's steps aren't captured as graphs, where they could be.
+UNCAPTURED = "uncaptured"
 #: Whose S it is, where a gradient that isn't the loss's own was trusted.
 OF_TRUSTED = "of a trusted gradient"
 
@@ -32,6 +34,8 @@ def remark(event: Event) -> str:
         return f"S is that {OF_TRUSTED}: {told.get('text', '')}"
     if event.kind == "unmeasured":
         return f"not measured at step {step}: {told.get('reason', '')}"
+    if event.kind == UNCAPTURED:
+        return f"the GPU waits for the host at every step: {told.get('reason', '')}"
     if event.kind == TURNED_OFF:
         probe, why = told.get("probe", ""), told.get("reason", "")
         return f"the probe {probe} is turned off from step {step} on: {why}"
