@@ -203,18 +203,12 @@ class State:
         return self._number
 
     def hand_on(self, results: Tensors) -> Tensors:
-        """Write results over the tensors; one that is such a tensor itself is read before."""
-        own = {tensor.untyped_storage().data_ptr() for tensor in self.fixed}
-        apart = tuple(
-            result.clone() if result.untyped_storage().data_ptr() in own else result
-            for result in results
-        )
-        if not _alike(self.fixed, apart):  # a first call may have less to go on from
-            self.tensors = apart
-            return apart
-        for tensor, result in zip(self.fixed, apart, strict=True):
-            tensor.copy_(result)
-        return self.fixed
+        """Write results over the tensors."""
+        if not _alike(self.fixed, results):  # a first call may have less to go on from
+            self.tensors = _copies(results)
+        else:
+            self.tensors = _placed(results, self.fixed)
+        return self.tensors
 
 
 class Program:
@@ -309,7 +303,9 @@ class Program:
 
 
 def _copies(tensors: Sequence[Tensor]) -> Tensors:
-    return tuple(tensor.clone() for tensor in tensors)
+    return tuple(
+        tensor.detach().clone(memory_format=torch.contiguous_format) for tensor in tensors
+    )
 
 
 def _reason(error: BaseException) -> str:
@@ -337,12 +333,16 @@ def _alike(places: Sequence[Tensor], given: Sequence[Tensor]) -> bool:
 def _placed(given: Tensors, places: Tensors) -> Tensors:
     """Return tensors in places of their own, made where there are none that fit."""
     if not _alike(places, given):
-        return tuple(
-            tensor.detach().clone(memory_format=torch.contiguous_format) for tensor in given
-        )
-    for place, tensor in zip(places, given, strict=True):
-        if place is not tensor:
-            place.copy_(tensor)
+        return _copies(given)
+    moving = [pair for pair in zip(places, given, strict=True) if pair[0] is not pair[1]]
+    taken = {place.untyped_storage().data_ptr() for place, _ in moving}
+    # one that lies in another's place is read before that is written over
+    apart = [
+        tensor.clone() if tensor.untyped_storage().data_ptr() in taken else tensor
+        for _, tensor in moving
+    ]
+    for (place, _), tensor in zip(moving, apart, strict=True):
+        place.copy_(tensor)
     return places
 
 

@@ -179,7 +179,7 @@ class Driver:
     def _steps_before(self, end: int, marked: Iterable[int]) -> int:
         """Return how many steps there are before the end, or a step before which something is done."""
         ahead = (at for at in (*marked, *self.trajectory.calibrator.marked) if at > self.step)
-        return min(self.trajectory.pace.most, min(end, *ahead, end) - self.step)
+        return min(self.trajectory.pace.most, min([end, *ahead]) - self.step)
 
     def _serve(self, step: int) -> None:
         """Save or calibrate if it is asked for; a checkpoint of a step is of the time before that."""

@@ -48,6 +48,7 @@ class Recorder:
 
     Attributes:
         precision: that of the rows, float64 where the device has it.
+        place: of the next row on the device, shape (1,): as `write` returned it, 0 after a flush.
         calibration: number of the calibration whose x and q come with the rows, 0 for none.
         calibrations: how many there were so far.
     """
@@ -95,7 +96,7 @@ class Recorder:
         )
         self._controls = np.empty((CAPACITY, 2 + len(stability.step_columns)))
         self._count = 0
-        self._place: Tensor | None = None
+        self.place = torch.zeros(1, dtype=torch.int64, device=like.device)
         self._first_loss: float | None = None
         self._flushed_at = time.monotonic()
 
@@ -165,16 +166,11 @@ class Recorder:
             torch.where(self._numbers == place, row, rows, out=rows)
         return place + 1
 
-    def first_place(self) -> Tensor:
-        """Return the place of the first row after a flush."""
-        return torch.zeros(1, dtype=torch.int64, device=self._rows.device)
-
-    def took(self, controls: Mapping[str, float], place: Tensor) -> None:
+    def took(self, controls: Mapping[str, float]) -> None:
         """Count the row that was written, and flush if it is time to.
 
         Args:
             controls: those that move θ on from it, by name.
-            place: of the next row; set back where this one is flushed.
 
         Raises:
             Divergence: as `flush` does.
@@ -182,7 +178,6 @@ class Recorder:
         self._controls[self._count] = self._of_controls(controls)
         self._count += 1
         self.next_step += 1
-        self._place = place
         if self._count == CAPACITY or time.monotonic() - self._flushed_at > FLUSH_EVERY:
             self.flush()
 
@@ -233,8 +228,7 @@ class Recorder:
             for change in self.phases.feed(matrix[:, : len(self.phases.columns)]):
                 self.writer.event(change.step, PHASE_EVENT, payload(change))
             self._count = 0
-            if self._place is not None:
-                self._place.zero_()
+            self.place.zero_()
         self.writer.flush()
         self._flushed_at = time.monotonic()
         if divergence is not None:

@@ -178,7 +178,7 @@ class Trajectory:
         self._unknown = {"gradient", "previous", "displacement"}
         self._carried = Carried(
             theta, nan.expand_as(theta), still, self.recorder.precise(still), theta,
-            self.recorder.precise(nan), self.recorder.precise(nan), self.recorder.first_place(),
+            self.recorder.precise(nan), self.recorder.precise(nan), self.recorder.place,
         )  # fmt: skip
 
     def take_steps(self, controls: Mapping[str, float], most: int) -> None:
@@ -192,10 +192,10 @@ class Trajectory:
             Divergence: if the rows so far diverged, seen when they are written.
         """
         self.pace.begin()
-        for taken in range(1, most + 1):
+        for _ in range(most):
             if self.take_step(controls):  # it waited for the device
                 return
-        self.pace.end(taken)
+        self.pace.end(most)
 
     def take_step(self, controls: Mapping[str, float]) -> bool:
         """Record the row of θ_t, compute θ_{t+1}, measure what is due at θ_t, and move on.
@@ -222,7 +222,7 @@ class Trajectory:
             self._program_dynamics.set(controls)
             if not due:  # 1 to 3 in one
                 self._run(self._advance)
-                self.recorder.took(controls, self._carried.place)
+                self.recorder.took(controls)
                 self.calibrator.watch(step, self._carried.previous, controls, None)
                 self.next_step = step + 1
                 return False
@@ -233,11 +233,14 @@ class Trajectory:
             loss, gradient = shared.loss, shared.gradient
         else:
             loss, gradient = plain_gradient(self._problem.loss, here)
-        self._run(self._record, loss, gradient)
-        self.recorder.took(controls, self._carried.place)
         if self._program_dynamics is not None:
+            self._run(self._record, loss, gradient)
+            self.recorder.took(controls)
             self._run(self._move, gradient)
         else:
+            self._carried = self._with_row(self._carried, loss, gradient)
+            self.recorder.place = self._carried.place
+            self.recorder.took(controls)
             moved = self._dynamics.step(here, self._gradient_seen(step, here, gradient), controls)
             self._carried = self._onward(self._carried, gradient, moved)
         moment.displacement = displacement = self._own(self._carried.displacement)
@@ -283,11 +286,11 @@ class Trajectory:
     def _run(self, program: Program, *inputs: Tensor) -> None:
         """Run a part of a step, which takes up what the one before handed on."""
         dynamics = self._program_dynamics
-        own = () if dynamics is None else dynamics.carried()
-        self._state.tensors = (*self._carried, *own)
+        assert dynamics is not None
+        self._state.tensors = (*self._carried, *dynamics.carried())
         self._carried, own = self._parted(program(*inputs))
-        if dynamics is not None:
-            dynamics.carry(own)
+        dynamics.carry(own)
+        self.recorder.place = self._carried.place
 
     @staticmethod
     def _parted(tensors: Tensors) -> tuple[Carried, Tensors]:
