@@ -303,9 +303,7 @@ class Program:
 
 
 def _copies(tensors: Sequence[Tensor]) -> Tensors:
-    return tuple(
-        tensor.detach().clone(memory_format=torch.contiguous_format) for tensor in tensors
-    )
+    return tuple(tensor.detach().clone(memory_format=torch.contiguous_format) for tensor in tensors)
 
 
 def _reason(error: BaseException) -> str:

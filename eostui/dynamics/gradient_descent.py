@@ -36,13 +36,12 @@ def descent_factors(eta: float, weight_decay: float, decayed: Tensor | None) -> 
     return -eta, 1.0 - decay if decayed is None else decay
 
 
-@torch.no_grad()
 def descend_by(
     theta: Tensor, gradient: Tensor, factors: Sequence[Factor], decayed: Tensor | None
 ) -> Tensor:
     """Return θ⁺ as `descend` does, by its factors, be they the host's or the device's."""
     minus_eta, decay = factors
-    if decay == (1.0 if decayed is None else 0.0) if isinstance(decay, float) else False:
+    if isinstance(decay, float) and decay == (1.0 if decayed is None else 0.0):
         return add_scaled(theta, gradient, minus_eta)
     kept = theta * decay if decayed is None else theta * (1.0 - decay * decayed)
     return add_scaled(kept, gradient, minus_eta, out=kept)

@@ -158,7 +158,9 @@ class Recorder:
         """
         arrivals = (arrival_curvature, arrival_cosine, arrival_norm)
         values = (loss, theta_norm, decayed_norm, *arrivals, *coordinates, *projections)
-        row = torch.stack([value.to(self.precision) for value in values])[None]
+        precision = self.precision
+        same = [value if value.dtype is precision else value.to(precision) for value in values]
+        row = torch.stack(same)[None]
         rows = self._rows if projections else self._narrow
         if self._numbers is None:
             rows.index_copy_(0, place, row)

@@ -238,11 +238,10 @@ class Trajectory:
             self.recorder.took(controls)
             self._run(self._move, gradient)
         else:
-            self._carried = self._with_row(self._carried, loss, gradient)
-            self.recorder.place = self._carried.place
+            self.recorder.place = self._write_row(self._carried, loss, gradient)
             self.recorder.took(controls)
             moved = self._dynamics.step(here, self._gradient_seen(step, here, gradient), controls)
-            self._carried = self._onward(self._carried, gradient, moved)
+            self._carried = self._displaced(self._carried, gradient, moved, self.recorder.place)
         moment.displacement = displacement = self._own(self._carried.displacement)
         sharpness = None
         if due:
@@ -267,21 +266,27 @@ class Trajectory:
         """An unmeasured step."""
         carried, own = self._parted(tensors)
         loss, gradient = plain_gradient(self._problem.loss, carried.theta)
-        return self._moved(gradient, *self._with_row(carried, loss, gradient), *own)
+        place = self._write_row(carried, loss, gradient)
+        return self._onward(carried, own, gradient, place)
 
     def _recorded(self, loss: Tensor, gradient: Tensor, *tensors: Tensor) -> Tensors:
         """The row of a step whose L and ∇L are there already."""
         carried, own = self._parted(tensors)
-        return (*self._with_row(carried, loss, gradient), *own)
+        place = self._write_row(carried, loss, gradient)
+        return (*carried._replace(place=place), *own)
 
     def _moved(self, gradient: Tensor, *tensors: Tensor) -> Tensors:
         """The rest of a step, after its row."""
         carried, own = self._parted(tensors)
+        return self._onward(carried, own, gradient, carried.place)
+
+    def _onward(self, carried: Carried, own: Tensors, gradient: Tensor, place: Tensor) -> Tensors:
+        """Return what the trajectory and its dynamics hand on after a step from θ_t."""
         dynamics = self._program_dynamics
         assert dynamics is not None
         dynamics.carry(own)
         moved = dynamics.advance(carried.theta, gradient)
-        return (*self._onward(carried, gradient, moved), *dynamics.carried())
+        return (*self._displaced(carried, gradient, moved, place), *dynamics.carried())
 
     def _run(self, program: Program, *inputs: Tensor) -> None:
         """Run a part of a step, which takes up what the one before handed on."""
@@ -298,11 +303,11 @@ class Trajectory:
         count = len(Carried._fields)
         return Carried(*tensors[:count]), tensors[count:]
 
-    def _with_row(self, carried: Carried, loss: Tensor, gradient: Tensor) -> Carried:
-        """Write the row of θ_t."""
+    def _write_row(self, carried: Carried, loss: Tensor, gradient: Tensor) -> Tensor:
+        """Write the row of θ_t; return the place of the next one."""
         theta, decayed = carried.theta, self._problem.decayed
         norm = self.recorder.norm(theta)
-        place = self.recorder.write(
+        return self.recorder.write(
             carried.place,
             loss,
             norm,
@@ -313,18 +318,17 @@ class Trajectory:
             theta.unbind() if self._coordinates else (),
             self.calibrator.project(theta),
         )
-        return carried._replace(place=place)
 
-    def _onward(self, carried: Carried, gradient: Tensor, moved: Tensor) -> Carried:
+    def _displaced(
+        self, carried: Carried, gradient: Tensor, moved: Tensor, place: Tensor
+    ) -> Carried:
         """Return what is handed on after a step from θ_t to `moved`."""
         self._unknown.clear()
         displacement = moved - carried.theta
         precise = self.recorder.precise(displacement)
         norm = self.recorder.norm(precise)
-        cosine = step_cosine(precise, carried.precise, norm, carried.norm, self.recorder.precision)
-        return Carried(
-            moved, gradient, displacement, precise, carried.theta, cosine, norm, carried.place
-        )
+        cosine = step_cosine(precise, carried.precise, norm, carried.norm)
+        return Carried(moved, gradient, displacement, precise, carried.theta, cosine, norm, place)
 
     def _own(self, tensor: Tensor) -> Tensor:
         """Return a tensor that stays as it is when further steps are taken."""
