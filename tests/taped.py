@@ -52,9 +52,16 @@ class Tape(TorchDispatchMode):
         with torch.no_grad():
             for place in self._made.values():
                 if place.is_floating_point():
-                    place.detach().fill_(float("nan"))
+                    with unseen([place]):
+                        place.detach().fill_(float("nan"))
             for tensor, value in reversed(self._before):
-                tensor.detach().copy_(value)
+                with unseen([tensor]):
+                    tensor.detach().copy_(value)
+
+
+def unseen(tensors):
+    """A context in which autograd doesn't see that tensors are written into."""
+    return torch.autograd._unsafe_preserve_version_counter(tuple(tensors))
 
 
 def written(func, args, kwargs):
@@ -77,11 +84,14 @@ class TapedGraph:
         self.replays += 1
         with torch.no_grad():
             for func, args, kwargs, places in self.entries:
-                again = func(*args, **kwargs)
+                # autograd doesn't see that a graph writes
+                with unseen(written(func, args, kwargs)):
+                    again = func(*args, **kwargs)
                 listed = again if isinstance(again, tuple | list) else (again,)
                 for place, value in zip(places, listed, strict=False):
                     if place is not None:
-                        place.detach().copy_(value)
+                        with unseen([place]):
+                            place.detach().copy_(value)
 
 
 class TapeCapturer:

@@ -221,7 +221,8 @@ class _StaticDerivatives:
 
     def _differentiated(self, theta: Tensor) -> tuple[Tensor, ...]:
         self._forget()
-        self._here = _derivatives(self.part, theta)
+        # a copy of its own: autograd refuses to go on from what the next point's θ is written over
+        self._here = _derivatives(self.part, theta.clone())
         self._here.prepare()
         return self._here.loss.detach(), self._here.gradient.detach()
 

@@ -120,6 +120,8 @@ class Trajectory:
             else None
         )
         self.pace = Pace(theta.device)
+        if self.programs.captures and self._program_dynamics is None:
+            self._tell_uncaptured(f"a step of the dynamics {dynamics.name} is the host's")
         if len(parts_of(problem.loss)) > 1:
             self.programs.refuse("the loss is summed in chunks")
 
