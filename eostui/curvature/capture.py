@@ -12,6 +12,7 @@ seen to when it is captured. `EOSTUI_CAPTURE=0` in the environment has it called
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 from collections.abc import Callable, Sequence
@@ -22,8 +23,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+#: Free memory that a capture must find, over what its function took before: pieces are left over.
+ROOM = 1.25
+NO_MEMORY = "the GPU's memory doesn't hold its graphs"
 #: Set to 0, it has programs called where they could be captured.
 SWITCH = "EOSTUI_CAPTURE"
+
 Tensors = tuple[Tensor, ...]
 
 
@@ -47,8 +52,8 @@ class Capturer(Protocol):
     def capture(self, function: Callable[[], Tensors]) -> tuple[Graph, Tensors]:
         """Return a graph of what a function does, and where it leaves its results."""
 
-    def release(self) -> None:
-        """Give back the memory of graphs that are gone."""
+    def release(self, drop: Callable[[], None]) -> None:
+        """Drop graphs, once nothing of them is at work, and give their memory back."""
 
 
 class CudaCapturer:
@@ -63,6 +68,7 @@ class CudaCapturer:
         self._device = device
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle()
+        self._needed = 0  # bytes that calls took since the last capture
 
     def aside(self, function: Callable[[], Tensors]) -> Tensors:
         """Call a function on the side stream: what libraries need there is there before a capture.
@@ -70,34 +76,51 @@ class CudaCapturer:
         Its results may be dropped at any time: whatever goes to that stream next waits for this one.
         """
         current = torch.cuda.current_stream(self._device)
+        before = torch.cuda.memory_allocated(self._device)
+        torch.cuda.reset_peak_memory_stats(self._device)
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
             outputs = function()
         current.wait_stream(self._stream)
+        took = torch.cuda.max_memory_allocated(self._device) - before
+        self._needed = max(self._needed, took)
         return outputs
 
     def capture(self, function: Callable[[], Tensors]) -> tuple[Graph, Tensors]:
-        """Capture a function on the side stream."""
+        """Capture a function on the side stream, on which it was called before.
+
+        Raises:
+            Uncapturable: if the memory that it took there isn't free. It isn't tried, since a capture that
+                runs out of memory keeps what it has for as long as the process lives (pytorch 190348).
+        """
+        torch.cuda.synchronize(self._device)
+        torch.cuda.empty_cache()
+        needed, self._needed = self._needed, 0
+        if torch.cuda.mem_get_info(self._device)[0] < ROOM * needed:
+            raise Uncapturable(NO_MEMORY)
         graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
         collects = gc.isenabled()
         gc.disable()  # what is freed meanwhile could break the capture
         try:
-            # waits for the device and gives back what the warm-up took, before it begins
-            with (
-                torch.cuda.device(self._device),
-                torch.cuda.graph(graph, pool=self._pool, stream=self._stream),
-            ):
-                outputs = function()
+            with torch.cuda.device(self._device):
+                try:
+                    # waits for the device and gives back what the warm-up took, before it begins
+                    with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+                        outputs = function()
+                finally:  # one that failed leaves its own stream current
+                    torch.cuda.set_stream(current)
         finally:
-            torch.cuda.set_stream(current)  # a capture that failed leaves its own stream current
             if collects:
                 gc.enable()
         return graph, outputs
 
-    def release(self) -> None:
-        """Give memory back to the device, and begin another pool: the old one goes with its graphs."""
+    def release(self, drop: Callable[[], None]) -> None:
+        """Drop graphs and give their memory back, and begin another pool: the old one goes with them."""
         torch.cuda.synchronize(self._device)
-        torch.cuda.empty_cache()
+        drop()
+        # after a capture that failed some versions refuse it; the memory is then only cached
+        with contextlib.suppress(RuntimeError):
+            torch.cuda.empty_cache()
         self._pool = torch.cuda.graph_pool_handle()
 
 
@@ -176,10 +199,12 @@ class Programs:
             self._release()
 
     def _release(self) -> None:
-        for program in self._programs:
-            program.release()
-        if self.capturer is not None:
-            self.capturer.release()
+        def drop() -> None:
+            for program in self._programs:
+                program.release()
+
+        assert self.capturer is not None
+        self.capturer.release(drop)
 
 
 class State:
@@ -312,7 +337,7 @@ def _reason(error: BaseException) -> str:
     while chain[-1].__context__ is not None:
         chain.append(chain[-1].__context__)
     if any(isinstance(each, torch.OutOfMemoryError) for each in chain):
-        return "the GPU's memory doesn't hold its graphs"
+        return NO_MEMORY
     first = chain[-1]
     if isinstance(first, Uncapturable):
         return str(first)

@@ -90,6 +90,7 @@ class Trajectory:
         )  # fmt: skip
         theta = problem.initial.detach().clone()
         self._carried: Carried
+        self._untold: list[str] = []  # why steps aren't captured
         self._unknown: set[str] = set()  # what there isn't before a first step
         count = theta.numel()
         self._coordinates = count if count <= len(COORDINATES) else 0
@@ -103,7 +104,7 @@ class Trajectory:
             dynamics.stability,
         )
         self.probes = ProbeSet(config, problem, probes, dynamics.stability, dynamics.operator)
-        self.programs = Programs(theta.device, self._tell_uncaptured)
+        self.programs = Programs(theta.device, self._untold.append)
         self.calibrator = Calibrator(
             config, problem, dynamics, self.probes.sharpness, self.recorder, self.programs.release
         )
@@ -121,7 +122,7 @@ class Trajectory:
         )
         self.pace = Pace(theta.device)
         if self.programs.captures and self._program_dynamics is None:
-            self._tell_uncaptured(f"a step of the dynamics {dynamics.name} is the host's")
+            self._untold.append(f"a step of the dynamics {dynamics.name} is the host's")
         if len(parts_of(problem.loss)) > 1:
             self.programs.refuse("the loss is summed in chunks")
 
@@ -194,6 +195,9 @@ class Trajectory:
             Divergence: if the rows so far diverged, seen when they are written.
         """
         self.pace.begin()
+        for reason in self._untold:
+            self._writer.event(self.next_step, UNCAPTURED, {"reason": reason})
+        self._untold.clear()
         for _ in range(most):
             if self.take_step(controls):  # it waited for the device
                 return
@@ -349,9 +353,6 @@ class Trajectory:
         At the start of a run the step that isn't there counts as 0.
         """
         return self._points.at(theta + (ahead - behind) / 4)
-
-    def _tell_uncaptured(self, reason: str) -> None:
-        self._writer.event(self.next_step, UNCAPTURED, {"reason": reason})
 
     def _measure(self, due: Sequence[Probe], point: Point, moment: Moment) -> None:
         """Record what the probes that are due say; it is written with the next rows."""
