@@ -90,7 +90,7 @@ class CudaCapturer:
         """Capture a function on the side stream, on which it was called before.
 
         Raises:
-            Uncapturable: if the memory that it took there isn't free. It isn't tried, since a capture that
+            Uncapturable: if the memory that it took there isn't free. It isn't tried: a capture that
                 runs out of memory keeps what it has for as long as the process lives (pytorch 190348).
         """
         torch.cuda.synchronize(self._device)
@@ -177,7 +177,8 @@ class Programs:
                 with a state take the place of the state's tensors. It may write into tensors of its own
                 too, as long as doing so twice is as good as once.
             state: what is handed on from call to call.
-            after: a program that leaves in memory what this one reads: it is called before.
+            after: a program that leaves in memory what this one reads: it is called before, and with it
+                this one is captured and freed.
             forget: drops what the last call left beside its results.
         """
         program = Program(self, function, state, after, forget)
@@ -249,9 +250,6 @@ class Program:
     ) -> None:
         self._programs, self._function, self._state = programs, function, state
         self._after, self._forget = after, forget
-        self._readers: list[Program] = []
-        if after is not None:
-            after._readers.append(self)
         self._inputs: Tensors = ()
         self._outputs: Tensors = ()
         self._addresses = 0  # of the state, by their number
@@ -267,8 +265,6 @@ class Program:
         if self._graph is not None:
             self._graph, self._outputs = None, ()
             self._forget()
-            for reader in self._readers:
-                reader.release()
 
     def __call__(self, *inputs: Tensor) -> Tensors:
         """Return the results, or the state's tensors after them.

@@ -5,6 +5,7 @@ On a CPU a tape stands for a CUDA graph (`taped.py`). What is seen here of it is
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from eostui.dynamics.gradient_descent import descend, descend_by, descent_factor
 from eostui.engine.device import prepare_machine
 from eostui.engine.driver import Driver
 from eostui.engine.facts import initial_facts
-from eostui.engine.pace import Pace
+from eostui.engine.pace import STRETCH, Pace
 from eostui.engine.trajectory import Trajectory
 from eostui.problems import Problem
 from eostui.problems.losses import half_squared_error
@@ -348,7 +349,7 @@ def test_derivatives_are_those_of_their_own_point(activation, further, monkeypat
     points = Points(problem.loss, Programs(torch.device("cpu"), pytest.fail))
     generator = torch.Generator().manual_seed(1)
     theta = problem.initial
-    for order in ("product third", "third", "product product", "outputs third product", ""):
+    for order in ("product", "third", "product product", "", "outputs third product"):
         theta = theta + 0.3 * torch.randn(theta.shape, generator=generator).double()
         point, plain = points.at(theta), Point(problem.loss, theta)
         assert torch.equal(point.loss, plain.loss)
@@ -405,3 +406,23 @@ def test_a_guard_is_on_only_where_a_capture_is_tried():
     assert not program.captured
     with pytest.raises(Uncapturable), capture.NoHost():
         float(torch.tensor(3.0))
+
+
+def test_a_gpu_is_given_as_many_steps_as_it_does_until_the_next_look(monkeypatch):
+    """Waited for at the end of a stretch; a CPU takes one at a time."""
+
+    class Stream:
+        def synchronize(self):
+            time.sleep(0.004 * taken)
+
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: Stream())
+    pace = Pace(torch.device("cuda"))
+    assert pace.most == 1
+    for taken in (1, 3):
+        pace.begin()
+        pace.end(taken)
+        assert 1 <= pace.most <= round(STRETCH / 0.004)
+    pace = Pace(torch.device("cpu"))
+    pace.begin()
+    pace.end(1)
+    assert pace.most == 1
