@@ -5,6 +5,8 @@ On a CPU a tape stands for a CUDA graph (`taped.py`). What is seen here of it is
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import time
 from pathlib import Path
 
@@ -426,3 +428,72 @@ def test_a_gpu_is_given_as_many_steps_as_it_does_until_the_next_look(monkeypatch
     pace.begin()
     pace.end(1)
     assert pace.most == 1
+
+
+class FakeCuda:
+    """What a CudaCapturer asks of torch.cuda, taken down; a capture may be made to fail."""
+
+    def __init__(self, monkeypatch, free=10**9, took=10**6, fails=None):
+        self.said, self.current = [], "its own"
+        for name, value in {
+            "Stream": lambda _device: self,
+            "CUDAGraph": lambda: "graph",
+            "current_stream": lambda _device: self,
+            "graph_pool_handle": lambda: "pool",
+            "memory_allocated": lambda _device: 0,
+            "max_memory_allocated": lambda _device: took,
+            "mem_get_info": lambda _device: (free, 10**10),
+        }.items():
+            monkeypatch.setattr(torch.cuda, name, value)
+        for name in ("synchronize", "empty_cache", "reset_peak_memory_stats", "set_stream"):
+            monkeypatch.setattr(torch.cuda, name, self._says(name))
+        for name in ("stream", "device"):
+            monkeypatch.setattr(torch.cuda, name, lambda _which: contextlib.nullcontext())
+
+        @contextlib.contextmanager
+        def graph(graph, *, pool, stream):
+            assert (graph, pool, stream) == ("graph", "pool", self)
+            assert not gc.isenabled()
+            self.said.append("begin")
+            yield
+            self.said.append("end")
+            if fails:
+                raise fails
+
+        monkeypatch.setattr(torch.cuda, "graph", graph)
+
+    def _says(self, name):
+        return lambda *_arguments: self.said.append(name)
+
+    def wait_stream(self, _other):
+        self.said.append("wait")
+
+
+def test_a_cuda_graph_is_captured_beside_and_everything_put_back(monkeypatch):
+    """Without a GPU: in which order CUDA is asked, and what is so again after a capture that failed."""
+    cuda = FakeCuda(monkeypatch)
+    capturer = capture.CudaCapturer(torch.device("cuda:0"))
+    assert capturer.aside(lambda: ("results",)) == ("results",)
+    assert cuda.said == ["reset_peak_memory_stats", "wait", "wait"]
+    cuda.said.clear()
+    assert capturer.capture(lambda: ("results",)) == ("graph", ("results",))
+    assert cuda.said == ["synchronize", "empty_cache", "begin", "end", "set_stream"]
+    cuda.said.clear()
+    dropped = []
+    capturer.release(lambda: dropped.append(list(cuda.said)))
+    assert dropped == [["synchronize"]]
+
+    failure = RuntimeError("operation failed due to a previous error during capture")
+    cuda = FakeCuda(monkeypatch, fails=failure)
+    capturer = capture.CudaCapturer(torch.device("cuda:0"))
+    with pytest.raises(RuntimeError, match="previous error"):
+        capturer.capture(lambda: ())
+    assert cuda.said[-1] == "set_stream"
+    assert gc.isenabled()
+
+    cuda = FakeCuda(monkeypatch, free=1_200_000)
+    capturer = capture.CudaCapturer(torch.device("cuda:0"))
+    capturer.aside(lambda: ())
+    with pytest.raises(Uncapturable, match="memory"):  # 1.25 times what was taken must be free
+        capturer.capture(lambda: ())
+    assert "begin" not in cuda.said
