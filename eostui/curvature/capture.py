@@ -360,8 +360,13 @@ def _placed(given: Tensors, places: Tensors) -> Tensors:
         tensor.clone() if tensor.untyped_storage().data_ptr() in taken else tensor
         for _, tensor in moving
     ]
-    for (place, _), tensor in zip(moving, apart, strict=True):
-        place.copy_(tensor)
+    for dtype in {place.dtype for place, _ in moving}:  # those of one kind in one go
+        pairs = [
+            (place, tensor)
+            for (place, _), tensor in zip(moving, apart, strict=True)
+            if place.dtype is dtype
+        ]
+        torch._foreach_copy_([place for place, _ in pairs], [tensor for _, tensor in pairs])
     return places
 
 
