@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from eostui.config import RunConfig
@@ -108,6 +109,7 @@ class ProgramDynamics(Dynamics):
         """Return θ_{t+1} by the controls that were set."""
         return self.move(theta, gradient, self._factors)
 
+    @torch.no_grad()
     def step(self, theta: Tensor, gradient: Tensor, controls: Mapping[str, float]) -> Tensor:
         """Return θ_{t+1}, shape (P,), and take in whatever the next step needs."""
         self.set(controls)

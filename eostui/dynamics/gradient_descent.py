@@ -11,6 +11,7 @@ from eostui.dynamics.dynamics import Factor, ProgramDynamics
 from eostui.stability import GRADIENT_DESCENT
 
 
+@torch.no_grad()
 def descend(
     theta: Tensor,
     gradient: Tensor,
