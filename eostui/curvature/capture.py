@@ -137,14 +137,12 @@ class Programs:
     """The programs of one trajectory: captured together, or none of them.
 
     Attributes:
-        device: where they compute.
-        capturer: of that device; None where programs are called.
+        capturer: of their device; None where programs are called.
         refusal: why none is captured, where that isn't asked for by `EOSTUI_CAPTURE=0`; else None.
     """
 
     def __init__(self, device: torch.device, tell: Callable[[str], None]) -> None:
         """Begin without a graph; `tell` is told once why none is captured, where they could be."""
-        self.device = device
         make = CAPTURERS.get(device.type)
         self.capturer = None if make is None else make(device)
         self.refusal: str | None = None
@@ -305,7 +303,7 @@ class Program:
                 capturer.aside(lambda: self._function(*self._inputs, *fixed))
             called = capturer.aside(lambda: self._function(*self._inputs, *fixed))
             if state is not None and not _alike(fixed, called):
-                return self._called()
+                return self._called()  # from the next call on there is all to go on from
             # copies: a result may be one of the state's tensors, which the replay writes over
             called, before = _copies(called), _copies(fixed)
             self._forget()
