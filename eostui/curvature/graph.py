@@ -31,6 +31,10 @@ class GraphDerivatives:
         )
         return gradient
 
+    def prepare(self) -> None:
+        """Make all that Hv and D³L[v, v, ·] share."""
+        _ = self.gradient
+
     def hessian_product(self, vector: Tensor, *, keep_graph: bool = False) -> Tensor:
         """Return the part's share of H v; with a graph of its own if `keep_graph`."""
         if not self.gradient.requires_grad:  # a linear loss has no Hessian

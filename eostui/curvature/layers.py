@@ -30,6 +30,9 @@ class Node(ABC):
 
     output: Tensor
 
+    def prepare(self) -> None:
+        """Make what the calls share and the first of them would make."""
+
     @abstractmethod
     def push1(self, dx: Coefficient, v: Tensor) -> Coefficient:
         """Return ẏ."""
@@ -244,6 +247,11 @@ class ElementwiseNode(Node):
         """σ″(x), or None for zero."""
         bend = self.activation.bend
         return None if bend is None else bend(self.x, self.output)
+
+    def prepare(self) -> None:
+        if self.activation.scaled is None:
+            _ = self.slope
+        _ = self.bend
 
     def _scaled(self, d: Tensor) -> Tensor:
         """Return σ′(x)·d, and d may be gone: what comes to a node is its own."""

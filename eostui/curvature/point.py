@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from eostui.curvature.capture import Program, Programs
 from eostui.curvature.graph import GraphDerivatives
 from eostui.curvature.taylor import Chain, ChainDerivatives, chain_of
 from eostui.errors import InputError
 from eostui.problems.batch import Chunk, LossFunction, parts_of
 
-__all__ = ["LossFunction", "Point", "plain_gradient"]
+__all__ = ["LossFunction", "Point", "Points", "plain_gradient"]
 
 
 class Point:
@@ -30,13 +32,17 @@ class Point:
         gradient: ∇L(θ), shape (P,), detached.
     """
 
-    def __init__(self, loss_function: LossFunction, theta: Tensor) -> None:
+    def __init__(
+        self, loss_function: LossFunction, theta: Tensor, kept: _Derivatives | None = None
+    ) -> None:
+        """Differentiate at θ, unless `kept` has the derivatives of a loss of one part there."""
         self.theta = theta.detach()
         self._parts = parts_of(loss_function)
-        self._kept: _Derivatives | None = None
+        self._kept = kept
         self._released = False
         if len(self._parts) == 1:
-            self._kept = _derivatives(self._parts[0], self.theta)
+            if self._kept is None:
+                self._kept = _derivatives(self._parts[0], self.theta)
             self.loss, self.gradient = self._kept.loss.detach(), self._kept.gradient.detach()
         else:
             self.loss, self.gradient = plain_gradient(loss_function, theta)
@@ -141,7 +147,142 @@ class Point:
         return _accurate_sums(self._parts, lambda part: derivatives(_derivatives(part, self.theta)))
 
 
-_Derivatives = GraphDerivatives | ChainDerivatives
+class _Derivatives(Protocol):
+    """One part of the loss at θ: its share of L and of all that is derived, where it has outputs of them
+    too; else InputError is raised. `prepare` makes all that derivatives share."""
+
+    def prepare(self) -> None: ...
+    @property
+    def loss(self) -> Tensor: ...
+    @property
+    def gradient(self) -> Tensor: ...
+    @property
+    def outputs(self) -> Tensor: ...
+    def hessian_product(self, vector: Tensor) -> Tensor: ...
+    def curvature_gradient(self, vector: Tensor) -> tuple[Tensor, Tensor]: ...
+    def third_derivative(self, vector: Tensor) -> Tensor: ...
+    def gauss_newton_product(self, vector: Tensor) -> Tensor: ...
+    def output_product(self, vector: Tensor) -> Tensor: ...
+    def pullback(self, cotangent: Tensor) -> Tensor: ...
+
+
+class Points:
+    """The points of one trajectory, one at a time: L, ∇L, Hv and ∇S there are programs."""
+
+    def __init__(self, loss_function: LossFunction, programs: Programs) -> None:
+        """Take the loss. One of several parts keeps nothing that a program could go on from."""
+        self._loss_function = loss_function
+        parts = parts_of(loss_function)
+        self._static: _StaticDerivatives | None = None
+        if programs.capturer is not None and len(parts) == 1:
+            self._static = _StaticDerivatives(parts[0], programs)
+
+    def at(self, theta: Tensor) -> Point:
+        """Return the point θ; the one before it is released."""
+        if self._static is None:
+            return Point(self._loss_function, theta)
+        theta = theta.detach().clone()  # the trajectory's own moves on
+        return Point(self._loss_function, theta, self._static.at(theta))
+
+    def leave(self) -> None:
+        """End the point, and free what isn't kept for the next one."""
+        if self._static is not None:
+            self._static.leave()
+
+
+class _StaticDerivatives:
+    """Programs of L, ∇L, Hv and ∇S, which share what the first of them leaves in memory."""
+
+    def __init__(self, part: LossFunction, programs: Programs) -> None:
+        self.part = part
+        self.number = 0  # of the point; to tell it from those before
+        self._theta: Tensor | None = None
+        self._here: _Derivatives | None = None
+        self._begin = programs.of(self._differentiated, forget=self._forget)
+        self.product = programs.of(
+            lambda vector: (self._inner.hessian_product(vector),), after=self._begin
+        )
+        self.third = programs.of(
+            lambda vector: (self._inner.third_derivative(vector),), after=self._begin
+        )
+
+    def at(self, theta: Tensor) -> _AtPoint:
+        """Return the derivatives at θ; those of the call before are gone."""
+        self.number += 1
+        self._theta = theta
+        loss, gradient = self._begin(theta)
+        return _AtPoint(self, theta, loss.clone(), gradient.clone())
+
+    def leave(self) -> None:
+        """End the point; where it is a graph's, its memory is the next one's."""
+        self.number += 1
+        if not self._begin.captured:
+            self._forget()
+
+    def _differentiated(self, theta: Tensor) -> tuple[Tensor, ...]:
+        self._forget()
+        # a copy of its own: autograd refuses to go on from what the next point's θ is written over
+        self._here = _derivatives(self.part, theta.clone())
+        self._here.prepare()
+        return self._here.loss.detach(), self._here.gradient.detach()
+
+    @property
+    def _inner(self) -> _Derivatives:
+        if self._here is None:  # the graphs were given up on the way
+            assert self._theta is not None
+            self._here = _derivatives(self.part, self._theta)
+        return self._here
+
+    def _forget(self) -> None:
+        self._here = None
+
+
+class _AtPoint:
+    """The derivatives at one point, by programs; what none is made for is differentiated anew."""
+
+    def __init__(
+        self, static: _StaticDerivatives, theta: Tensor, loss: Tensor, gradient: Tensor
+    ) -> None:
+        self._static, self._number, self._theta = static, static.number, theta
+        self.loss, self.gradient = loss, gradient
+        self._apart: _Derivatives | None = None
+
+    def prepare(self) -> None:
+        """It is."""
+
+    def hessian_product(self, vector: Tensor) -> Tensor:
+        return self._of(self._static.product, vector)
+
+    def third_derivative(self, vector: Tensor) -> Tensor:
+        return self._of(self._static.third, vector)
+
+    def curvature_gradient(self, vector: Tensor) -> tuple[Tensor, Tensor]:
+        return self._anew.curvature_gradient(vector)
+
+    def gauss_newton_product(self, vector: Tensor) -> Tensor:
+        return self._anew.gauss_newton_product(vector)
+
+    @property
+    def outputs(self) -> Tensor:
+        return self._anew.outputs
+
+    def output_product(self, vector: Tensor) -> Tensor:
+        return self._anew.output_product(vector)
+
+    def pullback(self, cotangent: Tensor) -> Tensor:
+        return self._anew.pullback(cotangent)
+
+    def _of(self, program: Program, vector: Tensor) -> Tensor:
+        if self._number != self._static.number:
+            raise RuntimeError("this point was left: its derivatives are gone")
+        (result,) = program(vector)
+        return result.clone()
+
+    @property
+    def _anew(self) -> _Derivatives:
+        if self._apart is None:
+            self._apart = _derivatives(self._static.part, self._theta)
+        return self._apart
 
 
 def _chain(part: LossFunction) -> Chain | None:

@@ -181,6 +181,12 @@ class ChainDerivatives:
         self._backward(self._outputs.delta, lambda node, d: node.pull0(d, self.gradient))
 
     @torch.no_grad()
+    def prepare(self) -> None:
+        """Make all that Hv and D³L[v, v, ·] share."""
+        for node in self._nodes:
+            node.prepare()
+
+    @torch.no_grad()
     def hessian_product(self, vector: Tensor) -> Tensor:
         """Return the share of H v, shape (P,)."""
         product = torch.empty_like(vector)

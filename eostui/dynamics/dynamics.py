@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from eostui.config import RunConfig
+from eostui.curvature.capture import is_captured_on
 from eostui.curvature.point import Point
 from eostui.problems import Problem
 from eostui.stability import Stability
@@ -57,3 +59,58 @@ class Dynamics(ABC):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
+
+
+#: A number by which θ moves: the host's, or a scalar on the device.
+Factor = float | Tensor
+
+
+class ProgramDynamics(Dynamics):
+    """A dynamics whose step is tensors and a few factors alone, so that it can be captured.
+
+    The controls reach it as factors, which the host computes when the controls change. Where steps are
+    captured they lie on the device, and a step reads them there: a captured step goes on as its viewers
+    steer it. What it carries from step to step is tensors, always as many once there was a step.
+    """
+
+    _set: Mapping[str, float] | None = None
+    _factors: tuple[Factor, ...] = ()
+
+    @abstractmethod
+    def factors(self, controls: Mapping[str, float]) -> tuple[float, ...]:
+        """Return the factors of a step, as many as ever."""
+
+    @abstractmethod
+    def move(self, theta: Tensor, gradient: Tensor, factors: Sequence[Factor]) -> Tensor:
+        """Return θ_{t+1}, shape (P,), as `step` does, without a look at any value on the device."""
+
+    def carried(self) -> tuple[Tensor, ...]:
+        """Return what is carried to the next step."""
+        return ()
+
+    def carry(self, carried: tuple[Tensor, ...]) -> None:
+        """Take up what `carried` returned."""
+
+    def set(self, controls: Mapping[str, float]) -> None:
+        """Let the steps from here on be by these controls."""
+        if controls == self._set:
+            return
+        self._set, factors = dict(controls), self.factors(controls)
+        theta = self.problem.initial
+        if not is_captured_on(theta.device):
+            self._factors = factors
+            return
+        self._factors = self._factors or tuple(theta.new_empty(()) for _ in factors)
+        for place, factor in zip(self._factors, factors, strict=True):
+            assert isinstance(place, Tensor)
+            place.fill_(factor)
+
+    def advance(self, theta: Tensor, gradient: Tensor) -> Tensor:
+        """Return θ_{t+1} by the controls that were set."""
+        return self.move(theta, gradient, self._factors)
+
+    @torch.no_grad()
+    def step(self, theta: Tensor, gradient: Tensor, controls: Mapping[str, float]) -> Tensor:
+        """Return θ_{t+1}, shape (P,), and take in whatever the next step needs."""
+        self.set(controls)
+        return self.advance(theta, gradient)

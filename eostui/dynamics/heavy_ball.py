@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
-from eostui.dynamics.dynamics import Dynamics
-from eostui.dynamics.gradient_descent import descend
+from eostui.dynamics.dynamics import Factor, ProgramDynamics
+from eostui.dynamics.gradient_descent import add_scaled, descend_by, descent_factors
 from eostui.stability import HEAVY_BALL
 
 
-class HeavyBall(Dynamics):
+class HeavyBall(ProgramDynamics):
     """θ⁺ = θ − η(∇L + λθ) + μ(θ − θ⁻), where decay acts on the decayed parameters and θ⁻ is the θ before.
 
     **Up to which sharpness it is stable.** On a quadratic each eigendirection of the Hessian moves by
@@ -39,16 +39,27 @@ class HeavyBall(Dynamics):
 
     _previous: Tensor | None = None
 
-    def step(self, theta: Tensor, gradient: Tensor, controls: Mapping[str, float]) -> Tensor:
+    def factors(self, controls: Mapping[str, float]) -> tuple[float, ...]:
+        """Return −η, what decay takes, and μ."""
+        descent = descent_factors(controls["eta"], controls["weight_decay"], self.problem.decayed)
+        return *descent, controls["momentum"]
+
+    def move(self, theta: Tensor, gradient: Tensor, factors: Sequence[Factor]) -> Tensor:
         """Return θ_{t+1}, shape (P,), and keep θ_t for the step after it."""
-        eta, weight_decay, momentum = (
-            controls[name] for name in ("eta", "weight_decay", "momentum")
-        )
-        moved = descend(theta, gradient, eta, weight_decay, self.problem.decayed)
-        if self._previous is not None and momentum:
-            moved.add_(theta - self._previous, alpha=momentum)
+        *descent, momentum = factors
+        moved = descend_by(theta, gradient, descent, self.problem.decayed)
+        if self._previous is not None and (isinstance(momentum, Tensor) or momentum):
+            moved = add_scaled(moved, theta - self._previous, momentum, out=moved)
         self._previous = theta
         return moved
+
+    def carried(self) -> tuple[Tensor, ...]:
+        """Return θ⁻; nothing before the first step."""
+        return () if self._previous is None else (self._previous,)
+
+    def carry(self, carried: tuple[Tensor, ...]) -> None:
+        """Take up what `carried` returned."""
+        (self._previous,) = carried or (None,)
 
     def state(self) -> dict[str, Any]:
         """Return θ⁻, None before the first step."""

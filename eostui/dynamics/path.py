@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 
-@torch.no_grad()
 def path_curvature(gradient_after: Tensor, gradient_before: Tensor, displacement: Tensor) -> Tensor:
     """Return κ = ⟨∇L(θ⁺) − ∇L(θ), Δθ⟩/‖Δθ‖², a scalar; NaN for a step of length 0 (MATH §2)."""
     return torch.dot(gradient_after - gradient_before, displacement) / torch.dot(
@@ -14,18 +13,13 @@ def path_curvature(gradient_after: Tensor, gradient_before: Tensor, displacement
     )
 
 
-@torch.no_grad()
-def step_cosine(
-    displacement: Tensor, before: Tensor, norm: Tensor, norm_before: Tensor, precision: torch.dtype
-) -> Tensor:
+def step_cosine(displacement: Tensor, before: Tensor, norm: Tensor, norm_before: Tensor) -> Tensor:
     """Return ⟨Δθ_t, Δθ_{t−1}⟩/(‖Δθ_t‖‖Δθ_{t−1}‖), a scalar; NaN for a step of length 0 (MATH §2).
 
     Args:
-        displacement: Δθ_t, shape (P,).
+        displacement: Δθ_t, shape (P,), in the precision in which the product is summed.
         before: Δθ_{t−1}, shape (P,).
         norm: ‖Δθ_t‖, a scalar.
         norm_before: ‖Δθ_{t−1}‖, a scalar.
-        precision: in which the product is summed.
     """
-    product = torch.dot(displacement.to(precision), before.to(precision))
-    return (product / norm / norm_before).clamp(-1.0, 1.0)
+    return (torch.dot(displacement, before) / norm / norm_before).clamp(-1.0, 1.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +77,11 @@ class Calibrator:
         dynamics: Dynamics,
         sharpness: Sharpness,
         recorder: Recorder,
+        make_room: Callable[[], None] = lambda: None,
     ) -> None:
+        """Begin without a reference; `make_room` is called before memory is taken for one, and before
+        what comes with the rows changes."""
+        self._make_room = make_room
         self._config, self._problem, self._dynamics = config, problem, dynamics
         self._sharpness, self._recorder, self._writer = sharpness, recorder, recorder.writer
         self._wanted = config.calibrate_at
@@ -113,6 +117,11 @@ class Calibrator:
             self._frame = ReferenceFrame(state["origin"], state["axes"], state["alpha"])
         if state["below_step"] is not None:
             self._below = state["below_step"], state["below_theta"]
+
+    @property
+    def marked(self) -> tuple[int, ...]:
+        """The step at which the config asks for a calibration, if it names one."""
+        return (self._wanted,) if isinstance(self._wanted, int) else ()
 
     def wants(self, asked: list[str], step: int) -> bool:
         """Return whether there is something to do at this step."""
@@ -174,6 +183,7 @@ class Calibrator:
     def _go_back(self, step: int, theta: Tensor) -> None:
         """Calibrate at the step where S crossed, and project the steps from there to `step` again."""
         assert self._below is not None
+        self._make_room()
         (start, below), since = self._below, self._since
         first, last, above = start, step, theta
         while last - first > 1:
@@ -218,6 +228,7 @@ class Calibrator:
         if refusal := refuse_calibration(type(self._dynamics)):
             return refusal
         self._recorder.flush()
+        self._make_room()
         point = Point(self._problem.loss, theta)
         if not torch.isfinite(torch.cat([theta, point.gradient])).all():
             return "θ or its gradient isn't finite any more: there is nothing to calibrate at"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from eostui.config import RunConfig
 from eostui.dynamics import Dynamics, dynamics_of
@@ -79,13 +79,15 @@ class Driver:
                     recorder.flush()
                     self.step = max(self.step - 1, 0)  # the newest row
                     return "stopped", f"{self.controls.stop_reason} at step {self.step}"
-                self.trajectory.take_step(self.controls.values)
+                self.trajectory.take_steps(self.controls.values, self._most_steps())
+                self.step = self.trajectory.next_step - 1
                 if self._checkpointer.due():
                     self.save()
             recorder.flush()
         except Divergence as divergence:
             return "diverged", self._diverged_sentence(divergence)
         except Exception:
+            self.step = self.trajectory.next_step
             with contextlib.suppress(Exception):  # what failed matters more
                 recorder.flush()
             raise
@@ -103,7 +105,8 @@ class Driver:
         while trajectory.next_step < past.until and not self.controls.stop:
             self.step = trajectory.next_step
             self._repeat_controls(past)
-            trajectory.take_step(self.controls.values)
+            most = self._steps_before(past.until, past.controls)
+            trajectory.take_steps(self.controls.values, most)
             past.progress(trajectory.next_step, first, past.until)
             if self._checkpointer.due() and past.saves:
                 self.save()
@@ -165,6 +168,18 @@ class Driver:
                 self._status("running")
         self.controls.count_step()
         return not self.controls.stop
+
+    def _most_steps(self) -> int:
+        """Return how many steps may be taken before anything else is done."""
+        if self.controls.paused or self.trajectory.pace.most == 1:
+            return 1
+        marked = [*self.controls.schedule, *self.controls.pauses]
+        return self._steps_before(self._config.steps + 1, marked)
+
+    def _steps_before(self, end: int, marked: Iterable[int]) -> int:
+        """Return how many steps there are before the end, or a step before which something is done."""
+        ahead = (at for at in (*marked, *self.trajectory.calibrator.marked) if at > self.step)
+        return min(self.trajectory.pace.most, min([end, *ahead]) - self.step)
 
     def _serve(self, step: int) -> None:
         """Save or calibrate if it is asked for; a checkpoint of a step is of the time before that."""

@@ -119,6 +119,7 @@ def _state_at(
         raise InputError(f"{path.name} diverged at step {divergence.step}") from None
     session.refuse_stopped(path)
     told = told_of_repetition(session, path, record, store, recognition)
+    driver.trajectory.programs.release()  # the fork's own need the memory
     return driver.snapshot(), recognition, told
 
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from eostui.curvature.capture import is_captured_on
 from eostui.runs.analysis.divergence import first_diverged
 from eostui.runs.analysis.phase_classifier import PhaseClassifier
 from eostui.runs.analysis.phase_signals import signal_columns
@@ -47,6 +48,7 @@ class Recorder:
 
     Attributes:
         precision: that of the rows, float64 where the device has it.
+        place: of the next row on the device, shape (1,): as `write` returned it, 0 after a flush.
         calibration: number of the calibration whose x and q come with the rows, 0 for none.
         calibrations: how many there were so far.
     """
@@ -84,9 +86,17 @@ class Recorder:
         few = tuple(column.name for column in COORDINATES[:coordinates])
         self._names = STORED_STEP_COLUMNS + stability.step_columns + few
         self._width = len(_DEVICE_COLUMNS) + coordinates
-        self._rows = like.new_empty((CAPACITY, self._width + 2), dtype=self.precision)
+        self._rows = like.new_zeros((CAPACITY, self._width + 2), dtype=self.precision)
+        self._narrow = self._rows[:, : self._width]
+        # index_copy_, where it is deterministic on CUDA, sorts its one index
+        self._numbers = (
+            torch.arange(CAPACITY, device=like.device)[:, None]
+            if is_captured_on(like.device)
+            else None
+        )
         self._controls = np.empty((CAPACITY, 2 + len(stability.step_columns)))
         self._count = 0
+        self.place = torch.zeros(1, dtype=torch.int64, device=like.device)
         self._first_loss: float | None = None
         self._flushed_at = time.monotonic()
 
@@ -129,26 +139,44 @@ class Recorder:
         norm: Tensor = torch.linalg.vector_norm(vector, dtype=self.precision)
         return norm
 
-    def add(
+    def write(
         self,
+        place: Tensor,
         loss: Tensor,
         theta_norm: Tensor,
         decayed_norm: Tensor,
         arrival_curvature: Tensor,
         arrival_cosine: Tensor,
         arrival_norm: Tensor,
-        controls: Mapping[str, float],
         coordinates: Sequence[Tensor] = (),
         projections: Sequence[Tensor] = (),
-    ) -> None:
-        """Add the row of the next step; scalars stay on the device until the next flush.
+    ) -> Tensor:
+        """Write the next row on the device at `place`, shape (1,); return the place of the one after it.
 
-        `controls` are those that move θ on by name, `projections` x and q where there is a calibration.
+        Nothing here looks at a value: it is part of a step's program. `projections` are x and q where
+        there is a calibration. `took` counts the row.
         """
         arrivals = (arrival_curvature, arrival_cosine, arrival_norm)
-        row = (loss, theta_norm, decayed_norm, *arrivals, *coordinates, *projections)
-        place = self._rows[self._count, : len(row)]
-        torch.stack([value.to(self.precision) for value in row], out=place)
+        values = (loss, theta_norm, decayed_norm, *arrivals, *coordinates, *projections)
+        precision = self.precision
+        same = [value if value.dtype is precision else value.to(precision) for value in values]
+        row = torch.stack(same)[None]
+        rows = self._rows if projections else self._narrow
+        if self._numbers is None:
+            rows.index_copy_(0, place, row)
+        else:
+            torch.where(self._numbers == place, row, rows, out=rows)
+        return place + 1
+
+    def took(self, controls: Mapping[str, float]) -> None:
+        """Count the row that was written, and flush if it is time to.
+
+        Args:
+            controls: those that move θ on from it, by name.
+
+        Raises:
+            Divergence: as `flush` does.
+        """
         self._controls[self._count] = self._of_controls(controls)
         self._count += 1
         self.next_step += 1
@@ -202,6 +230,7 @@ class Recorder:
             for change in self.phases.feed(matrix[:, : len(self.phases.columns)]):
                 self.writer.event(change.step, PHASE_EVENT, payload(change))
             self._count = 0
+            self.place.zero_()
         self.writer.flush()
         self._flushed_at = time.monotonic()
         if divergence is not None:

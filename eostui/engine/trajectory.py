@@ -3,38 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from eostui.config import RunConfig
-from eostui.curvature.point import Point, plain_gradient
-from eostui.dynamics import Dynamics
+from eostui.curvature.capture import Program, Programs, State, Tensors
+from eostui.curvature.point import Point, Points, plain_gradient
+from eostui.dynamics import DYNAMICS, Dynamics
+from eostui.dynamics.dynamics import ProgramDynamics
 from eostui.dynamics.path import path_curvature, step_cosine
 from eostui.engine.calibration import Calibrator
 from eostui.engine.landscape import LandscapeMapper
+from eostui.engine.pace import Pace
 from eostui.engine.recorder import Recorder
 from eostui.engine.snapshot import Stateful
 from eostui.probes.probe import Moment, Probe, Value
 from eostui.probes.probe_set import ProbeSet
 from eostui.problems import Problem
-from eostui.problems.batch import loss_of_rows
+from eostui.problems.batch import loss_of_rows, parts_of
+from eostui.runs.analysis.remarks import UNCAPTURED
 from eostui.runs.analysis.run_phases import chance_of
 from eostui.runs.store.columns import COORDINATES
 from eostui.runs.store.readings import ProbeReading
 from eostui.runs.store.writer import Store
 
 
+class Carried(NamedTuple):
+    """What a step hands on to the next one; vectors have shape (P,), all others are scalars.
+
+    Attributes:
+        theta: θ_t.
+        gradient: ∇L that led here; NaN where it isn't known.
+        displacement: Δθ of the step before, 0 where there was none.
+        precise: the same, in the precision of the rows.
+        previous: θ before the displacement.
+        cosine: of the step before, with the one before that.
+        norm: length of the step before.
+        place: of the next row in the recorder, shape (1,).
+    """
+
+    theta: Tensor
+    gradient: Tensor
+    displacement: Tensor
+    precise: Tensor
+    previous: Tensor
+    cosine: Tensor
+    norm: Tensor
+    place: Tensor
+
+
 class Trajectory:
-    """θ, what moves it, and what measures and records it. It takes a step when it is told to.
+    """θ, what moves it, and what measures and records it. It takes steps when it is told to.
+
+    An unmeasured step is a program (`curvature/capture.py`): nothing in it waits for a device.
 
     Attributes:
         next_step: the step that comes next: that of `theta`.
-        theta: θ of that step, shape (P,).
         recorder: of its rows.
         probes: what is measured of it.
         calibrator: lays theory's prediction over it.
+        programs: its steps and derivatives, as the device can have them.
+        pace: how many steps a stretch may have.
     """
 
     def __init__(
@@ -55,17 +86,14 @@ class Trajectory:
             writer: takes what is recorded and measured.
         """
         self.next_step = 0
-        self.theta = problem.initial.detach().clone()
         self._config, self._problem, self._dynamics, self._writer = (
             config, problem, dynamics, writer,
         )  # fmt: skip
-        self._nan = self.theta.new_tensor(float("nan"))
-        self._gradient: Tensor | None = None  # ∇L that led here
-        self._displacement: Tensor | None = None  # of the step before
-        self._previous: Tensor | None = None  # θ before the displacement
-        self._cosine = self._nan  # of the step before, with the one before that
-        self._norm = self._nan  # of the step before
-        count = self.theta.numel()
+        theta = problem.initial.detach().clone()
+        self._carried: Carried
+        self._untold: list[str] = []  # why steps aren't captured
+        self._unknown: set[str] = set()  # what there isn't before a first step
+        count = theta.numel()
         self._coordinates = count if count <= len(COORDINATES) else 0
         self._mapper = LandscapeMapper(problem, writer) if self._coordinates == 2 else None
         self.recorder = Recorder(
@@ -77,9 +105,27 @@ class Trajectory:
             dynamics.stability,
         )
         self.probes = ProbeSet(config, problem, probes, dynamics.stability, dynamics.operator)
+        self.programs = Programs(theta.device, self._untold.append)
         self.calibrator = Calibrator(
-            config, problem, dynamics, self.probes.sharpness, self.recorder
+            config, problem, dynamics, self.probes.sharpness, self.recorder, self.programs.release
         )
+        self._begin_at(theta)
+        self._state = State(())
+        self._advance = self.programs.of(self._advanced, self._state)
+        self._record = self.programs.of(self._recorded, self._state)
+        self._move = self.programs.of(self._moved, self._state)
+        self._points = Points(problem.loss, self.programs)
+        # a user's own may do on the host what it will
+        self._program_dynamics = (
+            dynamics
+            if isinstance(dynamics, ProgramDynamics) and type(dynamics) in DYNAMICS.values()
+            else None
+        )
+        self.pace = Pace(theta.device)
+        if self.programs.captures and self._program_dynamics is None:
+            self._untold.append(f"a step of the dynamics {dynamics.name} is the host's")
+        if len(parts_of(problem.loss)) > 1:
+            self.programs.refuse("the loss is summed in chunks")
 
     def parts(self) -> dict[str, Stateful]:
         """Return all that carries something from step to step, by its name in a checkpoint.
@@ -97,34 +143,75 @@ class Trajectory:
             parts["landscape"] = self._mapper
         return parts
 
+    @property
+    def theta(self) -> Tensor:
+        """θ of the step that comes next, shape (P,): good until that is taken."""
+        return self._carried.theta
+
     def state(self) -> dict[str, Any]:
         """Return θ, and the θ and ∇L of the step before: the next one needs both, and with the L on
         record they tell whether it is the same problem that is gone on with."""
-        return {
-            "theta": self.theta,
-            "gradient": self._gradient,
-            "cosine": self._cosine,
-            "previous": self._previous,
-            # the difference of both, but for the one step after an older version's checkpoint
-            **({"displacement": self._displacement} if self._previous is None else {}),
+        kept = {
+            name: None if name in self._unknown else self._own(getattr(self._carried, name))
+            for name in ("theta", "gradient", "cosine", "previous", "displacement")
         }
+        if "previous" not in self._unknown:
+            del kept["displacement"]  # the difference of both
+        return kept
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
-        self.theta, self._gradient = state["theta"], state["gradient"]
-        self._previous, self._displacement = state.get("previous"), state.get("displacement")
-        if self._previous is not None:
-            self._displacement = self.theta - self._previous
-        # an older version's checkpoint hasn't it, and then it isn't known for one step, or has (1,) of it
-        self._cosine = state["cosine"].reshape(()) if "cosine" in state else self._nan
-        if self._displacement is not None:
-            self._norm = self.recorder.norm(self._displacement)
+        theta, previous = state["theta"], state.get("previous")
+        displacement = state.get("displacement") if previous is None else theta - previous
+        self._begin_at(theta)
+        known = {"gradient": state["gradient"], "previous": previous, "displacement": displacement}
+        if displacement is not None:
+            known |= {
+                "precise": self.recorder.precise(displacement),
+                "norm": self.recorder.norm(displacement),
+            }
+        if "cosine" in state:  # an older version's checkpoint hasn't it, or has (1,) of it
+            known["cosine"] = self.recorder.precise(state["cosine"].reshape(()))
+        known = {name: value for name, value in known.items() if value is not None}
+        self._carried = self._carried._replace(**known)
+        self._unknown -= known.keys()
 
-    def take_step(self, controls: Mapping[str, float]) -> None:
+    def _begin_at(self, theta: Tensor) -> None:
+        """Stand at θ, with no step before it."""
+        nan, still = theta.new_tensor(float("nan")), torch.zeros_like(theta)
+        self._unknown = {"gradient", "previous", "displacement"}
+        self._carried = Carried(
+            theta, nan.expand_as(theta), still, self.recorder.precise(still), theta,
+            self.recorder.precise(nan), self.recorder.precise(nan), self.recorder.place,
+        )  # fmt: skip
+
+    def take_steps(self, controls: Mapping[str, float], most: int) -> None:
+        """Take a stretch of steps: up to one that is measured, and `most` of them.
+
+        Args:
+            controls: those of these steps, by name.
+            most: how many there may be, 1 or more.
+
+        Raises:
+            Divergence: if the rows so far diverged, seen when they are written.
+        """
+        self.pace.begin()
+        for reason in self._untold:
+            self._writer.event(self.next_step, UNCAPTURED, {"reason": reason})
+        self._untold.clear()
+        for _ in range(most):
+            if self.take_step(controls):  # it waited for the device
+                return
+        self.pace.end(most)
+
+    def take_step(self, controls: Mapping[str, float]) -> bool:
         """Record the row of θ_t, compute θ_{t+1}, measure what is due at θ_t, and move on.
 
         Args:
             controls: those of this step, by name.
+
+        Returns:
+            Whether something was due.
 
         Raises:
             Divergence: if the rows so far diverged, seen when they are written.
@@ -132,50 +219,47 @@ class Trajectory:
         # 1. L and ∇L at θ_t, in one graph with the measurement where that is taken at θ_t itself.
         # 2. The row of θ_t. Its "arrival" columns (κ, cosine and length) are of the step that led here,
         #    since ∇L at its end wasn't known before; readers put them into the row it began from.
-        # 3. θ_{t+1} by the dynamics.
+        # 3. θ_{t+1} by the dynamics, with cosine and length of this step for the next row.
         # 4. What is due: at θ_t, or at the midpoint (θ_{t−1} + 2θ_t + θ_{t+1})/4, which needs 3.
-        # 5. Cosine and length of this step for the next row; the calibrator looks; on to θ_{t+1}.
+        # 5. The calibrator looks; on to θ_{t+1}.
         step = self.next_step
         moment = self.probes.moment(step, controls)
         due = self.probes.due(moment)
-        shared = None
-        if due and self._config.reading == "raw":  # one graph for the step and its measurement
-            shared = Point(self._problem.loss, self.theta)
+        if self._program_dynamics is not None:
+            self._program_dynamics.set(controls)
+            if not due:  # 1 to 3 in one
+                self._run(self._advance)
+                self.recorder.took(controls)
+                self.calibrator.watch(step, self._carried.previous, controls, None)
+                self.next_step = step + 1
+                return False
+        here, raw = self._own(self.theta), self._config.reading == "raw"
+        behind = self._own(self._carried.displacement)
+        shared = self._points.at(here) if due and raw else None
+        if shared is not None:  # one graph for the step and its measurement
             loss, gradient = shared.loss, shared.gradient
         else:
-            loss, gradient = plain_gradient(self._problem.loss, self.theta)
-        decayed = self._problem.decayed
-        norm = self.recorder.norm(self.theta)
-        self.recorder.add(
-            loss,
-            norm,
-            norm if decayed is None else self.recorder.norm(self.theta * decayed),
-            self._arrival_curvature(gradient),
-            self._cosine,
-            self._norm,
-            controls,
-            self.theta.unbind() if self._coordinates else (),
-            self.calibrator.project(self.theta),
-        )
-        moved = self._dynamics.step(self.theta, self._gradient_seen(step, gradient), controls)
-        moment.displacement = displacement = moved - self.theta
+            loss, gradient = plain_gradient(self._problem.loss, here)
+        if self._program_dynamics is not None:
+            self._run(self._record, loss, gradient)
+            self.recorder.took(controls)
+            self._run(self._move, gradient)
+        else:
+            self.recorder.place = self._write_row(self._carried, loss, gradient)
+            self.recorder.took(controls)
+            moved = self._dynamics.step(here, self._gradient_seen(step, here, gradient), controls)
+            self._carried = self._displaced(self._carried, gradient, moved, self.recorder.place)
+        moment.displacement = displacement = self._own(self._carried.displacement)
         sharpness = None
         if due:
             # raises Divergence: nothing is measured where θ isn't finite; and a viewer, or whoever is
             # left after a crash, has the rows before the measurement is paid for
             self.recorder.flush()
-            self._measure(due, shared or self._midpoint(displacement), moment)
+            self._measure(due, shared or self._midpoint(here, displacement, behind), moment)
             sharpness = self.probes.sharpness_at(moment)
-        length = self.recorder.norm(displacement)
-        if self._displacement is not None:
-            self._cosine = step_cosine(
-                displacement, self._displacement, length, self._norm, self.recorder.precision
-            )
-        self._norm = length
-        self.calibrator.watch(step, self.theta, controls, sharpness)
-        self._previous, self.theta = self.theta, moved
-        self._gradient, self._displacement = gradient, displacement
+        self.calibrator.watch(step, here, controls, sharpness)
         self.next_step = step + 1
+        return bool(due)
 
     def calibrate(self, asked: list[str], controls: Mapping[str, float]) -> None:
         """Calibrate or re-seat at θ_t, before its row is recorded, as `asked`; empties it.
@@ -183,32 +267,99 @@ class Trajectory:
         Raises:
             Divergence: if the rows so far diverged.
         """
-        self.calibrator.serve(asked, self.next_step, self.theta, controls)
+        self.calibrator.serve(asked, self.next_step, self._own(self.theta), controls)
 
-    def _gradient_seen(self, step: int, gradient: Tensor) -> Tensor:
+    def _advanced(self, *tensors: Tensor) -> Tensors:
+        """An unmeasured step."""
+        carried, own = self._parted(tensors)
+        loss, gradient = plain_gradient(self._problem.loss, carried.theta)
+        place = self._write_row(carried, loss, gradient)
+        return self._onward(carried, own, gradient, place)
+
+    def _recorded(self, loss: Tensor, gradient: Tensor, *tensors: Tensor) -> Tensors:
+        """The row of a step whose L and ∇L are there already."""
+        carried, own = self._parted(tensors)
+        place = self._write_row(carried, loss, gradient)
+        return (*carried._replace(place=place), *own)
+
+    def _moved(self, gradient: Tensor, *tensors: Tensor) -> Tensors:
+        """The rest of a step, after its row."""
+        carried, own = self._parted(tensors)
+        return self._onward(carried, own, gradient, carried.place)
+
+    def _onward(self, carried: Carried, own: Tensors, gradient: Tensor, place: Tensor) -> Tensors:
+        """Return what the trajectory and its dynamics hand on after a step from θ_t."""
+        dynamics = self._program_dynamics
+        assert dynamics is not None
+        dynamics.carry(own)
+        moved = dynamics.advance(carried.theta, gradient)
+        return (*self._displaced(carried, gradient, moved, place), *dynamics.carried())
+
+    def _run(self, program: Program, *inputs: Tensor) -> None:
+        """Run a part of a step, which takes up what the one before handed on."""
+        dynamics = self._program_dynamics
+        assert dynamics is not None
+        self._state.tensors = (*self._carried, *dynamics.carried())
+        self._carried, own = self._parted(program(*inputs))
+        dynamics.carry(own)
+        self.recorder.place = self._carried.place
+
+    @staticmethod
+    def _parted(tensors: Tensors) -> tuple[Carried, Tensors]:
+        """Return what the trajectory hands on, and what its dynamics does."""
+        count = len(Carried._fields)
+        return Carried(*tensors[:count]), tensors[count:]
+
+    def _write_row(self, carried: Carried, loss: Tensor, gradient: Tensor) -> Tensor:
+        """Write the row of θ_t; return the place of the next one."""
+        theta, decayed = carried.theta, self._problem.decayed
+        norm = self.recorder.norm(theta)
+        return self.recorder.write(
+            carried.place,
+            loss,
+            norm,
+            norm if decayed is None else self.recorder.norm(theta * decayed),
+            path_curvature(gradient, carried.gradient, carried.displacement),
+            carried.cosine,
+            carried.norm,
+            theta.unbind() if self._coordinates else (),
+            self.calibrator.project(theta),
+        )
+
+    def _displaced(
+        self, carried: Carried, gradient: Tensor, moved: Tensor, place: Tensor
+    ) -> Carried:
+        """Return what is handed on after a step from θ_t to `moved`."""
+        self._unknown.clear()
+        displacement = moved - carried.theta
+        precise = self.recorder.precise(displacement)
+        norm = self.recorder.norm(precise)
+        cosine = step_cosine(precise, carried.precise, norm, carried.norm)
+        return Carried(moved, gradient, displacement, precise, carried.theta, cosine, norm, place)
+
+    def _own(self, tensor: Tensor) -> Tensor:
+        """Return a tensor that stays as it is when further steps are taken."""
+        return tensor if self.programs.capturer is None else tensor.clone()
+
+    def _gradient_seen(self, step: int, theta: Tensor, gradient: Tensor) -> Tensor:
         """Return the gradient by which the dynamics moves: of the full batch, or of this step's rows."""
         rows = self._dynamics.batch(step)
         if rows is None:
             return gradient
-        return plain_gradient(loss_of_rows(self._problem.loss, rows), self.theta)[1]
+        return plain_gradient(loss_of_rows(self._problem.loss, rows), theta)[1]
 
-    def _midpoint(self, ahead: Tensor) -> Point:
+    def _midpoint(self, theta: Tensor, ahead: Tensor, behind: Tensor) -> Point:
         """Return the point (θ_{t−1} + 2θ_t + θ_{t+1})/4, free of the period-2 motion (MATH §8).
 
         At the start of a run the step that isn't there counts as 0.
         """
-        behind = torch.zeros_like(ahead) if self._displacement is None else self._displacement
-        return Point(self._problem.loss, self.theta + (ahead - behind) / 4)
-
-    def _arrival_curvature(self, gradient: Tensor) -> Tensor:
-        if self._gradient is None or self._displacement is None:
-            return self._nan
-        return path_curvature(gradient, self._gradient, self._displacement)
+        return self._points.at(theta + (ahead - behind) / 4)
 
     def _measure(self, due: Sequence[Probe], point: Point, moment: Moment) -> None:
-        """Record what the probes that are due say; it is written with the next rows: see Recorder.add."""
+        """Record what the probes that are due say; it is written with the next rows."""
         readings = self.probes.measure(due, point, moment)
         point.release()
+        self._points.leave()
         values: dict[str, Value] = {}
         for each in readings:
             for kind, payload in each.remarks:

@@ -131,7 +131,7 @@ def test_a_step_of_length_zero_has_no_cosine():
     still, moved = torch.zeros(3, dtype=torch.float64), torch.tensor([0.1, 0.7, -0.3]).double()
 
     def cosine(one, other):
-        return float(step_cosine(one, other, one.norm(), other.norm(), torch.float64))
+        return float(step_cosine(one, other, one.norm(), other.norm()))
 
     assert np.isnan(cosine(still, moved))
     assert np.isnan(cosine(moved, still))

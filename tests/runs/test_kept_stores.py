@@ -361,9 +361,8 @@ def test_the_recorders_rows_are_those_of_the_columns():
 
     recorder = Recorder(Taker(), torch.zeros(2, dtype=torch.float64), 2)
     scalars = [torch.tensor(float(value)) for value in range(1, 7)]
-    recorder.add(
-        *scalars, {"eta": 0.5, "weight_decay": 0.25}, [torch.tensor(8.0), torch.tensor(9.0)]
-    )
+    recorder.write(recorder.place, *scalars, [torch.tensor(8.0), torch.tensor(9.0)])
+    recorder.took({"eta": 0.5, "weight_decay": 0.25})
     recorder.flush()
     assert taken == [
         {

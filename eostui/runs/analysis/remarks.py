@@ -16,6 +16,8 @@ SAID, TRUSTED = "said", "trusted"
 NOTED, TURNED_OFF = "noted", "turned_off"
 #: That the source of a user's own probes is another from a step on.
 PROBES_CHANGED = "probes_changed"
+#: Why a GPU's steps aren't captured as graphs, where they could be.
+UNCAPTURED = "uncaptured"
 #: Whose S it is, where a gradient that isn't the loss's own was trusted.
 OF_TRUSTED = "of a trusted gradient"
 
@@ -34,6 +36,8 @@ def remark(event: Event) -> str:
         return f"S is that {OF_TRUSTED}: {told.get('text', '')}"
     if event.kind == "unmeasured":
         return f"not measured at step {step}: {told.get('reason', '')}"
+    if event.kind == UNCAPTURED:
+        return f"the GPU waits for the host at every step: {told.get('reason', '')}"
     if event.kind == TURNED_OFF:
         probe, why = told.get("probe", ""), told.get("reason", "")
         return f"the probe {probe} is turned off from step {step} on: {why}"

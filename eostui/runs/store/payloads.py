@@ -63,6 +63,7 @@ _PAYLOADS: dict[str, TypeAdapter[Any]] = {
     "reseated": TypeAdapter(_Reseated),
     "refused": TypeAdapter(_Reason),
     "unmapped": TypeAdapter(_Reason),
+    "uncaptured": TypeAdapter(_Reason),
     "phase": TypeAdapter(_Phase),
     "noted": TypeAdapter(_Noted),
     "turned_off": TypeAdapter(_TurnedOff),
