@@ -40,10 +40,11 @@ def test_counts_are_those_of_a_whole_run(tmp_path, device):
     more = whole(130) - whole(30)
     for name in ("operators", "reads"):
         assert found["step"][name] * 100 == pytest.approx(getattr(more, name), abs=100)
-    assert found["measurement"]["reads"] > 0
+    assert found["measurement"]["operators"] > found["step"]["operators"]
     assert 1 <= found["products"] <= 40
     assert all(found[name]["seconds"] >= 0 for name in ("bare", "step", "measurement"))
     if device == "cuda":
+        assert found["measurement"]["reads"] > 0
         for name in ("bare", "step", "measurement"):
             assert found[name]["busy_seconds"] > 0
             assert found[name]["kernels"] >= found[name]["launches"] > 0
