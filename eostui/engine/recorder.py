@@ -168,18 +168,24 @@ class Recorder:
             torch.where(self._numbers == place, row, rows, out=rows)
         return place + 1
 
-    def took(self, controls: Mapping[str, float]) -> None:
-        """Count the row that was written, and flush if it is time to.
+    def make_room(self, rows: int) -> None:
+        """See that so many rows fit at once. Raises Divergence as `flush` does."""
+        if self._count + rows > CAPACITY:
+            self.flush()
+
+    def took(self, controls: Mapping[str, float], rows: int = 1) -> None:
+        """Count the rows that were written, and flush if it is time to.
 
         Args:
-            controls: those that move θ on from it, by name.
+            controls: those that move θ on from them, by name.
+            rows: how many.
 
         Raises:
             Divergence: as `flush` does.
         """
-        self._controls[self._count] = self._of_controls(controls)
-        self._count += 1
-        self.next_step += 1
+        self._controls[self._count : self._count + rows] = self._of_controls(controls)
+        self._count += rows
+        self.next_step += rows
         if self._count == CAPACITY or time.monotonic() - self._flushed_at > FLUSH_EVERY:
             self.flush()
 

@@ -21,11 +21,13 @@ from eostui.curvature import capture
 from eostui.curvature.capture import Programs, State, Uncapturable
 from eostui.curvature.point import Point, Points
 from eostui.dynamics.gradient_descent import descend, descend_by, descent_factors
+from eostui.engine import recorder
 from eostui.engine.device import prepare_machine
 from eostui.engine.driver import Driver
 from eostui.engine.facts import initial_facts
 from eostui.engine.pace import STRETCH, Pace
-from eostui.engine.trajectory import Trajectory
+from eostui.engine.recorder import Recorder
+from eostui.engine.trajectory import LAP, Trajectory
 from eostui.problems import Problem
 from eostui.problems.losses import half_squared_error
 from eostui.runs.analysis.remarks import remark
@@ -114,6 +116,42 @@ def test_factors_of_the_device_round_as_those_of_the_host(dtype, size):
                 found = descend_by(theta, gradient, factors, decayed)
                 assert torch.equal(found, descend(theta, gradient, eta, decay, decayed))
                 assert torch.equal(theta, kept)
+
+
+@pytest.mark.parametrize(
+    "values", [{}, {"dynamics": "heavy-ball", "eta": 0.05}, {"calibrate_at": "auto", "eta": 0.6}]
+)
+def test_steps_that_are_captured_together_are_steps(values, tmp_path, monkeypatch):
+    """A lap's rows are those of its steps one by one; it ends before whatever is due."""
+    controls = [{"step": 17, "weight_decay": 0.01}, {"step": 49, "weight_decay": 0.02}]
+    config = small(
+        **{"steps": 100, "cadence": 20, "far_cadence": 0, "controls": controls, **values}
+    )
+    alone = here(config, tmp_path / "alone")
+    laps, flushed = [], []
+    take_lap, flush = Trajectory._take_lap, Recorder.flush
+
+    def end(self, _taken):
+        self.most = 50
+
+    def counted(self, controls):
+        laps.append(self.next_step)
+        take_lap(self, controls)
+
+    def noted(self):
+        flushed.append(self.next_step)
+        flush(self)
+
+    monkeypatch.setattr(Pace, "end", end)
+    monkeypatch.setattr(Trajectory, "_take_lap", counted)
+    monkeypatch.setattr(Recorder, "flush", noted)
+    monkeypatch.setattr(recorder, "CAPACITY", 20)
+    taped.tape(monkeypatch)
+    assert_same_bits(alone, here(config, tmp_path / "lapped"))
+    assert len(laps) >= 4
+    assert not any(at % 20 == 0 for lap in laps for at in range(lap, lap + LAP))
+    assert not any(lap < at < lap + LAP for lap in laps for at in (17, 49))
+    assert len(flushed) > 5
 
 
 def test_stretches_end_where_something_is_due(tmp_path, monkeypatch):
