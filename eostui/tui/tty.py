@@ -26,6 +26,8 @@ _LOOK_EVERY = 0.5
 #: Seconds that leaving may take, with a terminal and without: what is written to one that is gone, or
 #: that nobody reads, waits for ever, and the event loop with it.
 _PATIENCE, _PATIENCE_ALONE = 5.0, 2.0
+#: Tasks that last as long as their event loop, which itself keeps none.
+_KEPT: set[asyncio.Task[None]] = set()
 #: A terminal's rows, columns, and what they are in pixels, as the kernel has them.
 _SIZE = struct.Struct("HHHH")
 
@@ -56,17 +58,25 @@ def leave_on_signals(leave: Callable[[int], None]) -> None:
     def obey(number: int, _: FrameType | None) -> None:
         # no lock here: what is interrupted may hold it
         code = 128 + number
-        if loop.is_closed():
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-            return
         signal.signal(signal.SIGALRM, lambda *_: os._exit(code))
         signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
         loop.call_soon_threadsafe(leave, code)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, obey)
+    before = {
+        number: signal.signal(number, obey)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+
+    async def put_back() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:  # the loop ends
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    _KEPT.add(task := loop.create_task(put_back()))
+    task.add_done_callback(_KEPT.discard)
 
 
 def leave_when_gone(leave: Callable[[int], None]) -> None:

@@ -246,7 +246,7 @@ DETERMINISTIC = {
     "copy_", "detach", "empty_like", "eq", "fill_", "flip", "gather", "lift_fresh",
     "max_pool2d_with_indices", "mm", "mul", "mul_", "new_empty", "new_zeros", "permute", "pow",
     "relu_", "scalar_tensor", "select", "slice", "sub", "sum", "threshold_backward", "unsqueeze",
-    "view", "where",
+    "view", "where", "zero_",
 }  # fmt: skip
 
 

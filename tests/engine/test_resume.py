@@ -91,11 +91,12 @@ def forged(steered, folder, what):
             matrix[70 - first, 1] = np.nextafter(matrix[70 - first, 1], 9.0)
         steps(first, matrix, names)
 
-    def forged_reading(step, probe, values, *others):
-        if step == 70 and what == "beta" and "beta" in values:
-            values = {**values, "beta": np.nextafter(values["beta"], 1e9)}
-        if step != 70 or what != "measured":
-            reading(step, probe, values, *others)
+    def forged_reading(given):
+        if given.step == 70 and what == "beta" and "beta" in given.values:
+            beta = np.nextafter(given.values["beta"], 1e9)
+            given = replace(given, values={**given.values, "beta": beta})
+        if given.step != 70 or what != "measured":
+            reading(given)
 
     def forged_event(event):
         if what == "event" and event.kind == "calibrated":

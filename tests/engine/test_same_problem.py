@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 import sqlite3
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -542,9 +543,7 @@ def rewritten(path, copy, version, change=lambda _step, values: values, bit=None
         steps(first, matrix, *names)
 
     writer.steps = other_steps
-    writer.reading = lambda step, probe, values, *others: reading(
-        step, probe, change(step, values), *others
-    )
+    writer.reading = lambda given: reading(replace(given, values=change(given.step, given.values)))
     writer.past_event = lambda event: None if event.kind in untold else past_event(event)
     copy_history(path, writer, Checkpoint(10**6, 10**6, {}, {"recorder.calibration": 9}), "raw")
     writer.close()
