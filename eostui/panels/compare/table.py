@@ -20,10 +20,15 @@ _READINGS = {"sharpness": "S at rest", "path_curvature": "κ", "eig_2": "λ₂",
 _UNREST = "({})"
 
 
-def rows(view: ComparisonView) -> list[tuple[str, ...]]:
+def rows(view: ComparisonView, room: float = math.inf) -> list[tuple[str, ...]]:
     """Return the table as texts, the titles first; a column in which nothing stands is left out.
 
     Readings are over the last fifth of the steps; of a run that isn't at rest they stand in brackets.
+
+    Args:
+        view: whose runs.
+        room: columns of a terminal; where they aren't enough, the state goes if it is one, then the
+            last of the table's columns.
     """
     keys = view.family.differing
     titles = ("run", *map(symbol_of, keys), "state", "steps", *_READINGS.values(), "test", "phase")
@@ -72,7 +77,7 @@ def with_error(reading: Resting) -> str:
     digits = 3
     if value:
         digits = math.floor(math.log10(abs(value))) - math.floor(math.log10(error)) + 1
-    return f"{compact(value, min(max(digits, 3), 6))} ± {compact(error, 1)}"
+    return f"{compact(value, min(max(digits, 2), 6))} ± {compact(error, 1)}"
 
 
 def _accuracy(member: Member | None) -> str:

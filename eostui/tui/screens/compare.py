@@ -41,6 +41,8 @@ from eostui.tui.window import Window
 
 #: Seconds between two looks for what is to be read.
 _READ_EVERY = 0.1
+#: The share of the width that the table takes, and what of that isn't its own: borders, signs.
+_WIDE, _BESIDE = 0.96, 18
 #: The answer that pins no baseline.
 _NO_BASELINE = "none"
 
@@ -394,7 +396,7 @@ class CompareScreen(LinkedCharts):
         view = self.compared
         if view is None:
             return
-        titles, *lines = aligned(rows(view))
+        titles, *lines = aligned(rows(view, int(self.size.width * _WIDE) - _BESIDE))
         looks = view.looks() if not view.grouped else []
         signs = [f"{look.sign or ' '} " for look in looks] or ["  "] * len(lines)
         listed = {
