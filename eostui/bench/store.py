@@ -41,7 +41,8 @@ def measure_store(say: Say, steps: int = STEPS) -> dict[str, Any]:
         steps: of the run.
 
     Returns:
-        `open_seconds`, `viewer_megabytes`, `frame_milliseconds`, `compared_frame_milliseconds` as `bench/viewer.py` finds them,
+        `open_seconds`, `viewer_megabytes`, `frame_milliseconds` and, of a comparison of so many
+        `compared_runs`, `compared_frame_milliseconds` as `bench/viewer.py` finds them,
         `csv_seconds` (the whole command), `parquet_seconds` (only with pyarrow), sizes in
         megabytes, and the `bars`.
     """

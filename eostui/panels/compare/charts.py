@@ -236,6 +236,8 @@ def waiting(view: ComparisonView, name: str) -> str:
         return f"the baseline has no value of {name}"
     if name == G_RATIO:
         return "no reading of g with weight decay off the bounce"
+    if name not in view.names():
+        return f"none of these runs has a column {name}: y chooses one"
     return f"none of these runs has a value of {name}"
 
 

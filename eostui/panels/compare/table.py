@@ -16,6 +16,8 @@ from eostui.runs.shelf import Entry
 
 #: The readings of the table, by their column.
 _READINGS = {"sharpness": "S at rest", "path_curvature": "κ", "eig_2": "λ₂", "loss": "loss"}
+#: Columns that are left out where no run has anything in them.
+_OFTEN_EMPTY = ("κ", "λ₂", "test", "phase")
 #: What a reading of a run that isn't at rest stands in.
 _UNREST = "({})"
 
@@ -52,10 +54,17 @@ def rows(view: ComparisonView, room: float = math.inf) -> list[tuple[str, ...]]:
     columns = [
         column
         for column in zip(*table, strict=True)
-        if column[0] not in ("λ₂", "test", "phase", "κ")
-        or any(c not in ("", "—") for c in column[1:])
+        if column[0] not in _OFTEN_EMPTY or any(cell not in ("", "—") for cell in column[1:])
     ]
+    if _width(columns) > room:
+        columns = [column for column in columns if column[0] != "state" or len({*column[1:]}) > 1]
+    while len(columns) > 1 and _width(columns) > room:
+        columns.pop()
     return list(zip(*columns, strict=True))
+
+
+def _width(columns: Sequence[Sequence[str]]) -> int:
+    return sum(max(map(cell_len, column)) + 2 for column in columns) - 2
 
 
 def _cell(member: Member | None, name: str) -> str:

@@ -18,8 +18,8 @@ from eostui.panels.compare.member import DRAWN, Kept, Member
 from eostui.runs.family import Family, is_number, settings_of, symbol_of, told
 from eostui.runs.shelf import Entry
 
-#: What x counts besides steps and flow time.
-SINCE_ONSET = "steps since S reached 2/η−λ"
+#: What x counts besides steps and flow time: steps since S first reached its threshold.
+SINCE_ONSET = "since onset"
 AXES = (STEPS, FLOW_TIME, SINCE_ONSET)
 #: So many runs are compared at most: beyond, nobody tells their curves apart.
 MOST_RUNS = 200

@@ -98,14 +98,9 @@ class PickDialog(Dialog[str]):
         with VerticalScroll(classes="dialog -wide" if self._wide else "dialog"):
             yield Static(self._question, markup=False)
             yield OptionList(
-                *(Option(self._shown(row), id=key) for key, row in self._rows.items()), markup=False
+                *(Option(printable(row), id=key) for key, row in self._rows.items()), markup=False
             )
             yield Static("[b]enter[/b]  take it   [b]esc[/b]  back")
-
-    def _shown(self, row: str) -> str | Text:
-        """Return a row as it is shown: of a table it is one line."""
-        text = printable(row)
-        return Text(text, no_wrap=True, overflow="ellipsis") if self._wide else text
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Answer with the row."""
