@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from rich.cells import cell_len
+
 from eostui.charts.numbers import compact, grouped, percent
 from eostui.errors import printable
 from eostui.panels.compare.member import READ, Member
