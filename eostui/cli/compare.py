@@ -129,7 +129,7 @@ def compare(
     view.show(differing=difference)
     printed = table or still or output or as_json or not sys.stdout.isatty()
     if not printed:
-        show(Compare(view), runs_dir, None, fps=fps)
+        show(Compare(view, selection.left_out), runs_dir, None, fps=fps)
         return
     read_all(view)
     if column not in view.names():

@@ -30,8 +30,8 @@ def check_selection(selection: Selection, chosen: str) -> None:
         selection: the runs.
         chosen: how they were chosen, for the sentence.
     """
-    for path, sentence in selection.unread:
-        print(f"eostui: {printable(path.name)} is left out: {printable(sentence)}", file=sys.stderr)
+    for sentence in selection.left_out:
+        print(f"eostui: {printable(sentence)}", file=sys.stderr)
     count = len(selection.entries)
     if not count:
         raise InputError(

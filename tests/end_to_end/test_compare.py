@@ -9,7 +9,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -20,7 +19,7 @@ from eostui.config import RunConfig
 from eostui.runs.store.writer import RunWriter
 
 
-def run(folder, name, decay, seed, steps=300, **others):
+def run(folder, name, decay, seed, steps=600, **others):
     """A run at its edge: S rests at 20 − 100 λ − seed/10."""
     settings = {"preset": "made", "steps": steps, "eta": 0.1, "weight_decay": decay, "seed": seed}
     config = RunConfig.build(settings, "test").to_toml()
@@ -30,7 +29,9 @@ def run(folder, name, decay, seed, steps=300, **others):
     writer.event(0, "started")
     matrix = rows(0, steps)
     matrix[:, 5] = decay
-    writer.steps(0, matrix)
+    writer.steps(0, matrix[:301])
+    writer.flush()
+    writer.steps(301, matrix[301:])
     measure(writer, 0, steps, 20.0 - 100 * decay - seed / 10)
     writer.event(0, "phase", {"from": None, "to": "edge", "step": 0, "why": "made so"})
     writer.flush()
@@ -129,7 +130,7 @@ def test_wrong_input_is_told_in_one_sentence(folder, arguments, code, sentence):
 
 def test_a_damaged_run_is_named_and_the_rest_goes_on(folder):
     with sqlite3.connect(folder / "made-lam0-s0" / "run.db") as database:
-        database.execute("UPDATE steps SET matrix = zeroblob(length(matrix))")
+        database.execute("UPDATE steps SET matrix = zeroblob(length(matrix)) WHERE id = 1")
     done = eostui(folder, "compare", "--table")
     assert done.returncode == 0
     assert "made-lam0-s0 is left out" in done.stderr
@@ -141,7 +142,7 @@ def test_a_live_run_stays_as_it_was_read(folder):
     writer = run(folder, "live", 0.1, 0, status="running")
     try:
         found = json.loads(eostui(folder, "compare", "live", "lam0-s0", "--json").stdout)
-        assert [record["last_step"] for record in found] == [300, 300]
+        assert [record["last_step"] for record in found] == [600, 600]
     finally:
         writer.close()
 
@@ -213,12 +214,12 @@ def test_a_quantity_is_chosen_and_its_value_is_that_of_the_csv(folder):
 
 
 def test_live_runs_are_followed_and_a_deleted_one_is_told(folder):
-    writer = run(folder, "live", 0.1, 0, steps=300, status="running")
+    writer = run(folder, "live", 0.1, 0, status="running")
     terminal = Terminal("compare", "--runs-dir", str(folder), cwd=folder, width=140)
     terminal.wait_for("7 runs by λ, seed", "1 live")
-    matrix = rows(301, 4000)
+    matrix = rows(601, 4000)
     matrix[:, 5] = 0.1
-    writer.steps(301, matrix)
+    writer.steps(601, matrix)
     writer.flush()
     terminal.wait_for("3k|4k")
     writer.close()
@@ -230,11 +231,13 @@ def test_live_runs_are_followed_and_a_deleted_one_is_told(folder):
     assert terminal.exit_code() == 0
 
 
-def test_a_damaged_run_is_told_on_the_screen(folder):
+def test_damaged_runs_are_told_on_the_screen(folder):
+    with sqlite3.connect(folder / "made-lam0-s0" / "run.db") as database:
+        database.execute("DELETE FROM run WHERE key = 'config'")
     with sqlite3.connect(folder / "made-lam0.01-s1" / "run.db") as database:
-        database.execute("UPDATE steps SET matrix = zeroblob(length(matrix))")
+        database.execute("UPDATE steps SET matrix = zeroblob(length(matrix)) WHERE id = 1")
     terminal = Terminal("compare", "--runs-dir", str(folder), cwd=folder)
-    terminal.wait_for("1 can't be read", "damaged")
+    terminal.wait_for("COMPARE +5 runs", "1 can't be read", "made-lam0-s0 is left out")
     terminal.send("q")
     assert terminal.exit_code() == 0
 
@@ -247,7 +250,7 @@ def test_small_terminals(folder, size):
     terminal.wait_for("6/6|COMPARE|6 runs")
     for keys in ("g", "t", "\r", "\x1b", "b", "\x1b", "/", "\x1b", "y", "\x1b", "z", "z"):
         terminal.send(keys)
-        time.sleep(0.05)
+        terminal.read(0.3)  # an escape with a letter right behind it would be another key
     terminal.wait_for("6/6|COMPARE|6 runs")
     terminal.send("q")
     assert terminal.exit_code() == 0

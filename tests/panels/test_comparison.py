@@ -219,7 +219,7 @@ def test_runs_not_at_rest_are_drawn_as_such_and_in_no_mean(tmp_path):
     chart = chart_of(PANELS[1], view, "linear", (0.0, 1.0), 100)
     assert {spot.sign for spot in chart.spots} == {"○", "◆", "◌"}
     assert "◌ not at rest" in PANELS[1].title(view)
-    assert rows(view)[3][3] == "(90.00)"
+    assert rows(view)[3][4] == "(90.00)"
 
 
 def test_at_rest_against_the_setting_stands_at_its_values(family):
@@ -373,7 +373,7 @@ def test_runs_of_different_problems_and_dynamics(tmp_path):
 def test_nan_stretches_and_a_divergence(tmp_path):
     view = compared(made(tmp_path, "a", fails_at=100), made(tmp_path, "b", seed=1), quantity="loss")
     assert "●" in drawn(view)
-    x, y = view.lines("loss")[0].trace.points()
+    _, y = view.lines("loss")[0].trace.points()
     assert np.isnan(y[100:]).all()
     view.show(grouped=True)
     _x, mean = view.lines("loss")[0].trace.points()

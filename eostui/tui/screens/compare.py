@@ -302,8 +302,8 @@ class CompareScreen(LinkedCharts):
         else:
             self.session.compare(in_order(found.entries))
             self.draw()
-        for path, sentence in found.unread:
-            self.notify(f"{path.name} is left out: {sentence}", severity="warning")
+        for sentence in found.left_out:
+            self.notify(sentence, severity="warning")
 
     def action_choose_quantity(self) -> None:
         """Ask which column is drawn and read at rest."""
