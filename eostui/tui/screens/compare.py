@@ -474,16 +474,17 @@ def compared_line(view: ComparisonView, width: int) -> Text:
     """Return which curve is whose: each sign with its name, or of many the ramp with its ends."""
     looks = view.looks()
     line = Text(" what differs ", COLOURS["axis"], no_wrap=True, overflow="ellipsis")
-    if view.key is not None and (len(looks) > MOST_LABELS or view.labelled_by_key):
-        line.append(f" {symbol_of(view.key)} ", COLOURS["title"])
     if len(looks) <= MOST_LABELS:
-        texts = [look.label if view.labelled_by_key else look.name for look in looks]
-        if sum(cell_len(text) + 4 for text in texts) + cell_len(line.plain) > width:
+        keys = ", ".join(map(symbol_of, view.labelled_by))
+        texts = [look.name for look in looks]
+        if keys and sum(cell_len(text) + 4 for text in texts) + cell_len(line.plain) > width:
+            line.append(f" {keys} ", COLOURS["title"])
             texts = [look.label for look in looks]
         for text, look in zip(texts, looks, strict=True):
             line.append(f" {look.sign} {text} ", COLOURS[look.colour])
         return line
     values = sorted(view.value(group[0]) for group in view.groups)
+    line.append(f" {symbol_of(view.key)} " if view.key else "", COLOURS["title"])
     ends = [told(values[0]), told(values[-1])] if view.key else [looks[0].label, looks[-1].label]
     line.append(f" {ends[0]} ", COLOURS[RAMP[0]])
     for colour in RAMP:
