@@ -287,9 +287,9 @@ class CompareScreen(LinkedCharts):
         except EostuiError as error:
             self.notify(str(error), severity="error")
             return
-        self.show(found)
+        self.compare(found)
 
-    def show(self, found: Selection) -> None:
+    def compare(self, found: Selection) -> None:
         """Compare runs; too many, or none, are told and change nothing."""
         if not found.entries:
             self.notify("no run fits that", severity="warning")
@@ -301,6 +301,7 @@ class CompareScreen(LinkedCharts):
             )
         else:
             self.session.compare(in_order(found.entries))
+            self._asked = True
             self.draw()
         for sentence in found.left_out:
             self.notify(sentence, severity="warning")
