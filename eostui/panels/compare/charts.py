@@ -77,7 +77,7 @@ def _whose(view: ComparisonView) -> tuple[str, ...]:
     """Return what the curves are, for a title."""
     keys = view.labelled_by
     parts = [f"by {', '.join(map(symbol_of, keys))}"] if keys else []
-    if view.grouped and view.can_group:
+    if view.averaged:
         parts.append("mean ± sd over seed")
     if view.differing and view.baseline is not None:
         parts.append(f"less {view.family.short_labels[view.baseline]}")
@@ -386,7 +386,7 @@ def _rest_title(view: ComparisonView) -> tuple[str, ...]:
         _REST_SIGNS[kind][not view.unicode] for kind in ("rest", "path", "unrest", "mean")
     )
     signs = f"{rest} {title_of(view.quantity).rpartition(' ')[2]}"
-    if view.grouped:
+    if view.averaged:
         signs = f"{mean} mean, {signs}"
     if view.quantity == "sharpness":
         signs += f"  {path} κ"

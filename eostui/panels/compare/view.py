@@ -177,15 +177,15 @@ class ComparisonView:
         if not self._groups:
             self._groups = (
                 self.family.groups(SEED)
-                if self.grouped
+                if self.averaged
                 else [[place] for place in range(len(self.entries))]
             )
         return self._groups
 
     @property
-    def can_group(self) -> bool:
-        """Whether some runs differ in the seed alone."""
-        return any(len(group) > 1 for group in self.family.groups(SEED))
+    def averaged(self) -> bool:
+        """Whether there are means to draw, and they are drawn."""
+        return self.grouped and self.family.has_seeds
 
     def value(self, place: int) -> Any:
         """Return a run's value of the key, its place in the order without one."""
@@ -216,7 +216,7 @@ class ComparisonView:
 
     def _of_groups(self) -> tuple[str, ...]:
         """Return the settings by which curves are called: without that over which they are averaged."""
-        return tuple(key for key in self.family.differing if not (self.grouped and key == SEED))
+        return tuple(key for key in self.family.differing if not (self.averaged and key == SEED))
 
     @property
     def labelled_by(self) -> tuple[str, ...]:
@@ -235,10 +235,12 @@ class ComparisonView:
     def _short_labels(self, groups: Sequence[Sequence[int]]) -> list[str]:
         if values := self._values():
             return values
-        return self._names(groups) if self.grouped else list(self.family.short_labels)
+        if self.averaged:
+            return self._names(groups)
+        return list(self.family.short_labels)
 
     def _names(self, groups: Sequence[Sequence[int]]) -> list[str]:
-        if not self.grouped:
+        if not self.averaged:
             return list(self.family.labels)
         names = []
         for group in groups:

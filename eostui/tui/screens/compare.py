@@ -348,7 +348,7 @@ class CompareScreen(LinkedCharts):
         view = self.compared
         if view is None:
             return
-        if not view.grouped and not view.can_group:
+        if not view.grouped and not view.family.has_seeds:
             self.notify("no two of these runs differ in the seed alone", severity="warning")
             return
         view.show(grouped=not view.grouped)
@@ -400,7 +400,7 @@ class CompareScreen(LinkedCharts):
             return
         room = max(int(self.size.width * _WIDE) - _BESIDE, 1)
         titles, *lines = aligned(rows(view, room), room)
-        looks = view.looks() if not view.grouped else []
+        looks = view.looks() if not view.averaged else []
         signs = [f"{look.sign or ' '} " for look in looks] or ["  "] * len(lines)
         listed = {
             str(p): sign + line for p, (sign, line) in enumerate(zip(signs, lines, strict=True))
@@ -464,7 +464,7 @@ def _title(view: ComparisonView | None, width: int) -> Text:
             (4, f"● {live} live" if live else "", COLOURS["path"]),
             (3, f"y {title_of(view.quantity)}", COLOURS["title"]),
             (5, f"x {view.axis}", COLOURS["title"]),
-            (4, "mean ± sd over seed" if view.grouped else "", COLOURS["title"]),
+            (4, "mean ± sd over seed" if view.averaged else "", COLOURS["title"]),
             (3, baseline, COLOURS["title"]),
         ],
         width,
