@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from eostui.cli.options import View
     from eostui.config import RunConfig
     from eostui.oscillator_presets import OscillatorPreset
+    from eostui.panels.compare.view import Compare
     from eostui.runs.launch import Fork, Resume
     from eostui.tui.session import Watch
 
@@ -50,7 +51,7 @@ def start(what: RunConfig | Resume | Fork, view: View, *, name: str = "", group:
 
 
 def show(
-    what: RunConfig | Resume | Fork | Path | Watch | OscillatorPreset,
+    what: RunConfig | Resume | Fork | Path | Watch | OscillatorPreset | Compare,
     runs_dir: Path | None,
     data_dir: Path | None,
     *,
@@ -59,7 +60,8 @@ def show(
     fps: float | None = None,
     standby: bool = True,
 ) -> None:
-    """Open the live view of a run to start, to attach to, to play back, or of an oscillator.
+    """Open the live view of a run to start, to attach to, to play back, of an oscillator, or of runs that
+    are compared.
 
     Exits with its code. Whether the view keeps a process ready for the next run is `standby`, unless
     EOSTUI_NO_STANDBY is set.
