@@ -73,6 +73,15 @@ RunsDir = Annotated[
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Folder of the data sets [env: EOSTUI_DATA].")
 ]
+RunFilter = Annotated[
+    str,
+    typer.Option(
+        "--filter",
+        metavar="TEXT",
+        help="Only runs that match: words of their names, and conditions such as "
+        "`weight_decay>1e-3`, `state:live`; - before one turns it round.",
+    ),
+]
 Number = str | None
 Name = Annotated[str, typer.Option(help="A name to find the run by.")]
 Group = Annotated[

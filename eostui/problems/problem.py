@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from eostui.errors import InputError
 from eostui.problems.batch import (
+    Chunk,
     LossFunction,
     Supervised,
     batch_loss,
     function_of_theta,
+    parts_of,
     slices,
     trained_parameters,
 )
@@ -179,6 +181,30 @@ class Problem:
             trust_gradients=trust_gradients,
             arrays={"inputs": inputs, "targets": targets, **tested},
         )
+
+    def module(self, theta: Tensor) -> nn.Module:
+        """Return a copy of the module that this was made from, with θ as its trained parameters.
+
+        Args:
+            theta: shape (P,).
+
+        Raises:
+            InputError: if it is made of a function of θ alone, or the module can't be copied.
+        """
+        part = parts_of(self.loss)[0]
+        supervised = part.supervised if isinstance(part, Chunk) else None
+        if supervised is None:
+            raise InputError("its loss is a function of θ alone: there is no module in it")
+        try:
+            module = copy.deepcopy(supervised.module)
+        except Exception as error:
+            raise InputError(f"its module can't be copied: {error}") from None
+        parameters = trained_parameters(module).values()
+        pieces = torch.split(theta, [parameter.numel() for parameter in parameters])
+        with torch.no_grad():
+            for parameter, piece in zip(parameters, pieces, strict=True):
+                parameter.copy_(piece.view_as(parameter))
+        return module
 
 
 def _frozen(module: nn.Module) -> dict[str, str]:

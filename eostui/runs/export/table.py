@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from eostui.config import RunConfig
 from eostui.errors import InputError
 from eostui.runs.analysis.remarks import OF_TRUSTED, trusted_gradient
-from eostui.runs.export.text import TableBlock
+from eostui.runs.export.text import TableBlock, Values
+from eostui.runs.family import Family, settings_of
 from eostui.runs.run import Run
+from eostui.runs.shelf import read_entry
 from eostui.runs.store.columns import (
     CALIBRATED,
     COORDINATES,
@@ -18,6 +23,9 @@ from eostui.runs.store.columns import (
     Column,
     exported,
 )
+from eostui.runs.store.reader import facts_of
+from eostui.runs.store.schema import LIVE_STATES
+from eostui.stability import CONTROLS
 
 Progress = Callable[[int, int], None]
 
@@ -25,19 +33,54 @@ Progress = Callable[[int, int], None]
 ROWS = 1 << 13
 
 RUN = Column("run", "", "id of the run that a row belongs to")
+NAME = Column("name", "", "its name, empty if it was given none")
+GROUP = "what runs that belong together share"
 #: Of every run, and last what comes with a calibration; runs' own columns stand between.
 _EVERY = exported((*STORED_STEP_COLUMNS, *(column.name for column in COORDINATES)))
 _LAST = tuple(column.name for column in CALIBRATED)
 
 
+@dataclass(frozen=True)
+class Label:
+    """A column that is the same in all rows of a run: its id, its name, a setting that differs.
+
+    Attributes:
+        column: its name and what it is.
+        kind: of the values: int, float, bool or str.
+        values: of each run in turn; None where a run has none.
+    """
+
+    column: Column
+    kind: type
+    values: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, column: Column, values: Sequence[Any]) -> Label:
+        """Bring values to one kind: to float where one number is, to text what else is mixed."""
+        kinds = {type(value) for value in values if value is not None}
+        kind = kinds.pop() if len(kinds) == 1 else float if kinds == {int, float} else str
+        if kind not in (int, float, bool, str) or (kind is int and _too_large(values)):
+            kind = str
+        convert = _text if kind is str else kind
+        return cls(column, kind, tuple(None if v is None else convert(v) for v in values))
+
+    def rows(self, place: int, length: int) -> Values:
+        """Return the value of the run at a place, so many times; NaN for none."""
+        value = self.values[place]
+        return np.full(length, np.nan if value is None else value)
+
+
 class RunTable:
-    """What an export writes of one run, or of several: then a column `run` comes first.
+    """What an export writes of one run, or of several: then columns that tell them apart come first.
 
     Attributes:
         runs: the runs in turn.
-        several: whether there is a column `run`, even of one run.
-        columns: those that any of the runs has, in the order of `eostui.runs.store.columns.exported`, as
-            the first that has it describes it.
+        family: the settings in which they differ; None for one run alone.
+        labels: where there are several, even if it is one: id, name, and every setting that differs.
+            What a control is at a step is a column of its own, so what it is for the run, at its newest
+            step, is called `run_eta`, and so is a setting that a column is called like.
+        columns: the labels', and those that any of the runs has, in the order of
+            `eostui.runs.store.columns.exported`, as the first that has it describes it.
     """
 
     def __init__(self, runs: Run | Sequence[Run], *, measured_only: bool = False) -> None:
@@ -50,7 +93,7 @@ class RunTable:
         Raises:
             InputError: if two runs have the same id.
         """
-        self.several = not isinstance(runs, Run)
+        several = not isinstance(runs, Run)
         self.runs = [runs] if isinstance(runs, Run) else list(runs)
         self._measured_only = measured_only
         ids = [run.path.name for run in self.runs]
@@ -62,7 +105,15 @@ class RunTable:
         order = dict.fromkeys(column.name for column in _EVERY)
         order |= dict.fromkeys(name for columns in found for name in columns if name not in _LAST)
         known = tuple(said[name] for name in (*order, *_LAST) if name in said)
-        self.columns = (RUN, *known) if self.several else known
+        self.family = Family.of(read_entry(run.path) for run in self.runs) if several else None
+        self.labels = _labels(self.family, {*said}) if self.family else ()
+        self.columns = (*(label.column for label in self.labels), *known)
+        self._live = {run: _was_live(run) for run in self.runs}
+
+    @property
+    def live(self) -> list[Run]:
+        """Those of the runs that were live when they were read."""
+        return [run for run in self.runs if self._live[run]]
 
     @property
     def rows(self) -> int:
@@ -90,34 +141,79 @@ class RunTable:
 
     def blocks_of(self, run: Run) -> Iterator[TableBlock]:
         """Yield the rows of one of the runs, at least one block."""
+        place = self.runs.index(run)
         for start in range(0, max(self.rows_of(run), 1), ROWS):
             part = run.columns(measured_only=self._measured_only, rows=slice(start, start + ROWS))
             length = len(part["step"])
+            unknown = np.full(length, np.nan)
+            told = {label.column.name: label.rows(place, length) for label in self.labels}
             yield {
-                column.name: np.full(length, run.path.name)
-                if column is RUN
-                else part.get(column.name, np.full(length, np.nan))
+                column.name: part.get(column.name, unknown)
+                if column.name not in told
+                else told[column.name]
                 for column in self.columns
             }
 
     def describe(self) -> dict[str, Any]:
         """Return what a reader of the table needs: columns, configs, versions, conventions, events."""
         columns = {c.name: {"unit": c.unit, "description": c.description} for c in self.columns}
-        told = [_describe(run) for run in self.runs]
+        told = [self._describe(run) for run in self.runs]
         if any(trusted_gradient(run.facts) for run in self.runs) and "sharpness" in columns:
             columns["sharpness"]["description"] += f"; here {OF_TRUSTED}: see the run's events"
-        if self.several:
-            return {"runs": told, "columns": columns}
-        return {**told[0], "columns": columns}
+        if self.family is None:
+            return {**told[0], "columns": columns}
+        for each, label in zip(told, self.family.short_labels, strict=True):
+            each["run"]["label"] = label
+        return {"runs": told, "columns": columns}
+
+    def _describe(self, run: Run) -> dict[str, Any]:
+        facts = {key: value for key, value in run.facts.items() if key != "config"}
+        live = self._live[run]
+        status = {"status": run.state, "live": live, "last_step": run.last_step}
+        if live:  # though it may have ended since
+            status["status"] = run.facts.get("status", "running")
+        return {
+            "run": {**facts, **status},
+            "config": run.config.acting(mode="json"),
+            "events": [
+                {"step": e.step, "unix_time": e.unix_time, "kind": e.kind, "payload": e.payload}
+                for e in run.events
+            ],
+        }
 
 
-def _describe(run: Run) -> dict[str, Any]:
-    facts = {key: value for key, value in run.facts.items() if key != "config"}
-    return {
-        "run": {**facts, "status": run.state},
-        "config": run.config.acting(mode="json"),
-        "events": [
-            {"step": e.step, "unix_time": e.unix_time, "kind": e.kind, "payload": e.payload}
-            for e in run.events
-        ],
-    }
+def _labels(family: Family, taken: set[str]) -> tuple[Label, ...]:
+    """Return what tells the runs apart; `taken` are the names of the other columns."""
+    settings = [settings_of(entry) for entry in family.entries]
+    labels = [
+        Label.of(RUN, [entry.id for entry in family.entries]),
+        Label.of(NAME, [entry.name for entry in family.entries]),
+    ]
+    taken = taken | {*CONTROLS, RUN.name, NAME.name}
+    for key in (*family.differing, *family.others):
+        name = f"run_{key}" if key in taken else key
+        field = RunConfig.model_fields.get(key)
+        meaning = (field.description if field else None) or GROUP
+        when = ", at its newest step" if key in CONTROLS else ""
+        column = Column(
+            name, "", f"the run's setting `{key}`{when}: {meaning}" if field else meaning
+        )
+        labels.append(Label.of(column, [each.get(key) for each in settings]))
+    return tuple(labels)
+
+
+def _text(value: Any) -> str:
+    """Return a setting as text: what isn't one already as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _too_large(values: Sequence[Any]) -> bool:
+    """Return whether some whole numbers don't fit into 64 bits."""
+    return any(value is not None and not -(2**63) <= value < 2**63 for value in values)
+
+
+def _was_live(run: Run) -> bool:
+    """Return whether a run was live when it was read: it is, or has ended in order since."""
+    if run.facts.get("status", "running") not in LIVE_STATES:
+        return False
+    return run.state in LIVE_STATES or facts_of(run.path).get("status") not in LIVE_STATES

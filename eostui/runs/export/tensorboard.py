@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from eostui.errors import InputError
-from eostui.runs.export.table import RUN, Progress, RunTable
+from eostui.runs.export.table import Progress, RunTable
+from eostui.runs.family import settings_of, told
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
+from eostui.runs.shelf import safe_name
+
+#: Letters of a folder's name at most.
+_LONGEST = 100
 
 
 def write_tensorboard(
@@ -44,14 +51,15 @@ def write_tensorboard(
             "event files need tensorboardX: python -m pip install 'eostui[tensorboard]'"
         ) from None
     known_steps, known_times = wall_times(run)
-    writer = EventsWriter(str(folder / "events"))
+    texts = {"step", *(label.column.name for label in table.labels)}
+    writer = EventsWriter(str(folder / "events"), _mark(run))
     try:
         for block in table.blocks_of(run):
             times = np.interp(block["step"], known_steps, known_times)
             columns = {
                 name: values.tolist()
                 for name, values in block.items()
-                if name not in (RUN.name, "step") and not np.isnan(values).all()
+                if name not in texts and not np.isnan(values).all()
             }
             rows = zip(*columns.values(), strict=True)
             for step, now, row in zip(block["step"].tolist(), times.tolist(), rows, strict=True):
@@ -68,6 +76,54 @@ def write_tensorboard(
     finally:
         writer.close()
     return done
+
+
+def folders(table: RunTable, target: Path) -> dict[Run, Path]:
+    """Return the folder of each run below `target`, by which TensorBoard calls it: its name.
+
+    A run without a name is called by its settings that differ and the end of its id; where a name is
+    another's too, or its folder holds another's events, the end of the id is added.
+    """
+    names = [list(_names(table, run)) for run in table.runs]
+    counts = Counter(each[0].casefold() for each in names)
+    found: dict[Run, Path] = {}
+    for run, ways in zip(table.runs, names, strict=True):
+        first, *others = ways
+        places = [target / name for name in (others if counts[first.casefold()] > 1 else ways)]
+        free = [place for place in places if not _is_anothers(place, run)]
+        found[run] = (free or places[-1:])[0]
+    return found
+
+
+def _names(table: RunTable, run: Run) -> Iterator[str]:
+    """Yield what a run's folder may be called, the last of which no other run is."""
+    id = run.path.name
+    tag = id.rpartition("-")[2]
+    name = run.facts.get("name", "")
+    stem = safe_name(name, id)[:_LONGEST] if name else ""
+    if not stem and table.family is not None and table.family.differing:
+        settings = settings_of(table.family.entries[table.runs.index(run)])
+        parts = [
+            f"{key}-{told(settings[key])}" for key in table.family.differing if key in settings
+        ]
+        stem = safe_name(f"{'_'.join(parts)[:_LONGEST]}-{tag}", id)
+    if stem:
+        yield stem
+        yield f"{stem}-{safe_name(tag)}"
+    yield safe_name(id)
+
+
+def _is_anothers(place: Path, run: Run) -> bool:
+    """Return whether a folder holds event files of another run."""
+    if place.name == safe_name(run.path.name):
+        return False
+    events = [path.name for path in place.glob("*.tfevents.*")]
+    return bool(events) and not all(name.endswith(_mark(run)) for name in events)
+
+
+def _mark(run: Run) -> str:
+    """Return the end of the name of a run's event files, by which it is known that they are its."""
+    return f".{safe_name(run.path.name)}"
 
 
 def wall_times(run: Run) -> tuple[FloatArray, FloatArray]:
