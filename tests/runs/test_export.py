@@ -194,7 +194,7 @@ def test_a_run_without_rows_among_others(tmp_path, order):
     table = list(csv.DictReader(io.StringIO(stream.getvalue())))
     assert len(table) == count == (0 if order == "alone" else 30)
     assert {row["run"] for row in table} <= {"full-aaaa"}
-    assert stream.getvalue().startswith("run,step,")
+    assert stream.getvalue().startswith("run,name,")
 
 
 @pytest.mark.parametrize("format", ["csv", "jsonl", "parquet"])
@@ -214,13 +214,14 @@ def test_pandas_reads_every_table(one, two, tmp_path, format):
 
     export_files(two, target, format=format)
     frame = read(target)
-    assert list(frame)[:3] == ["run", "step", "flow_time"]
+    assert list(frame)[:4] == ["run", "name", "run_weight_decay", "step"]
     assert list(frame)[-2:] == ["theta_1", "theta_2"]
     assert frame["run"].tolist() == ["one-aaaa"] * 200 + ["two-bbbb"] * 30
     for run in two:
         own = frame[frame["run"] == run.path.name].reset_index(drop=True)
         whole_table = run.columns()
-        for name in frame.columns[1:]:
+        assert own["run_weight_decay"].unique() == run.steps["weight_decay"][-1]
+        for name in frame.columns[3:]:
             wanted = whole_table.get(name, np.full(len(own), np.nan))
             np.testing.assert_allclose(own[name].astype(float), wanted, **exact, err_msg=name)
 
@@ -276,9 +277,11 @@ def test_tensorboard_reads_the_event_files(two, tmp_path):
     logs = tmp_path / "logs"
     for _ in range(2):  # the second time in place of the first
         assert export_files(two, logs, format="tensorboard") == (None, 230)
-    assert sorted(path.name for path in logs.iterdir()) == ["one-aaaa", "two-bbbb"]
-    for run in two:
-        reader = EventAccumulator(str(logs / run.path.name), size_guidance={"scalars": 0})
+    decay = two[1].steps["weight_decay"][-1]
+    names = ["mine", f"weight_decay-{decay:g}-bbbb"]
+    assert sorted(path.name for path in logs.iterdir()) == names
+    for run, name in zip(two, names, strict=True):
+        reader = EventAccumulator(str(logs / name), size_guidance={"scalars": 0})
         reader.Reload()
         table = run.columns()
         tags = {n for n, v in table.items() if not np.isnan(v).all()} - {"step"}
@@ -306,11 +309,11 @@ def test_tensorboard_wall_time_is_the_runs(tmp_path):
 
 
 def test_tensorboard_does_not_replace_what_is_not_its_own(one, tmp_path):
-    (tmp_path / "logs" / "one-aaaa").mkdir(parents=True)
-    (tmp_path / "logs" / "one-aaaa" / "thesis.tex").write_text("years")
+    (tmp_path / "logs" / "mine").mkdir(parents=True)
+    (tmp_path / "logs" / "mine" / "thesis.tex").write_text("years")
     with pytest.raises(InputError, match=r"thesis\.tex"):
         export_files(one, tmp_path / "logs", format="tensorboard")
-    assert os.listdir(tmp_path / "logs" / "one-aaaa") == ["thesis.tex"]
+    assert os.listdir(tmp_path / "logs" / "mine") == ["thesis.tex"]
 
 
 # --- files -----------------------------------------------------------------------------------------
@@ -584,7 +587,7 @@ def test_the_command(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("eostui: parquet can't be written to stdout")
     done = eostui(tmp_path, "export", "aaaa", "bbbb")
-    assert (tmp_path / "runs.csv").read_text().startswith("run,step,")
+    assert (tmp_path / "runs.csv").read_text().startswith("run,name,run_weight_decay,step,")
 
 
 @pytest.mark.usefixtures("one")
