@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from eostui.cli.streams import say_ascii
+from eostui.filter import GRAMMAR, OF_RUNS
 
 
 def _complete_preset(incomplete: str) -> list[str]:
@@ -78,8 +79,15 @@ RunFilter = Annotated[
     typer.Option(
         "--filter",
         metavar="TEXT",
-        help="Only runs that match: words of their names, and conditions such as "
-        "`weight_decay>1e-3`, `state:live`; - before one turns it round.",
+        help=f"Only runs that match. {GRAMMAR} Keys are settings, and {', '.join(OF_RUNS)}.",
+    ),
+]
+PresetFilter = Annotated[
+    str,
+    typer.Option(
+        "--filter",
+        metavar="TEXT",
+        help=f"Only presets that match. {GRAMMAR} Keys are settings, and name.",
     ),
 ]
 Number = str | None
