@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import sys
@@ -278,7 +279,10 @@ class Runs(Sequence[OpenRun]):
         for place, run in enumerate(table.runs):
             part = pandas.DataFrame(run.columns(measured_only=measured_only, names=kept))
             for number, label in enumerate(table.labels):
-                part.insert(number, label.column.name, label.values[place])
+                value = label.values[place]
+                if value is None and label.kind is not bool:
+                    value = math.nan
+                part.insert(number, label.column.name, value)
             parts.append(part)
         whole = pandas.concat([part for part in parts if len(part)] or parts, ignore_index=True)
         labels = [label.column.name for label in table.labels]

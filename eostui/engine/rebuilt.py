@@ -14,8 +14,8 @@ from torch.utils import deterministic
 
 from eostui.config import RunConfig
 from eostui.engine.comparison import Progress
-from eostui.engine.device import available_devices
-from eostui.engine.origin import began_on_other_data, newest_sound, origin_of
+from eostui.engine.device import available_devices, prepare_machine
+from eostui.engine.origin import began_on_other_data, newest_sound, origin_of, whole_fact
 from eostui.engine.repetition import state_after
 from eostui.engine.same_problem import Recognition, recognise
 from eostui.engine.session import EngineSession
@@ -53,15 +53,15 @@ class Rebuilt:
         """
         self._path = path
         device = device_of(path)
-        changed = ("device",) if str(device) != recorded_device(path) else ()
-        if changed:
+        if str(device) != recorded_device(path):
             say(
                 f"{path.name} was computed on {recorded_device(path)}, which isn't here: "
                 f"on {device} it may be rounded otherwise"
             )
-            config = config.changed({"device": str(device)})
-        with _process_kept(device):
-            self._session = EngineSession(config, data_dir, say, path, changed)
+        machine = {"device": str(device), "threads": whole_fact(path, "threads", "1")}
+        self._config = config.changed(machine, f"{path}")
+        with self._at_work():
+            self._session = EngineSession(self._config, data_dir, say)
             self.problem: Problem = self._session.problem
             self._newest: Checkpoint | None = None  # of the steps that were repeated last
             self._recognition = self._recognise(_first_checkpoint(path))
@@ -87,7 +87,7 @@ class Rebuilt:
             raise InputError(_before_origin(path, step, origin))
         stored = [file.step for file in checkpoints.files(path) if origin <= file.step <= step]
         begin = self._newest
-        with _process_kept(self.problem.initial.device):
+        with self._at_work():
             if begin is None or not max(stored, default=0) <= begin.step <= step:
                 begin = newest_sound(path, step, origin)[0]
                 self._recognition = self._recognise(begin)
@@ -101,6 +101,13 @@ class Rebuilt:
                 self._session, path, begin, step, self._recognition, progress
             )
         return theta_of(self._newest, self.problem.initial.device)
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Compute as the run did, and leave the process as it was."""
+        with _process_kept(torch.device(self._config.device)):
+            prepare_machine(self._config)
+            yield
 
     def _recognise(self, checkpoint: Checkpoint | None) -> Recognition:
         return recognise(self._path, self.problem, self._session.facts(self._path, ""), checkpoint)

@@ -195,16 +195,16 @@ class Problem:
         supervised = part.supervised if isinstance(part, Chunk) else None
         if supervised is None:
             raise InputError("its loss is a function of θ alone: there is no module in it")
+        parameters = trained_parameters(supervised.module).values()
+        pieces = torch.split(theta.detach(), [parameter.numel() for parameter in parameters])
+        placed = {
+            id(parameter): nn.Parameter(piece.view_as(parameter).clone())
+            for parameter, piece in zip(parameters, pieces, strict=True)
+        }
         try:
-            module = copy.deepcopy(supervised.module)
+            return copy.deepcopy(supervised.module, placed)
         except Exception as error:
             raise InputError(f"its module can't be copied: {error}") from None
-        parameters = trained_parameters(module).values()
-        pieces = torch.split(theta, [parameter.numel() for parameter in parameters])
-        with torch.no_grad():
-            for parameter, piece in zip(parameters, pieces, strict=True):
-                parameter.copy_(piece.view_as(parameter))
-        return module
 
 
 def _frozen(module: nn.Module) -> dict[str, str]:

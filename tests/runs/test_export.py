@@ -234,7 +234,7 @@ def test_json_lines_are_json_to_the_last_bit(one):
         json.loads(line, parse_constant=pytest.fail) for line in stream.getvalue().splitlines()
     ]
     table = one.columns()
-    assert [list(line) for line in lines] == [["run", *table]] * 200
+    assert [list(line) for line in lines] == [["run", "name", *table]] * 200
     for name, values in table.items():
         wanted = [value if math.isfinite(value) else None for value in values.tolist()]
         assert [line[name] for line in lines] == wanted
