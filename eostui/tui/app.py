@@ -7,6 +7,7 @@ a part that the application is made of:
     steering    of that run: commands to its engine (session.steering)
     engines     starts engines and has their runs shown
     forks       asks how a run is forked, or gone on with
+    shelving    does to runs of the shelf what the runs screen asks
     beside      asks which run to draw under it
     questions   dialogs, each about the scene in which its key was pressed
     leaving     asks what becomes of the runs that train
@@ -45,10 +46,13 @@ from eostui.tui.questions import Questions
 from eostui.tui.screens.commands import Palette
 from eostui.tui.screens.dialogs import AskDialog, NumberDialog
 from eostui.tui.screens.help import HelpScreen
+from eostui.tui.screens.list import ListScreen
 from eostui.tui.screens.oscillator import OscillatorScreen
+from eostui.tui.screens.runs import RunsScreen
 from eostui.tui.screens.screen import SessionScreen
 from eostui.tui.screens.table import entries_of, keys_by_group, screen_keys
 from eostui.tui.session import Session, Settings, Watch
+from eostui.tui.shelving import Shelving
 from eostui.tui.steering import Steering
 from eostui.tui.tty import give_size, leave_on_signals, leave_when_gone, stop_and_go_on, suspend
 
@@ -81,7 +85,15 @@ class EostuiApp(App[str]):
         self.questions = Questions(self, self.session)
         self.engines = Engines(self, self.session, self.questions)
         self._forks = Forks(
-            self, self.session, self.questions, self.engines, lambda: self.first.right_end
+            self,
+            self.session,
+            self.questions,
+            self.engines,
+            lambda: self.first.right_end,
+            self._show_run,
+        )
+        self._shelving = Shelving(
+            self, self.session, self.questions, self.engines, self._forks, self._show_run
         )
         self._beside = Beside(self, self.session, self.questions)
         self._leaving = Leaving(self, self.session, self.questions, self.engines)
@@ -399,7 +411,8 @@ class EostuiApp(App[str]):
         ring = [
             screen
             for key, screen in self._screens.items()
-            if screen is self.screen or self._entries[key].applies(self.session)
+            if screen is self.screen
+            or (self._entries[key].of_run and self._entries[key].applies(self.session))
         ]
         if self.screen is self.shown:
             self._show_screen(ring[(ring.index(self.shown) + direction) % len(ring)])
@@ -416,6 +429,15 @@ class EostuiApp(App[str]):
             self.pop_screen()
         else:
             self.switch_screen(wanted)
+
+    def _show_run(self) -> None:
+        """Show the run's charts in place of a list, once its dialog is away."""
+        if isinstance(self.shown, ListScreen):
+            self.call_later(self._show_screen, self.first)
+
+    def on_runs_screen_asked(self, asked: RunsScreen.Asked) -> None:
+        """Do what the runs screen asks for."""
+        self._shelving.obey(asked)
 
     def action_help(self) -> None:
         """Show the help."""

@@ -58,20 +58,34 @@ class Engines:
         """Start the next or previous preset; ask before it downloads anything."""
         self._replace_run(lambda: self._begin_neighbour(self._preset, offset))
 
-    def go_on_from(self, start: Fork | Resume, runs_dir: Path, *, trusted: bool) -> None:
-        """Start a fork, or go on with an ended run; the present run is shown meanwhile."""
-        if self._session.engine is not None:
-            self._app.notify("another engine is on its way: wait for it", severity="warning")
-            return
+    def go_on_from(self, start: Fork | Resume, runs_dir: Path, *, trusted: bool) -> bool:
+        """Start a fork, or go on with an ended run; the present run is shown meanwhile.
+
+        Returns whether an engine is on its way; why not is said.
+        """
+        if self._is_busy():
+            return False
         entry = start.entry if isinstance(start, Resume) else start.parent
         if not self._may_execute(entry.config, entry.path, trusted=trusted):
-            return
+            return False
+        return self._start_beside(start, runs_dir)
+
+    def _start_beside(self, what: RunConfig | Fork | Resume, runs_dir: Path) -> bool:
+        """Start an engine while the present run is shown, which trains on; return whether it began."""
+        self._first = False
         try:
-            engine = EngineProcess(start, runs_dir, self._session.settings.data_dir)
+            engine = EngineProcess(what, runs_dir, self._session.settings.data_dir)
         except InputError as error:
             self._questions.say(str(error))
-            return
+            return False
         self.wait_for(engine)
+        return True
+
+    def _is_busy(self) -> bool:
+        """Return whether an engine is on its way; say so."""
+        if self._session.engine is not None:
+            self._app.notify("another engine is on its way: wait for it", severity="warning")
+        return self._session.engine is not None
 
     def pause(self) -> bool:
         """Have the run of the engine on its way wait, or go on; return whether there is one."""
@@ -87,6 +101,21 @@ class Engines:
     def open(self, path: Path) -> None:
         """Show a run that is there already."""
         self._load(self._open(path))
+
+    def change_to(self, path: Path) -> bool:
+        """Show another run that is there already; the present one trains on, which is said.
+
+        Returns whether it will be shown; why not is said.
+        """
+        if self._is_busy():
+            return False
+        self._first = False
+        live = self._session.live_run
+        if live is not None and live.path != path:
+            self._app.notify(f"{live.path.name} trains on: l lists it, leaving asks about it")
+        if live is None or live.path != path:
+            self.open(path)
+        return True
 
     def wait_for(self, engine: EngineProcess) -> None:
         """Wait for an engine in the background, telling what it does, and then show its run."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eostui.charts.numbers import age
 from eostui.cli.options import AsJson, RunFilter, RunsDir
 from eostui.cli.output import (
-    age,
     own_probes,
     print_json,
     print_table,
@@ -78,7 +78,10 @@ def list_runs(
         print_json([_listed(entry) for entry in entries])
         return
     if not entries:
-        print(f"no {'such ' if state or preset or group or filter else ''}runs in {folder}", file=sys.stderr)
+        print(
+            f"no {'such ' if state or preset or group or filter else ''}runs in {folder}",
+            file=sys.stderr,
+        )
         return
     columns = list(zip(_TITLES, *map(_row, entries), strict=True))
     shown = [each for each in columns if each[0] not in _OFTEN_EMPTY or any(each[1:])]
