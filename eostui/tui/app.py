@@ -29,13 +29,14 @@ from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 from textual.worker import Worker, WorkerState
 
-from eostui import oscillator_presets
+from eostui import oscillator_presets, presets
 from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
 from eostui.oscillator_presets import OscillatorPreset
 from eostui.runs.launch import EngineProcess, refuse_resume
 from eostui.runs.store.liveness import engine_alive
 from eostui.tui import files
 from eostui.tui.beside import Beside
+from eostui.tui.editor import edit
 from eostui.tui.engines import Engines
 from eostui.tui.forks import Forks
 from eostui.tui.key_queue import KeyQueue
@@ -48,6 +49,7 @@ from eostui.tui.screens.dialogs import AskDialog, NumberDialog
 from eostui.tui.screens.help import HelpScreen
 from eostui.tui.screens.list import ListScreen
 from eostui.tui.screens.oscillator import OscillatorScreen
+from eostui.tui.screens.presets import PresetsScreen
 from eostui.tui.screens.runs import RunsScreen
 from eostui.tui.screens.screen import SessionScreen
 from eostui.tui.screens.table import entries_of, keys_by_group, screen_keys
@@ -438,6 +440,21 @@ class EostuiApp(App[str]):
     def on_runs_screen_asked(self, asked: RunsScreen.Asked) -> None:
         """Do what the runs screen asks for."""
         self._shelving.obey(asked)
+
+    def on_presets_screen_asked(self, asked: PresetsScreen.Asked) -> None:
+        """Start a preset, or have it edited."""
+        self.clear_notifications()
+        listed = asked.listed
+        try:
+            if asked.what == "edit":
+                edit(self, presets.copy_to_own(listed.name))
+                asked.done()
+            elif self.session.watch is not None:
+                self.notify("this is a playback, which starts nothing", severity="warning")
+            else:
+                self.engines.start(presets.load(listed.name).config, self._show_run)
+        except InputError as error:
+            self.notify(str(error), severity="error")
 
     def action_help(self) -> None:
         """Show the help."""

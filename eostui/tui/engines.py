@@ -96,6 +96,36 @@ class Engines:
         self._show_progress(engine, self._doing)
         return True
 
+    def start(self, config: RunConfig, begun: Callable[[], None]) -> None:
+        """Start a run of a preset; ask what becomes of the one that trains, and before a download.
+
+        `begun` is called once its engine is on its way.
+        """
+        if not self._is_busy():
+            self._once_downloaded(config, lambda: self._start(config, begun))
+
+    def _start(self, config: RunConfig, begun: Callable[[], None]) -> None:
+        live = self._session.live_run
+        if live is None:
+            self._begin(config)
+            begun()
+            return
+
+        def beside() -> None:
+            if self._start_beside(config, self._session.settings.runs_dir):
+                begun()
+
+        def instead() -> None:
+            self._begin(config)
+            begun()
+
+        choices = {"k": "keep it beside the new run", "s": "stop it; its record stays"}
+        self._questions.choose(
+            f"{printable(live.path.name)} is {self._session.state}. What becomes of it?",
+            choices,
+            {"k": beside, "s": instead},
+        )
+
     # --- from an engine to the run that is shown ------------------------------------------------------
 
     def open(self, path: Path) -> None:
@@ -110,12 +140,14 @@ class Engines:
         if self._is_busy():
             return False
         self._first = False
-        live = self._session.live_run
-        if live is not None and live.path != path:
-            self._app.notify(f"{live.path.name} trains on: l lists it, leaving asks about it")
-        if live is None or live.path != path:
-            self.open(path)
+        if path != self._session.path:
+            self._load(self._change_to(path))
         return True
+
+    async def _change_to(self, path: Path) -> None:
+        live = self._session.live_run
+        if await self._open(path) and live is not None:
+            self._app.notify(f"{live.path.name} trains on: l lists it, and leaving asks about it")
 
     def wait_for(self, engine: EngineProcess) -> None:
         """Wait for an engine in the background, telling what it does, and then show its run."""
@@ -240,19 +272,28 @@ class Engines:
             self._preset = preset  # the next press passes it by
             self._questions.say(str(error))
             return
+        self._once_downloaded(
+            config,
+            lambda: self._begin(config),
+            ("skip it", lambda: self._begin_neighbour(preset, offset)),
+        )
+
+    def _once_downloaded(
+        self,
+        config: RunConfig,
+        begin: Callable[[], None],
+        skip: tuple[str, Callable[[], None]] | None = None,
+    ) -> None:
+        """Call `begin`, after a question if data must be downloaded first; `skip` is another answer."""
         missing = locations.missing_download(config.data, self._session.settings.data_dir)
         if not missing:
-            self._begin(config)
+            begin()
             return
-        answers: dict[str, Callable[[], None]] = {
-            "y": lambda: self._begin(config),
-            "s": lambda: self._begin_neighbour(preset, offset),
-        }
-        self._questions.choose(
-            f"{preset} first downloads {config.data}, {missing} MB.",
-            {"y": "download and train", "s": "skip it"},
-            answers,
-        )
+        question = f"{config.preset} first downloads {config.data}, {missing} MB."
+        choices, answers = {"y": "download and train"}, {"y": begin}
+        if skip is not None:
+            choices["s"], answers["s"] = skip
+        self._questions.choose(question, choices, answers)
 
     def _begin(self, config: RunConfig) -> None:
         """End the present run and start another; if it can't be told to end, it stays."""

@@ -321,7 +321,7 @@ class RunsScreen(ListScreen):
         view = self._preview.of(current.path if current is not None else None)
         panel = PANELS[self._panel]
         if view is None:
-            message = self._preview.trouble or ("reading" if current is not None else "")
+            message = self._preview.trouble or ("reading" if current is not None else " ")
             widget.forget()
             widget.show(Chart([], waiting=printable(message)), (0.0, 1.0), (panel.name,))
             return
@@ -427,7 +427,7 @@ class _Listed:
 def _what(entry: Entry) -> str:
     config = entry.config
     if config.problem != "network":
-        return config.problem
+        return config.problem.rpartition("/")[2]
     return f"{config.network} on {config.data}"
 
 

@@ -13,6 +13,7 @@ from eostui.tui.screens.landscape import LandscapeScreen
 from eostui.tui.screens.live import LiveScreen
 from eostui.tui.screens.oscillator import OscillatorScreen
 from eostui.tui.screens.playback import PlaybackScreen
+from eostui.tui.screens.presets import PresetsScreen
 from eostui.tui.screens.runs import RunsScreen
 from eostui.tui.screens.screen import SessionScreen
 from eostui.tui.session import Session
@@ -60,6 +61,7 @@ SCREENS: list[ScreenEntry] = [
     ScreenEntry("landscape", "f3", "landscape of two parameters", LandscapeScreen, _of_two_parameters),
     ScreenEntry("oscillator", "f4", "the reduced oscillator", OscillatorScreen),
     ScreenEntry("runs", "l", "the runs of the shelf", RunsScreen, of_run=False),
+    ScreenEntry("presets", "P", "the presets, with what to look for", PresetsScreen, of_run=False),
 ]  # fmt: skip
 
 
