@@ -36,7 +36,8 @@ GRAMMAR = (
 OF_RUNS = {
     "id": "the run's id",
     "name": "its name",
-    "state": "running, paused (live is both), finished, stopped, diverged, failed, interrupted, unreadable",
+    "state": "running or paused (live is both), finished, stopped, diverged, failed, interrupted, or "
+    "unreadable",
     "phase": "its newest phase, such as edge or lowered",
     "step": "its newest step",
     "late_sharpness": "the mean S over the last fifth of its steps",

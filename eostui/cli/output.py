@@ -121,14 +121,6 @@ def readable(folder: Path) -> list[Entry]:
     return entries
 
 
-def age(seconds: float) -> str:
-    """Return how long ago something was, as people say it."""
-    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} s"
-
-
 def unusual_dynamics(config: RunConfig) -> str:
     """Return the dynamics of a run in short, "" for gradient descent."""
     return "" if config.dynamics == "gradient-descent" else _in_short(config.dynamics)

@@ -352,14 +352,21 @@ def safe_name(text: str, otherwise: str = "run") -> str:
 
 def delete(path: Path) -> None:
     """Delete a run directory, readable or not. Raises InputError if its engine is alive."""
-    if engine_alive(path):
-        raise InputError(f"{path.name} is still running: `eostui stop {path.name}` first")
-    if path.is_symlink():
-        raise InputError(f"{path}: is a link, and only what it leads to can be deleted as a run")
+    if refusal := refuse_delete(path):
+        raise InputError(refusal)
     try:
         shutil.rmtree(path)  # links in it are removed, not followed
     except OSError as error:
         raise InputError(f"{path}: can't be deleted: {error.strerror or error}") from None
+
+
+def refuse_delete(path: Path) -> str:
+    """Return why a run directory can't be deleted, "" if it can."""
+    if engine_alive(path):
+        return f"{path.name} is still running: `eostui stop {path.name}` first"
+    if path.is_symlink():
+        return f"{path}: is a link, and only what it leads to can be deleted as a run"
+    return ""
 
 
 def _time(facts: Mapping[str, str], key: str) -> float:

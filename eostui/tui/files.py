@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from eostui.errors import InputError
@@ -15,9 +17,20 @@ from eostui.tui.svg import portable
 
 def write_csv(run: Path) -> str:
     """Write a run as CSV and return what to say of it. Raises EostuiError."""
-    target = present_folder() / f"{safe_name(run.name)}.csv"
-    with Run(run) as opened:
-        _, rows = export_files(opened, target)
+    return write_table([run], csv_target([run]))
+
+
+def csv_target(runs: Sequence[Path]) -> Path:
+    """Return the file in the present folder that runs are written to as CSV. Raises InputError."""
+    stem = safe_name(runs[0].name) if len(runs) == 1 else "runs"
+    return present_folder() / f"{stem}.csv"
+
+
+def write_table(runs: Sequence[Path], target: Path) -> str:
+    """Write runs into one CSV file and return what to say of it. Raises EostuiError."""
+    with ExitStack() as stack:
+        opened = [stack.enter_context(Run(path)) for path in runs]
+        _, rows = export_files(opened if len(opened) > 1 else opened[0], target)
     return f"{rows} rows in {target}"
 
 

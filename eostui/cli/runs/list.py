@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eostui.charts.numbers import age
 from eostui.cli.options import AsJson, RunFilter, RunsDir
 from eostui.cli.output import (
-    age,
     own_probes,
     print_json,
     print_table,

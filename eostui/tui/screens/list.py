@@ -14,7 +14,7 @@ from textual.events import Click
 from textual.widgets import Input
 
 from eostui.charts.palette import COLOURS
-from eostui.errors import InputError
+from eostui.errors import InputError, printable
 from eostui.tui.keys import KEYS, Key
 from eostui.tui.screens.dialogs import PickDialog
 from eostui.tui.screens.screen import SessionScreen
@@ -151,11 +151,12 @@ class ListScreen(SessionScreen):
     def draw_bars(self) -> None:
         """Draw the title and the key bar."""
         title = Text(no_wrap=True, overflow="ellipsis")
-        title.append(f" {self.heading()}", f"bold {COLOURS['title']}")
         if self._complaint:
-            title.append(f"   {self._complaint}", COLOURS["warm"])
-        elif self.typed:
-            title.append(f"   / {self.typed}", COLOURS["mark"])
+            title.append(f" {self._complaint}", COLOURS["warm"])
+        else:
+            title.append(f" {self.heading()}", f"bold {COLOURS['title']}")
+            if self.typed:
+                title.append(f"   / {printable(self.typed)}", COLOURS["mark"])
         self.query_one("#title", TextBar).show(title)
         self.query_one("#keys", TextBar).show(key_line(self.size.width, self.HINTS))
 
@@ -191,7 +192,7 @@ class ListScreen(SessionScreen):
         try:
             self.find(text)
         except InputError as error:
-            self._complaint = str(error)
+            self._complaint = printable(str(error))
         else:
             self._complaint, self.typed = "", text
         self.draw_list()
