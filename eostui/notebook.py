@@ -269,15 +269,17 @@ class Runs(Sequence[OpenRun]):
         pandas = pandas_here()
         if not len(self):
             return pandas.DataFrame({"run": [], "name": [], "step": []})
-        table = RunTable(self, measured_only=measured_only)
+        given = [self._open.get(n, entry.path) for n, entry in enumerate(self.family.entries)]
+        table = RunTable(given, measured_only=measured_only)
         known = [column.name for column in table.columns[len(table.labels) :]]
         for name in names or ():
             if name not in known:
                 raise InputError(f"no run has a column `{name}`{did_you_mean(name, known)}")
         kept = [name for name in known if names is None or name == "step" or name in names]
         parts = []
-        for place, run in enumerate(table.runs):
-            part = pandas.DataFrame(run.columns(measured_only=measured_only, names=kept))
+        for place, each in enumerate(table.parts):
+            with each.opened() as run:
+                part = pandas.DataFrame(run.columns(measured_only=measured_only, names=kept))
             for number, label in enumerate(table.labels):
                 value = label.values[place]
                 if value is None and label.kind is not bool:

@@ -83,14 +83,13 @@ def export(
     alone = len(found) == 1 and not filter
     with ExitStack() as stack:
         stack.enter_context(_ended_by_signals())
-        opened = []
-        for entry in found:
-            with Run(entry.path) as run:  # a thousand open stores are more than a process may have
-                opened.append(run)
-        table = RunTable(opened[0] if alone else opened, measured_only=measured_only)
-        for run in table.live:
-            what = f"{run.path.name} is live: written as it is at step {run.last_step}"
-            print(printable(what), file=sys.stderr)
+        paths = [entry.path for entry in found]
+        runs_of = stack.enter_context(Run(paths[0])) if alone else paths
+        table = RunTable(runs_of, measured_only=measured_only)
+        for part in table.parts:
+            if part.live:
+                what = f"{part.path.name} is live: written as it is at step {part.last_step}"
+                print(printable(what), file=sys.stderr)
         if output == "-":
             write_stream(table, data_stream(), chosen)
             return

@@ -95,7 +95,7 @@ def write_stream(table: RunTable, stream: TextIO, format: str = "csv") -> int:
 
 
 def export_files(
-    runs: Run | Sequence[Run] | RunTable,
+    runs: Run | Sequence[Run | Path] | RunTable,
     target: Path,
     *,
     format: str = "csv",
@@ -235,12 +235,12 @@ def _export_folders(table: RunTable, target: Path, progress: Progress | None) ->
     done = 0
     try:
         target.mkdir(parents=True, exist_ok=True)
-        for run, place in folders(table, target).items():
+        for number, place in enumerate(folders(table, target)):
             _only_events(place)
             aside = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
             written.append((aside, place))
             aside.mkdir()
-            done = write_tensorboard(table, run, aside, done, progress)
+            done = write_tensorboard(table, number, aside, done, progress)
         for aside, place in written:
             if place.exists():  # a folder can't be replaced at one go
                 before = aside.with_suffix(".before")

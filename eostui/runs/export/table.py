@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,59 +73,105 @@ class Label:
         return np.full(length, np.nan if value is None else value)
 
 
+@dataclass(frozen=True)
+class Part:
+    """One of the runs of a table, as it was when the table was made.
+
+    Attributes:
+        path: the run directory.
+        name: of the run, "" for none.
+        columns: those that it has.
+        rows: how many of its rows are in the table.
+        last_step: its newest step.
+        live: whether it was live.
+        description: what a reader must know of it: facts, config, events.
+        run: the run, where it is kept open.
+    """
+
+    path: Path
+    name: str
+    columns: tuple[Column, ...]
+    rows: int
+    last_step: int
+    live: bool
+    description: dict[str, Any]
+    run: Run | None
+
+    @classmethod
+    def of(cls, given: Run | Path, measured_only: bool) -> Part:
+        """Look at a run. Raises RunFormatError if it is damaged."""
+        if isinstance(given, Path):
+            with Run(given) as run:
+                return replace(cls.of(run, measured_only), run=None)
+        live = _was_live(given)
+        return cls(
+            path=given.path,
+            name=given.facts.get("name", ""),
+            columns=given.exported(),
+            rows=len(given.measured if measured_only else given.steps),
+            last_step=given.last_step,
+            live=live,
+            description=_describe(given, live),
+            run=given,
+        )
+
+    @contextmanager
+    def opened(self) -> Iterator[Run]:
+        """Have the run as it was then, in memory no longer than this unless it was given open."""
+        if self.run is not None:
+            yield self.run
+            return
+        with Run(self.path) as run:
+            yield run.until(self.last_step)
+
+
 class RunTable:
     """What an export writes of one run, or of several: then columns that tell them apart come first.
 
     Attributes:
-        runs: the runs in turn.
+        parts: the runs in turn.
         family: the settings in which they differ; None for one run alone.
         labels: where there are several, even if it is one: id, name, and every setting that differs.
             What a control is at a step is a column of its own, so what it is for the run, at its newest
             step, is called `run_eta`, and so is a setting that a column is called like.
         columns: the labels', and those that any of the runs has, in the order of
             `eostui.runs.store.columns.exported`, as the first that has it describes it.
+        measured_only: whether it has only the rows at which something was measured.
     """
 
-    def __init__(self, runs: Run | Sequence[Run], *, measured_only: bool = False) -> None:
+    def __init__(self, runs: Run | Sequence[Run | Path], *, measured_only: bool = False) -> None:
         """Choose rows and columns.
 
         Args:
-            runs: one run, or several.
+            runs: one run, or several; those that are given as directories are opened one at a time, when
+                their rows are asked for: a thousand don't fit into memory.
             measured_only: only the rows at which something was measured.
 
         Raises:
-            InputError: if two runs have the same id.
+            InputError: if two runs have the same id, or one isn't there.
+            RunFormatError: if one is damaged.
         """
         several = not isinstance(runs, Run)
-        self.runs = [runs] if isinstance(runs, Run) else list(runs)
-        self._measured_only = measured_only
-        ids = [run.path.name for run in self.runs]
-        for name in ids:
-            if ids.count(name) > 1:
+        self.measured_only = measured_only
+        self.parts = [
+            Part.of(each, measured_only) for each in ([runs] if isinstance(runs, Run) else runs)
+        ]
+        for name, count in Counter(part.path.name for part in self.parts).items():
+            if count > 1:
                 raise InputError(f"there are two runs {name}: an export needs each once")
-        found = [{column.name: column for column in run.exported()} for run in self.runs]
+        found = [{column.name: column for column in part.columns} for part in self.parts]
         said = {name: column for columns in reversed(found) for name, column in columns.items()}
         order = dict.fromkeys(column.name for column in _EVERY)
         order |= dict.fromkeys(name for columns in found for name in columns if name not in _LAST)
         known = tuple(said[name] for name in (*order, *_LAST) if name in said)
-        self.family = Family.of(read_entry(run.path) for run in self.runs) if several else None
+        self.family = Family.of(read_entry(part.path) for part in self.parts) if several else None
         self.labels = _labels(self.family, {*said}) if self.family else ()
         self.columns = (*(label.column for label in self.labels), *known)
-        self._live = {run: _was_live(run) for run in self.runs}
-
-    @property
-    def live(self) -> list[Run]:
-        """Those of the runs that were live when they were read."""
-        return [run for run in self.runs if self._live[run]]
 
     @property
     def rows(self) -> int:
         """How many rows there are in all."""
-        return sum(map(self.rows_of, self.runs))
-
-    def rows_of(self, run: Run) -> int:
-        """Return how many rows one of the runs has."""
-        return len(run.measured if self._measured_only else run.steps)
+        return sum(part.rows for part in self.parts)
 
     def blocks(self, progress: Progress | None = None) -> Iterator[TableBlock]:
         """Yield the rows in order, at least one block: each column's values, NaN where not known.
@@ -130,20 +179,20 @@ class RunTable:
         `progress` is told how many rows of how many are done.
         """
         done, total = 0, self.rows
-        for run in self.runs if total else self.runs[:1]:
-            for block in self.blocks_of(run):
-                rows = len(block["step"])
-                if rows or not total:
-                    yield block
-                done += rows
-                if progress is not None:
-                    progress(done, total)
+        for place, part in enumerate(self.parts if total else self.parts[:1]):
+            with part.opened() as run:
+                for block in self.blocks_of(place, run):
+                    rows = len(block["step"])
+                    if rows or not total:
+                        yield block
+                    done += rows
+                    if progress is not None:
+                        progress(done, total)
 
-    def blocks_of(self, run: Run) -> Iterator[TableBlock]:
-        """Yield the rows of one of the runs, at least one block."""
-        place = self.runs.index(run)
-        for start in range(0, max(self.rows_of(run), 1), ROWS):
-            part = run.columns(measured_only=self._measured_only, rows=slice(start, start + ROWS))
+    def blocks_of(self, place: int, run: Run) -> Iterator[TableBlock]:
+        """Yield the rows of the run at a place, opened, at least one block."""
+        for start in range(0, max(self.parts[place].rows, 1), ROWS):
+            part = run.columns(measured_only=self.measured_only, rows=slice(start, start + ROWS))
             length = len(part["step"])
             unknown = np.full(length, np.nan)
             told = {label.column.name: label.rows(place, length) for label in self.labels}
@@ -157,29 +206,30 @@ class RunTable:
     def describe(self) -> dict[str, Any]:
         """Return what a reader of the table needs: columns, configs, versions, conventions, events."""
         columns = {c.name: {"unit": c.unit, "description": c.description} for c in self.columns}
-        told = [self._describe(run) for run in self.runs]
-        if any(trusted_gradient(run.facts) for run in self.runs) and "sharpness" in columns:
+        told = [part.description for part in self.parts]
+        if any(trusted_gradient(each["run"]) for each in told) and "sharpness" in columns:
             columns["sharpness"]["description"] += f"; here {OF_TRUSTED}: see the run's events"
         if self.family is None:
             return {**told[0], "columns": columns}
-        for each, label in zip(told, self.family.short_labels, strict=True):
-            each["run"]["label"] = label
-        return {"runs": told, "columns": columns}
+        labelled = [
+            {**each, "run": {**each["run"], "label": label}}
+            for each, label in zip(told, self.family.short_labels, strict=True)
+        ]
+        return {"runs": labelled, "columns": columns}
 
-    def _describe(self, run: Run) -> dict[str, Any]:
-        facts = {key: value for key, value in run.facts.items() if key != "config"}
-        live = self._live[run]
-        status = {"status": run.state, "live": live, "last_step": run.last_step}
-        if live:  # though it may have ended since
-            status["status"] = run.facts.get("status", "running")
-        return {
-            "run": {**facts, **status},
-            "config": run.config.acting(mode="json"),
-            "events": [
-                {"step": e.step, "unix_time": e.unix_time, "kind": e.kind, "payload": e.payload}
-                for e in run.events
-            ],
-        }
+
+def _describe(run: Run, live: bool) -> dict[str, Any]:
+    facts = {key: value for key, value in run.facts.items() if key != "config"}
+    # a run that was live may have ended since
+    status = run.facts.get("status", "running") if live else run.state
+    return {
+        "run": {**facts, "status": status, "live": live, "last_step": run.last_step},
+        "config": run.config.acting(mode="json"),
+        "events": [
+            {"step": e.step, "unix_time": e.unix_time, "kind": e.kind, "payload": e.payload}
+            for e in run.events
+        ],
+    }
 
 
 def _labels(family: Family, taken: set[str]) -> tuple[Label, ...]:
