@@ -125,7 +125,7 @@ class OpenRun(Run):
         if theta is not None:
             return theta
         rebuilt = self._rebuild()
-        with _Repetition(self.path.name, wanted) as progress:
+        with _Repetition(self.path.name) as progress:
             return rebuilt.theta(wanted, progress)
 
     def module(self, step: int | None = None) -> nn.Module:
@@ -297,8 +297,8 @@ class _Repetition:
     #: Seconds until it is told for the first time where no bar can be drawn, and between two tellings.
     _FIRST, _EVERY = 3.0, 10.0
 
-    def __init__(self, run: str, step: int) -> None:
-        self._run, self._step = run, step
+    def __init__(self, run: str) -> None:
+        self._run = run
         self._begun = self._told = time.monotonic()
         self._steps = 0
         self._bar: ProgressBar | None = None

@@ -11,6 +11,7 @@ import sys
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas
@@ -21,6 +22,7 @@ from own import write
 from random_runs import rows, written
 
 import eostui
+from eostui import notebook
 from eostui.engine.rebuilt import Rebuilt
 from eostui.errors import InputError
 from eostui.notebook import Runs
@@ -219,6 +221,52 @@ def test_the_process_stays_as_it_was(shelf_folder, tmp_path):
     finally:
         torch.set_num_threads(before)
     assert float(theta.double().norm()) == run["theta_norm"][15]
+
+
+def test_defaults_of_a_notebook_change_nothing(shelf_folder, tmp_path):
+    """Another precision, no gradients, inference alone: θ is the same to the bit."""
+    run = eostui.open_run(copied(shelf_folder[1], tmp_path / "a"))
+    wanted = eostui.open_run(shelf_folder[1]).theta(15)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.no_grad(), torch.inference_mode():
+            assert torch.equal(run.theta(15), wanted)
+            assert run.module(15)[1].weight.dtype == torch.float32
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_a_long_repetition_is_told(monkeypatch, capsys):
+    """Where there is no terminal: after some seconds, then now and then, and what it took."""
+    now = [100.0]
+    monkeypatch.setattr("eostui.notebook.time", SimpleNamespace(monotonic=lambda: now[0]))
+    with notebook._Repetition("r-aaaa") as progress:
+        for step in range(101, 401):
+            now[0] += 0.125
+            progress(step, 100, 400)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "r-aaaa: 24 of 300 steps repeated, 8/s, 34 s left"
+    assert len(lines) == 5  # at 3, 13, 23, 33 s, and the end
+    assert lines[-1].startswith("r-aaaa: 300 steps repeated in 38 s; this process has taken ")
+    with notebook._Repetition("r-aaaa") as progress:
+        progress(1, 0, 1)
+    assert capsys.readouterr().err == ""
+
+
+def test_an_interrupted_repetition_can_be_begun_again(shelf_folder, tmp_path, monkeypatch):
+    """ctrl+c goes through, and leaves all as it was."""
+    run = eostui.open_run(copied(shelf_folder[1], tmp_path / "a"))
+    run.problem()
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(notebook._Repetition, "__call__", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run.theta(15)
+    monkeypatch.undo()
+    assert torch.equal(run.theta(15), eostui.open_run(shelf_folder[1]).theta(15))
 
 
 def test_a_device_that_is_not_here(shelf_folder, tmp_path, capsys):

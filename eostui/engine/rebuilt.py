@@ -167,7 +167,10 @@ def _before_origin(path: Path, step: int, origin: int) -> str:
 
 @contextmanager
 def _process_kept(device: torch.device) -> Iterator[None]:
-    """Leave as it was what a run sets for its whole process: threads, determinism, precision, seeds."""
+    """Begin as an engine's process does, and leave threads, determinism, precision, seeds as they were.
+
+    A notebook may have other defaults, or be within `torch.no_grad()`.
+    """
     states = random.getstate(), np.random.get_state()
     threads = torch.get_num_threads()
     algorithms = torch.are_deterministic_algorithms_enabled()
@@ -175,10 +178,18 @@ def _process_kept(device: torch.device) -> Iterator[None]:
     fills = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     narrow = matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark
+    dtype = torch.get_default_dtype()
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.set_default_dtype(torch.float32)
+        with (
+            torch.random.fork_rng([device] if device.type == "cuda" else []),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.device("cpu"),
+        ):
             yield
     finally:
+        torch.set_default_dtype(dtype)
         random.setstate(states[0])
         np.random.set_state(states[1])
         torch.set_num_threads(threads)

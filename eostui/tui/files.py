@@ -8,7 +8,7 @@ from pathlib import Path
 
 from eostui.errors import InputError
 from eostui.locations import present_folder
-from eostui.runs.export import export_files
+from eostui.runs.export import RunTable, export_files
 from eostui.runs.run import Run
 from eostui.runs.save_preset import save_preset
 from eostui.runs.shelf import safe_name
@@ -29,9 +29,10 @@ def csv_target(runs: Sequence[Path]) -> Path:
 def write_table(runs: Sequence[Path], target: Path) -> str:
     """Write runs into one CSV file and return what to say of it. Raises EostuiError."""
     with ExitStack() as stack:
-        opened = [stack.enter_context(Run(path)) for path in runs]
-        _, rows = export_files(opened if len(opened) > 1 else opened[0], target)
-    return f"{rows} rows in {target}"
+        table = RunTable(stack.enter_context(Run(runs[0])) if len(runs) == 1 else runs)
+        _, rows = export_files(table, target)
+    live = [f"{part.path.name} at step {part.last_step}" for part in table.parts if part.live]
+    return f"{rows} rows in {target}{'; live: ' if live else ''}{', '.join(live)}"
 
 
 def write_preset(run: Path, name: str) -> str:
