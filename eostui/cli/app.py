@@ -92,9 +92,9 @@ app.add_typer(presets, name="presets")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        import eostui
+        from eostui.version import __version__
 
-        typer.echo(f"eostui {eostui.__version__}")
+        typer.echo(f"eostui {__version__}")
         raise typer.Exit
 
 

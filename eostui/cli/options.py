@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from eostui.cli.streams import say_ascii
+from eostui.filter import GRAMMAR, OF_RUNS
 
 
 def _complete_preset(incomplete: str) -> list[str]:
@@ -72,6 +73,22 @@ RunsDir = Annotated[
 ]
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Folder of the data sets [env: EOSTUI_DATA].")
+]
+RunFilter = Annotated[
+    str,
+    typer.Option(
+        "--filter",
+        metavar="TEXT",
+        help=f"Only runs that match. {GRAMMAR} Keys are settings, and {', '.join(OF_RUNS)}.",
+    ),
+]
+PresetFilter = Annotated[
+    str,
+    typer.Option(
+        "--filter",
+        metavar="TEXT",
+        help=f"Only presets that match. {GRAMMAR} Keys are settings, and name.",
+    ),
 ]
 Number = str | None
 Name = Annotated[str, typer.Option(help="A name to find the run by.")]

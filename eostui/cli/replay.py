@@ -101,7 +101,7 @@ def _repeat(entry: Entry, data_dir: Path) -> Replay:
 
 
 def _told(entry: Entry, found: Replay) -> dict[str, Any]:
-    from eostui import __version__
+    from eostui.version import __version__
 
     return {
         "id": entry.id,
@@ -117,7 +117,7 @@ def _told(entry: Entry, found: Replay) -> dict[str, Any]:
 
 
 def _sentence(entry: Entry, found: Replay) -> str:
-    from eostui import __version__
+    from eostui.version import __version__
 
     record, differences = found.record, found.differences
     span, measured = f"steps {record.first} to {record.next_step - 1}", found.measurements

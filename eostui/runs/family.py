@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -40,11 +40,7 @@ class Family:
         """Compare the settings of some runs."""
         runs = tuple(entries)
         settings = [settings_of(entry) for entry in runs]
-        keys = [
-            key
-            for key in (*RunConfig.keys(), "group")
-            if len({repr(each.get(key)) for each in settings}) > 1
-        ]
+        keys = [key for key in (*RunConfig.keys(), "group") if _differs(key, settings)]
         differing = tuple(key for key in keys if key not in _OF_THE_MACHINE)
         return cls(runs, differing, tuple(key for key in keys if key not in differing))
 
@@ -116,6 +112,18 @@ class Family:
             else f"{label or entry.config.preset} {_tag(entry)}"
             for label, entry in zip(labels, self.entries, strict=True)
         )
+
+
+def _differs(key: str, settings: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether runs differ in a setting.
+
+    One that doesn't act in all of them, as a network's beside a toy's, tells them apart only where it
+    isn't what it is by default: that the toy has none is told by `problem` already.
+    """
+    values = {repr(each[key]) for each in settings if key in each}
+    if len(values) != 1 or all(key in each for each in settings):
+        return len(values) > 1
+    return values != {repr(RunConfig().model_dump(mode="json").get(key))}
 
 
 def settings_of(entry: Entry) -> dict[str, Any]:

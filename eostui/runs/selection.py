@@ -5,20 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from eostui.config import RunConfig
 from eostui.errors import EostuiError, InputError
-from eostui.filter import parse_filter
 from eostui.runs import shelf
-from eostui.runs.family import settings_of
+from eostui.runs.filter_fields import run_filter
 from eostui.runs.shelf import Entry
-from eostui.runs.store.schema import LIVE_STATES
-
-#: What can be compared of a run besides its settings.
-_FIELDS = ("id", "name", "note", "state", "phase", "steps", "late_sharpness", "parent", "group")
-#: States that one word stands for.
-STATE_WORDS = {"live": LIVE_STATES}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,38 +30,9 @@ class Selection:
         return tuple(f"{path.name} is left out: {why}" for path, why in self.unread)
 
 
-def filter_keys() -> tuple[str, ...]:
-    """Return what a filter of runs can compare."""
-    return tuple(dict.fromkeys([*RunConfig.keys(), *_FIELDS]))
-
-
-def filter_fields(entry: Entry) -> dict[str, Any]:
-    """Return what a filter compares of a run."""
-    return {
-        **settings_of(entry),
-        "id": entry.id,
-        "name": entry.name,
-        "note": entry.note,
-        "state": entry.state,
-        "phase": entry.phase,
-        "steps": max(entry.last_step, 0),
-        "late_sharpness": entry.late_sharpness,
-        "parent": entry.parent,
-        "group": entry.group,
-    }
-
-
 def filtered(entries: Iterable[Entry], text: str) -> list[Entry]:
     """Return the runs that a filter lets through, in their order. Raises InputError."""
-    wanted = parse_filter(text, filter_keys(), STATE_WORDS)
-    return [
-        entry
-        for entry in entries
-        if wanted.matches(
-            (entry.id, entry.name, entry.note, entry.config.preset, entry.group),
-            filter_fields(entry),
-        )
-    ]
+    return list(filter(run_filter(text), entries))
 
 
 def select(folder: Path, names: Sequence[str], text: str = "", group: str = "") -> Selection:

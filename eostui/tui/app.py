@@ -7,6 +7,7 @@ a part that the application is made of:
     steering    of that run: commands to its engine (session.steering)
     engines     starts engines and has their runs shown
     forks       asks how a run is forked, or gone on with
+    shelving    does to runs of the shelf what the runs screen asks
     beside      asks which run to draw under it
     questions   dialogs, each about the scene in which its key was pressed
     leaving     asks what becomes of the runs that train
@@ -28,7 +29,7 @@ from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 from textual.worker import Worker, WorkerState
 
-from eostui import oscillator_presets
+from eostui import oscillator_presets, presets
 from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
 from eostui.oscillator_presets import OscillatorPreset
 from eostui.panels.compare.view import Compare
@@ -40,6 +41,7 @@ from eostui.runs.store.liveness import engine_alive
 from eostui.stability import GRADIENT_DESCENT, STABILITY
 from eostui.tui import files
 from eostui.tui.beside import Beside
+from eostui.tui.editor import edit
 from eostui.tui.engines import Engines
 from eostui.tui.forks import Forks
 from eostui.tui.key_queue import KeyQueue
@@ -51,10 +53,14 @@ from eostui.tui.screens.commands import Palette
 from eostui.tui.screens.compare import CompareScreen
 from eostui.tui.screens.dialogs import AskDialog, NumberDialog
 from eostui.tui.screens.help import HelpScreen
+from eostui.tui.screens.list import ListScreen
 from eostui.tui.screens.oscillator import OscillatorScreen
+from eostui.tui.screens.presets import PresetsScreen
+from eostui.tui.screens.runs import RunsScreen
 from eostui.tui.screens.screen import SessionScreen
 from eostui.tui.screens.table import entries_of, keys_by_group, screen_keys
 from eostui.tui.session import Session, Settings, Watch
+from eostui.tui.shelving import Shelving
 from eostui.tui.steering import Steering
 from eostui.tui.tty import give_size, leave_on_signals, leave_when_gone, stop_and_go_on, suspend
 
@@ -88,7 +94,15 @@ class EostuiApp(App[str]):
         self.questions = Questions(self, self.session)
         self.engines = Engines(self, self.session, self.questions)
         self._forks = Forks(
-            self, self.session, self.questions, self.engines, lambda: self.first.right_end
+            self,
+            self.session,
+            self.questions,
+            self.engines,
+            lambda: self.first.right_end,
+            self._show_run,
+        )
+        self._shelving = Shelving(
+            self, self.session, self.questions, self.engines, self._forks, self._show_run
         )
         self._beside = Beside(self, self.session, self.questions)
         self._leaving = Leaving(self, self.session, self.questions, self.engines)
@@ -477,7 +491,8 @@ class EostuiApp(App[str]):
         ring = [
             screen
             for key, screen in self._screens.items()
-            if screen is self.screen or self._entries[key].applies(self.session)
+            if screen is self.screen
+            or (self._entries[key].of_run and self._entries[key].applies(self.session))
         ]
         if self.screen is self.shown:
             self._show_screen(ring[(ring.index(self.shown) + direction) % len(ring)])
@@ -505,6 +520,30 @@ class EostuiApp(App[str]):
         """Show a run of the comparison by itself."""
         self._show_screen(self.first)
         self.engines.open(event.path)
+
+    def _show_run(self) -> None:
+        """Show the run's charts in place of a list, once its dialog is away."""
+        if isinstance(self.shown, ListScreen):
+            self.call_later(self._show_screen, self.first)
+
+    def on_runs_screen_asked(self, asked: RunsScreen.Asked) -> None:
+        """Do what the runs screen asks for."""
+        self._shelving.obey(asked)
+
+    def on_presets_screen_asked(self, asked: PresetsScreen.Asked) -> None:
+        """Start a preset, or have it edited."""
+        self.clear_notifications()
+        listed = asked.listed
+        try:
+            if asked.what == "edit":
+                edit(self, presets.copy_to_own(listed.name))
+                asked.done()
+            elif self.session.watch is not None:
+                self.notify("this is a playback, which starts nothing", severity="warning")
+            else:
+                self.engines.start(presets.load(listed.name).config, self._show_run)
+        except InputError as error:
+            self.notify(str(error), severity="error")
 
     def action_help(self) -> None:
         """Show the help."""

@@ -59,6 +59,14 @@ def test_settings_that_do_not_act_do_not_differ() -> None:
     assert mixed.short_labels == ("dynamics heavy-ball, μ 0.5", "dynamics gradient-descent")
 
 
+def test_a_toy_among_networks_differs_in_its_problem() -> None:
+    """Not in all the settings that a network has and a toy lacks, but in those that were chosen."""
+    runs = [run("a"), run("b", weight_decay=0.01), run("c", problem="cubic-normal-form")]
+    assert Family.of(runs).differing == ("problem", "problem_arguments", "weight_decay")
+    wider = [run("a", width=7), run("c", problem="cubic-normal-form")]
+    assert Family.of(wider).differing == ("problem", "problem_arguments", "width")
+
+
 def test_seeds_are_groups_and_no_ramp() -> None:
     runs = [run(f"{d}{s}", weight_decay=d / 100, seed=s) for d in range(2) for s in range(3)]
     family = Family.of(runs)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eostui.charts.numbers import age
 from eostui.cli.options import AsJson, RunsDir, Yes
-from eostui.cli.output import age, print_json, print_table, readable
+from eostui.cli.output import print_json, print_table, readable
 from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
 
 if TYPE_CHECKING:

@@ -48,8 +48,10 @@ def glance(reader: RunReader, since: int) -> tuple[float, str]:
     return mean, str(phases[0].payload.get("to", "")) if phases else ""
 
 
-def events_of(reader: RunReader, kind: str) -> list[Event]:
-    """Return all events of a kind that are on record now. Raises RunFormatError on damage."""
+def events_of(reader: RunReader, kind: str | None = None) -> list[Event]:
+    """Return all events that are on record now, or those of a kind. Raises RunFormatError on damage."""
+    if kind is None:
+        return _events(reader, "ORDER BY id")
     return _events(reader, "WHERE kind = ? ORDER BY id", kind)
 
 
