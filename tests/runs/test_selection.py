@@ -7,10 +7,9 @@ import sqlite3
 import pytest
 from made import make_run
 
-from eostui.config import RunConfig
 from eostui.errors import InputError
 from eostui.runs import shelf
-from eostui.runs.selection import filter_fields, filter_keys, filtered, select
+from eostui.runs.selection import filtered, select
 
 
 @pytest.fixture
@@ -39,13 +38,9 @@ def test_a_filter_and_a_group_choose_from_the_shelf_oldest_first(folder):
     assert ids(select(folder, [], "state:live")) == []
 
 
-def test_what_is_compared_is_what_the_filter_knows(folder):
+def test_a_filter_knows_settings_and_readings(folder):
     entry = shelf.entries(folder)[0]
-    fields = filter_fields(entry)
-    assert set(fields) <= set(filter_keys())
-    assert set(RunConfig.keys()) <= set(filter_keys())
-    assert fields["steps"] == 60
-    assert filtered([entry], "eta=0.1 λ<1 group:a phase:*") == [entry]
+    assert filtered([entry], "eta=0.1 λ<1 group:a phase:* step=60") == [entry]
     with pytest.raises(InputError, match="unknown key `sharpnes`"):
         filtered([entry], "sharpnes>3")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import shutil
 import time
 from collections.abc import Awaitable, Callable
@@ -361,7 +362,7 @@ def test_columns_drop_from_the_right(few: Path) -> None:
             table = app.screen.query_one(Table)
             seen.append([table._columns[index].name for index, _ in table._shown])
             assert "lam-0" in table.render_line(1).text
-        for wide, narrow in zip(seen, seen[1:], strict=False):
+        for wide, narrow in itertools.pairwise(seen):
             assert narrow == wide[: len(narrow)]
         assert seen[0][-1] == "preset"
         assert seen[-1] == ["run"]
