@@ -130,7 +130,7 @@ def bench(
 
 
 class _Narrator:
-    """Tells a progress bar what is being done and where on the trajectory, and a table when it is done."""
+    """Tells a progress bar what is being done and where on the way, and a table when it is done."""
 
     def __init__(self, bar: ProgressBar, table: _Table | None) -> None:
         self._bar, self._table, self.place = bar, table, ""
