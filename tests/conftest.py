@@ -65,6 +65,36 @@ def device(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let what a GPU's libraries warn of be told beside the results: here it is no error of ours."""
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.filterwarnings("default"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--tell",
+        action="store_true",
+        help="tell of each test at once how it went, and why it failed",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--tell") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Teller(), "tell")
+
+
+class _Teller:
+    """Prints a line as each test ends, and of one that failed its traceback: no summary may come."""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" or report.failed:
+            print(f"\n{report.outcome:7} {report.duration:6.1f} s  {report.nodeid}", flush=True)
+        if report.failed:
+            print(report.longreprtext[-6000:], flush=True)
+
+
 @pytest.fixture
 def cuda() -> torch.device:
     """Give the first CUDA GPU to a test that is about nothing else, and skip it where there is none."""

@@ -84,6 +84,11 @@ class Scripted(Controls):
 
     script: Mapping[int, Sequence[tuple[str, dict]]] = {}
 
+    @property
+    def marked(self):
+        """The script's steps too: a GPU is given a stretch of steps, and no one looks within it."""
+        return (*super().marked, *self.script)
+
     def poll(self, run_path, writer, step):
         for kind, arguments in self.script.get(step, ()):
             commands.send(run_path, kind, **arguments)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.autograd.profiler_util import FunctionEvent
@@ -27,6 +29,11 @@ _READ = "aten::_local_scalar_dense"
 
 #: The name of the range in a profile that is counted.
 _WORK = "eostui.bench"
+
+#: Newer profilers warn at their first use that events of a cycle are gone after it, unless this is set.
+_ACCUMULATES: dict[str, Any] = (
+    {"acc_events": True} if "acc_events" in inspect.signature(profile).parameters else {}
+)
 
 # or the profiler tells on stderr when it begins and ends
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
@@ -70,7 +77,7 @@ def activity(work: Callable[[], object], device: torch.device) -> Activity:
     if device.type == "cuda":
         watched.append(ProfilerActivity.CUDA)
         torch.cuda.synchronize(device)
-    with profile(activities=watched) as profiler:
+    with profile(activities=watched, **_ACCUMULATES) as profiler:
         with record_function(_WORK):
             work()
         if device.type == "cuda":

@@ -27,7 +27,7 @@ def median_seconds(
     device: torch.device,
     tell: Callable[[int], None],
     *,
-    budget: float = 2.0,
+    budget: float,
 ) -> dict[str, float]:
     """Return the median time of each piece of work, taken by rounds.
 

@@ -17,6 +17,9 @@ from eostui.config import RunConfig
 from eostui.problems import Problem
 from eostui.runs.run import Run
 
+#: Runs are timed again until so many seconds are spent, ROUNDS times at most.
+_ENOUGH = 3.0
+
 #: Steps of the stretch that is looked at, unless a bench is of fewer; of the short one it is compared
 #: with; and measurements in it.
 STRETCH, _SHORT, _MEASUREMENTS = 100, 5, 4
@@ -49,9 +52,9 @@ def time_steps(
 ) -> dict[str, Any]:
     """Return what a step of bare descent, a step of a run, and a measurement of a run ask for.
 
-    What a run spends once (its record, its first measurement, whatever an engine prepares) isn't in it:
-    a step is the difference of a longer and a shorter run without measurements, a measurement that of
-    two runs as long, with and without.
+    What a run spends once (its record, its first measurement, whatever an engine prepares) isn't in it,
+    nor what it does by the clock, its checkpoints: a step is the difference of a longer and a shorter
+    run without measurements, a measurement that of two runs as long, with and without.
 
     Args:
         config: the preset's, of which S, u and ∇S are measured.
@@ -68,7 +71,10 @@ def time_steps(
     start = dataclasses.replace(problem, initial=theta)
     long = min(steps, STRETCH)
     short, cadence = max(long // _SHORT, 1), max(long // _MEASUREMENTS, 1)
-    never = {"cadence": long + 1, "far_cadence": 0, "test_cadence": long + 1, "eigenvalues": 1}
+    never = {
+        "cadence": long + 1, "far_cadence": 0, "test_cadence": long + 1, "eigenvalues": 1,
+        "checkpoint_every": 0,
+    }  # fmt: skip
     cuda = theta.device.type == "cuda"
     if cuda:
         torch.cuda.reset_peak_memory_stats(theta.device)
@@ -113,12 +119,14 @@ def _work_of_run(
     facts: dict[str, str],
     tell_products: Callable[[float], object] = lambda _: None,
 ) -> Work:
-    """Return what a whole run takes, in a new directory each time: timed ROUNDS times, then profiled."""
+    """Return what a whole run takes, in a new directory each time: timed, then profiled."""
     device = problem.initial.device
     times: list[float] = []
     for _ in range(ROUNDS):
         with a_run(config, problem, facts) as (train, _path):
             times.append(seconds(train, device))
+        if sum(times) > _ENOUGH:
+            break
     with a_run(config, problem, facts) as (train, path):
         seen = activity(train, device)
         with Run(path) as run:  # all but the first, which is cold

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import warnings
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -108,11 +109,12 @@ def bench(
 
     results: dict[str, Any] = {"preset": config.preset, "places": {}}
     trouble: EostuiError | None = None
+    table = None if as_json else _Table(results)
     with ProgressBar("loading PyTorch") as bar:
         try:
             _measure(
                 config, steps, points, (place, edge_limit), locations.data_dir(data_dir),
-                results, _Narrator(bar),
+                results, _Narrator(bar, table),
             )  # fmt: skip
         except NotFiniteError as error:
             trouble = InputError(f"θ diverged ({error}): choose a smaller `--set eta=…`")
@@ -121,23 +123,25 @@ def bench(
         except KeyboardInterrupt:
             what = "the figures are what was" if results["places"] else "nothing was"
             trouble = Interrupted(f"interrupted; {what} measured until then")
-    if results["places"] or trouble is None:  # hours may have gone into what is there
-        if as_json:
-            print_json(results)
-        else:
-            _print_table(results)
+    if as_json and (results["places"] or trouble is None):  # hours may have gone into what is there
+        print_json(results)
     if trouble is not None:
         raise trouble
 
 
 class _Narrator:
-    """Tells a progress bar what is being done, and where on the trajectory."""
+    """Tells a progress bar what is being done and where on the way, and a table when it is done."""
 
-    def __init__(self, bar: ProgressBar) -> None:
-        self._bar, self.place = bar, ""
+    def __init__(self, bar: ProgressBar, table: _Table | None) -> None:
+        self._bar, self._table, self.place = bar, table, ""
 
     def __call__(self, text: str, done: int = 0, total: int | None = None) -> None:
         self._bar(done, total, label=f"{self.place}{text}")
+
+    def measured(self) -> None:
+        """Show what was measured since the last time."""
+        if self._table is not None:
+            self._table.show()
 
     def say(self, sentence: str) -> None:
         self._bar.console.print(sentence, markup=False, highlight=False)
@@ -182,13 +186,17 @@ def _measure(
         pieces = measure.time_pieces(config, problem, theta, narrator)
         found: dict[str, Any] = {"from_step": step, "pieces": pieces}
         results["places"][place] = found
+        narrator.measured()
         found["steps"] = time_steps(config, problem, theta, steps, facts, narrator)
+        narrator.measured()
         found["whole_run"] = dataclasses.asdict(
             measure.time_whole_run(config, problem, theta, steps, facts, narrator)
         )
+        narrator.measured()
         found["comparison"] = dataclasses.asdict(
             measure.compare(config, problem, theta, points, narrator)
         )
+        narrator.measured()
 
     if wanted != "edge":
         at("before the edge", problem.initial, 0)
@@ -221,18 +229,36 @@ _PIECES = {
 }
 
 
-def _print_table(results: dict[str, Any]) -> None:
+class _Table:
+    """The table of results, line by line as they come: who ends a bench early has what there was."""
+
+    def __init__(self, results: dict[str, Any]) -> None:
+        self._results, self._shown = results, 0
+        self._stdout = sys.stdout  # a bar on a terminal puts itself in its place
+
+    def show(self) -> None:
+        """Print the lines that weren't there yet."""
+        lines = _table(self._results)
+        # above the bar where that is on the same terminal; else stdout stays apart from stderr
+        file = None if self._stdout.isatty() else self._stdout
+        for line in lines[self._shown :]:
+            print(line, file=file, flush=True)
+        self._shown = len(lines)
+
+
+def _table(results: dict[str, Any]) -> list[str]:
+    """Return the lines of the table, as far as there are results: more of them add lines at the end."""
     machine = results["machine"]
-    print(f"{results['preset']}: {machine['parameters']} parameters, {machine['dtype']}")
     cuda = f", CUDA {machine['cuda']}" if machine["cuda"] else ""
-    print(
+    lines = [
+        f"{results['preset']}: {machine['parameters']} parameters, {machine['dtype']}",
         f"{machine['device_name']} ({machine['device']}), {machine['threads']} threads, "
-        f"torch {machine['torch']}{cuda}"
-    )
+        f"torch {machine['torch']}{cuda}",
+    ]
     for place, found in results["places"].items():
-        print(f"\n{place}, from step {found['from_step']}")
-        for line in _lines(found):
-            print(f"  {line}")
+        lines += ["", f"{place}, from step {found['from_step']}"]
+        lines += [f"  {line}" for line in _lines(found)]
+    return lines
 
 
 def _lines(found: dict[str, Any]) -> list[str]:

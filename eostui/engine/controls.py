@@ -53,6 +53,11 @@ class Controls:
         schedule = {change.step: change.values() for change in config.controls}
         return cls(stability, stability.at_start(config), schedule=schedule)
 
+    @property
+    def marked(self) -> tuple[int, ...]:
+        """The steps before which something is done, as far as that is known beforehand."""
+        return (*self.schedule, *self.pauses)
+
     def poll(self, run_path: Path, writer: Store, step: int) -> bool:
         """Take waiting commands, at most every POLL_EVERY seconds; return whether there were any.
 

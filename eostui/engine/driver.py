@@ -173,8 +173,7 @@ class Driver:
         """Return how many steps may be taken before anything else is done."""
         if self.controls.paused or self.trajectory.pace.most == 1:
             return 1
-        marked = [*self.controls.schedule, *self.controls.pauses]
-        return self._steps_before(self._config.steps + 1, marked)
+        return self._steps_before(self._config.steps + 1, self.controls.marked)
 
     def _steps_before(self, end: int, marked: Iterable[int]) -> int:
         """Return how many steps there are before the end, or a step before which something is done."""

@@ -31,15 +31,21 @@ def test_counts_are_those_of_a_whole_run(tmp_path, device):
     }  # fmt: skip
     once = activity(lambda: autograd_step(config, problem, problem.initial), problem.initial.device)
     assert found["bare"]["operators"] == once.operators > 10
-    never = {"cadence": 10**6, "far_cadence": 0, "test_cadence": 10**6, "eigenvalues": 1}
+    never = {
+        "cadence": 10**6, "far_cadence": 0, "test_cadence": 10**6, "eigenvalues": 1,
+        "checkpoint_every": 0,
+    }  # fmt: skip
 
     def whole(steps):
         with a_run(config.changed({**never, "steps": steps}), problem, facts) as (train, _):
             return activity(train, problem.initial.device)
 
     more = whole(130) - whole(30)
+    # rows are flushed by the clock: 40 steps that are looked at may have a flush more or less, of some
+    # ten operators, and so may 100
     for name in ("operators", "reads"):
-        assert found["step"][name] * 100 == pytest.approx(getattr(more, name), abs=100)
+        flushes = 0.1 * getattr(more, name) + 100
+        assert found["step"][name] * 100 == pytest.approx(getattr(more, name), abs=flushes)
     assert found["measurement"]["operators"] > found["step"]["operators"]
     assert 1 <= found["products"] <= 40
     assert all(found[name]["seconds"] >= 0 for name in ("bare", "step", "measurement"))
@@ -49,7 +55,8 @@ def test_counts_are_those_of_a_whole_run(tmp_path, device):
             assert found[name]["busy_seconds"] > 0
             assert found[name]["kernels"] >= found[name]["launches"] > 0
         assert found["bare"]["waits"] == 0
-        assert found["step"]["waits"] < 0.5, "rows are read in batches"
+        # a wait a stretch; the first stretches, and those that another process holds up, are of a step
+        assert found["step"]["waits"] < 0.9, "rows are read in batches"
         assert found["peak_megabytes"] > 0
     else:
         assert "peak_megabytes" not in found

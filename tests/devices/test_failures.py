@@ -96,8 +96,13 @@ def test_a_device_that_fails_in_mid_run_ends_it_by_name(failing, tmp_path):
 
 
 def test_a_network_too_large_for_the_device_is_a_sentence(tmp_path, device):
-    """Before there is a run: nothing is left behind."""
-    config = small(device=device, width=3_000_000, depth=3)
+    """Before there is a run: nothing is left behind. It is larger than any address space: some machines
+    give out all that is asked for, and end a process when it uses it."""
+    np.savez(tmp_path / "narrow.npz", x=np.arange(8.0)[:, None], y=np.arange(8) % 2)
+    config = small(
+        device=device, width=30_000_000, depth=2, data="npz", samples="all",
+        data_file=str(tmp_path / "narrow.npz"),
+    )  # fmt: skip
     with pytest.raises(StartError, match=r"^out of memory: use a smaller") as caught:
         Engine(config, tmp_path)
     assert caught.value.exit_code == 1
@@ -196,7 +201,8 @@ def test_the_automatic_chunk_size_fits(tmp_path, device, monkeypatch):
         whole.loss
     )  # first: memory that libraries keep for themselves isn't counted then
     if device == "cuda":
-        assert problem.chunk_size == wanted
+        # it was chosen by graphs on the CPU, which may keep a little more or less
+        assert problem.chunk_size == pytest.approx(wanted, rel=0.05)
         before = torch.cuda.memory_allocated(place)
         torch.cuda.reset_peak_memory_stats(place)
     else:

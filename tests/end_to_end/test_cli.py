@@ -23,7 +23,7 @@ from terminal import Terminal
 
 import eostui
 from eostui.cli import headless
-from eostui.cli.bench import _print_table
+from eostui.cli.bench import _Table
 from eostui.errors import BusyError, EostuiError, Interrupted
 from eostui.runs import shelf
 from eostui.runs.launch import StartError
@@ -613,7 +613,7 @@ def test_bench(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
     refused(shell("bench", "digits-mlp", "--place", "x"), "--place is x", "before, edge, both")
     assert found["comparison"]["curvlinops_products"] > 0
     assert 0 < found["comparison"]["residual"] < 0.1
-    _print_table(results)
+    _Table(results).show()
     table = capsys.readouterr().out
     for line in ("before the edge", "∇S in 4 chunks", "and on curvlinops' products"):
         assert line in table

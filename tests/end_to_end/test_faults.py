@@ -706,8 +706,13 @@ def test_lost_memory_and_a_lost_gpu_end_the_run_by_name(tmp_path, name, cause):
 
 
 def test_a_network_too_large_for_the_memory_is_a_sentence(tmp_path):
-    """Before there is a run: nothing is left behind."""
-    values = {"data": "digits", "width": 3_000_000, "depth": 3, "device": "cpu", "threads": 1}
+    """Before there is a run: nothing is left behind. It is larger than any address space."""
+    file = tmp_path / "narrow.npz"
+    np.savez(file, x=np.arange(8.0)[:, None], y=np.arange(8) % 2)
+    values = {
+        "data": "npz", "data_file": str(file), "width": 30_000_000, "depth": 2, "device": "cpu",
+        "threads": 1,
+    }  # fmt: skip
     with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever PyTorch raises
         drive(RunConfig.build(values, "test"), tmp_path / "r")
     assert engine._explain(caught.value).startswith("out of memory: use a smaller")
