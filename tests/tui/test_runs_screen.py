@@ -53,7 +53,7 @@ def test_a_thousand_runs(thousand: Path, size: tuple[int, int]) -> None:
     terminal = open_terminal(thousand, size)
     terminal.wait_for(r"step 100 ")
     terminal.send("l")
-    terminal.wait_for(r"RUNS   (1 000|998) runs", r"▸  ✓ (lam-0|made-0001)", "made-0004")
+    terminal.wait_for(r"RUNS   (1 000|999) runs", r"▸  ✓ (lam-0|made-0001)", "made-0004")
     terminal.send("/lam width>100")
     listed = r"(200|199) listed +/ lam width>100"
     terminal.wait_for(listed, r"lam-3 ", without="made-0001|lam-0 ")
@@ -70,7 +70,7 @@ def test_a_thousand_runs(thousand: Path, size: tuple[int, int]) -> None:
     terminal.send("s")
     terminal.wait_for("sort by")
     terminal.send("\x1b[B\r")  # by name
-    terminal.wait_for(r"run▴", r"lam-102 ")
+    terminal.wait_for(r"run▴")
     terminal.send("\x1b[H")
     terminal.wait_for(r"▸  . lam-102 ")
     terminal.send("N")
