@@ -6,7 +6,6 @@ import statistics
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from eostui.config import RunConfig
 from eostui.errors import EostuiError
@@ -51,13 +50,12 @@ class Costs:
             config: of a preset.
             entries: the shelf, the newest first.
         """
-        like = _like(config)
         alike = [
             entry
             for entry in entries
             if entry.config.preset == config.preset
             and _own_steps(entry) >= _STEPS
-            and _like(entry.config) == like
+            and _alike(config, entry.config)
         ]
         speeds = [speed for entry in alike[:_RUNS] if (speed := self._speed(entry)) > 0]
         return Cost(statistics.median(speeds), len(speeds)) if speeds else None
@@ -70,8 +68,14 @@ class Costs:
         return self._speeds[key]
 
 
-def _like(config: RunConfig) -> dict[str, Any]:
-    return {name: value for name, value in config.acting().items() if name not in _FREE}
+def _alike(config: RunConfig, run: RunConfig) -> bool:
+    """Return whether a step of a run costs what one of a config does; a run has settled what is auto."""
+    theirs = run.acting()
+    return all(
+        value in (theirs.get(name), "auto")
+        for name, value in config.acting().items()
+        if name not in _FREE
+    )
 
 
 def _own_steps(entry: Entry) -> int:

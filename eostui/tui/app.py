@@ -102,8 +102,9 @@ class EostuiApp(App[str]):
             self._show_run,
         )
         self._shelving = Shelving(
-            self, self.session, self.questions, self.engines, self._forks, self._show_run
-        )
+            self, self.session, self.questions, self.engines, self._forks, self._show_run,
+            self.compare,
+        )  # fmt: skip
         self._beside = Beside(self, self.session, self.questions)
         self._leaving = Leaving(self, self.session, self.questions, self.engines)
         self._entries = entries_of(self.session)
@@ -510,10 +511,10 @@ class EostuiApp(App[str]):
         else:
             self.switch_screen(wanted)
 
-    def compare(self, entries: Sequence[Entry]) -> None:
+    def compare(self, runs: Selection) -> None:
         """Compare runs, such as those that were marked in a list."""
         screen = self.get_screen("compare", CompareScreen)
-        screen.compare(Selection(tuple(entries)))
+        screen.compare(runs)
         self._show_screen(screen)
 
     def on_compare_screen_open_run(self, event: CompareScreen.OpenRun) -> None:

@@ -31,19 +31,18 @@ def edit(app: App[str], path: Path) -> None:
         signal.SIGTSTP: signal.SIG_DFL,
         signal.SIGINT: lambda *_: None,
     }
+    trouble = ""
     try:
-        with app.suspend():
+        with app.suspend():  # which takes the terminal back only where nothing is raised in it
             before = {number: signal.signal(number, do) for number, do in handlers.items()}
             try:
                 subprocess.run([*command, str(path)], check=False)
+            except OSError as error:
+                trouble = f"the editor `{wanted}` can't be started ({error.strerror}): set $EDITOR"
             finally:
                 for number, handler in before.items():
                     signal.signal(number, handler)
     except SuspendNotSupported:
-        raise InputError(
-            f"this terminal can't be lent to an editor: edit {path} beside it"
-        ) from None
-    except OSError as error:
-        raise InputError(
-            f"the editor `{wanted}` can't be started ({error.strerror}): set $EDITOR; the file is {path}"
-        ) from None
+        trouble = "this terminal can't be lent to an editor: edit it elsewhere"
+    if trouble:
+        raise InputError(f"{trouble}; the file is {path}")

@@ -13,6 +13,7 @@ from textual.app import App
 
 from eostui.errors import EostuiError, InputError, printable
 from eostui.runs import edit, prune, shelf
+from eostui.runs.selection import Selection
 from eostui.runs.shelf import Entry
 from eostui.runs.shelf_index import is_run
 from eostui.tui import files
@@ -42,10 +43,12 @@ class Shelving:
         engines: Engines,
         forks: Forks,
         show_run: Callable[[], None],
+        compare: Callable[[Selection], None],
     ) -> None:
-        """`show_run` shows the run's charts."""
+        """`show_run` shows the run's charts, `compare` runs side by side."""
         self._app, self._session, self._questions = app, session, questions
         self._engines, self._forks, self._show_run = engines, forks, show_run
+        self._compare = compare
 
     def obey(self, asked: RunsScreen.Asked) -> None:
         """Do what a key asks for; `asked.what` is a method of this class."""
@@ -126,6 +129,15 @@ class Shelving:
         self._in_background(change, done)
 
     # --- what is done to several ----------------------------------------------------------------------
+
+    def compare(self, asked: RunsScreen.Asked) -> None:
+        """Show runs side by side, the oldest first."""
+        if not asked.entries:
+            self._refuse("there is no readable run to compare")
+            return
+        unread = tuple((path, "it can't be read") for path in asked.unread)
+        oldest_first = sorted(asked.entries, key=lambda entry: entry.created)
+        self._compare(Selection(tuple(oldest_first), unread))
 
     def export(self, asked: RunsScreen.Asked) -> None:
         """Write runs as one CSV into the present folder; ask before a file is replaced."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.containers import VerticalScroll
@@ -20,7 +21,10 @@ Answer = TypeVar("Answer")
 
 
 class Dialog(ModalScreen[Answer]):
-    """A question over the screen beneath, which is answered once."""
+    """A question over the screen beneath, which is answered once.
+
+    A key that answers it is stopped: Textual would have it obeyed by the screen beneath too.
+    """
 
     def dismiss(self, result: Answer | None = None) -> AwaitComplete:
         """Give the answer and go; a key that came right behind the one that answered is too late.
@@ -48,15 +52,16 @@ class ChoiceDialog(Dialog[str]):
             yield Static(self._question, markup=False)
             yield Static("\n".join(["", *lines, "[b]esc[/b]  back"]))
 
-    def key_escape(self) -> None:
+    def key_escape(self, event: events.Key) -> None:
         """Answer ''."""
+        event.stop()
         self.dismiss("")
 
-    def on_key(self, event: object) -> None:
+    def on_key(self, event: events.Key) -> None:
         """Answer with the key if it is one of the choices."""
-        key = getattr(event, "character", None)
-        if key in self._choices:
-            self.dismiss(key)
+        if event.character in self._choices:
+            event.stop()
+            self.dismiss(event.character)
 
 
 class LeaveDialog(ChoiceDialog):
@@ -76,8 +81,9 @@ class MessageDialog(Dialog[None]):
             yield Static(printable(self._sentence), markup=False)
             yield Static("\n[b]any key[/b]  back")
 
-    def on_key(self) -> None:
+    def on_key(self, event: events.Key) -> None:
         """Put it away."""
+        event.stop()
         self.dismiss(None)
 
 
@@ -106,8 +112,9 @@ class PickDialog(Dialog[str]):
         """Answer with the row."""
         self.dismiss(event.option_id)
 
-    def key_escape(self) -> None:
+    def key_escape(self, event: events.Key) -> None:
         """Answer ''."""
+        event.stop()
         self.dismiss("")
 
 
@@ -137,8 +144,9 @@ class AskDialog(Dialog[Answer | None]):
         except InputError as error:
             self.query_one("#hint", Static).update(Text(str(error)))
 
-    def key_escape(self) -> None:
+    def key_escape(self, event: events.Key) -> None:
         """Answer None."""
+        event.stop()
         self.dismiss(None)
 
 

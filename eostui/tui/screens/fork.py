@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Input, Static
@@ -82,8 +83,9 @@ class ForkDialog(Dialog[ForkWish | None]):
         if not self._decays:
             self.query_one("#eta", Input).focus()
 
-    def key_enter(self) -> None:
+    def key_enter(self, event: events.Key) -> None:
         """Take the quick choice; a field that has the focus takes enter for itself."""
+        event.stop()
         if self._decays:
             self.dismiss(self._present.undecayed)
 
@@ -102,8 +104,9 @@ class ForkDialog(Dialog[ForkWish | None]):
         except InputError as error:
             self.query_one("#hint", Static).update(Text(str(error)))
 
-    def key_escape(self) -> None:
+    def key_escape(self, event: events.Key) -> None:
         """Answer None."""
+        event.stop()
         self.dismiss(None)
 
     def _fields(self) -> Iterator[tuple[str, str, float]]:

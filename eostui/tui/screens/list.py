@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.events import Click
 from textual.widgets import Input
@@ -63,8 +63,9 @@ class ListScreen(SessionScreen):
     AUTO_FOCUS = ""
     COLUMNS: ClassVar[tuple[Column, ...]] = ()
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
+    @classmethod
+    def key_bindings(cls) -> list[BindingType]:
+        """Return the bindings of its keys, and those that tell where the others act."""
         own = {name for key in cls.KEYS for name in key.keys.split(",")}
         others = [
             name
@@ -73,7 +74,10 @@ class ListScreen(SessionScreen):
             for name in key.keys.split(",")
             if name not in own
         ]
-        cls.BINDINGS = [*cls.BINDINGS, Binding(",".join(others), "screen.elsewhere", show=False)]
+        return [
+            *super().key_bindings(),
+            Binding(",".join(others), "screen.elsewhere", show=False),
+        ]
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -169,11 +173,11 @@ class ListScreen(SessionScreen):
 
     def action_filter(self) -> None:
         """Type into the filter."""
-        self.add_class("-filtering")
         field = self.query_one("#filter", Input)
         field.value = self.typed
         field.cursor_position = len(field.value)
-        field.focus()
+        field.display = True
+        self.set_focus(field)  # at once: what is typed next is for it
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter by what is typed so far; what isn't a filter yet is told, and changes nothing."""
@@ -185,7 +189,7 @@ class ListScreen(SessionScreen):
         self._leave_field()
 
     def _leave_field(self) -> None:
-        self.remove_class("-filtering")
+        self.query_one("#filter", Input).display = False
         self.set_focus(None)
 
     def _filter(self, text: str) -> None:
@@ -199,11 +203,11 @@ class ListScreen(SessionScreen):
 
     def action_back(self) -> None:
         """Take the filter away; without one, show the run's charts."""
-        filtering = self.has_class("-filtering")
-        if not (self.typed or filtering or self._complaint):
+        field = self.query_one("#filter", Input)
+        if not (self.typed or field.display or self._complaint):
             self.app.call_later(self.app.run_action, "show_screen('f2')")
             return
-        self.query_one("#filter", Input).value = ""
+        field.value = ""
         self._leave_field()
         self._filter("")
 

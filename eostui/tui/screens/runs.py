@@ -69,6 +69,8 @@ class RunsScreen(ListScreen):
             group="runs"),
         Key("runs.mark_all", "asterisk", "*", "screen.mark_all",
             "mark all runs that are listed, or take all marks away", group="runs"),
+        Key("runs.compare", "c", "c", "screen.ask('compare')",
+            "compare the marked runs, all that a filter shows, or that under the cursor", group="runs"),
         Key("fork", "f", "f", "screen.ask('fork')", "fork the run", group="runs"),
         Key("resume", "R", "R", "screen.ask('resume')", "go on with the run, which ended", group="runs"),
         Key("export", "x", "x", "screen.ask('export')", "export the marked runs as one CSV",
@@ -286,9 +288,9 @@ class RunsScreen(ListScreen):
     def action_ask(self, what: str) -> None:
         """Ask for something to be done: to the marked runs, where it is done to several."""
         chosen = [current] if (current := self._current) is not None else []
-        if what in ("export", "delete", "prune") and self._marked:
+        if what in ("export", "delete", "prune", "compare") and self._marked:
             chosen = [each for each in self._listed or () if each.path in self._marked]
-        elif what == "prune":
+        elif what == "prune" or (what == "compare" and self.typed):
             chosen = self._shown if self.typed else []
         elif not chosen:
             self.app.notify("there is no run under the cursor", severity="warning")

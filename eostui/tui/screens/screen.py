@@ -7,6 +7,7 @@ from abc import abstractmethod
 from typing import Any, ClassVar
 
 from rich.text import Text
+from textual.binding import BindingType
 from textual.screen import Screen
 
 from eostui.panels.view import RunView
@@ -35,8 +36,13 @@ class SessionScreen(Screen[None]):
 
     def __init_subclass__(cls, **options: Any) -> None:
         if "KEYS" in vars(cls):
-            cls.BINDINGS = bindings(cls.KEYS)
+            cls.BINDINGS = cls.key_bindings()
         super().__init_subclass__(**options)
+
+    @classmethod
+    def key_bindings(cls) -> list[BindingType]:
+        """Return the bindings of its keys."""
+        return bindings(cls.KEYS)
 
     def __init__(self, session: Session) -> None:
         super().__init__()
