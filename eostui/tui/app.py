@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -36,7 +36,6 @@ from eostui.panels.compare.view import Compare
 from eostui.runs.analysis.controls import description_of
 from eostui.runs.launch import EngineProcess, refuse_resume
 from eostui.runs.selection import Selection
-from eostui.runs.shelf import Entry
 from eostui.runs.store.liveness import engine_alive
 from eostui.stability import GRADIENT_DESCENT, STABILITY
 from eostui.tui import files

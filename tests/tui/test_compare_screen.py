@@ -9,6 +9,7 @@ from made import make_run
 from shown import on_screen, screen_text
 
 from eostui.runs import shelf
+from eostui.runs.selection import Selection
 from eostui.tui.screens.compare import CompareScreen
 from eostui.tui.screens.dialogs import AskDialog
 
@@ -57,7 +58,7 @@ def test_runs_are_chosen_by_a_filter_and_nothing_found_changes_nothing(folder):
 
 def test_marked_runs_are_compared_and_keys_say_what_they_lack(folder):
     async def check(app, pilot):
-        app.compare(shelf.entries(folder))
+        app.compare(Selection(tuple(shelf.entries(folder))))
         await until(pilot, lambda: isinstance(app.screen, CompareScreen), "the screen")
         view = app.session.comparing.view
         await until(pilot, lambda: view.read == 3, "the runs")
@@ -78,7 +79,7 @@ def test_marked_runs_are_compared_and_keys_say_what_they_lack(folder):
 
 def test_another_quantity_is_read_of_all_runs_and_a_gone_one_is_told(folder):
     async def check(app, pilot):
-        app.compare(shelf.entries(folder))
+        app.compare(Selection(tuple(shelf.entries(folder))))
         view = app.session.comparing.view
         await until(pilot, lambda: view.read == 3, "the runs")
         shutil.rmtree(folder / "made-2")

@@ -19,6 +19,7 @@ from eostui import oscillator_presets
 from eostui.runs import shelf
 from eostui.runs.store.writer import RunWriter
 from eostui.tui.app import EostuiApp
+from eostui.tui.screens.compare import CompareScreen
 from eostui.tui.screens.live import LiveScreen
 from eostui.tui.screens.runs import RunsScreen
 from eostui.tui.widgets.table import Table
@@ -178,6 +179,20 @@ def shown(
     folder: Path, check: Callable[[EostuiApp, Pilot[str]], Awaitable[None]], **options
 ) -> None:
     on_screen(folder / "made-0000", check, **options)
+
+
+def test_marked_runs_are_compared(few: Path) -> None:
+    """Those that are marked; else all that a filter shows; else the one under the cursor."""
+
+    async def check(app: EostuiApp, pilot: Pilot[str]) -> None:
+        await shelf_shown(app, pilot)
+        await pilot.press("down", "space", "space", "c")  # made-0001, made-0002
+        await until(pilot, lambda: isinstance(app.screen, CompareScreen))
+        comparing = app.session.comparing
+        assert comparing is not None
+        assert [each.id for each in comparing.view.entries] == ["made-0001", "made-0002"]
+
+    shown(few, check)
 
 
 def test_deleted_meanwhile(few: Path) -> None:
