@@ -47,6 +47,7 @@ from eostui.tui.questions import Questions
 from eostui.tui.screens.commands import Palette
 from eostui.tui.screens.dialogs import AskDialog, NumberDialog
 from eostui.tui.screens.help import HelpScreen
+from eostui.tui.screens.linked import LinkedCharts
 from eostui.tui.screens.oscillator import OscillatorScreen
 from eostui.tui.screens.screen import SessionScreen
 from eostui.tui.screens.table import entries_of, keys_by_group, screen_keys
@@ -83,7 +84,7 @@ class EostuiApp(App[str]):
         self.questions = Questions(self, self.session)
         self.engines = Engines(self, self.session, self.questions)
         self._forks = Forks(
-            self, self.session, self.questions, self.engines, lambda: self.first.right_end
+            self, self.session, self.questions, self.engines, lambda: self.first.chosen_step
         )
         self._beside = Beside(self, self.session, self.questions)
         self._leaving = Leaving(self, self.session, self.questions, self.engines)
@@ -192,9 +193,10 @@ class EostuiApp(App[str]):
         if run is None:
             text = "there is no run yet"
         elif session.steering is None:
+            chosen = self.first.chosen_step
             text = (
                 "a playback can't be steered; what trains on from this step is "
-                f"`eostui fork {run.path.name} --at {run.last_step}`"
+                f"`eostui fork {run.path.name} --at {run.last_step if chosen is None else chosen}`"
             )
         else:
             text = f"this run is {session.state}: r starts it anew"
@@ -346,8 +348,15 @@ class EostuiApp(App[str]):
             self.engines.start_preset(offset)
 
     def action_fork(self) -> None:
-        """Ask for a fork here: at the newest step, or where the view ends that was panned away."""
+        """Ask for a fork here: at the crosshair, at the newest step, or where a view that was panned
+        away ends."""
         self._go_on(self._forks.ask_fork)
+
+    def action_fork_at_crosshair(self) -> None:
+        """Ask for a fork at the crosshair, if the run's charts have one."""
+        first = self.first
+        if self.shown is first and isinstance(first, LinkedCharts) and first.crosshair is not None:
+            self.action_fork()
 
     def action_resume(self) -> None:
         """Go on with an ended run where it ended."""

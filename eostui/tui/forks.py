@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import numpy as np
 from textual.app import App
 
 from eostui.errors import EostuiError
@@ -37,14 +36,15 @@ class Forks:
         session: Session,
         questions: Questions,
         engines: Engines,
-        right_end: Callable[[], float | None],
+        chosen_step: Callable[[], int | None],
     ) -> None:
-        """`right_end` returns where x ends on a view that was panned away; None at the newest step."""
+        """`chosen_step` returns the step to fork at that was chosen on screen; None for the newest."""
         self._app, self._session = app, session
-        self._questions, self._engines, self._right_end = questions, engines, right_end
+        self._questions, self._engines = questions, engines
+        self._chosen_step = chosen_step
 
     def ask_fork(self, steering: Steering) -> None:
-        """Ask for a fork here: at the newest step, or where the view ends that was panned away."""
+        """Ask for a fork here: at the newest step, or at the one chosen on screen."""
         self._in_background(self._ask_fork(steering, self._questions.scene()))
 
     def ask_resume(self, steering: Steering) -> None:
@@ -94,11 +94,9 @@ class Forks:
 
     async def _step_here(self, run: Run) -> int:
         """Return the step to fork at; a live run keeps its state there, so that nothing is repeated."""
-        right = self._right_end()
-        view = self._session.view
-        if view is not None and right is not None:
-            last = int(np.searchsorted(view.x, right, side="right")) - 1
-            return min(max(last, 0), run.last_step)
+        chosen = self._chosen_step()
+        if chosen is not None:
+            return min(max(chosen, 0), run.last_step)
         if self._session.live_run is not None:
             command = commands.send(run.path, "checkpoint")
             deadline = time.monotonic() + _CHECKPOINT_PATIENCE
