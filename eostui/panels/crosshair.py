@@ -71,7 +71,13 @@ def values_at(view: RunView, step: int) -> list[Value]:
     """
     if not len(view.run.steps):
         return []
-    return [value for column in _columns(view) for value in _value(view, step, *column)]
+    exported = {column.name for column in view.run.exported()}
+    return [
+        value
+        for column, symbol, colour in _columns(view)
+        if column in exported
+        for value in _value(view, step, column, symbol, colour)
+    ]
 
 
 def _columns(view: RunView) -> Iterator[tuple[str, str, str]]:

@@ -98,13 +98,15 @@ def difference_line(
     earlier = {value.column: value for value in before}
     pieces = []
     for value in _by_importance(after, first):
-        if value.column in earlier:
-            start = earlier[value.column]
-            apart = per(value.step) - per(start.step)
-            slope = (value.value - start.value) / apart if apart else math.nan
-            text = f"{value.symbol} {_signed(value.value - start.value)} ({_signed(slope)})"
-            pieces.append(_Piece("", text, COLOURS[value.colour]))
-    return _fitted(f"{head}, difference (slope a {unit}):", pieces, width)
+        start = earlier.get(value.column)
+        difference = math.nan if start is None else value.value - start.value
+        if start is None or math.isnan(difference):
+            continue
+        apart = per(value.step) - per(start.step)
+        slope = difference / apart if apart else math.nan
+        text = f"{value.symbol} {_signed(difference)} ({_signed(slope)})"
+        pieces.append(_Piece("", text, COLOURS[value.colour]))
+    return _fitted(f"{head}, Δ (a {unit})", pieces, width)
 
 
 def text_lines(values: Sequence[Value], head: str, step: int, *, unicode: bool) -> Text:
@@ -117,7 +119,8 @@ def text_lines(values: Sequence[Value], head: str, step: int, *, unicode: bool) 
 
 
 def _by_importance(values: Sequence[Value], first: Collection[str]) -> list[Value]:
-    return sorted(values, key=lambda value: value.column not in first)
+    """Return the loss, then those of some columns, then the rest."""
+    return sorted(values, key=lambda value: value.column not in ("loss", *first))
 
 
 def _told(value: Value, unicode: bool) -> str:

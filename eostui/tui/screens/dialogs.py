@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.containers import VerticalScroll
@@ -30,6 +31,13 @@ class Dialog(ModalScreen[Answer]):
         if self.app.screen is not self:
             return AwaitComplete()
         return super().dismiss(result)
+
+    async def handle_key(self, event: events.Key) -> bool:
+        """Obey a key; one that answers isn't for the screen beneath too."""
+        handled = await super().handle_key(event)
+        if self.app.screen is not self:
+            event.stop()
+        return handled
 
 
 class ChoiceDialog(Dialog[str]):

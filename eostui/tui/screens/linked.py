@@ -83,21 +83,21 @@ class LinkedCharts(SessionScreen):
         return 1.0
 
     @property
-    @abstractmethod
     def last_step(self) -> int:
-        """The newest step that is drawn, below 0 before the first."""
+        """The newest step that is drawn, below 0 before the first, and where there is no crosshair."""
+        return -1
 
-    @abstractmethod
     def x_of(self, step: int) -> float:
         """Return the position of a step on the x axis."""
+        return float(step)
 
-    @abstractmethod
     def step_at(self, x: float) -> int:
         """Return the step nearest to a position."""
+        return min(max(round(x), 0), max(self.last_step, 0))
 
-    @abstractmethod
     def values_at(self, step: int) -> list[Value]:
         """Return what the crosshair reads at a step, the most important first."""
+        raise NotImplementedError(step)
 
     def x_range(self) -> tuple[float, float]:
         """Return the ends of x that are shown."""
@@ -234,9 +234,12 @@ class LinkedCharts(SessionScreen):
     def _move_by_column(self, direction: int) -> None:
         """Move the crosshair by a column of the charts, and by a step at least."""
         left, right = self.x_range()
-        columns = max((chart.plot[1] for chart in self._shown_charts), default=0) or 1
-        step = self.step_at(self.x_of(self._cursor) + direction * (right - left) / columns)
-        self._move_to(step if step != self._cursor else self._cursor + direction)
+        columns = max((chart.plot[1] for chart in self._shown_charts), default=0) or self.size.width
+        wide = (right - left) / columns
+        column = min(int((self.x_of(self._cursor) - left) / wide), columns - 1)
+        step = self.step_at(left + (column + direction + 0.5) * wide)
+        passed = (step - self._cursor) * direction
+        self._move_to(step if passed > 0 else self._cursor + direction)
 
     def _move_to(self, step: int) -> None:
         """Move the crosshair to a step, and x as far as brings it into sight."""
@@ -245,7 +248,7 @@ class LinkedCharts(SessionScreen):
         before = self.x_range()
         self.window.reveal(self.x_of(self.crosshair.step), self.last_x, self.x_unit)
         if self.x_range() == before:
-            self._show_crosshair()
+            self._show_crosshair(moved=True)
         else:
             self.draw()
 
@@ -256,7 +259,8 @@ class LinkedCharts(SessionScreen):
     @on(ChartWidget.Wheeled)
     def zoom_at_pointer(self, wheeled: ChartWidget.Wheeled) -> None:
         """Zoom x at the pointer."""
-        self._zoom_at(wheeled.x, WHEEL_ZOOM**wheeled.direction)
+        left, right = self.window.range(self.last_x, self.x_unit)
+        self._zoom_at(left + wheeled.share * (right - left), WHEEL_ZOOM**wheeled.direction)
 
     @on(ChartWidget.Pointed)
     def point(self, pointed: ChartWidget.Pointed) -> None:
@@ -267,7 +271,7 @@ class LinkedCharts(SessionScreen):
         step = self.step_at(pointed.x)
         if self.crosshair is None:
             self.crosshair = Crosshair(step)
-        cross = self.crosshair
+        cross, marked = self.crosshair, self.crosshair.mark
         if pointed.pressed:
             cross.grasped = step
         elif not pointed.dragged:
@@ -275,16 +279,18 @@ class LinkedCharts(SessionScreen):
         elif cross.grasped is not None and step != cross.grasped:
             cross.mark = cross.grasped
         if pointed.pressed or step != cross.step:
+            moved = not pointed.pressed and (cross.mark is None) == (marked is None)
             cross.step = step
-            self._show_crosshair()
+            self._show_crosshair(moved=moved)
 
-    def _show_crosshair(self) -> None:
-        """Draw what changes where the crosshair moves or is put up: no chart anew."""
+    def _show_crosshair(self, *, moved: bool = False) -> None:
+        """Draw what changes where the crosshair is put up or `moved`: no chart anew."""
         if self.has_class("-tiny"):
             self.draw()
             return
         self.draw_crosshair()
-        self.draw_bars()
+        if not moved:
+            self.draw_bars()
 
     @property
     def _shown_charts(self) -> list[ChartWidget]:
@@ -313,7 +319,7 @@ class LinkedCharts(SessionScreen):
         return difference_line(
             self.values_at(before),
             self.values_at(after),
-            f"{grouped(before)} → {grouped(after)}, {grouped(after - before)} steps",
+            f"{grouped(before)} → {grouped(after)}: {grouped(after - before)} steps",
             self.x_of,
             self.x_word,
             width,

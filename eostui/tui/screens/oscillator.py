@@ -132,14 +132,6 @@ class OscillatorScreen(LinkedCharts):
         """The last step of the orbit."""
         return len(self.oscillator.orbit.x) - 1
 
-    def x_of(self, step: int) -> float:
-        """Return the position of a step on the x axis."""
-        return float(step)
-
-    def step_at(self, x: float) -> int:
-        """Return the step nearest to a position."""
-        return min(max(round(x), 0), self.last_step)
-
     def values_at(self, step: int) -> list[Value]:
         """Return the state of the orbit at a step."""
         return orbit_values_at(self.oscillator, step)

@@ -47,9 +47,16 @@ class ChartWidget(GridWidget):
 
     @dataclass
     class Wheeled(Message):
-        """The wheel was turned over the plot, at x, up (−1: nearer) or down (+1)."""
+        """The wheel was turned over the plot.
 
-        x: float
+        Attributes:
+            chart: over which.
+            share: of the plot's width that lies left of the pointer.
+            direction: up (−1: nearer) or down (+1).
+        """
+
+        chart: ChartWidget
+        share: float
         direction: int
 
     def __init__(self, *, unicode: bool, id: str) -> None:
@@ -158,25 +165,29 @@ class ChartWidget(GridWidget):
     def _wheel(self, event: events.MouseEvent, direction: int) -> None:
         """Zoom x where the pointer is over the plot, y where it is over the axis to its left."""
         event.stop()
-        x = self._x_of(event)
-        if x is not None:
-            self.post_message(self.Wheeled(x, direction))
+        share = self._share_of(event)
+        if share is not None:
+            self.post_message(self.Wheeled(self, share, direction))
         elif event.screen_x < self.plot[0]:
             sticky, height = self._sticky, max(self.size.height - 2, 1)
-            share = (event.screen_y - self.content_region.y + 0.5) / height
-            place = sticky.high - min(max(share, 0.0), 1.0) * (sticky.high - sticky.low)
+            below = (event.screen_y - self.content_region.y + 0.5) / height
+            place = sticky.high - min(max(below, 0.0), 1.0) * (sticky.high - sticky.low)
             self._zoom_y(WHEEL_ZOOM**direction, place)
 
     def _x_of(self, event: events.MouseEvent, *, clipped: bool = False) -> float | None:
         """Return the x in the middle of the cell under the pointer; None beside the plot."""
+        share, (left, right) = self._share_of(event, clipped=clipped), self._x_range
+        return None if share is None else left + share * (right - left)
+
+    def _share_of(self, event: events.MouseEvent, *, clipped: bool = False) -> float | None:
+        """Return which share of the plot lies left of the middle of the cell under the pointer."""
         first, columns = self.plot
         column = event.screen_x - first
         if clipped:
             column = min(max(column, 0), columns - 1)
         if not 0 <= column < columns or not self._chart.curves:
             return None
-        left, right = self._x_range
-        return left + (column + 0.5) / columns * (right - left)
+        return (column + 0.5) / columns
 
     # --- drawing ----------------------------------------------------------------------------------------
 

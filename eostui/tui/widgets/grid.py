@@ -26,23 +26,33 @@ class GridWidget(Widget):
         super().__init__(id=id)
         self._grid = Grid.blank(1, 1)
         self._lines: dict[int, str] = {}
+        self._rows: dict[int, tuple[Style, Strip]] = {}
 
     def render_line(self, y: int) -> Strip:
         """Return one line of cells, grouped into segments of one colour."""
         if y >= len(self._grid.codes):
             return Strip.blank(self.size.width, self.rich_style)
+        strip = self._row(y)
+        for column, sign in self._lines.items():
+            if y < len(self._grid.codes) - _BELOW_LINES:
+                strip = self._crossed(strip, y, column, sign)
+        return strip
+
+    def _row(self, y: int) -> Strip:
+        """Return a line of cells without vertical lines, made once for as long as it stays."""
+        background = self.rich_style
+        kept = self._rows.get(y)
+        if kept is not None and kept[0] == background:
+            return kept[1]
         codes, colours = self._grid.codes[y], self._grid.colours[y]
         changes = np.flatnonzero(colours[1:] != colours[:-1]) + 1
         bounds = [0, *changes.tolist(), len(codes)]
-        background = self.rich_style
         segments = [
             Segment("".join(map(chr, codes[start:end])), background + _STYLES[colours[start]])
             for start, end in pairwise(bounds)
         ]
         strip = Strip(segments, len(codes))
-        for column, sign in self._lines.items():
-            if y < len(self._grid.codes) - _BELOW_LINES:
-                strip = self._crossed(strip, y, column, sign)
+        self._rows[y] = background, strip
         return strip
 
     def _crossed(self, strip: Strip, y: int, column: int, sign: str) -> Strip:
@@ -61,20 +71,22 @@ class GridWidget(Widget):
         """
         if lines == self._lines:
             return
-        changed = {column for column, _ in lines.items() ^ self._lines.items()}
+        height, width = self._grid.codes.shape
+        changed = {column for column, _ in lines.items() ^ self._lines.items() if column < width}
         self._lines = lines
-        height = len(self._grid.codes)
         self.refresh(*(Region(column, 0, 1, height) for column in changed))
 
     def present(self, grid: Grid) -> None:
         """Show a grid in place of the last one."""
         before, self._grid = self._grid, grid
         if before.codes.shape != self._grid.codes.shape:
+            self._rows.clear()
             self.refresh()
             return
         changed = (before.codes != self._grid.codes) | (before.colours != self._grid.colours)
         regions = []
         for row in np.flatnonzero(changed.any(axis=1)).tolist():
+            self._rows.pop(row, None)
             columns = np.flatnonzero(changed[row])
             start = int(columns[0])
             regions.append(Region(start, row, int(columns[-1]) - start + 1, 1))
