@@ -55,7 +55,7 @@ def check_line(line: str, table: list[dict[str, str]]) -> int:
     names = "|".join(map(re.escape, sorted(COLUMNS, key=len, reverse=True)))
     told = 0
     step = cursor
-    for match in re.finditer(rf"at (\d[\d ]*?): | ({names}) (\S+)", line[head.end() - 2 :]):
+    for match in re.finditer(rf"at (\d[\d ]*?):| ({names}) (\S+)", line[head.end() - 2 :]):
         if match[1]:
             step = int(match[1].replace(" ", ""))
             continue

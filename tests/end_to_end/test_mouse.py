@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from made import make_run
 from terminal import Terminal
-from test_snapshots import made
 
 from eostui.charts.numbers import compact
 
@@ -24,7 +24,7 @@ COLUMNS = {
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A shelf with a run of 600 steps, measured every 25."""
-    made(tmp_path / "runs", "made-aaaa", 600).close()
+    make_run(tmp_path / "runs" / "made-aaaa", 600)
     return tmp_path
 
 
@@ -57,7 +57,7 @@ def read(terminal: Terminal, table: list[dict[str, str]]) -> tuple[int, int]:
     assert line is not None
     cursor = step = int(line[1])
     count = 0
-    for match in re.finditer(rf"at (\d+): | ({'|'.join(COLUMNS)}) (\S+)", line[0]):
+    for match in re.finditer(rf"at (\d+):| ({'|'.join(COLUMNS)}) (\S+)", line[0]):
         if match[1]:
             step = int(match[1])
             assert step == cursor // 25 * 25
