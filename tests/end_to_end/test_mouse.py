@@ -80,7 +80,7 @@ def test_keys_and_mouse_read_what_the_export_has(folder: Path, width: int, heigh
     terminal.send("\x1b[D\x1b[D\x1b[1;2D")  # ← ← shift+←
     terminal.wait_for(r"(?m)^ step 5[67]\d  L ")
     step, count = read(terminal, table)
-    assert count >= (7 if width == 120 else 3)
+    assert count >= (6 if width == 120 else 3)
 
     top = 5 if width == 120 else 6
     mouse(terminal, 20, top, 35)  # moved over the first chart
