@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from made import facts, make_fork
 from shown import SIZES, on_screen, settled
+from test_snapshots import compared
 from test_view import grow, make, rows, text_of
 from textual.pilot import Pilot
 
@@ -19,6 +20,7 @@ from eostui import oscillator_presets
 from eostui.charts.numbers import compact, grouped
 from eostui.cli.oscillator_tables import orbit_table
 from eostui.panels import PANELS
+from eostui.panels.compare.view import Compare
 from eostui.runs.export.files import write_stream
 from eostui.runs.export.table import RunTable
 from eostui.runs.run import Run
@@ -538,3 +540,43 @@ def test_the_signs_are_those_of_the_loss_that_they_name(path: Path) -> None:
             await settled(pilot)
 
     on_screen(path, check)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_comparison_is_read_curve_by_curve(tmp_path: Path, size: tuple[int, int]) -> None:
+    """Every curve's value at the step, said of an earlier one where it was measured then; none of a run
+    that ended before. The readings at rest, whose x is a setting, have no crosshair."""
+    view = compared(tmp_path)
+    tables = [exported(entry.path) for entry in view.entries]
+    labels = ["0·0", "0·1", "0.001·0", "0.001·1"]
+
+    async def check(app: EostuiApp, pilot: Pilot[str]) -> None:
+        deadline = time.monotonic() + 20
+        while view.read < 4:
+            assert time.monotonic() < deadline
+            await pilot.pause(0.05)
+        await settled(pilot)
+
+        def line() -> str:
+            return app.screen.query_one("#crosshair", TextBar).render().plain
+
+        for keys, column in (("1", "sharpness"), ("4", "loss")):
+            await pilot.press(keys, "h", *["left"] * 3)
+            await settled(pilot)
+            for moves in (0, 12):
+                await pilot.press(*["left"] * moves)
+                await settled(pilot)
+                step = int(re.match(r" step (\d+), ", line())[1])
+                told = re.findall(r"[●○◆◇] (\S+) (\S+)", line())
+                assert len(told) >= (3 if size[0] >= 120 else 2)
+                for label, value in told:
+                    table = tables[labels.index(label)]
+                    assert step < len(table)
+                    known = [float(row[column]) for row in table[: step + 1] if row[column]]
+                    assert float(value) == pytest.approx(known[-1], rel=6e-4)
+                if column == "sharpness":
+                    assert (f"at {step // 25 * 25}: " in line()) == (step % 25 != 0)
+            assert not app.screen.query_one("#rest", ChartWidget)._lines
+            await pilot.press("escape")
+
+    on_screen(Compare(view), check, size)

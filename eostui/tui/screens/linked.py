@@ -99,9 +99,19 @@ class LinkedCharts(SessionScreen):
         """Return what the crosshair reads at a step, the most important first."""
         raise NotImplementedError(step)
 
+    @property
+    def x_start(self) -> float:
+        """Where x begins, from which on the window counts."""
+        return 0.0
+
     def x_range(self) -> tuple[float, float]:
         """Return the ends of x that are shown."""
-        return self.window.range(self.last_x, self.x_unit)
+        left, right = self.window.range(self.last_x, self.x_unit)
+        return left + self.x_start, right + self.x_start
+
+    def shares_x(self, chart: ChartWidget) -> bool:
+        """Return whether a chart is drawn against the x that is common to all."""
+        return chart.is_mounted
 
     def relayout(self) -> None:
         """Set the classes that choose between all charts, one chart, and text only."""
@@ -131,7 +141,7 @@ class LinkedCharts(SessionScreen):
         """Show the focused panel alone, or all; between two marks, zoom x to them."""
         if self.crosshair is not None and self.crosshair.ends is not None:
             left, right = (self.x_of(step) for step in self.crosshair.ends)
-            self.window.show(left, right, self.x_unit)
+            self.window.show(left - self.x_start, right - self.x_start, self.x_unit)
             self.crosshair.mark = None
             self.draw()
             return
@@ -246,20 +256,23 @@ class LinkedCharts(SessionScreen):
         assert self.crosshair is not None
         self.crosshair.step = min(max(step, 0), self.last_step)
         before = self.x_range()
-        self.window.reveal(self.x_of(self.crosshair.step), self.last_x, self.x_unit)
+        at = self.x_of(self.crosshair.step) - self.x_start
+        self.window.reveal(at, self.last_x, self.x_unit)
         if self.x_range() == before:
             self._show_crosshair(moved=True)
         else:
             self.draw()
 
     def _zoom_at(self, x: float, factor: float) -> None:
-        self.window.zoom_at(x, factor, self.last_x, self.x_unit, self.end_of_x)
+        self.window.zoom_at(x - self.x_start, factor, self.last_x, self.x_unit, self.end_of_x)
         self.draw()
 
     @on(ChartWidget.Wheeled)
     def zoom_at_pointer(self, wheeled: ChartWidget.Wheeled) -> None:
         """Zoom x at the pointer."""
-        left, right = self.window.range(self.last_x, self.x_unit)
+        if not self.shares_x(wheeled.chart):
+            return
+        left, right = self.x_range()
         self._zoom_at(left + wheeled.share * (right - left), WHEEL_ZOOM**wheeled.direction)
 
     @on(ChartWidget.Pointed)
@@ -267,6 +280,8 @@ class LinkedCharts(SessionScreen):
         """Put the crosshair where the mouse was pressed, and move it with the pointer; a drag leaves a
         mark where it began."""
         if self.last_step < 0 or not (pointed.pressed or self.crosshair):
+            return
+        if not self.shares_x(pointed.chart):
             return
         step = self.step_at(pointed.x)
         if self.crosshair is None:
@@ -305,21 +320,19 @@ class LinkedCharts(SessionScreen):
             at = self.x_of(self._cursor), None if cross.mark is None else self.x_of(cross.mark)
             self.query_one("#crosshair", TextBar).show(self._crosshair_line(cross))
         for chart in self._shown_charts:
-            chart.show_crosshair(at)
+            chart.show_crosshair(at if self.shares_x(chart) else None)
 
     def _crosshair_line(self, cross: Crosshair) -> Text:
         width, first = self.size.width, self.columns_of_focus()
         ends = cross.ends
         if ends is None or ends[0] == ends[1] or ends[1] > self.last_step:
-            values = self.values_at(self._cursor)
-            return value_line(
-                values, self.head(), self._cursor, width, first=first, unicode=self.unicode
-            )
+            values, step = self.values_at(self._cursor), self.reading_step(self._cursor)
+            return value_line(values, self.head(), step, width, first=first, unicode=self.unicode)
         before, after = ends
         return difference_line(
             self.values_at(before),
             self.values_at(after),
-            f"{grouped(before)} → {grouped(after)}: {grouped(after - before)} steps",
+            self.stretch(before, after),
             self.x_of,
             self.x_word,
             width,
@@ -330,6 +343,14 @@ class LinkedCharts(SessionScreen):
         """Return where the crosshair stands: its step, and its flow time where that is x."""
         text = f"step {grouped(self._cursor)}"
         return text if self.x_word == "step" else f"{text}, t {compact(self.x_of(self._cursor), 4)}"
+
+    def stretch(self, before: int, after: int) -> str:
+        """Return between which steps differences are taken."""
+        return f"{grouped(before)} → {grouped(after)}: {grouped(after - before)} steps"
+
+    def reading_step(self, step: int) -> int:
+        """Return what is said of a step of the crosshair: of values that stand elsewhere that is told."""
+        return step
 
     @property
     def x_word(self) -> str:
