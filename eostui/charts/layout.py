@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -125,7 +125,10 @@ def lay_out(
             of a divergence does: a still picture has no other stretch of x to look at.
     """
     low, high = _envelopes(chart, x_range, width * dots.DOTS_X)
-    limits = _limits(chart, low, high, without_outliers)
+    limits = None
+    if sticky.close:
+        limits = _limits(without_theory(chart), low, high, without_outliers)
+    limits = limits or _limits(chart, low, high, without_outliers)
     if limits is None:
         return None
     floor = 0.0 if chart.scale.kind == "linear" and limits[0] >= 0 else -math.inf
@@ -147,6 +150,12 @@ def _envelopes(
             low[index, max(passed, 0) :] = high[index, max(passed, 0) :] = last
     dots.join(low, high)
     return chart.scale.forward(low), chart.scale.forward(high)
+
+
+def without_theory(chart: Chart) -> Chart:
+    """Return a chart whose y axis makes room for what was measured alone, not for thresholds."""
+    curves = [replace(curve, ranged=curve.ranged and not curve.yields) for curve in chart.curves]
+    return replace(chart, curves=curves)
 
 
 def _limits(

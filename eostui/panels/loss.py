@@ -32,4 +32,12 @@ L is the unregularised full-batch loss; its band is the oscillation, nothing is 
 Lλ = L + ½λ‖θ‖² is what descent with decay descends.
 """
 
-LOSS = Panel("loss", _title, ("log", "linear"), _chart, own_place=True, meaning=_MEANING)
+LOSS = Panel(
+    "loss",
+    _title,
+    ("log", "linear"),
+    _chart,
+    own_place=True,
+    meaning=_MEANING,
+    columns=("loss", "loss_regularized", "test_loss"),
+)

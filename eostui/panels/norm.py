@@ -26,4 +26,5 @@ NORM = Panel(
     _chart,
     claims_place=lambda _: True,
     meaning=_MEANING,
+    columns=("theta_norm",),
 )

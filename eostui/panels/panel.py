@@ -25,6 +25,7 @@ class Panel:
         claims_place: whether it takes that last place while no panel is chosen; of several that do the
             last of the table.
         meaning: what the help says of it.
+        columns: of the export, what the crosshair reads first where this panel is shown alone.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Panel:
     own_place: bool = False
     claims_place: Callable[[RunView], bool] = lambda _: False
     meaning: str = ""
+    columns: tuple[str, ...] = ()
 
 
 def in_last_place(

@@ -49,4 +49,12 @@ steps is stippled, its median a line. On ReLU networks with weight decay S may s
 while κ stays there: the run is still at its edge.
 """
 
-SHARPNESS = Panel("sharpness", _title, ("linear", "log"), _chart, own_place=True, meaning=_MEANING)
+SHARPNESS = Panel(
+    "sharpness",
+    _title,
+    ("linear", "log"),
+    _chart,
+    own_place=True,
+    meaning=_MEANING,
+    columns=("sharpness", "path_curvature"),
+)

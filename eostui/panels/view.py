@@ -121,6 +121,14 @@ class RunView:
         x = self.x
         return float(x[min(step, len(x) - 1)]) if len(x) else 0.0
 
+    def step_at(self, x: float) -> int:
+        """Return the step nearest to a position, 0 before the first."""
+        positions = self.x
+        after = int(np.searchsorted(positions, x))
+        if not 0 < after < len(positions):
+            return min(after, max(len(positions) - 1, 0))
+        return after if positions[after] - x < x - positions[after - 1] else after - 1
+
     def marks(self) -> list[Mark]:
         """Return a mark for every fork and every change of a control, in the order of their steps."""
         symbols = {control.name: control.symbol for control in self.dynamics.controls}

@@ -344,7 +344,12 @@ class Run(Mapping[str, FloatArray]):
         beta = values.get("beta", nothing)
         values["alpha"] = nothing.copy()
         np.divide(values.get("beta_alpha", nothing), beta, out=values["alpha"], where=beta > 0)
-        values["lambda_g"] = values["weight_decay"] * values.get("g", nothing)
+        decay = values["weight_decay"]
+        values["lambda_g"] = decay * values.get("g", nothing)
+        critical = nothing.copy()
+        with np.errstate(over="ignore"):
+            np.divide(values.get("beta_alpha", nothing), decay, out=critical, where=decay > 0)
+        values["g_critical"] = critical + decay
         self.measured.append(len(at), values)
 
 

@@ -52,6 +52,7 @@ from eostui.tui.screens.commands import Palette
 from eostui.tui.screens.compare import CompareScreen
 from eostui.tui.screens.dialogs import AskDialog, NumberDialog
 from eostui.tui.screens.help import HelpScreen
+from eostui.tui.screens.linked import LinkedCharts
 from eostui.tui.screens.list import ListScreen
 from eostui.tui.screens.oscillator import OscillatorScreen
 from eostui.tui.screens.presets import PresetsScreen
@@ -97,7 +98,7 @@ class EostuiApp(App[str]):
             self.session,
             self.questions,
             self.engines,
-            lambda: self.first.right_end,
+            lambda: self.first.chosen_step,
             self._show_run,
         )
         self._shelving = Shelving(
@@ -221,9 +222,10 @@ class EostuiApp(App[str]):
         if run is None:
             text = "there is no run yet"
         elif session.steering is None:
+            chosen = self.first.chosen_step
             text = (
                 "a playback can't be steered; what trains on from this step is "
-                f"`eostui fork {run.path.name} --at {run.last_step}`"
+                f"`eostui fork {run.path.name} --at {run.last_step if chosen is None else chosen}`"
             )
         else:
             text = f"this run is {session.state}: r starts it anew"
@@ -375,8 +377,15 @@ class EostuiApp(App[str]):
             self.engines.start_preset(offset)
 
     def action_fork(self) -> None:
-        """Ask for a fork here: at the newest step, or where the view ends that was panned away."""
+        """Ask for a fork here: at the crosshair, at the newest step, or where a view that was panned
+        away ends."""
         self._go_on(self._forks.ask_fork)
+
+    def action_fork_at_crosshair(self) -> None:
+        """Ask for a fork at the crosshair, if the run's charts have one."""
+        first = self.first
+        if self.shown is first and isinstance(first, LinkedCharts) and first.crosshair is not None:
+            self.action_fork()
 
     def action_resume(self) -> None:
         """Go on with an ended run where it ended."""

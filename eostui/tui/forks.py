@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from textual.app import App
 
 from eostui.errors import EostuiError
@@ -39,22 +38,22 @@ class Forks:
         session: Session,
         questions: Questions,
         engines: Engines,
-        right_end: Callable[[], float | None],
+        chosen_step: Callable[[], int | None],
         begun: Callable[[], None],
     ) -> None:
         """Take what they act on.
 
         Args:
             app, session, questions, engines: parts of the application.
-            right_end: returns where x ends on a view that was panned away; None at the newest step.
+            chosen_step: returns the step to fork at that was chosen on screen; None for the newest.
             begun: called once an engine is on its way.
         """
         self._app, self._session = app, session
         self._questions, self._engines = questions, engines
-        self._right_end, self._begun = right_end, begun
+        self._chosen_step, self._begun = chosen_step, begun
 
     def ask_fork(self, steering: Steering) -> None:
-        """Ask for a fork here: at the newest step, or where the view ends that was panned away."""
+        """Ask for a fork here: at the newest step, or at the one chosen on screen."""
         self._in_background(self._ask_fork(steering, self._questions.scene()))
 
     def ask_resume(self, steering: Steering) -> None:
@@ -142,11 +141,9 @@ class Forks:
 
     async def _step_here(self, run: Run) -> int:
         """Return the step to fork at; a live run keeps its state there, so that nothing is repeated."""
-        right = self._right_end()
-        view = self._session.view
-        if view is not None and right is not None:
-            last = int(np.searchsorted(view.x, right, side="right")) - 1
-            return min(max(last, 0), run.last_step)
+        chosen = self._chosen_step()
+        if chosen is not None:
+            return min(max(chosen, 0), run.last_step)
         if self._session.live_run is not None:
             command = commands.send(run.path, "checkpoint")
             deadline = time.monotonic() + _CHECKPOINT_PATIENCE

@@ -234,6 +234,23 @@ def test_landscape(tmp_path, snapshots):
     played(snapshots, kept(tmp_path, 2), scene)
 
 
+def test_crosshair(tmp_path, snapshots):
+    """On all charts, with a mark, and what the panels show that have no place of their own."""
+    made(tmp_path, "made-aaaa", 600).close()
+
+    async def scene(_app, pilot, look):
+        await pilot.press("h", *["left"] * 6)
+        await look("live-crosshair")
+        await pilot.press("h", *["left"] * 9)
+        await look("live-crosshair-marks")
+        await pilot.press("escape", "7", "z", "Y")
+        await look("live-loss-step")
+        await pilot.press("N", "N", "L")
+        await look("live-collapse")
+
+    played(snapshots, tmp_path / "made-aaaa", scene)
+
+
 def test_oscillator(snapshots):
     async def scene(_app, pilot, look):
         await look("oscillator")

@@ -24,6 +24,8 @@ TITLES = {
     "test_accuracy": "test accuracy", "beta_alpha": "βα", "lambda_g": "λg", "g": "g",
     "theta_norm": "‖θ‖", "grad_norm": "‖∇L‖", G_RATIO: "g over g_critical",
 }  # fmt: skip
+#: What the crosshair reads where a chart is in focus that draws something else than is chosen.
+QUANTITIES = {"drives": G_RATIO, "losses": "loss"}
 #: Columns of curvatures: the thresholds are drawn with them.
 _CURVATURES = ("sharpness", "path_curvature", "eig_guard")
 _LOGARITHMIC = ("loss", "loss_regularized", "test_loss", "grad_norm", "step_norm", "beta")

@@ -14,10 +14,12 @@ from textual.containers import Container
 from textual.message import Message
 
 from eostui.charts.dots import DOTS_X
+from eostui.charts.numbers import compact, grouped
 from eostui.charts.palette import COLOURS
 from eostui.charts.picture import plot_columns
 from eostui.errors import EostuiError, printable
-from eostui.panels.compare.charts import PANELS, chart_of, title_of
+from eostui.panels.compare.charts import PANELS, QUANTITIES, chart_of, title_of
+from eostui.panels.compare.crosshair import values_at
 from eostui.panels.compare.table import rows, short_lines
 from eostui.panels.compare.view import (
     AXES,
@@ -27,6 +29,7 @@ from eostui.panels.compare.view import (
     ComparisonView,
     in_order,
 )
+from eostui.panels.crosshair import Value
 from eostui.runs.family import symbol_of, told
 from eostui.runs.selection import Selection, filtered, select
 from eostui.tui.comparing import Comparing
@@ -128,6 +131,7 @@ class CompareScreen(LinkedCharts):
             for panel in PANELS:
                 yield ChartWidget(unicode=self.unicode, id=panel.name)
         yield TextBar(id="compared")
+        yield TextBar(id="crosshair")
         yield TextBar(id="keys")
         yield TextBar(id="values")
 
@@ -199,10 +203,78 @@ class CompareScreen(LinkedCharts):
         last = max((entry.last_step for entry in view.entries), default=1)
         return self.last_x / max(last, 1) or 1.0
 
-    def _x_range(self, view: ComparisonView) -> tuple[float, float]:
-        left, right = self.window.range(self.last_x, self.x_unit)
-        start = view.ends()[0]
-        return left + start, right + start
+    # --- the crosshair --------------------------------------------------------------------------------
+
+    @property
+    def x_start(self) -> float:
+        """Where x begins: before 0 where it counts since an onset."""
+        return self.compared.ends()[0] if self.compared is not None else 0.0
+
+    @property
+    def last_step(self) -> int:
+        """How many steps of the crosshair x is long, of flow time about those of the longest run."""
+        return -1 if self.compared is None else round(self.last_x / self.x_unit)
+
+    def x_of(self, step: int) -> float:
+        """Return the position of a step of the crosshair, from where x begins."""
+        return self.x_start + step * self.x_unit
+
+    def step_at(self, x: float) -> int:
+        """Return the nearest step of the crosshair."""
+        return min(max(round((x - self.x_start) / self.x_unit), 0), max(self.last_step, 0))
+
+    def values_at(self, step: int) -> list[Value]:
+        """Return the value of each curve there, of what the focused chart draws."""
+        if self.compared is None:
+            return []
+        values = values_at(self.compared, self._quantity, self.x_of(step))
+        return [value._replace(step=step) for value in values] if self._flows else values
+
+    @property
+    def _flows(self) -> bool:
+        """Whether x is flow time."""
+        return self.compared is not None and self.compared.axis == AXES[1]
+
+    def head(self) -> str:
+        """Return where the crosshair stands, and what is read there."""
+        place = self._place(self._cursor)
+        if not self._flows and self.compared is not None:
+            since = self.compared.axis == AXES[2]
+            place = f"{place} steps since the onset" if since else f"step {place}"
+        return f"{place}, {title_of(self._quantity)}:"
+
+    def _place(self, step: int) -> str:
+        at = self.x_of(step)
+        return f"t {compact(at, 4)}" if self._flows else grouped(round(at))
+
+    def stretch(self, before: int, after: int) -> str:
+        """Return between which places differences are taken, and of what."""
+        return f"{self._place(before)} → {self._place(after)}, {title_of(self._quantity)}"
+
+    def reading_step(self, step: int) -> int:
+        """Return what is said of a step of the crosshair: its x, where that counts steps."""
+        return step if self._flows else round(self.x_of(step))
+
+    @property
+    def x_word(self) -> str:
+        """What one unit of the x axis is called."""
+        return "unit of t" if self._flows else "step"
+
+    @property
+    def chosen_step(self) -> int | None:
+        """Of several runs none is forked here."""
+        return None
+
+    def shares_x(self, chart: ChartWidget) -> bool:
+        """Return whether a chart is drawn against the common x: readings at rest aren't."""
+        return all(panel.own_x is None for panel in PANELS if panel.name == chart.id)
+
+    @property
+    def _quantity(self) -> str:
+        """The column that the crosshair reads: of the focused chart, that of `y` elsewhere."""
+        return QUANTITIES.get(PANELS[self.focused_panel].name) or (
+            self.compared.quantity if self.compared is not None else ""
+        )
 
     def draw(self) -> None:
         """Draw everything that is visible."""
@@ -210,12 +282,13 @@ class CompareScreen(LinkedCharts):
             return
         if self._of is not self.session.comparing:
             self._of, self.window, self.zoomed = self.session.comparing, Window(), False
+            self.crosshair = None
             self._told.clear()
             for panel in PANELS:
                 self.query_one(f"#{panel.name}", ChartWidget).forget()
         view, width = self.compared, self.size.width
         self.query_one("#title", TextBar).show(_title(view, width))
-        self.query_one("#keys", TextBar).show(key_line(width, self.HINTS))
+        self.query_one("#keys", TextBar).show(key_line(width, (*self.ways_back, *self.HINTS)))
         if view is None:
             for panel in PANELS:
                 self.query_one(f"#{panel.name}", ChartWidget).show_waiting(
@@ -229,13 +302,13 @@ class CompareScreen(LinkedCharts):
             )
             return
         self.query_one("#tabs", TextBar).show(
-            tabs_line([panel.name for panel in PANELS], self.focused_panel)
+            tabs_line([panel.name for panel in PANELS], self.focused_panel, width)
         )
         self.query_one("#compared", TextBar).show(compared_line(view, width))
         self._draw_charts(view)
 
     def _draw_charts(self, view: ComparisonView) -> None:
-        x_range = self._x_range(view)
+        x_range = self.x_range()
         for index, panel in enumerate(PANELS):
             widget = self.query_one(f"#{panel.name}", ChartWidget)
             if widget.has_class("-hidden") or not widget.size.width:
@@ -248,6 +321,7 @@ class CompareScreen(LinkedCharts):
             first, *others = panel.title(view)
             title = (first if kind == "linear" else f"{first} ({kind})", *others)
             widget.show(chart, stretch, title)
+        self.draw_crosshair()
 
     def start_over(self) -> None:
         """Another run is shown elsewhere: the comparison stays."""
@@ -334,6 +408,7 @@ class CompareScreen(LinkedCharts):
             return
         view.show(axis=AXES[(AXES.index(view.axis) + 1) % len(AXES)])
         self.window.show_all()
+        self.crosshair = None  # each run is elsewhere now
         self._changed(view)
         without = view.without_onset() if view.axis == AXES[2] else []
         if without:

@@ -35,6 +35,13 @@ class Dialog(ModalScreen[Answer]):
             return AwaitComplete()
         return super().dismiss(result)
 
+    async def handle_key(self, event: events.Key) -> bool:
+        """Obey a key; one that answers isn't for the screen beneath too."""
+        handled = await super().handle_key(event)
+        if self.app.screen is not self:
+            event.stop()
+        return handled
+
 
 class ChoiceDialog(Dialog[str]):
     """A question answered by one key; escape answers ''."""

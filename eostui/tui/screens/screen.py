@@ -77,8 +77,8 @@ class SessionScreen(Screen[None]):
         return ()
 
     @property
-    def right_end(self) -> float | None:
-        """Where x ends if it was panned away from the newest point; None if not, or without an x."""
+    def chosen_step(self) -> int | None:
+        """The step that a fork is for; None for the newest."""
         return None
 
     @abstractmethod

@@ -10,7 +10,7 @@ from textual.widget import Widget
 
 from eostui.charts.palette import COLOURS
 from eostui.runs.analysis.monitors import Monitor
-from eostui.tui.keys import Hints
+from eostui.tui.keys import LAST_DIGIT, Hints
 
 
 class TextBar(Widget):
@@ -57,12 +57,22 @@ def fields_line(fields: Sequence[tuple[int, str, str]], width: int) -> Text:
     return line
 
 
-def tabs_line(names: Sequence[str], active: int) -> Text:
-    """Return the tabs of the one-chart view: the digit that chooses each."""
-    line = Text(no_wrap=True, overflow="ellipsis")
-    for index, name in enumerate(names):
+def tabs_line(names: Sequence[str], active: int, width: int) -> Text:
+    """Return the tabs of the one-chart view: the digit that chooses each, where it has one.
+
+    Where there is no room for all, the first are left out up to where the active one is seen.
+    """
+    texts = [
+        f" {index + 1} {name} " if index < LAST_DIGIT else f" {name} "
+        for index, name in enumerate(names)
+    ]
+    first = 0
+    while first < active and len("…" + "".join(texts[first : active + 1])) > width:
+        first += 1
+    line = Text("…" if first else "", COLOURS["axis"], no_wrap=True, overflow="ellipsis")
+    for index, text in enumerate(texts[first:], first):
         style = f"reverse {COLOURS['title']}" if index == active else COLOURS["axis"]
-        line.append(f" {index + 1} {name} ", style)
+        line.append(text, style)
     return line
 
 

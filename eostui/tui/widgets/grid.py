@@ -14,6 +14,8 @@ from textual.widget import Widget
 from eostui.charts.palette import COLOURS
 from eostui.charts.picture import Grid
 
+#: What lies behind a vertical line, and how many rows at the bottom it leaves out: those of the texts.
+_LINE, _BELOW_LINES = Style(bgcolor=COLOURS["shade"], bold=True), 1
 _STYLES = {name: Style(color=colour) for name, colour in COLOURS.items()}
 
 
@@ -23,30 +25,68 @@ class GridWidget(Widget):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._grid = Grid.blank(1, 1)
+        self._lines: dict[int, str] = {}
+        self._rows: dict[int, tuple[Style, Strip]] = {}
 
     def render_line(self, y: int) -> Strip:
         """Return one line of cells, grouped into segments of one colour."""
         if y >= len(self._grid.codes):
             return Strip.blank(self.size.width, self.rich_style)
+        strip = self._row(y)
+        for column, sign in self._lines.items():
+            if y < len(self._grid.codes) - _BELOW_LINES:
+                strip = self._crossed(strip, y, column, sign)
+        return strip
+
+    def _row(self, y: int) -> Strip:
+        """Return a line of cells without vertical lines, made once for as long as it stays."""
+        background = self.rich_style
+        kept = self._rows.get(y)
+        if kept is not None and kept[0] == background:
+            return kept[1]
         codes, colours = self._grid.codes[y], self._grid.colours[y]
         changes = np.flatnonzero(colours[1:] != colours[:-1]) + 1
         bounds = [0, *changes.tolist(), len(codes)]
-        background = self.rich_style
         segments = [
             Segment("".join(map(chr, codes[start:end])), background + _STYLES[colours[start]])
             for start, end in pairwise(bounds)
         ]
-        return Strip(segments, len(codes))
+        strip = Strip(segments, len(codes))
+        self._rows[y] = background, strip
+        return strip
+
+    def _crossed(self, strip: Strip, y: int, column: int, sign: str) -> Strip:
+        """Return a line of cells with that of a vertical line in it: what is drawn there stays seen."""
+        code, colour = int(self._grid.codes[y, column]), self._grid.colours[y, column]
+        drawn = chr(code) if code != ord(" ") else sign
+        style = self.rich_style + _STYLES[colour if drawn != sign else "title"] + _LINE
+        cell = Strip([Segment(drawn, style)], 1)
+        return Strip.join([strip.crop(0, column), cell, strip.crop(column + 1)])
+
+    def draw_lines(self, lines: dict[int, str]) -> None:
+        """Draw vertical lines over the grid in place of the last ones, repainting these columns alone.
+
+        Args:
+            lines: the sign of each, by its column.
+        """
+        if lines == self._lines:
+            return
+        height, width = self._grid.codes.shape
+        changed = {column for column, _ in lines.items() ^ self._lines.items() if column < width}
+        self._lines = lines
+        self.refresh(*(Region(column, 0, 1, height) for column in changed))
 
     def present(self, grid: Grid) -> None:
         """Show a grid in place of the last one."""
         before, self._grid = self._grid, grid
         if before.codes.shape != self._grid.codes.shape:
+            self._rows.clear()
             self.refresh()
             return
         changed = (before.codes != self._grid.codes) | (before.colours != self._grid.colours)
         regions = []
         for row in np.flatnonzero(changed.any(axis=1)).tolist():
+            self._rows.pop(row, None)
             columns = np.flatnonzero(changed[row])
             start = int(columns[0])
             regions.append(Region(start, row, int(columns[-1]) - start + 1, 1))
