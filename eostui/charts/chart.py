@@ -71,6 +71,7 @@ class Chart:
     Attributes:
         waiting: shown in the middle while there is nothing to draw.
         counts: what the x axis counts.
+        places: what stands on the x axis in place of round values, such as those of a setting.
     """
 
     curves: list[Curve]
@@ -79,3 +80,4 @@ class Chart:
     spots: list[Spot] = field(default_factory=list)
     waiting: str = ""
     counts: str = STEPS
+    places: tuple[tuple[float, str], ...] = ()

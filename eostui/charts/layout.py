@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -204,7 +205,13 @@ class Tick:
     mark: Mark | None = None
 
 
-def x_ticks(frame: Frame, marks: list[Mark], counts: str, room: int) -> list[Tick]:
+def x_ticks(
+    frame: Frame,
+    marks: list[Mark],
+    counts: str,
+    room: int,
+    places: Sequence[tuple[float, str]] = (),
+) -> list[Tick]:
     """Return the ticks of an x axis; no two texts touch, marks' own go first.
 
     Args:
@@ -212,6 +219,7 @@ def x_ticks(frame: Frame, marks: list[Mark], counts: str, room: int) -> list[Tic
         marks: on the axis.
         counts: what x counts.
         room: columns that the texts may take, from the left end of the picture.
+        places: what stands there in place of round values.
     """
     taken = np.zeros(room + 1, dtype=bool)
     ticks = []
@@ -223,7 +231,7 @@ def x_ticks(frame: Frame, marks: list[Mark], counts: str, room: int) -> list[Tic
             ticks.append(Tick(column, mark.text if fits else "", mark))
     marked = {tick.column for tick in ticks}
     values = linear_ticks(frame.x0, frame.x1, max(frame.width // 9, 2), whole=counts == STEPS)
-    for value, text in zip(values, tick_texts(values), strict=True):
+    for value, text in places or zip(values, tick_texts(values), strict=True):
         column = frame.column(value)
         if column is not None and column not in marked:
             fits = _takes(taken, column, len(text), room)

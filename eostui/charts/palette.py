@@ -35,6 +35,21 @@ DIMMED = {
 }
 COLOURS |= {f"{name} dim": colour for name, colour in DIMMED.items()}
 
+#: A setting's values from the least to the greatest: from blue over grey to yellow, ever lighter, so
+#: that neither the colour-blind nor a print in grey mistakes one for another.
+RAMP = (
+    "#3f6fd1", "#4f78c9", "#5c80c1", "#6988b9", "#7590b1", "#8198aa", "#8ca0a3", "#97a79c",
+    "#a2af94", "#adb68b", "#b9bd81", "#c5c575", "#d1cc68", "#ddd459", "#e9db47", "#f5e32f",
+)  # fmt: skip
+COLOURS |= {f"ramp {index}": colour for index, colour in enumerate(RAMP)}
+#: Bands of deviations, of the same values.
+COLOURS |= {
+    f"ramp {index} band": "#" + "".join(f"{int(c[n : n + 2], 16) * 9 // 20:02x}" for n in (1, 3, 5))
+    for index, c in enumerate(RAMP)
+}
+#: The run that others are compared with.
+COLOURS |= {"baseline": "#ffffff", "baseline band": "#6f6f6f"}
+
 #: The band of phases, by letter: warm on the way up, the path's green at the edge, cool where decay won.
 PHASE_COLOURS = {
     "T": COLOURS["axis"],

@@ -9,6 +9,7 @@ import typer
 from eostui.cli.attach import attach
 from eostui.cli.bench import bench
 from eostui.cli.command import Command, unfolded
+from eostui.cli.compare import compare
 from eostui.cli.doctor import doctor
 from eostui.cli.export import export
 from eostui.cli.fork import fork
@@ -61,6 +62,7 @@ COMMANDS = (
     (app, "replay", replay),
     (app, "export", export),
     (app, "plot", plot),
+    (app, "compare", compare),
     (app, "simulate", simulate),
     (app, "bench", bench),
     (app, "doctor", doctor),

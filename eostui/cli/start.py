@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from eostui.cli.options import View
     from eostui.config import RunConfig
     from eostui.oscillator_presets import OscillatorPreset
+    from eostui.panels.compare.view import Compare
     from eostui.runs.launch import Fork, Resume
     from eostui.tui.session import Watch
 
@@ -47,7 +48,7 @@ def start(what: RunConfig | Resume | Fork, view: View, *, name: str = "", group:
 
 
 def show(
-    what: RunConfig | Resume | Fork | Path | Watch | OscillatorPreset,
+    what: RunConfig | Resume | Fork | Path | Watch | OscillatorPreset | Compare,
     runs_dir: Path | None,
     data_dir: Path | None,
     *,
@@ -55,7 +56,8 @@ def show(
     group: str = "",
     fps: float | None = None,
 ) -> None:
-    """Open the live view of a run to start, to attach to, to play back, or of an oscillator.
+    """Open the live view of a run to start, to attach to, to play back, of an oscillator, or of runs that
+    are compared.
 
     Exits with its code.
     """

@@ -31,6 +31,7 @@ from textual.worker import Worker, WorkerState
 from eostui import oscillator_presets
 from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
 from eostui.oscillator_presets import OscillatorPreset
+from eostui.panels.compare.view import Compare
 from eostui.runs.launch import EngineProcess, refuse_resume
 from eostui.runs.store.liveness import engine_alive
 from eostui.tui import files
@@ -43,6 +44,7 @@ from eostui.tui.leaving import Leaving
 from eostui.tui.oscillator_settings import newest_reading
 from eostui.tui.questions import Questions
 from eostui.tui.screens.commands import Palette
+from eostui.tui.screens.compare import CompareScreen
 from eostui.tui.screens.dialogs import AskDialog, NumberDialog
 from eostui.tui.screens.help import HelpScreen
 from eostui.tui.screens.oscillator import OscillatorScreen
@@ -52,8 +54,9 @@ from eostui.tui.session import Session, Settings, Watch
 from eostui.tui.steering import Steering
 from eostui.tui.tty import give_size, leave_on_signals, leave_when_gone, stop_and_go_on, suspend
 
-#: What to show first: an engine on its way, a run, a run played back, or an oscillator without any run.
-Start = EngineProcess | Path | Watch | OscillatorPreset
+#: What to show first: an engine on its way, a run, a run played back, an oscillator or a comparison
+#: without any run.
+Start = EngineProcess | Path | Watch | OscillatorPreset | Compare
 
 
 class EostuiApp(App[str]):
@@ -110,6 +113,10 @@ class EostuiApp(App[str]):
             self.session.show_message("no run yet: n starts one")
             self.get_screen("oscillator", OscillatorScreen).begin_with(start)
             self.push_screen("oscillator")
+        elif isinstance(start, Compare):
+            self.session.show_message("no run yet: n starts one")
+            self.session.compare(start.view)
+            self.push_screen("compare")
         else:
             self.engines.open(start.path if isinstance(start, Watch) else start)
 
@@ -416,6 +423,11 @@ class EostuiApp(App[str]):
             self.pop_screen()
         else:
             self.switch_screen(wanted)
+
+    def on_compare_screen_open_run(self, event: CompareScreen.OpenRun) -> None:
+        """Show a run of the comparison by itself."""
+        self._show_screen(self.first)
+        self.engines.open(event.path)
 
     def action_help(self) -> None:
         """Show the help."""

@@ -9,7 +9,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,12 +17,15 @@ from typing import Protocol
 from textual.notifications import SeverityLevel
 
 from eostui.errors import InputError
+from eostui.panels.compare.view import ComparisonView
 from eostui.panels.view import Overlay, RunView
 from eostui.runs.launch import EngineProcess
 from eostui.runs.run import Run
+from eostui.runs.shelf import Entry
 from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.schema import LIVE_STATES
 from eostui.tui import follower
+from eostui.tui.comparing import Comparing
 from eostui.tui.follower import Follower, Opened, Update
 from eostui.tui.notices import Notice, Notices
 from eostui.tui.playback import Playback
@@ -102,6 +105,7 @@ class Session:
         feed: the run that is shown, as it is followed or played back.
         steering: of that run; None without one, and for a playback.
         beside: the run that is drawn under it.
+        comparing: the runs that are compared; None before any were chosen.
         view: what is drawn of both; None as long as there is no run to show.
         message: what goes on while there is none.
         progress: what an engine on its way does while a run is shown, or "".
@@ -116,6 +120,7 @@ class Session:
         self.feed: Follower | Playback | None = None
         self.steering: Steering | None = None
         self.beside: Follower | None = None
+        self.comparing: Comparing | None = None
         self.view: RunView | None = None
         self.message = "starting"
         self.progress = ""
@@ -237,6 +242,21 @@ class Session:
         self._speed.clear()
         self.revision += 1
         self._front.start_over()
+
+    # --- comparing ------------------------------------------------------------------------------------
+
+    def compare(self, runs: ComparisonView | Sequence[Entry]) -> None:
+        """Compare runs, in place of those that were compared before.
+
+        Args:
+            runs: in the order in which they are told, or a view that was made of them.
+        """
+        if self.comparing is not None:
+            self.comparing.close()
+        if not isinstance(runs, ComparisonView):
+            runs = ComparisonView(runs, unicode=self.settings.unicode)
+        self.comparing = Comparing(runs)
+        self.revision += 1
 
     # --- following ------------------------------------------------------------------------------------
 

@@ -86,15 +86,16 @@ class PickDialog(Dialog[str]):
 
     AUTO_FOCUS = "OptionList"
 
-    def __init__(self, question: str, rows: dict[str, str]) -> None:
-        """`rows` maps an answer to what is shown for it."""
+    def __init__(self, question: str, rows: dict[str, str], *, wide: bool = False) -> None:
+        """`rows` maps an answer to what is shown for it; `wide` ones take the whole width."""
         super().__init__()
         self._question = question
         self._rows = rows
+        self._wide = wide
 
     def compose(self) -> ComposeResult:
         """Show the question and the rows."""
-        with VerticalScroll(classes="dialog"):
+        with VerticalScroll(classes="dialog -wide" if self._wide else "dialog"):
             yield Static(self._question, markup=False)
             yield OptionList(
                 *(Option(printable(row), id=key) for key, row in self._rows.items()), markup=False

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from eostui.tui.keys import KEYS, Key
+from eostui.tui.screens.compare import CompareScreen
 from eostui.tui.screens.landscape import LandscapeScreen
 from eostui.tui.screens.live import LiveScreen
 from eostui.tui.screens.oscillator import OscillatorScreen
@@ -56,6 +57,10 @@ SCREENS: list[ScreenEntry] = [
     ),
     ScreenEntry("landscape", "f3", "landscape of two parameters", LandscapeScreen, _of_two_parameters),
     ScreenEntry("oscillator", "f4", "the reduced oscillator", OscillatorScreen),
+    ScreenEntry(
+        "compare", "O", "any number of runs side by side", CompareScreen,
+        lambda session: session.comparing is not None,
+    ),
 ]  # fmt: skip
 
 

@@ -1,0 +1,112 @@
+"""Runs side by side for the commands: read one after another, and drawn as a still picture."""
+
+from __future__ import annotations
+
+import sys
+
+from eostui.charts.dots import DOTS_X
+from eostui.charts.picture import plot_columns
+from eostui.cli.progress import ProgressBar
+from eostui.errors import EostuiError, InputError, printable
+from eostui.panels.compare.charts import PANELS, ComparisonPanel, chart_of
+from eostui.panels.compare.member import read_member
+from eostui.panels.compare.view import MOST_LABELS, MOST_RUNS, ComparisonView
+from eostui.panels.still import GRID_WIDTH, SMALLEST, Still, draw_stills
+from eostui.runs.selection import Selection
+
+#: Charts from left to right, then down, where there is room for all four.
+_ORDER = ("curves", "drives", "losses", "rest")
+#: Rows that a chart needs at least.
+_LEAST_ROWS = 9
+
+
+def check_selection(selection: Selection, chosen: str) -> None:
+    """Raise InputError if there is nothing to compare, or too much; tell stderr what can't be read.
+
+    Args:
+        selection: the runs.
+        chosen: how they were chosen, for the sentence.
+    """
+    for path, sentence in selection.unread:
+        print(f"eostui: {printable(path.name)} is left out: {printable(sentence)}", file=sys.stderr)
+    count = len(selection.entries)
+    if not count:
+        raise InputError(
+            f"there is no {'readable ' * bool(selection.unread)}run to compare{chosen}"
+        )
+    if count > MOST_RUNS:
+        raise InputError(
+            f"these are {count} runs{chosen}, but at most {MOST_RUNS} are compared; "
+            "a --filter such as `weight_decay>1e-3 state:finished` chooses fewer"
+        )
+
+
+def read_all(view: ComparisonView) -> None:
+    """Read what is lacking of every run; tell stderr which can't be, the others go on."""
+    with ProgressBar("reading the runs", "runs") as bar:
+        for place, entry in enumerate(view.entries):
+            bar(place, len(view.entries), note=entry.name or entry.id)
+            if not view.lacks(place):
+                continue
+            try:
+                view.take(place, read_member(entry, view.wanted))
+            except EostuiError as error:
+                view.refuse(place, str(error))
+                bar.console.print(
+                    f"eostui: {printable(entry.id)} is left out: {printable(str(error))}",
+                    markup=False, highlight=False, soft_wrap=True,
+                )  # fmt: skip
+    if len(view.troubles) == len(view.entries):
+        raise EostuiError("none of these runs can be read")
+
+
+def still_picture(view: ComparisonView, *, width: int, height: int, color: bool) -> str:
+    """Draw a comparison as text, two charts side by side where the width allows it.
+
+    A low picture lacks the last charts; a tiny one is their titles alone. Below stands what curve is
+    whose where the curves have no labels of their own.
+    """
+    panels = sorted(PANELS, key=lambda panel: _ORDER.index(panel.name))
+    across = 2 if width >= GRID_WIDTH else 1
+    legend = legend_text(view, width) if height > SMALLEST[1] + 1 else ""
+    rows = height - bool(legend)
+    down = max(min(len(panels) // across, rows // _LEAST_ROWS), 1)
+    texts = []
+    for row in range(down):
+        tall = rows * (row + 1) // down - rows * row // down
+        stills = [
+            _still(panel, view, width // across)
+            for panel in panels[row * across : (row + 1) * across]
+        ]
+        x_range = _ends(view)
+        texts.append(draw_stills(stills, x_range, width=width, height=tall, color=color))
+    return "\n".join([*texts, *([legend] if legend else [])])
+
+
+def legend_text(view: ComparisonView, width: int) -> str:
+    """Return which sign is which run, or of many the least and the greatest value; "" without need."""
+    looks = view.looks()
+    if len(looks) <= MOST_LABELS:
+        text = "  ".join(f"{look.sign} {look.name}" for look in looks)
+    else:
+        text = f"{len(looks)} curves, {looks[0].sign} {looks[0].name} … {looks[-1].sign} {looks[-1].name}"
+    from rich.cells import set_cell_size
+
+    return set_cell_size(text, width).rstrip()
+
+
+def _ends(view: ComparisonView) -> tuple[float, float]:
+    left, right = view.ends()
+    return left, right if right > left else left + 1.0
+
+
+def _still(panel: ComparisonPanel, view: ComparisonView, width: int) -> Still:
+    """Return a panel with the first of its scales, or the next if that can't show all values."""
+    own = panel.own_x(view) if panel.own_x else None
+    dots = max(plot_columns(width)[1], 1) * DOTS_X
+    for kind in panel.scales(view):
+        chart = chart_of(panel, view, kind, own or _ends(view), dots)
+        if kind != "log" or not any((curve.y <= 0).any() for curve in chart.curves):
+            break
+    first, *others = panel.title(view)
+    return Still((first if kind == "linear" else f"{first} ({kind})", *others), chart, own)
