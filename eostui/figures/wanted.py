@@ -1,0 +1,69 @@
+"""What a figure is to show, as it is typed: panels and columns, each with a scale or its usual one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from eostui.errors import InputError, did_you_mean
+
+SCALES = ("linear", "log", "symlog")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One chart of a figure.
+
+    Attributes:
+        name: of a panel, or of a column.
+        is_column: which of them.
+        scale: of y; "" for the usual one.
+    """
+
+    name: str
+    is_column: bool = False
+    scale: str = ""
+
+
+def wanted_of(text: str, *, is_column: bool = False) -> list[Wanted]:
+    """Return the charts of a list such as `sharpness,loss:linear`.
+
+    Raises:
+        InputError: if a scale isn't one, or a name is lacking.
+    """
+    found = []
+    for part in text.split(","):
+        name, colon, scale = part.strip().partition(":")
+        flag = "--column" if is_column else "--panel"
+        if not name:
+            raise InputError(f"{flag} is `{text}`: a name is lacking; `a,b` are two")
+        if colon and scale not in SCALES:
+            raise InputError(
+                f"{flag} {part.strip()}: the scale must be one of {', '.join(SCALES)}"
+                f"{did_you_mean(scale, SCALES)}"
+            )
+        found.append(Wanted(name, is_column, scale))
+    return found
+
+
+def check_name(wanted: Wanted, panels: Collection[str], columns: Collection[str], of: str) -> None:
+    """Raise InputError if there is no such panel or column.
+
+    Args:
+        wanted: the chart.
+        panels: names of panels.
+        columns: names of columns.
+        of: whose they are: `a run`, `several runs`.
+    """
+    valid, others = (columns, panels) if wanted.is_column else (panels, columns)
+    if wanted.name in valid:
+        return
+    if wanted.is_column:
+        elsewhere = f"; --panel {wanted.name} is a panel" if wanted.name in others else ""
+        meant = elsewhere or did_you_mean(wanted.name, valid)
+        raise InputError(f"{of} has no column `{wanted.name}`{meant}")
+    elsewhere = f"; --column {wanted.name} is a column" if wanted.name in others else ""
+    raise InputError(
+        f"there is no panel `{wanted.name}` of {of}: there are {', '.join(valid)}"
+        f"{elsewhere or did_you_mean(wanted.name, valid)}"
+    )
