@@ -110,6 +110,6 @@ class Trace:
 
     def _at(self, rows: NDArray[np.int64]) -> FloatArray:
         if self._x is None:
-            return rows + float(self._start)
+            return rows.astype(np.float64) + self._start
         positions: FloatArray = self._x[rows].astype(np.float64)
         return positions

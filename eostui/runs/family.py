@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from eostui.config import RunConfig
@@ -47,7 +48,12 @@ class Family:
         differing = tuple(key for key in keys if key not in _OF_THE_MACHINE)
         return cls(runs, differing, tuple(key for key in keys if key not in differing))
 
-    @property
+    @cached_property
+    def settings(self) -> tuple[dict[str, Any], ...]:
+        """The settings of each run that act, as `settings_of` has them."""
+        return tuple(map(settings_of, self.entries))
+
+    @cached_property
     def labels(self) -> tuple[str, ...]:
         """What each run is called where there is room: its name and its settings that differ.
 
@@ -59,7 +65,7 @@ class Family:
         ]
         return self._unique([" · ".join(filter(None, each)) for each in parts])
 
-    @property
+    @cached_property
     def short_labels(self) -> tuple[str, ...]:
         """What each run is called in a chart: its settings that differ, or its name where they don't."""
         told = [self.settings_label(entry) for entry in self.entries]
@@ -79,11 +85,11 @@ class Family:
         ]
         return ", ".join(parts)
 
-    @property
+    @cached_property
     def ramp(self) -> str | None:
         """The setting that the runs are laid out by: the first but the seed whose values are numbers."""
         for key in self.differing:
-            values = [settings_of(entry).get(key) for entry in self.entries]
+            values = [settings.get(key) for settings in self.settings]
             if key != "seed" and all(is_number(value) for value in values):
                 return key
         return None
@@ -91,8 +97,7 @@ class Family:
     def groups(self, over: str = "seed") -> list[list[int]]:
         """Return the runs, by their places, that differ in nothing but the setting `over`, together."""
         found: dict[tuple[str, ...], list[int]] = {}
-        for place, entry in enumerate(self.entries):
-            settings = settings_of(entry)
+        for place, settings in enumerate(self.settings):
             same = tuple(repr(settings.get(key)) for key in self.differing if key != over)
             found.setdefault(same, []).append(place)
         return list(found.values())

@@ -159,7 +159,13 @@ def _thresholds(view: ComparisonView, x_range: tuple[float, float], dots: int) -
             else:
                 x, y = trace.within(*x_range, dots)
             found[key] = Curve(x, y, "theory", "dashed", label, yields="far", extended=True)
-    curves = list(found.values())
+    curves = []
+    for name in (UNDECAYED, THRESHOLD):
+        same = [curve for key, curve in found.items() if key[0] == name]
+        if len(same) > MOST_LABELS:  # the outermost tell as much
+            same.sort(key=lambda curve: float(curve.y[-1]))
+            same = [same[0], same[-1]]
+        curves += same
     several = len(curves) > len({curve.label for curve in curves})
     if several:  # a label for each would hide those of the runs
         return [
@@ -237,7 +243,9 @@ def waiting(view: ComparisonView, name: str) -> str:
     if view.differing and view.baseline is not None and not len(view.trace(view.baseline, name)):
         return f"the baseline has no value of {name}"
     if name == G_RATIO:
-        return "no reading of g with weight decay"
+        return "no reading of g with weight decay off the bounce"
+    if name not in view.names():
+        return f"none of these runs has a column {name}: y chooses one"
     return f"none of these runs has a value of {name}"
 
 
@@ -369,8 +377,10 @@ def _resting_thresholds(view: ComparisonView, place: Callable[[float], float]) -
     for group in view.groups:
         for index in group:
             member = view.members[index]
-            values = member.columns[THRESHOLD].values[-1:] if member is not None else []
-            if member is not None and len(values):
+            if member is None:
+                continue
+            values = member.columns[THRESHOLD].values[-1:]
+            if len(values):
                 label = member.thresholds[1]
                 found[place(float(view.value(index)))] = float(values[0])
     if not found:
@@ -430,7 +440,8 @@ PANELS: tuple[ComparisonPanel, ...] = (
         lambda view: scales_of(view, G_RATIO),
         _drives_chart,
         meaning="g over g_critical = λ + βα/λ, of runs with decay: above 1 decay flattens faster than "
-        "training sharpens. On the bounce βα is forced negative, and the ratio says nothing.",
+        "training sharpens. On the bounce βα is forced negative and the ratio says nothing: it isn't "
+        "drawn there.",
     ),
     ComparisonPanel(
         "losses",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from eostui.runs.analysis.controls import controls_of, description_of
 from eostui.runs.analysis.curvature_summary import without_alternation
+from eostui.runs.analysis.phases import EDGE, LOWERED
 from eostui.runs.analysis.rest import not_at_rest
 from eostui.runs.analysis.resting import Resting, onset, resting, resting_of
 from eostui.runs.analysis.run_phases import spans
@@ -117,7 +118,8 @@ def kept(run: Run, name: str) -> Kept:
     and thresholds do, those at which it changes.
     """
     if name == G_RATIO:
-        return _kept(*_g_ratio(run))
+        steps, ratio = _g_ratio(run)
+        return Kept(_float32(ratio), steps.astype(np.int32))
     if name in run.steps:
         values = run.steps[name]
         if name in _OF_THE_STEP:  # of the newest row it isn't known yet, which is no gap
@@ -133,7 +135,10 @@ def kept(run: Run, name: str) -> Kept:
 
 
 def _g_ratio(run: Run) -> tuple[FloatArray, FloatArray]:
-    """Return the measured steps with decay, and g over λ + βα/λ there, βα freed of its alternation."""
+    """Return the measured steps with decay, and g over λ + βα/λ there, βα freed of its alternation.
+
+    NaN on the bounce, unless readings are taken at midpoints: βα, forced negative, says nothing there.
+    """
     measured = run.measured
     rows = np.flatnonzero(
         (measured["weight_decay"] > 0)
@@ -142,8 +147,14 @@ def _g_ratio(run: Run) -> tuple[FloatArray, FloatArray]:
     )
     decay = measured["weight_decay"][rows]
     critical = decay + without_alternation(measured["beta_alpha"][rows]) / decay
+    steps = measured["step"][rows]
     with np.errstate(divide="ignore", invalid="ignore"):
-        return measured["step"][rows], measured["g"][rows] / critical
+        ratio = measured["g"][rows] / critical
+    if run.config.reading == "raw":
+        for phase, first, last in spans(run):
+            if phase in (EDGE, LOWERED):
+                ratio[(steps >= first) & (steps <= last)] = np.nan
+    return steps, ratio
 
 
 def _reading(run: Run, name: str) -> Resting:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from rich.cells import cell_len
+
 from eostui.charts.numbers import compact, grouped, percent
 from eostui.errors import printable
 from eostui.panels.compare.member import READ, Member
@@ -16,14 +18,21 @@ from eostui.runs.shelf import Entry
 
 #: The readings of the table, by their column.
 _READINGS = {"sharpness": "S at rest", "path_curvature": "κ", "eig_2": "λ₂", "loss": "loss"}
+#: Columns that are left out where no run has anything in them.
+_OFTEN_EMPTY = ("κ", "λ₂", "test", "phase")
 #: What a reading of a run that isn't at rest stands in.
 _UNREST = "({})"
 
 
-def rows(view: ComparisonView) -> list[tuple[str, ...]]:
+def rows(view: ComparisonView, room: float = math.inf) -> list[tuple[str, ...]]:
     """Return the table as texts, the titles first; a column in which nothing stands is left out.
 
     Readings are over the last fifth of the steps; of a run that isn't at rest they stand in brackets.
+
+    Args:
+        view: whose runs.
+        room: columns of a terminal; where they aren't enough, the state goes if it is one, then the
+            last of the table's columns.
     """
     keys = view.family.differing
     titles = ("run", *map(symbol_of, keys), "state", "steps", *_READINGS.values(), "test", "phase")
@@ -47,10 +56,17 @@ def rows(view: ComparisonView) -> list[tuple[str, ...]]:
     columns = [
         column
         for column in zip(*table, strict=True)
-        if column[0] not in ("λ₂", "test", "phase", "κ")
-        or any(c not in ("", "—") for c in column[1:])
+        if column[0] not in _OFTEN_EMPTY or any(cell not in ("", "—") for cell in column[1:])
     ]
+    if _width(columns) > room:
+        columns = [column for column in columns if column[0] != "state" or len({*column[1:]}) > 1]
+    while len(columns) > 1 and _width(columns) > room:
+        columns.pop()
     return list(zip(*columns, strict=True))
+
+
+def _width(columns: Sequence[Sequence[str]]) -> int:
+    return sum(max(map(cell_len, column)) + 2 for column in columns) - 2
 
 
 def _cell(member: Member | None, name: str) -> str:
@@ -72,7 +88,7 @@ def with_error(reading: Resting) -> str:
     digits = 3
     if value:
         digits = math.floor(math.log10(abs(value))) - math.floor(math.log10(error)) + 1
-    return f"{compact(value, min(max(digits, 3), 6))} ± {compact(error, 1)}"
+    return f"{compact(value, min(max(digits, 2), 6))} ± {compact(error, 1)}"
 
 
 def _accuracy(member: Member | None) -> str:

@@ -18,8 +18,8 @@ from eostui.panels.compare.member import DRAWN, Kept, Member
 from eostui.runs.family import Family, is_number, settings_of, symbol_of, told
 from eostui.runs.shelf import Entry
 
-#: What x counts besides steps and flow time.
-SINCE_ONSET = "steps since S reached 2/η−λ"
+#: What x counts besides steps and flow time: steps since S first reached its threshold.
+SINCE_ONSET = "since onset"
 AXES = (STEPS, FLOW_TIME, SINCE_ONSET)
 #: So many runs are compared at most: beyond, nobody tells their curves apart.
 MOST_RUNS = 200
@@ -82,6 +82,7 @@ class ComparisonView:
         self.family = Family.of(self.entries)
         self._further: tuple[str, ...] = ()
         self._key: str | None = None
+        self._groups: list[list[int]] = []
         self._lines: dict[tuple[object, ...], list[Line]] = {}
         self._traces: dict[tuple[int, str, str], tuple[Member, Trace]] = {}
         self._looks: dict[bool, list[Look]] = {}
@@ -109,10 +110,9 @@ class ComparisonView:
         """Take in a run that was read, for the first time or once more."""
         self.members[place] = member
         self.troubles.pop(place, None)
-        if settings_of(member.entry) != settings_of(self.entries[place]):
-            self.entries[place] = member.entry
+        before, self.entries[place] = self.entries[place], member.entry
+        if settings_of(member.entry) != settings_of(before):
             self.family = Family.of(self.entries)
-        self.entries[place] = member.entry
         self._changed()
 
     def refuse(self, place: int, sentence: str) -> None:
@@ -159,13 +159,13 @@ class ComparisonView:
         return tuple(
             key
             for key in self.family.differing
-            if all(is_number(settings_of(entry).get(key)) for entry in self.entries)
+            if all(is_number(settings.get(key)) for settings in self.family.settings)
         )
 
     @property
     def key(self) -> str | None:
         """The setting that the runs are laid out and coloured by; None where they are by their order."""
-        return self._key if self._key in self.keys else self.family.ramp
+        return self._key if self._key is not None and self._key in self.keys else self.family.ramp
 
     def next_key(self) -> None:
         """Lay the runs out by the next setting that differs in numbers."""
@@ -177,9 +177,13 @@ class ComparisonView:
     @property
     def groups(self) -> list[list[int]]:
         """The runs of each curve, by their places."""
-        if self.grouped:
-            return self.family.groups(SEED)
-        return [[place] for place in range(len(self.entries))]
+        if not self._groups:
+            self._groups = (
+                self.family.groups(SEED)
+                if self.grouped
+                else [[place] for place in range(len(self.entries))]
+            )
+        return self._groups
 
     @property
     def can_group(self) -> bool:
@@ -188,7 +192,7 @@ class ComparisonView:
 
     def value(self, place: int) -> Any:
         """Return a run's value of the key, its place in the order without one."""
-        return place if self.key is None else settings_of(self.entries[place])[self.key]
+        return place if self.key is None else self.family.settings[place][self.key]
 
     def looks(self) -> list[Look]:
         """Return how each group is told from the others."""
@@ -235,7 +239,7 @@ class ComparisonView:
             return list(self.family.labels)
         names = []
         for group in groups:
-            settings = settings_of(self.entries[group[0]])
+            settings = self.family.settings[group[0]]
             parts = [
                 f"{symbol_of(key)} {told(settings[key])}"
                 for key in self._of_groups()
@@ -326,6 +330,7 @@ class ComparisonView:
 
     def _changed(self) -> None:
         self.revision += 1
+        self._groups = []
         self._lines.clear()
         self._looks.clear()
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Container
@@ -41,6 +41,8 @@ from eostui.tui.window import Window
 
 #: Seconds between two looks for what is to be read.
 _READ_EVERY = 0.1
+#: The share of the width that the table takes, and what of that isn't its own: borders, signs.
+_WIDE, _BESIDE = 0.96, 18
 #: The answer that pins no baseline.
 _NO_BASELINE = "none"
 
@@ -394,7 +396,8 @@ class CompareScreen(LinkedCharts):
         view = self.compared
         if view is None:
             return
-        titles, *lines = aligned(rows(view))
+        room = max(int(self.size.width * _WIDE) - _BESIDE, 1)
+        titles, *lines = aligned(rows(view, room), room)
         looks = view.looks() if not view.grouped else []
         signs = [f"{look.sign or ' '} " for look in looks] or ["  "] * len(lines)
         listed = {
@@ -417,15 +420,16 @@ def _checked_filter(text: str) -> str:
     return text
 
 
-def aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    """Return the rows of a table as lines whose columns stand under each other."""
+def aligned(table: Sequence[Sequence[str]], room: int) -> list[str]:
+    """Return the rows of a table as lines whose columns stand under each other, cut to `room` cells."""
     widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
-    return [
+    lines = [
         "  ".join(
             cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
+        )
         for row in table
     ]
+    return [set_cell_size(line, min(cell_len(line), room)).rstrip() for line in lines]
 
 
 def _what_differs(view: ComparisonView) -> str:
