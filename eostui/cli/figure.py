@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from eostui.cli.options import RunsDir, _complete_run
 from eostui.errors import InputError, did_you_mean
+from eostui.figures.wanted import AXIS_WORDS, Wanted, wanted_of
 
 if TYPE_CHECKING:
     from eostui.figures.picture import Picture
-    from eostui.figures.wanted import Wanted
-
-#: What x counts, by what is typed.
-_AXES = ("steps", "flow", "onset")
 
 
 def figure(
@@ -59,7 +55,7 @@ def figure(
     axis: Annotated[
         str,
         typer.Option(
-            metavar="|".join(_AXES),
+            metavar="|".join(AXIS_WORDS),
             help="What x counts; onset, of several runs: steps since S first reached 2/η − λ.",
         ),
     ] = "steps",
@@ -129,13 +125,12 @@ def figure(
     )
     from eostui.figures.style import size_of
 
-    if axis not in _AXES:
-        raise InputError(
-            f"--axis is {axis}, but must be one of {', '.join(_AXES)}{did_you_mean(axis, _AXES)}"
-        )
+    if axis not in AXIS_WORDS:
+        near = did_you_mean(axis, AXIS_WORDS)
+        raise InputError(f"--axis is {axis}, but must be one of {', '.join(AXIS_WORDS)}{near}")
     if difference and baseline is None:
         raise InputError("--difference needs the run to take it from: --baseline RUN")
-    width, height = size_of(size)
+    size_of(size)
     wanted, x_range = _charts(panel, column), _ends(x)
     target = check_target(locations.expanded(Path(output))) if output else None
     style = None if style is None else locations.expanded(style)
@@ -156,25 +151,17 @@ def figure(
 
         name = shelf.safe_name(picture.runs[0]) if len(picture.runs) == 1 else "runs"
         target = Path(f"{name}.pdf")
-    options: dict[str, Any] = {
-        "--panel": panel, "--column": column, "--size": size if size != "single" else None,
-        "--axis": axis if axis != "steps" else None, "--x": x or None,
-        "--over-seeds": over_seeds, "--baseline": baseline, "--difference": difference,
-        "--style": style.name if style else None,
-    }  # fmt: skip
-    command = _command(picture, options)
-    write_figure(picture, target, Sheet(width, height, style, command))
+    sheet = Sheet(size, style)
+    write_figure(picture, target, sheet)
     print(f"figure in {target}", file=sys.stderr)
     if with_data:
         data = target.with_suffix(".csv")
-        sidecar, rows = write_data(picture, data, command)
+        sidecar, rows = write_data(picture, data, sheet)
         print(f"{rows} rows in {data}, columns explained in {sidecar}", file=sys.stderr)
 
 
 def _charts(panels: list[str] | None, columns: list[str] | None) -> list[Wanted]:
     """Return the charts that are asked for, panels first."""
-    from eostui.figures.wanted import wanted_of
-
     found = [each for text in panels or [] for each in wanted_of(text)]
     return found + [each for text in columns or [] for each in wanted_of(text, is_column=True)]
 
@@ -234,20 +221,7 @@ def _several(
 
     view = chosen(folder, runs or [], filter, group, baseline)
     view.unicode = True
-    view.show(axis=AXES[_AXES.index(axis)], grouped=over_seeds, differing=difference)
+    view.show(axis=AXES[AXIS_WORDS.index(axis)], grouped=over_seeds, differing=difference)
     view.need(columns_of(wanted or usual_panels()))
     read_all(view)
     return picture_of_comparison(view, wanted, x_range)
-
-
-def _command(picture: Picture, options: dict[str, Any]) -> str:
-    """Return the command that makes the figure again of the same runs."""
-    words = ["eostui", "figure", *picture.runs]
-    for flag, value in options.items():
-        if value is True:
-            words.append(flag)
-        elif isinstance(value, list):
-            words += [word for each in value for word in (flag, each)]
-        elif value:
-            words += [flag, str(value)]
-    return shlex.join(words)

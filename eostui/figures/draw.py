@@ -56,7 +56,7 @@ class _Margins(StickyRange):
         return max(low - room, min(low, floor)), high + room
 
 
-def draw(picture: Picture, width: float, height: float | None) -> Figure:
+def draw(picture: Picture, width: float, height: float | None = None) -> Figure:
     """Return a figure of matplotlib's.
 
     Args:
@@ -137,10 +137,10 @@ def _x_axis(axes: Axes, chart: Chart, shared: bool) -> None:
     if chart.places:
         axes.set_xticks([at for at, _ in chart.places], [printable(t) for _, t in chart.places])
     elif chart.counts == STEPS:
-        axes.xaxis.set_major_locator(_locator(integer=True))
+        axes.xaxis.set_major_locator(_locator(4 if axes.get_xlim()[1] >= 1e5 else 5, integer=True))
         axes.xaxis.set_major_formatter(lambda value, _: _grouped(value))
     else:
-        axes.xaxis.set_major_locator(_locator(integer=False))
+        axes.xaxis.set_major_locator(_locator())
     if shared:
         axes.tick_params(labelbottom=False)
     else:
@@ -148,14 +148,14 @@ def _x_axis(axes: Axes, chart: Chart, shared: bool) -> None:
         axes.set_xlabel(printable(named.get(chart.counts, chart.counts)))
 
 
-def _locator(*, integer: bool) -> Any:
+def _locator(most: int = 5, *, integer: bool = False) -> Any:
     from matplotlib.ticker import MaxNLocator
 
-    return MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10], integer=integer)
+    return MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10], integer=integer)
 
 
 def _grouped(value: float) -> str:
-    """Return a step as 12 500, with narrow spaces; of millions 2.5e6 as 2.5 × 10⁶."""
+    """Return a step as 12 500, with narrow spaces; many millions as 2.5 × 10⁷."""
     if abs(value) >= 1e7:
         mantissa, exponent = f"{value:.3e}".split("e")
         return f"{float(mantissa):g} × 10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
@@ -172,7 +172,7 @@ def _y_axis(axes: Axes, scale: Scale, bottom: float, top: float) -> None:
         axes.set_yscale("asinh", linear_width=scale.threshold)
     axes.set_ylim(scale.backward(bottom), scale.backward(top))
     if scale.kind == "linear":
-        axes.yaxis.set_major_locator(_locator(integer=False))
+        axes.yaxis.set_major_locator(_locator())
         return
     axes.yaxis.set_major_locator(FixedLocator(scale.ticks(bottom, top, 5)))
     axes.yaxis.set_major_formatter(lambda value, _: _power(value))
@@ -338,9 +338,10 @@ def _legend(figure: Figure, picture: Picture, per_row: int) -> None:
         colour = ink(entry.colour)
         handles.append(
             Line2D(
-                [], [], color=colour, marker=marker, markerfacecolor=colour if filled else "white"
+                [], [], color=colour, marker=marker, linestyle=_DASHES[entry.pattern][0],
+                markerfacecolor=colour if filled else "white",
             )
-        )
+        )  # fmt: skip
     letters = [e.sign if e.sign and e.sign not in _MARKERS else "" for e in picture.legend]
     labels = [
         f"{letter}  {entry.label}"

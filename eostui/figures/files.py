@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shlex
 import threading
 import warnings
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ import eostui
 from eostui.errors import InputError, did_you_mean
 from eostui.figures.draw import draw
 from eostui.figures.picture import Picture
-from eostui.figures.style import styled
+from eostui.figures.style import size_of, styled
 from eostui.figures.thinning import thinned
 from eostui.runs.export import export_columns
 from eostui.runs.export.files import replacing
@@ -27,6 +29,7 @@ ENDINGS = (".pdf", ".svg", ".png")
 _COLUMNS = 2000
 #: matplotlib's settings are those of a process: one figure is drawn at a time.
 _ONE_AT_A_TIME = threading.Lock()
+_INSTALL = "figures need matplotlib: python -m pip install 'eostui[figures]'"
 
 
 @dataclass(frozen=True)
@@ -34,15 +37,18 @@ class Sheet:
     """How a figure is written.
 
     Attributes:
-        width, height: inches; where no height is given it is that of the charts.
+        size: as `style.size_of` takes it.
         style: a style file of matplotlib's on top of the house's, or None.
-        command: that makes the figure again, for its metadata.
     """
 
-    width: float
-    height: float | None = None
+    size: str = "single"
     style: Path | None = None
-    command: str = ""
+
+    def command(self, picture: Picture) -> str:
+        """Return the command that makes a figure again, in this size and style."""
+        size = ("--size", self.size) if self.size != Sheet.size else ()
+        style = ("--style", self.style.name) if self.style is not None else ()
+        return shlex.join([*picture.command, *size, *style])
 
 
 def check_target(target: Path) -> Path:
@@ -60,13 +66,13 @@ def check_target(target: Path) -> Path:
 
 
 def require_matplotlib() -> None:
-    """Raise InputError if matplotlib, which an extra brings, isn't installed."""
+    """Raise InputError if matplotlib, which an extra brings, isn't installed; it isn't loaded yet."""
     try:
-        import matplotlib as _  # noqa: F401
-    except ImportError:
-        raise InputError(
-            "figures need matplotlib: python -m pip install 'eostui[figures]'"
-        ) from None
+        found = importlib.util.find_spec("matplotlib")
+    except (ImportError, ValueError):
+        found = None
+    if found is None:
+        raise InputError(_INSTALL)
 
 
 def write_figure(picture: Picture, target: Path, sheet: Sheet) -> None:
@@ -75,14 +81,15 @@ def write_figure(picture: Picture, target: Path, sheet: Sheet) -> None:
     Raises:
         InputError: if it can't be written there, matplotlib isn't installed, or the style isn't one.
     """
-    require_matplotlib()
     ending = check_target(target).suffix.lower()[1:]
-    with _ONE_AT_A_TIME, _quiet(), styled(sheet.width, sheet.style), replacing(target) as (aside,):
-        figure = draw(picture, sheet.width, sheet.height)
-        figure.savefig(aside, format=ending, metadata=_metadata(picture, ending, sheet.command))
+    width, height = size_of(sheet.size)
+    require_matplotlib()
+    with _ONE_AT_A_TIME, _quiet(), styled(width, sheet.style), replacing(target) as (aside,):
+        figure = draw(picture, width, height)
+        figure.savefig(aside, format=ending, metadata=_metadata(picture, ending, sheet))
 
 
-def write_data(picture: Picture, target: Path, command: str = "") -> tuple[Path, int]:
+def write_data(picture: Picture, target: Path, sheet: Sheet) -> tuple[Path, int]:
     """Write what a figure is drawn from as CSV, with a JSON file beside it that explains its columns.
 
     Long curves have the points that are seen on 2000 columns of pixels: whatever draws them draws the
@@ -113,7 +120,7 @@ def write_data(picture: Picture, target: Path, command: str = "") -> tuple[Path,
     columns = {
         name: np.concatenate(values) if values else np.empty(0) for name, values in parts.items()
     }
-    return export_columns(columns, target, _description(picture, command))
+    return export_columns(columns, target, _description(picture, sheet.command(picture)))
 
 
 def _description(picture: Picture, command: str) -> dict[str, Any]:
@@ -132,10 +139,10 @@ def _description(picture: Picture, command: str) -> dict[str, Any]:
     }
 
 
-def _metadata(picture: Picture, ending: str, command: str) -> dict[str, Any]:
+def _metadata(picture: Picture, ending: str, sheet: Sheet) -> dict[str, Any]:
     """Return what a file says of itself. It has no date unless SOURCE_DATE_EPOCH gives one: the same
     figure is the same file."""
-    program = f"eostui {eostui.__version__}"
+    program, command = f"eostui {eostui.__version__}", sheet.command(picture)
     runs = list(picture.runs)
     title = "eostui: " + ", ".join(subplot.name for subplot in picture.subplots)
     if ending == "png":

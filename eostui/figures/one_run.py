@@ -9,10 +9,11 @@ import numpy as np
 
 from eostui.charts.chart import FLOW_TIME, STEPS, Chart, Curve
 from eostui.charts.scales import FloatArray, Scale, linear_part
-from eostui.figures.picture import Picture, Points, Subplot
-from eostui.figures.wanted import Wanted, check_name
+from eostui.figures.picture import Entry, Picture, Points, Subplot
+from eostui.figures.wanted import Wanted, check_name, command_words
 from eostui.panels import PANELS
 from eostui.panels.compare.charts import is_curvature, scales_of_column, title_of
+from eostui.panels.overlay import short
 from eostui.panels.panel import Panel, chart_of, in_last_place
 from eostui.panels.view import RunView
 
@@ -55,7 +56,13 @@ def picture_of_run(
         else _of_panel(view, next(panel for panel in PANELS if panel.name == each.name), each.scale)
         for each in charts
     ]
-    return Picture(subplots, ends, (run.path.name,))
+    legend: tuple[Entry, ...] = ()
+    if view.overlay is not None:
+        other = f"{view.overlay.word} {short(view.overlay.view.run)}"
+        legend = (Entry(short(run), "title", ""), Entry(other, "title dim", "", "pointed"))
+    axis = ("--axis", "flow") if view.flow_time else ()
+    command = command_words((run.path.name,), wanted, x_range, *axis)
+    return Picture(subplots, ends, (run.path.name,), legend, command=command)
 
 
 def _of_panel(view: RunView, panel: Panel, scale: str) -> Subplot:

@@ -54,11 +54,13 @@ class Entry:
         label: what it is called.
         colour: in the palette.
         sign: on its curves; "" without one.
+        pattern: of them.
     """
 
     label: str
     colour: str
     sign: str
+    pattern: str = "solid"
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Picture:
         runs: the ids of the runs.
         legend: which curve is whose; nothing of one run.
         legend_title: what its labels are values of; "" where they say it.
+        command: words of the command that makes it again, but for its size and its file.
     """
 
     subplots: Sequence[Subplot]
@@ -78,3 +81,4 @@ class Picture:
     runs: Sequence[str]
     legend: Sequence[Entry] = field(default_factory=tuple)
     legend_title: str = ""
+    command: Sequence[str] = ()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from eostui.errors import printable
 from eostui.figures.picture import Entry, Picture, Points, Subplot
-from eostui.figures.wanted import Wanted, check_name
+from eostui.figures.wanted import AXIS_WORDS, Wanted, check_name, command_words
 from eostui.panels.compare.charts import (
     PANELS,
     ComparisonPanel,
@@ -17,7 +17,7 @@ from eostui.panels.compare.charts import (
     title_of,
 )
 from eostui.panels.compare.member import G_RATIO
-from eostui.panels.compare.view import ComparisonView
+from eostui.panels.compare.view import AXES, ComparisonView
 from eostui.runs.family import symbol_of
 
 #: Names of panels: of a run's panel that which shows the same of several, as the comparison calls it,
@@ -39,6 +39,14 @@ _LONGEST, _SHORT = 40, 28
 def usual_panels() -> list[Wanted]:
     """Return the charts that stand side by side in a comparison."""
     return [Wanted(name) for name in ("sharpness", "rest", "drives", "loss")]
+
+
+def wanted_panel(panel: str, view: ComparisonView, scale: str) -> Wanted:
+    """Return a panel of a comparison, as the comparison calls it, of what it shows now."""
+    name = next(name for name, (its, _) in _NAMES.items() if its == panel)
+    if panel == "curves" and view.quantity != "sharpness":
+        return Wanted(view.quantity, is_column=True, scale=scale)
+    return Wanted(name, scale=scale)
 
 
 def columns_of(wanted: Sequence[Wanted]) -> list[str]:
@@ -83,7 +91,21 @@ def picture_of_comparison(
     finally:
         view.show(quantity=before)
     ids = [entry.id for entry in view.entries]
-    return Picture(subplots, ends, ids, *_legend(view))
+    legend, title = _legend(view)
+    command = command_words(ids, wanted, x_range, *_options(view))
+    return Picture(subplots, ends, ids, legend, title, command)
+
+
+def _options(view: ComparisonView) -> Iterator[str]:
+    """Yield the words by which the command shows what the comparison does."""
+    if view.axis != AXES[0]:
+        yield from ("--axis", AXIS_WORDS[AXES.index(view.axis)])
+    if view.grouped:
+        yield "--over-seeds"
+    if view.baseline is not None:
+        yield from ("--baseline", view.entries[view.baseline].id)
+    if view.differing:
+        yield "--difference"
 
 
 def _subplot(

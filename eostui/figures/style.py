@@ -51,9 +51,10 @@ def ink(colour: str) -> Any:
     return _INKS.get(colour, "#000000")
 
 
-def _paler(colour: Any, share: float) -> tuple[float, ...]:
+def _paler(colour: Any, share: float) -> tuple[float, float, float]:
     """Return a colour mixed with white, opaque: what lies over another thing is the same everywhere."""
-    return tuple(1 - share * (1 - part) for part in colour[:3])
+    red, green, blue = (1 - share * (1 - part) for part in colour[:3])
+    return red, green, blue
 
 
 def size_of(text: str) -> tuple[float, float | None]:
@@ -99,7 +100,7 @@ def styled(width: float, style: Path | None = None) -> Iterator[None]:
 
     larger = _ON_SLIDES if width >= WIDTHS["slide"] else 1.0
     installed = {font.name for font in font_manager.fontManager.ttflist}
-    house: dict[str, Any] = {
+    house: Any = {
         "font.family": [name for name in _FONTS if name in installed],
         "font.size": _TEXT * larger, "axes.labelsize": _TEXT * larger,
         "axes.titlesize": _TEXT * larger, "legend.fontsize": _SMALL * larger,
@@ -117,7 +118,9 @@ def styled(width: float, style: Path | None = None) -> Iterator[None]:
         "pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "eostui",
         "text.usetex": False, "text.parse_math": False, "axes.unicode_minus": True,
     }  # fmt: skip
-    with mpl.rc_context(mpl.rcParamsDefault | house):
+    with mpl.rc_context():
+        mpl.rcdefaults()  # not a user's own, which would make the same figure another elsewhere
+        mpl.rcParams.update(house)
         if style is not None:
             mpl.rcParams.update(_from_file(style))
         yield

@@ -50,7 +50,8 @@ def _without_repeats(y: FloatArray, rows: NDArray[np.int64]) -> NDArray[np.int64
     if len(rows) < 3:
         return rows
     same = y[rows][1:] == y[rows][:-1]
-    return rows[np.concatenate([[True], ~(same[1:] & same[:-1]), [True]])]
+    kept: NDArray[np.bool_] = np.concatenate([[True], ~(same[1:] & same[:-1]), [True]])
+    return rows[kept]
 
 
 def alone(y: FloatArray) -> NDArray[np.int64]:

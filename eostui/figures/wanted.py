@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from eostui.errors import InputError, did_you_mean
 
 SCALES = ("linear", "log", "symlog")
+#: What x counts, as it is typed, in the order of a comparison's `AXES`.
+AXIS_WORDS = ("steps", "flow", "onset")
 
 
 @dataclass(frozen=True)
@@ -67,3 +69,30 @@ def check_name(wanted: Wanted, panels: Collection[str], columns: Collection[str]
         f"there is no panel `{wanted.name}` of {of}: there are {', '.join(valid)}"
         f"{elsewhere or did_you_mean(wanted.name, valid)}"
     )
+
+
+def command_words(
+    runs: Iterable[str],
+    charts: Sequence[Wanted],
+    x_range: tuple[float | None, float | None],
+    *others: str,
+) -> tuple[str, ...]:
+    """Return the words of the command that makes a figure again, but for its size and its file.
+
+    Args:
+        runs: their ids.
+        charts: as they were asked for.
+        x_range: ends of x as they were asked for, None for those of the runs.
+        others: further words.
+    """
+    words = ["eostui", "figure", *runs]
+    for is_column, flag in ((False, "--panel"), (True, "--column")):
+        names = [
+            f"{each.name}:{each.scale}" if each.scale else each.name
+            for each in charts
+            if each.is_column == is_column
+        ]
+        words += [flag, ",".join(names)] if names else []
+    if x_range != (None, None):
+        words += ["--x", ":".join("" if end is None else repr(float(end)) for end in x_range)]
+    return (*words, *others)

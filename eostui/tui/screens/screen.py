@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from rich.text import Text
 from textual.screen import Screen
 
+from eostui.figures.picture import Picture
 from eostui.panels.view import RunView
 from eostui.tui.keys import Hints, Key, bindings, training_hints
 from eostui.tui.session import Session
@@ -68,6 +69,10 @@ class SessionScreen(Screen[None]):
     @property
     def right_end(self) -> float | None:
         """Where x ends if it was panned away from the newest point; None if not, or without an x."""
+        return None
+
+    def figure(self) -> Picture | None:
+        """Return what is shown as a figure for a paper; None where that is none."""
         return None
 
     @abstractmethod
