@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eostui.charts import dots
 from eostui.charts.chart import FLOW_TIME, STEPS, Chart, Curve, Mark, Spot
 from eostui.charts.layout import lay_out
-from eostui.charts.scales import FloatArray, Scale, StickyRange
+from eostui.charts.scales import Scale, StickyRange
 from eostui.errors import printable
 from eostui.figures.picture import Picture, Subplot
 from eostui.figures.style import SIDE_BY_SIDE, ink
@@ -25,8 +28,10 @@ if TYPE_CHECKING:
 _COLUMNS_PER_INCH, _MOST_POINTS, _LEAST_COLUMNS = 300, 120_000, 150
 #: Of a chart's width: the height of one that stands alone, and of one of several.
 _ALONE, _AMONG = 0.66, 0.45
-#: Inches that the legend takes, a row.
-_LEGEND_ROW = 0.16
+#: Inches that the legend takes, a row; and a letter, about.
+_LEGEND_ROW, _LETTER = 0.16, 0.06
+#: Of the width of a chart, between two of the places on its x axis.
+_PLACES_APART = 0.14
 #: A dash and its gap, of patterns of curves, in line widths; and the share of the usual width.
 _DASHES: dict[str, tuple[Any, float]] = {
     "solid": ("-", 1.0),
@@ -88,9 +93,9 @@ def draw(picture: Picture, width: float, height: float | None = None) -> Figure:
 
 
 def _entries_per_row(picture: Picture, width: float) -> int:
-    """Return how many lines of the legend fit side by side: a letter takes about 0.055 inches."""
+    """Return how many lines of the legend fit side by side."""
     longest = max((len(entry.label) for entry in picture.legend), default=1)
-    return max(min(int(width / (0.055 * longest + 0.45)), max(len(picture.legend), 1)), 1)
+    return max(min(int(width / (_LETTER * longest + 0.45)), max(len(picture.legend), 1)), 1)
 
 
 def _draw_subplot(
@@ -115,7 +120,9 @@ def _draw_subplot(
     _x_axis(axes, chart, shared)
     if layout is None:
         text = printable(chart.waiting or "nothing to show")
-        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", wrap=True)
+        room = max(int(columns / _COLUMNS_PER_INCH / _LETTER * 0.7), 8)
+        text = textwrap.fill(text, room)
+        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center")
         axes.set_yticks([])
         return
     if layout.cuts(chart):
@@ -135,7 +142,8 @@ def _draw_subplot(
 
 def _x_axis(axes: Axes, chart: Chart, shared: bool) -> None:
     if chart.places:
-        axes.set_xticks([at for at, _ in chart.places], [printable(t) for _, t in chart.places])
+        places = _uncrowded(chart.places, axes.get_xlim())
+        axes.set_xticks([at for at, _ in places], [printable(text) for _, text in places])
     elif chart.counts == STEPS:
         axes.xaxis.set_major_locator(_locator(4 if axes.get_xlim()[1] >= 1e5 else 5, integer=True))
         axes.xaxis.set_major_formatter(lambda value, _: _grouped(value))
@@ -146,6 +154,17 @@ def _x_axis(axes: Axes, chart: Chart, shared: bool) -> None:
     else:
         named = {STEPS: "step", FLOW_TIME: "flow time ηt"}
         axes.set_xlabel(printable(named.get(chart.counts, chart.counts)))
+
+
+def _uncrowded(
+    places: Sequence[tuple[float, str]], ends: tuple[float, float]
+) -> list[tuple[float, str]]:
+    """Leave out places that are too near to the one before."""
+    kept: list[tuple[float, str]] = []
+    for at, text in places:
+        if not kept or at - kept[-1][0] >= _PLACES_APART * (ends[1] - ends[0]):
+            kept.append((at, text))
+    return kept
 
 
 def _locator(most: int = 5, *, integer: bool = False) -> Any:
@@ -209,7 +228,14 @@ def _draw_curve(
             centres, low, high, where=known.tolist(), color=colour, linewidth=0, zorder=1, alpha=0.7
         )
         return
-    x, y = curve_points(curve, ends, columns)
+    signs = _signs(curve, ends) if curve.sign else np.empty(0, dtype=np.int64)
+    rows = np.union1d(thinned(curve.x, curve.y, *ends, columns), signs)
+    if not len(rows):
+        return
+    x, y = curve.x[rows], curve.y[rows]
+    y = np.where(np.abs(y) < dots.LARGEST, y, np.nan)
+    if curve.extended and x[-1] < ends[1]:
+        x, y = np.append(x, ends[1]), np.append(y, y[-1])
     style, share = _DASHES[curve.pattern]
     if curve.pattern == "stippled" and not curve.label:
         style, share, order = "-", 0.4, order - 1
@@ -220,32 +246,20 @@ def _draw_curve(
     )  # fmt: skip
     places = alone(y) if curve.pattern != "stippled" else np.empty(0, dtype=np.int64)
     marker, filled = _MARKERS.get(curve.sign, (".", True))
-    if curve.sign:
-        places = np.union1d(places, _signs(x, y, ends))
+    places = np.union1d(places, np.searchsorted(rows, signs))
     if len(places):
         line.set(marker=marker, markevery=places.tolist(), markeredgewidth=0.6 * width)
         line.set_markerfacecolor(colour if filled else "white")
 
 
-def curve_points(
-    curve: Curve, ends: tuple[float, float], columns: int
-) -> tuple[FloatArray, FloatArray]:
-    """Return the points of a curve that are drawn, what isn't finite as NaN."""
-    rows = thinned(curve.x, curve.y, *ends, columns)
-    x, y = curve.x[rows], curve.y[rows]
-    y = np.where(np.abs(y) < dots.LARGEST, y, np.nan)
-    if curve.extended and len(x) and x[-1] < ends[1]:
-        x, y = np.append(x, ends[1]), np.append(y, y[-1])
-    return x, y
-
-
-def _signs(x: FloatArray, y: FloatArray, ends: tuple[float, float]) -> FloatArray:
-    """Return the places of a curve nearest to evenly spaced x, of those that are in sight."""
-    seen = np.flatnonzero(np.isfinite(y) & (x >= ends[0]) & (x <= ends[1]))
+def _signs(curve: Curve, ends: tuple[float, float]) -> NDArray[np.int64]:
+    """Return the rows of a curve nearest to evenly spaced x, of those that are in sight."""
+    seen = np.flatnonzero(np.isfinite(curve.y) & (curve.x >= ends[0]) & (curve.x <= ends[1]))
     if not len(seen):
-        return np.empty(0, dtype=np.int64)
+        return seen
+    x = curve.x[seen]
     at = ends[0] + (np.arange(_SIGNS) + 0.5) * (ends[1] - ends[0]) / _SIGNS
-    nearest = np.searchsorted(x[seen], at[(at >= x[seen[0]]) & (at <= x[seen[-1]])])
+    nearest = np.searchsorted(x, at[(at >= x[0]) & (at <= x[-1])])
     return np.unique(seen[np.minimum(nearest, len(seen) - 1)])
 
 

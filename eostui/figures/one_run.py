@@ -10,7 +10,7 @@ import numpy as np
 from eostui.charts.chart import FLOW_TIME, STEPS, Chart, Curve
 from eostui.charts.scales import FloatArray, Scale, linear_part
 from eostui.figures.picture import Entry, Picture, Points, Subplot
-from eostui.figures.wanted import Wanted, check_name, command_words
+from eostui.figures.wanted import OF_SEVERAL, Wanted, check_name, command_words
 from eostui.panels import PANELS
 from eostui.panels.compare.charts import is_curvature, scales_of_column, title_of
 from eostui.panels.overlay import short
@@ -46,7 +46,11 @@ def picture_of_run(
     run = view.run
     columns = {column.name: column.unit for column in run.exported()}
     for each in charts:
-        check_name(each, [panel.name for panel in PANELS], columns, "this run")
+        several = f"`{each.name}` is of several runs: name them, or say --filter or --group"
+        check_name(
+            each, [panel.name for panel in PANELS], columns, "this run",
+            several if each.name in OF_SEVERAL else "",
+        )  # fmt: skip
     left, right = x_range
     last = float(view.x[-1]) if len(view.x) else 0.0
     ends = (0.0 if left is None else left, last if right is None else right)

@@ -9,6 +9,7 @@ import numpy as np
 from eostui.errors import printable
 from eostui.figures.picture import Entry, Picture, Points, Subplot
 from eostui.figures.wanted import AXIS_WORDS, Wanted, check_name, command_words
+from eostui.panels import PANELS as PANELS_OF_A_RUN
 from eostui.panels.compare.charts import (
     PANELS,
     ComparisonPanel,
@@ -29,6 +30,8 @@ _NAMES = {
     "loss": ("losses", "loss"),
     "norm": ("curves", "theta_norm"),
 }
+#: Panels of a run that several have nothing like.
+_OF_ONE = {panel.name for panel in PANELS_OF_A_RUN} - set(_NAMES)
 _OF = {panel.name: panel for panel in PANELS}
 #: Lines of a legend at most: of more runs a few between the first and the last stand for all.
 _MOST_ENTRIES, _FEW_ENTRIES = 24, 8
@@ -74,7 +77,8 @@ def picture_of_comparison(
     """
     charts = wanted or usual_panels()
     for each in charts:
-        check_name(each, _NAMES, view.names(), "several runs")
+        single = f"`{each.name}` is of one run" if each.name in _OF_ONE else ""
+        check_name(each, _NAMES, view.names(), "several runs", single)
     before = view.quantity
     named = [each.name for each in charts if each.is_column]
     left, right = view.ends()
@@ -165,7 +169,8 @@ def _at_rest(view: ComparisonView, column: str) -> list[Points]:
 def _legend(view: ComparisonView) -> tuple[list[Entry], str]:
     """Return which curve is whose, and what the labels are values of; of many runs a few."""
     looks = view.looks()
-    by_key = view.labelled_by_key and view.key is not None
+    values = {look.label for look in looks}
+    by_key = view.labelled_by_key and view.key is not None and len(values) == len(looks)
     full = all(len(look.name) <= _SHORT for look in looks)
     labels = [look.label if by_key or not full else look.name for look in looks]
     title = symbol_of(view.key) if by_key and view.key else ""

@@ -117,6 +117,7 @@ def styled(width: float, style: Path | None = None) -> Iterator[None]:
         # letters stay letters in a file, which journals ask for; a name may have a $ in it
         "pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "eostui",
         "text.usetex": False, "text.parse_math": False, "axes.unicode_minus": True,
+        "axes.formatter.useoffset": False,
     }  # fmt: skip
     with mpl.rc_context():
         mpl.rcdefaults()  # not a user's own, which would make the same figure another elsewhere
@@ -147,5 +148,10 @@ def _from_file(style: Path) -> Any:
         logger.removeHandler(listener)
         logger.propagate = before
     if said:
-        raise InputError(f"{style}: isn't a style of matplotlib's: {' '.join(said[0].split())}")
+        raise InputError(f"{style}: isn't a style of matplotlib's: {_first(said[0])}")
     return settings
+
+
+def _first(text: str) -> str:
+    """Return what is wrong without the advice that follows it."""
+    return " ".join(text.partition("You probably")[0].split())

@@ -10,6 +10,8 @@ from eostui.errors import InputError, did_you_mean
 SCALES = ("linear", "log", "symlog")
 #: What x counts, as it is typed, in the order of a comparison's `AXES`.
 AXIS_WORDS = ("steps", "flow", "onset")
+#: Panels of several runs alone.
+OF_SEVERAL = ("rest",)
 
 
 @dataclass(frozen=True)
@@ -48,27 +50,29 @@ def wanted_of(text: str, *, is_column: bool = False) -> list[Wanted]:
     return found
 
 
-def check_name(wanted: Wanted, panels: Collection[str], columns: Collection[str], of: str) -> None:
+def check_name(
+    wanted: Wanted, panels: Collection[str], columns: Collection[str], of: str, elsewhere: str = ""
+) -> None:
     """Raise InputError if there is no such panel or column.
 
     Args:
         wanted: the chart.
         panels: names of panels.
         columns: names of columns.
-        of: whose they are: `a run`, `several runs`.
+        of: whose they are: `this run`, `several runs`.
+        elsewhere: what to say of a panel that others have; "" where none has it.
     """
-    valid, others = (columns, panels) if wanted.is_column else (panels, columns)
+    kind, others = ("column", panels) if wanted.is_column else ("panel", columns)
+    valid = columns if wanted.is_column else panels
     if wanted.name in valid:
         return
-    if wanted.is_column:
-        elsewhere = f"; --panel {wanted.name} is a panel" if wanted.name in others else ""
-        meant = elsewhere or did_you_mean(wanted.name, valid)
-        raise InputError(f"{of} has no column `{wanted.name}`{meant}")
-    elsewhere = f"; --column {wanted.name} is a column" if wanted.name in others else ""
-    raise InputError(
-        f"there is no panel `{wanted.name}` of {of}: there are {', '.join(valid)}"
-        f"{elsewhere or did_you_mean(wanted.name, valid)}"
-    )
+    if wanted.name in others:
+        other = "panel" if wanted.is_column else "column"
+        advice = f"; --{other} {wanted.name} is a {other}"
+    else:
+        advice = (elsewhere and f"; {elsewhere}") or did_you_mean(wanted.name, valid)
+    there = "" if wanted.is_column else f": there are {', '.join(valid)}"
+    raise InputError(f"there is no {kind} `{wanted.name}` of {of}{there}{advice}")
 
 
 def command_words(
