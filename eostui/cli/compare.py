@@ -106,12 +106,13 @@ def compare(
     from eostui.cli.comparison import chosen, read_all, still_picture
     from eostui.panels.compare.view import AXES, Compare
 
-    view = chosen(locations.runs_dir(runs_dir), runs or [], filter, group, baseline)
+    folder = locations.runs_dir(runs_dir)
+    view, selection = chosen(folder, runs or [], filter, group, baseline)
     view.show(quantity=column, axis=AXES[_AXES.index(axis)], grouped=over_seeds)
     view.show(differing=difference)
     printed = table or still or output or as_json or not sys.stdout.isatty()
     if not printed:
-        show(Compare(view), runs_dir, None, fps=fps)
+        show(Compare(view, selection.left_out), runs_dir, None, fps=fps)
         return
     read_all(view)
     if column not in view.names():

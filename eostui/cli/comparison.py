@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.cells import set_cell_size
+
 from eostui.charts.dots import DOTS_X
 from eostui.charts.picture import plot_columns
 from eostui.cli.progress import ProgressBar
@@ -13,6 +15,7 @@ from eostui.cli.streams import speaks_unicode
 from eostui.errors import EostuiError, InputError, printable
 from eostui.panels.compare.charts import PANELS, ComparisonPanel, chart_of
 from eostui.panels.compare.member import read_member
+from eostui.panels.compare.table import short_lines
 from eostui.panels.compare.view import MOST_LABELS, MOST_RUNS, ComparisonView, in_order
 from eostui.panels.still import GRID_WIDTH, SMALLEST, Still, draw_stills
 from eostui.runs import shelf
@@ -31,8 +34,8 @@ def check_selection(selection: Selection, chosen: str) -> None:
         selection: the runs.
         chosen: how they were chosen, for the sentence.
     """
-    for path, sentence in selection.unread:
-        print(f"eostui: {printable(path.name)} is left out: {printable(sentence)}", file=sys.stderr)
+    for sentence in selection.left_out:
+        print(f"eostui: {printable(sentence)}", file=sys.stderr)
     count = len(selection.entries)
     if not count:
         raise InputError(
@@ -67,13 +70,16 @@ def read_all(view: ComparisonView) -> None:
 def still_picture(view: ComparisonView, *, width: int, height: int, color: bool) -> str:
     """Draw a comparison as text, two charts side by side where the width allows it.
 
-    A low picture lacks the last charts; a tiny one is their titles alone. Below stands what curve is
-    whose where the curves have no labels of their own.
+    A low picture lacks the last charts; a tiny one is the readings as text. Below stands which curve is
+    whose.
     """
+    if width < SMALLEST[0] or height < SMALLEST[1]:
+        lines = [set_cell_size(line, width).rstrip() for line in short_lines(view)]
+        return "\n".join(lines[:height])
     panels = sorted(PANELS, key=lambda panel: _ORDER.index(panel.name))
     across = 2 if width >= GRID_WIDTH else 1
-    legend = legend_text(view, width) if height > SMALLEST[1] + 1 else ""
-    rows = height - bool(legend)
+    legend = legend_text(view, width)
+    rows = height - 1
     down = max(min(len(panels) // across, rows // _LEAST_ROWS), 1)
     texts = []
     for row in range(down):
@@ -84,18 +90,16 @@ def still_picture(view: ComparisonView, *, width: int, height: int, color: bool)
         ]
         x_range = _ends(view)
         texts.append(draw_stills(stills, x_range, width=width, height=tall, color=color))
-    return "\n".join([*texts, *([legend] if legend else [])])
+    return "\n".join([*texts, legend])
 
 
 def legend_text(view: ComparisonView, width: int) -> str:
-    """Return which sign is which run, or of many the least and the greatest value; "" without need."""
+    """Return which sign is which run, or of many the first and the last."""
     looks = view.looks()
     if len(looks) <= MOST_LABELS:
         text = "  ".join(f"{look.sign} {look.name}" for look in looks)
     else:
         text = f"{len(looks)} curves, {looks[0].sign} {looks[0].name} … {looks[-1].sign} {looks[-1].name}"
-    from rich.cells import set_cell_size
-
     return set_cell_size(text, width).rstrip()
 
 
@@ -118,9 +122,9 @@ def _still(panel: ComparisonPanel, view: ComparisonView, width: int) -> Still:
 
 def chosen(
     folder: Path, runs: Sequence[str], filter: str, group: str, baseline: str | None
-) -> ComparisonView:
+) -> tuple[ComparisonView, Selection]:
     """Return the comparison of runs that are named, or of those of the shelf that a filter and a group
-    let through, in the order in which they are told; its runs aren't read yet.
+    let through, in the order in which they are told, and their choice; its runs aren't read yet.
 
     Raises:
         InputError: if there is none, there are too many, or one of the names is of no run.
@@ -138,4 +142,4 @@ def chosen(
     if baseline is not None:
         path = shelf.find(folder, baseline).path
         view.pin([entry.path for entry in entries].index(path))
-    return view
+    return view, selection

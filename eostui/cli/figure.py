@@ -219,7 +219,7 @@ def _several(
     from eostui.figures.several_runs import columns_of, picture_of_comparison, usual_panels
     from eostui.panels.compare.view import AXES
 
-    view = chosen(folder, runs or [], filter, group, baseline)
+    view, _ = chosen(folder, runs or [], filter, group, baseline)
     view.unicode = True
     view.show(axis=AXES[AXIS_WORDS.index(axis)], grouped=over_seeds, differing=difference)
     view.need(columns_of(wanted or usual_panels()))

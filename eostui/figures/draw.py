@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from eostui.charts import dots
 from eostui.charts.chart import FLOW_TIME, STEPS, Chart, Curve, Mark, Spot
-from eostui.charts.layout import lay_out
+from eostui.charts.layout import Layout, lay_out
 from eostui.charts.scales import Scale, StickyRange
 from eostui.errors import printable
 from eostui.figures.picture import Picture, Subplot
@@ -125,7 +125,7 @@ def _draw_subplot(
         axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center")
         axes.set_yticks([])
         return
-    if layout.cuts(chart):
+    if _is_cut(chart, layout):
         axes.set_ylabel(f"{printable(subplot.label)} (cut)")
     bottom, top = layout.frame.bottom, layout.frame.top
     _y_axis(axes, chart.scale, bottom, top)
@@ -154,6 +154,14 @@ def _x_axis(axes: Axes, chart: Chart, shared: bool) -> None:
     else:
         named = {STEPS: "step", FLOW_TIME: "flow time ηt"}
         axes.set_xlabel(printable(named.get(chart.counts, chart.counts)))
+
+
+def _is_cut(chart: Chart, layout: Layout) -> bool:
+    """Whether a curve for which the axis should make room, come what may, reaches beyond it."""
+    kept = [curve.ranged and not curve.yields for curve in chart.curves]
+    highest = np.nanmax(layout.high[kept], initial=-np.inf)
+    lowest = np.nanmin(layout.low[kept], initial=np.inf)
+    return bool(highest > layout.frame.top or lowest < layout.frame.bottom)
 
 
 def _uncrowded(
@@ -311,20 +319,23 @@ def _labels(
     from matplotlib import rcParams
 
     bottom, top = limits
-    wanted: list[tuple[float, Curve]] = []
+    wanted: list[tuple[float, str, Curve]] = []
     for curve in chart.curves:
         if curve.label and not curve.colour.startswith(("ramp ", "baseline")):
             inside = curve.y[: np.searchsorted(curve.x, ends[1], side="right")]
             finite = inside[np.isfinite(inside)][-1:]
             place = float(chart.scale.forward(finite)[0]) if len(finite) else math.nan
             if math.isfinite(place):
-                wanted.append((min(max((place - bottom) / (top - bottom), 0.0), 1.0), curve))
+                beyond = " ↑" if place > top else " ↓" if place < bottom else ""
+                share = min(max((place - bottom) / (top - bottom), 0.0), 1.0)
+                wanted.append((share, f"{curve.label}{beyond}", curve))
     size = rcParams["ytick.labelsize"]
     apart = 1.15 * float(size) / 72 / max(0.75 * height, 0.1)
-    wanted.sort(key=lambda pair: pair[0])
-    for place, (_, curve) in zip(_apart([p for p, _ in wanted], apart), wanted, strict=True):
+    wanted.sort(key=lambda each: each[0])
+    places = _apart([share for share, _, _ in wanted], apart)
+    for place, (_, label, curve) in zip(places, wanted, strict=True):
         axes.annotate(
-            printable(curve.label), (1, place), xycoords="axes fraction", xytext=(3, 0),
+            printable(label), (1, place), xycoords="axes fraction", xytext=(3, 0),
             textcoords="offset points", color=ink(curve.colour), fontsize=size, ha="left",
             va="center", annotation_clip=False,
         )  # fmt: skip

@@ -33,6 +33,11 @@ class Selection:
     entries: tuple[Entry, ...]
     unread: tuple[tuple[Path, str], ...] = ()
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """A sentence on each of those."""
+        return tuple(f"{path.name} is left out: {why}" for path, why in self.unread)
+
 
 def filter_keys() -> tuple[str, ...]:
     """Return what a filter of runs can compare."""

@@ -119,6 +119,8 @@ class EostuiApp(App[str]):
             self.session.show_message("no run yet: n starts one")
             self.session.compare(start.view)
             self.push_screen("compare")
+            for sentence in start.left_out:
+                self.notify(sentence, severity="warning")
         else:
             self.engines.open(start.path if isinstance(start, Watch) else start)
 

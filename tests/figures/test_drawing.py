@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import STEPS, make
+from edge_runs import STEPS, make
 from made import facts, measure, rows
 from matplotlib.testing.compare import compare_images
 
@@ -29,6 +29,21 @@ from eostui.runs.store.writer import RunWriter
 BASELINE = Path(__file__).parent / "baseline"
 #: Root mean square of the differences of pixels, of 255: letters differ a little with FreeType.
 TOLERANCE = 6.0
+
+
+@pytest.fixture
+def steered(tmp_path: Path) -> Path:
+    """A run whose λ was changed."""
+    return make(tmp_path / "runs" / "made-aaaa", steered=True, name="steered")
+
+
+@pytest.fixture
+def family(tmp_path: Path) -> Path:
+    """The shelf of three λ × two seeds."""
+    folder = tmp_path / "runs"
+    for number, (decay, seed) in enumerate((d, s) for d in (0.0, 0.5, 1.0) for s in (0, 1)):
+        make(folder / f"made-{number}{number}{number}{number}", decay, seed)
+    return folder
 
 
 def panels(text):

@@ -109,8 +109,11 @@ def _curves(
             x, y = filled(*line.band, *x_range, dots)
             bands.append(Curve(x, y, f"{look.colour} band", "stippled"))
         x, y = line.trace.within(*x_range, dots)
-        if not np.isfinite(y).any():  # it is nowhere, or the baseline hasn't it
+        known = np.flatnonzero(np.isfinite(y))
+        if not len(known):  # it is nowhere, or the baseline hasn't it
             continue
+        if name == G_RATIO or view.differing or line.band is not None:
+            x, y = x[: known[-1] + 1], y[: known[-1] + 1]  # it ends there: nothing diverged
         label = f"{look.sign}{look.label}" if labels else ""
         curves.append(Curve(x, y, look.colour, pattern, label))
     return bands + sorted(curves, key=lambda curve: curve.colour == BASELINE)

@@ -10,6 +10,7 @@ from rich.cells import cell_len
 
 from eostui.charts.numbers import compact, grouped, percent
 from eostui.errors import printable
+from eostui.panels.compare.charts import title_of
 from eostui.panels.compare.member import READ, Member
 from eostui.panels.compare.view import ComparisonView
 from eostui.runs.analysis.resting import Resting
@@ -78,6 +79,17 @@ def _cell(member: Member | None, name: str) -> str:
     if not member.at_rest:
         return _UNREST.format(compact(reading.value, 4))
     return with_error(reading)
+
+
+def short_lines(view: ComparisonView) -> list[str]:
+    """Return the quantity's readings, a line a run, where there is no room for anything else."""
+    lines = [f"{view.read}/{len(view.entries)} {title_of(view.quantity)}"]
+    for member, label in zip(view.members, view.family.short_labels, strict=True):
+        reading = member.readings.get(view.quantity) if member is not None else None
+        value = "–" if reading is None else compact(reading.value)
+        unrest = member is not None and not member.at_rest
+        lines.append(f"{printable(label)} {_UNREST.format(value) if unrest else value}")
+    return lines
 
 
 def with_error(reading: Resting) -> str:

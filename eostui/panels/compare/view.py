@@ -366,6 +366,8 @@ class Compare:
 
     Attributes:
         view: of runs that aren't read yet.
+        left_out: sentences on those that were meant too, and can't be read.
     """
 
     view: ComparisonView
+    left_out: tuple[str, ...] = ()

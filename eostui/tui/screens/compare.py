@@ -14,14 +14,13 @@ from textual.containers import Container
 from textual.message import Message
 
 from eostui.charts.dots import DOTS_X
-from eostui.charts.numbers import compact
 from eostui.charts.palette import COLOURS
 from eostui.charts.picture import plot_columns
 from eostui.errors import EostuiError, printable
 from eostui.figures.picture import Picture
 from eostui.figures.several_runs import picture_of_comparison, wanted_panel
 from eostui.panels.compare.charts import PANELS, chart_of, title_of
-from eostui.panels.compare.table import rows
+from eostui.panels.compare.table import rows, short_lines
 from eostui.panels.compare.view import (
     AXES,
     MOST_LABELS,
@@ -227,7 +226,9 @@ class CompareScreen(LinkedCharts):
             self.query_one("#values", TextBar).show(Text("no runs are chosen"))
             return
         if self.has_class("-tiny"):
-            self.query_one("#values", TextBar).show(_values(view))
+            self.query_one("#values", TextBar).show(
+                Text("\n".join(short_lines(view)), no_wrap=True, overflow="ellipsis")
+            )
             return
         self.query_one("#tabs", TextBar).show(
             tabs_line([panel.name for panel in PANELS], self.focused_panel)
@@ -316,8 +317,8 @@ class CompareScreen(LinkedCharts):
         else:
             self.session.compare(in_order(found.entries))
             self.draw()
-        for path, sentence in found.unread:
-            self.notify(f"{path.name} is left out: {sentence}", severity="warning")
+        for sentence in found.left_out:
+            self.notify(sentence, severity="warning")
 
     def action_choose_quantity(self) -> None:
         """Ask which column is drawn and read at rest."""
@@ -507,14 +508,3 @@ def compared_line(view: ComparisonView, width: int) -> Text:
     if signs[0]:
         line.append(f"  signs {signs[0]} … {signs[-1]} as in the table (enter)", COLOURS["axis"])
     return line
-
-
-def _values(view: ComparisonView) -> Text:
-    """Return the readings as text, for terminals too small for a chart."""
-    lines = [f"{view.read}/{len(view.entries)} {title_of(view.quantity)}"]
-    for place, label in enumerate(view.family.short_labels):
-        member = view.members[place]
-        reading = member.readings.get(view.quantity) if member is not None else None
-        value = compact(reading.value) if reading is not None else "–"
-        lines.append(f"{printable(label)} {value}")
-    return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")

@@ -1,4 +1,4 @@
-"""Runs in closed form, for figures of them."""
+"""Runs in closed form at the edge of stability, with all that panels draw."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from eostui.config import RunConfig
 from eostui.runs.store.writer import RunWriter
@@ -51,18 +50,3 @@ def make(
         writer.event(STEPS // 2, "control", {"weight_decay": [decay, 2.0]})
     writer.close()
     return path
-
-
-@pytest.fixture
-def steered(tmp_path: Path) -> Path:
-    """A run whose λ was changed."""
-    return make(tmp_path / "runs" / "made-aaaa", steered=True, name="steered")
-
-
-@pytest.fixture
-def family(tmp_path: Path) -> Path:
-    """The shelf of three λ × two seeds."""
-    folder = tmp_path / "runs"
-    for number, (decay, seed) in enumerate((d, s) for d in (0.0, 0.5, 1.0) for s in (0, 1)):
-        make(folder / f"made-{number}{number}{number}{number}", decay, seed)
-    return folder
