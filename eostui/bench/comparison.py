@@ -25,9 +25,13 @@ def compared(run: Run) -> ComparisonView:
         for n in range(RUNS)
     ]
     view = ComparisonView(entries)
+    member = Member.of(run, entry, view.wanted)
     for place, each in enumerate(entries):
-        member = Member.of(run, each, view.wanted)
-        view.take(place, replace(member, entry=each))
+        columns = {
+            name: replace(column, values=column.values.copy())
+            for name, column in member.columns.items()
+        }
+        view.take(place, replace(member, entry=each, columns=columns))
     return view
 
 

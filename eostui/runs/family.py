@@ -102,6 +102,12 @@ class Family:
             found.setdefault(same, []).append(place)
         return list(found.values())
 
+    @cached_property
+    def has_seeds(self) -> bool:
+        """Whether some runs differ in the seed alone."""
+        seeds = [settings.get("seed") for settings in self.settings]
+        return any(len({seeds[place] for place in group}) > 1 for group in self.groups("seed"))
+
     def _unique(self, labels: Sequence[str]) -> tuple[str, ...]:
         counts = Counter(labels)
         return tuple(

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +34,8 @@ from eostui.figures.files import require_matplotlib
 from eostui.oscillator_presets import OscillatorPreset
 from eostui.panels.compare.view import Compare
 from eostui.runs.launch import EngineProcess, refuse_resume
-from eostui.runs.shelf import safe_name
+from eostui.runs.selection import Selection
+from eostui.runs.shelf import Entry, safe_name
 from eostui.runs.store.liveness import engine_alive
 from eostui.tui import files
 from eostui.tui.beside import Beside
@@ -448,6 +449,12 @@ class EostuiApp(App[str]):
             self.pop_screen()
         else:
             self.switch_screen(wanted)
+
+    def compare(self, entries: Sequence[Entry]) -> None:
+        """Compare runs, such as those that were marked in a list."""
+        screen = self.get_screen("compare", CompareScreen)
+        screen.compare(Selection(tuple(entries)))
+        self._show_screen(screen)
 
     def on_compare_screen_open_run(self, event: CompareScreen.OpenRun) -> None:
         """Show a run of the comparison by itself."""

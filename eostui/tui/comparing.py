@@ -85,7 +85,9 @@ class Comparing:
 
     def _follow(self, place: int) -> Reading | None:
         """Look at a live run; let go of it once it has ended."""
-        follower, entry = self._followers[place], self.view.entries[place]
+        follower, entry = self._followers.get(place), self.view.entries[place]
+        if follower is None:  # let go of meanwhile
+            return None
         update = follower.fetch()
         changed = follower.apply(update)
         while update.more and not self._closed:
@@ -93,7 +95,8 @@ class Comparing:
             changed |= follower.apply(update)
         ended = not update.more and follower.state not in (*LIVE_STATES, UNREADABLE)
         if ended:
-            self._followers.pop(place).close()
+            self._followers.pop(place, None)
+            follower.close()
         if follower.trouble:
             return Reading(place, None, follower.trouble)
         if not changed and not ended and place not in self.view.troubles:

@@ -107,6 +107,14 @@ def test_a_still_picture_stays_in_its_size(folder, size):
         assert "mean ± sd over seed" in done.stdout
 
 
+def test_plot_of_several_runs_is_their_comparison(folder):
+    size = ("--width", "110", "--height", "30")
+    several = eostui(folder, "plot", "lam0-s0", "lam0.01-s0", *size).stdout
+    assert several == eostui(folder, "compare", "lam0-s0", "lam0.01-s0", "--still", *size).stdout
+    assert "○ lam0.01-s0 · λ 0.01" in several.splitlines()[-1]
+    assert eostui(folder, "plot", "lam0-s0", *size).stdout.startswith("sharpness S")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [

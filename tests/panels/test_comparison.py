@@ -326,7 +326,7 @@ def test_one_run_and_none(tmp_path):
     view = compared(made(tmp_path, "only", name="only"))
     assert "●" in drawn(view)
     assert view.key is None
-    assert not view.can_group
+    assert not view.family.has_seeds
     view.show(grouped=True)
     assert "●" in drawn(view)
     assert rows(view)[1][0] == "only"

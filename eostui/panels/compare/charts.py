@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eostui.charts.chart import Chart, Curve, Spot
-from eostui.charts.scales import FloatArray, Scale, linear_part
+from eostui.charts.scales import Scale, linear_part
 from eostui.panels.compare.lines import filled
 from eostui.panels.compare.member import G_RATIO, Member
 from eostui.panels.compare.view import BASELINE, MOST_LABELS, SINCE_ONSET, ComparisonView
@@ -78,8 +78,9 @@ def scales_of_column(name: str) -> tuple[str, ...]:
 
 def _whose(view: ComparisonView) -> tuple[str, ...]:
     """Return what the curves are, for a title."""
-    parts = [f"by {symbol_of(view.key)}"] if view.key and view.labelled_by_key else []
-    if view.grouped and view.can_group:
+    keys = view.labelled_by
+    parts = [f"by {', '.join(map(symbol_of, keys))}"] if keys else []
+    if view.averaged:
         parts.append("mean ± sd over seed")
     if view.differing and view.baseline is not None:
         parts.append(f"less {view.family.short_labels[view.baseline]}")
@@ -344,15 +345,14 @@ def _rest_chart(view: ComparisonView, kind: str, x_range: tuple[float, float], d
                 ends = np.array([value - error, value + error])
                 curves.append(Curve(np.full(2, place(point.x)), ends, colour))
             spots.append(Spot(place(point.x), value, colour, sign))
-        # what makes room for the points: spots alone have none
-        if points:
-            values = np.array([point.reading.value for point in points])
-            at = np.array([place(point.x) for point in points])
-            order = np.argsort(at, kind="stable")
-            label = (
-                {"sharpness": "S", "path_curvature": "κ"}.get(name, "") if len(names) > 1 else ""
+        # each a curve of its own as well, for which the axis makes room as it doesn't for spots
+        points.sort(key=lambda point: point.x)
+        named = {"sharpness": "S", "path_curvature": "κ"}.get(name, "") if len(names) > 1 else ""
+        for number, point in enumerate(points, start=1):
+            x, y = np.array([place(point.x)]), np.array([point.reading.value])
+            curves.append(
+                Curve(x, y, "shade", label=named if number == len(points) else "", digits=0)
             )
-            curves.append(_points_alone(at[order], values[order], label))
     if spots and _with_thresholds(view):
         curves += _resting_thresholds(view, place)
     ticks = {place(float(view.value(g[0]))): told(view.value(g[0])) for g in view.groups}
@@ -364,13 +364,6 @@ def _rest_chart(view: ComparisonView, kind: str, x_range: tuple[float, float], d
     text = waiting(view, view.quantity)
     counts = symbol_of(view.key) if view.key else "runs"
     return Chart(curves, Scale(kind), [], spots, text, counts, tuple(sorted(ticks.items())))
-
-
-def _points_alone(x: FloatArray, y: FloatArray, label: str) -> Curve:
-    """Return a curve of points with gaps between them: the axis makes room for it, as for no spot."""
-    gaps = np.full(2 * len(y) - 1, np.nan)
-    gaps[::2] = y
-    return Curve(np.repeat(x, 2)[:-1], gaps, "shade", "stippled", label, 0)
 
 
 def _resting_thresholds(view: ComparisonView, place: Callable[[float], float]) -> list[Curve]:
@@ -401,7 +394,7 @@ def _rest_title(view: ComparisonView) -> tuple[str, ...]:
         _REST_SIGNS[kind][not view.unicode] for kind in ("rest", "path", "unrest", "mean")
     )
     signs = f"{rest} {title_of(view.quantity).rpartition(' ')[2]}"
-    if view.grouped:
+    if view.averaged:
         signs = f"{mean} mean, {signs}"
     if view.quantity == "sharpness":
         signs += f"  {path} κ"

@@ -32,6 +32,8 @@ BASELINE = "baseline"
 #: Which curve is which without colours, of few and of many.
 _SIGNS = "●○◆◇■□▲△"
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#: Curves are called by the values alone of so many settings at most.
+_MOST_KEYS = 3
 #: The setting over which runs are averaged.
 SEED = "seed"
 
@@ -180,15 +182,15 @@ class ComparisonView:
         if not self._groups:
             self._groups = (
                 self.family.groups(SEED)
-                if self.grouped
+                if self.averaged
                 else [[place] for place in range(len(self.entries))]
             )
         return self._groups
 
     @property
-    def can_group(self) -> bool:
-        """Whether some runs differ in the seed alone."""
-        return any(len(group) > 1 for group in self.family.groups(SEED))
+    def averaged(self) -> bool:
+        """Whether there are means to draw, and they are drawn."""
+        return self.grouped and self.family.has_seeds
 
     def value(self, place: int) -> Any:
         """Return a run's value of the key, its place in the order without one."""
@@ -219,23 +221,31 @@ class ComparisonView:
 
     def _of_groups(self) -> tuple[str, ...]:
         """Return the settings by which curves are called: without that over which they are averaged."""
-        return tuple(key for key in self.family.differing if not (self.grouped and key == SEED))
+        return tuple(key for key in self.family.differing if not (self.averaged and key == SEED))
 
     @property
-    def labelled_by_key(self) -> bool:
-        """Whether the curves are told in a chart by their value of the key alone."""
-        return self._of_groups() == (self.key,)
+    def labelled_by(self) -> tuple[str, ...]:
+        """The settings whose values alone tell the curves apart in a chart; () if it takes more."""
+        return self._of_groups() if self._values() else ()
+
+    def _values(self) -> list[str]:
+        """Return the values of the settings that differ, as `0.001·0`; [] where they aren't enough."""
+        keys = self._of_groups()
+        settings = [self.family.settings[group[0]] for group in self.groups]
+        values = ["·".join(told(each.get(key, "—")) for key in keys) for each in settings]
+        if not 0 < len(keys) <= _MOST_KEYS or len({*values}) < len(values):
+            return []
+        return values
 
     def _short_labels(self, groups: Sequence[Sequence[int]]) -> list[str]:
-        """Return values alone where one setting differs, which is the key; else as a family has it."""
-        if self.labelled_by_key:
-            return [told(self.value(group[0])) for group in groups]
-        if not self.grouped:
-            return list(self.family.short_labels)
-        return self._names(groups)
+        if values := self._values():
+            return values
+        if self.averaged:
+            return self._names(groups)
+        return list(self.family.short_labels)
 
     def _names(self, groups: Sequence[Sequence[int]]) -> list[str]:
-        if not self.grouped:
+        if not self.averaged:
             return list(self.family.labels)
         names = []
         for group in groups:

@@ -302,9 +302,9 @@ class CompareScreen(LinkedCharts):
         except EostuiError as error:
             self.notify(str(error), severity="error")
             return
-        self.show(found)
+        self.compare(found)
 
-    def show(self, found: Selection) -> None:
+    def compare(self, found: Selection) -> None:
         """Compare runs; too many, or none, are told and change nothing."""
         if not found.entries:
             self.notify("no run fits that", severity="warning")
@@ -316,6 +316,7 @@ class CompareScreen(LinkedCharts):
             )
         else:
             self.session.compare(in_order(found.entries))
+            self._asked = True
             self.draw()
         for sentence in found.left_out:
             self.notify(sentence, severity="warning")
@@ -362,7 +363,7 @@ class CompareScreen(LinkedCharts):
         view = self.compared
         if view is None:
             return
-        if not view.grouped and not view.can_group:
+        if not view.grouped and not view.family.has_seeds:
             self.notify("no two of these runs differ in the seed alone", severity="warning")
             return
         view.show(grouped=not view.grouped)
@@ -414,7 +415,7 @@ class CompareScreen(LinkedCharts):
             return
         room = max(int(self.size.width * _WIDE) - _BESIDE, 1)
         titles, *lines = aligned(rows(view, room), room)
-        looks = view.looks() if not view.grouped else []
+        looks = view.looks() if not view.averaged else []
         signs = [f"{look.sign or ' '} " for look in looks] or ["  "] * len(lines)
         listed = {
             str(p): sign + line for p, (sign, line) in enumerate(zip(signs, lines, strict=True))
@@ -478,7 +479,7 @@ def _title(view: ComparisonView | None, width: int) -> Text:
             (4, f"● {live} live" if live else "", COLOURS["path"]),
             (3, f"y {title_of(view.quantity)}", COLOURS["title"]),
             (5, f"x {view.axis}", COLOURS["title"]),
-            (4, "mean ± sd over seed" if view.grouped else "", COLOURS["title"]),
+            (4, "mean ± sd over seed" if view.averaged else "", COLOURS["title"]),
             (3, baseline, COLOURS["title"]),
         ],
         width,
@@ -489,16 +490,17 @@ def compared_line(view: ComparisonView, width: int) -> Text:
     """Return which curve is whose: each sign with its name, or of many the ramp with its ends."""
     looks = view.looks()
     line = Text(" what differs ", COLOURS["axis"], no_wrap=True, overflow="ellipsis")
-    if view.key is not None and (len(looks) > MOST_LABELS or view.labelled_by_key):
-        line.append(f" {symbol_of(view.key)} ", COLOURS["title"])
     if len(looks) <= MOST_LABELS:
-        texts = [look.label if view.labelled_by_key else look.name for look in looks]
-        if sum(cell_len(text) + 4 for text in texts) + cell_len(line.plain) > width:
+        keys = ", ".join(map(symbol_of, view.labelled_by))
+        texts = [look.name for look in looks]
+        if keys and sum(cell_len(text) + 4 for text in texts) + cell_len(line.plain) > width:
+            line.append(f" {keys} ", COLOURS["title"])
             texts = [look.label for look in looks]
         for text, look in zip(texts, looks, strict=True):
             line.append(f" {look.sign} {text} ", COLOURS[look.colour])
         return line
     values = sorted(view.value(group[0]) for group in view.groups)
+    line.append(f" {symbol_of(view.key)} " if view.key else "", COLOURS["title"])
     ends = [told(values[0]), told(values[-1])] if view.key else [looks[0].label, looks[-1].label]
     line.append(f" {ends[0]} ", COLOURS[RAMP[0]])
     for colour in RAMP:
