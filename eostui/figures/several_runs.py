@@ -169,11 +169,11 @@ def _at_rest(view: ComparisonView, column: str) -> list[Points]:
 def _legend(view: ComparisonView) -> tuple[list[Entry], str]:
     """Return which curve is whose, and what the labels are values of; of many runs a few."""
     looks = view.looks()
-    values = {look.label for look in looks}
-    by_key = view.labelled_by_key and view.key is not None and len(values) == len(looks)
     full = all(len(look.name) <= _SHORT for look in looks)
-    labels = [look.label if by_key or not full else look.name for look in looks]
-    title = symbol_of(view.key) if by_key and view.key else ""
+    keys = view.labelled_by
+    by_values = len(keys) == 1 or (bool(keys) and not full)
+    labels = [look.name if full and not by_values else look.label for look in looks]
+    title = ", ".join(map(symbol_of, keys)) if by_values else ""
     shown = list(range(len(looks)))
     if len(looks) > _MOST_ENTRIES:
         places = np.linspace(0, len(looks) - 1, _FEW_ENTRIES).round().astype(int)
