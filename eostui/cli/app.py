@@ -12,6 +12,7 @@ from eostui.cli.command import BareCommands, Command, unfolded
 from eostui.cli.compare import compare
 from eostui.cli.doctor import doctor
 from eostui.cli.export import export
+from eostui.cli.figure import figure
 from eostui.cli.fork import fork
 from eostui.cli.locate import locate
 from eostui.cli.plot import plot
@@ -64,6 +65,7 @@ COMMANDS = (
     (app, "replay", replay),
     (app, "export", export),
     (app, "plot", plot),
+    (app, "figure", figure),
     (app, "compare", compare),
     (app, "simulate", simulate),
     (app, "bench", bench),

@@ -13,7 +13,7 @@ import typer
 from eostui.cli.options import AsciiOnly, AsJson, Fps, Height, RunsDir, Width, _complete_run
 from eostui.cli.output import print_json, print_table
 from eostui.cli.start import show
-from eostui.cli.streams import sayable, speaks_unicode
+from eostui.cli.streams import sayable
 from eostui.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -103,29 +103,12 @@ def compare(
     _check(axis, width, height, difference and baseline is None)
     if sum((table, still, bool(output), as_json)) > 1:
         raise InputError("only one of --table, --still, --json and -o can be given")
-    from eostui.cli.comparison import check_selection, read_all, still_picture
-    from eostui.panels.compare.view import AXES, Compare, ComparisonView, in_order
-    from eostui.runs.selection import select
+    from eostui.cli.comparison import chosen, read_all, still_picture
+    from eostui.panels.compare.view import AXES, Compare
 
     folder = locations.runs_dir(runs_dir)
-    names = [*(runs or [])]
-    if baseline is not None and baseline not in names:
-        names.append(baseline)
-    # without runs named, the shelf: all of it where no filter says less
-    selection = select(folder, names, filter if runs else filter or " ", group)
-    chosen = f" in {folder}" if not runs else ""
-    chosen = f" that fits the filter{chosen}" if filter or group else chosen
-    check_selection(selection, chosen)
-    entries = selection.entries if runs else tuple(in_order(selection.entries))
-    place = None
-    if baseline is not None:
-        from eostui.runs import shelf
-
-        path = shelf.find(folder, baseline).path
-        place = [entry.path for entry in entries].index(path)
-    view = ComparisonView(entries, unicode=speaks_unicode(sys.stdout))
+    view, selection = chosen(folder, runs or [], filter, group, baseline)
     view.show(quantity=column, axis=AXES[_AXES.index(axis)], grouped=over_seeds)
-    view.pin(place)
     view.show(differing=difference)
     printed = table or still or output or as_json or not sys.stdout.isatty()
     if not printed:

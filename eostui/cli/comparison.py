@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from rich.cells import set_cell_size
 
 from eostui.charts.dots import DOTS_X
 from eostui.charts.picture import plot_columns
 from eostui.cli.progress import ProgressBar
+from eostui.cli.streams import speaks_unicode
 from eostui.errors import EostuiError, InputError, printable
 from eostui.panels.compare.charts import PANELS, ComparisonPanel, chart_of
 from eostui.panels.compare.member import read_member
 from eostui.panels.compare.table import short_lines
-from eostui.panels.compare.view import MOST_LABELS, MOST_RUNS, ComparisonView
+from eostui.panels.compare.view import MOST_LABELS, MOST_RUNS, ComparisonView, in_order
 from eostui.panels.still import GRID_WIDTH, SMALLEST, Still, draw_stills
-from eostui.runs.selection import Selection
+from eostui.runs import shelf
+from eostui.runs.selection import Selection, select
 
 #: Charts from left to right, then down, where there is room for all four.
 _ORDER = ("curves", "drives", "losses", "rest")
@@ -114,3 +118,28 @@ def _still(panel: ComparisonPanel, view: ComparisonView, width: int) -> Still:
             break
     first, *others = panel.title(view)
     return Still((first if kind == "linear" else f"{first} ({kind})", *others), chart, own)
+
+
+def chosen(
+    folder: Path, runs: Sequence[str], filter: str, group: str, baseline: str | None
+) -> tuple[ComparisonView, Selection]:
+    """Return the comparison of runs that are named, or of those of the shelf that a filter and a group
+    let through, in the order in which they are told, and their choice; its runs aren't read yet.
+
+    Raises:
+        InputError: if there is none, there are too many, or one of the names is of no run.
+    """
+    names = [*runs]
+    if baseline is not None and baseline not in names:
+        names.append(baseline)
+    # without runs named, the shelf: all of it where no filter says less
+    selection = select(folder, names, filter if runs else filter or " ", group)
+    where = f" in {folder}" if not runs else ""
+    where = f" that fits the filter{where}" if filter or group else where
+    check_selection(selection, where)
+    entries = selection.entries if runs else tuple(in_order(selection.entries))
+    view = ComparisonView(entries, unicode=speaks_unicode(sys.stdout))
+    if baseline is not None:
+        path = shelf.find(folder, baseline).path
+        view.pin([entry.path for entry in entries].index(path))
+    return view, selection

@@ -31,11 +31,13 @@ from textual.worker import Worker, WorkerState
 
 from eostui import oscillator_presets, presets
 from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
+from eostui.figures.files import require_matplotlib
 from eostui.oscillator_presets import OscillatorPreset
 from eostui.panels.compare.view import Compare
 from eostui.runs.analysis.controls import description_of
 from eostui.runs.launch import EngineProcess, refuse_resume
 from eostui.runs.selection import Selection
+from eostui.runs.shelf import safe_name
 from eostui.runs.store.liveness import engine_alive
 from eostui.stability import GRADIENT_DESCENT, STABILITY
 from eostui.tui import files
@@ -456,6 +458,27 @@ class EostuiApp(App[str]):
         question = "save this run, with its changes of controls, as a preset named"
         dialog = AskDialog(question, f"{run.config.preset}-steered", str.strip)
         self.questions.ask(dialog, named)
+
+    def action_figure(self) -> None:
+        """Ask for a file and write what the screen's charts show as a figure; training goes on."""
+        self.clear_notifications()
+        try:
+            require_matplotlib()
+            picture = self.shown.figure()
+        except EostuiError as error:
+            self.notify(str(error), severity="error")
+            return
+        if picture is None:
+            self.notify("there are no charts here to make a figure of", severity="warning")
+            return
+
+        def named(target: Path | None) -> None:
+            if target is not None:
+                self._write(partial(files.write_as_figure, picture, target))
+
+        question = "write these charts as a figure: .pdf, .svg or .png"
+        present = f"{safe_name(self.shown.picture_name)}.pdf"
+        self.questions.ask(AskDialog(question, present, files.FigureName()), named)
 
     def _write(self, write: Callable[[], str]) -> None:
         """Write a file in the background, and say what was written or why it wasn't."""

@@ -1,4 +1,4 @@
-"""What the application writes into the present folder: a run as CSV, the screen as a picture."""
+"""What the application writes: a run as CSV, the screen as a picture, its charts as a figure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from eostui.errors import InputError
-from eostui.locations import present_folder
+from eostui.figures.files import Sheet, check_target, write_figure
+from eostui.figures.picture import Picture
+from eostui.locations import expanded, present_folder
 from eostui.runs.export import RunTable, export_files
 from eostui.runs.run import Run
 from eostui.runs.save_preset import save_preset
@@ -49,3 +51,29 @@ def write_picture(name: str, screenshot: str) -> str:
     except OSError as error:
         raise InputError(f"{target}: can't be written: {error.strerror}") from None
     return f"picture in {target}"
+
+
+class FigureName:
+    """Understands the name that is typed for a figure: one that is taken is asked for twice."""
+
+    def __init__(self) -> None:
+        self._refused: Path | None = None
+
+    def __call__(self, text: str) -> Path:
+        """Return where the figure is to be written.
+
+        Raises:
+            InputError: if no figure has such a name, or a file has it, the first time.
+        """
+        target = check_target(present_folder() / expanded(Path(text.strip())))
+        if target.exists() and target != self._refused:
+            self._refused = target
+            raise InputError(f"{target} is there: enter once more replaces it")
+        return target
+
+
+def write_as_figure(picture: Picture, target: Path) -> str:
+    """Write a figure, in the width of a column, or of a page where several charts are side by side, and
+    return what to say of it. Raises InputError."""
+    write_figure(picture, target, Sheet("double" if len(picture.subplots) > 1 else "single"))
+    return f"figure in {target}"

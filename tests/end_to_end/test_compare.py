@@ -250,6 +250,28 @@ def test_damaged_runs_are_told_on_the_screen(folder):
     assert terminal.exit_code() == 0
 
 
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+def test_its_figure_is_what_the_command_writes(folder, size):
+    """F, with the runs grouped; the file says the command, which writes the same bytes."""
+    terminal = Terminal(
+        "compare", "--runs-dir", str(folder), cwd=folder.parent, width=size[0], height=size[1]
+    )
+    terminal.wait_for("COMPARE +6 runs by λ, seed", "sharpness S", "● 0|● lam0-s0|● λ 0")
+    terminal.send("g")
+    terminal.wait_for("mean ± sd over seed")
+    terminal.send("F")
+    terminal.wait_for("write these charts as a figure")
+    terminal.send("\x15screen.svg\r")
+    terminal.wait_for("figure in")
+    terminal.send("q")
+    assert terminal.exit_code() == 0
+    screen = (folder.parent / "screen.svg").read_text()
+    command = re.search(r"<dc:description>eostui (.*?)</dc:description>", screen)[1]
+    assert "--over-seeds" in command
+    assert eostui(folder, *command.split(), "-o", "command.svg").returncode == 0
+    assert (folder.parent / "command.svg").read_text() == screen
+
+
 @pytest.mark.parametrize("size", [(40, 24), (44, 12), (20, 5), (8, 3)])
 def test_small_terminals(folder, size):
     terminal = Terminal(

@@ -48,6 +48,7 @@ CALLS = {
     "export": ("export aaaa bbbb -o -", 0),
     "plot": ("plot aaaa", 0),
     "compare": ("compare aaaa bbbb", 0),
+    "figure": ("figure aaaa bbbb -o both.svg", 0),
     "simulate": ("simulate oscillator-gx --steps 200", 0),
     "locate": ("locate", 0),
     "attach": ("attach aaaa", 2),

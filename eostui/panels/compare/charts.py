@@ -68,8 +68,11 @@ def title_of(name: str) -> str:
 
 def scales_of(view: ComparisonView, name: str) -> tuple[str, ...]:
     """Return the kinds of scale of a column, that of differences linear or about 0."""
-    if view.differing:
-        return ("linear", "symlog")
+    return ("linear", "symlog") if view.differing else scales_of_column(name)
+
+
+def scales_of_column(name: str) -> tuple[str, ...]:
+    """Return the kinds of scale of a column, the usual one first."""
     if name in _LOGARITHMIC:
         return ("log", "linear")
     return ("symlog", "linear") if name in _SIGNED else ("linear", "log")
@@ -183,9 +186,14 @@ def _same(member: Member) -> bool:
     return bool((np.abs(first - second) <= _APART * np.abs(first)).all())
 
 
+def is_curvature(name: str) -> bool:
+    """Return whether a column is a curvature, to be held against the thresholds."""
+    curvature = name in _CURVATURES or name.startswith("eig_")
+    return curvature and not name.endswith("_residual")
+
+
 def _with_thresholds(view: ComparisonView) -> bool:
-    curvature = view.quantity in _CURVATURES or view.quantity.startswith("eig_")
-    return curvature and not view.differing and not view.quantity.endswith("_residual")
+    return is_curvature(view.quantity) and not view.differing
 
 
 def _scale(view: ComparisonView, kind: str, name: str) -> Scale:

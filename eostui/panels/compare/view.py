@@ -82,6 +82,7 @@ class ComparisonView:
         self.unicode = unicode
         self.revision = 0
         self.family = Family.of(self.entries)
+        self._further: tuple[str, ...] = ()
         self._key: str | None = None
         self._groups: list[list[int]] = []
         self._lines: dict[tuple[object, ...], list[Line]] = {}
@@ -94,7 +95,11 @@ class ComparisonView:
     def wanted(self) -> tuple[str, ...]:
         """The columns that have to be kept of every run."""
         flow = ("flow_time",) if self.axis == FLOW_TIME else ()
-        return tuple(dict.fromkeys([*DRAWN, self.quantity, *flow]))
+        return tuple(dict.fromkeys([*DRAWN, self.quantity, *flow, *self._further]))
+
+    def need(self, columns: Sequence[str]) -> None:
+        """Have further columns kept of every run: for several quantities, shown one after another."""
+        self._further = tuple(columns)
 
     def lacks(self, place: int) -> bool:
         """Return whether a run has to be read for what is drawn."""

@@ -20,6 +20,8 @@ from eostui.charts.picture import plot_columns
 from eostui.errors import EostuiError, printable
 from eostui.panels.compare.charts import PANELS, QUANTITIES, chart_of, title_of
 from eostui.panels.compare.crosshair import values_at
+from eostui.figures.picture import Picture
+from eostui.figures.several_runs import picture_of_comparison, wanted_panel
 from eostui.panels.compare.table import rows, short_lines
 from eostui.panels.compare.view import (
     AXES,
@@ -322,6 +324,19 @@ class CompareScreen(LinkedCharts):
             title = (first if kind == "linear" else f"{first} ({kind})", *others)
             widget.show(chart, stretch, title)
         self.draw_crosshair()
+
+    def figure(self) -> Picture | None:
+        """Return the charts in sight, with their scales and their stretch of x."""
+        view = self.compared
+        if view is None:
+            return None
+        charts = []
+        for index in self.shown_panels():
+            kinds = PANELS[index].scales(view)
+            scale = kinds[self._scale_choice[index] % len(kinds)]
+            charts.append(wanted_panel(PANELS[index].name, view, scale))
+        whole = self.window.span is None
+        return picture_of_comparison(view, charts, (None, None) if whole else self.x_range())
 
     def start_over(self) -> None:
         """Another run is shown elsewhere: the comparison stays."""

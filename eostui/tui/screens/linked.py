@@ -113,6 +113,12 @@ class LinkedCharts(SessionScreen):
         """Return whether a chart is drawn against the x that is common to all."""
         return chart.is_mounted
 
+    def shown_panels(self) -> list[int]:
+        """Return which panels are in sight, by their places in the table; in a tiny terminal all are."""
+        hidden = [self.query_one(f"#{name}").has_class("-hidden") for name in self._panels]
+        tiny = self.has_class("-tiny")
+        return [index for index, away in enumerate(hidden) if tiny or not away]
+
     def relayout(self) -> None:
         """Set the classes that choose between all charts, one chart, and text only."""
         width, height = self.size

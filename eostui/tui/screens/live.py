@@ -11,6 +11,9 @@ from textual.app import ComposeResult
 from textual.containers import Container
 
 from eostui.charts.numbers import compact, control, grouped, percent
+from eostui.figures.one_run import picture_of_run
+from eostui.figures.picture import Picture
+from eostui.figures.wanted import Wanted
 from eostui.panels import PANELS
 from eostui.panels.crosshair import Value, values_at
 from eostui.panels.overlay import legend
@@ -202,6 +205,18 @@ class LiveScreen(LinkedCharts):
             chart, title = chart_of(panel, self.view, kind), title_of(panel, self.view, kind)
             widget.show(chart, x_range, title, self._legend())
         self.draw_crosshair()
+
+    def figure(self) -> Picture | None:
+        """Return the charts in sight, with their scales and their stretch of x."""
+        if self.view is None:
+            return None
+        charts = []
+        for index in self.shown_panels():
+            panel = PANELS[index]
+            kind = panel.scales[self._scale_choice[index] % len(panel.scales)]
+            charts.append(Wanted(panel.name, scale=kind))
+        whole = self.window.span is None
+        return picture_of_run(self.view, charts, (None, None) if whole else self._x_range())
 
     def _legend(self) -> tuple[str, ...]:
         """Return which curves are whose, in parts; none without another run."""

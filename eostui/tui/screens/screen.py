@@ -10,6 +10,7 @@ from rich.text import Text
 from textual.binding import BindingType
 from textual.screen import Screen
 
+from eostui.figures.picture import Picture
 from eostui.panels.view import RunView
 from eostui.tui.keys import Hints, Key, bindings, training_hints
 from eostui.tui.session import Session
@@ -79,6 +80,10 @@ class SessionScreen(Screen[None]):
     @property
     def chosen_step(self) -> int | None:
         """The step that a fork is for; None for the newest."""
+        return None
+
+    def figure(self) -> Picture | None:
+        """Return what is shown as a figure for a paper; None where that is none."""
         return None
 
     @abstractmethod
