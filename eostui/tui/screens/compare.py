@@ -18,10 +18,10 @@ from eostui.charts.numbers import compact, grouped
 from eostui.charts.palette import COLOURS
 from eostui.charts.picture import plot_columns
 from eostui.errors import EostuiError, printable
-from eostui.panels.compare.charts import PANELS, QUANTITIES, chart_of, title_of
-from eostui.panels.compare.crosshair import values_at
 from eostui.figures.picture import Picture
 from eostui.figures.several_runs import picture_of_comparison, wanted_panel
+from eostui.panels.compare.charts import PANELS, QUANTITIES, chart_of, title_of
+from eostui.panels.compare.crosshair import values_at
 from eostui.panels.compare.table import rows, short_lines
 from eostui.panels.compare.view import (
     AXES,
