@@ -15,10 +15,10 @@ from test_accuracy import to_and_fro
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from eostui.config import RunConfig
-from eostui.curvature import basis, host
+from eostui.curvature import basis, eigenpairs, gram_basis, host
 from eostui.curvature.eigenpairs import Target, leading_eigenpairs
 from eostui.curvature.hessian_memory import HessianMemory
-from eostui.curvature.point import Point
+from eostui.curvature.point import Pairs, Point, unit_pair
 from eostui.probes import drives, sharpness
 from eostui.problems import Problem
 
@@ -79,9 +79,9 @@ def counted(monkeypatch):
 
     def outside(derivative):
         def wrapped(self, vector):
-            count.inside = True
+            before, count.inside = count.inside, True
             found = derivative(self, vector)
-            count.inside = False
+            count.inside = before
             return found
 
         return wrapped
@@ -89,11 +89,18 @@ def counted(monkeypatch):
     def elsewhere(*_):
         raise AssertionError("numbers are read by host.read")
 
-    for module in (basis, sharpness, drives):
+    for module in (basis, gram_basis, sharpness, drives):
         monkeypatch.setattr(module, "read", read)
-    monkeypatch.setattr(basis, "waits", lambda _: True)
+    monkeypatch.setattr(eigenpairs, "waits", lambda _: True)
     for name in ("hessian_product", "third_derivative"):
         monkeypatch.setattr(Point, name, outside(getattr(Point, name)))
+
+    @outside  # on CUDA a program
+    def pair(self, direction):
+        return unit_pair(lambda vector: derivative(self, vector), direction, self.theta.dtype)
+
+    derivative = Point.hessian_product
+    monkeypatch.setattr(Point, "pairs", lambda self: Pairs(lambda direction: pair(self, direction)))
     for name in ("tolist", "item", "__float__", "__bool__", "__int__"):
         monkeypatch.setattr(torch.Tensor, name, elsewhere)
     return count
@@ -153,7 +160,7 @@ def test_the_smallest_eigenvalue_waits_at_most_once_a_product(counted):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_what_small_matrices_say_of_residuals_is_so(monkeypatch, dtype):
     """With the waits of a GPU spared: values, and residuals by products of their own, cold and warm."""
-    monkeypatch.setattr(basis, "waits", lambda _: True)
+    monkeypatch.setattr(eigenpairs, "waits", lambda _: True)
     of_s = {"float32": 2e-6, "float64": 1e-9}[dtype]
     memory, vectors = HessianMemory(), None
     for number, matrix in enumerate(to_and_fro(6, 0.002)):
