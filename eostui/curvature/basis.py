@@ -97,14 +97,14 @@ class Basis:
             rest = torch.addmv(rest, known.T, known @ rest, alpha=-1) if self.size else rest
             self._append(rest, vector_norm(rest))
             return True
-        rest, remaining = self._outside(direction)
-        if rest is None:
+        outside = self._outside(direction)
+        if outside is None:
             return False
-        self._append(rest, remaining)
+        self._append(*outside)
         return True
 
-    def _outside(self, direction: Tensor) -> tuple[Tensor | None, Tensor]:
-        """Return what of a direction isn't in the basis, None if that is rounding, and its length."""
+    def _outside(self, direction: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return what of a direction isn't in the basis, and its length; None if that is rounding."""
         rest, known = direction, self.vectors
         length = remaining = vector_norm(rest)
         if self.size:
@@ -115,7 +115,7 @@ class Basis:
                 if not after < CANCELS * before:
                     break
         before, after = read(length, remaining)
-        return (rest if after > DEPENDENT * before else None), remaining
+        return (rest, remaining) if after > DEPENDENT * before else None
 
     def _append(self, rest: Tensor, length: Tensor) -> None:
         """Add a direction of that length that is orthogonal to the basis, with its product."""
@@ -158,9 +158,9 @@ class Basis:
         (found,) = read(vector_norm(self.combine(of_rows), dim=1))
         return found
 
-    def accurate(self, of_rows: FloatArray, lengths: FloatArray) -> FloatArray:
-        """Return the lengths of combinations, of those that `lengths` returned, as they are reported."""
-        return lengths
+    def reported(self, ritz: Ritz, count: int) -> FloatArray:
+        """Return the residuals of the first pairs to the precision of products, shape (count,)."""
+        return ritz.residuals(count)
 
     def learn(self, most: int) -> None:
         """Let the memory take in what is known here, `most` directions of it."""
@@ -245,17 +245,15 @@ class Ritz:
         """Return the residuals of the first pairs, shape (count,)."""
         return self._found(list(range(count)))
 
-    def reported(self, count: int) -> FloatArray:
-        """Return the residuals of the first pairs as accurately as they are reported, shape (count,)."""
-        mix, values = self.coefficients[:count], self.values[:count]
-        of_rows = mixed(-values[:, None] * mix, mix)
-        return self._basis.accurate(of_rows, self.residuals(count))
+    def of_residuals(self, wanted: list[int]) -> FloatArray:
+        """Return the residuals Hu − μu of pairs as coefficients `mixed`, shape (n, 2 size)."""
+        mix, values = self.coefficients[wanted], self.values[wanted]
+        return mixed(-values[:, None] * mix, mix)
 
     def _found(self, wanted: list[int]) -> FloatArray:
         unknown = [index for index in wanted if np.isnan(self._residuals[index])]
         if unknown:
-            mix, values = self.coefficients[unknown], self.values[unknown]
-            self._residuals[unknown] = self._basis.lengths(mixed(-values[:, None] * mix, mix))
+            self._residuals[unknown] = self._basis.lengths(self.of_residuals(unknown))
         return self._residuals[wanted]
 
     def reaches(self, index: int, above: float) -> bool:

@@ -299,7 +299,7 @@ class _Search:
         """Return what was found."""
         told, ritz = self.reported, self.ritz
         found = min(self.followed, self.basis.size)
-        errors, residuals = self._errors()[0], ritz.reported(found)
+        errors, residuals = self._errors()[0], self.basis.reported(ritz, found)
         vectors = self.basis.unit_vectors(ritz.coefficients[:found])
         tolerance = self.target.value_tolerance * abs(ritz.values[0])
         gap = float(ritz.values[0] - ritz.values[1]) if found > 1 else math.nan

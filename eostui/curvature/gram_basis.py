@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eostui.curvature.basis import Basis, Ritz, fresh_direction, mixed
+from eostui.curvature.basis import Basis, NotFiniteError, Ritz, fresh_direction, mixed
 from eostui.curvature.hessian_memory import HessianMemory
 from eostui.curvature.host import FloatArray, like, read
 from eostui.curvature.point import Pairs, pairs_of
@@ -68,10 +68,10 @@ class GramBasis(Basis):
         if independent:
             self._append_along(self._across(accurate) if self.size else accurate)
             return True
-        rest, _ = self._outside(accurate)
-        if rest is None:
+        outside = self._outside(accurate)
+        if outside is None:
             return False
-        self._append_along(rest)
+        self._append_along(outside[0])
         return True
 
     def _across(self, direction: Tensor) -> Tensor:
@@ -93,6 +93,8 @@ class GramBasis(Basis):
         begin, end = (self._remembered + 2 * known if known else 0), self._end
         rows = self._all[:end]
         (found,) = read(rows[begin:] @ rows.T)
+        if not np.isfinite(found).all():
+            raise NotFiniteError("a Hessian product isn't finite, or its square")
         self._gram[begin:end, :end] = found
         self._gram[:end, begin:end] = found.T
         new = self._gram[self._remembered + 2 * known : end]
@@ -113,13 +115,18 @@ class GramBasis(Basis):
     def unit_vectors(self, coefficients: FloatArray) -> Tensor:
         of_all = self._mixed(None, mixed(coefficients, np.zeros_like(coefficients)))
         squares = ((of_all @ self._known) * of_all).sum(axis=1, keepdims=True)
-        return self._combined(of_all / np.sqrt(squares))
+        # with the sign of what it was, where the search began there: it needn't be turned round
+        largest = np.abs(coefficients).argmax(axis=1, keepdims=True)
+        signs = np.sign(np.take_along_axis(coefficients, largest, axis=1))
+        return self._combined(signs * of_all / np.sqrt(squares))
 
     def lengths(self, of_rows: FloatArray) -> FloatArray:
         return self._lengths(of_rows, CANCELLED)
 
-    def accurate(self, of_rows: FloatArray, lengths: FloatArray) -> FloatArray:
-        return lengths if self.dtype != torch.float64 else self._lengths(of_rows, BLURRED)
+    def reported(self, ritz: Ritz, count: int) -> FloatArray:
+        if self.dtype != torch.float64:
+            return super().reported(ritz, count)
+        return self._lengths(ritz.of_residuals(list(range(count))), BLURRED)
 
     def _lengths(self, of_rows: FloatArray, cancelled: float) -> FloatArray:
         squares, most = self._squares(self._mixed(None, of_rows))
@@ -154,7 +161,7 @@ class GramBasis(Basis):
         )
 
     def _add_combined(self, of_all: FloatArray) -> bool:
-        """Add a combination of all rows; False, and nothing done, if next to none is outside the basis."""
+        """Add a combination of all rows; False, with nothing done, if it is dependent."""
         vectors = slice(self._remembered, None, 2)
         of_all, known = of_all.copy(), self._known
         for _ in range(2):  # V is orthonormal but for rounding
@@ -163,7 +170,9 @@ class GramBasis(Basis):
         if not square > DEPENDENT * most:
             return False
         rows, coefficients = self._all[: self._end], like(of_all, self._all)
-        if self.dtype == torch.float64:  # the combination's own rounding isn't below that of products
+        if (
+            self.dtype == torch.float64
+        ):  # the combination's own rounding isn't below that of products
             direction = self._across(torch.mv(rows.T, coefficients))
         else:
             direction = torch.mv(rows.T, coefficients, out=self._pairs_along.place())

@@ -198,9 +198,7 @@ def pairs_of(product: Callable[[Tensor], Tensor], dtype: torch.dtype) -> Pairs:
     return Pairs(lambda direction: unit_pair(product, direction, dtype))
 
 
-def unit_pair(
-    product: Callable[[Tensor], Tensor], direction: Tensor, dtype: torch.dtype
-) -> Tensor:
+def unit_pair(product: Callable[[Tensor], Tensor], direction: Tensor, dtype: torch.dtype) -> Tensor:
     """Return v along a direction, of this precision, and its product, as `Pairs` does."""
     vector = (direction / vector_norm(direction)).to(dtype)
     return torch.stack([vector, product(vector)]).double()
