@@ -105,7 +105,7 @@ class Recall:
 
     def note(self, count: int, overlaps: Sequence[FloatArray]) -> None:
         """Take note of `count` further pairs, by their `overlaps`."""
-        self.__dict__.pop("_rest", None)
+        self._outdated()
         after = self._size + count
         if self.vectors is not None:
             of_pairs, *of_memory = overlaps
@@ -117,15 +117,21 @@ class Recall:
 
     def restart(self, coefficients: FloatArray) -> None:
         """Follow the basis to the combinations of its rows, shape (j, k), that it goes on with."""
-        self.__dict__.pop("_rest", None)
+        self._outdated()
         mixed = self._overlaps[:, :, : self._size] @ coefficients.T
         self._size = len(coefficients)
         self._overlaps[:, :, : self._size] = mixed
 
+    def _outdated(self) -> None:
+        for name in ("_rest", "_largest_of_rest"):
+            self.__dict__.pop(name, None)
+
     def next_value(self) -> float:
         """Return the largest remembered eigenvalue outside the basis; −∞ if nothing is remembered."""
-        if self.vectors is None:
-            return -math.inf
+        return -math.inf if self.vectors is None else self._largest_of_rest
+
+    @cached_property
+    def _largest_of_rest(self) -> float:
         values = self._rest.values
         return float(np.linalg.eigvalsh(values)[-1]) if len(values) else -math.inf
 

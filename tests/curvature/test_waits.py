@@ -36,7 +36,7 @@ NO_LAUNCH = (
 #: in float64 the direction is made orthogonal twice.
 A_PRODUCT = {"float32": 3, "float64": 5}
 #: And a measurement: where it starts, what it found, what it remembers.
-A_MEASUREMENT = 16
+A_MEASUREMENT = 15
 #: And a product that isn't that of a point's own program: a unit vector, and the pair.
 A_PAIR = 5
 
@@ -125,6 +125,7 @@ def along(config, matrices):
 def test_a_warm_measurement_waits_at_most_once_a_product(counted, eigenvalues, dtype):
     """On a path that goes to and fro: no more waits than products, and few launches beside them."""
     config = RunConfig.build({"eigenvalues": eigenvalues, "dtype": dtype}, "test")
+    looks = dtype == "float64"  # at the residuals themselves, for as many digits as are reported
     for number, (state, point) in enumerate(along(config, [*to_and_fro(12, 0.002)])):
         counted.begin()
         with counted:
@@ -132,7 +133,7 @@ def test_a_warm_measurement_waits_at_most_once_a_product(counted, eigenvalues, d
         products = found["hessian_products"]
         assert counted.unread == []
         if number:
-            assert counted.waits <= products - state.eigenvectors.shape[0] + 2
+            assert counted.waits <= products - state.eigenvectors.shape[0] + 1 + looks
             assert counted.launches <= A_PRODUCT[dtype] * products + A_MEASUREMENT
         else:  # looks in fresh directions too
             assert counted.waits <= products + 10
