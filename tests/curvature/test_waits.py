@@ -203,3 +203,20 @@ def test_start_directions_that_are_independent_are_taken_together(counted):
         pairs = leading_eigenpairs(operator.mv, vectors, Target(wanted=2), independent=independent)
         assert pairs.products == 3
         assert counted.waits <= waits + 2  # residuals this small are looked at themselves
+
+
+def test_small_matrices_go_to_a_device_and_back(device):
+    """As they were; on the way there a GPU isn't waited for."""
+    matrices = [np.random.default_rng(number).normal(size=(number, 5)) for number in (1, 3, 7)]
+    beside = torch.zeros(1, dtype=torch.float64, device=device)
+    if device == "cuda":
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        there = [host.like(matrix, beside) for matrix in matrices]
+    finally:
+        if device == "cuda":
+            torch.cuda.set_sync_debug_mode("default")
+    for found in (host.read(*there), [host.read(each)[0] for each in there]):
+        for matrix, back in zip(matrices, found, strict=True):
+            np.testing.assert_array_equal(back, matrix)
+    assert all(each.device.type == device for each in there)
