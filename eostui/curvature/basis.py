@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.linalg import vector_norm
 
 from eostui.curvature.hessian_memory import HessianMemory, Recall
-from eostui.curvature.host import FloatArray, like, read, waits
+from eostui.curvature.host import FloatArray, like, read
 
 #: Directions shorter than this share of their length before orthogonalisation carry only rounding.
 DEPENDENT = 1e-5
@@ -18,8 +18,6 @@ DEPENDENT = 1e-5
 CANCELS = 0.5
 #: From this share of its length outside the basis on, by small matrices, a direction is independent.
 CERTAIN = 0.1
-#: A square this small beside what it is a difference of, in float64, is looked at itself.
-CANCELLED = 1e-11
 #: Below this residual, as a share of the first value, a following pair is corrected by the memory.
 BEGUN = 0.03
 
@@ -31,9 +29,8 @@ class NotFiniteError(ArithmeticError):
 class Basis:
     """Orthonormal vectors V with their stored products W = HV, and T = VHVᵀ in float64.
 
-    Of every product all is read that is to be known of it, once: its overlaps with the basis and with
-    the memory. What follows is computed from these small matrices, the length of a new direction and the
-    part of it that is in the basis included, so that most products take one wait and few launches.
+    Of every product its overlaps with the basis and the memory are read, once: what follows is computed
+    from these small matrices where it can be.
     """
 
     def __init__(
@@ -45,14 +42,17 @@ class Basis:
     ) -> None:
         self.product = product
         self.capacity = capacity
+        self.dtype = beside.dtype  # of the products
         self.recall = Recall(memory, capacity)
-        self._pairs = beside.new_empty((capacity, 2, beside.numel()))
+        self._pairs = self._place_for_pairs(beside)
         self._projected = np.zeros((capacity, capacity))
-        # inner products of all rows v, Hv, v, Hv, … where they save waits for the lengths of residuals
-        self._gram = np.zeros((2 * capacity, 2 * capacity)) if waits(beside) else None
         self._noted = 0  # pairs of which the small matrices know
         self.size = 0
         self.products = 0
+
+    def _place_for_pairs(self, beside: Tensor) -> Tensor:
+        """Return memory of shape (capacity, 2, P)."""
+        return beside.new_empty((self.capacity, 2, beside.numel()))
 
     @property
     def vectors(self) -> Tensor:
@@ -92,43 +92,50 @@ class Basis:
 
     def _place(self, direction: Tensor, independent: bool) -> bool:
         """Do what `add` does, but for taking note."""
-        rest, known = direction, self.vectors
         if independent:
+            rest, known = direction, self.vectors
             rest = torch.addmv(rest, known.T, known @ rest, alpha=-1) if self.size else rest
-            remaining = vector_norm(rest)
-        else:
-            length = remaining = vector_norm(rest)
-            if self.size:
-                for _ in range(2):  # twice is enough (Kahan, Parlett)
-                    rest = torch.addmv(rest, known.T, known @ rest, alpha=-1)
-                    remaining = vector_norm(rest)
-                    before, after = read(length, remaining)
-                    if not after < CANCELS * before:
-                        break
-            before, after = read(length, remaining)
-            if not after > DEPENDENT * before:
-                return False
+            self._append(rest, vector_norm(rest))
+            return True
+        outside = self._outside(direction)
+        if outside is None:
+            return False
+        self._append(*outside)
+        return True
+
+    def _outside(self, direction: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return what of a direction isn't in the basis, and its length; None if that is rounding."""
+        rest, known = direction, self.vectors
+        length = remaining = vector_norm(rest)
+        if self.size:
+            for _ in range(2):  # twice is enough (Kahan, Parlett)
+                rest = torch.addmv(rest, known.T, known @ rest, alpha=-1)
+                remaining = vector_norm(rest)
+                before, after = read(length, remaining)
+                if not after < CANCELS * before:
+                    break
+        before, after = read(length, remaining)
+        return (rest, remaining) if after > DEPENDENT * before else None
+
+    def _append(self, rest: Tensor, length: Tensor) -> None:
+        """Add a direction of that length that is orthogonal to the basis, with its product."""
         vector, image = self._pairs[self.size]
-        torch.div(rest, remaining, out=vector)
+        torch.div(rest, length, out=vector)
         image.copy_(self.product(vector))  # at once: a product may come in a buffer of the next
         self.products += 1
         self.size += 1
-        return True
 
     def _take_note(self) -> None:
         """Read all that is to be known of the new pairs, in one go."""
-        known, size = self._noted, self.size
-        if known == size:
+        if self._noted == self.size:
             return
-        new = self._pairs[known:size]
-        if self._gram is None:
-            found, *of_memory = read(new[:, 1] @ self.vectors.T, *self.recall.overlaps(new))
-        else:
-            rows = self._rows.double()  # squares of residuals are differences of these
-            found, *of_memory = read(rows[2 * known :] @ rows.T, *self.recall.overlaps(new))
-            self._gram[2 * known : 2 * size, : 2 * size] = found
-            self._gram[: 2 * size, 2 * known : 2 * size] = found.T
-            found = found[1::2, ::2]
+        new = self._pairs[self._noted : self.size]
+        found, *of_memory = read(new[:, 1] @ self.vectors.T, *self.recall.overlaps(new))
+        self._note(found, of_memory)
+
+    def _note(self, found: FloatArray, of_memory: list[FloatArray]) -> None:
+        """Take in what new pairs, with the rows `found` of VHVᵀ, have in common with basis and memory."""
+        known, size = self._noted, self.size
         if not np.isfinite(found).all():
             raise NotFiniteError("a Hessian product isn't finite")
         for index, row in enumerate(found, start=known):
@@ -141,18 +148,19 @@ class Basis:
         """Return combinations of V and W, by coefficients `mixed` as rows: shape (…, P)."""
         return like(of_rows, self._pairs) @ self._rows
 
+    def unit_vectors(self, coefficients: FloatArray) -> Tensor:
+        """Return combinations of the basis, by rows of shape (n, size), as unit vectors, shape (n, P)."""
+        vectors = like(coefficients, self._pairs) @ self.vectors
+        return vectors.div_(vector_norm(vectors, dim=1, keepdim=True))
+
     def lengths(self, of_rows: FloatArray) -> FloatArray:
         """Return the lengths of combinations, by coefficients `mixed` as rows, shape (n, 2 size)."""
-        found = np.full(len(of_rows), np.nan)
-        if self._gram is not None:
-            gram = self._gram[: 2 * self.size, : 2 * self.size]
-            squares = ((of_rows @ gram) * of_rows).sum(axis=1)
-            sure = squares > CANCELLED * gram.diagonal().max()
-            found[sure] = np.sqrt(squares[sure])
-        unsure = np.isnan(found)
-        if unsure.any():
-            (found[unsure],) = read(vector_norm(self.combine(of_rows[unsure]), dim=1))
+        (found,) = read(vector_norm(self.combine(of_rows), dim=1))
         return found
+
+    def reported(self, ritz: Ritz, count: int) -> FloatArray:
+        """Return the residuals of the first pairs to the precision of products, shape (count,)."""
+        return ritz.residuals(count)
 
     def learn(self, most: int) -> None:
         """Let the memory take in what is known here, `most` directions of it."""
@@ -163,9 +171,7 @@ class Basis:
         value, mix = float(ritz.values[index]), ritz.coefficients[index]
         residual = ritz.residual(index)
         clear = residual > ritz.rounding
-        # a pair that is hardly begun isn't near any that is remembered: it is still to be searched for
-        begun = index == 0 or residual < BEGUN * abs(ritz.values[0])
-        inner = self.recall.correction(mix, value) if begun else None
+        inner = self._correction(ritz, index)
         if inner is not None:
             along, length, outside = self.recall.corrected(mix, value, residual, inner)
             independent = clear and outside > CERTAIN * length
@@ -178,8 +184,17 @@ class Basis:
                 return True
         defect = self.combine(mixed(-value * mix, mix))
         return self.add(defect, independent=clear) or self.add(
-            _fresh_direction(defect, self.products)
+            fresh_direction(defect, self.products)
         )
+
+    def _correction(self, ritz: Ritz, index: int) -> FloatArray | None:
+        """Return what the memory corrects of a pair, as `Recall.correction`, or None.
+
+        One that is hardly begun isn't near any that is remembered: it is still to be searched for.
+        """
+        value, mix = float(ritz.values[index]), ritz.coefficients[index]
+        begun = index == 0 or ritz.residual(index) < BEGUN * abs(ritz.values[0])
+        return self.recall.correction(mix, value) if begun else None
 
     def restart(self, coefficients: FloatArray) -> None:
         """Thick restart: go on with combinations of the basis, orthonormal rows of shape (j, size)."""
@@ -187,10 +202,6 @@ class Basis:
         mix = like(coefficients, self._pairs)
         pairs = torch.tensordot(mix, self._pairs[: self.size], dims=1)
         projected = coefficients @ self.projected @ coefficients.T
-        if self._gram is not None:
-            of_rows = np.kron(coefficients, np.eye(2))
-            before = self._gram[: 2 * self.size, : 2 * self.size]
-            self._gram[: 2 * count, : 2 * count] = of_rows @ before @ of_rows.T
         self.recall.restart(coefficients)
         self.size = self._noted = count
         self._pairs[: self.size] = pairs
@@ -198,13 +209,13 @@ class Basis:
 
     def beyond_last(self) -> tuple[Tensor, float]:
         """Return what the last product adds to the basis, Hv − VVᵀHv, as Lanczos does, and its length."""
+        beyond = self.combine(self._of_beyond())
+        return beyond, float(read(vector_norm(beyond))[0])
+
+    def _of_beyond(self) -> FloatArray:
         last = np.zeros(self.size)
         last[-1] = 1.0
-        of_rows = mixed(-self.projected[-1], last)
-        beyond = self.combine(of_rows)
-        if self._gram is None:
-            return beyond, float(read(vector_norm(beyond))[0])
-        return beyond, float(self.lengths(of_rows[None])[0])
+        return mixed(-self.projected[-1], last)
 
 
 def mixed(of_vectors: FloatArray, of_images: FloatArray) -> FloatArray:
@@ -224,7 +235,7 @@ class Ritz:
         self.values, self.coefficients = values[::-1], coefficients[:, ::-1].T
         self._residuals = np.full(len(values), np.nan)
         self.scale = float(np.abs(values).max())
-        self.rounding = 16 * torch.finfo(basis.vectors.dtype).eps * self.scale
+        self.rounding = 16 * torch.finfo(basis.dtype).eps * self.scale
 
     def residual(self, index: int) -> float:
         """Return the residual ‖Hu − μu‖ of one of the pairs; the largest is number 0."""
@@ -234,11 +245,15 @@ class Ritz:
         """Return the residuals of the first pairs, shape (count,)."""
         return self._found(list(range(count)))
 
+    def of_residuals(self, wanted: list[int]) -> FloatArray:
+        """Return the residuals Hu − μu of pairs as coefficients `mixed`, shape (n, 2 size)."""
+        mix, values = self.coefficients[wanted], self.values[wanted]
+        return mixed(-values[:, None] * mix, mix)
+
     def _found(self, wanted: list[int]) -> FloatArray:
         unknown = [index for index in wanted if np.isnan(self._residuals[index])]
         if unknown:
-            mix, values = self.coefficients[unknown], self.values[unknown]
-            self._residuals[unknown] = self._basis.lengths(mixed(-values[:, None] * mix, mix))
+            self._residuals[unknown] = self._basis.lengths(self.of_residuals(unknown))
         return self._residuals[wanted]
 
     def reaches(self, index: int, above: float) -> bool:
@@ -246,7 +261,7 @@ class Ritz:
         return bool(index < len(self.values) and self.values[index] + self.residual(index) >= above)
 
 
-def _fresh_direction(beside: Tensor, key: int) -> Tensor:
+def fresh_direction(beside: Tensor, key: int) -> Tensor:
     """Return a repeatable random direction, for when the search space turned out invariant."""
     generator = torch.Generator().manual_seed(key)
     return torch.randn(beside.numel(), generator=generator, dtype=torch.float64).to(beside)

@@ -258,6 +258,11 @@ class Program:
         """Whether the next call is a replay."""
         return self._graph is not None
 
+    @property
+    def place(self) -> Tensor | None:
+        """Where the first input lies for the program; one that is there already isn't copied."""
+        return self._inputs[0] if self._inputs else None
+
     def release(self) -> None:
         """Drop the graph, and what it left."""
         if self._graph is not None:

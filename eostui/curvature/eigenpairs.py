@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
-from torch.linalg import vector_norm
 
 from eostui.config import MOST_EIGENVALUES
 from eostui.curvature.basis import Basis, NotFiniteError, Ritz
 from eostui.curvature.estimates import Errors, errors_of
+from eostui.curvature.gram_basis import GramBasis
 from eostui.curvature.hessian_memory import KEPT, HessianMemory
-from eostui.curvature.host import FloatArray, like
+from eostui.curvature.host import FloatArray, waits
 
 __all__ = ["Eigenpairs", "NotFiniteError", "Target", "leading_eigenpairs"]
 
@@ -173,7 +173,8 @@ class _Search:
         self.target, self.size = target, first.numel()
         most = target.wanted if math.isinf(target.above) else MOST_EIGENVALUES
         capacity = min(max(basis_size, len(start) + 4, 2 * most + 10), self.size)
-        self.basis = Basis(product, capacity, first, memory)
+        make = GramBasis if waits(first) else Basis
+        self.basis = make(product, capacity, first, memory)
         self.basis.begin(start[:capacity], independent)
         if self.basis.size == 0:
             raise ValueError("every start direction is zero")
@@ -298,9 +299,8 @@ class _Search:
         """Return what was found."""
         told, ritz = self.reported, self.ritz
         found = min(self.followed, self.basis.size)
-        errors, residuals = self._errors()
-        vectors = like(ritz.coefficients[:found], self.basis.vectors) @ self.basis.vectors
-        vectors.div_(vector_norm(vectors, dim=1, keepdim=True))
+        errors, residuals = self._errors()[0], self.basis.reported(ritz, found)
+        vectors = self.basis.unit_vectors(ritz.coefficients[:found])
         tolerance = self.target.value_tolerance * abs(ritz.values[0])
         gap = float(ritz.values[0] - ritz.values[1]) if found > 1 else math.nan
         if not (found > 1 and errors.values[:2].sum() <= max(KNOWN * gap, 2 * tolerance)):

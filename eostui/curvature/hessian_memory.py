@@ -51,6 +51,20 @@ class _Rest(NamedTuple):
     values: FloatArray
 
 
+class Learned(NamedTuple):
+    """What is to be remembered: combinations of Q and of the basis, with their eigenvalues.
+
+    Attributes:
+        values: in falling order, shape (n,).
+        of_memory: coefficients of Q, shape (n, m).
+        of_basis: coefficients of V, shape (n, k).
+    """
+
+    values: FloatArray
+    of_memory: FloatArray
+    of_basis: FloatArray
+
+
 class Recall:
     """A memory during one search, with the overlaps of Q and what is searched through.
 
@@ -91,7 +105,7 @@ class Recall:
 
     def note(self, count: int, overlaps: Sequence[FloatArray]) -> None:
         """Take note of `count` further pairs, by their `overlaps`."""
-        self.__dict__.pop("_rest", None)
+        self._outdated()
         after = self._size + count
         if self.vectors is not None:
             of_pairs, *of_memory = overlaps
@@ -103,15 +117,21 @@ class Recall:
 
     def restart(self, coefficients: FloatArray) -> None:
         """Follow the basis to the combinations of its rows, shape (j, k), that it goes on with."""
-        self.__dict__.pop("_rest", None)
+        self._outdated()
         mixed = self._overlaps[:, :, : self._size] @ coefficients.T
         self._size = len(coefficients)
         self._overlaps[:, :, : self._size] = mixed
 
+    def _outdated(self) -> None:
+        for name in ("_rest", "_largest_of_rest"):
+            self.__dict__.pop(name, None)
+
     def next_value(self) -> float:
         """Return the largest remembered eigenvalue outside the basis; −∞ if nothing is remembered."""
-        if self.vectors is None:
-            return -math.inf
+        return -math.inf if self.vectors is None else self._largest_of_rest
+
+    @cached_property
+    def _largest_of_rest(self) -> float:
         values = self._rest.values
         return float(np.linalg.eigvalsh(values)[-1]) if len(values) else -math.inf
 
@@ -174,26 +194,38 @@ class Recall:
     def learn(self, vectors: Tensor, projected: FloatArray, most: int = KEPT) -> None:
         """Take in the basis: what was remembered of its span gives way to its products.
 
-        What Q adds to V, X(Q − CV), is never formed, only the small matrices that it would give.
-
         Args:
             vectors: V, the basis as it was added, orthonormal rows, shape (k, P).
             projected: V H Vᵀ, shape (k, k).
             most: directions kept.
         """
-        memory = self._memory
-        if not np.isfinite(projected).all():
+        learned = self.learned(projected, most)
+        if learned is None:
             return
         if self.vectors is None:
-            values, coefficients = np.linalg.eigh(projected)
-            memory.values = values[::-1][:most].copy()
-            memory.vectors = like(coefficients.T[::-1][:most], vectors) @ vectors
+            self.remember(learned.values, like(learned.of_basis, vectors) @ vectors)
             return
+        new = like(learned.of_memory, vectors) @ self.vectors
+        self.remember(learned.values, new.addmm_(like(learned.of_basis, vectors), vectors))
+
+    def remember(self, values: FloatArray, vectors: Tensor) -> None:
+        """Leave this to the next search."""
+        self._memory.values, self._memory.vectors = values, vectors
+
+    def learned(self, projected: FloatArray, most: int) -> Learned | None:
+        """Return what there is to remember, for `learn`; None where H isn't finite.
+
+        What Q adds to V, X(Q − CV), is never formed, only the small matrices that it would give.
+        """
+        if not np.isfinite(projected).all():
+            return None
+        if self.vectors is None:
+            values, coefficients = np.linalg.eigh(projected)
+            of_memory = np.empty((len(values), 0))[:most]
+            return Learned(values[::-1][:most].copy(), of_memory, coefficients.T[::-1][:most])
         mix, of_rest = self._rest
         cross = mix @ (self._seen - self._shared @ projected)
         values, coefficients = np.linalg.eigh(np.block([[projected, cross.T], [cross, of_rest]]))
-        memory.values = values[::-1][:most].copy()
         of_new, of_old = np.split(coefficients.T[::-1][:most], [len(projected)], axis=1)
         of_old = of_old @ mix
-        new = like(of_old, vectors) @ self.vectors
-        memory.vectors = new.addmm_(like(of_new - of_old @ self._shared, vectors), vectors)
+        return Learned(values[::-1][:most].copy(), of_old, of_new - of_old @ self._shared)

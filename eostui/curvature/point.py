@@ -7,6 +7,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.linalg import vector_norm
 
 from eostui.curvature.capture import Program, Programs
 from eostui.curvature.graph import GraphDerivatives
@@ -51,6 +52,10 @@ class Point:
         """Return H v, shape (P,), for v of shape (P,), with H = ∇²L(θ)."""
         (product,) = self._sum(lambda graph: (graph.hessian_product(vector),))
         return product
+
+    def pairs(self) -> Pairs | None:
+        """Return the way to v and H v in one go, where that is a program of its own; else None."""
+        return self._kept.pairs() if isinstance(self._kept, _AtPoint) else None
 
     def curvature_gradient(self, vector: Tensor) -> tuple[Tensor, Tensor]:
         """Return H v and D³L[v, v, ·], each of shape (P,)."""
@@ -166,6 +171,39 @@ class _Derivatives(Protocol):
     def pullback(self, cotangent: Tensor) -> Tensor: ...
 
 
+class Pairs:
+    """Unit vectors with their products: a direction of shape (P,) ↦ v along it and Hv, shape (2, P).
+
+    Both directions and pairs are in float64, v and its product as those of the precision that products
+    have. A pair is good until the next call.
+    """
+
+    def __init__(
+        self, of: Callable[[Tensor], Tensor], place: Callable[[], Tensor | None] = lambda: None
+    ) -> None:
+        """Take the function, and where a direction lies best; None for anywhere."""
+        self._of, self.place = of, place
+
+    def __call__(self, direction: Tensor) -> Tensor:
+        return self._of(direction)
+
+
+def pairs_of(product: Callable[[Tensor], Tensor], dtype: torch.dtype) -> Pairs:
+    """Return the shortest way to v and Hv, from v ↦ Hv on vectors of a precision."""
+    owner = getattr(product, "__self__", None)
+    if isinstance(owner, Point) and product == owner.hessian_product:
+        pairs = owner.pairs()
+        if pairs is not None:
+            return pairs
+    return Pairs(lambda direction: unit_pair(product, direction, dtype))
+
+
+def unit_pair(product: Callable[[Tensor], Tensor], direction: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return v along a direction, of this precision, and its product, as `Pairs` does."""
+    vector = (direction / vector_norm(direction)).to(dtype)
+    return torch.stack([vector, product(vector)]).double()
+
+
 class Points:
     """The points of one trajectory, one at a time: L, ∇L, Hv and ∇S there are programs."""
 
@@ -202,6 +240,10 @@ class _StaticDerivatives:
         self.product = programs.of(
             lambda vector: (self._inner.hessian_product(vector),), after=self._begin
         )
+        self.pair = programs.of(
+            lambda direction: (unit_pair(self._inner.hessian_product, direction, self._dtype),),
+            after=self._begin,
+        )
         self.third = programs.of(
             lambda vector: (self._inner.third_derivative(vector),), after=self._begin
         )
@@ -225,6 +267,11 @@ class _StaticDerivatives:
         self._here = _derivatives(self.part, theta.clone())
         self._here.prepare()
         return self._here.loss.detach(), self._here.gradient.detach()
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        assert self._theta is not None
+        return self._theta.dtype
 
     @property
     def _inner(self) -> _Derivatives:
@@ -253,6 +300,10 @@ class _AtPoint:
     def hessian_product(self, vector: Tensor) -> Tensor:
         return self._of(self._static.product, vector)
 
+    def pairs(self) -> Pairs:
+        program = self._static.pair
+        return Pairs(lambda direction: self._lent(program, direction), lambda: program.place)
+
     def third_derivative(self, vector: Tensor) -> Tensor:
         return self._of(self._static.third, vector)
 
@@ -273,10 +324,13 @@ class _AtPoint:
         return self._anew.pullback(cotangent)
 
     def _of(self, program: Program, vector: Tensor) -> Tensor:
+        return self._lent(program, vector).clone()
+
+    def _lent(self, program: Program, vector: Tensor) -> Tensor:
         if self._number != self._static.number:
             raise RuntimeError("this point was left: its derivatives are gone")
         (result,) = program(vector)
-        return result.clone()
+        return result
 
     @property
     def _anew(self) -> _Derivatives:

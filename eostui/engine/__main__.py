@@ -108,7 +108,7 @@ def _run(request: StartRequest, handshake: Handshake) -> int:
     except (Exception, SystemExit) as error:  # named in the record, its traceback in the log
         failure = error
         status, sentence = "failed", f"failed at step {driver.step}: {_explain(error)}"
-    return _EXIT_CODES[_end(writer, driver.step, status, sentence, failure)]
+    return _EXIT_CODES[_end(writer, driver.last_told, status, sentence, failure)]
 
 
 def _end(

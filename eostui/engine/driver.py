@@ -93,6 +93,14 @@ class Driver:
             raise
         return "finished", f"finished after {self._config.steps} steps"
 
+    @property
+    def last_told(self) -> int:
+        """The step that the record's end is told of: `step`, or the first whose row a device that failed
+        took along."""
+        if not self._parts:
+            return self.step
+        return min(self.step, self.trajectory.recorder.first_unread)
+
     def repeat(self, writer: Store, past: Past) -> None:
         """Take the steps of `past` once more; `run` goes on from there. A stop asked for ends it early.
 

@@ -100,6 +100,11 @@ class Recorder:
         self._first_loss: float | None = None
         self._flushed_at = time.monotonic()
 
+    @property
+    def first_unread(self) -> int:
+        """The first step whose row isn't read from the device yet."""
+        return self.next_step - self._count
+
     def state(self) -> dict[str, Any]:
         """Return what the rows so far leave behind; all of them must be flushed."""
         return {

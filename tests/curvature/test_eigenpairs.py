@@ -9,9 +9,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.sparse.linalg import eigsh
 
+from eostui.curvature import eigenpairs
 from eostui.curvature.eigenpairs import PER_PAIR, Target, leading_eigenpairs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module", params=["read", "gram"], autouse=True)
+def basis(request):
+    """Search as on a CPU, and as on a GPU, where readings are spared."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(eigenpairs, "waits", lambda _: request.param == "gram")
+        yield
 
 
 class Operator:

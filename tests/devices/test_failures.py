@@ -95,6 +95,36 @@ def test_a_device_that_fails_in_mid_run_ends_it_by_name(failing, tmp_path):
     assert all(finding.sound for finding in check_run(engine.path))
 
 
+def test_rows_that_go_with_their_device_leave_a_sound_record(failing, tmp_path, monkeypatch):
+    """Its end is told of the first step that is lost. Rows that can't be read are imitated."""
+    program = (
+        "import sys\n"
+        "from eostui.engine import recorder\n"
+        "from eostui.engine.__main__ import main\n"
+        "flush = recorder.Recorder.flush\n"
+        "def lost(self):\n"
+        "    if self.next_step > 27:\n"
+        "        raise RuntimeError('CUDA error')\n"
+        "    flush(self)\n"
+        "recorder.FLUSH_EVERY = 1e9\n"
+        "recorder.Recorder.flush = lost\n"
+        "sys.exit(main())\n"
+    )
+    popen = subprocess.Popen
+    monkeypatch.setattr(
+        subprocess, "Popen",
+        lambda command, **named: popen([sys.executable, "-c", program], **named),
+    )  # fmt: skip
+    engine = Engine(failing("lost"), tmp_path)
+    assert engine.ended() == 1
+    with Run(engine.path) as run:
+        assert run.facts["sentence"].startswith("failed at step 30: the GPU failed")
+        assert run.last_step < 27
+        assert run.events[-1].kind == "failed"
+        assert run.events[-1].step == run.last_step + 1
+    assert all(finding.sound for finding in check_run(engine.path))
+
+
 def test_a_network_too_large_for_the_device_is_a_sentence(tmp_path, device):
     """Before there is a run: nothing is left behind. It is larger than any address space: some machines
     give out all that is asked for, and end a process when it uses it."""

@@ -17,7 +17,7 @@ import torch
 from engines import assert_same_rows, derived, entry, here, small
 from torch import nn
 
-from eostui.curvature import capture
+from eostui.curvature import capture, eigenpairs
 from eostui.curvature.capture import Programs, State, Uncapturable
 from eostui.curvature.point import Point, Points
 from eostui.dynamics.gradient_descent import descend, descend_by, descent_factors
@@ -96,6 +96,30 @@ def test_captured_staged_and_called_agree_to_the_bit(values, tmp_path, monkeypat
     graphs = capturers[-1].graphs
     assert len(graphs) >= 5  # a step, its parts, L with ∇L, Hv
     assert sum(graph.replays for graph in graphs) > 60
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"dtype": "float64", "eigenvalues": 3}, {"calibrate_at": 22, "eta": 0.5}],
+    ids=lambda values: ",".join(map(str, values)),
+)
+def test_captured_and_staged_agree_to_the_bit_where_reading_costs(values, tmp_path, monkeypatch):
+    """With the search space of a GPU, whose products are a program of their own."""
+    config = small(**{"steps": 60, **values})
+    on_a_cpu = here(config, tmp_path / "on_a_cpu", STEERED)
+    monkeypatch.setattr(eigenpairs, "waits", lambda _: True)
+    called = here(config, tmp_path / "called", STEERED)
+    capturers = taped.tape(monkeypatch)
+    monkeypatch.setenv(capture.SWITCH, "0")
+    staged = here(config, tmp_path / "staged", STEERED)
+    monkeypatch.setenv(capture.SWITCH, "1")
+    taped_run = here(config, tmp_path / "taped", STEERED)
+    assert_same_bits(staged, taped_run)
+    assert_same_bits(called, taped_run)
+    assert not uncaptured(taped_run)
+    assert len(capturers[-1].graphs) >= 5
+    for name, allowed in {"sharpness": 1e-4, "beta": 1e-2}.items():
+        np.testing.assert_allclose(columns(called)[name], columns(on_a_cpu)[name], rtol=allowed)
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 1001])
