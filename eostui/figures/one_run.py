@@ -88,7 +88,7 @@ def _of_column(view: RunView, wanted: Wanted, unit: str) -> Subplot:
     if is_curvature(wanted.name):
         curves = [
             Curve(view.x, threshold, "theory", "dashed", label, yields="far", extended=True)
-            for threshold, label in view.thresholds()
+            for threshold, label, _ in view.thresholds()
         ] + curves
     chart = Chart(
         curves if len(y) else [],

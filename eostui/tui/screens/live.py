@@ -216,7 +216,7 @@ class LiveScreen(LinkedCharts):
             kind = panel.scales[self._scale_choice[index] % len(panel.scales)]
             charts.append(Wanted(panel.name, scale=kind))
         whole = self.window.span is None
-        return picture_of_run(self.view, charts, (None, None) if whole else self._x_range())
+        return picture_of_run(self.view, charts, (None, None) if whole else self.x_range())
 
     def _legend(self) -> tuple[str, ...]:
         """Return which curves are whose, in parts; none without another run."""
