@@ -20,6 +20,9 @@ _OF_THE_MACHINE = (
     "threads", "cadence", "far_cadence", "test_cadence", "calibrate_at",
 )  # fmt: skip
 
+#: Letters of settings that a chart has no room for.
+_LONG = 24
+
 
 @dataclass(frozen=True)
 class Family:
@@ -63,8 +66,14 @@ class Family:
 
     @cached_property
     def short_labels(self) -> tuple[str, ...]:
-        """What each run is called in a chart: its settings that differ, or its name where they don't."""
+        """What each run is called in a chart: its settings that differ, or its name where they don't.
+
+        Or where they are too many words for a chart, and each run has a name of its own.
+        """
         told = [self.settings_label(entry) for entry in self.entries]
+        names = [entry.name for entry in self.entries]
+        if any(len(text) > _LONG for text in told) and all(names) and len({*names}) == len(names):
+            return tuple(names)
         counts = Counter(told)
         return self._unique(
             [

@@ -77,3 +77,13 @@ def test_seeds_are_groups_and_no_ramp() -> None:
     assert Family.of(runs[:3]).groups() == [[0, 1, 2]]
     assert Family.of([]).groups() == []
     assert Family.of([]).labels == ()
+
+
+def test_runs_that_differ_in_much_are_called_by_their_names() -> None:
+    """A chart would cut off what tells them apart."""
+    toy = {"problem": "cubic-normal-form", "eta": 0.05}
+    family = Family.of([run("a", "net", width=5, seed=1), run("b", "toy", **toy)])
+    assert family.short_labels == ("net", "toy")
+    assert "problem network" in family.labels[0]
+    unnamed = Family.of([run("a", width=5, seed=1), run("b", "toy", **toy)])
+    assert "problem network" in unnamed.short_labels[0]
