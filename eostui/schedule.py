@@ -37,8 +37,8 @@ class ControlChange(BaseModel):
     def _changes_something(self) -> ControlChange:
         if not self.values():
             raise ValueError(
-                f"`controls` at step {self.step} changes nothing: "
-                "give `eta`, `weight_decay` or another control"
+                f"`controls` at step {self.step} changes nothing: give "
+                f"{', '.join(f'`{name}`' for name in CONTROLS)} or several"
             )
         return self
 

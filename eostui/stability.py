@@ -112,7 +112,18 @@ class Stability:
 
     def refuse(self, controls: Mapping[str, object]) -> str | None:
         """Return why these controls can't be used together, or None; η and λ are among them."""
-        return refuse(controls, {control.name: control for control in self.controls})
+        if refusal := refuse(controls, {control.name: control for control in self.controls}):
+            return refusal
+        try:
+            threshold = float(self.threshold(controls))
+        except ArithmeticError:  # that of a user's own dynamics may divide by a control of its own
+            threshold = math.nan
+        if math.isfinite(threshold):
+            return None
+        told = ", ".join(
+            f"{control.symbol} {controls[control.name]:g}" for control in self.controls
+        )
+        return f"with {told} there is no threshold {self.label}"
 
     @property
     def step_columns(self) -> tuple[str, ...]:

@@ -111,6 +111,7 @@ def _told(entry: Entry, found: Replay) -> dict[str, Any]:
         "measurements": found.measurements,
         "recorded_by": found.record.version,
         "repeated_by": __version__,
+        "probes_changed": found.probes,
         "differences": [vars(difference) for difference in found.differences],
     }
 
@@ -125,6 +126,8 @@ def _sentence(entry: Entry, found: Replay) -> str:
         others = [difference.what for difference in differences[1:]]
         more = f"; so do {', '.join(others)}" if others else ""
         sentence = f"{entry.id}: differs from its record at {differences[0]}{more}"
+        if found.probes:
+            sentence += f"; {found.probes}"
         if not found.across_versions:
             return sentence
         if all(difference.what not in record.names for difference in differences):

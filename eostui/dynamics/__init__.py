@@ -18,7 +18,7 @@ from eostui.errors import InputError, did_you_mean
 from eostui.own_code import load_class
 from eostui.runs.store.own_columns import dynamics_columns_of
 from eostui.schedule import check_schedule
-from eostui.stability import ETA, FACT, WEIGHT_DECAY, Description, Stability
+from eostui.stability import CONTROLS, ETA, FACT, WEIGHT_DECAY, Control, Description, Stability
 
 __all__ = ["DYNAMICS", "Dynamics", "dynamics_of"]
 
@@ -62,11 +62,18 @@ def _refuse(own: type[Dynamics]) -> str | None:
         return f"its name `{own.name}` is the program's: give the class another"
     if not isinstance(getattr(own, "stability", None), Stability):
         return "it has no threshold: give the class a `stability` (eostui.stability.Stability)"
+    stated: tuple[object, ...] = own.stability.controls
+    for control in stated:
+        if not isinstance(control, Control):
+            return f"{control!r} among its controls is no eostui.stability.Control"
     names = [control.name for control in own.stability.controls]
     if not {ETA.name, WEIGHT_DECAY.name} <= {*names}:
         return "its `stability` must have ETA and WEIGHT_DECAY among its controls"
     if "kind" in names:  # of a command, beside the controls that it sets
         return "its control `kind` can't have that name"
+    for name in names:  # its value at the start would be that setting's
+        if name not in CONTROLS and (name in RunConfig.model_fields or hasattr(RunConfig, name)):
+            return f"its control can't be called `{name}`: that is a setting"
     try:
         dynamics_columns_of({FACT: Description.of(own.name, own.stability).to_json()})
     except ValueError as error:

@@ -28,7 +28,7 @@ from eostui.problems.batch import Chunk, parts_of
 PREFIX = "fingerprint."
 _SOURCE, _SHAPES = f"{PREFIX}source", f"{PREFIX}parameters"
 _DYNAMICS_SOURCE = f"{PREFIX}dynamics_source"
-PROBES_SOURCE = f"{PREFIX}probes_source"
+_PROBES_SOURCE = f"{PREFIX}probes_source"
 
 #: What a person calls the arrays.
 _WORDS = {
@@ -121,7 +121,7 @@ def fingerprints(config: RunConfig, problem: Problem) -> dict[str, str]:
         facts[_SHAPES] = json.dumps(shapes)
     for key, references in (
         (_SOURCE, [config.problem]), (_DYNAMICS_SOURCE, [config.dynamics]),
-        (PROBES_SOURCE, config.probes),
+        (_PROBES_SOURCE, config.probes),
     ):  # fmt: skip
         sources: dict[str, str] = {}
         for reference in references:
@@ -164,9 +164,9 @@ def changes(
         name = key.removeprefix(PREFIX)
         word = _WORDS.get(name, f"the {name}")
         before, after = then.get(key) or None, now.get(key) or None
-        if before == after:
+        if before == after or key == _PROBES_SOURCE:  # no probe moves θ: see `changed_probes`
             continue
-        if key in (_SOURCE, _DYNAMICS_SOURCE, PROBES_SOURCE):
+        if key in (_SOURCE, _DYNAMICS_SOURCE):
             changed += _changed_files(where, before, after)
         elif key == _SHAPES:
             continue  # what doesn't fit is refused by itself
@@ -183,6 +183,18 @@ def changes(
             elif name != "initial" or _same_library(then, now):
                 changed.append(f"{word} changed")
     return changed, rounded
+
+
+def changed_probes(then: Mapping[str, str], now: Mapping[str, str], where: Path) -> str:
+    """Return how the source of a user's probes differs from a run's, or "" if it doesn't.
+
+    It is the same run all the same: θ goes its way whatever is measured.
+
+    Raises:
+        RunFormatError: if the fingerprint is damaged.
+    """
+    before, after = (facts.get(_PROBES_SOURCE) or None for facts in (then, now))
+    return "" if before == after else "; ".join(_changed_files(where, before, after))
 
 
 def other_shapes(then: Mapping[str, str], now: Mapping[str, str], where: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from eostui.engine.controls import Controls
 from eostui.engine.origin import began_on_other_data, newest_sound, origin_of
 from eostui.engine.recorder import Divergence
 from eostui.engine.repetition import on_other_data, recognise_or_refuse, told_of_repetition
+from eostui.engine.same_problem import Recognition
 from eostui.engine.session import EngineSession
 from eostui.engine.snapshot import restore
 from eostui.errors import InputError
+from eostui.runs.analysis.remarks import PROBES_CHANGED
 from eostui.runs.fork import copy_history
 from eostui.runs.record import Record
 from eostui.runs.store import checkpoints
@@ -55,8 +57,8 @@ def fork(
         EostuiError: if the parent's record is damaged, there is no way to that step, or the session
             was stopped; no directory is left then.
     """
-    state, changed, told = _state_at(session, parent, at, progress, changed_data)
-    if changed:
+    state, recognition, told = _state_at(session, parent, at, progress, changed_data)
+    if recognition.changed:
         state = on_other_data(session, state)
     if "calibrate_at" in session.changed:  # it counts from here on, whatever the parent waits for
         wanted = {"calibrator.wanted": session.config.calibrate_at}
@@ -73,20 +75,24 @@ def fork(
         if change is not None:
             writer.past_event(change)
             asked = [*asked, change]
-        if changed:
-            writer.event(at, "changed", {"what": list(changed)})
+        if recognition.probes:
+            writer.event(at, PROBES_CHANGED, {"what": recognition.probes})
+        if recognition.changed:
+            writer.event(at, "changed", {"what": list(recognition.changed)})
         writer.event(at, "forked", told)
         session.remark(writer, at)
         writer.flush()
         make_durable(path)
         checkpoints.write(path, state)
         session.driver.repeat(writer, Past(state, at, at, {at: asked}, progress))
+        if recognition.probes:
+            session.driver.trajectory.probes.turn_on()
         return writer
 
 
 def _state_at(
     session: EngineSession, path: Path, step: int, progress: Progress, changed_data: bool
-) -> tuple[Checkpoint, Sequence[str], dict[str, Any]]:
+) -> tuple[Checkpoint, Recognition, dict[str, Any]]:
     """Return the state of a run before a step, what changed since, and how what led there compares
     with its record.
 
@@ -102,7 +108,7 @@ def _state_at(
     store = ComparingWriter(record, path, checkpoint.events if checkpoint else 0, None)
     if checkpoint is not None and checkpoint.step == step:
         told = told_of_repetition(session, path, record, store, recognition)
-        return checkpoint, recognition.changed, told
+        return checkpoint, recognition, told
     config = RunConfig.from_toml(facts_of(path)["config"], f"{path}: stored config")
     driver = session.driver_of(config.changed({"chunk_size": session.config.chunk_size}))
     session.refuse_stopped(path)
@@ -113,7 +119,7 @@ def _state_at(
         raise InputError(f"{path.name} diverged at step {divergence.step}") from None
     session.refuse_stopped(path)
     told = told_of_repetition(session, path, record, store, recognition)
-    return driver.snapshot(), recognition.changed, told
+    return driver.snapshot(), recognition, told
 
 
 def _not_before(path: Path, origin: int) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 
 from eostui.engine.calibration import FRAME
 from eostui.engine.comparison import ComparingWriter
-from eostui.engine.fingerprint import PROBES_SOURCE
 from eostui.engine.origin import origin_of
 from eostui.engine.same_problem import FLAG, Recognition, recognise
 from eostui.engine.session import EngineSession
@@ -38,10 +37,11 @@ def recognise_or_refuse(
     Raises:
         InputError: if it isn't the same, and `changed_data` doesn't ask for that or can't have it.
     """
-    facts = session.facts(path, "")
-    if "probes" in session.changed:  # a fork that measures something else is of the same problem
-        facts = {**facts, PROBES_SOURCE: facts_of(path).get(PROBES_SOURCE, "")}
-    found = recognise(path, session.problem, facts, checkpoint)
+    found = recognise(path, session.problem, session.facts(path, ""), checkpoint)
+    if "probes" in session.changed:  # a fork that was asked to measure something else
+        found = replace(found, probes="")
+    if found.probes:
+        session.say(f"{path.name}: {found.probes}: what it measures from here on may be another")
     if not found.changed:
         return found
     if not changed_data:

@@ -25,12 +25,14 @@ class Replay:
             version, by more than both allow for.
         measurements: how many were compared.
         exact: whether all of these were the same to the bit.
+        probes: how the source of its user's probes changed, in words; "" if it didn't.
     """
 
     record: Record
     differences: list[Difference]
     measurements: int
     exact: bool
+    probes: str
 
     @property
     def across_versions(self) -> bool:
@@ -62,4 +64,4 @@ def replay(session: EngineSession, path: Path, progress: Progress) -> Replay:
             store.note(divergence.step, "ended", "no", "diverged")
     store.end()
     differences = sorted(store.differences, key=lambda difference: difference.step)
-    return Replay(record, differences, store.measured, store.exact)
+    return Replay(record, differences, store.measured, store.exact, found.probes)

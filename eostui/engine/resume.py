@@ -13,6 +13,7 @@ from eostui.engine.repetition import on_other_data, recognise_or_refuse, told_of
 from eostui.engine.same_problem import Recognition
 from eostui.engine.session import EngineSession
 from eostui.errors import StoreError
+from eostui.runs.analysis.remarks import PROBES_CHANGED
 from eostui.runs.record import Record
 from eostui.runs.shelf import read_entry
 from eostui.runs.store import checkpoints, commands
@@ -64,6 +65,9 @@ def resume(
         raise
     for reason in unsound:
         writer.event(record.next_step, "unsound", {"reason": reason})
+    if recognition.probes:
+        writer.event(record.next_step, PROBES_CHANGED, {"what": recognition.probes})
+        session.driver.trajectory.probes.turn_on()
     if recognition.changed:
         writer.event(record.next_step, "changed", {"what": list(recognition.changed)})
         writer.fact("changed_step", str(record.next_step))
@@ -100,7 +104,7 @@ def _new_facts(
 ) -> Iterator[tuple[str, str]]:
     """Yield what a run states about its problem from now on, where that isn't what it stated."""
     then, now = facts_of(path), session.facts(path, "")
-    if recognition.changed or not has_fingerprints(then):
+    if recognition.changed or recognition.probes or not has_fingerprints(then):
         for key in dict.fromkeys((*then, *now)):
             if key.startswith((PREFIX, "problem.")) or key == "convention":
                 yield key, now.get(key, "")

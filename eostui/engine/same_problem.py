@@ -17,7 +17,7 @@ from torch import Tensor
 
 from eostui.curvature.point import plain_gradient
 from eostui.engine.comparison import Difference
-from eostui.engine.fingerprint import changes, has_fingerprints, other_shapes
+from eostui.engine.fingerprint import changed_probes, changes, has_fingerprints, other_shapes
 from eostui.errors import InputError, RunFormatError
 from eostui.problems import Problem
 from eostui.runs.store.checkpoints import Checkpoint
@@ -58,11 +58,13 @@ class Recognition:
         changed: what isn't as it was, in words; empty if it is the same problem.
         rounded: what differs by rounding alone: another machine computed it.
         recomputed: L and ∇L at a step; None if the record has them for none that leads on.
+        probes: how the source of its user's probes changed, in words; "" if it didn't.
     """
 
     changed: tuple[str, ...]
     rounded: tuple[str, ...]
     recomputed: Recomputed | None
+    probes: str = ""
 
     def sentence(self, run: str, what_then: str) -> str:
         """Return a sentence of what changed, for the user."""
@@ -107,7 +109,8 @@ def recognise(
     recomputed = _recompute(problem, point, row) if point and row else None
     if recomputed and recomputed.changed:
         changed.append(recomputed.changed)
-    return Recognition(tuple(changed), tuple(rounded), recomputed)
+    probes = changed_probes(then, now, path)
+    return Recognition(tuple(changed), tuple(rounded), recomputed, probes)
 
 
 def _refuse_misfit(

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, cast, get_args
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from eostui.config import RunConfig
@@ -27,6 +28,11 @@ from eostui.runs.store.payloads import safe
 
 #: What a probe may read of the program's own.
 _READ = ("eigenvectors", "guards", "sharpness_gradient")
+#: Of the tensors of a state: those that numpy has too.
+_KEPT_TYPES = {
+    torch.float64, torch.float32, torch.float16, torch.int64, torch.int32, torch.int16, torch.int8,
+    torch.uint8, torch.bool, torch.complex64,
+}  # fmt: skip
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
 
 
@@ -57,10 +63,16 @@ def try_probes(kinds: Sequence[type[Probe]], config: RunConfig, problem: Problem
         kinds[len(kinds) - len(config.probes) :], config.probes, strict=True
     ):
         try:
-            with seeded(config.seed, problem.initial.device):
-                kind(config, problem)
+            made(kind, config, problem)
         except (Exception, SystemExit) as error:  # the user's code may raise anything
             raise InputError(f"`probes`: {reference} failed: {told(error)}") from error
+
+
+def made(kind: type[Probe], config: RunConfig, problem: Problem) -> Probe:
+    """Make a user's probe; what it draws meanwhile is the same whenever it is made."""
+    key = zlib.crc32(f"{config.seed} {kind.name}".encode())
+    with seeded(key, problem.initial.device):
+        return kind(config, problem)
 
 
 def _refuse(own: type[Probe], before: Sequence[ProbeColumns]) -> str | None:
@@ -107,20 +119,33 @@ def kept_from_harm(
             for name, value in other.state().items():
                 if isinstance(value, Tensor) and name in _READ:
                     shared[f"{name} of the probe {other.name}"] = value
-    before = {name: (tensor.clone(), tensor._version) for name, tensor in shared.items()}
+    before = {name: (tensor.detach().clone(), tensor._version) for name, tensor in shared.items()}
     key = zlib.crc32(f"{seed} {moment.step} {probe.name}".encode())
     own = copy.copy(moment)
     own.probes, own.readings = MappingProxyType(dict(moment.probes)), dict(moment.readings)
     own.controls = dict(moment.controls)
+    dtype = torch.get_default_dtype()
     try:
-        with seeded(key, point.theta.device):
+        # `enable_grad` puts back, too, whether gradients are recorded
+        with seeded(key, point.theta.device), torch.enable_grad():
             yield copy.copy(point), own  # to release its own copy is its own affair
     finally:
-        changed = [name for name, tensor in shared.items() if tensor._version != before[name][1]]
+        torch.set_default_dtype(dtype)
+        changed = [
+            name
+            for name, tensor in shared.items()
+            if tensor._version != before[name][1] or not _same_bits(tensor, before[name][0])
+        ]
         for name in changed:
             shared[name].detach().copy_(before[name][0])
     if changed:
         raise ProbeError(f"it changed {changed[0]} in place: work on a clone")
+
+
+def _same_bits(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors hold the same, a NaN being itself: no version counts what `.data` changes."""
+    words = torch.int64 if one.element_size() == 8 else torch.int32
+    return torch.equal(one.detach().view(words), other.view(words))
 
 
 def checked(probe: Probe, found: object) -> Reading:
@@ -145,7 +170,8 @@ def _value(name: str, value: object, columns: Mapping[str, Column]) -> Value:
         )
     shape = tuple(columns[name].shape)
     if isinstance(value, Tensor):
-        value = value.detach().cpu().numpy()
+        value = value.detach().cpu()
+        value = (value.double() if value.is_floating_point() else value).numpy()
     try:
         array = np.asarray(value)
         if array.dtype.kind not in "biuf":
@@ -181,6 +207,11 @@ def checked_state(state: object) -> dict[str, Any]:
         if not isinstance(name, str):
             raise ProbeError(f"its `state` has {name!r} for a name")
         if isinstance(value, Tensor):
+            if value.layout != torch.strided or value.dtype not in _KEPT_TYPES:
+                raise ProbeError(
+                    f"its state `{name}` is a tensor that no checkpoint can hold: {value.layout}, "
+                    f"{value.dtype}"
+                )
             kept[name] = value
             continue
         try:

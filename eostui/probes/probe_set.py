@@ -13,7 +13,7 @@ from eostui.curvature.point import Point
 from eostui.errors import printable
 from eostui.own_code import told
 from eostui.probes import PROBES
-from eostui.probes.own import ProbeError, checked, checked_state, kept_from_harm
+from eostui.probes.own import ProbeError, checked, checked_state, kept_from_harm, made
 from eostui.probes.probe import Moment, Operator, Probe, Reading, hessian
 from eostui.probes.sharpness import Sharpness
 from eostui.problems import Problem
@@ -70,10 +70,16 @@ class ProbeSet:
         self._stability, self._operator = stability, operator
         self._controls: dict[str, float] = dict(stability.at_start(config))
         self.changed_at = 0
-        self.probes: dict[str, Probe] = {kind.name: kind(config, problem) for kind in kinds}
         self._own = {kind.name for kind in kinds if kind not in PROBES}
         self._off: dict[str, str] = {}  # why, by name
         self._untold: list[str] = []  # those of them that the record doesn't tell of yet
+        self.probes: dict[str, Probe] = {}
+        for kind in kinds:
+            probe: Probe | None = self._guarded(
+                kind.name, partial(self._made, kind, config, problem), otherwise=None
+            )
+            if probe is not None:
+                self.probes[kind.name] = probe
 
     @staticmethod
     def sharpness_at(moment: Moment) -> float | None:
@@ -107,7 +113,7 @@ class ProbeSet:
         return [
             probe
             for probe in self.probes.values()
-            if self._guarded(probe, partial(_is_due, probe, moment), otherwise=False)
+            if self._guarded(probe.name, partial(_is_due, probe, moment), otherwise=False)
         ]
 
     def measure(self, due: Sequence[Probe], point: Point, moment: Moment) -> list[Reading]:
@@ -139,12 +145,17 @@ class ProbeSet:
         self._untold.clear()
         self._forget()
 
+    def turn_on(self) -> None:
+        """Let probes that were turned off measure again: their source is another."""
+        self._off = {name: why for name, why in self._off.items() if name not in self.probes}
+        self._untold = [name for name in self._untold if name in self._off]
+
     def state(self) -> dict[str, Any]:
         """Return what outlives a reading, by name: tensors, and values that JSON can hold."""
         kept: dict[str, Any] = {}
         for probe in self.probes.values():
             nothing: dict[str, Any] = {}
-            own = self._guarded(probe, partial(self._state, probe), otherwise=nothing)
+            own = self._guarded(probe.name, partial(self._state, probe), otherwise=nothing)
             kept |= {f"{probe.name}.{name}": value for name, value in own.items()}
         return {
             **kept,
@@ -163,11 +174,12 @@ class ProbeSet:
             state = {**_translated(state), "changed_at": state.get("changed_at", 0)}
         self.changed_at = state["changed_at"]
         off, untold = state.get("off", {}), state.get("untold", [])
-        self._off = {name: why for name, why in off.items() if name in self.probes}
-        self._untold = [name for name in untold if name in self._off]
+        # one that couldn't be made stays off: there is nothing to turn on
+        self._off |= {name: why for name, why in off.items() if name in self.probes}
+        self._untold += [name for name in untold if name in self._off]
         for probe in self.probes.values():
             if own := _of(probe.name, state):
-                self._guarded(probe, partial(probe.restore, own), otherwise=None)
+                self._guarded(probe.name, partial(probe.restore, own), otherwise=None)
 
     def _reading(self, probe: Probe, point: Point, moment: Moment) -> Reading:
         if probe.name not in self._own:
@@ -177,27 +189,30 @@ class ProbeSet:
             with kept_from_harm(probe, point, moment, self._seed) as (own_point, own_moment):
                 return checked(probe, probe.measure(own_point, own_moment))
 
-        return self._guarded(probe, measure, otherwise=Reading())
+        return self._guarded(probe.name, measure, otherwise=Reading())
 
     def _state(self, probe: Probe) -> dict[str, Any]:
         return checked_state(probe.state()) if probe.name in self._own else probe.state()
 
     def _forget(self) -> None:
         for probe in self.probes.values():
-            self._guarded(probe, probe.forget, otherwise=None)
+            self._guarded(probe.name, probe.forget, otherwise=None)
 
-    def _guarded(self, probe: Probe, do: Callable[[], _T], otherwise: _T) -> _T:
+    def _made(self, kind: type[Probe], config: RunConfig, problem: Problem) -> Probe:
+        return made(kind, config, problem) if kind.name in self._own else kind(config, problem)
+
+    def _guarded(self, name: str, do: Callable[[], _T], otherwise: _T) -> _T:
         """Do something of a probe; of a user's own, turn it off where it fails."""
-        if probe.name not in self._own:
+        if name not in self._own:
             return do()
-        if probe.name in self._off:
+        if name in self._off:
             return otherwise
         try:
             return do()
         except (Exception, SystemExit) as error:  # the user's code may raise anything
             why = str(error) if isinstance(error, ProbeError) else told(error)
-            self._off[probe.name] = printable(why)[:500]
-            self._untold.append(probe.name)
+            self._off[name] = printable(why)[:500]
+            self._untold.append(name)
             return otherwise
 
 

@@ -15,6 +15,7 @@ from eostui.dynamics.gradient_descent import GradientDescent
 from eostui.dynamics.heavy_ball import HeavyBall
 from eostui.errors import InputError
 from eostui.problems import Problem
+from eostui.runs.analysis.phase_signals import signal_columns, summarize
 from eostui.stability import HEAVY_BALL, STABILITY
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -184,4 +185,32 @@ def test_a_network_rests_at_the_threshold_of_its_momentum(tmp_path):
     assert run.steps["stability_threshold"][0] == 25.0
     assert late.mean() == pytest.approx(25.0, rel=0.03)
     assert run.steps["two_over_eta"][0] == pytest.approx(16.67, abs=0.01)
+    run.close()
+
+
+def test_the_gradient_that_phases_go_by_is_the_gradient(tmp_path):
+    """‖∇L_λ‖ = ‖(s + λ)θ‖ of a quadratic; ‖Δθ‖/η would be up to 1/(1 − μ) times that."""
+    decay, curvatures = 0.05, np.array([0.7, 2.0])
+    own = config(eta=0.1, weight_decay=decay, momentum=0.9, steps=60)
+    run, _ = train(tmp_path, own, quadratic(*curvatures))
+    steps = run.steps
+    arrivals = {
+        "arrival_curvature": "path_curvature", "arrival_cosine": "step_cosine",
+        "arrival_norm": "step_norm",
+    }  # fmt: skip
+    names = signal_columns(HEAVY_BALL.step_columns)
+    rows = np.stack(
+        [
+            np.concatenate(([np.nan], steps[arrivals[name]][:-1]))
+            if name in arrivals
+            else steps[name]
+            for name in names
+        ],
+        axis=1,
+    )
+    thetas = np.stack([recursion(s, 0.1, decay, 0.9, 61) for s in curvatures], axis=1)
+    gradients = np.linalg.norm((curvatures + decay) * thetas, axis=1)
+    for first in (0, 30):
+        block, *_ = summarize(first, rows[first : first + 26], None, names)
+        assert block.gradient == pytest.approx(np.median(gradients[first : first + 25]), rel=1e-9)
     run.close()

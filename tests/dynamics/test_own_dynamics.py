@@ -214,3 +214,50 @@ def test_a_file_that_changed_is_told_before_a_run_goes_on(tmp_path):
     file.write_text(file.read_text(encoding="utf-8") + "\n# other\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"the source of mine\.py changed"):
         here(Resume(entry(path), 14), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("controls", "sentence"),
+    [
+        ("Control('probes', 'p', 'p', factor=1.1)", "can't be called `probes`: that is a setting"),
+        (
+            "Control('cadence', 'c', 'c', factor=1.1)",
+            "can't be called `cadence`: that is a setting",
+        ),
+        ("Control('keys', 'k', 'k', factor=1.1)", "can't be called `keys`: that is a setting"),
+        ("'nu'", "'nu' among its controls is no eostui.stability.Control"),
+    ],
+)
+def test_a_control_that_can_not_be_one_is_a_sentence(tmp_path, controls, sentence):
+    """Of a name that a setting has it would begin at that."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from eostui.dynamics import Dynamics\n"
+        "from eostui.stability import ETA, WEIGHT_DECAY, Control, Stability\n\n\n"
+        "class Mine(Dynamics):\n    name = 'mine'\n"
+        f"    stability = Stability((ETA, WEIGHT_DECAY, {controls}), lambda c: 2 / c['eta'], 'a', 'b')\n"
+        "    def step(self, theta, gradient, controls):\n"
+        "        return theta - controls['eta'] * gradient\n"
+    )
+    with pytest.raises(InputError) as caught:
+        dynamics_of(RunConfig.build({"dynamics": f"{file}:Mine"}, "test"))
+    assert sentence in str(caught.value)
+
+
+def test_controls_without_a_threshold_are_refused_and_end_no_run(tmp_path):
+    """By a key, and by the config's own schedule."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from eostui.dynamics import Dynamics\n"
+        "from eostui.stability import ETA, WEIGHT_DECAY, Control, Stability\n\n\n"
+        "class Mine(Dynamics):\n    name = 'mine'\n    stability = Stability(\n"
+        "        (ETA, WEIGHT_DECAY, Control('gain', 'γ', 'gain', factor=1.1, initial=0.5)),\n"
+        "        lambda c: 2 / (c['eta'] * c['gain']), '2/γη−λ', '2/γη',\n    )\n"
+        "    def step(self, theta, gradient, controls):\n"
+        "        return theta - controls['eta'] * controls['gain'] * gradient\n"
+    )
+    own = small(steps=12, dynamics=f"{file}:Mine", controls=[{"step": 8, "gain": 0.0}])
+    with Run(here(own, tmp_path, {5: [("set", {"gain": 0.0})]})) as run:
+        assert run.facts["status"] == "finished"
+        refused = [event.payload["reason"] for event in run.events if event.kind == "refused"]
+    assert refused == ["with η 0.3, λ 0, γ 0 there is no threshold 2/γη−λ"] * 2

@@ -244,15 +244,43 @@ def test_a_strangers_record_executes_no_probe(tmp_path):
         refuse_foreign_code(written(tmp_path, ""), tmp_path / "run")
 
 
-def test_a_probe_whose_source_changed_is_not_gone_on_with_unasked(tmp_path):
-    """Its file, or one beside it that it imports, is part of what a run is."""
-    (tmp_path / "beside.py").write_text("FACTOR = 1\n")
-    path = here(written(tmp_path, "import beside\n").changed({"steps": 20}), tmp_path)
-    (tmp_path / "beside.py").write_text("FACTOR = 2\n")
-    with pytest.raises(InputError, match=r"the source of beside\.py changed"):
-        here(Resume(entry(path), 40), tmp_path)
-    onward = here(Resume(entry(path), 40, changed_data=True), tmp_path)
-    assert entry(onward).last_step == 40
+def test_a_probe_whose_source_changed_is_gone_on_with_and_told(tmp_path):
+    """θ goes its way whatever is measured: a mended probe measures again, replay says what differs."""
+    text = (
+        "class Mine(Mine):\n    def measure(self, point, moment):\n"
+        "        return Reading({'half': float(point.loss) / SCALE})\n"
+    )
+    config = written(tmp_path, text.replace("SCALE", "(moment.step < 12)")).changed(
+        {"steps": 20, "checkpoint_every": 0}
+    )
+    path = here(config, tmp_path)
+    written(tmp_path, text.replace("SCALE", "2"))
+    here(Resume(entry(path), 40), tmp_path)
+    here(Resume(entry(path), 50), tmp_path)
+    with Run(path) as run:
+        (told,) = (event for event in run.events if event.kind == "probes_changed")
+        known = ~np.isnan(run.measured["half"])
+        steps = run.measured["step"][known].astype(int)
+        assert steps.tolist() == [0, 5, 10, *range(25, 51, 5)]
+        np.testing.assert_allclose(
+            run.measured["half"][known],
+            run.steps["loss"][steps] * np.where(steps < 12, 1.0, 0.5),
+            rtol=1e-6,
+        )
+    assert told.step == 21
+    assert "the source of own.py changed" in remark(told)
+    written(tmp_path, text.replace("SCALE", "4"))
+    again = replayed(path)
+    assert again["identical"] is False
+    assert again["probes_changed"] == "the source of own.py changed"
+    assert {difference["what"] for difference in again["differences"]} <= {
+        "half",
+        "event",
+        "measured",
+    }
+    child = here(Fork(entry(path), 30, {"steps": 45}), tmp_path)
+    with Run(child) as run:
+        assert [e.step for e in run.events if e.kind == "probes_changed"] == [21, 30]
 
 
 # --- what a probe may do wrong while it measures ------------------------------------------------
@@ -283,6 +311,8 @@ def quadratic() -> Problem:
         ("point.theta.mul_(2); return Reading()", "it changed θ in place: work on a clone"),
         ("point.gradient.zero_(); return Reading()", "it changed ∇L in place"),
         ("moment.displacement.zero_(); return Reading()", "it changed the displacement in place"),
+        ("point.theta.data += 1; return Reading()", "it changed θ in place: work on a clone"),
+        ("point.gradient.numpy()[:] = 0; return Reading()", "it changed ∇L in place"),
         (
             "moment.probes['sharpness'].eigenvectors.neg_(); return Reading()",
             "it changed eigenvectors of the probe sharpness",
@@ -335,6 +365,65 @@ def test_being_turned_off_outlives_a_checkpoint_and_ends_with_what_was_found(tmp
     assert last.remarks[0][0] == "turned_off"
     again.forget()
     assert "mine" in [probe.name for probe in again.due(moment)]
+
+
+@pytest.mark.parametrize(
+    ("tensor", "told"),
+    [("torch.ones(2, dtype=torch.bfloat16)", "bfloat16"), ("torch.eye(2).to_sparse()", "sparse")],
+)
+def test_a_tensor_that_no_checkpoint_holds_ends_no_run(tmp_path, tensor, told):
+    text = f"class Kept(Mine):\n    def state(self):\n        return {{'x': {tensor}}}\n"
+    path = here(written(tmp_path, text, "Kept").changed({"steps": 20}), tmp_path)
+    with Run(path) as run:
+        assert run.facts["status"] == "finished"
+    with Run(here(Resume(entry(path), 30), tmp_path)) as run:
+        (off,) = (event for event in run.events if event.kind == "turned_off")
+    assert "its state `x` is a tensor that no checkpoint can hold" in off.payload["reason"]
+    assert told in off.payload["reason"]
+
+
+def test_one_that_is_made_once_alone_is_turned_off_and_says_so(tmp_path):
+    """It was tried before the run; made again for it, it fails."""
+    text = (
+        "class Once(Mine):\n    made = 0\n    def __init__(self, config, problem):\n"
+        "        super().__init__(config, problem)\n        Once.made += 1\n"
+        "        if Once.made > 1:\n            raise OSError('already open')\n"
+    )
+    with Run(here(written(tmp_path, text, "Once").changed({"steps": 20}), tmp_path)) as run:
+        (off,) = (event for event in run.events if event.kind == "turned_off")
+        assert run.facts["status"] == "finished"
+    assert (off.step, off.payload["reason"]) == (0, "OSError: already open")
+
+
+def test_what_it_draws_as_it_is_made_is_drawn_again_in_a_replay(tmp_path):
+    """Be it by numpy, `random` or torch."""
+    text = (
+        "import numpy, random\n\n\nclass Drawn(Mine):\n    def __init__(self, config, problem):\n"
+        "        super().__init__(config, problem)\n"
+        "        self.drawn = numpy.random.rand() + random.random() + float(torch.rand(()))\n\n"
+        "    def measure(self, point, moment):\n        return Reading({'half': self.drawn})\n"
+    )
+    path = here(written(tmp_path, text, "Drawn").changed({"steps": 20}), tmp_path)
+    assert replayed(path)["identical"] is True
+
+
+def test_switches_of_torch_that_it_turns_are_turned_back(tmp_path):
+    """A run goes on with gradients, in its own precision."""
+    text = (
+        "class Switches(Mine):\n    def measure(self, point, moment):\n"
+        "        torch.set_grad_enabled(False)\n        torch.set_default_dtype(torch.float64)\n"
+        "        return Reading({'half': torch.tensor(0.5, dtype=torch.bfloat16)})\n"
+    )
+    try:
+        path = here(written(tmp_path, text, "Switches").changed({"steps": 20}), tmp_path)
+        assert torch.is_grad_enabled()
+        assert torch.get_default_dtype() == torch.float32
+    finally:
+        torch.set_grad_enabled(True)
+        torch.set_default_dtype(torch.float32)
+    with Run(path) as run:
+        assert run.facts["status"] == "finished"
+        assert set(run.measured["half"]) == {0.5}
 
 
 def test_every_probe_of_the_program_is_described():

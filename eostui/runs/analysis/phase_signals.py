@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from eostui.runs.analysis.phases import JUMP, LEVEL_STEPS, STALE_STEPS, TURN
 from eostui.runs.series import FloatArray
 from eostui.runs.store.columns import STORED_STEP_COLUMNS
-from eostui.stability import GRADIENT_DESCENT, THRESHOLD, UNDECAYED
+from eostui.stability import GRADIENT_DESCENT, MOMENTUM, THRESHOLD, UNDECAYED
 
 #: Columns that aren't controls.
 _NO_CONTROLS = {*STORED_STEP_COLUMNS, THRESHOLD} - {"eta", "weight_decay"}
@@ -55,7 +55,7 @@ class Block:
         loss: median of L.
         cosine: median of the step cosine; NaN if it isn't known, or nothing moves.
         kappa: median of κ over the threshold, each step against its own threshold; NaN if κ isn't known.
-        gradient: median of ‖∇L_λ‖ = ‖Δθ‖/η; NaN if it isn't known.
+        gradient: median of ‖∇L_λ‖, as the steps have it; NaN if it isn't known.
         promised: Σ‖Δθ‖²/η, by how much these steps would lower L_λ if it were linear; NaN if unknown.
         jumped: whether the threshold jumped at the start of one of these steps.
     """
@@ -129,11 +129,27 @@ def summarize(
         loss=median(loss[:-1].tolist()),
         cosine=median(_cosines(column["arrival_cosine"][1:], kappa, eta, decay)),
         kappa=median(steps.kappa.tolist()),
-        gradient=median((norm / eta).tolist()),
+        gradient=median(_gradient_norms(column, eta).tolist()),
         promised=float((norm**2 / eta).sum()),
         jumped=bool(steered.any()) and _jumps(threshold, before.threshold),
     )
     return block, steps, StepBefore(block.threshold, tuple(controls[-1].tolist()))
+
+
+def _gradient_norms(column: Mapping[str, FloatArray], eta: FloatArray) -> FloatArray:
+    """Return ‖∇L_λ‖ at each step, from Δθ_t = −η∇L_λ + μΔθ_{t−1} with the cosine of both Δθ.
+
+    It is ‖Δθ‖/η without momentum; with it a step is 1/(1 − μ) times as long where θ drifts.
+    """
+    norm = column["arrival_norm"][1:]
+    if MOMENTUM.name not in column:
+        return norm / eta
+    # before the first step there is none, and with one of length 0 there is no cosine
+    carried = column[MOMENTUM.name][:-1] * np.nan_to_num(column["arrival_norm"][:-1])
+    cosine = np.nan_to_num(column["arrival_cosine"][1:])
+    square = norm**2 + carried**2 - 2 * cosine * norm * carried
+    norms: FloatArray = np.sqrt(np.maximum(square, 0.0)) / eta
+    return norms
 
 
 def _cosines(

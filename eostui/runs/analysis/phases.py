@@ -97,8 +97,8 @@ CATAPULT = Phase(
 CONVERGED_PHASE = Phase(
     "converged",
     "V",
-    f"‖∇Lλ‖ = ‖Δθ‖/η, as the steps have it, is below {CONVERGED:g} of what it was over the first {BLOCK} "
-    f"(until above {CONVERGED_NO_MORE:g})",
+    f"‖∇Lλ‖, as the steps have it (‖Δθ‖/η without momentum), is below {CONVERGED:g} of what it was over "
+    f"the first {BLOCK} (until above {CONVERGED_NO_MORE:g})",
 )
 STUCK = Phase(
     "stuck",

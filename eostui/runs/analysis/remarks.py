@@ -14,6 +14,8 @@ from eostui.runs.store.rows import Event
 SAID, TRUSTED = "said", "trusted"
 #: What a user's own probe says, and that one is measured no more.
 NOTED, TURNED_OFF = "noted", "turned_off"
+#: That the source of a user's own probes is another from a step on.
+PROBES_CHANGED = "probes_changed"
 #: Whose S it is, where a gradient that isn't the loss's own was trusted.
 OF_TRUSTED = "of a trusted gradient"
 
@@ -35,6 +37,9 @@ def remark(event: Event) -> str:
     if event.kind == TURNED_OFF:
         probe, why = told.get("probe", ""), told.get("reason", "")
         return f"the probe {probe} is turned off from step {step} on: {why}"
+    if event.kind == PROBES_CHANGED:
+        what = told.get("what", "")
+        return f"what the run's own probes measure from step {step} on may be another: {what}"
     if event.kind == NOTED:
         more = "".join(f", {key} {value}" for key, value in told["told"].items())
         return (

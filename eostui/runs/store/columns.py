@@ -126,7 +126,11 @@ EVERY_STEP = (
         "⟨Δθ_t, Δθ_{t−1}⟩/(‖Δθ_t‖‖Δθ_{t−1}‖), of this step with the one before: 1 flows, −1 bounces; "
         "empty in the first and the last row",
     ),
-    Column("step_norm", "θ", "‖Δθ_t‖ = η‖∇L_λ(θ_t)‖ of this step; empty in the last row"),
+    Column(
+        "step_norm",
+        "θ",
+        "‖Δθ_t‖ of this step, η‖∇L_λ(θ_t)‖ in gradient descent; empty in the last row",
+    ),
     Column("eta", "θ²/L", "learning rate η that moves θ_t to θ_{t+1}"),
     Column("weight_decay", "1/η", "weight decay λ that moves θ_t to θ_{t+1}"),
     Column("theta_norm", "θ", "‖θ‖ over all parameters"),
