@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eostui.cli.options import AsciiOnly, Fps, LiveRunName, RunsDir
+from eostui.cli.options import AsciiOnly, Fps, LiveRunName, RunsDir, Theme
 from eostui.cli.start import show
 from eostui.errors import InputError
 
@@ -17,6 +17,7 @@ def attach(
     run: LiveRunName = None,
     runs_dir: RunsDir = None,
     fps: Fps = None,
+    theme: Theme = None,
     _ascii: AsciiOnly = False,
 ) -> None:
     """Show a run, live or ended: the one named, else the newest live one, else the newest.
@@ -29,7 +30,7 @@ def attach(
 
     folder = locations.runs_dir(runs_dir)
     entry = shelf.find(folder, run) if run is not None else _newest(folder)
-    show(entry.path, runs_dir, None, fps=fps)
+    show(entry.path, runs_dir, None, fps=fps, theme=theme)
 
 
 def _newest(folder: Path) -> Entry:

@@ -25,17 +25,19 @@ from textual.app import App, SystemCommand
 from textual.errors import NoWidget
 from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen, Screen
+from textual.theme import Theme
 from textual.widget import Widget
 from textual.worker import Worker, WorkerState
 
 from eostui import oscillator_presets
 from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
 from eostui.oscillator_presets import OscillatorPreset
+from eostui.preferences import Preferences, remember
 from eostui.runs.analysis.controls import description_of
 from eostui.runs.launch import EngineProcess, refuse_resume
 from eostui.runs.store.liveness import engine_alive
 from eostui.stability import GRADIENT_DESCENT, STABILITY
-from eostui.tui import files
+from eostui.tui import files, themes
 from eostui.tui.beside import Beside
 from eostui.tui.engines import Engines
 from eostui.tui.forks import Forks
@@ -45,7 +47,7 @@ from eostui.tui.leaving import Leaving
 from eostui.tui.oscillator_settings import newest_reading
 from eostui.tui.questions import Questions
 from eostui.tui.screens.commands import Palette
-from eostui.tui.screens.dialogs import AskDialog, NumberDialog
+from eostui.tui.screens.dialogs import AskDialog, NumberDialog, PickDialog
 from eostui.tui.screens.help import HelpScreen
 from eostui.tui.screens.oscillator import OscillatorScreen
 from eostui.tui.screens.screen import SessionScreen
@@ -93,6 +95,11 @@ class EostuiApp(App[str]):
         self.first = next(iter(self._screens.values()))
         for key in screen_keys():
             self.bind(key.keys, key.action, description=key.text, show=False)
+        settings.keymap.rebind(self, (*KEYS, *screen_keys()))
+        for theme in themes.OWN:
+            self.register_theme(theme)
+        self.theme = settings.theme
+        themes.draw_charts_in(self.current_theme)
 
     def get_default_screen(self) -> Screen[None]:
         """The run's charts are the application's first screen."""
@@ -105,6 +112,7 @@ class EostuiApp(App[str]):
         for key, screen in self._screens.items():
             if screen is not self.first:
                 self.install_screen(screen, self._entries[key].name)
+        self.theme_changed_signal.subscribe(self, self._draw_in)
         self.set_interval(1 / self.session.settings.fps, self._tick)
         start = self._start
         if isinstance(start, EngineProcess):
@@ -169,6 +177,13 @@ class EostuiApp(App[str]):
         """Draw another run, or none, on every screen: nothing of the last one stays."""
         for screen in self._screens.values():
             screen.start_over()
+
+    def _draw_in(self, theme: Theme) -> None:
+        """Draw all that is shown in the colours of a theme; what isn't is drawn when it is shown."""
+        themes.draw_charts_in(theme)
+        for widget in self.shown.query("*"):
+            widget.refresh()
+        self.draw()
 
     def draw(self) -> None:
         """Draw all that is shown."""
@@ -484,7 +499,9 @@ class EostuiApp(App[str]):
         """Show the help."""
         if not isinstance(self.screen, HelpScreen):
             about = [screen.about() for screen in self._screens.values()]
-            self.push_screen(HelpScreen(keys_by_group(), self.session.state, about))
+            keymap = self.session.settings.keymap
+            keys = {group: [*map(keymap.of, keys)] for group, keys in keys_by_group().items()}
+            self.push_screen(HelpScreen(keys, self.session.state, about))
 
     def action_command_palette(self) -> None:
         """Show the command palette."""
@@ -504,7 +521,7 @@ class EostuiApp(App[str]):
     def _command(self, key: Key, on: EostuiApp | Screen[object]) -> SystemCommand:
         return SystemCommand(
             key.title,
-            f"key {key.shown}",
+            f"key {self.session.settings.keymap.of(key).shown}",
             lambda: self.call_later(self.run_action, key.action, on),
         )
 
@@ -518,6 +535,21 @@ class EostuiApp(App[str]):
     def _draw_again(self) -> None:
         """Draw all of the screen, where the terminal may show anything."""
         self.refresh(layout=True)
+
+    def action_theme(self) -> None:
+        """Ask for the colours; those of the line under the cursor are shown meanwhile."""
+        before = self.theme
+
+        def answered(name: str | None) -> None:
+            self.theme = name or before
+            if name:
+                self._write(lambda: f"{name} from now on: {remember(Preferences(theme=name))}")
+
+        def show(name: str) -> None:
+            self.theme = name
+
+        rows = {name: name for name in themes.THEMES}
+        self.questions.ask(PickDialog("colours", rows, before, show), answered)
 
     def action_leave(self) -> None:
         """Leave; ask whether what trains goes on. Leaving twice keeps it going."""

@@ -176,6 +176,7 @@ KEYS = (
     Key("overlay", "o", "o", "overlay", "draw another run under this one, or take it away"),
     Key("freeze", "v", "v", "screen.freeze", "freeze the view; training goes on", "freeze"),
     Key("picture", "ctrl+s", "ctrl+s", "picture", "save a picture (SVG) into this folder"),
+    Key("theme", "T", "T", "theme", "choose the colours", group="program"),
     Key("help", "question_mark,f1", "?", "help", "help", "help", "program"),
     Key(
         "suspend", "ctrl+z", "ctrl+z", "suspend_process",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from eostui.tui.keys import Hints
 from eostui.tui.screens.screen import SessionScreen
 from eostui.tui.session import Session
+from eostui.tui.widgets.grid import GridWidget
 from eostui.tui.window import Window
 
 #: From this size on all charts are shown.
@@ -82,6 +83,12 @@ class LinkedCharts(SessionScreen):
         if index < len(self._panels):
             self.focused_panel = index
             self.relayout()
+
+    def on_grid_widget_title_clicked(self, event: GridWidget.TitleClicked) -> None:
+        """Focus a panel whose title is clicked; two quick clicks show it alone, or all again."""
+        self.action_panel(self._panels.index(str(event.chart.id)))
+        if event.again:
+            self.action_zoom_panel()
 
     def action_zoom_panel(self) -> None:
         """Show the focused panel alone, or all."""

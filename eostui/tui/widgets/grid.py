@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
 from rich.segment import Segment
 from rich.style import Style
+from textual import events
 from textual.geometry import Region
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
 from eostui.charts.palette import COLOURS
 from eostui.charts.picture import Grid
 
-_STYLES = {name: Style(color=colour) for name, colour in COLOURS.items()}
+
+@cache
+def _style(colour: str) -> Style:
+    return Style(color=colour)
 
 
 class GridWidget(Widget):
-    """Shows the last `Grid` that was presented."""
+    """Shows the last `Grid` that was presented; its title, in the border, can be clicked."""
+
+    class TitleClicked(Message):
+        """The title of a chart was clicked.
+
+        Attributes:
+            chart: whose title.
+            again: whether it is the second of two quick clicks.
+        """
+
+        def __init__(self, chart: GridWidget, *, again: bool) -> None:
+            super().__init__()
+            self.chart, self.again = chart, again
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._grid = Grid.blank(1, 1)
+
+    def on_click(self, event: events.Click) -> None:
+        """Tell of a click on the title."""
+        if event.screen_y == self.region.y and self.region.y != self.content_region.y:
+            event.stop()
+            self.post_message(self.TitleClicked(self, again=event.chain == 2))
 
     def render_line(self, y: int) -> Strip:
         """Return one line of cells, grouped into segments of one colour."""
@@ -33,7 +57,9 @@ class GridWidget(Widget):
         bounds = [0, *changes.tolist(), len(codes)]
         background = self.rich_style
         segments = [
-            Segment("".join(map(chr, codes[start:end])), background + _STYLES[colours[start]])
+            Segment(
+                "".join(map(chr, codes[start:end])), background + _style(COLOURS[colours[start]])
+            )
             for start, end in pairwise(bounds)
         ]
         return Strip(segments, len(codes))
