@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ from eostui.engine.snapshot import Stateful, restore, snapshot
 from eostui.engine.trajectory import Trajectory
 from eostui.probes import Probe, probes_of
 from eostui.problems import Problem
+from eostui.runs.analysis.stop_condition import LOSS
 from eostui.runs.store.checkpoints import Checkpoint
 from eostui.runs.store.writer import Store
 from eostui.stability import WEIGHT_DECAY
@@ -53,6 +55,8 @@ class Driver:
         self._probes = probes_of(config) if probes is None else probes
         self.controls = Controls.of(config, self._dynamics.stability)
         self._parts: dict[str, Stateful] = {}
+        self._beyond: bool | None = None  # whether S was, when it was measured last
+        self._crossed = False
 
     def begin(self, writer: Store) -> None:
         """Get ready for step 0 of a new run, which `run` does by itself."""
@@ -79,7 +83,9 @@ class Driver:
                     recorder.flush()
                     self.step = max(self.step - 1, 0)  # the newest row
                     return "stopped", f"{self.controls.stop_reason} at step {self.step}"
-                self.trajectory.take_step(self.controls.values)
+                self._take_step()
+                if self._holds():
+                    self.controls.reach(writer, self.step)
                 if self._checkpointer.due():
                     self.save()
             recorder.flush()
@@ -103,7 +109,7 @@ class Driver:
         while trajectory.next_step < past.until and not self.controls.stop:
             self.step = trajectory.next_step
             self._repeat_controls(past)
-            trajectory.take_step(self.controls.values)
+            self._take_step()
             past.progress(trajectory.next_step, first, past.until)
             if self._checkpointer.due() and past.saves:
                 self.save()
@@ -141,6 +147,28 @@ class Driver:
         if past is not None and past.checkpoint is not None:
             restore(past.checkpoint, self._parts, self._problem.initial.device)
             self.trajectory.next_step = past.checkpoint.step
+
+    def _take_step(self) -> None:
+        """Take a step, and note whether S crossed its threshold since it was measured before."""
+        trajectory, controls = self.trajectory, self.controls
+        trajectory.take_step(controls.values)
+        self._crossed = False
+        sharpness = trajectory.measured.get("sharpness", math.nan)
+        if math.isfinite(sharpness):
+            beyond = bool(sharpness >= controls.stability.threshold(controls.values))
+            self._crossed = self._beyond is not None and beyond != self._beyond
+            self._beyond = beyond
+
+    def _holds(self) -> bool:
+        """Return whether that holds at which the run is to stop."""
+        condition, recorder = self.controls.stop_at, self.trajectory.recorder
+        if condition is None:
+            return False
+        # reading L waits for the device: done only where it is asked for
+        loss = float(recorder.newest_loss) if condition.kind == LOSS else None
+        return condition.holds(
+            self.step, loss, recorder.phases.phase, self.trajectory.measured, self._crossed
+        )
 
     def _repeat_controls(self, past: Past) -> None:
         step = self.trajectory.next_step

@@ -49,6 +49,7 @@ class Recorder:
         precision: that of the rows, float64 where the device has it.
         calibration: number of the calibration whose x and q come with the rows, 0 for none.
         calibrations: how many there were so far.
+        newest_loss: L of the newest row, on the device.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Recorder:
         self._observe = observe
         self.next_step = 0
         self.calibration = self.calibrations = 0
+        self.newest_loss = like.new_tensor(math.nan)
         self.phases = PhaseClassifier(
             chance=chance if stability is GRADIENT_DESCENT else None,
             columns=signal_columns(stability.step_columns),
@@ -145,6 +147,7 @@ class Recorder:
 
         `controls` are those that move θ on by name, `projections` x and q where there is a calibration.
         """
+        self.newest_loss = loss
         arrivals = (arrival_curvature, arrival_cosine, arrival_norm)
         row = (loss, theta_norm, decayed_norm, *arrivals, *coordinates, *projections)
         place = self._rows[self._count, : len(row)]

@@ -35,6 +35,7 @@ class Trajectory:
         recorder: of its rows.
         probes: what is measured of it.
         calibrator: lays theory's prediction over it.
+        measured: what was measured at the newest step, by column.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Trajectory:
             writer: takes what is recorded and measured.
         """
         self.next_step = 0
+        self.measured: Mapping[str, Value] = {}
         self.theta = problem.initial.detach().clone()
         self._config, self._problem, self._dynamics, self._writer = (
             config, problem, dynamics, writer,
@@ -135,7 +137,7 @@ class Trajectory:
         # 3. θ_{t+1} by the dynamics.
         # 4. What is due: at θ_t, or at the midpoint (θ_{t−1} + 2θ_t + θ_{t+1})/4, which needs 3.
         # 5. Cosine and length of this step for the next row; the calibrator looks; on to θ_{t+1}.
-        step = self.next_step
+        step, self.measured = self.next_step, {}
         moment = self.probes.moment(step, controls)
         due = self.probes.due(moment)
         shared = None
@@ -224,3 +226,4 @@ class Trajectory:
                 values |= each.values
         if values:
             self.recorder.measured(moment.step, values)
+        self.measured = values

@@ -34,8 +34,10 @@ from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
 from eostui.oscillator_presets import OscillatorPreset
 from eostui.preferences import Preferences, remember
 from eostui.runs.analysis.controls import description_of
+from eostui.runs.analysis.stop_condition import ASKED, EXAMPLES, parse, pending
 from eostui.runs.launch import EngineProcess, refuse_resume
 from eostui.runs.store.liveness import engine_alive
+from eostui.runs.store.reader import facts_of
 from eostui.stability import GRADIENT_DESCENT, STABILITY
 from eostui.tui import files, themes
 from eostui.tui.beside import Beside
@@ -55,6 +57,9 @@ from eostui.tui.screens.table import entries_of, keys_by_group, screen_keys
 from eostui.tui.session import Session, Settings, Watch
 from eostui.tui.steering import Steering
 from eostui.tui.tty import give_size, leave_on_signals, leave_when_gone, stop_and_go_on, suspend
+
+#: How a new line in a note is shown in a field of one line, and typed.
+_NEW_LINE = " ↵ "
 
 #: What to show first: an engine on its way, a run, a run played back, or an oscillator without any run.
 Start = EngineProcess | Path | Watch | OscillatorPreset
@@ -301,7 +306,9 @@ class EostuiApp(App[str]):
                     severity="warning",
                 )
 
-        question = NumberDialog(f"{what} of {printable(run.name)}", f"{steering.target[name]:g}")
+        question = NumberDialog(
+            f"{what} of {printable(run.path.name)}", f"{steering.target[name]:g}"
+        )
         self.questions.ask(question, answered)
 
     def action_next_further(self) -> None:
@@ -339,6 +346,32 @@ class EostuiApp(App[str]):
             self.notify("calibrating: S, u and ∇S here, converged")
 
         self._steer(calibrate)
+
+    def action_stop_at(self) -> None:
+        """Ask at what the run is to stop by itself."""
+        steering = self._steering()
+        if steering is None:
+            return
+        run = steering.run
+        label = description_of(run).label
+        present = pending(run.events)
+
+        def answered(typed: str | None) -> None:
+            if typed is None:
+                return
+            condition = parse(typed)
+            content = {} if condition is None else condition.content
+            if self._try(steering, lambda steering: steering.send(ASKED, **content)):
+                told = "its end alone" if condition is None else condition.told(label)
+                self.notify(f"{run.path.name} is told to stop at: {told}")
+
+        def understood(typed: str) -> str:
+            parse(typed)
+            return typed
+
+        question = f"{printable(run.path.name)} is to stop at\n({EXAMPLES})"
+        dialog = AskDialog(question, "" if present is None else present.typed, understood)
+        self.questions.ask(dialog, answered)
 
     def action_reseat(self) -> None:
         """Restart the predicted orbit from the network's own state."""
@@ -418,6 +451,27 @@ class EostuiApp(App[str]):
             self._steering()  # which says why not
         else:
             self._write(partial(files.write_csv, self.session.run.path))
+
+    def action_note(self) -> None:
+        """Ask for a note on the run, live or ended."""
+        run = self.session.run
+        if run is None:
+            self._steering()  # which says why not
+            return
+        path = run.path
+
+        def noted(text: str | None) -> None:
+            if text is not None:
+                self._write(partial(files.write_note, path, text.replace(_NEW_LINE, "\n")))
+
+        try:
+            present = facts_of(path).get("note", "")  # it may be another since the run was read
+        except EostuiError as error:
+            self.notify(str(error), severity="error")
+            return
+        question = f"a note on {printable(run.path.name)}; without any text it has none"
+        dialog = AskDialog(question, present.replace("\n", _NEW_LINE), files.checked_note)
+        self.questions.ask(dialog, noted)
 
     def action_save_preset(self) -> None:
         """Ask for a name and save the run as a preset that repeats its changes of controls."""

@@ -150,6 +150,11 @@ KEYS = (
         "reseat", "C", "C", "reseat", "restart the prediction from the network's own x and q",
         group="training", needs="live",
     ),
+    Key(
+        "stop_at", "b", "b", "stop_at", "stop at a step, a loss, a phase, a crossing, an accuracy",
+        group="training", needs="live",
+    ),
+    Key("note", "N", "N", "note", "write a note on this run", group="training"),
     Key("export", "x", "x", "export", "export as CSV into this folder", "csv", "training"),
     Key(
         "preset.save", "S", "S", "save_preset", "save this steered run as a preset", group="training",
@@ -166,6 +171,7 @@ KEYS = (
     Key("theory", "i", "i", "take_reading", "the oscillator at this run's newest measurement", "theory"),
     Key("zoom", "z", "z", "screen.zoom_panel", "one panel, full screen", "zoom"),
     Key("scale", "y", "y", "screen.toggle_scale", "log or linear in the focused panel", "log"),
+    Key("smooth", "s", "s", "screen.smooth", "medians of 20, 100, 500 points over the raw curves"),
     Key("axis", "t", "t", "screen.toggle_axis", "step or flow time η·step as x", "time"),
     Key("pan.left", "left", "←", "screen.pan(-1)", "look back"),
     Key("pan.right", "right", "→", "screen.pan(1)", "look forward"),
