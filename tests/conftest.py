@@ -46,6 +46,7 @@ def _private_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for variable in ("EOSTUI_RUNS", "EOSTUI_DATA", "EOSTUI_SETTINGS", "EOSTUI_CACHE"):
             patch.setenv(variable, str(tmp_path_factory.mktemp(variable)))
+        patch.delenv("EOSTUI_THEME", raising=False)
         yield
 
 

@@ -306,9 +306,7 @@ class EostuiApp(App[str]):
                     severity="warning",
                 )
 
-        question = NumberDialog(
-            f"{what} of {printable(run.path.name)}", f"{steering.target[name]:g}"
-        )
+        question = NumberDialog(f"{what} of {printable(run.name)}", f"{steering.target[name]:g}")
         self.questions.ask(question, answered)
 
     def action_next_further(self) -> None:
