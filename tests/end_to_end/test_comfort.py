@@ -13,6 +13,7 @@ from terminal import Terminal
 
 from eostui.runs import shelf
 from eostui.runs.run import Run
+from eostui.runs.store import commands
 from eostui.runs.store.liveness import engine_alive
 
 SIZES = [(120, 40), (80, 24)]
@@ -55,7 +56,8 @@ def background(terminal: Terminal, row: int, column: int) -> str:
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
-def test_keys_tabs_titles_and_answers_are_clicked(finished, runs_dir, width, height):
+@pytest.mark.usefixtures("finished")
+def test_keys_tabs_titles_and_answers_are_clicked(runs_dir, width, height):
     """A key bar's hint acts, a tab and a chart's title choose a panel, a dialog's answer answers."""
     terminal = open_terminal("attach", runs_dir=runs_dir, width=width, height=height)
     terminal.wait_for("FINISHED", r"sharpness S", r"\? help", timeout=60)
@@ -82,7 +84,8 @@ def test_keys_tabs_titles_and_answers_are_clicked(finished, runs_dir, width, hei
     assert terminal.restored
 
 
-def test_keys_of_ones_own_are_written_changed_and_obeyed(finished, runs_dir):
+@pytest.mark.usefixtures("finished")
+def test_keys_of_ones_own_are_written_changed_and_obeyed(runs_dir):
     place = Terminal(
         "locate", "keys", "--write", cwd=runs_dir.parent, width=200,
         EOSTUI_SETTINGS=str(runs_dir.parent / "settings"),
@@ -109,8 +112,9 @@ def test_keys_of_ones_own_are_written_changed_and_obeyed(finished, runs_dir):
     assert refused.exit_code() == 2
 
 
-def test_colours_are_chosen_and_remembered_and_none_is_needed(finished, runs_dir):
-    terminal = open_terminal("attach", runs_dir=runs_dir)
+@pytest.mark.usefixtures("finished")
+def test_colours_are_chosen_and_remembered_and_none_is_needed(runs_dir):
+    terminal = open_terminal("attach", runs_dir=runs_dir, COLORTERM="truecolor")
     terminal.wait_for("FINISHED", timeout=60)
     assert background(terminal, 3, 10) == "0d1117"
     terminal.send("T")
@@ -121,7 +125,7 @@ def test_colours_are_chosen_and_remembered_and_none_is_needed(finished, runs_dir
     terminal.send("q")
     assert terminal.exit_code() == 0
 
-    again = open_terminal("attach", runs_dir=runs_dir)
+    again = open_terminal("attach", runs_dir=runs_dir, COLORTERM="truecolor")
     again.wait_for("FINISHED", timeout=60)
     assert background(again, 3, 10) == "ffffff"
     again.send("q")
@@ -158,7 +162,9 @@ def test_a_note_on_a_run_that_ended(finished, runs_dir):
         assert run.facts["note"] == "widest\nso far"
     terminal.send("N")
     terminal.wait_for("a note on made-abcd", "widest ↵ so far")
-    terminal.send("\x1bq")
+    terminal.send("\x1b")
+    terminal.wait_for("f fork", without="a note on")
+    terminal.send("q")
     assert terminal.exit_code() == 0
 
 
@@ -177,11 +183,12 @@ def test_a_run_stops_where_it_was_asked_to_with_nobody_there(runs_dir, width, he
     terminal.send("\x7f\x7f\x7f350\r")
     terminal.wait_for("stops at step 350|is told to stop at: step 350")
     terminal.wait_for("stops at step 350")
-    terminal.send(" q")
-    terminal.wait_for("keep it running", "stop it")
-    clicked(terminal, "keep it running")
+    terminal.send("q")
+    terminal.wait_for("keep it paused", "stop it")
+    clicked(terminal, "keep it paused")
     assert terminal.exit_code() == 0
     (entry,) = shelf.entries(runs_dir)
+    commands.send(entry.path, "resume")
     deadline = time.monotonic() + 60
     while engine_alive(entry.path):
         assert time.monotonic() < deadline

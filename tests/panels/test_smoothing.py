@@ -27,8 +27,8 @@ def test_medians_lie_over_the_raw_curve_and_the_title_says_so(tmp_path):
         assert not any("median" in part for part in title)
         view.smoothing = SMOOTHINGS[0]
         chart = chart_of(LOSS, view, "linear")
-        smooth = next(curve for curve in chart.curves if curve.label == "~L")
-        raw = chart.curves[chart.curves.index(smooth) - 1]
+        (at,) = (at for at, curve in enumerate(chart.curves) if curve.label == "~L")
+        raw, smooth = chart.curves[at - 1], chart.curves[at]
         loss = run.steps["loss"]
         blocks = loss[: len(loss) // 20 * 20].reshape(-1, 20)
         np.testing.assert_array_equal(smooth.y, np.median(blocks, axis=1))

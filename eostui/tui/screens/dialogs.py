@@ -21,7 +21,7 @@ from eostui.tui.widgets.bars import KEY, Clickable
 Answer = TypeVar("Answer")
 
 #: The key that leads out of a dialog: as it is written, Textual's name, and what follows it.
-_BACK = "esc", "escape", "  back"
+BACK = "esc", "escape", "  back"
 
 
 class KeyText(Static, Clickable):
@@ -66,7 +66,7 @@ class ChoiceDialog(Dialog[str]):
             yield Static()
             for key, text in self._choices.items():
                 yield KeyText((key, key, f"  {text}"))
-            yield KeyText(_BACK)
+            yield KeyText(BACK)
 
     def key_escape(self) -> None:
         """Answer ''."""
@@ -142,7 +142,7 @@ class PickDialog(Dialog[str]):
             yield OptionList(
                 *(Option(printable(row), id=key) for key, row in self._rows.items()), markup=False
             )
-            yield KeyText(("enter", "enter", "  take it   "), _BACK)
+            yield KeyText(("enter", "enter", "  take it   "), BACK)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Answer with the row."""
@@ -170,7 +170,7 @@ class AskDialog(Dialog[Answer | None]):
         with VerticalScroll(classes="dialog"):
             yield Static(self._question, markup=False)
             yield Input(self._present, select_on_focus=True)
-            yield KeyText(("enter", "enter", "  set   "), _BACK, id="hint")
+            yield KeyText(("enter", "enter", "  set   "), BACK, id="hint")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Answer with what was typed, or say why it can't be."""
