@@ -44,7 +44,7 @@ from eostui.tui.beside import Beside
 from eostui.tui.engines import Engines
 from eostui.tui.forks import Forks
 from eostui.tui.key_queue import KeyQueue
-from eostui.tui.keys import KEYS, Key, bindings
+from eostui.tui.keys import FURTHER, KEYS, Key, bindings
 from eostui.tui.leaving import Leaving
 from eostui.tui.oscillator_settings import newest_reading
 from eostui.tui.questions import Questions
@@ -123,7 +123,7 @@ class EostuiApp(App[str]):
         if isinstance(start, EngineProcess):
             self.engines.wait_for(start)
         elif isinstance(start, OscillatorPreset):
-            self.session.show_message("no run yet: n starts one")
+            self.session.show_message(f"no run yet: {self._key('preset.next')} starts one")
             self.get_screen("oscillator", OscillatorScreen).begin_with(start)
             self.push_screen("oscillator")
         else:
@@ -217,10 +217,15 @@ class EostuiApp(App[str]):
                 f"`eostui fork {run.path.name} --at {run.last_step}`"
             )
         else:
-            text = f"this run is {session.state}: r starts it anew"
-            text += "" if refuse_resume(session.state) else ", R resumes it"
+            text = f"this run is {session.state}: {self._key('restart')} starts it anew"
+            text += "" if refuse_resume(session.state) else f", {self._key('resume')} resumes it"
         self.notify(text, severity="warning")
         return None
+
+    def _key(self, name: str) -> str:
+        """Return how the user has the key of that id."""
+        key = next(key for key in KEYS if key.id == name)
+        return self.session.settings.keymap.of(key).shown.split()[0]
 
     def _steer(self, ask: Callable[[Steering], object]) -> None:
         """Ask the engine of the run that is shown for something, if it lives; say why not.
@@ -314,7 +319,9 @@ class EostuiApp(App[str]):
 
         def choose(steering: Steering) -> None:
             control = steering.choose_next()
-            self.notify(f"( ) and m are for {control.description} {control.symbol} now")
+            down, up, typed = (self._key(f"{FURTHER}.{word}") for word in ("down", "up", "type"))
+            told = f"{control.description} {control.symbol}"
+            self.notify(f"{down} {up} and {typed} are for {told} now")
 
         self._steer(choose)
 
