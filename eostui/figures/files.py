@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-import eostui
 from eostui.errors import InputError, did_you_mean
 from eostui.figures.draw import draw
 from eostui.figures.picture import Picture
@@ -23,6 +22,7 @@ from eostui.figures.style import size_of, styled
 from eostui.figures.thinning import thinned
 from eostui.runs.export import export_columns
 from eostui.runs.export.files import replacing
+from eostui.version import __version__
 
 ENDINGS = (".pdf", ".svg", ".png")
 #: Columns of pixels for which the data are thinned, as a figure is that fills a page.
@@ -134,7 +134,7 @@ def _description(picture: Picture, command: str) -> dict[str, Any]:
         "error": "standard error of a reading at rest; empty where there is none",
     }
     return {
-        "figure": {"command": command, "version": eostui.__version__, "runs": list(picture.runs)},
+        "figure": {"command": command, "version": __version__, "runs": list(picture.runs)},
         "columns": {name: {"unit": "", "description": text} for name, text in said.items()},
     }
 
@@ -142,7 +142,7 @@ def _description(picture: Picture, command: str) -> dict[str, Any]:
 def _metadata(picture: Picture, ending: str, sheet: Sheet) -> dict[str, Any]:
     """Return what a file says of itself. It has no date unless SOURCE_DATE_EPOCH gives one: the same
     figure is the same file."""
-    program, command = f"eostui {eostui.__version__}", sheet.command(picture)
+    program, command = f"eostui {__version__}", sheet.command(picture)
     runs = list(picture.runs)
     title = "eostui: " + ", ".join(subplot.name for subplot in picture.subplots)
     if ending == "png":
