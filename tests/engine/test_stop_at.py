@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from engines import Engine, assert_same_rows, entry, here, small
 
+from eostui.engine.pace import Pace
 from eostui.errors import InputError
 from eostui.runs.analysis.stop_condition import StopCondition, parse, pending
 from eostui.runs.launch import Fork, Resume
@@ -182,3 +183,20 @@ def test_what_people_mistype(typed, said):
 
 def test_what_a_later_version_asks_for_is_left_alone():
     assert pending([Event(3, 0.0, "stop_at", {"at": "boredom", "value": 1})]) is None
+
+
+def test_steps_that_are_taken_in_stretches_stop_as_exactly(tmp_path, whole, monkeypatch):
+    """As on a device that is run ahead of: no stretch passes what a run is to stop at."""
+    begun = Pace.__init__
+
+    def ahead(pace, device):
+        begun(pace, device)
+        pace.most = 50
+
+    monkeypatch.setattr(Pace, "__init__", ahead)
+    last, *_ = stopped(tmp_path / "step", {"at": "step", "value": 41}, at=0)
+    assert last == 41
+    loss = whole[1]["loss"]
+    level = float(loss[60]) * 1.0001
+    last, *_ = stopped(tmp_path / "loss", {"at": "loss", "value": level}, at=0)
+    assert last == int(np.flatnonzero(loss <= level)[0])
