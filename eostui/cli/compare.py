@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eostui.cli.options import AsciiOnly, AsJson, Fps, Height, RunsDir, Width, _complete_run
+from eostui.cli.options import (
+    AsciiOnly,
+    AsJson,
+    Fps,
+    Height,
+    RunsDir,
+    Theme,
+    Width,
+    _complete_run,
+)  # fmt: skip
 from eostui.cli.output import print_json, print_table
 from eostui.cli.start import show
 from eostui.cli.streams import sayable
@@ -78,6 +87,7 @@ def compare(
     height: Height = None,
     runs_dir: RunsDir = None,
     fps: Fps = None,
+    theme: Theme = None,
     _ascii: AsciiOnly = False,
     as_json: AsJson = False,
 ) -> None:
@@ -112,7 +122,7 @@ def compare(
     view.show(differing=difference)
     printed = table or still or output or as_json or not sys.stdout.isatty()
     if not printed:
-        show(Compare(view, selection.left_out), runs_dir, None, fps=fps)
+        show(Compare(view, selection.left_out), runs_dir, None, fps=fps, theme=theme)
         return
     read_all(view)
     if column not in view.names():

@@ -117,6 +117,12 @@ ChangedData = Annotated[
     ),
 ]
 Fps = Annotated[float | None, typer.Option(help="Frames a second; fewer over SSH by default.")]
+Theme = Annotated[
+    str | None,
+    typer.Option(
+        help="Colours: eostui, okabe-ito, print, or a theme of Textual's [env: EOSTUI_THEME]."
+    ),
+]
 AsciiOnly = Annotated[
     bool,
     typer.Option("--ascii", callback=_ascii, is_eager=True, help="Draw and say all in ASCII."),
@@ -143,6 +149,7 @@ class View:
     runs_dir: RunsDir = None
     data_dir: DataDir = None
     fps: Fps = None
+    theme: Theme = None
     ascii_only: AsciiOnly = False
     as_json: AsJson = False
     no_standby: NoStandby = False

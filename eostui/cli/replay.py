@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eostui.cli.options import AsciiOnly, AsJson, DataDir, Fps, RunName, RunsDir, Trust
+from eostui.cli.options import AsciiOnly, AsJson, DataDir, Fps, RunName, RunsDir, Theme, Trust
 from eostui.cli.output import print_json
 from eostui.cli.progress import ProgressBar
 from eostui.cli.start import show
@@ -32,6 +32,7 @@ def replay(
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     fps: Fps = None,
+    theme: Theme = None,
     _ascii: AsciiOnly = False,
     as_json: AsJson = False,
 ) -> None:
@@ -68,7 +69,7 @@ def replay(
     if watch:
         from eostui.tui.session import Watch
 
-        show(Watch(entry.path, speed), runs_dir, data_dir, fps=fps)
+        show(Watch(entry.path, speed), runs_dir, data_dir, fps=fps, theme=theme)
     refuse_foreign_code(entry.config, entry.path, trusted=trust)
     found = _repeat(entry, locations.data_dir(data_dir))
     if as_json:

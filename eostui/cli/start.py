@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -46,7 +46,7 @@ def start(what: RunConfig | Resume | Fork, view: View, *, name: str = "", group:
         raise typer.Exit(_run_headless(what, view, name, group))
     show(
         what, view.runs_dir, view.data_dir, name=name, group=group, fps=view.fps,
-        standby=not view.no_standby,
+        standby=not view.no_standby, theme=view.theme,
     )  # fmt: skip
 
 
@@ -59,6 +59,7 @@ def show(
     group: str = "",
     fps: float | None = None,
     standby: bool = True,
+    theme: str | None = None,
 ) -> None:
     """Open the live view of a run to start, to attach to, to play back, of an oscillator, or of runs that
     are compared.
@@ -78,6 +79,7 @@ def show(
 
     draw_in_cells()
     runs, data = locations.runs_dir(runs_dir), locations.data_dir(data_dir)
+    comfort = _chosen_by_user(theme)  # what is wrong there is told before anything begins
     with NotedSignals() as signals:
         # the engine first: it loads PyTorch while this process loads the application
         begun = (
@@ -100,11 +102,33 @@ def show(
             fps=fps if fps is not None else (4.0 if slow_link else 10.0),
             unicode=speaks_unicode(sys.stderr),  # which the application draws on
             standby=standby and not os.environ.get("EOSTUI_NO_STANDBY"),
+            **comfort,
         )
         code, sentence = run_app(settings, begun, lambda: signals.number)
     if sentence:
         print(f"eostui: {printable(sentence)}", file=sys.stderr)
     raise typer.Exit(code)
+
+
+def _chosen_by_user(theme: str | None) -> dict[str, Any]:
+    """Return the colours and keys that the user chose; what isn't chosen is left out, and not loaded.
+
+    Raises:
+        InputError: if there are no such colours, or no such keys.
+    """
+    from eostui import locations
+
+    chosen: dict[str, Any] = {}
+    if theme or os.environ.get("EOSTUI_THEME") or locations.preferences_file().exists():
+        from eostui.tui import themes
+
+        chosen["theme"] = themes.chosen(theme)
+    if locations.keys_file().exists():
+        from eostui.tui import keymap
+        from eostui.tui.screens.table import keys_by_group
+
+        chosen["keymap"] = keymap.read(keys_by_group())
+    return chosen
 
 
 def _check_fps(fps: float | None) -> None:

@@ -18,7 +18,7 @@ def _chart(view: RunView, kind: str) -> Chart:
         x, values = view.readings("test_loss")
         if len(x):
             curves.append(Curve(x, values, "test", "dotted", "test", yields="flattening"))
-        curves.append(Curve(view.x, steps["loss"], "loss", label="L"))
+        curves.append(Curve(view.x, steps["loss"], "loss", label="L", smooths=True))
     return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting(measured=False))
 
 

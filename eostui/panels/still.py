@@ -252,11 +252,13 @@ def _coloured(text: str, colour: str) -> Any:
     return plotext.colorize(text, _terminal_colour(colour))
 
 
-@cache
 def _terminal_colour(name: str) -> int | None:
     """Return the nearest to a colour of the palette among the 256 that every terminal has."""
-    if name in _PLAIN:
-        return None
-    number = Color.parse(COLOURS[name]).downgrade(ColorSystem.EIGHT_BIT).number
+    return None if name in _PLAIN else _nearest(COLOURS[name])
+
+
+@cache
+def _nearest(colour: str) -> int:
+    number = Color.parse(colour).downgrade(ColorSystem.EIGHT_BIT).number
     assert number is not None
     return number

@@ -10,10 +10,11 @@ from eostui.errors import InputError
 from eostui.figures.files import Sheet, check_target, write_figure
 from eostui.figures.picture import Picture
 from eostui.locations import expanded, present_folder
+from eostui.runs.edit import note, refuse_note
 from eostui.runs.export import RunTable, export_files
 from eostui.runs.run import Run
 from eostui.runs.save_preset import save_preset
-from eostui.runs.shelf import safe_name
+from eostui.runs.shelf import read_entry, safe_name
 from eostui.tui.svg import portable
 
 
@@ -41,6 +42,19 @@ def write_preset(run: Path, name: str) -> str:
     """Save a run as a preset and return what to say of it. Raises EostuiError."""
     with Run(run) as opened:
         return f"preset in {save_preset(opened, name)}"
+
+
+def checked_note(text: str) -> str:
+    """Return the text if it can be a note. Raises InputError."""
+    if refusal := refuse_note(text):
+        raise InputError(refusal)
+    return text
+
+
+def write_note(run: Path, text: str) -> str:
+    """Write a note on a run, live or ended, and return what to say of it. Raises EostuiError."""
+    note(read_entry(run), text)
+    return f"{run.name} {'is noted' if text else 'has no note'}"
 
 
 def write_picture(name: str, screenshot: str) -> str:

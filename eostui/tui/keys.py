@@ -72,7 +72,7 @@ class Key:
         return bindings
 
 
-#: Panels beyond so many have no digit; N and P reach them.
+#: Panels beyond so many have no digit; `;` and `,` reach them.
 LAST_DIGIT = 9
 #: The keys by which a control is turned down and up, and typed: Textual's names, and as shown.
 _OF_CONTROLS: tuple[tuple[Control, tuple[str, str], tuple[str, str], str, str], ...] = (
@@ -152,6 +152,11 @@ KEYS = (
         "reseat", "C", "C", "reseat", "restart the prediction from the network's own x and q",
         group="training", needs="live",
     ),
+    Key(
+        "stop_at", "b", "b", "stop_at", "stop at a step, a loss, a phase, a crossing, an accuracy",
+        group="training", needs="live",
+    ),
+    Key("note", "N", "N", "note", "write a note on this run", group="training"),
     Key("export", "x", "x", "export", "export as CSV into this folder", "csv", "training"),
     Key(
         "preset.save", "S", "S", "save_preset", "save this steered run as a preset", group="training",
@@ -163,13 +168,14 @@ KEYS = (
         Key(f"panel.{n}", str(n), str(n), f"screen.panel({n - 1})", f"focus panel {n}")
         for n in range(1, min(len(PANELS), LAST_DIGIT) + 1)
     ),
-    Key("panel.next", "N", "N", "screen.next_panel(1)", "focus the next panel"),
-    Key("panel.previous", "P", "P", "screen.next_panel(-1)", "focus the panel before"),
+    Key("panel.next", "semicolon", ";", "screen.next_panel(1)", "focus the next panel"),
+    Key("panel.previous", "comma", ",", "screen.next_panel(-1)", "focus the panel before"),
     Key("screen.next", "tab", "tab", "next_screen(1)", "next screen", "screen"),
     Key("screen.previous", "shift+tab", "shift+tab", "next_screen(-1)", "previous screen"),
     Key("theory", "i", "i", "take_reading", "the oscillator at this run's newest measurement", "theory"),
     Key("zoom", "z", "z", "screen.zoom_panel", "one panel, full screen; from a mark: x to it", "zoom"),
     Key("scale", "y", "y", "screen.toggle_scale", "log or linear in the focused panel", "log"),
+    Key("smooth", "s", "s", "screen.smooth", "medians of 20, 100, 500 points over the raw curves"),
     Key("axis", "t", "t", "screen.toggle_axis", "step or flow time η·step as x", "time"),
     Key("pan.left", "left", "←", "screen.pan(-1)", "look back; the crosshair: a column back"),
     Key("pan.right", "right", "→", "screen.pan(1)", "look forward; the crosshair: a column on"),
@@ -192,6 +198,7 @@ KEYS = (
     Key("freeze", "v", "v", "screen.freeze", "freeze the view; training goes on", "freeze"),
     Key("picture", "ctrl+s", "ctrl+s", "picture", "save a picture (SVG) into this folder"),
     Key("figure", "F", "F", "figure", "write a figure for a paper (PDF, SVG, PNG), under a name to type"),
+    Key("theme", "T", "T", "theme", "choose the colours", group="program"),
     Key("help", "question_mark,f1", "?", "help", "help", "help", "program"),
     Key(
         "suspend", "ctrl+z", "ctrl+z", "suspend_process",

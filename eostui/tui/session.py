@@ -10,7 +10,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -27,9 +27,11 @@ from eostui.runs.store.schema import LIVE_STATES
 from eostui.tui import follower
 from eostui.tui.comparing import Comparing
 from eostui.tui.follower import Follower, Opened, Update
+from eostui.tui.keymap import Keymap
 from eostui.tui.notices import Notice, Notices
 from eostui.tui.playback import Playback
 from eostui.tui.steering import Steering
+from eostui.tui.themes import DEFAULT
 
 #: Seconds over which the speed is taken.
 _SPEED_WINDOW = 3.0
@@ -45,6 +47,8 @@ class Settings:
         fps: frames a second at most.
         unicode: braille and arrows, or ASCII.
         standby: whether an engine is kept ready for the next run.
+        theme: name of the colours; one of `themes.THEMES`.
+        keymap: the keys that the user chose.
     """
 
     runs_dir: Path
@@ -52,6 +56,8 @@ class Settings:
     fps: float = 10.0
     unicode: bool = True
     standby: bool = False
+    theme: str = DEFAULT
+    keymap: Keymap = field(default_factory=Keymap)
 
 
 @dataclass(frozen=True)

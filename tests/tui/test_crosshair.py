@@ -128,7 +128,7 @@ def test_what_it_reads_is_what_the_export_has(path: Path, size: tuple[int, int])
             assert len({*cursor_columns(app)}) == 1
         assert len(seen) == 6  # t moves nothing
         for _ in PANELS:
-            await pilot.press("N")
+            await pilot.press("semicolon")
             await settled(pilot)
             assert check_line(crosshair(app), table)
         await pilot.press("escape")
@@ -144,7 +144,7 @@ def test_a_panel_shown_alone_is_read_first(path: Path) -> None:
         await pilot.press("2", "h")
         await settled(pilot)
         assert re.search(r"βα \S+  λg \S+", crosshair(app))
-        await pilot.press("N", "P", "N", "N")
+        await pilot.press("semicolon", "comma", "semicolon", "semicolon")
         await settled(pilot)
         assert "‖θ‖ 11.00" in crosshair(app)
 

@@ -245,7 +245,7 @@ def test_crosshair(tmp_path, snapshots):
         await look("live-crosshair-marks")
         await pilot.press("escape", "7", "z", "Y")
         await look("live-loss-step")
-        await pilot.press("N", "N", "L")
+        await pilot.press("semicolon", "semicolon", "L")
         await look("live-collapse")
 
     played(snapshots, tmp_path / "made-aaaa", scene)

@@ -39,7 +39,7 @@ from eostui.tui.keys import Hints, Key, on_this_screen
 from eostui.tui.screens.dialogs import AskDialog, PickDialog
 from eostui.tui.screens.linked import LinkedCharts
 from eostui.tui.session import Session
-from eostui.tui.widgets.bars import TextBar, fields_line, key_line, tabs_line
+from eostui.tui.widgets.bars import TextBar, fields_line, tabs_line
 from eostui.tui.widgets.chart import ChartWidget
 from eostui.tui.window import Window
 
@@ -59,7 +59,7 @@ class CompareScreen(LinkedCharts):
             group="compare"),
         Key("compare.quantity", "y", "y", "screen.choose_quantity", "choose the quantity",
             group="compare"),
-        Key("scale", "l", "l", "screen.toggle_scale", "log or linear in the focused chart",
+        Key("compare.scale", "l", "l", "screen.toggle_scale", "log or linear in the focused chart",
             group="compare"),
         *on_this_screen(
             {
@@ -290,7 +290,7 @@ class CompareScreen(LinkedCharts):
                 self.query_one(f"#{panel.name}", ChartWidget).forget()
         view, width = self.compared, self.size.width
         self.query_one("#title", TextBar).show(_title(view, width))
-        self.query_one("#keys", TextBar).show(key_line(width, (*self.ways_back, *self.HINTS)))
+        self.draw_keys(self.HINTS)
         if view is None:
             for panel in PANELS:
                 self.query_one(f"#{panel.name}", ChartWidget).show_waiting(

@@ -15,7 +15,7 @@ from eostui.charts.numbers import grouped
 from eostui.errors import InputError
 from eostui.stability import WEIGHT_DECAY, Control
 from eostui.text import parse_number
-from eostui.tui.screens.dialogs import Dialog
+from eostui.tui.screens.dialogs import BACK, Dialog, KeyText
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ class ForkDialog(Dialog[ForkWish | None]):
                 with Horizontal():
                     yield Static(label, classes="label")
                     yield Input(f"{value:.12g}", id=name)
-            yield Static("\n[b]enter[/b]  fork with these   [b]esc[/b]  back", id="hint")
+            yield Static()
+            yield KeyText(("enter", "enter", "  fork with these   "), BACK, id="hint")
 
     def on_mount(self) -> None:
         """Where λ is 0 already, the first thing to type is η."""

@@ -18,6 +18,7 @@ from eostui.tui.screens.screen import SessionScreen
 from eostui.tui.session import Session
 from eostui.tui.widgets.bars import TextBar
 from eostui.tui.widgets.chart import WHEEL_ZOOM, ChartWidget
+from eostui.tui.widgets.grid import GridWidget
 from eostui.tui.window import Window
 
 #: From this size on all charts are shown.
@@ -142,6 +143,12 @@ class LinkedCharts(SessionScreen):
     def action_next_panel(self, direction: int) -> None:
         """Focus the panel after (+1) or before (−1), going round."""
         self.action_panel((self.focused_panel + direction) % len(self._panels))
+
+    def on_grid_widget_title_clicked(self, event: GridWidget.TitleClicked) -> None:
+        """Focus a panel whose title is clicked; two quick clicks show it alone, or all again."""
+        self.action_panel(self._panels.index(str(event.chart.id)))
+        if event.again:
+            self.action_zoom_panel()
 
     def action_zoom_panel(self) -> None:
         """Show the focused panel alone, or all; between two marks, zoom x to them."""

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.events import Click
 from textual.widgets import Input
@@ -19,7 +18,7 @@ from eostui.tui.keys import KEYS, Key
 from eostui.tui.screens.dialogs import PickDialog
 from eostui.tui.screens.screen import SessionScreen
 from eostui.tui.session import Session
-from eostui.tui.widgets.bars import TextBar, key_line
+from eostui.tui.widgets.bars import TextBar
 from eostui.tui.widgets.table import Column, Row, Table
 
 #: From this height on there is a preview below the list, and from this width on a text beside it.
@@ -40,7 +39,7 @@ def list_keys(name: str, what: str) -> tuple[Key, ...]:
         Key("list.page_down", "pagedown", "pagedown", "screen.page(1)", "a page down", group=name),
         Key("list.first", "home", "home", "screen.end(-1)", "the first", group=name),
         Key("list.last", "end", "end", "screen.end(1)", "the last", group=name),
-        Key("list.back", "escape", "escape", "screen.back",
+        Key("list.back", "escape", "esc", "screen.back",
             "take the filter away; without one, back to the run's charts", group=name),
     )  # fmt: skip
 
@@ -63,27 +62,17 @@ class ListScreen(SessionScreen):
     AUTO_FOCUS = ""
     COLUMNS: ClassVar[tuple[Column, ...]] = ()
 
-    @classmethod
-    def key_bindings(cls) -> list[BindingType]:
-        """Return the bindings of its keys, and those that tell where the others act."""
-        own = {name for key in cls.KEYS for name in key.keys.split(",")}
-        others = [
-            name
-            for key in KEYS
-            if key.group == "training"
-            for name in key.keys.split(",")
-            if name not in own
-        ]
-        return [
-            *super().key_bindings(),
-            Binding(",".join(others), "screen.elsewhere", show=False),
-        ]
-
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.typed = ""
         self.order, self.turned = "", False
         self._complaint = ""
+        keymap = session.settings.keymap
+        own = {name for key in self.KEYS for name in keymap.of(key).keys.split(",")}
+        for key in KEYS:
+            for name in keymap.of(key).keys.split(",") if key.group == "training" else ():
+                if name and name not in own:
+                    self._bindings.bind(name, "screen.elsewhere", show=False)
 
     # --- what a subclass says -------------------------------------------------------------------------
 
@@ -162,7 +151,7 @@ class ListScreen(SessionScreen):
             if self.typed:
                 title.append(f"   / {printable(self.typed)}", COLOURS["mark"])
         self.query_one("#title", TextBar).show(title)
-        self.query_one("#keys", TextBar).show(key_line(self.size.width, self.HINTS))
+        self.draw_keys(self.HINTS)
 
     @property
     def picture_name(self) -> str:

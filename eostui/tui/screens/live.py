@@ -18,7 +18,7 @@ from eostui.panels import PANELS
 from eostui.panels.crosshair import Value, values_at
 from eostui.panels.overlay import legend
 from eostui.panels.panel import Panel, chart_of, in_last_place, title_of
-from eostui.panels.view import RunView, is_bouncing
+from eostui.panels.view import SMOOTHINGS, RunView, is_bouncing
 from eostui.runs.analysis.controls import controls_at
 from eostui.runs.analysis.monitors import monitors
 from eostui.runs.run import Run
@@ -170,6 +170,14 @@ class LiveScreen(LinkedCharts):
             self.window.show_all()
             self.draw()
 
+    def action_smooth(self) -> None:
+        """Draw medians of more points over the raw curves, or none after the most."""
+        if self.view is not None:
+            choices = (0, *SMOOTHINGS)
+            at = choices.index(self.view.smoothing)
+            self.view.smoothing = choices[(at + 1) % len(choices)]
+            self.draw()
+
     def action_freeze(self) -> None:
         """Freeze or thaw the view."""
         if self.view is not None:
@@ -202,7 +210,8 @@ class LiveScreen(LinkedCharts):
                 widget.show_waiting(self.session.message, panel.name)
                 continue
             kind = panel.scales[self._scale_choice[index] % len(panel.scales)]
-            chart, title = chart_of(panel, self.view, kind), title_of(panel, self.view, kind)
+            chart = chart_of(panel, self.view, kind)
+            title = title_of(panel, self.view, kind, chart)
             widget.show(chart, x_range, title, self._legend())
         self.draw_crosshair()
 

@@ -31,7 +31,7 @@ from eostui.tui.oscillator_texts import (
 from eostui.tui.screens.dialogs import NumberDialog
 from eostui.tui.screens.linked import LinkedCharts
 from eostui.tui.session import Session
-from eostui.tui.widgets.bars import TextBar, fields_line, key_line, monitor_line, tabs_line
+from eostui.tui.widgets.bars import TextBar, fields_line, monitor_line, tabs_line
 from eostui.tui.widgets.chart import ChartWidget
 from eostui.tui.widgets.plane import PlaneWidget
 
@@ -259,7 +259,7 @@ class OscillatorScreen(LinkedCharts):
             (4, self._training(), COLOURS["axis"]),
         ]
         self.query_one("#title", TextBar).show(fields_line(fields, width))
-        self.query_one("#keys", TextBar).show(key_line(width, (*self.ways_back, *self.HINTS)))
+        self.draw_keys(self.HINTS)
 
     def _short_values(self) -> Text:
         """Return what the orbit shows as text, or the values at the crosshair."""

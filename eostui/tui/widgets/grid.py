@@ -2,31 +2,56 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
 from rich.segment import Segment
 from rich.style import Style
+from textual import events
 from textual.geometry import Region
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
 from eostui.charts.palette import COLOURS
 from eostui.charts.picture import Grid
 
-#: What lies behind a vertical line, and how many rows at the bottom it leaves out: those of the texts.
-_LINE, _BELOW_LINES = Style(bgcolor=COLOURS["shade"], bold=True), 1
-_STYLES = {name: Style(color=colour) for name, colour in COLOURS.items()}
+#: How many rows at the bottom a vertical line leaves out: those of the texts.
+_BELOW_LINES = 1
+
+
+@cache
+def _style(colour: str) -> Style:
+    return Style(color=colour)
 
 
 class GridWidget(Widget):
-    """Shows the last `Grid` that was presented."""
+    """Shows the last `Grid` that was presented; its title, in the border, can be clicked."""
+
+    class TitleClicked(Message):
+        """The title of a chart was clicked.
+
+        Attributes:
+            chart: whose title.
+            again: whether it is the second of two quick clicks.
+        """
+
+        def __init__(self, chart: GridWidget, *, again: bool) -> None:
+            super().__init__()
+            self.chart, self.again = chart, again
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._grid = Grid.blank(1, 1)
         self._lines: dict[int, str] = {}
         self._rows: dict[int, tuple[Style, Strip]] = {}
+
+    def on_click(self, event: events.Click) -> None:
+        """Tell of a click on the title."""
+        if event.screen_y == self.region.y and self.region.y != self.content_region.y:
+            event.stop()
+            self.post_message(self.TitleClicked(self, again=event.chain == 2))
 
     def render_line(self, y: int) -> Strip:
         """Return one line of cells, grouped into segments of one colour."""
@@ -48,7 +73,9 @@ class GridWidget(Widget):
         changes = np.flatnonzero(colours[1:] != colours[:-1]) + 1
         bounds = [0, *changes.tolist(), len(codes)]
         segments = [
-            Segment("".join(map(chr, codes[start:end])), background + _STYLES[colours[start]])
+            Segment(
+                "".join(map(chr, codes[start:end])), background + _style(COLOURS[colours[start]])
+            )
             for start, end in pairwise(bounds)
         ]
         strip = Strip(segments, len(codes))
@@ -59,7 +86,8 @@ class GridWidget(Widget):
         """Return a line of cells with that of a vertical line in it: what is drawn there stays seen."""
         code, colour = int(self._grid.codes[y, column]), self._grid.colours[y, column]
         drawn = chr(code) if code != ord(" ") else sign
-        style = self.rich_style + _STYLES[colour if drawn != sign else "title"] + _LINE
+        own = _style(COLOURS[colour if drawn != sign else "title"])
+        style = self.rich_style + own + Style(bgcolor=COLOURS["shade"], bold=True)
         cell = Strip([Segment(drawn, style)], 1)
         return Strip.join([strip.crop(0, column), cell, strip.crop(column + 1)])
 
@@ -75,6 +103,11 @@ class GridWidget(Widget):
         changed = {column for column, _ in lines.items() ^ self._lines.items() if column < width}
         self._lines = lines
         self.refresh(*(Region(column, 0, 1, height) for column in changed))
+
+    def repaint(self) -> None:
+        """Show the same grid in the palette's present colours."""
+        self._rows.clear()
+        self.refresh()
 
     def present(self, grid: Grid) -> None:
         """Show a grid in place of the last one."""

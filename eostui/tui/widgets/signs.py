@@ -17,7 +17,7 @@ from eostui.tui.widgets.strips import XAxis, right_aligned
 
 #: Of a step up, a step down, and of a column with both.
 _SIGNS, _ASCII_SIGNS = "▲▼◆", "^vx"
-_COLOURS = (COLOURS["warm"], COLOURS["cool"], COLOURS["path"])
+_COLOURS = "warm", "cool", "path"
 #: Beside the charts, the newest steps are shown one by one where there is room for so many cells.
 _WIDE = 50
 
@@ -53,9 +53,8 @@ class SignRaster(TextBar):
         signs = _SIGNS if self._unicode else _ASCII_SIGNS
         kinds = np.where(shares == 1, 0, np.where(shares == 0, 1, np.where(shares > 0, 2, -1)))
         cells = "".join((*signs, " ")[kind] for kind in kinds.tolist())
-        return axis.strip(
-            f"{name} {signs[:2]}", cells, [_COLOURS[kind] for kind in kinds.tolist()], note
-        )
+        colours = [COLOURS[_COLOURS[kind]] for kind in kinds.tolist()]
+        return axis.strip(f"{name} {signs[:2]}", cells, colours, note)
 
     def _shares(self, shares: FloatArray, axis: XAxis, note: Text) -> Text:
         shares = carried(shares)
@@ -98,7 +97,7 @@ class SignRaster(TextBar):
         signs = _SIGNS if self._unicode else _ASCII_SIGNS
         for change in recent.tolist():
             kind = 0 if change > 0 else 1
-            line.append(signs[kind], _COLOURS[kind])
+            line.append(signs[kind], COLOURS[_COLOURS[kind]])
         return line
 
 
