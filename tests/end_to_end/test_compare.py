@@ -179,7 +179,7 @@ def test_filter_group_baseline_table_and_open(folder, size):
     terminal.send("weight_decay>0\r")
     terminal.wait_for("COMPARE +4 runs by λ, seed")
     terminal.send("g")
-    terminal.wait_for("mean ± sd over seed", "● 0.001", "○ 0.01")
+    terminal.wait_for("mean ± sd over seed", "● λ 0.001", "○ λ 0.01")
     terminal.send("2" if size[0] < 100 else "")
     terminal.wait_for("at rest, against λ", "┬.* λ")
     terminal.send("g")

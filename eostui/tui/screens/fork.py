@@ -86,8 +86,8 @@ class ForkDialog(Dialog[ForkWish | None]):
 
     def key_enter(self, event: events.Key) -> None:
         """Take the quick choice; a field that has the focus takes enter for itself."""
-        event.stop()
-        if self._decays:
+        if self._decays and self.focused is None:  # else it must reach the field's own binding
+            event.stop()
             self.dismiss(self._present.undecayed)
 
     def key_down(self) -> None:
