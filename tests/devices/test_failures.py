@@ -113,7 +113,7 @@ def test_rows_that_go_with_their_device_leave_a_sound_record(failing, tmp_path, 
     popen = subprocess.Popen
     monkeypatch.setattr(
         subprocess, "Popen",
-        lambda command, **named: popen([sys.executable, "-c", program], **named),
+        lambda _command, **named: popen([sys.executable, "-c", program], **named),
     )  # fmt: skip
     engine = Engine(failing("lost"), tmp_path)
     assert engine.ended() == 1
