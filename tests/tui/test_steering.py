@@ -45,7 +45,7 @@ def test_momentum_is_shown_steered_and_forked(tmp_path: Path) -> None:
             await pilot.press("right_square_bracket")
             await sees(lambda: "η 0.011  λ 0  μ 0.75" in title())
             await pilot.press("f")
-            await sees(lambda: isinstance(app.screen, ForkDialog))
+            await sees(lambda: isinstance(app.screen, ForkDialog) and app.screen.query(Input))
             assert [field.id for field in app.screen.query(Input)] == [
                 "step", "eta", "weight_decay", "momentum", "steps",
             ]  # fmt: skip
