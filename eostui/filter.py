@@ -25,6 +25,29 @@ from eostui.text import parse_number
 _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt,
 }  # fmt: skip
+
+#: What can be typed, as help and documentation say it.
+GRAMMAR = (
+    "Words and conditions that must all hold: a word is looked for in names, notes and presets; "
+    "`key<0.01` compares numbers, with =, !=, <, <=, > or >=; `key:text` compares text, where * is "
+    "anything and a comma gives several; - before a part turns it round; a part with spaces is quoted."
+)
+#: What of a run can be compared beside its settings, and what each is.
+OF_RUNS = {
+    "id": "the run's id",
+    "name": "its name",
+    "state": "running or paused (live is both), finished, stopped, diverged, failed, interrupted, or "
+    "unreadable",
+    "phase": "its newest phase, such as edge or lowered",
+    "step": "its newest step",
+    "late_sharpness": "the mean S over the last fifth of its steps",
+    "age": "how long ago it was made, such as 90min, 12h, 30d",
+    "ended": "how long ago it ended, such as 90min, 12h, 30d",
+    "note": "its note",
+    "group": "its group",
+    "parent": "the id of the run that it was forked from",
+    "parent_step": "the step at which it was forked",
+}
 _PART = re.compile(r"(-?)([^\W\d]\w*)(<=|>=|!=|<|>|=|:)(.*)", re.DOTALL)
 #: What a control may be called beside its name.
 _SYMBOLS = {control.symbol: name for name, control in CONTROLS.items()}
@@ -61,7 +84,10 @@ class Filter:
 
 
 def parse_filter(
-    text: str, keys: Collection[str], words: Mapping[str, Sequence[str]] | None = None
+    text: str,
+    keys: Collection[str],
+    words: Mapping[str, Sequence[str]] | None = None,
+    units: Mapping[str, Callable[[str], float]] | None = None,
 ) -> Filter:
     """Parse what was typed.
 
@@ -70,6 +96,8 @@ def parse_filter(
         keys: what can be compared.
         words: values of several keys that stand for others, by their word: `live` for running and
             paused.
+        units: how the numbers of some keys are read, by key, where they have units: `age>30d`. They
+            raise InputError, as everything here.
 
     Raises:
         InputError: if a key isn't one, or a value isn't what its comparison needs.
@@ -78,10 +106,15 @@ def parse_filter(
         parts = shlex.split(text)
     except ValueError:
         raise InputError(f"filter {text}: a quote isn't closed") from None
-    return Filter(tuple(_condition(part, keys, words or {}) for part in parts))
+    return Filter(tuple(_condition(part, keys, words or {}, units or {}) for part in parts))
 
 
-def _condition(part: str, keys: Collection[str], words: Mapping[str, Sequence[str]]) -> Condition:
+def _condition(
+    part: str,
+    keys: Collection[str],
+    words: Mapping[str, Sequence[str]],
+    units: Mapping[str, Callable[[str], float]],
+) -> Condition:
     found = _PART.fullmatch(part)
     if found is None:
         negated, word = (True, part[1:]) if part[0] == "-" and part[1:] else (False, part)
@@ -94,7 +127,7 @@ def _condition(part: str, keys: Collection[str], words: Mapping[str, Sequence[st
     if not wanted:
         raise InputError(f"filter {part}: what `{key}` is compared with is missing")
     compare = (
-        _ordered(part, comparison, wanted)
+        _ordered(part, comparison, wanted, units.get(key))
         if comparison in _ORDERS
         else _equal(comparison, [w for each in wanted.split(",") for w in words.get(each, (each,))])
     )
@@ -102,9 +135,11 @@ def _condition(part: str, keys: Collection[str], words: Mapping[str, Sequence[st
     return Condition(part, lambda _, fields: compare(fields.get(key)) != turned)
 
 
-def _ordered(part: str, comparison: str, wanted: str) -> Callable[[Any], bool]:
+def _ordered(
+    part: str, comparison: str, wanted: str, unit: Callable[[str], float] | None
+) -> Callable[[Any], bool]:
     """Return a comparison of numbers; what is no number is neither below nor above any."""
-    bound = _number(wanted)
+    bound = unit(wanted) if unit is not None else _number(wanted)
     if bound is None:
         raise InputError(
             f"filter {part}: `{wanted}` isn't a number; type one like 0.02, 1e-3 or 2/100"

@@ -37,6 +37,16 @@ def user_presets_dir() -> Path:
     return settings_dir() / "presets"
 
 
+def preferences_file() -> Path:
+    """Return the file of what the program remembers of how its user likes it."""
+    return settings_dir() / "settings.toml"
+
+
+def keys_file() -> Path:
+    """Return the user's file of keys."""
+    return settings_dir() / "keys.toml"
+
+
 #: Data sets that are downloaded on first use: the folder they come to lie in, and megabytes.
 DOWNLOADS = {
     "cifar10": ("cifar-10-batches-py", 170),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,30 @@ def load(name_or_path: str) -> Preset:
                 f"`steps` is {config.steps}"
             )
     return Preset(path.stem, path, head_comment(text), config)
+
+
+def copy_to_own(name: str) -> Path:
+    """Copy a preset into the user's own folder, where it isn't there yet; return the file to edit.
+
+    A file of the user's code that lies beside it goes along: the preset names it by where it lies.
+
+    Raises:
+        InputError: if it can't be copied.
+    """
+    path = _find(name)
+    folder = locations.user_presets_dir()
+    if path.parent == folder:
+        return path
+    beside = {Path(code.rpartition(":")[0]) for code in load(name).config.own_code()}
+    files = [path, *(file for file in beside if file.parent == path.parent)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            if not (folder / file.name).exists():
+                shutil.copyfile(file, folder / file.name)
+    except OSError as error:
+        raise InputError(f"{folder}: can't be written to: {error.strerror or error}") from None
+    return folder / path.name
 
 
 def neighbour(name: str, offset: int, among: Iterable[str] | None = None) -> str:

@@ -54,6 +54,7 @@ def _private_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.setenv(variable, str(tmp_path_factory.mktemp(variable)))
         patch.setenv("EOSTUI_DEVICE", "cpu")
         patch.setenv("EOSTUI_NO_STANDBY", "1")
+        patch.delenv("EOSTUI_THEME", raising=False)
         yield
 
 

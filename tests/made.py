@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 
@@ -75,3 +76,29 @@ def make_fork(
     writer.event(at, "control", {"weight_decay": [0.001, 0.0]})
     writer.close()
     return path
+
+
+def make_shelf(folder: Path, count: int) -> list[Path]:
+    """Write `count` runs of 100 steps, a minute apart, the first the newest; return their paths.
+
+    Their width goes through 50, 100, 150, 200, 250; every third is named `lam-N`, every fifth diverged.
+    The store is written once and copied: a thousand are made in seconds.
+    """
+    first = make_run(folder / "made-0000", 100)
+    now = time.time()
+    paths = [folder / f"made-{number:04d}" for number in range(count)]
+    for number, path in enumerate(paths):
+        if path != first:
+            shutil.copytree(first, path)
+        settings = {"steps": 100, "eta": 0.1, "weight_decay": 0.001, "width": 50 + number % 5 * 50}
+        config = RunConfig.build({"preset": "made", **settings}, "test")
+        changed = {
+            "config": config.to_toml(), "created": str(now - 60 * number),
+            "ended": str(now - 60 * number + 10), "name": f"lam-{number}" if number % 3 == 0 else "",
+            "status": "diverged" if number % 5 == 4 else "finished",
+        }  # fmt: skip
+        writer = RunWriter(path)
+        for key, value in changed.items():
+            writer.fact(key, value)
+        writer.close()
+    return paths

@@ -14,6 +14,7 @@ from rich.style import Style
 from textual.pilot import Pilot
 
 from eostui.oscillator_presets import OscillatorPreset
+from eostui.panels.compare.view import Compare
 from eostui.tui.app import EostuiApp
 from eostui.tui.session import Settings, Watch
 
@@ -27,13 +28,13 @@ Check = Callable[[EostuiApp, Pilot[str]], Awaitable[None]]
 
 
 def on_screen(
-    start: Path | Watch | OscillatorPreset,
+    start: Path | Watch | OscillatorPreset | Compare,
     check: Check,
     size: tuple[int, int] = SIZES[0],
     *,
     unicode: bool = True,
 ) -> None:
-    """Open a run in the app, wait until it is shown, and check; or an oscillator without any run."""
+    """Open a run in the app, wait until it is shown, and check; or an oscillator or a comparison."""
     path = start.path if isinstance(start, Watch) else start
     folder = path.parent if isinstance(path, Path) else Path()
 

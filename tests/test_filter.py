@@ -72,3 +72,19 @@ def test_what_is_refused(text: str, said: str) -> None:
     with pytest.raises(InputError) as refused:
         parse_filter(text, KEYS, WORDS)
     assert said in str(refused.value)
+
+
+def test_units() -> None:
+    """A key's numbers are read by its own unit; what isn't one is told as the unit does."""
+
+    def hours(text: str) -> float:
+        if not text.endswith("h"):
+            raise InputError("must be like 12h")
+        return 3600 * float(text[:-1])
+
+    found = parse_filter("age<2h", ("age",), units={"age": hours})
+    assert found.matches((), {"age": 7199.0})
+    assert not found.matches((), {"age": 7201.0})
+    assert not found.matches((), {"age": None})
+    with pytest.raises(InputError, match="like 12h"):
+        parse_filter("age<2", ("age",), units={"age": hours})

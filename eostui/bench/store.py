@@ -26,7 +26,8 @@ from eostui.runs.store.writer import RunWriter
 STEPS = 1_000_000
 #: The bars, for STEPS steps, by the key of the result: seconds and megabytes.
 BARS = {
-    "open_seconds": 1.5, "frame_milliseconds": 10.0, "viewer_megabytes": 300.0, "csv_seconds": 10.0,
+    "open_seconds": 1.5, "frame_milliseconds": 10.0, "compared_frame_milliseconds": 25.0,
+    "viewer_megabytes": 300.0, "csv_seconds": 10.0,
 }  # fmt: skip
 
 Say = Callable[[str, int, int | None], None]
@@ -40,7 +41,8 @@ def measure_store(say: Say, steps: int = STEPS) -> dict[str, Any]:
         steps: of the run.
 
     Returns:
-        `open_seconds`, `viewer_megabytes`, `frame_milliseconds` as `bench/viewer.py` finds them,
+        `open_seconds`, `viewer_megabytes`, `frame_milliseconds` and, of a comparison of so many
+        `compared_runs`, `compared_frame_milliseconds` as `bench/viewer.py` finds them,
         `csv_seconds` (the whole command), `parquet_seconds` (only with pyarrow), sizes in
         megabytes, and the `bars`.
     """
@@ -54,6 +56,8 @@ def measure_store(say: Say, steps: int = STEPS) -> dict[str, Any]:
             "steps": opened["last_step"],
             "open_seconds": opened["open_seconds"],
             "frame_milliseconds": opened["frame_seconds"] * 1e3,
+            "compared_runs": opened["compared_runs"],
+            "compared_frame_milliseconds": opened["compared_frame_seconds"] * 1e3,
             "viewer_megabytes": opened["viewer_megabytes"],
             "database_megabytes": (path / DATABASE).stat().st_size / 1e6,
         }

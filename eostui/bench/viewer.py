@@ -1,7 +1,8 @@
 """What the live view spends on one run: `python -m eostui.bench.viewer RUN`, in a process of its own.
 
 Prints JSON: the seconds until all rows are read as the viewer reads them, those of a frame of its four
-charts over the first FRAME_STEPS steps, and the peak memory of the process.
+charts over the first FRAME_STEPS steps, those of a frame of the Compare screen with twenty times these
+steps, and the peak memory of the process before that.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from pathlib import Path
 
 import eostui.tui.app  # noqa: F401 - all that the viewer loads
+from eostui.bench import comparison
 from eostui.charts.picture import draw
 from eostui.charts.scales import StickyRange
 from eostui.panels import PANELS
@@ -40,13 +42,22 @@ def main(path: Path) -> None:
     opened = time.perf_counter() - start
     _frame(feed.run)
     part = feed.run.until(FRAME_STEPS - 1)
+    _frame(part)
+    peak = _peak_bytes()
+    several = comparison.compared(part)
+    frames, compared = [], []
+    for turn in range(_FRAMES):  # by turns: what else the machine does slows both
+        frames.append(_frame(part))
+        compared.append(comparison.frame(several, _WIDTH, _HEIGHT, float(turn)))
     print(
         json.dumps(
             {
                 "last_step": feed.run.last_step,
                 "open_seconds": opened,
-                "frame_seconds": statistics.median(_frame(part) for _ in range(_FRAMES)),
-                "viewer_megabytes": _peak_bytes() / 1e6,
+                "frame_seconds": statistics.median(frames),
+                "compared_runs": comparison.RUNS,
+                "compared_frame_seconds": statistics.median(compared),
+                "viewer_megabytes": peak / 1e6,
             }
         )
     )

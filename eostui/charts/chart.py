@@ -32,6 +32,7 @@ class Curve:
         coming: its value from the next point on, where that is another already: of a threshold whose
             control was changed while the run waits. That is drawn on to the right end, and its label
             tells it.
+        smooths: whether medians may be drawn over it: its values grow at their end alone.
         sign: what each of its points is in a still picture, which may have no colours to tell it from
             other curves of its pattern; "" where it is drawn as everywhere.
     """
@@ -47,6 +48,7 @@ class Curve:
     extended: bool = False
     coming: float | None = None
     sign: str = ""
+    smooths: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Chart:
     Attributes:
         waiting: shown in the middle while there is nothing to draw.
         counts: what the x axis counts.
+        places: what stands on the x axis in place of round values, such as those of a setting.
     """
 
     curves: list[Curve]
@@ -83,3 +86,4 @@ class Chart:
     spots: list[Spot] = field(default_factory=list)
     waiting: str = ""
     counts: str = STEPS
+    places: tuple[tuple[float, str], ...] = ()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -124,7 +125,10 @@ def lay_out(
             of a divergence does: a still picture has no other stretch of x to look at.
     """
     low, high = _envelopes(chart, x_range, width * dots.DOTS_X)
-    limits = _limits(chart, low, high, without_outliers)
+    limits = None
+    if sticky.close:
+        limits = _limits(without_theory(chart), low, high, without_outliers)
+    limits = limits or _limits(chart, low, high, without_outliers)
     if limits is None:
         return None
     floor = 0.0 if chart.scale.kind == "linear" and limits[0] >= 0 else -math.inf
@@ -146,6 +150,12 @@ def _envelopes(
             low[index, max(passed, 0) :] = high[index, max(passed, 0) :] = last
     dots.join(low, high)
     return chart.scale.forward(low), chart.scale.forward(high)
+
+
+def without_theory(chart: Chart) -> Chart:
+    """Return a chart whose y axis makes room for what was measured alone, not for thresholds."""
+    curves = [replace(curve, ranged=curve.ranged and not curve.yields) for curve in chart.curves]
+    return replace(chart, curves=curves)
 
 
 def _limits(
@@ -206,7 +216,13 @@ class Tick:
     mark: Mark | None = None
 
 
-def x_ticks(frame: Frame, marks: list[Mark], counts: str, room: int) -> list[Tick]:
+def x_ticks(
+    frame: Frame,
+    marks: list[Mark],
+    counts: str,
+    room: int,
+    places: Sequence[tuple[float, str]] = (),
+) -> list[Tick]:
     """Return the ticks of an x axis; no two texts touch, marks' own go first.
 
     Args:
@@ -214,6 +230,7 @@ def x_ticks(frame: Frame, marks: list[Mark], counts: str, room: int) -> list[Tic
         marks: on the axis.
         counts: what x counts.
         room: columns that the texts may take, from the left end of the picture.
+        places: what stands there in place of round values.
     """
     taken = np.zeros(room + 1, dtype=bool)
     ticks = []
@@ -225,7 +242,7 @@ def x_ticks(frame: Frame, marks: list[Mark], counts: str, room: int) -> list[Tic
             ticks.append(Tick(column, mark.text if fits else "", mark))
     marked = {tick.column for tick in ticks}
     values = linear_ticks(frame.x0, frame.x1, max(frame.width // 9, 2), whole=counts == STEPS)
-    for value, text in zip(values, tick_texts(values), strict=True):
+    for value, text in places or zip(values, tick_texts(values), strict=True):
         column = frame.column(value)
         if column is not None and column not in marked:
             fits = _takes(taken, column, len(text), room)

@@ -40,6 +40,14 @@ def grouped(step: int) -> str:
     return f"{step:,}".replace(",", " ")
 
 
+def age(seconds: float) -> str:
+    """Return how long ago something was, as people say it."""
+    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
 def percent(share: float) -> str:
     """Return a share in percent, or – when it isn't known."""
     return "–" if math.isnan(share) else f"{100 * share:.0f} %"

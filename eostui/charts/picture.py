@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,11 +99,12 @@ def draw(
         return grid
     frame = layout.frame
     y_axis(grid, frame, chart.scale)
-    x_axis(grid, frame, chart.marks, unicode, chart.counts)
+    x_axis(grid, frame, chart.marks, unicode, chart.counts, chart.places)
     _curves(grid, layout, chart, unicode)
     for spot in chart.spots:
         if (cell := layout.cell(chart, spot)) is not None:
-            grid.write(*cell, spot.sign if unicode else "x", spot.colour)
+            sign = spot.sign if unicode or spot.sign.isascii() else "x"
+            grid.write(*cell, sign, spot.colour)
     if left + columns < width:
         for label in labels(layout, chart):
             grid.write(label.row, left + columns + 1, label.text, label.curve.colour)
@@ -137,11 +139,18 @@ def y_axis(grid: Grid, frame: Frame, scale: Scale) -> None:
         grid.write(row, bar, "┤", AXIS)
 
 
-def x_axis(grid: Grid, frame: Frame, marks: list[Mark], unicode: bool, counts: str = "") -> None:
+def x_axis(
+    grid: Grid,
+    frame: Frame,
+    marks: list[Mark],
+    unicode: bool,
+    counts: str = "",
+    places: Sequence[tuple[float, str]] = (),
+) -> None:
     """Draw the line below the plot, with round values, the marks, and what the axis counts."""
     axis, width = frame.height, grid.codes.shape[1]
     grid.write(axis, frame.left - 1, "└" + "─" * frame.width, AXIS)
-    for tick in x_ticks(frame, marks, counts, width):
+    for tick in x_ticks(frame, marks, counts, width, places):
         colour = tick.mark.colour if tick.mark else AXIS
         if tick.mark:
             grid.codes[: frame.height, tick.column] = ord("┊" if unicode else ":")

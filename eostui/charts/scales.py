@@ -12,6 +12,10 @@ FloatArray = NDArray[np.float64]
 
 _NICE = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 _TICK_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
+#: A range spans at least this share of its ends: ticks in it have digits of their own.
+_FINEST = 1e-9
+#: What a close range leaves free at either end, as a share of itself.
+_MARGIN = 0.05
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,10 @@ class Scale:
             return np.arcsinh(values / self.threshold)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(values > 0, np.log10(values), np.nan)
+
+    def place(self, value: float) -> float:
+        """Map one value."""
+        return float(self.forward(np.array([value]))[0])
 
     def backward(self, place: float) -> float:
         """Return the value that maps to `place`."""
@@ -63,18 +71,39 @@ class StickyRange:
     """A range that grows in jumps and shrinks rarely, so that a live axis seldom moves.
 
     Works on places (after the scale's map).
+
+    Attributes:
+        low, high: the range.
+        close: whether it fits closely to what is in sight, and moves whenever that does.
+        held: whether it stays what it is, whatever is in sight.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, close: bool = False) -> None:
         self.low = math.nan
         self.high = math.nan
+        self.close = close
+        self.held = False
+
+    def zoom(self, factor: float, centre: float) -> None:
+        """Span so many times as much about a place, which keeps its share of the range; hold that."""
+        low, high = (centre + (end - centre) * factor for end in (self.low, self.high))
+        if high - low > _FINEST * max(abs(low), abs(high)):
+            self.low, self.high, self.held = low, high, True
 
     def fit(self, low: float, high: float, floor: float = -math.inf) -> tuple[float, float]:
         """Return a range that holds [low, high], the last one if it still serves.
 
         It never reaches below `floor` for room's sake alone.
         """
+        if self.held:
+            return self.low, self.high
         span = high - low
+        if self.close:
+            room = max(
+                _MARGIN * span, _MARGIN * max(abs(low), abs(high)) if span == 0 else 0, 1e-12
+            )
+            self.low, self.high = low - room, high + room
+            return self.low, self.high
         fits = self.low <= low and high <= self.high
         if fits and span >= 0.35 * (self.high - self.low):
             return self.low, self.high

@@ -9,8 +9,10 @@ import typer
 from eostui.cli.attach import attach
 from eostui.cli.bench import bench
 from eostui.cli.command import BareCommands, Command, unfolded
+from eostui.cli.compare import compare
 from eostui.cli.doctor import doctor
 from eostui.cli.export import export
+from eostui.cli.figure import figure
 from eostui.cli.fork import fork
 from eostui.cli.locate import locate
 from eostui.cli.plot import plot
@@ -63,6 +65,8 @@ COMMANDS = (
     (app, "replay", replay),
     (app, "export", export),
     (app, "plot", plot),
+    (app, "figure", figure),
+    (app, "compare", compare),
     (app, "simulate", simulate),
     (app, "bench", bench),
     (app, "doctor", doctor),
@@ -90,9 +94,9 @@ app.add_typer(presets, name="presets")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        import eostui
+        from eostui.version import __version__
 
-        typer.echo(f"eostui {eostui.__version__}")
+        typer.echo(f"eostui {__version__}")
         raise typer.Exit
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eostui.cli.options import AsciiOnly, Fps, LiveRunName, NoStandby, RunsDir
+from eostui.cli.options import AsciiOnly, Fps, LiveRunName, NoStandby, RunsDir, Theme
 from eostui.cli.start import show
 from eostui.errors import InputError
 
@@ -18,6 +18,7 @@ def attach(
     runs_dir: RunsDir = None,
     fps: Fps = None,
     no_standby: NoStandby = False,
+    theme: Theme = None,
     _ascii: AsciiOnly = False,
 ) -> None:
     """Show a run, live or ended: the one named, else the newest live one, else the newest.
@@ -30,7 +31,7 @@ def attach(
 
     folder = locations.runs_dir(runs_dir)
     entry = shelf.find(folder, run) if run is not None else _newest(folder)
-    show(entry.path, runs_dir, None, fps=fps, standby=not no_standby)
+    show(entry.path, runs_dir, None, fps=fps, standby=not no_standby, theme=theme)
 
 
 def _newest(folder: Path) -> Entry:

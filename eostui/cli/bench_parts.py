@@ -34,6 +34,7 @@ PARTS = {
         (
             ("open_seconds", "opening it as the viewer does", "s"),
             ("frame_milliseconds", "a frame: four charts of 100,000 steps", "ms"),
+            ("compared_frame_milliseconds", "a frame: {compared_runs} such runs compared", "ms"),
             ("viewer_megabytes", "memory of the viewer with it, at most", "MB"),
             ("csv_seconds", "exporting it as CSV, whole command", "s"),
             ("parquet_seconds", "exporting it as Parquet", "s"),

@@ -84,10 +84,10 @@ def _tell_data(
 
 
 def _machine() -> Iterator[Check]:
-    import eostui
     from eostui import locations
+    from eostui.version import __version__
 
-    yield "eostui", True, f"{eostui.__version__}, Python {platform.python_version()}"
+    yield "eostui", True, f"{__version__}, Python {platform.python_version()}"
     start = time.perf_counter()
     locations.present_folder()
     try:

@@ -8,13 +8,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eostui.cli.options import RunNames, RunsDir
+from eostui.cli.options import RunFilter, RunNames, RunsDir
 from eostui.cli.progress import ProgressBar
 from eostui.cli.streams import data_stream
+from eostui.errors import InputError, printable
+
+if TYPE_CHECKING:
+    from eostui.runs.shelf import Entry
 
 
 def export(
@@ -38,14 +42,17 @@ def export(
     measured_only: Annotated[
         bool, typer.Option("--measured-only", help="Only rows at which something was measured.")
     ] = False,
+    filter: RunFilter = "",
     runs_dir: RunsDir = None,
 ) -> None:
     """Write runs as a table, one row a step, with a JSON file beside it that explains the columns.
 
-    Several runs come under each other in one table, whose first column names the run; a column that one
-    of them lacks is empty there. A live run is written as it is at one moment. An existing file is
-    replaced when the new one is whole. Parquet (extra `parquet`) has the explanations inside as well;
-    TensorBoard (extra `tensorboard`) gets a folder of event files for each run.
+    Several runs, and those that --filter finds, come under each other in one table, whose first columns
+    are the id, the name, and every setting in which they differ; η and λ of the runs, as they are at
+    their newest steps, are run_eta and run_weight_decay. A column that one of them lacks is empty there.
+    A live run is written as it is at one moment, and stderr and the JSON file say so. An existing file
+    is replaced when the new one is whole. Parquet (extra `parquet`) has the explanations inside as well;
+    TensorBoard (extra `tensorboard`) gets a folder of event files for each run, called by its name.
 
     Examples:
 
@@ -57,6 +64,8 @@ def export(
 
       eostui export -o run.csv.gz
 
+      eostui export --filter "preset:digits* weight_decay>0" -o decayed.csv
+
       eostui export baseline decay --format tensorboard -o logs
     """
     from eostui import locations
@@ -66,26 +75,55 @@ def export(
 
     chosen = format_of(output, format)
     folder = locations.runs_dir(runs_dir)
-    found = [shelf.find(folder, name) for name in runs] if runs else [shelf.find(folder, None)]
+    found = [shelf.find(folder, name) for name in runs or ()]
+    if filter:
+        found += _filtered(folder, filter, found)
+    elif not runs:
+        found = [shelf.find(folder, None)]
+    alone = len(found) == 1 and not filter
     with ExitStack() as stack:
         stack.enter_context(_ended_by_signals())
-        opened = [stack.enter_context(Run(entry.path)) for entry in found]
-        table = opened if len(opened) > 1 else opened[0]
+        paths = [entry.path for entry in found]
+        runs_of = stack.enter_context(Run(paths[0])) if alone else paths
+        table = RunTable(runs_of, measured_only=measured_only)
+        for part in table.parts:
+            if part.live:
+                what = f"{part.path.name} is live: written as it is at step {part.last_step}"
+                print(printable(what), file=sys.stderr)
         if output == "-":
-            write_stream(RunTable(table, measured_only=measured_only), data_stream(), chosen)
+            write_stream(table, data_stream(), chosen)
             return
-        stem = shelf.safe_name(found[0].id) if len(found) == 1 else "runs"
+        stem = shelf.safe_name(found[0].id) if alone else "runs"
         default = "tensorboard" if chosen == "tensorboard" else f"{stem}.{chosen}"
         target = locations.expanded(Path(output or default))
         sidecar, rows = export_files(
             table,
             target,
             format=chosen,
-            measured_only=measured_only,
             progress=stack.enter_context(ProgressBar(f"writing {target.name}")),
         )
     explained = f", columns explained in {sidecar}" if sidecar else ""
     print(f"{rows} rows in {target}{explained}", file=sys.stderr)
+
+
+def _filtered(folder: Path, text: str, named: list[Entry]) -> list[Entry]:
+    """Return the runs of a shelf that pass a filter and aren't named already, oldest first.
+
+    Raises:
+        InputError: if the filter can't be understood, or there is no run to be written then.
+    """
+    from eostui.runs import shelf
+    from eostui.runs.filter_fields import run_filter
+
+    passes = run_filter(text)
+    entries, unread = shelf.read(folder)
+    if unread:
+        print(printable(shelf.told_unread(unread)), file=sys.stderr)
+    have = {entry.path for entry in named}
+    found = [entry for entry in reversed(entries) if passes(entry) and entry.path not in have]
+    if not found and not named:
+        raise InputError(f"no run in {folder} passes the filter `{text}`")
+    return found
 
 
 @contextmanager

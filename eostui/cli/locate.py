@@ -12,13 +12,31 @@ from eostui.errors import InputError, did_you_mean
 
 def locate(
     place: Annotated[
-        str | None, typer.Argument(help="runs, data, presets, your-presets, settings or cache.")
+        str | None,
+        typer.Argument(help="runs, data, presets, your-presets, settings, keys or cache."),
     ] = None,
+    write: Annotated[
+        bool,
+        typer.Option(
+            "--write", help="Of keys: write the file, every key in it, for you to change."
+        ),
+    ] = False,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Print where runs, data, presets, settings and the cache are; all, or the one named."""
+    """Print where runs, data, presets, settings and the cache are; all, or the one named.
+
+    Keys of your own are in the file that `eostui locate keys` prints; --write begins it.
+    """
     from eostui import locations
+
+    if write:
+        if place != "keys":
+            raise InputError("--write is for keys: `eostui locate keys --write`")
+        from eostui.tui import keymap
+        from eostui.tui.screens.table import keys_by_group
+
+        keymap.write(keys_by_group())
 
     places = {
         "runs": locations.runs_dir(runs_dir),
@@ -26,6 +44,7 @@ def locate(
         "presets": locations.shipped("presets"),
         "your-presets": locations.user_presets_dir(),
         "settings": locations.settings_dir(),
+        "keys": locations.keys_file(),
         "cache": locations.cache_dir(),
     }
     if place is None:

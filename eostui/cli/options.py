@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from eostui.cli.streams import say_ascii
+from eostui.filter import GRAMMAR, OF_RUNS
 
 
 def _complete_preset(incomplete: str) -> list[str]:
@@ -73,6 +74,22 @@ RunsDir = Annotated[
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Folder of the data sets [env: EOSTUI_DATA].")
 ]
+RunFilter = Annotated[
+    str,
+    typer.Option(
+        "--filter",
+        metavar="TEXT",
+        help=f"Only runs that match. {GRAMMAR} Keys are settings, and {', '.join(OF_RUNS)}.",
+    ),
+]
+PresetFilter = Annotated[
+    str,
+    typer.Option(
+        "--filter",
+        metavar="TEXT",
+        help=f"Only presets that match. {GRAMMAR} Keys are settings, and name.",
+    ),
+]
 Number = str | None
 Name = Annotated[str, typer.Option(help="A name to find the run by.")]
 Group = Annotated[
@@ -100,6 +117,12 @@ ChangedData = Annotated[
     ),
 ]
 Fps = Annotated[float | None, typer.Option(help="Frames a second; fewer over SSH by default.")]
+Theme = Annotated[
+    str | None,
+    typer.Option(
+        help="Colours: eostui, okabe-ito, print, or a theme of Textual's [env: EOSTUI_THEME]."
+    ),
+]
 AsciiOnly = Annotated[
     bool,
     typer.Option("--ascii", callback=_ascii, is_eager=True, help="Draw and say all in ASCII."),
@@ -126,6 +149,7 @@ class View:
     runs_dir: RunsDir = None
     data_dir: DataDir = None
     fps: Fps = None
+    theme: Theme = None
     ascii_only: AsciiOnly = False
     as_json: AsJson = False
     no_standby: NoStandby = False

@@ -8,12 +8,14 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from rich.cells import cell_len
 
 from eostui.cli.streams import sayable, speaks_unicode
 from eostui.errors import InputError, printable
+
+AnyPreset = TypeVar("AnyPreset", bound="PresetFile")
 
 if TYPE_CHECKING:
     from eostui.config import RunConfig
@@ -81,14 +83,22 @@ def _end_of(text: str, room: int, stream: TextIO) -> str:
     return mark + text
 
 
-def print_presets(names: Iterable[str], load: Callable[[str], PresetFile], as_json: bool) -> None:
-    """List presets of any kind; one that can't be loaded is told on stderr, and hides no other."""
+def print_presets(
+    names: Iterable[str],
+    load: Callable[[str], AnyPreset],
+    as_json: bool,
+    passes: Callable[[AnyPreset], bool] = lambda _: True,
+) -> None:
+    """List presets of any kind that pass; one that can't be loaded is told on stderr, and hides none."""
     loaded = []
     for name in names:
         try:
-            loaded.append((name, load(name)))
+            preset = load(name)
         except InputError as error:
             print(f"eostui: {printable(str(error))}", file=sys.stderr)
+        else:
+            if passes(preset):
+                loaded.append((name, preset))
     if as_json:
         print_json([{"name": n, "path": str(p.path), "summary": p.summary} for n, p in loaded])
         return
@@ -109,14 +119,6 @@ def readable(folder: Path) -> list[Entry]:
     if unread:
         print(f"eostui: {printable(shelf.told_unread(unread))}", file=sys.stderr)
     return entries
-
-
-def age(seconds: float) -> str:
-    """Return how long ago something was, as people say it."""
-    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} s"
 
 
 def unusual_dynamics(config: RunConfig) -> str:

@@ -1,4 +1,4 @@
-"""`plot`: a static picture of a run."""
+"""`plot`: a static picture of a run, or of several side by side."""
 
 from __future__ import annotations
 
@@ -6,32 +6,46 @@ import os
 import shutil
 import sys
 
-from eostui.cli.options import AsciiOnly, Height, RunName, RunsDir, Width
-from eostui.cli.streams import sayable
+from eostui.cli.options import AsciiOnly, Height, RunNames, RunsDir, Width
+from eostui.cli.streams import sayable, speaks_unicode
 from eostui.errors import InputError
 
 
 def plot(
-    run: RunName = None,
+    runs: RunNames = None,
     width: Width = None,
     height: Height = None,
     runs_dir: RunsDir = None,
     _ascii: AsciiOnly = False,
 ) -> None:
-    """Print a static picture of a run. Plain text when stdout isn't a terminal."""
+    """Print a static picture of a run, or of several as `eostui compare --still` does.
+
+    Plain text when stdout isn't a terminal.
+    """
     for flag, cells in (("--width", width), ("--height", height)):
         if cells is not None and cells < 1:
             raise InputError(f"{flag} is {cells}, but must be at least 1")
     from eostui import locations
-    from eostui.cli.static_plot import render
     from eostui.runs import shelf
     from eostui.runs.run import Run
 
-    entry = shelf.find(locations.runs_dir(runs_dir), run)
-    size = shutil.get_terminal_size((120, 40))
+    folder = locations.runs_dir(runs_dir)
+    terminal = shutil.get_terminal_size((120, 40))
+    columns, lines = width or terminal.columns, height or terminal.lines - 1
     color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    with Run(entry.path) as opened:
-        drawn = render(
-            opened, width=width or size.columns, height=height or size.lines - 1, color=color
-        )
+    if runs and len(runs) > 1:
+        from eostui.cli.comparison import check_selection, read_all, still_picture
+        from eostui.panels.compare.view import ComparisonView
+        from eostui.runs.selection import select
+
+        selection = select(folder, runs)
+        check_selection(selection, "")
+        view = ComparisonView(selection.entries, unicode=speaks_unicode(sys.stdout))
+        read_all(view)
+        drawn = still_picture(view, width=columns, height=lines, color=color)
+    else:
+        from eostui.cli.static_plot import render
+
+        with Run(shelf.find(folder, runs[0] if runs else None).path) as opened:
+            drawn = render(opened, width=columns, height=lines, color=color)
     print(sayable(drawn, cells=True))

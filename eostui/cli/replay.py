@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eostui.cli.options import AsciiOnly, AsJson, DataDir, Fps, RunName, RunsDir, Trust
+from eostui.cli.options import AsciiOnly, AsJson, DataDir, Fps, RunName, RunsDir, Theme, Trust
 from eostui.cli.output import print_json
 from eostui.cli.progress import ProgressBar
 from eostui.cli.start import show
@@ -32,6 +32,7 @@ def replay(
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     fps: Fps = None,
+    theme: Theme = None,
     _ascii: AsciiOnly = False,
     as_json: AsJson = False,
 ) -> None:
@@ -68,7 +69,7 @@ def replay(
     if watch:
         from eostui.tui.session import Watch
 
-        show(Watch(entry.path, speed), runs_dir, data_dir, fps=fps)
+        show(Watch(entry.path, speed), runs_dir, data_dir, fps=fps, theme=theme)
     refuse_foreign_code(entry.config, entry.path, trusted=trust)
     found = _repeat(entry, locations.data_dir(data_dir))
     if as_json:
@@ -101,7 +102,7 @@ def _repeat(entry: Entry, data_dir: Path) -> Replay:
 
 
 def _told(entry: Entry, found: Replay) -> dict[str, Any]:
-    from eostui import __version__
+    from eostui.version import __version__
 
     return {
         "id": entry.id,
@@ -117,7 +118,7 @@ def _told(entry: Entry, found: Replay) -> dict[str, Any]:
 
 
 def _sentence(entry: Entry, found: Replay) -> str:
-    from eostui import __version__
+    from eostui.version import __version__
 
     record, differences = found.record, found.differences
     span, measured = f"steps {record.first} to {record.next_step - 1}", found.measurements

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eostui.cli.options import AsciiOnly, AsJson, Height, Number, Width
+from eostui.cli.options import AsciiOnly, AsJson, Height, Number, Theme, Width
 from eostui.cli.output import plain, print_json, print_presets
 from eostui.cli.progress import ProgressBar
 from eostui.cli.start import show
@@ -54,6 +54,7 @@ def simulate(
     live: Annotated[
         bool, typer.Option("--live", help="Open the oscillator screen; keys change the settings.")
     ] = False,
+    theme: Theme = None,
     _ascii: AsciiOnly = False,
     list_presets: Annotated[
         bool, typer.Option("--list", help="List the oscillator presets, and do no more.")
@@ -102,7 +103,7 @@ def simulate(
     if live:
         if grid or csv or as_json:
             raise InputError("--live is a screen: leave out --grid, --csv and --json")
-        show(replace(found, simulation=simulation), None, None)
+        show(replace(found, simulation=simulation), None, None, theme=theme)
     size = shutil.get_terminal_size((120, 40))
     room = width or size.columns, height or size.lines - 1
     if grid:

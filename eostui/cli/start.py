@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from eostui.cli.options import View
     from eostui.config import RunConfig
     from eostui.oscillator_presets import OscillatorPreset
+    from eostui.panels.compare.view import Compare
     from eostui.runs.launch import Fork, Resume
     from eostui.tui.session import Watch
 
@@ -45,12 +46,12 @@ def start(what: RunConfig | Resume | Fork, view: View, *, name: str = "", group:
         raise typer.Exit(_run_headless(what, view, name, group))
     show(
         what, view.runs_dir, view.data_dir, name=name, group=group, fps=view.fps,
-        standby=not view.no_standby,
+        standby=not view.no_standby, theme=view.theme,
     )  # fmt: skip
 
 
 def show(
-    what: RunConfig | Resume | Fork | Path | Watch | OscillatorPreset,
+    what: RunConfig | Resume | Fork | Path | Watch | OscillatorPreset | Compare,
     runs_dir: Path | None,
     data_dir: Path | None,
     *,
@@ -58,8 +59,10 @@ def show(
     group: str = "",
     fps: float | None = None,
     standby: bool = True,
+    theme: str | None = None,
 ) -> None:
-    """Open the live view of a run to start, to attach to, to play back, or of an oscillator.
+    """Open the live view of a run to start, to attach to, to play back, of an oscillator, or of runs that
+    are compared.
 
     Exits with its code. Whether the view keeps a process ready for the next run is `standby`, unless
     EOSTUI_NO_STANDBY is set.
@@ -76,6 +79,7 @@ def show(
 
     draw_in_cells()
     runs, data = locations.runs_dir(runs_dir), locations.data_dir(data_dir)
+    comfort = _chosen_by_user(theme)  # what is wrong there is told before anything begins
     with NotedSignals() as signals:
         # the engine first: it loads PyTorch while this process loads the application
         begun = (
@@ -98,11 +102,33 @@ def show(
             fps=fps if fps is not None else (4.0 if slow_link else 10.0),
             unicode=speaks_unicode(sys.stderr),  # which the application draws on
             standby=standby and not os.environ.get("EOSTUI_NO_STANDBY"),
+            **comfort,
         )
         code, sentence = run_app(settings, begun, lambda: signals.number)
     if sentence:
         print(f"eostui: {printable(sentence)}", file=sys.stderr)
     raise typer.Exit(code)
+
+
+def _chosen_by_user(theme: str | None) -> dict[str, Any]:
+    """Return the colours and keys that the user chose; what isn't chosen is left out, and not loaded.
+
+    Raises:
+        InputError: if there are no such colours, or no such keys.
+    """
+    from eostui import locations
+
+    chosen: dict[str, Any] = {}
+    if theme or os.environ.get("EOSTUI_THEME") or locations.preferences_file().exists():
+        from eostui.tui import themes
+
+        chosen["theme"] = themes.chosen(theme)
+    if locations.keys_file().exists():
+        from eostui.tui import keymap
+        from eostui.tui.screens.table import keys_by_group
+
+        chosen["keymap"] = keymap.read(keys_by_group())
+    return chosen
 
 
 def _check_fps(fps: float | None) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import eostui
 from eostui.config import RunConfig
 from eostui.engine.tolerances import apart, projections_apart
 from eostui.runs.record import Record
@@ -24,6 +23,7 @@ from eostui.runs.store.landscape import Landscape
 from eostui.runs.store.readings import ProbeReading, counts_products, packed
 from eostui.runs.store.rows import Event, in_columns
 from eostui.runs.store.writer import RunWriter
+from eostui.version import __version__
 
 #: Told the step that comes next, the first one and the one to reach.
 Progress = Callable[[int, int, int], None]
@@ -121,7 +121,7 @@ class ComparingWriter:
         self.compared = self.measured = 0
         self.exact = True
         self._tolerant: RunConfig | None = None
-        if record.older or record.version not in ("", eostui.__version__):
+        if record.older or record.version not in ("", __version__):
             self._tolerant = RunConfig.from_toml(record.facts["config"], f"{path}: stored config")
         self._reached = record.first
         self._record = record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from eostui.config import RunConfig
+from eostui.errors import InputError
+from eostui.runs.analysis.stop_condition import ASKED, REACHED, STEP, StopCondition
 from eostui.runs.edit import refuse_name, refuse_note
 from eostui.runs.store import commands
 from eostui.runs.store.rows import Event
@@ -33,6 +36,8 @@ class Controls:
         pauses: steps before which training pauses by itself, once each.
         asked: what the calibrator is asked to do at this step, in order: `calibrate`, `reseat`.
         save: whether a checkpoint of this step is asked for.
+        stop_at: what ends the run once it holds, None for nothing but its steps.
+        steps: that it takes at most.
     """
 
     stability: Stability
@@ -45,13 +50,15 @@ class Controls:
     pauses: set[int] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
     save: bool = False
+    stop_at: StopCondition | None = None
+    steps: float = math.inf
     _polled_at: float = 0.0
 
     @classmethod
     def of(cls, config: RunConfig, stability: Stability) -> Controls:
         """Return those of a run at its start."""
         schedule = {change.step: change.values() for change in config.controls}
-        return cls(stability, stability.at_start(config), schedule=schedule)
+        return cls(stability, stability.at_start(config), schedule=schedule, steps=config.steps)
 
     @property
     def marked(self) -> tuple[int, ...]:
@@ -135,6 +142,8 @@ class Controls:
         if kind == "stop":
             self.request_stop("stopped by its user")
             return None
+        if kind == ASKED:
+            return self._stop_at(content, writer, step)
         if kind == "checkpoint":
             self.save = True
             return None
@@ -144,6 +153,29 @@ class Controls:
         if kind in ("rename", "note"):
             return _tell(content, writer)
         return f"unknown command `{kind}`"
+
+    def reach(self, writer: Store, step: int) -> None:
+        """End the run, for what it was to stop at holds at this step."""
+        if self.stop_at is not None:
+            told = self.stop_at.told(self.stability.label)
+            writer.event(step, REACHED, self.stop_at.content)
+            self.stop_at = None
+            self.request_stop(f"stopped as asked ({told})")
+
+    def _stop_at(self, content: Mapping[str, Any], writer: Store, step: int) -> str | None:
+        """Take note of what ends the run; return why it can't, or None."""
+        try:
+            condition = StopCondition.of(content)
+        except InputError as error:
+            return str(error)
+        if condition is not None and condition.kind == STEP:
+            if float(condition.value) < step:
+                return f"step {condition.value} is over: step {step} comes next"
+            if float(condition.value) >= self.steps:
+                return f"the run ends at step {self.steps} anyway"
+        self.stop_at = condition
+        writer.event(step, ASKED, {} if condition is None else condition.content)
+        return None
 
     def _pause(self, pause: bool, writer: Store, step: int) -> None:
         if self.paused != pause:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Iterable, Sequence
 
@@ -16,6 +17,7 @@ from eostui.engine.snapshot import Stateful, restore, snapshot
 from eostui.engine.trajectory import Trajectory
 from eostui.probes import Probe, probes_of
 from eostui.problems import Problem
+from eostui.runs.analysis.stop_condition import LOSS
 from eostui.runs.store.checkpoints import Checkpoint
 from eostui.runs.store.writer import Store
 from eostui.stability import WEIGHT_DECAY
@@ -53,6 +55,8 @@ class Driver:
         self._probes = probes_of(config) if probes is None else probes
         self.controls = Controls.of(config, self._dynamics.stability)
         self._parts: dict[str, Stateful] = {}
+        self._beyond: bool | None = None  # whether S was, when it was measured last
+        self._crossed = False
 
     def begin(self, writer: Store) -> None:
         """Get ready for step 0 of a new run, which `run` does by itself."""
@@ -79,8 +83,10 @@ class Driver:
                     recorder.flush()
                     self.step = max(self.step - 1, 0)  # the newest row
                     return "stopped", f"{self.controls.stop_reason} at step {self.step}"
-                self.trajectory.take_steps(self.controls.values, self._most_steps())
+                self._take_steps(self._most_steps())
                 self.step = self.trajectory.next_step - 1
+                if self._holds():
+                    self.controls.reach(writer, self.step)
                 if self._checkpointer.due():
                     self.save()
             recorder.flush()
@@ -113,8 +119,7 @@ class Driver:
         while trajectory.next_step < past.until and not self.controls.stop:
             self.step = trajectory.next_step
             self._repeat_controls(past)
-            most = self._steps_before(past.until, past.controls)
-            trajectory.take_steps(self.controls.values, most)
+            self._take_steps(self._steps_before(past.until, past.controls))
             past.progress(trajectory.next_step, first, past.until)
             if self._checkpointer.due() and past.saves:
                 self.save()
@@ -153,6 +158,29 @@ class Driver:
             restore(past.checkpoint, self._parts, self._problem.initial.device)
             self.trajectory.next_step = past.checkpoint.step
 
+    def _take_steps(self, most: int) -> None:
+        """Take a stretch of steps, and note whether S crossed its threshold since it was measured before:
+        a stretch ends where it is measured."""
+        trajectory, controls = self.trajectory, self.controls
+        trajectory.take_steps(controls.values, most)
+        self._crossed = False
+        sharpness = trajectory.measured.get("sharpness", math.nan)
+        if math.isfinite(sharpness):
+            beyond = bool(sharpness >= controls.stability.threshold(controls.values))
+            self._crossed = self._beyond is not None and beyond != self._beyond
+            self._beyond = beyond
+
+    def _holds(self) -> bool:
+        """Return whether that holds at which the run is to stop."""
+        condition, recorder = self.controls.stop_at, self.trajectory.recorder
+        if condition is None:
+            return False
+        # reading L waits for the device: done only where it is asked for
+        loss = recorder.newest_loss() if condition.kind == LOSS else None
+        return condition.holds(
+            self.step, loss, recorder.phases.phase, self.trajectory.measured, self._crossed
+        )
+
     def _repeat_controls(self, past: Past) -> None:
         step = self.trajectory.next_step
         self.controls.repeat(step, past.controls.get(step, ()))
@@ -180,6 +208,8 @@ class Driver:
     def _most_steps(self) -> int:
         """Return how many steps may be taken before anything else is done."""
         if self.controls.paused or self.trajectory.pace.most == 1:
+            return 1
+        if self.controls.stop_at is not None:  # each step is looked at
             return 1
         return self._steps_before(self._config.steps + 1, self.controls.marked)
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy
 import torch
 
-import eostui
 from eostui.config import RunConfig
 from eostui.dynamics import Dynamics, dynamics_of
 from eostui.engine.device import Machine
@@ -21,6 +20,7 @@ from eostui.problems import Problem
 from eostui.runs.store.columns import MEASURED, exported, stored_columns
 from eostui.runs.store.own_columns import dynamics_columns_of, probes_fact
 from eostui.stability import FACT, Description
+from eostui.version import __version__
 
 
 def initial_facts(
@@ -55,7 +55,7 @@ def initial_facts(
         "dtype": config.dtype,
         "threads": str(machine.threads),
         "host": socket.gethostname(),
-        "eostui": eostui.__version__,
+        "eostui": __version__,
         "torch": torch.__version__,
         "numpy": numpy.__version__,
         "python": platform.python_version(),

@@ -8,12 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eostui.config import RunConfig
-from eostui.engine.comparison import ComparingWriter, Past, Progress
+from eostui.engine.comparison import Past, Progress
 from eostui.engine.controls import Controls
 from eostui.engine.origin import began_on_other_data, newest_sound, origin_of
-from eostui.engine.recorder import Divergence
-from eostui.engine.repetition import on_other_data, recognise_or_refuse, told_of_repetition
+from eostui.engine.repetition import on_other_data, recognise_or_refuse, state_after
 from eostui.engine.same_problem import Recognition
 from eostui.engine.session import EngineSession
 from eostui.engine.snapshot import restore
@@ -104,23 +102,8 @@ def _state_at(
     checkpoint, _ = newest_sound(path, step, origin)
     command = f"fork {path.name} --at {step}"
     recognition = recognise_or_refuse(session, path, checkpoint, step, changed_data, command)
-    record = Record.of(path, checkpoint)
-    store = ComparingWriter(record, path, checkpoint.events if checkpoint else 0, None)
-    if checkpoint is not None and checkpoint.step == step:
-        told = told_of_repetition(session, path, record, store, recognition)
-        return checkpoint, recognition, told
-    config = RunConfig.from_toml(facts_of(path)["config"], f"{path}: stored config")
-    driver = session.driver_of(config.changed({"chunk_size": session.config.chunk_size}))
-    session.refuse_stopped(path)
-    try:
-        past = Past(checkpoint, step, origin, record.controls, progress, older=record.older)
-        driver.repeat(store, past)
-    except Divergence as divergence:
-        raise InputError(f"{path.name} diverged at step {divergence.step}") from None
-    session.refuse_stopped(path)
-    told = told_of_repetition(session, path, record, store, recognition)
-    driver.trajectory.programs.release()  # the fork's own need the memory
-    return driver.snapshot(), recognition, told
+    state, told = state_after(session, path, checkpoint, step, recognition, progress)
+    return state, recognition, told
 
 
 def _not_before(path: Path, origin: int) -> str:

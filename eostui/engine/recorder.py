@@ -96,6 +96,7 @@ class Recorder:
         )
         self._controls = np.empty((CAPACITY, 2 + len(stability.step_columns)))
         self._count = 0
+        self._newest: int | None = None  # where the newest row is, flushed or not
         self.place = torch.zeros(1, dtype=torch.int64, device=like.device)
         self._first_loss: float | None = None
         self._flushed_at = time.monotonic()
@@ -190,6 +191,7 @@ class Recorder:
         """
         self._controls[self._count : self._count + rows] = self._of_controls(controls)
         self._count += rows
+        self._newest = self._count - 1
         self.next_step += rows
         if self._count == CAPACITY or time.monotonic() - self._flushed_at > FLUSH_EVERY:
             self.flush()
@@ -205,6 +207,10 @@ class Recorder:
             UNDECAYED: self._stability.undecayed(controls),
         }
         return [float(told[name]) for name in ("eta", "weight_decay", *further)]
+
+    def newest_loss(self) -> float:
+        """Return L of the newest row, NaN before there is one; this waits for the device."""
+        return math.nan if self._newest is None else float(self._rows[self._newest, 0])
 
     def precise(self, vector: Tensor) -> Tensor:
         """Return the vector in the precision of the rows."""

@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from eostui.config import RunConfig
 from eostui.engine.calibration import FRAME
-from eostui.engine.comparison import ComparingWriter
+from eostui.engine.comparison import ComparingWriter, Past, Progress
 from eostui.engine.origin import origin_of
+from eostui.engine.recorder import Divergence
 from eostui.engine.same_problem import FLAG, Recognition, recognise
 from eostui.engine.session import EngineSession
 from eostui.engine.snapshot import restore, snapshot
@@ -90,6 +92,48 @@ def on_other_data(session: EngineSession, checkpoint: Checkpoint) -> Checkpoint:
 
     tensors = {**kept(checkpoint.tensors), **fresh.tensors}
     return replace(checkpoint, tensors=tensors, plain={**kept(plain), **fresh.plain, **gone})
+
+
+def state_after(
+    session: EngineSession,
+    path: Path,
+    checkpoint: Checkpoint | None,
+    step: int,
+    recognition: Recognition,
+    progress: Progress,
+) -> tuple[Checkpoint, dict[str, Any]]:
+    """Return the state of a run before `step`, which a checkpoint leads to, and what is told of how.
+
+    Args:
+        session: of the same problem.
+        path: of the run.
+        checkpoint: of that step or one before it; None for step 0.
+        step: its next one.
+        recognition: of the problem.
+        progress: told of the steps that must be repeated to get there.
+
+    Raises:
+        InputError: if these diverge.
+        EostuiError: if the record is damaged, or the session was stopped.
+    """
+    record = Record.of(path, checkpoint)
+    store = ComparingWriter(record, path, checkpoint.events if checkpoint else 0, None)
+    if checkpoint is not None and checkpoint.step == step:
+        return checkpoint, told_of_repetition(session, path, record, store, recognition)
+    config = RunConfig.from_toml(facts_of(path)["config"], f"{path}: stored config")
+    driver = session.driver_of(config.changed({"chunk_size": session.config.chunk_size}))
+    session.refuse_stopped(path)
+    try:
+        past = Past(
+            checkpoint, step, origin_of(path), record.controls, progress, older=record.older
+        )
+        driver.repeat(store, past)
+    except Divergence as divergence:
+        raise InputError(f"{path.name} diverged at step {divergence.step}") from None
+    session.refuse_stopped(path)
+    told = told_of_repetition(session, path, record, store, recognition)
+    driver.trajectory.programs.release()  # what goes on from here needs the memory
+    return driver.snapshot(), told
 
 
 def told_of_repetition(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import eostui
 from eostui.engine.comparison import ComparingWriter, Difference, Past, Progress
 from eostui.engine.origin import newest_sound, origin_of
 from eostui.engine.recorder import Divergence
@@ -13,6 +12,7 @@ from eostui.engine.same_problem import recognise
 from eostui.engine.session import EngineSession
 from eostui.errors import InputError
 from eostui.runs.record import Record
+from eostui.version import __version__
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Replay:
     @property
     def across_versions(self) -> bool:
         """Whether another version of eostui made the record."""
-        return self.record.version not in ("", eostui.__version__)
+        return self.record.version not in ("", __version__)
 
 
 def replay(session: EngineSession, path: Path, progress: Progress) -> Replay:

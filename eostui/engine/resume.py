@@ -14,10 +14,12 @@ from eostui.engine.same_problem import Recognition
 from eostui.engine.session import EngineSession
 from eostui.errors import StoreError
 from eostui.runs.analysis.remarks import PROBES_CHANGED
+from eostui.runs.analysis.stop_condition import KINDS, pending
 from eostui.runs.record import Record
 from eostui.runs.shelf import read_entry
 from eostui.runs.store import checkpoints, commands
-from eostui.runs.store.reader import facts_of
+from eostui.runs.store.lookup import events_of
+from eostui.runs.store.reader import RunReader, facts_of
 from eostui.runs.store.writer import RunWriter
 
 
@@ -72,6 +74,11 @@ def resume(
         writer.event(record.next_step, "changed", {"what": list(recognition.changed)})
         writer.fact("changed_step", str(record.next_step))
         session.remark(writer, record.next_step)
+    reader = RunReader(path)
+    try:
+        session.driver.controls.stop_at = pending(events_of(reader, *KINDS))
+    finally:
+        reader.close()
     told = told_of_repetition(session, path, record, store, recognition)
     writer.event(record.next_step, "continued", told)
     for key, value in (

@@ -69,6 +69,7 @@ class Trajectory:
         calibrator: lays theory's prediction over it.
         programs: its steps and derivatives, as the device can have them.
         pace: how many steps a stretch may have.
+        measured: what was measured at the newest step, by column.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Trajectory:
             writer: takes what is recorded and measured.
         """
         self.next_step = 0
+        self.measured: Mapping[str, Value] = {}
         self._config, self._problem, self._dynamics, self._writer = (
             config, problem, dynamics, writer,
         )  # fmt: skip
@@ -229,7 +231,7 @@ class Trajectory:
         # 3. θ_{t+1} by the dynamics, with cosine and length of this step for the next row.
         # 4. What is due: at θ_t, or at the midpoint (θ_{t−1} + 2θ_t + θ_{t+1})/4, which needs 3.
         # 5. The calibrator looks; on to θ_{t+1}.
-        step = self.next_step
+        step, self.measured = self.next_step, {}
         moment = self.probes.moment(step, controls)
         due = self.probes.due(moment)
         if self._program_dynamics is not None:
@@ -279,6 +281,7 @@ class Trajectory:
         """Take LAP unmeasured steps as one: a small network's step is sooner done than asked for."""
         assert self._program_dynamics is not None
         self._program_dynamics.set(controls)
+        self.measured = {}
         self.recorder.make_room(LAP)
         self._run(self._lap)
         for _ in range(LAP):
@@ -406,3 +409,4 @@ class Trajectory:
                 values |= each.values
         if values:
             self.recorder.measured(moment.step, values)
+        self.measured = values

@@ -1,7 +1,11 @@
 """The panels of a run, each a file of its own and a line of this table."""
 
+from eostui.panels.collapse import COLLAPSE
+from eostui.panels.cosine import COSINE
 from eostui.panels.drives import DRIVES
+from eostui.panels.eigenvalues import EIGENVALUES
 from eostui.panels.loss import LOSS
+from eostui.panels.loss_step import LOSS_STEP
 from eostui.panels.norm import NORM
 from eostui.panels.oscillator import OSCILLATOR
 from eostui.panels.panel import Panel
@@ -16,4 +20,8 @@ PANELS: list[Panel] = [
     NORM,
     OSCILLATOR,
     PROBES,
+    LOSS_STEP,
+    COSINE,
+    COLLAPSE,
+    EIGENVALUES,
 ]

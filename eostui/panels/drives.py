@@ -43,4 +43,12 @@ stops before S reaches 2/η: the phase transition. On the edge itself the bounce
 (stippled); the line is freed of what alternates from reading to reading.
 """
 
-DRIVES = Panel("drives", _title, ("symlog", "linear"), _chart, own_place=True, meaning=_MEANING)
+DRIVES = Panel(
+    "drives",
+    _title,
+    ("symlog", "linear"),
+    _chart,
+    own_place=True,
+    meaning=_MEANING,
+    columns=("beta_alpha", "lambda_g"),
+)

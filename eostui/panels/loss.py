@@ -18,7 +18,7 @@ def _chart(view: RunView, kind: str) -> Chart:
         x, values = view.readings("test_loss")
         if len(x):
             curves.append(Curve(x, values, "test", "dotted", "test", yields="flattening"))
-        curves.append(Curve(view.x, steps["loss"], "loss", label="L"))
+        curves.append(Curve(view.x, steps["loss"], "loss", label="L", smooths=True))
     return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting(measured=False))
 
 
@@ -32,4 +32,12 @@ L is the unregularised full-batch loss; its band is the oscillation, nothing is 
 Lλ = L + ½λ‖θ‖² is what descent with decay descends.
 """
 
-LOSS = Panel("loss", _title, ("log", "linear"), _chart, own_place=True, meaning=_MEANING)
+LOSS = Panel(
+    "loss",
+    _title,
+    ("log", "linear"),
+    _chart,
+    own_place=True,
+    meaning=_MEANING,
+    columns=("loss", "loss_regularized", "test_loss"),
+)

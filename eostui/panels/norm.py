@@ -10,7 +10,7 @@ from eostui.panels.view import RunView
 
 def _chart(view: RunView, kind: str) -> Chart:
     norm = view.run.steps["theta_norm"]
-    curves = [Curve(view.x, norm, "norm", label="‖θ‖")] if len(norm) else []
+    curves = [Curve(view.x, norm, "norm", label="‖θ‖", smooths=True)] if len(norm) else []
     return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting(measured=False))
 
 
@@ -26,4 +26,5 @@ NORM = Panel(
     _chart,
     claims_place=lambda _: True,
     meaning=_MEANING,
+    columns=("theta_norm",),
 )

@@ -141,4 +141,5 @@ OSCILLATOR = Panel(
     comparable=_one_reference,
     claims_place=_calibrated,
     meaning=_MEANING,
+    columns=("q", "x"),
 )

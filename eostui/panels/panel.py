@@ -6,9 +6,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from eostui.charts.chart import FLOW_TIME, STEPS, Chart
+from eostui.charts.chart import FLOW_TIME, STEPS, Chart, Curve
+from eostui.charts.palette import DIMMED
 from eostui.panels.overlay import lay_under
 from eostui.panels.view import RunView
+
+#: Before the label of a median of several points, and what a title says of it.
+_SMOOTH = "~"
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Panel:
         claims_place: whether it takes that last place while no panel is chosen; of several that do the
             last of the table.
         meaning: what the help says of it.
+        columns: of the export, what the crosshair reads first where this panel is shown alone.
     """
 
     name: str
@@ -35,6 +40,7 @@ class Panel:
     own_place: bool = False
     claims_place: Callable[[RunView], bool] = lambda _: False
     meaning: str = ""
+    columns: tuple[str, ...] = ()
 
 
 def in_last_place(
@@ -54,9 +60,14 @@ def in_last_place(
     return [*sharing[:1], *claiming][-1]
 
 
-def title_of(panel: Panel, view: RunView, kind: str) -> tuple[str, ...]:
-    """Return a panel's title in parts, with the kind of its y scale unless it is linear."""
+def title_of(panel: Panel, view: RunView, kind: str, chart: Chart | None = None) -> tuple[str, ...]:
+    """Return a panel's title in parts, with the kind of its y scale unless it is linear.
+
+    Of its `chart` it says too what that has medians of.
+    """
     first, *others = panel.title(view)
+    if chart is not None and any(curve.label.startswith(_SMOOTH) for curve in chart.curves):
+        others = [f"{_SMOOTH} median of {view.smoothing} points", *others]
     return (first if kind == "linear" else f"{first} ({kind})", *others)
 
 
@@ -70,8 +81,21 @@ def chart_of(panel: Panel, view: RunView, kind: str) -> Chart:
     """
     counts = FLOW_TIME if view.flow_time else STEPS
     chart = replace(panel.build(view, kind), counts=counts)
+    if view.smoothing:
+        curves = [each for curve in chart.curves for each in _smoothed(panel, view, curve)]
+        chart = replace(chart, curves=curves)
     overlay = view.overlay
     if overlay is None or not chart.curves or not panel.comparable(view, overlay.view):
         return chart
     left = -math.inf if overlay.parted is None else view.x_at(overlay.parted)
     return lay_under(chart, panel.build(overlay.view, kind), left)
+
+
+def _smoothed(panel: Panel, view: RunView, curve: Curve) -> list[Curve]:
+    """Return a curve as it is, or stippled below medians of it; these begin and end within a block."""
+    if not curve.smooths or len(curve.y) < view.smoothing:
+        return [curve]
+    rows, medians = view.smoothed(f"{panel.name} {curve.label}", curve.y)
+    colour = f"{curve.colour} dim" if curve.colour in DIMMED else curve.colour
+    raw = replace(curve, pattern="stippled", colour=colour, label="")
+    return [raw, replace(curve, x=curve.x[rows], y=medians, label=f"{_SMOOTH}{curve.label}")]

@@ -18,7 +18,7 @@ def _chart(view: RunView, kind: str) -> Chart:
         x, values = view.readings(column.name)
         if len(x):
             colour, sign = (each[index % len(each)] for each in (_COLOURS, _SIGNS))
-            curves.append(Curve(x, values, colour, label=column.name, sign=sign))
+            curves.append(Curve(x, values, colour, label=column.name, sign=sign, smooths=True))
     scale = Scale(kind, linear_part(*(curve.y for curve in curves))) if curves else Scale(kind)
     waiting = (
         view.waiting() if view.run.own_scalars else "no probe of your own: --probe FILE.py:CLASS"

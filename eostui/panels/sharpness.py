@@ -13,7 +13,7 @@ from eostui.runs.analysis.remarks import OF_TRUSTED, trusted_gradient
 def _chart(view: RunView, kind: str) -> Chart:
     steps, measured = view.run.steps, view.run.measured
     x, values = view.readings("sharpness")
-    sharpness = Curve(x, values, "sharpness", label="S", sign="•")
+    sharpness = Curve(x, values, "sharpness", label="S", sign="•", smooths=True)
     if not len(sharpness.y) and view.live:  # the first reading is on its way
         return Chart([], Scale(kind), view.marks(), waiting=view.waiting())
     decays = steps["weight_decay"].any()
@@ -49,4 +49,12 @@ steps is stippled, its median a line. On ReLU networks with weight decay S may s
 while κ stays there: the run is still at its edge.
 """
 
-SHARPNESS = Panel("sharpness", _title, ("linear", "log"), _chart, own_place=True, meaning=_MEANING)
+SHARPNESS = Panel(
+    "sharpness",
+    _title,
+    ("linear", "log"),
+    _chart,
+    own_place=True,
+    meaning=_MEANING,
+    columns=("sharpness", "path_curvature"),
+)

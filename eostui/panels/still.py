@@ -49,10 +49,11 @@ _DIGITS = 4
 
 
 class Still(NamedTuple):
-    """A chart with its title, in parts, the most important first."""
+    """A chart with its title, in parts, the most important first; with ends of x of its own, or not."""
 
     title: tuple[str, ...]
     chart: Chart
+    x_range: tuple[float, float] | None = None
 
 
 def draw_stills(
@@ -99,6 +100,7 @@ def _draw(
 ) -> Any:
     """Return a chart as a matrix of `size` columns and rows, with the x axis if at the bottom."""
     chart, (width, height) = still.chart, size
+    x_range = still.x_range or x_range
     line = bottom or height >= _LINE_HEIGHT
     left, columns = plot_columns(width)
     rows = max(height - 1 - (_AXIS if bottom else line), 1)
@@ -128,7 +130,7 @@ def _ticks(figure: Any, frame: Frame, chart: Chart, width: int) -> None:
     values = [(row, text.rjust(room)) for row, text in y_ticks(frame, chart.scale, room) if text]
     values = values or [(0, _coloured(" " * room, AXIS))]
     figure.ruler("y", 0).ticks(*_at_rows(frame, values))
-    ticks = x_ticks(frame, chart.marks, chart.counts, width) if width else []
+    ticks = x_ticks(frame, chart.marks, chart.counts, width, chart.places) if width else []
     texts = {
         tick.column: _coloured(tick.text, tick.mark.colour if tick.mark else AXIS)
         for tick in ticks
@@ -250,11 +252,13 @@ def _coloured(text: str, colour: str) -> Any:
     return plotext.colorize(text, _terminal_colour(colour))
 
 
-@cache
 def _terminal_colour(name: str) -> int | None:
     """Return the nearest to a colour of the palette among the 256 that every terminal has."""
-    if name in _PLAIN:
-        return None
-    number = Color.parse(COLOURS[name]).downgrade(ColorSystem.EIGHT_BIT).number
+    return None if name in _PLAIN else _nearest(COLOURS[name])
+
+
+@cache
+def _nearest(colour: str) -> int:
+    number = Color.parse(colour).downgrade(ColorSystem.EIGHT_BIT).number
     assert number is not None
     return number

@@ -22,6 +22,9 @@ from eostui.runs.series import FloatArray
 from eostui.runs.store.schema import LIVE_STATES
 from eostui.stability import THRESHOLD, UNDECAYED, Description, changed_to
 
+#: Points of which `s` draws the median, each time more. Even: of what alternates it is the middle.
+SMOOTHINGS = (20, 100, 500)
+
 
 class RunView:
     """A run with what is derived from it once and drawn many times, and the x axis in use.
@@ -32,6 +35,7 @@ class RunView:
         seen: that up to the right end of what is drawn. Whatever is said of a state belongs to this.
         state: its state, as a follower found it.
         flow_time: whether x is flow time; `toggle_axis` changes it.
+        smoothing: of how many points medians are drawn over the raw curves, 0 for none.
         overlay: another run, drawn under this one.
         medians: running median of κ.
         phases: which steps each phase took.
@@ -41,6 +45,8 @@ class RunView:
     def __init__(self, run: Run, state: str) -> None:
         self.state = state
         self.flow_time = False
+        self.smoothing = 0
+        self._smooth: dict[tuple[str, int], BlockMedians] = {}
         self.overlay: Overlay | None = None
         self.medians = BlockMedians()
         self.phases: list[Span] = []
@@ -116,10 +122,30 @@ class RunView:
         known = ~np.isnan(columns[1])
         return tuple(columns if known.all() else (column[known] for column in columns))
 
+    def smoothed(self, name: str, values: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
+        """Return the medians of `smoothing` values each, and the row in the middle of each.
+
+        Args:
+            name: of the values, which grow at their end alone from call to call.
+            values: shape (n,).
+        """
+        key = name, self.smoothing
+        medians = self._smooth.setdefault(key, BlockMedians(self.smoothing))
+        medians.update(values)
+        return medians.rows, medians.medians
+
     def x_at(self, step: int) -> float:
         """Return the position of one step."""
         x = self.x
         return float(x[min(step, len(x) - 1)]) if len(x) else 0.0
+
+    def step_at(self, x: float) -> int:
+        """Return the step nearest to a position, 0 before the first."""
+        positions = self.x
+        after = int(np.searchsorted(positions, x))
+        if not 0 < after < len(positions):
+            return min(after, max(len(positions) - 1, 0))
+        return after if positions[after] - x < x - positions[after - 1] else after - 1
 
     def marks(self) -> list[Mark]:
         """Return a mark for every fork and every change of a control, in the order of their steps."""

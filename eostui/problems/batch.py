@@ -99,6 +99,7 @@ def function_of_theta(
     sizes = [parameter.numel() for parameter in parameters.values()]
     constants = {} if dtype is None else constants_of(module)
     held = {name: c.to(dtype) if c.is_floating_point() else c for name, c in constants.items()}
+    places = _places(module)
 
     def outputs(theta: Tensor, batch: Tensor) -> Tensor:
         # one split: its backward pass is one concatenation, whatever the number of layers
@@ -107,10 +108,31 @@ def function_of_theta(
             name: piece.view(shape)
             for name, piece, shape in zip(parameters, pieces, shapes, strict=True)
         }
-        result: Tensor = functional_call(module, {**views, **held}, (batch,))
+        values = {**views, **held}
+        placed = {place: values[name] for place, name in places.items() if name in values}
+        # tied by hand: PyTorch would put a module that comes twice back in the wrong order, and leave
+        # the last θ in it
+        result: Tensor = functional_call(module, placed, (batch,), tie_weights=False)
         return result
 
     return outputs
+
+
+def _places(module: nn.Module) -> dict[str, str]:
+    """Return each place in a module that holds a parameter or a buffer, once, and the name of that.
+
+    A shared one has several places, and one name; so has a place in a module that comes twice.
+    """
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    names = {id(tensor): name for name, tensor in tensors.items()}
+    return {
+        f"{path}.{own}".lstrip("."): names[id(tensor)]
+        for path, part in module.named_modules()
+        for own, tensor in (
+            *part.named_parameters(recurse=False, remove_duplicate=False),
+            *part.named_buffers(recurse=False, remove_duplicate=False),
+        )
+    }
 
 
 def constants_of(module: nn.Module) -> dict[str, Tensor]:

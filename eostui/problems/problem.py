@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from eostui.errors import InputError
 from eostui.problems.batch import (
+    Chunk,
     Convolutions,
     LossFunction,
     Supervised,
     batch_loss,
     function_of_theta,
+    parts_of,
     slices,
     trained_parameters,
 )
@@ -183,6 +185,30 @@ class Problem:
             trust_gradients=trust_gradients,
             arrays={"inputs": inputs, "targets": targets, **tested},
         )
+
+    def module(self, theta: Tensor) -> nn.Module:
+        """Return a copy of the module that this was made from, with θ as its trained parameters.
+
+        Args:
+            theta: shape (P,).
+
+        Raises:
+            InputError: if it is made of a function of θ alone, or the module can't be copied.
+        """
+        part = parts_of(self.loss)[0]
+        supervised = part.supervised if isinstance(part, Chunk) else None
+        if supervised is None:
+            raise InputError("its loss is a function of θ alone: there is no module in it")
+        parameters = trained_parameters(supervised.module).values()
+        pieces = torch.split(theta.detach(), [parameter.numel() for parameter in parameters])
+        placed = {
+            id(parameter): nn.Parameter(piece.view_as(parameter).clone())
+            for parameter, piece in zip(parameters, pieces, strict=True)
+        }
+        try:
+            return copy.deepcopy(supervised.module, placed)
+        except Exception as error:
+            raise InputError(f"its module can't be copied: {error}") from None
 
 
 def _frozen(module: nn.Module) -> dict[str, str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from eostui.config import RunConfig
@@ -18,6 +19,9 @@ _OF_THE_MACHINE = (
     "preset", "steps", "pause_at", "checkpoint_every", "checkpoint_budget", "chunk_size", "device",
     "threads", "cadence", "far_cadence", "test_cadence", "calibrate_at",
 )  # fmt: skip
+
+#: Letters of settings that a chart has no room for.
+_LONG = 24
 
 
 @dataclass(frozen=True)
@@ -39,15 +43,16 @@ class Family:
         """Compare the settings of some runs."""
         runs = tuple(entries)
         settings = [settings_of(entry) for entry in runs]
-        keys = [
-            key
-            for key in (*RunConfig.keys(), "group")
-            if len({repr(each.get(key)) for each in settings}) > 1
-        ]
+        keys = [key for key in (*RunConfig.keys(), "group") if _differs(key, settings)]
         differing = tuple(key for key in keys if key not in _OF_THE_MACHINE)
         return cls(runs, differing, tuple(key for key in keys if key not in differing))
 
-    @property
+    @cached_property
+    def settings(self) -> tuple[dict[str, Any], ...]:
+        """The settings of each run that act, as `settings_of` has them."""
+        return tuple(map(settings_of, self.entries))
+
+    @cached_property
     def labels(self) -> tuple[str, ...]:
         """What each run is called where there is room: its name and its settings that differ.
 
@@ -59,10 +64,16 @@ class Family:
         ]
         return self._unique([" · ".join(filter(None, each)) for each in parts])
 
-    @property
+    @cached_property
     def short_labels(self) -> tuple[str, ...]:
-        """What each run is called in a chart: its settings that differ, or its name where they don't."""
+        """What each run is called in a chart: its settings that differ, or its name where they don't.
+
+        Or where they are too many words for a chart, and each run has a name of its own.
+        """
         told = [self.settings_label(entry) for entry in self.entries]
+        names = [entry.name for entry in self.entries]
+        if any(len(text) > _LONG for text in told) and all(names) and len({*names}) == len(names):
+            return tuple(names)
         counts = Counter(told)
         return self._unique(
             [
@@ -79,11 +90,11 @@ class Family:
         ]
         return ", ".join(parts)
 
-    @property
+    @cached_property
     def ramp(self) -> str | None:
         """The setting that the runs are laid out by: the first but the seed whose values are numbers."""
         for key in self.differing:
-            values = [settings_of(entry).get(key) for entry in self.entries]
+            values = [settings.get(key) for settings in self.settings]
             if key != "seed" and all(is_number(value) for value in values):
                 return key
         return None
@@ -91,11 +102,16 @@ class Family:
     def groups(self, over: str = "seed") -> list[list[int]]:
         """Return the runs, by their places, that differ in nothing but the setting `over`, together."""
         found: dict[tuple[str, ...], list[int]] = {}
-        for place, entry in enumerate(self.entries):
-            settings = settings_of(entry)
+        for place, settings in enumerate(self.settings):
             same = tuple(repr(settings.get(key)) for key in self.differing if key != over)
             found.setdefault(same, []).append(place)
         return list(found.values())
+
+    @cached_property
+    def has_seeds(self) -> bool:
+        """Whether some runs differ in the seed alone."""
+        seeds = [settings.get("seed") for settings in self.settings]
+        return any(len({seeds[place] for place in group}) > 1 for group in self.groups("seed"))
 
     def _unique(self, labels: Sequence[str]) -> tuple[str, ...]:
         counts = Counter(labels)
@@ -105,6 +121,18 @@ class Family:
             else f"{label or entry.config.preset} {_tag(entry)}"
             for label, entry in zip(labels, self.entries, strict=True)
         )
+
+
+def _differs(key: str, settings: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether runs differ in a setting.
+
+    One that doesn't act in all of them, as a network's beside a toy's, tells them apart only where it
+    isn't what it is by default: that the toy has none is told by `problem` already.
+    """
+    values = {repr(each[key]) for each in settings if key in each}
+    if len(values) != 1 or all(key in each for each in settings):
+        return len(values) > 1
+    return values != {repr(RunConfig().model_dump(mode="json").get(key))}
 
 
 def settings_of(entry: Entry) -> dict[str, Any]:

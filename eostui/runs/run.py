@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eostui.config import RunConfig
-from eostui.errors import RunFormatError
+from eostui.errors import InputError, RunFormatError, did_you_mean
 from eostui.runs.calibration import Calibrations
 from eostui.runs.series import FloatArray, Series
 from eostui.runs.store.columns import (
@@ -35,8 +36,12 @@ if TYPE_CHECKING:
     import pandas
 
 
-class Run:
+class Run(Mapping[str, FloatArray]):
     """One run, read from its directory; `refresh` takes in what was written since.
+
+    It is a mapping of the columns that an export has, each at full length, NaN where it isn't known:
+    `list(run)`, `"loss" in run`, `run["sharpness"]`; `len(run)` is how many columns there are, and
+    `run.last_step` tells of the rows. Two runs are equal only if they are the same object.
 
     Attributes:
         path: the run directory.
@@ -111,6 +116,36 @@ class Run:
     ) -> None:
         self.close()
 
+    def __getitem__(self, name: str) -> FloatArray:
+        """Return a column at full length, a row a step from step 0, NaN where it isn't known.
+
+        Raises:
+            KeyError: if the run has no such column.
+        """
+        if name not in self:
+            near = did_you_mean(name, self) if isinstance(name, str) else ""
+            raise KeyError(f"{self.path.name} has no column `{name}`{near}")
+        return self.columns(names=(name,))[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (column.name for column in self.exported())
+
+    def __len__(self) -> int:
+        return len(self.exported())
+
+    def __contains__(self, name: object) -> bool:
+        return any(name == each for each in self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        what = f"{self.state}, at step {self.last_step}"
+        return f"<{type(self).__name__} {self.facts.get('name') or self.path.name}: {what}>"
+
     @property
     def state(self) -> str:
         """running, paused, finished, stopped, diverged, failed, or interrupted (its engine is gone)."""
@@ -182,15 +217,20 @@ class Run:
         return tuple(flat for column in self._exported() for flat in column.flattened())
 
     def columns(
-        self, *, measured_only: bool = False, rows: slice = slice(None)
+        self,
+        *,
+        measured_only: bool = False,
+        rows: slice = slice(None),
+        names: Collection[str] | None = None,
     ) -> dict[str, FloatArray]:
-        """Return every exported column at full length, NaN where it isn't known.
+        """Return exported columns at full length, NaN where they aren't known.
 
         Arrays are flattened: a column for each of their numbers.
 
         Args:
             measured_only: only the rows at which something was measured.
             rows: which of these rows, such as slice(0, 1000); all if left out.
+            names: of the columns; those that the run lacks are left out. All if left out.
         """
         if measured_only:
             at = self.measured["step"][rows].astype(np.int64)
@@ -201,14 +241,21 @@ class Run:
         projections = _Places(calibrated["step"], at)
         table: dict[str, FloatArray] = {}
         for column in self._exported():
+            wanted = [
+                (place, flat.name)
+                for place, flat in enumerate(column.flattened())
+                if names is None or flat.name in names
+            ]
+            if not wanted:
+                continue
             if column.name in self.steps:
                 table[column.name] = self.steps[column.name][at]
             elif column.name in calibrated:
                 table[column.name] = projections.spread(calibrated[column.name])
             elif column.shape:
                 values = self.measured[column.name].reshape(-1, column.size)
-                for flat, part in zip(column.flattened(), values.T, strict=True):
-                    table[flat.name] = measurements.spread(part)
+                for place, name in wanted:
+                    table[name] = measurements.spread(values[:, place])
             else:
                 table[column.name] = measurements.spread(self.measured[column.name])
         return table
@@ -227,10 +274,13 @@ class Run:
         )
 
     def frame(self, *, measured_only: bool = False) -> pandas.DataFrame:
-        """Return `columns` as a pandas frame. Needs pandas."""
-        import pandas
+        """Return `columns` as a pandas frame.
 
-        return pandas.DataFrame(self.columns(measured_only=measured_only)).astype({"step": int})
+        Raises:
+            InputError: if pandas isn't installed.
+        """
+        table = self.columns(measured_only=measured_only)
+        return pandas_here().DataFrame(table).astype({"step": int})
 
     def close(self) -> None:
         """Close the store; what was read stays."""
@@ -294,8 +344,22 @@ class Run:
         beta = values.get("beta", nothing)
         values["alpha"] = nothing.copy()
         np.divide(values.get("beta_alpha", nothing), beta, out=values["alpha"], where=beta > 0)
-        values["lambda_g"] = values["weight_decay"] * values.get("g", nothing)
+        decay = values["weight_decay"]
+        values["lambda_g"] = decay * values.get("g", nothing)
+        critical = nothing.copy()
+        with np.errstate(over="ignore"):
+            np.divide(values.get("beta_alpha", nothing), decay, out=critical, where=decay > 0)
+        values["g_critical"] = critical + decay
         self.measured.append(len(at), values)
+
+
+def pandas_here() -> Any:
+    """Return the module pandas. Raises InputError if it isn't installed."""
+    try:
+        import pandas
+    except ImportError:
+        raise InputError("a frame needs pandas: python -m pip install pandas") from None
+    return pandas
 
 
 class _Places:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -45,6 +45,13 @@ class Series:
 
     def __contains__(self, name: str) -> bool:
         return name in self._shapes or name in self._same
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*self._shapes, *self._same]))
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of what a column holds a row: () for a number."""
+        return self._shapes[self._same.get(name, name)]
 
     def newest(self, name: str) -> float:
         """Return the last number in a column, NaN where there is none."""

@@ -7,17 +7,17 @@ import math
 import re
 import secrets
 import shutil
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from eostui.config import RunConfig
-from eostui.errors import EostuiError, InputError, RunFormatError, did_you_mean
+from eostui.errors import BusyError, EostuiError, InputError, RunFormatError, did_you_mean
 from eostui.locations import absolute
-from eostui.runs.shelf_index import ShelfIndex, is_run, run_paths, stamp_of
+from eostui.runs.shelf_index import ShelfIndex, Stamp, is_run, run_paths, stamp_of
 from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.lookup import glance, newest_row
 from eostui.runs.store.reader import RunReader, run_state
@@ -79,24 +79,79 @@ def new_run_path(folder: Path, preset: str) -> Path:
             return path
 
 
+class ShelfReader:
+    """Reads a shelf, once or again and again: of runs that didn't change nothing is read twice."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._kept: dict[Path, _Kept] = {}
+        self._index: ShelfIndex | None = ShelfIndex(folder)
+
+    def read(
+        self, progress: Callable[[int, int], None] | None = None
+    ) -> tuple[list[Entry], dict[Path, EostuiError]]:
+        """Return all readable runs, newest first; and of the others why they can't be read.
+
+        Those are damaged, locked, of a newer format, or being made.
+
+        Args:
+            progress: told how many runs of how many were looked at.
+
+        Raises:
+            InputError: if the folder can't be listed.
+        """
+        paths = list(run_paths(self.folder))
+        found, unread, kept = [], {}, {}
+        for done, path in enumerate(paths):
+            if progress is not None:
+                progress(done, len(paths))
+            kept[path] = self._look(path)
+            outcome = kept[path].entry
+            if isinstance(outcome, Entry):
+                found.append(outcome)
+            else:
+                unread[path] = outcome
+        self._kept = kept
+        if self._index is not None:  # later looks find little that is new to it
+            self._index.save({path.name for path in paths})
+            self._index = None
+        return sorted(found, key=lambda entry: entry.created, reverse=True), unread
+
+    def _look(self, path: Path) -> _Kept:
+        """Return a run as it was found last, if nothing of it changed since, else as it is now."""
+        stamp = stamp_of(path)
+        before = self._kept.get(path)
+        if before is not None and stamp is not None and before.stamp == stamp:
+            if before.status not in LIVE_STATES or not isinstance(before.entry, Entry):
+                return before
+            state = before.status if engine_alive(path) else "interrupted"
+            if stamp_of(path) == stamp:  # else it ended between
+                if state == before.entry.state:
+                    return before
+                return before._replace(entry=replace(before.entry, state=state))
+        try:
+            entry, status = _indexed(path, self._index) if self._index else _read(path)
+        except EostuiError as error:
+            busy = isinstance(error, BusyError)
+            return _Kept(None if busy else stamp, error)
+        return _Kept(stamp if stamp == stamp_of(path) else None, entry, status)
+
+
+class _Kept(NamedTuple):
+    """What was found of a run: its stamp then, itself or why it can't be read, its status as stored."""
+
+    stamp: Stamp | None
+    entry: Entry | EostuiError
+    status: str = ""
+
+
 def read(folder: Path) -> tuple[list[Entry], dict[Path, EostuiError]]:
     """Return all readable runs of a folder, newest first; and of the others why they can't be read.
-
-    Those are damaged, locked, of a newer format, or being made.
 
     Raises:
         InputError: if the folder can't be listed.
     """
-    found, unread = [], {}
-    index = ShelfIndex(folder)
-    paths = list(run_paths(folder))
-    for path in paths:
-        try:
-            found.append(_indexed(path, index))
-        except EostuiError as error:
-            unread[path] = error
-    index.save({path.name for path in paths})
-    return sorted(found, key=lambda entry: entry.created, reverse=True), unread
+    return ShelfReader(folder).read()
 
 
 def entries(folder: Path) -> list[Entry]:
@@ -109,21 +164,24 @@ def read_entry(path: Path) -> Entry:
     return _read(path)[0]
 
 
-def _indexed(path: Path, index: ShelfIndex) -> Entry:
-    """Return a run as the index has it, if nothing of it changed since, else as its store does."""
+def _indexed(path: Path, index: ShelfIndex) -> tuple[Entry, str]:
+    """Return a run as the index has it, if nothing of it changed since, else as its store does.
+
+    With its status as stored.
+    """
     stamp = stamp_of(path)
     summary = index.get(path.name, stamp)
     if summary is not None:
         with contextlib.suppress(ValidationError, TypeError, ValueError, LookupError):
-            state = summary["status"]
+            status = state = summary["status"]
             if state in LIVE_STATES and not engine_alive(path):
                 state = "interrupted"
             if stamp_of(path) == stamp:  # else it ended between
-                return _from_index(path, state, summary)
+                return _from_index(path, state, summary), status
     entry, status = _read(path)
     if stamp is not None and stamp_of(path) == stamp:
         index.put(path.name, stamp, _for_index(entry, status))
-    return entry
+    return entry, status
 
 
 #: What of an entry is stored as it is: text, numbers, None.
@@ -294,14 +352,21 @@ def safe_name(text: str, otherwise: str = "run") -> str:
 
 def delete(path: Path) -> None:
     """Delete a run directory, readable or not. Raises InputError if its engine is alive."""
-    if engine_alive(path):
-        raise InputError(f"{path.name} is still running: `eostui stop {path.name}` first")
-    if path.is_symlink():
-        raise InputError(f"{path}: is a link, and only what it leads to can be deleted as a run")
+    if refusal := refuse_delete(path):
+        raise InputError(refusal)
     try:
         shutil.rmtree(path)  # links in it are removed, not followed
     except OSError as error:
         raise InputError(f"{path}: can't be deleted: {error.strerror or error}") from None
+
+
+def refuse_delete(path: Path) -> str:
+    """Return why a run directory can't be deleted, "" if it can."""
+    if engine_alive(path):
+        return f"{path.name} is still running: `eostui stop {path.name}` first"
+    if path.is_symlink():
+        return f"{path}: is a link, and only what it leads to can be deleted as a run"
+    return ""
 
 
 def _time(facts: Mapping[str, str], key: str) -> float:

@@ -21,11 +21,11 @@ from typing import Any
 
 import orjson
 
-import eostui
 from eostui import locations
 from eostui.errors import InputError
 from eostui.runs.store.filesystem import on_network, open_regular
 from eostui.runs.store.schema import DATABASE
+from eostui.version import __version__
 
 #: Of what is kept of a run; with the program's version, whose reading it is.
 _FORMAT = 1
@@ -130,7 +130,7 @@ class ShelfIndex:
         self._changed = False
 
     def _of(self) -> list[Any]:
-        return [_FORMAT, eostui.__version__, self._folder]
+        return [_FORMAT, __version__, self._folder]
 
     def _load(self, file: Path) -> dict[str, Any]:
         try:

@@ -11,7 +11,9 @@ from eostui.errors import InputError
 FLAG = "--trust-code"
 
 
-def refuse_foreign_code(config: RunConfig, path: Path, *, trusted: bool = False) -> None:
+def refuse_foreign_code(
+    config: RunConfig, path: Path, *, trusted: bool = False, word: str = FLAG
+) -> None:
     """Raise InputError if going on with a run would execute code that only its record names.
 
     A user's own preset or command line is the user's word; a stored config is whoever's wrote it.
@@ -19,11 +21,12 @@ def refuse_foreign_code(config: RunConfig, path: Path, *, trusted: bool = False)
     Args:
         config: the config stored in the run.
         path: the run directory.
-        trusted: whether the user gave FLAG.
+        trusted: whether the user gave their word.
+        word: by what they would.
     """
     if (own := config.own_code()) and not trusted:
         files = "that file" if len(own) == 1 else "those files"
         raise InputError(
             f"{path.name} would execute code of `{'`, `'.join(own)}`, which its record names: "
-            f"read {files}, and if you trust it say so with {FLAG}"
+            f"read {files}, and if you trust it say so with {word}"
         )

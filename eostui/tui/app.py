@@ -7,6 +7,7 @@ a part that the application is made of:
     steering    of that run: commands to its engine (session.steering)
     engines     starts engines and has their runs shown
     forks       asks how a run is forked, or gone on with
+    shelving    does to runs of the shelf what the runs screen asks
     beside      asks which run to draw under it
     questions   dialogs, each about the scene in which its key was pressed
     leaving     asks what becomes of the runs that train
@@ -25,37 +26,57 @@ from textual.app import App, SystemCommand
 from textual.errors import NoWidget
 from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen, Screen
+from textual.theme import Theme
 from textual.widget import Widget
 from textual.worker import Worker, WorkerState
 
-from eostui import oscillator_presets
+from eostui import oscillator_presets, presets
 from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
+from eostui.figures.files import require_matplotlib
 from eostui.oscillator_presets import OscillatorPreset
+from eostui.panels.compare.view import Compare
+from eostui.preferences import Preferences, remember
 from eostui.runs.analysis.controls import description_of
+from eostui.runs.analysis.stop_condition import ASKED, EXAMPLES, parse, pending
 from eostui.runs.launch import EngineProcess, refuse_resume
+from eostui.runs.selection import Selection
+from eostui.runs.shelf import safe_name
 from eostui.runs.store.liveness import engine_alive
+from eostui.runs.store.reader import facts_of
 from eostui.stability import GRADIENT_DESCENT, STABILITY
-from eostui.tui import files
+from eostui.tui import files, themes
 from eostui.tui.beside import Beside
+from eostui.tui.editor import edit
 from eostui.tui.engines import Engines
 from eostui.tui.forks import Forks
 from eostui.tui.key_queue import KeyQueue
-from eostui.tui.keys import KEYS, Key, bindings
+from eostui.tui.keys import FURTHER, KEYS, Key, bindings
 from eostui.tui.leaving import Leaving
 from eostui.tui.oscillator_settings import newest_reading
 from eostui.tui.questions import Questions
 from eostui.tui.screens.commands import Palette
-from eostui.tui.screens.dialogs import AskDialog, NumberDialog
+from eostui.tui.screens.compare import CompareScreen
+from eostui.tui.screens.dialogs import AskDialog, NumberDialog, PickDialog
 from eostui.tui.screens.help import HelpScreen
+from eostui.tui.screens.linked import LinkedCharts
+from eostui.tui.screens.list import ListScreen
 from eostui.tui.screens.oscillator import OscillatorScreen
+from eostui.tui.screens.presets import PresetsScreen
+from eostui.tui.screens.runs import RunsScreen
 from eostui.tui.screens.screen import SessionScreen
 from eostui.tui.screens.table import entries_of, keys_by_group, screen_keys
 from eostui.tui.session import Session, Settings, Watch
+from eostui.tui.shelving import Shelving
 from eostui.tui.steering import Steering
 from eostui.tui.tty import give_size, leave_on_signals, leave_when_gone, stop_and_go_on, suspend
+from eostui.tui.widgets.grid import GridWidget
 
-#: What to show first: an engine on its way, a run, a run played back, or an oscillator without any run.
-Start = EngineProcess | Path | Watch | OscillatorPreset
+#: How a new line in a note is shown in a field of one line, and typed.
+_NEW_LINE = " ↵ "
+
+#: What to show first: an engine on its way, a run, a run played back, an oscillator or a comparison
+#: without any run.
+Start = EngineProcess | Path | Watch | OscillatorPreset | Compare
 
 
 class EostuiApp(App[str]):
@@ -83,8 +104,17 @@ class EostuiApp(App[str]):
         self.questions = Questions(self, self.session)
         self.engines = Engines(self, self.session, self.questions)
         self._forks = Forks(
-            self, self.session, self.questions, self.engines, lambda: self.first.right_end
+            self,
+            self.session,
+            self.questions,
+            self.engines,
+            lambda: self.first.chosen_step,
+            self._show_run,
         )
+        self._shelving = Shelving(
+            self, self.session, self.questions, self.engines, self._forks, self._show_run,
+            self.compare,
+        )  # fmt: skip
         self._beside = Beside(self, self.session, self.questions)
         self._leaving = Leaving(self, self.session, self.questions, self.engines)
         self._entries = entries_of(self.session)
@@ -93,6 +123,11 @@ class EostuiApp(App[str]):
         self.first = next(iter(self._screens.values()))
         for key in screen_keys():
             self.bind(key.keys, key.action, description=key.text, show=False)
+        settings.keymap.rebind(self, (*KEYS, *screen_keys()))
+        for theme in themes.OWN:
+            self.register_theme(theme)
+        self.theme = settings.theme
+        themes.draw_charts_in(self.current_theme)
 
     def get_default_screen(self) -> Screen[None]:
         """The run's charts are the application's first screen."""
@@ -105,14 +140,21 @@ class EostuiApp(App[str]):
         for key, screen in self._screens.items():
             if screen is not self.first:
                 self.install_screen(screen, self._entries[key].name)
+        self.theme_changed_signal.subscribe(self, self._draw_in)
         self.set_interval(1 / self.session.settings.fps, self._tick)
         start = self._start
         if isinstance(start, EngineProcess):
             self.engines.wait_for(start)
         elif isinstance(start, OscillatorPreset):
-            self.session.show_message("no run yet: n starts one")
+            self.session.show_message(f"no run yet: {self._key('preset.next')} starts one")
             self.get_screen("oscillator", OscillatorScreen).begin_with(start)
             self.push_screen("oscillator")
+        elif isinstance(start, Compare):
+            self.session.show_message(f"no run yet: {self._key('preset.next')} starts one")
+            self.session.compare(start.view)
+            self.push_screen("compare")
+            for sentence in start.left_out:
+                self.notify(sentence, severity="warning")
         else:
             self.engines.open(start.path if isinstance(start, Watch) else start)
 
@@ -174,6 +216,16 @@ class EostuiApp(App[str]):
         for screen in self._screens.values():
             screen.start_over()
 
+    def _draw_in(self, theme: Theme) -> None:
+        """Draw all that is shown in the colours of a theme; what isn't is drawn when it is shown."""
+        themes.draw_charts_in(theme)
+        for widget in self.shown.query("*"):
+            widget.refresh()
+        for screen in self._screens.values():
+            for grid in screen.query(GridWidget):
+                grid.repaint()
+        self.draw()
+
     def draw(self) -> None:
         """Draw all that is shown."""
         if self.shown.is_mounted:
@@ -196,15 +248,21 @@ class EostuiApp(App[str]):
         if run is None:
             text = "there is no run yet"
         elif session.steering is None:
+            chosen = self.first.chosen_step
             text = (
                 "a playback can't be steered; what trains on from this step is "
-                f"`eostui fork {run.path.name} --at {run.last_step}`"
+                f"`eostui fork {run.path.name} --at {run.last_step if chosen is None else chosen}`"
             )
         else:
-            text = f"this run is {session.state}: r starts it anew"
-            text += "" if refuse_resume(session.state) else ", R resumes it"
+            text = f"this run is {session.state}: {self._key('restart')} starts it anew"
+            text += "" if refuse_resume(session.state) else f", {self._key('resume')} resumes it"
         self.notify(text, severity="warning")
         return None
+
+    def _key(self, name: str) -> str:
+        """Return how the user has the key of that id."""
+        key = next(key for key in KEYS if key.id == name)
+        return self.session.settings.keymap.of(key).shown.split()[0]
 
     def _steer(self, ask: Callable[[Steering], object]) -> None:
         """Ask the engine of the run that is shown for something, if it lives; say why not.
@@ -298,7 +356,9 @@ class EostuiApp(App[str]):
 
         def choose(steering: Steering) -> None:
             control = steering.choose_next()
-            self.notify(f"( ) and m are for {control.description} {control.symbol} now")
+            down, up, typed = (self._key(f"{FURTHER}.{word}") for word in ("down", "up", "type"))
+            told = f"{control.description} {control.symbol}"
+            self.notify(f"{down} {up} and {typed} are for {told} now")
 
         self._steer(choose)
 
@@ -329,6 +389,32 @@ class EostuiApp(App[str]):
 
         self._steer(calibrate)
 
+    def action_stop_at(self) -> None:
+        """Ask at what the run is to stop by itself."""
+        steering = self._steering()
+        if steering is None:
+            return
+        run = steering.run
+        label = description_of(run).label
+        present = pending(run.events)
+
+        def answered(typed: str | None) -> None:
+            if typed is None:
+                return
+            condition = parse(typed)
+            content = {} if condition is None else condition.content
+            if self._try(steering, lambda steering: steering.send(ASKED, **content)):
+                told = "its end alone" if condition is None else condition.told(label)
+                self.notify(f"{run.path.name} is told to stop at: {told}")
+
+        def understood(typed: str) -> str:
+            parse(typed)
+            return typed
+
+        question = f"{printable(run.path.name)} is to stop at\n({EXAMPLES})"
+        dialog = AskDialog(question, "" if present is None else present.typed, understood)
+        self.questions.ask(dialog, answered)
+
     def action_reseat(self) -> None:
         """Restart the predicted orbit from the network's own state."""
         self._steer(lambda steering: steering.send("reseat"))
@@ -350,8 +436,15 @@ class EostuiApp(App[str]):
             self.engines.start_preset(offset)
 
     def action_fork(self) -> None:
-        """Ask for a fork here: at the newest step, or where the view ends that was panned away."""
+        """Ask for a fork here: at the crosshair, at the newest step, or where a view that was panned
+        away ends."""
         self._go_on(self._forks.ask_fork)
+
+    def action_fork_at_crosshair(self) -> None:
+        """Ask for a fork at the crosshair, if the run's charts have one."""
+        first = self.first
+        if self.shown is first and isinstance(first, LinkedCharts) and first.crosshair is not None:
+            self.action_fork()
 
     def action_resume(self) -> None:
         """Go on with an ended run where it ended."""
@@ -408,6 +501,27 @@ class EostuiApp(App[str]):
         else:
             self._write(partial(files.write_csv, self.session.run.path))
 
+    def action_note(self) -> None:
+        """Ask for a note on the run, live or ended."""
+        run = self.session.run
+        if run is None:
+            self._steering()  # which says why not
+            return
+        path = run.path
+
+        def noted(text: str | None) -> None:
+            if text is not None:
+                self._write(partial(files.write_note, path, text.replace(_NEW_LINE, "\n")))
+
+        try:
+            present = facts_of(path).get("note", "")  # it may be another since the run was read
+        except EostuiError as error:
+            self.notify(str(error), severity="error")
+            return
+        question = f"a note on {printable(run.path.name)}; without any text it has none"
+        dialog = AskDialog(question, present.replace("\n", _NEW_LINE), files.checked_note)
+        self.questions.ask(dialog, noted)
+
     def action_save_preset(self) -> None:
         """Ask for a name and save the run as a preset that repeats its changes of controls."""
         run = self.session.run
@@ -422,6 +536,27 @@ class EostuiApp(App[str]):
         question = "save this run, with its changes of controls, as a preset named"
         dialog = AskDialog(question, f"{run.config.preset}-steered", str.strip)
         self.questions.ask(dialog, named)
+
+    def action_figure(self) -> None:
+        """Ask for a file and write what the screen's charts show as a figure; training goes on."""
+        self.clear_notifications()
+        try:
+            require_matplotlib()
+            picture = self.shown.figure()
+        except EostuiError as error:
+            self.notify(str(error), severity="error")
+            return
+        if picture is None:
+            self.notify("there are no charts here to make a figure of", severity="warning")
+            return
+
+        def named(target: Path | None) -> None:
+            if target is not None:
+                self._write(partial(files.write_as_figure, picture, target))
+
+        question = "write these charts as a figure: .pdf, .svg or .png"
+        present = f"{safe_name(self.shown.picture_name)}.pdf"
+        self.questions.ask(AskDialog(question, present, files.FigureName()), named)
 
     def _write(self, write: Callable[[], str]) -> None:
         """Write a file in the background, and say what was written or why it wasn't."""
@@ -466,7 +601,8 @@ class EostuiApp(App[str]):
         ring = [
             screen
             for key, screen in self._screens.items()
-            if screen is self.screen or self._entries[key].applies(self.session)
+            if screen is self.screen
+            or (self._entries[key].of_run and self._entries[key].applies(self.session))
         ]
         if self.screen is self.shown:
             self._show_screen(ring[(ring.index(self.shown) + direction) % len(ring)])
@@ -484,11 +620,48 @@ class EostuiApp(App[str]):
         else:
             self.switch_screen(wanted)
 
+    def compare(self, runs: Selection) -> None:
+        """Compare runs, such as those that were marked in a list."""
+        screen = self.get_screen("compare", CompareScreen)
+        screen.compare(runs)
+        self._show_screen(screen)
+
+    def on_compare_screen_open_run(self, event: CompareScreen.OpenRun) -> None:
+        """Show a run of the comparison by itself."""
+        self._show_screen(self.first)
+        self.engines.open(event.path)
+
+    def _show_run(self) -> None:
+        """Show the run's charts in place of a list, once its dialog is away."""
+        if isinstance(self.shown, ListScreen):
+            self.call_later(self._show_screen, self.first)
+
+    def on_runs_screen_asked(self, asked: RunsScreen.Asked) -> None:
+        """Do what the runs screen asks for."""
+        self._shelving.obey(asked)
+
+    def on_presets_screen_asked(self, asked: PresetsScreen.Asked) -> None:
+        """Start a preset, or have it edited."""
+        self.clear_notifications()
+        listed = asked.listed
+        try:
+            if asked.what == "edit":
+                edit(self, presets.copy_to_own(listed.name))
+                asked.done()
+            elif self.session.watch is not None:
+                self.notify("this is a playback, which starts nothing", severity="warning")
+            else:
+                self.engines.start(presets.load(listed.name).config, self._show_run)
+        except InputError as error:
+            self.notify(str(error), severity="error")
+
     def action_help(self) -> None:
         """Show the help."""
         if not isinstance(self.screen, HelpScreen):
             about = [screen.about() for screen in self._screens.values()]
-            self.push_screen(HelpScreen(keys_by_group(), self.session.state, about))
+            keymap = self.session.settings.keymap
+            keys = {group: [*map(keymap.of, keys)] for group, keys in keys_by_group().items()}
+            self.push_screen(HelpScreen(keys, self.session.state, about))
 
     def action_command_palette(self) -> None:
         """Show the command palette."""
@@ -498,9 +671,14 @@ class EostuiApp(App[str]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Offer every key's action in the command palette; on a screen with keys of its own, theirs."""
         own = screen.KEYS if isinstance(screen, SessionScreen) else ()
-        replaced = {key.id for key in own}
+        replaced = {"palette"} | {key.id for key in own}
+        actions = {key.action for key in own}
         for key in (*KEYS, *screen_keys()):
-            if key.id not in replaced and key.id != "palette" and key.acts(self.session.state):
+            if (
+                key.id not in replaced
+                and key.action not in actions
+                and key.acts(self.session.state)
+            ):
                 yield self._command(key, self)
         for key in own:
             yield self._command(key, screen)
@@ -508,7 +686,7 @@ class EostuiApp(App[str]):
     def _command(self, key: Key, on: EostuiApp | Screen[object]) -> SystemCommand:
         return SystemCommand(
             key.title,
-            f"key {key.shown}",
+            f"key {self.session.settings.keymap.of(key).shown}",
             lambda: self.call_later(self.run_action, key.action, on),
         )
 
@@ -522,6 +700,21 @@ class EostuiApp(App[str]):
     def _draw_again(self) -> None:
         """Draw all of the screen, where the terminal may show anything."""
         self.refresh(layout=True)
+
+    def action_theme(self) -> None:
+        """Ask for the colours; those of the line under the cursor are shown meanwhile."""
+        before = self.theme
+
+        def answered(name: str | None) -> None:
+            self.theme = name or before
+            if name:
+                self._write(lambda: f"{name} from now on: {remember(Preferences(theme=name))}")
+
+        def show(name: str) -> None:
+            self.theme = name
+
+        rows = {name: name for name in themes.THEMES}
+        self.questions.ask(PickDialog("colours", rows, before, show), answered)
 
     def action_leave(self) -> None:
         """Leave; ask whether what trains goes on. Leaving twice keeps it going."""

@@ -72,20 +72,34 @@ class Engines:
         """Start the next or previous preset; ask before it downloads anything."""
         self._replace_run(lambda: self._begin_neighbour(self._preset, offset))
 
-    def go_on_from(self, start: Fork | Resume, runs_dir: Path, *, trusted: bool) -> None:
-        """Start a fork, or go on with an ended run; the present run is shown meanwhile."""
-        if self._session.engine is not None:
-            self._app.notify("another engine is on its way: wait for it", severity="warning")
-            return
+    def go_on_from(self, start: Fork | Resume, runs_dir: Path, *, trusted: bool) -> bool:
+        """Start a fork, or go on with an ended run; the present run is shown meanwhile.
+
+        Returns whether an engine is on its way; why not is said.
+        """
+        if self._is_busy():
+            return False
         entry = start.entry if isinstance(start, Resume) else start.parent
         if not self._may_execute(entry.config, entry.path, trusted=trusted):
-            return
+            return False
+        return self._start_beside(start, runs_dir)
+
+    def _start_beside(self, what: RunConfig | Fork | Resume, runs_dir: Path) -> bool:
+        """Start an engine while the present run is shown, which trains on; return whether it began."""
+        self._first = False
         try:
-            engine = self._engine(start, runs_dir)
+            engine = self._engine(what, runs_dir)
         except InputError as error:
             self._questions.say(str(error))
-            return
+            return False
         self.wait_for(engine)
+        return True
+
+    def _is_busy(self) -> bool:
+        """Return whether an engine is on its way; say so."""
+        if self._session.engine is not None:
+            self._app.notify("another engine is on its way: wait for it", severity="warning")
+        return self._session.engine is not None
 
     def pause(self) -> bool:
         """Have the run of the engine on its way wait, or go on; return whether there is one."""
@@ -96,11 +110,58 @@ class Engines:
         self._show_progress(engine, self._doing)
         return True
 
+    def start(self, config: RunConfig, begun: Callable[[], None]) -> None:
+        """Start a run of a preset; ask what becomes of the one that trains, and before a download.
+
+        `begun` is called once its engine is on its way.
+        """
+        if not self._is_busy():
+            self._once_downloaded(config, lambda: self._start(config, begun))
+
+    def _start(self, config: RunConfig, begun: Callable[[], None]) -> None:
+        live = self._session.live_run
+        if live is None:
+            self._begin(config)
+            begun()
+            return
+
+        def beside() -> None:
+            if self._start_beside(config, self._session.settings.runs_dir):
+                begun()
+
+        def instead() -> None:
+            self._begin(config)
+            begun()
+
+        choices = {"k": "keep it beside the new run", "s": "stop it; its record stays"}
+        self._questions.choose(
+            f"{printable(live.path.name)} is {self._session.state}. What becomes of it?",
+            choices,
+            {"k": beside, "s": instead},
+        )
+
     # --- from an engine to the run that is shown ------------------------------------------------------
 
     def open(self, path: Path) -> None:
         """Show a run that is there already."""
         self._load(self._open(path))
+
+    def change_to(self, path: Path) -> bool:
+        """Show another run that is there already; the present one trains on, which is said.
+
+        Returns whether it will be shown; why not is said.
+        """
+        if self._is_busy():
+            return False
+        self._first = False
+        if path != self._session.path:
+            self._load(self._change_to(path))
+        return True
+
+    async def _change_to(self, path: Path) -> None:
+        live = self._session.live_run
+        if await self._open(path) and live is not None:
+            self._app.notify(f"{live.path.name} trains on: l lists it, and leaving asks about it")
 
     def wait_for(self, engine: EngineProcess) -> None:
         """Wait for an engine in the background, telling what it does, and then show its run."""
@@ -261,19 +322,28 @@ class Engines:
             self._preset = preset  # the next press passes it by
             self._questions.say(str(error))
             return
+        self._once_downloaded(
+            config,
+            lambda: self._begin(config),
+            ("skip it", lambda: self._begin_neighbour(preset, offset)),
+        )
+
+    def _once_downloaded(
+        self,
+        config: RunConfig,
+        begin: Callable[[], None],
+        skip: tuple[str, Callable[[], None]] | None = None,
+    ) -> None:
+        """Call `begin`, after a question if data must be downloaded first; `skip` is another answer."""
         missing = locations.missing_download(config.data, self._session.settings.data_dir)
         if not missing:
-            self._begin(config)
+            begin()
             return
-        answers: dict[str, Callable[[], None]] = {
-            "y": lambda: self._begin(config),
-            "s": lambda: self._begin_neighbour(preset, offset),
-        }
-        self._questions.choose(
-            f"{preset} first downloads {config.data}, {missing} MB.",
-            {"y": "download and train", "s": "skip it"},
-            answers,
-        )
+        question = f"{config.preset} first downloads {config.data}, {missing} MB."
+        choices, answers = {"y": "download and train"}, {"y": begin}
+        if skip is not None:
+            choices["s"], answers["s"] = skip
+        self._questions.choose(question, choices, answers)
 
     def _begin(self, config: RunConfig) -> None:
         """End the present run and start another; if it can't be told to end, it stays."""

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 from textual.app import App
 
 from eostui.errors import EostuiError
 from eostui.runs import shelf
 from eostui.runs.analysis.controls import controls_at
-from eostui.runs.fork import newest_fork_step
+from eostui.runs.fork import newest_fork_step, parent_controls, parent_controls_at
 from eostui.runs.launch import Fork, Resume, refuse_resume
 from eostui.runs.run import Run
 from eostui.runs.store import commands
+from eostui.stability import Control
 from eostui.tui.engines import Engines
 from eostui.tui.questions import Questions, Scene
 from eostui.tui.screens.dialogs import NumberDialog
@@ -37,14 +38,22 @@ class Forks:
         session: Session,
         questions: Questions,
         engines: Engines,
-        right_end: Callable[[], float | None],
+        chosen_step: Callable[[], int | None],
+        begun: Callable[[], None],
     ) -> None:
-        """`right_end` returns where x ends on a view that was panned away; None at the newest step."""
+        """Take what they act on.
+
+        Args:
+            app, session, questions, engines: parts of the application.
+            chosen_step: returns the step to fork at that was chosen on screen; None for the newest.
+            begun: called once an engine is on its way.
+        """
         self._app, self._session = app, session
-        self._questions, self._engines, self._right_end = questions, engines, right_end
+        self._questions, self._engines = questions, engines
+        self._chosen_step, self._begun = chosen_step, begun
 
     def ask_fork(self, steering: Steering) -> None:
-        """Ask for a fork here: at the newest step, or where the view ends that was panned away."""
+        """Ask for a fork here: at the newest step, or at the one chosen on screen."""
         self._in_background(self._ask_fork(steering, self._questions.scene()))
 
     def ask_resume(self, steering: Steering) -> None:
@@ -52,7 +61,8 @@ class Forks:
         if refusal := self._refuse_resume():
             self._app.notify(refusal, severity="warning")
         else:
-            self._in_background(self._ask_resume(steering, self._questions.scene()))
+            asking = self._ask_resume(steering.run.path, steering.trusted, self._questions.scene())
+            self._in_background(asking)
 
     def _refuse_resume(self) -> str:
         """Return why the run that is shown can't be gone on with; "" if it can."""
@@ -66,6 +76,17 @@ class Forks:
     def _in_background(self, asking: Coroutine[Any, Any, None]) -> None:
         self._app.run_worker(asking, group="fork", exclusive=True, exit_on_error=False)
 
+    def ask_fork_of(self, entry: shelf.Entry) -> None:
+        """Ask for a fork of a run of the shelf, from its newest step on."""
+        self._in_background(self._ask_fork_of(entry, self._questions.scene()))
+
+    def ask_resume_of(self, entry: shelf.Entry) -> None:
+        """Go on with a run of the shelf; one that is finished is asked for its steps."""
+        if refusal := refuse_resume(entry.state):
+            self._app.notify(f"{entry.id} {refusal}", severity="warning")
+        else:
+            self._in_background(self._ask_resume(entry.path, False, self._questions.scene()))
+
     async def _ask_fork(self, steering: Steering, scene: Scene) -> None:
         run = steering.run
         try:
@@ -74,7 +95,33 @@ class Forks:
         except EostuiError as error:
             self._app.notify(str(error), severity="error")
             return
-        controls = controls_at(run, step)
+        self._ask_how(
+            parent, step, controls_at(run, step), steering.controls, steering.trusted, scene
+        )
+
+    async def _ask_fork_of(self, entry: shelf.Entry, scene: Scene) -> None:
+        def read() -> tuple[shelf.Entry, int, dict[str, float], dict[str, Control]]:
+            parent = shelf.read_entry(entry.path)
+            step = newest_fork_step(parent.last_step, parent.state)
+            return parent, step, parent_controls_at(parent, step), parent_controls(parent)
+
+        try:
+            parent, step, controls, known = await asyncio.to_thread(read)
+        except EostuiError as error:
+            self._app.notify(str(error), severity="error")
+            return
+        self._ask_how(parent, step, controls, known, False, scene)
+
+    def _ask_how(
+        self,
+        parent: shelf.Entry,
+        step: int,
+        controls: Mapping[str, float],
+        known: Mapping[str, Control],
+        trusted: bool,
+        scene: Scene,
+    ) -> None:
+        """Ask what changes in a fork, and have it begun."""
         steps = parent.config.steps * (1 if step < parent.config.steps else 2)
 
         def chosen(wish: ForkWish | None) -> None:
@@ -86,19 +133,17 @@ class Forks:
                     if value != before[name] or wish.step != step
                 }
                 fork = Fork(parent, wish.step, changes)
-                self._engines.go_on_from(fork, run.path.parent, trusted=steering.trusted)
+                if self._engines.go_on_from(fork, parent.path.parent, trusted=trusted):
+                    self._begun()
 
-        self._questions.ask(
-            ForkDialog(parent.id, ForkWish(step, controls, steps), steering.controls), chosen, scene
-        )
+        wish = ForkWish(step, dict(controls), steps)
+        self._questions.ask(ForkDialog(parent.id, wish, known), chosen, scene)
 
     async def _step_here(self, run: Run) -> int:
         """Return the step to fork at; a live run keeps its state there, so that nothing is repeated."""
-        right = self._right_end()
-        view = self._session.view
-        if view is not None and right is not None:
-            last = int(np.searchsorted(view.x, right, side="right")) - 1
-            return min(max(last, 0), run.last_step)
+        chosen = self._chosen_step()
+        if chosen is not None:
+            return min(max(chosen, 0), run.last_step)
         if self._session.live_run is not None:
             command = commands.send(run.path, "checkpoint")
             deadline = time.monotonic() + _CHECKPOINT_PATIENCE
@@ -109,16 +154,16 @@ class Forks:
                 await asyncio.sleep(1 / self._session.settings.fps)
         return newest_fork_step(run.last_step, run.state)
 
-    async def _ask_resume(self, steering: Steering, scene: Scene) -> None:
-        runs_dir = steering.run.path.parent
+    async def _ask_resume(self, path: Path, trusted: bool, scene: Scene) -> None:
         try:
-            entry = await asyncio.to_thread(shelf.read_entry, steering.run.path)
+            entry = await asyncio.to_thread(shelf.read_entry, path)
         except EostuiError as error:
             self._app.notify(str(error), severity="error")
             return
 
         def go_on(steps: int | None) -> None:
-            self._engines.go_on_from(Resume(entry, steps), runs_dir, trusted=steering.trusted)
+            if self._engines.go_on_from(Resume(entry, steps), path.parent, trusted=trusted):
+                self._begun()
 
         if entry.last_step >= entry.config.steps:
             question = f"{entry.id} has all of its {entry.last_step} steps. How many in all?"

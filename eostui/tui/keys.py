@@ -72,6 +72,8 @@ class Key:
         return bindings
 
 
+#: Panels beyond so many have no digit; `;` and `,` reach them.
+LAST_DIGIT = 9
 #: The keys by which a control is turned down and up, and typed: Textual's names, and as shown.
 _OF_CONTROLS: tuple[tuple[Control, tuple[str, str], tuple[str, str], str, str], ...] = (
     (ETA, ("left_square_bracket,D", "[ D"), ("right_square_bracket,E", "] E"), "[ ]", "e"),
@@ -150,6 +152,11 @@ KEYS = (
         "reseat", "C", "C", "reseat", "restart the prediction from the network's own x and q",
         group="training", needs="live",
     ),
+    Key(
+        "stop_at", "b", "b", "stop_at", "stop at a step, a loss, a phase, a crossing, an accuracy",
+        group="training", needs="live",
+    ),
+    Key("note", "N", "N", "note", "write a note on this run", group="training"),
     Key("export", "x", "x", "export", "export as CSV into this folder", "csv", "training"),
     Key(
         "preset.save", "S", "S", "save_preset", "save this steered run as a preset", group="training",
@@ -159,23 +166,39 @@ KEYS = (
     Key("restart", "r", "r", "restart", "restart from step 0", "restart", "training"),
     *(
         Key(f"panel.{n}", str(n), str(n), f"screen.panel({n - 1})", f"focus panel {n}")
-        for n in range(1, len(PANELS) + 1)
+        for n in range(1, min(len(PANELS), LAST_DIGIT) + 1)
     ),
+    Key("panel.next", "semicolon", ";", "screen.next_panel(1)", "focus the next panel"),
+    Key("panel.previous", "comma", ",", "screen.next_panel(-1)", "focus the panel before"),
     Key("screen.next", "tab", "tab", "next_screen(1)", "next screen", "screen"),
     Key("screen.previous", "shift+tab", "shift+tab", "next_screen(-1)", "previous screen"),
     Key("theory", "i", "i", "take_reading", "the oscillator at this run's newest measurement", "theory"),
-    Key("zoom", "z", "z", "screen.zoom_panel", "one panel, full screen", "zoom"),
+    Key("zoom", "z", "z", "screen.zoom_panel", "one panel, full screen; from a mark: x to it", "zoom"),
     Key("scale", "y", "y", "screen.toggle_scale", "log or linear in the focused panel", "log"),
+    Key("smooth", "s", "s", "screen.smooth", "medians of 20, 100, 500 points over the raw curves"),
     Key("axis", "t", "t", "screen.toggle_axis", "step or flow time η·step as x", "time"),
-    Key("pan.left", "left", "←", "screen.pan(-1)", "look back"),
-    Key("pan.right", "right", "→", "screen.pan(1)", "look forward"),
-    Key("span.in", "plus,equals_sign", "+", "screen.span(-1)", "zoom in on x"),
+    Key("pan.left", "left", "←", "screen.pan(-1)", "look back; the crosshair: a column back"),
+    Key("pan.right", "right", "→", "screen.pan(1)", "look forward; the crosshair: a column on"),
+    Key("span.in", "plus,equals_sign", "+", "screen.span(-1)", "zoom in on x, at the crosshair"),
     Key("span.out", "minus", "-", "screen.span(1)", "zoom out on x"),
-    Key("span.all", "0", "0", "screen.span_all", "show the whole run"),
+    Key("span.all", "0", "0", "screen.span_all", "show the whole run, and y by itself"),
+    Key("y.in", "pageup", "pgup", "screen.zoom_y(-1)", "zoom in on y of the focused panel"),
+    Key("y.out", "pagedown", "pgdn", "screen.zoom_y(1)", "zoom out on y of the focused panel"),
+    Key("y.fit", "Y", "Y", "screen.fit_y", "fit y closely to what was measured in sight"),
+    Key("crosshair", "h", "h", "screen.crosshair", "crosshair at the newest step; again: a mark"),
+    Key("crosshair.back", "shift+left", "shift+←", "screen.move_crosshair(-1)",
+        "the crosshair: a step back"),
+    Key("crosshair.on", "shift+right", "shift+→", "screen.move_crosshair(1)",
+        "the crosshair: a step on"),
+    Key("crosshair.fork", "enter", "enter", "fork_at_crosshair", "fork at the crosshair"),
+    Key("crosshair.leave", "escape", "esc", "screen.leave_crosshair", "put the crosshair away"),
+    Key("signs", "L", "L", "screen.switch_signs", "signs of the steps of Lλ, or of L"),
     Key("follow", "a", "a", "screen.follow", "follow the newest steps"),
     Key("overlay", "o", "o", "overlay", "draw another run under this one, or take it away"),
     Key("freeze", "v", "v", "screen.freeze", "freeze the view; training goes on", "freeze"),
     Key("picture", "ctrl+s", "ctrl+s", "picture", "save a picture (SVG) into this folder"),
+    Key("figure", "F", "F", "figure", "write a figure for a paper (PDF, SVG, PNG), under a name to type"),
+    Key("theme", "T", "T", "theme", "choose the colours", group="program"),
     Key("help", "question_mark,f1", "?", "help", "help", "help", "program"),
     Key(
         "suspend", "ctrl+z", "ctrl+z", "suspend_process",

@@ -9,24 +9,29 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from textual.notifications import SeverityLevel
 
 from eostui.errors import InputError
+from eostui.panels.compare.view import ComparisonView
 from eostui.panels.view import Overlay, RunView
 from eostui.runs.launch import EngineProcess
 from eostui.runs.run import Run
+from eostui.runs.shelf import Entry
 from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.schema import LIVE_STATES
 from eostui.tui import follower
+from eostui.tui.comparing import Comparing
 from eostui.tui.follower import Follower, Opened, Update
+from eostui.tui.keymap import Keymap
 from eostui.tui.notices import Notice, Notices
 from eostui.tui.playback import Playback
 from eostui.tui.steering import Steering
+from eostui.tui.themes import DEFAULT
 
 #: Seconds over which the speed is taken.
 _SPEED_WINDOW = 3.0
@@ -42,6 +47,8 @@ class Settings:
         fps: frames a second at most.
         unicode: braille and arrows, or ASCII.
         standby: whether an engine is kept ready for the next run.
+        theme: name of the colours; one of `themes.THEMES`.
+        keymap: the keys that the user chose.
     """
 
     runs_dir: Path
@@ -49,6 +56,8 @@ class Settings:
     fps: float = 10.0
     unicode: bool = True
     standby: bool = False
+    theme: str = DEFAULT
+    keymap: Keymap = field(default_factory=Keymap)
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,7 @@ class Session:
         feed: the run that is shown, as it is followed or played back.
         steering: of that run; None without one, and for a playback.
         beside: the run that is drawn under it.
+        comparing: the runs that are compared; None before any were chosen.
         view: what is drawn of both; None as long as there is no run to show.
         message: what goes on while there is none.
         progress: what an engine on its way does while a run is shown, or "".
@@ -118,6 +128,7 @@ class Session:
         self.feed: Follower | Playback | None = None
         self.steering: Steering | None = None
         self.beside: Follower | None = None
+        self.comparing: Comparing | None = None
         self.view: RunView | None = None
         self.message = "starting"
         self.progress = ""
@@ -239,6 +250,21 @@ class Session:
         self._speed.clear()
         self.revision += 1
         self._front.start_over()
+
+    # --- comparing ------------------------------------------------------------------------------------
+
+    def compare(self, runs: ComparisonView | Sequence[Entry]) -> None:
+        """Compare runs, in place of those that were compared before.
+
+        Args:
+            runs: in the order in which they are told, or a view that was made of them.
+        """
+        if self.comparing is not None:
+            self.comparing.close()
+        if not isinstance(runs, ComparisonView):
+            runs = ComparisonView(runs, unicode=self.settings.unicode)
+        self.comparing = Comparing(runs)
+        self.revision += 1
 
     # --- following ------------------------------------------------------------------------------------
 

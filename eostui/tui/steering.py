@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from eostui.errors import InputError
 from eostui.runs.analysis.controls import controls_at, controls_of, description_of
@@ -169,13 +169,13 @@ class Steering:
             self.pause(True)
         self.send("step")
 
-    def send(self, kind: str) -> str:
-        """Send a command; return its id.
+    def send(self, kind: str, **content: Any) -> str:
+        """Send a command with what it says; return its id.
 
         Raises:
             EostuiError: if it can't be written.
         """
-        return commands.send(self.run.path, kind)
+        return commands.send(self.run.path, kind, **content)
 
     def _answer(self, command: str) -> str:
         """Return how a command was answered: obeyed, refused, or "" as long as it isn't."""

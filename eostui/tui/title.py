@@ -12,6 +12,8 @@ from eostui.panels.oscillator import agreement
 from eostui.panels.overlay import short
 from eostui.panels.view import RunView
 from eostui.runs.analysis.controls import controls_at, controls_of
+from eostui.runs.analysis.stop_condition import pending
+from eostui.runs.store.schema import LIVE_STATES
 from eostui.tui.session import Session
 from eostui.tui.widgets.bars import fields_line
 
@@ -48,6 +50,7 @@ def _fields(session: Session, view: RunView) -> list[Field]:
         (3, "❄ view frozen" if view.frozen else "", COLOURS["cool"]),
         (0, f"step {grouped(max(run.last_step, 0))}", COLOURS["title"]),
         *_playback(session),
+        (3, _stops_at(view) if state in LIVE_STATES else "", COLOURS["cool"]),
         (2, elsewhere, COLOURS["cool"]),
         (7, speed, COLOURS["axis"]),
         *(
@@ -59,6 +62,11 @@ def _fields(session: Session, view: RunView) -> list[Field]:
         (8, f"{run.facts.get('device', '')} {run.config.dtype}", COLOURS["axis"]),
         (4, f"run {short(run)}", COLOURS["axis"]),
     ]
+
+
+def _stops_at(view: RunView) -> str:
+    condition = pending(view.newest.events)
+    return "" if condition is None else f"stops at {condition.told(view.dynamics.label)}"
 
 
 def _playback(session: Session) -> list[Field]:

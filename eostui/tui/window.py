@@ -62,6 +62,40 @@ class Window:
             middle = (left + right) / 2
             self.right = max(min(middle + self.span / 2, end), self.span)
 
+    def zoom_at(
+        self, at: float, factor: float, last: float, unit: float, end: float | None = None
+    ) -> None:
+        """Show so many times as much about a point, which stays where it is.
+
+        Args:
+            at: the point.
+            factor: below 1 to zoom in.
+            last, unit, end: as in `scale`.
+        """
+        left, right, end = self._shown(last, unit, end)
+        span = max((right - left) * factor, 4 * unit)
+        if span >= nice_above(end) and factor > 1:
+            self.show_all()
+            return
+        share = (at - left) / (right - left)
+        self.span = span
+        self.right = max(min(at + (1 - share) * span, max(end, right)), span)
+        self.following = self.following and at >= last
+
+    def show(self, left: float, right: float, unit: float) -> None:
+        """Show a stretch of x, of a few steps at least, and stop following."""
+        self.span = max(right - left, 4 * unit)
+        self.right = max((left + right + self.span) / 2, self.span)
+        self.following = False
+
+    def reveal(self, at: float, last: float, unit: float) -> None:
+        """Move as little as brings a point into sight."""
+        left, right = self.range(last, unit)
+        if not left <= at <= right:
+            span = right - left
+            self.span, self.following = span, False
+            self.right = max(at if at > right else at + span, span)
+
     def pan(self, direction: int, last: float, unit: float, end: float | None = None) -> None:
         """Move by a quarter of the window, to 0 or the end at most, and stop following.
 

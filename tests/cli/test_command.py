@@ -54,7 +54,7 @@ def test_a_wrong_place_is_told_which_there_are() -> None:
     """Where none is near."""
     wrong, near = (CliRunner().invoke(app, ["locate", name]) for name in ("x", "presetz"))
     assert str(wrong.exception).endswith(
-        "there are runs, data, presets, your-presets, settings, cache"
+        "there are runs, data, presets, your-presets, settings, keys, cache"
     )
     assert str(near.exception).endswith("did you mean `presets`?")
 

@@ -47,6 +47,8 @@ CALLS = {
     "presets settings": ("presets settings", 0),
     "export": ("export aaaa bbbb -o -", 0),
     "plot": ("plot aaaa", 0),
+    "compare": ("compare aaaa bbbb", 0),
+    "figure": ("figure aaaa bbbb -o both.svg", 0),
     "simulate": ("simulate oscillator-gx --steps 200", 0),
     "locate": ("locate", 0),
     "attach": ("attach aaaa", 2),
@@ -291,6 +293,7 @@ JSON_CALLS = {
     "runs list": [],
     "runs show": ["broken"],
     "runs diff": ["aaaa", "bbbb"],
+    "compare": ["aaaa", "bbbb"],
     "runs prune": ["--older-than", "0d", "--dry-run"],
     "runs check": ["broken"],
     "runs repair": ["aaaa"],
@@ -369,6 +372,7 @@ def test_json_of_what_trains(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "code"),
     [("simulate oscillator-gx --steps 300", 0), ("simulate --list", 0), ("plot broken", 0),
+     ("compare --still --width 120 --height 30", 0),
      ("simulate --grid λ=0:1:9 --steps 50 --json", 0), ("fork aaaa --at -3 --headless", 2),
      ("replay nöwhere", 2), ("resume aaaa --headless --steps 3", 2), ("attach ✓", 2),
      ("run digits-mlp --headless --eta 50 --steps 30 --set samples=100 --set width=10", 3)],
@@ -386,7 +390,7 @@ def test_ascii_is_ascii(folder: Path, tmp_path: Path, line: str, code: int) -> N
 
 def test_every_command_with_ascii_is_in_this_test() -> None:
     takes = {name for name, each in EVERY.items() if any("--ascii" in p.opts for p in each.params)}
-    assert takes == {"run", "attach", "resume", "fork", "replay", "plot", "simulate"}
+    assert takes == {"run", "attach", "resume", "fork", "replay", "plot", "compare", "simulate"}
 
 
 def test_the_application_in_ascii(folder: Path) -> None:

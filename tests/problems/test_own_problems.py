@@ -337,3 +337,34 @@ def test_an_examination_leaves_all_random_numbers_as_they_were(tmp_path):
     random.seed(3)
     examine(problem)
     assert (torch.rand(2).tolist(), np.random.rand(2).tolist(), random.random()) == wanted
+
+
+def test_a_module_that_comes_twice_is_left_as_it_was(tmp_path):
+    """A call with θ puts every parameter back, shared ones too, and the two places get the same θ."""
+    problem = build(
+        tmp_path,
+        """
+        def f(*, device, dtype):
+            layer = nn.Linear(5, 5)
+            net = nn.Sequential(layer, nn.Tanh(), layer, nn.Tanh(), nn.Linear(5, 5), nn.Linear(5, 2))
+            net[4].weight = layer.weight
+            return made(net, dtype)
+        """,
+    )
+    module = problem.loss.supervised.module
+    theta = torch.randn_like(problem.initial).requires_grad_()
+    value = problem.loss(theta)
+    places = [p for part in module.modules() for p in part._parameters.values()]
+    assert all(isinstance(place, torch.nn.Parameter) and place.is_leaf for place in places)
+    assert torch.equal(torch.nn.utils.parameters_to_vector(module.parameters()), problem.initial)
+    copy = problem.module(theta)
+    assert copy[0] is copy[2]
+    assert copy[4].weight is copy[0].weight
+    by_hand = problem.loss.supervised
+    wanted = by_hand.loss(copy(by_hand.inputs), by_hand.targets)
+    torch.testing.assert_close(value, wanted, rtol=1e-13, atol=0)
+    gradient = torch.cat([
+        g.reshape(-1) for g in torch.autograd.grad(wanted, list(copy.parameters()))
+    ])  # fmt: skip
+    (found,) = torch.autograd.grad(value, theta)
+    torch.testing.assert_close(found, gradient, rtol=1e-12, atol=1e-14)

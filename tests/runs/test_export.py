@@ -134,11 +134,13 @@ def test_csv_reads_back_as_the_same_float64(one, measured_only):
     count = write_stream(RunTable(one, measured_only=measured_only), stream)
     lines = list(csv.reader(io.StringIO(stream.getvalue())))
     table = one.columns(measured_only=measured_only)
-    assert (
-        lines[0]
-        == list(table)
-        == [column.name for column in exported(FIRST_STEP_COLUMNS) if not column.optional]
-    )
+    told = {"g_critical"}  # optional, and known here
+    names = [
+        column.name
+        for column in exported(FIRST_STEP_COLUMNS)
+        if not column.optional or column.name in told
+    ]
+    assert lines[0] == list(table) == names
     assert count == len(lines) - 1 == (8 if measured_only else 200)
     for name, cells in zip(lines[0], zip(*lines[1:], strict=True), strict=True):
         back = np.array([float(cell) if cell else np.nan for cell in cells])
@@ -194,7 +196,7 @@ def test_a_run_without_rows_among_others(tmp_path, order):
     table = list(csv.DictReader(io.StringIO(stream.getvalue())))
     assert len(table) == count == (0 if order == "alone" else 30)
     assert {row["run"] for row in table} <= {"full-aaaa"}
-    assert stream.getvalue().startswith("run,step,")
+    assert stream.getvalue().startswith("run,name,")
 
 
 @pytest.mark.parametrize("format", ["csv", "jsonl", "parquet"])
@@ -214,13 +216,14 @@ def test_pandas_reads_every_table(one, two, tmp_path, format):
 
     export_files(two, target, format=format)
     frame = read(target)
-    assert list(frame)[:3] == ["run", "step", "flow_time"]
+    assert list(frame)[:4] == ["run", "name", "run_weight_decay", "step"]
     assert list(frame)[-2:] == ["theta_1", "theta_2"]
     assert frame["run"].tolist() == ["one-aaaa"] * 200 + ["two-bbbb"] * 30
     for run in two:
         own = frame[frame["run"] == run.path.name].reset_index(drop=True)
         whole_table = run.columns()
-        for name in frame.columns[1:]:
+        assert own["run_weight_decay"].unique() == run.steps["weight_decay"][-1]
+        for name in frame.columns[3:]:
             wanted = whole_table.get(name, np.full(len(own), np.nan))
             np.testing.assert_allclose(own[name].astype(float), wanted, **exact, err_msg=name)
 
@@ -233,7 +236,7 @@ def test_json_lines_are_json_to_the_last_bit(one):
         json.loads(line, parse_constant=pytest.fail) for line in stream.getvalue().splitlines()
     ]
     table = one.columns()
-    assert [list(line) for line in lines] == [["run", *table]] * 200
+    assert [list(line) for line in lines] == [["run", "name", *table]] * 200
     for name, values in table.items():
         wanted = [value if math.isfinite(value) else None for value in values.tolist()]
         assert [line[name] for line in lines] == wanted
@@ -276,9 +279,11 @@ def test_tensorboard_reads_the_event_files(two, tmp_path):
     logs = tmp_path / "logs"
     for _ in range(2):  # the second time in place of the first
         assert export_files(two, logs, format="tensorboard") == (None, 230)
-    assert sorted(path.name for path in logs.iterdir()) == ["one-aaaa", "two-bbbb"]
-    for run in two:
-        reader = EventAccumulator(str(logs / run.path.name), size_guidance={"scalars": 0})
+    decay = two[1].steps["weight_decay"][-1]
+    names = ["mine", f"weight_decay-{decay:g}-bbbb"]
+    assert sorted(path.name for path in logs.iterdir()) == names
+    for run, name in zip(two, names, strict=True):
+        reader = EventAccumulator(str(logs / name), size_guidance={"scalars": 0})
         reader.Reload()
         table = run.columns()
         tags = {n for n, v in table.items() if not np.isnan(v).all()} - {"step"}
@@ -306,11 +311,11 @@ def test_tensorboard_wall_time_is_the_runs(tmp_path):
 
 
 def test_tensorboard_does_not_replace_what_is_not_its_own(one, tmp_path):
-    (tmp_path / "logs" / "one-aaaa").mkdir(parents=True)
-    (tmp_path / "logs" / "one-aaaa" / "thesis.tex").write_text("years")
+    (tmp_path / "logs" / "mine").mkdir(parents=True)
+    (tmp_path / "logs" / "mine" / "thesis.tex").write_text("years")
     with pytest.raises(InputError, match=r"thesis\.tex"):
         export_files(one, tmp_path / "logs", format="tensorboard")
-    assert os.listdir(tmp_path / "logs" / "one-aaaa") == ["thesis.tex"]
+    assert os.listdir(tmp_path / "logs" / "mine") == ["thesis.tex"]
 
 
 # --- files -----------------------------------------------------------------------------------------
@@ -584,7 +589,7 @@ def test_the_command(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("eostui: parquet can't be written to stdout")
     done = eostui(tmp_path, "export", "aaaa", "bbbb")
-    assert (tmp_path / "runs.csv").read_text().startswith("run,step,")
+    assert (tmp_path / "runs.csv").read_text().startswith("run,name,run_weight_decay,step,")
 
 
 @pytest.mark.usefixtures("one")
@@ -635,3 +640,173 @@ def test_exports_load_no_torch_unless_asked_to(one, tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+# --- what tells several runs apart --------------------------------------------------------------------
+
+
+def configured(path, steps=3, **settings):
+    """A run of random rows with some settings, η and λ at its newest step those of the config."""
+    facts = {key: settings.pop(key) for key in ("name", "group", "status") if key in settings}
+    config = RunConfig.build({"preset": "test", **settings}, "test")
+    matrix = rows(steps, seed=1)
+    if steps:
+        matrix[-1, 4:6] = config.eta, config.weight_decay
+    return Run(written(path, matrix, [(0, {"sharpness": 2.0})], config=config.to_toml(), **facts))
+
+
+@pytest.fixture
+def family(tmp_path):
+    """Four runs with numbers, a switch, texts, lists and whole numbers that aren't alike."""
+    return [
+        configured(tmp_path / "test-aaaa", name="first", seed=1, bias=True, threads=2),
+        configured(tmp_path / "test-bbbb", seed=2**62 + 1, bias=False, eta=0.25, group="g, \"1\""),
+        configured(tmp_path / "test-cccc", network="cnn", channels=(2, 3), weight_decay=1e-3),
+        configured(tmp_path / "toy-dddd", problem="cubic-normal-form", eta=1 / 3),
+    ]  # fmt: skip
+
+
+def test_every_setting_that_differs_is_a_column(family, tmp_path):
+    """Once a run, of the kind of its values, empty where it doesn't act; in every format the same."""
+    from pyarrow import parquet
+
+    for format in ("csv", "jsonl", "parquet"):
+        export_files(family, tmp_path / f"out.{format}", format=format)
+    table = parquet.read_table(tmp_path / "out.parquet")
+    kinds = {
+        "run": "string", "name": "string", "seed": "int64", "bias": "bool", "network": "string",
+        "channels": "string", "threads": "string", "run_eta": "double", "run_weight_decay": "double",
+        "group": "string", "step": "int64", "eta": "double",
+    }  # fmt: skip
+    assert {name: str(table.schema.field(name).type) for name in kinds} == kinds
+    assert table.column_names.index("step") > max(
+        table.column_names.index(name) for name in kinds if name not in ("step", "eta")
+    )
+    rows_of = [
+        dict(zip(table.column_names, row.values(), strict=True)) for row in table.to_pylist()
+    ]
+    assert len(rows_of) == 12
+    wanted = {
+        "run": ["test-aaaa", "test-bbbb", "test-cccc", "toy-dddd"], "name": ["first", "", "", ""],
+        "seed": [1, 2**62 + 1, 10, 10], "bias": [True, False, True, None],
+        "threads": ["2", "auto", "auto", "auto"], "channels": ["[32, 32]", "[32, 32]", "[2, 3]", None],
+        "run_eta": [0.15, 0.25, 0.15, 1 / 3], "run_weight_decay": [0.0, 0.0, 1e-3, 0.0],
+        "group": ["", 'g, "1"', "", ""],
+    }  # fmt: skip
+    assert {name: [row[name] for row in rows_of[::3]] for name in wanted} == wanted
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert lines == rows_of
+    with (tmp_path / "out.csv").open(newline="") as stream:
+        cells = list(csv.DictReader(stream))
+    for row, line in zip(rows_of, cells, strict=True):
+        for name in wanted:
+            told = line[name] if isinstance(row[name], str) else json.loads(line[name] or "null")
+            assert told == row[name], name
+    described = json.loads((tmp_path / "out.json").read_text())
+    assert list(described["columns"]) == table.column_names
+    assert "of all random choices" in described["columns"]["seed"]["description"]
+    assert "at its newest step" in described["columns"]["run_eta"]["description"]
+    labels = [run["run"]["label"] for run in described["runs"]]
+    assert len(set(labels)) == 4
+    assert labels[3].startswith("problem cubic-normal-form, ")
+
+
+def test_a_setting_that_a_column_is_called_like(tmp_path):
+    """A probe of a user's own may have a column `width`."""
+    named = [configured(tmp_path / f"test-{c}", width=w) for c, w in (("aaaa", 5), ("bbbb", 6))]
+    assert "width" in [column.name for column in RunTable(named).columns]
+    from eostui.runs.export.table import _labels
+    from eostui.runs.family import Family
+    from eostui.runs.shelf import read_entry
+
+    family = Family.of(read_entry(run.path) for run in named)
+    assert [label.column.name for label in _labels(family, {"width"})] == [
+        "run", "name", "run_width",
+    ]  # fmt: skip
+
+
+def test_tensorboards_folders_are_names(tmp_path):
+    """Safe ones, each another, where letters fall together too; a run in the same folder again."""
+    names = ["λ=0 / a", "λ=0 : a", "実験", "..", "Case", "case", "x" * 300, "", ""]
+    runs = [
+        configured(tmp_path / f"test-{letter * 4}", name=name, seed=number)
+        for number, (letter, name) in enumerate(zip("abcdefghi", names, strict=True))
+    ]
+    for _ in range(2):
+        export_files(runs, tmp_path / "logs", format="tensorboard")
+        assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == sorted([
+            "0-a-aaaa", "0-a-bbbb", "test-cccc", "test-dddd", "Case-eeee", "case-ffff", "x" * 100,
+            "seed-7-hhhh", "seed-8-iiii",
+        ])  # fmt: skip
+    export_files(runs[4], tmp_path / "one", format="tensorboard")
+    assert os.listdir(tmp_path / "one") == ["Case"]
+
+
+def test_tensorboards_folder_of_another_run_stays(tmp_path):
+    """A run of the same name, of another shelf, comes beside it."""
+    for shelf in ("aaaa", "bbbb", "aaaa"):
+        run = configured(tmp_path / shelf / f"test-{shelf}", name="base") if shelf not in os.listdir(
+            tmp_path
+        ) else Run(tmp_path / shelf / f"test-{shelf}")  # fmt: skip
+        export_files(run, tmp_path / "logs", format="tensorboard")
+    assert sorted(os.listdir(tmp_path / "logs")) == ["base", "base-bbbb"]
+    (events,) = os.listdir(tmp_path / "logs" / "base")
+    assert events.endswith(".test-aaaa")
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl", "parquet", "tensorboard"])
+def test_an_export_of_a_live_run_says_so(tmp_path, format):
+    """On stderr and in what explains it: live, and at which step; of one that has ended nothing."""
+    writer = RunWriter(tmp_path / "test-live", facts_of(status="running"))
+    writer.steps(0, rows(7))
+    writer.flush()
+    configured(tmp_path / "test-done", name="done")
+    try:
+        done = eostui(tmp_path, "export", "live", "done", "-o", "out", "--format", format)
+    finally:
+        writer.close()
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[0] == "test-live is live: written as it is at step 6"
+    assert "test-done" not in done.stderr
+    if format != "tensorboard":
+        told = json.loads((tmp_path / "out.json").read_text())["runs"]
+        assert [(each["run"]["live"], each["run"]["last_step"]) for each in told] == [
+            (True, 6), (False, 2),
+        ]  # fmt: skip
+        assert told[0]["run"]["status"] == "running"
+    if format == "parquet":
+        from pyarrow import parquet
+
+        inside = json.loads(parquet.read_schema(tmp_path / "out").metadata[b"eostui"])
+        assert inside["runs"] == told
+
+
+def test_a_run_that_ends_while_it_is_exported_was_live(tmp_path):
+    """What was read of it is of a live run, whatever it has become."""
+    writer = RunWriter(tmp_path / "test-live", facts_of(status="running"))
+    writer.steps(0, rows(7))
+    writer.flush()
+    with Run(tmp_path / "test-live") as run:
+        writer.fact("status", "finished")
+        writer.close()
+        told = RunTable(run).describe()["run"]
+    assert (told["status"], told["live"], told["last_step"]) == ("running", True, 6)
+
+
+@pytest.mark.usefixtures("family")
+def test_the_command_with_a_filter(tmp_path):
+    """What it finds, oldest first, after those that are named; always as several runs."""
+    done = eostui(tmp_path, "export", "--filter", "preset:test network:cnn", "-o", "-")
+    lines = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert {line["run"] for line in lines} == {"test-cccc"}
+    assert done.stdout.startswith("run,name,step,")
+    done = eostui(tmp_path, "export", "dddd", "--filter", "seed>10", "-o", "two.csv")
+    with (tmp_path / "two.csv").open(newline="") as stream:
+        assert [line["run"] for line in csv.DictReader(stream)][::3] == ["toy-dddd", "test-bbbb"]
+    done = eostui(tmp_path, "export", "--filter", "nothing-is-called-so", "-o", "none.csv")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "passes the filter `nothing-is-called-so`" in done.stderr
+    assert not (tmp_path / "none.csv").exists()
+    done = eostui(tmp_path, "export", "--filter", "sed=3")
+    assert done.returncode == 2
+    assert "did you mean `seed`" in done.stderr

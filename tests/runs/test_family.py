@@ -59,6 +59,14 @@ def test_settings_that_do_not_act_do_not_differ() -> None:
     assert mixed.short_labels == ("dynamics heavy-ball, μ 0.5", "dynamics gradient-descent")
 
 
+def test_a_toy_among_networks_differs_in_its_problem() -> None:
+    """Not in all the settings that a network has and a toy lacks, but in those that were chosen."""
+    runs = [run("a"), run("b", weight_decay=0.01), run("c", problem="cubic-normal-form")]
+    assert Family.of(runs).differing == ("problem", "problem_arguments", "weight_decay")
+    wider = [run("a", width=7), run("c", problem="cubic-normal-form")]
+    assert Family.of(wider).differing == ("problem", "problem_arguments", "width")
+
+
 def test_seeds_are_groups_and_no_ramp() -> None:
     runs = [run(f"{d}{s}", weight_decay=d / 100, seed=s) for d in range(2) for s in range(3)]
     family = Family.of(runs)
@@ -69,3 +77,13 @@ def test_seeds_are_groups_and_no_ramp() -> None:
     assert Family.of(runs[:3]).groups() == [[0, 1, 2]]
     assert Family.of([]).groups() == []
     assert Family.of([]).labels == ()
+
+
+def test_runs_that_differ_in_much_are_called_by_their_names() -> None:
+    """A chart would cut off what tells them apart."""
+    toy = {"problem": "cubic-normal-form", "eta": 0.05}
+    family = Family.of([run("a", "net", width=5, seed=1), run("b", "toy", **toy)])
+    assert family.short_labels == ("net", "toy")
+    assert "problem network" in family.labels[0]
+    unnamed = Family.of([run("a", width=5, seed=1), run("b", "toy", **toy)])
+    assert "problem network" in unnamed.short_labels[0]

@@ -16,6 +16,7 @@ from formats import LAST, STORES, as_format, kept
 from shown import on_screen, settled
 from typer.testing import CliRunner
 
+import eostui
 from eostui.cli.app import app
 from eostui.engine.recorder import Recorder
 from eostui.errors import RunFormatError
@@ -97,6 +98,17 @@ def assert_replays(path):
     told = json.loads(cli("replay", path, "--json"))
     assert told["differences"] == []
     assert told["identical"] or told["recorded_by"] != told["repeated_by"]
+
+
+def test_theta_at_any_step(old):
+    """From its checkpoints and repeated: ‖θ‖ and L are those on record."""
+    run = eostui.open_run(old)
+    problem = run.problem()
+    assert torch.equal(run.theta(0), problem.initial)
+    for step in (run.last_step // 3, run.last_step // 2, run.last_step):
+        theta = run.theta(step)
+        assert float(theta.double().norm()) == pytest.approx(run["theta_norm"][step], rel=1e-12)
+        assert float(problem.loss(theta)) == pytest.approx(run["loss"][step], rel=1e-6)
 
 
 def after_transient(span):

@@ -95,12 +95,19 @@ def test_measured_columns_and_what_is_derived_from_them(tmp_path):
     np.testing.assert_array_equal(
         run.measured["lambda_g"], [matrix[0, 5] * 3.0, matrix[20, 5] * -1.0, np.nan]
     )
+    decay = matrix[20, 5]
+    assert matrix[0, 5] == 0
+    np.testing.assert_array_equal(
+        run.measured["g_critical"], [np.nan, -2.0 / decay + decay, np.nan]
+    )
     np.testing.assert_array_equal(run.measured["sharpness"], [10, 11, np.nan])
     np.testing.assert_array_equal(run.measured["test_accuracy"], [np.nan, np.nan, 0.875])
 
     table = run.columns()
     assert list(table) == [
-        column.name for column in exported(FIRST_STEP_COLUMNS) if not column.optional
+        column.name
+        for column in exported(FIRST_STEP_COLUMNS)
+        if not column.optional or column.name == "g_critical"
     ]
     assert {len(values) for values in table.values()} == {30}
     assert np.flatnonzero(~np.isnan(table["sharpness"])).tolist() == [0, 20]
@@ -116,6 +123,15 @@ def test_beta_of_zero_has_no_alpha(tmp_path):
     run = Run(written(tmp_path / "r", rows(1), [(0, {"beta": 0.0, "beta_alpha": 0.0, "g": 0.0})]))
     assert np.isnan(run.measured["alpha"][0])
     assert run.measured["lambda_g"][0] == 0
+
+
+def test_without_decay_no_g_is_critical(tmp_path):
+    """λ + βα/λ has no meaning at λ = 0: a run without decay has no such column."""
+    matrix = rows(30)
+    matrix[:, 5] = 0.0
+    run = Run(written(tmp_path / "r", matrix, [(0, {"beta": 4.0, "beta_alpha": 2.0, "g": 3.0})]))
+    assert np.isnan(run.measured["g_critical"]).all()
+    assert "g_critical" not in run.columns()
 
 
 def test_a_measured_nan_is_an_empty_value_and_the_run_stays_readable(tmp_path):

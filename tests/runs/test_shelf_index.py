@@ -231,7 +231,7 @@ def test_what_cannot_be_understood_in_it_is_read_anew(runs, cache, forge):
 
 def test_another_versions_file_is_not_read(runs, cache, monkeypatch, no_databases):
     del cache
-    monkeypatch.setattr(shelf_index.eostui, "__version__", "0.0.0")
+    monkeypatch.setattr(shelf_index, "__version__", "0.0.0")
     no_databases()
     with pytest.raises(Opened):
         shelf.entries(runs)

@@ -477,7 +477,8 @@ def test_leaving_says_of_each_run_what_it_does(
             await seat.sees(lambda: seat.app.session.state == second_state)
             await seat.press("q")
             await seat.asks(LeaveDialog)
-            asks, choices = (str(each.render()) for each in seat.app.screen.query("Static"))
+            asks, *lines = (str(each.render()) for each in seat.app.screen.query("Static"))
+            choices = "\n".join(lines)
             assert asks == question
             assert kept in choices
             await seat.press("a" if kept == "keep them" else "s")

@@ -26,6 +26,9 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from eostui import oscillator_presets
+from eostui.config import RunConfig
+from eostui.panels.compare.view import Compare, ComparisonView
+from eostui.runs.shelf import read_entry
 from eostui.runs.store.columns import STORED_STEP_COLUMNS
 from eostui.runs.store.writer import RunWriter
 from eostui.tui.session import Session, Watch
@@ -231,6 +234,23 @@ def test_landscape(tmp_path, snapshots):
     played(snapshots, kept(tmp_path, 2), scene)
 
 
+def test_crosshair(tmp_path, snapshots):
+    """On all charts, with a mark, and what the panels show that have no place of their own."""
+    made(tmp_path, "made-aaaa", 600).close()
+
+    async def scene(_app, pilot, look):
+        await pilot.press("h", *["left"] * 6)
+        await look("live-crosshair")
+        await pilot.press("h", *["left"] * 9)
+        await look("live-crosshair-marks")
+        await pilot.press("escape", "7", "z", "Y")
+        await look("live-loss-step")
+        await pilot.press("semicolon", "semicolon", "L")
+        await look("live-collapse")
+
+    played(snapshots, tmp_path / "made-aaaa", scene)
+
+
 def test_oscillator(snapshots):
     async def scene(_app, pilot, look):
         await look("oscillator")
@@ -240,6 +260,52 @@ def test_oscillator(snapshots):
         await look("live-no-run")
 
     played(snapshots, oscillator_presets.load("oscillator-damped"), scene)
+
+
+def compared(folder: Path) -> ComparisonView:
+    """Two λ with two seeds each, in closed form; the last run is short, and not at rest."""
+    entries = []
+    for n, (decay, seed) in enumerate([(0.0, 0), (0.0, 1), (0.001, 0), (0.001, 1)]):
+        settings = {"preset": "made", "steps": 600, "eta": 0.1, "weight_decay": decay, "seed": seed}
+        config = RunConfig.build(settings, "test").to_toml()
+        stated = {"step_columns": json.dumps(STORED_STEP_COLUMNS), "created": f"{n + 1}.0",
+                  "config": config, "name": f"run {n}"}  # fmt: skip
+        steps = 250 if n == 3 else 600
+        matrix = rows(steps)
+        matrix[:, STORED_STEP_COLUMNS.index("weight_decay")] = decay
+        matrix[:, STORED_STEP_COLUMNS.index("loss")] *= 1 + 0.5 * seed
+        writer = RunWriter(folder / f"made-{n}", facts(steps, **stated))
+        writer.steps(0, matrix)
+        for step in range(0, steps + 1, 25):
+            level = 0.1 * seed + 4000 * decay * max(step / 300 - 1, 0)
+            found = measurement(step)
+            writer.measurement(step, {**found, "sharpness": found["sharpness"] - level})
+        for at, word in ((0, "sharpening"), (300, "edge")):
+            if at <= steps:
+                payload = {"from": None, "to": word, "step": at, "why": "made so"}
+                writer.event(at, "phase", payload)
+        writer.close()
+        entries.append(read_entry(folder / f"made-{n}"))
+    return ComparisonView(entries)
+
+
+def test_compare(tmp_path, snapshots):
+    """Each alone, as means over seeds, less a baseline, at rest; what is asked for on the way."""
+
+    async def scene(_app, pilot, look):
+        await look("compare")
+        await pilot.press("g")
+        await look("compare-means")
+        await pilot.press("g", "b", "enter", "d", "t")
+        await look("compare-difference")
+        await pilot.press("enter")
+        await look("compare-table")
+        await pilot.press("escape", "y")
+        await look("compare-quantities")
+        await pilot.press("escape", "2", "z")
+        await look("compare-at-rest")
+
+    played(snapshots, Compare(compared(tmp_path)), scene)
 
 
 def test_the_smallest_terminal(tmp_path, monkeypatch):

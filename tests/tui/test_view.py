@@ -302,9 +302,9 @@ def test_panning_ends_at_both_ends(path: Path) -> None:
         await pilot.press("left")  # all is shown: there is nothing to the left
         assert app.first.window.following
         await pilot.press("plus", "plus", *["left"] * 30)
-        assert app.first._x_range()[0] == 0
+        assert app.first.x_range()[0] == 0
         await pilot.press(*["right"] * 30)
-        assert app.first._x_range()[1] == 600
+        assert app.first.x_range()[1] == 600
 
     on_screen(path, check)
 
@@ -318,7 +318,7 @@ def test_strips_share_the_axis_of_the_chart_above(path: Path, size: tuple[int, i
             await pilot.press(*keys)
             await settled(pilot)
             left, columns = chart(app, "sharpness").plot
-            x0, x1 = app.first._x_range()
+            x0, x1 = app.first.x_range()
             at = 30.0 if app.session.view.flow_time else 300.0
             above = chart(app, "sharpness")._grid.codes[0].tolist()
             assert chr(above[left - chart(app, "sharpness").content_region.x - 1]) in "│┤"
@@ -349,7 +349,7 @@ def test_signs_are_single_steps_where_a_column_has_one(path: Path) -> None:
         await pilot.press(*["plus"] * 6, "left", "left", "left", "left")
         await settled(pilot)
         left, columns = chart(app, "sharpness").plot
-        x0, x1 = app.first._x_range()
+        x0, x1 = app.first.x_range()
         assert x1 - x0 < columns
         change = app.session.view.run.steps["loss_step_regularized"]
         cells = text_of(app, "signs").splitlines()[0][left : left + columns]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eostui.cli.options import AsJson, RunsDir
+from eostui.charts.numbers import age
+from eostui.cli.options import AsJson, RunFilter, RunsDir
 from eostui.cli.output import (
-    age,
     own_probes,
     print_json,
     print_table,
@@ -42,6 +42,7 @@ def list_runs(
     group: Annotated[
         str, typer.Option(metavar="NAME", help="Only runs that were started with this --group.")
     ] = "",
+    filter: RunFilter = "",
     runs_dir: RunsDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -51,24 +52,36 @@ def list_runs(
     gone. η and λ are shown as they began → as they are. Late S is the mean sharpness over the last fifth.
     A run goes by its name, or by its id if it has none. Groups, dynamics other than gradient descent, and
     probes of your own have columns where a run has them. A narrow terminal shows the columns that fit.
+
+    Examples:
+
+      eostui runs list --filter "digits weight_decay>1e-3 -state:diverged"
+
+      eostui runs list --filter "age<2h phase:edge,lowered" --json
     """
     from eostui import locations
+    from eostui.runs.filter_fields import run_filter
     from eostui.runs.prune import parse_states
 
     folder = locations.runs_dir(runs_dir)
     states = parse_states(state, "--state")
+    passes = run_filter(filter)
     entries = [
         entry
         for entry in readable(folder)
         if (not states or entry.state in states)
         and preset in ("", entry.config.preset)
         and group in ("", entry.group)
+        and passes(entry)
     ]
     if as_json:
         print_json([_listed(entry) for entry in entries])
         return
     if not entries:
-        print(f"no {'such ' if state or preset or group else ''}runs in {folder}", file=sys.stderr)
+        print(
+            f"no {'such ' if state or preset or group or filter else ''}runs in {folder}",
+            file=sys.stderr,
+        )
         return
     columns = list(zip(_TITLES, *map(_row, entries), strict=True))
     shown = [each for each in columns if each[0] not in _OFTEN_EMPTY or any(each[1:])]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eostui.cli.options import AsJson, RunsDir, Yes
-from eostui.cli.output import age, print_json, print_table, readable
+from eostui.charts.numbers import age
+from eostui.cli.options import AsJson, RunFilter, RunsDir, Yes
+from eostui.cli.output import print_json, print_table, readable
 from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def prune(
     larger_than: Annotated[str, typer.Option(help="Such as 1GB, 500MB.")] = "",
     state: Annotated[str, typer.Option(help="Such as finished,stopped,interrupted.")] = "",
     keep: Annotated[int, typer.Option(help="Spare so many of the newest that match.")] = 0,
+    filter: RunFilter = "",
     checkpoints: Annotated[
         bool,
         typer.Option(
@@ -46,18 +48,22 @@ def prune(
       eostui runs prune --state stopped,failed --keep 5
 
       eostui runs prune --checkpoints --larger-than 1GB -y
+
+      eostui runs prune --filter "group:pilot -name:*" --dry-run
     """
     from eostui import locations
+    from eostui.runs.filter_fields import run_filter
     from eostui.runs.prune import shown_size
 
     if keep < 0:
         raise InputError(f"--keep is {keep}, but must not be below 0")
-    if not (older_than or larger_than or state or keep or checkpoints):
+    if not (older_than or larger_than or state or keep or checkpoints or filter.strip()):
         raise InputError(
-            "say which runs: --older-than, --larger-than, --state or --keep "
+            "say which runs: --older-than, --larger-than, --state, --filter or --keep "
             "(`eostui runs prune --help`)"
         )
-    entries = readable(locations.runs_dir(runs_dir))
+    passes = run_filter(filter)
+    entries = [entry for entry in readable(locations.runs_dir(runs_dir)) if passes(entry)]
     chosen = _chosen(entries, older_than, larger_than, state, keep, checkpoints=checkpoints)
     total = sum(freed for _, freed in chosen)
     what = "the checkpoints of " if checkpoints else ""

@@ -16,9 +16,10 @@ PATH_BELOW_EDGE = 0.1
 
 
 class BlockMedians:
-    """Medians of a growing column over blocks of BLOCK rows: each row is looked at once."""
+    """Medians of a growing column over blocks of so many rows: each row is looked at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, block: int = BLOCK) -> None:
+        self._block = block
         self._medians = Series(["row", "median"])
         self._shown = 0
 
@@ -27,14 +28,14 @@ class BlockMedians:
 
         A column that is shorter than before, as of a run looked at earlier, has fewer blocks.
         """
-        done = len(self._medians)
-        self._shown = complete = len(values) // BLOCK
+        done, block = len(self._medians), self._block
+        self._shown = complete = len(values) // block
         if complete > done:
-            blocks = values[done * BLOCK : complete * BLOCK].reshape(-1, BLOCK)
+            blocks = values[done * block : complete * block].reshape(-1, block)
             self._medians.append(
                 len(blocks),
                 {
-                    "row": np.arange(done, complete) * BLOCK + (BLOCK - 1) // 2,
+                    "row": np.arange(done, complete) * block + (block - 1) // 2,
                     "median": np.median(blocks, axis=1),
                 },
             )

@@ -16,10 +16,9 @@ from typing import Any, TextIO
 from eostui.errors import InputError, did_you_mean
 from eostui.runs.export.parquet import write_parquet
 from eostui.runs.export.table import ROWS, Progress, RunTable
-from eostui.runs.export.tensorboard import write_tensorboard
+from eostui.runs.export.tensorboard import folders, write_tensorboard
 from eostui.runs.export.text import TableBlock, write_csv, write_json_lines
 from eostui.runs.run import Run
-from eostui.runs.shelf import safe_name
 
 #: The formats, with the endings by which they are known.
 FORMATS = {
@@ -96,20 +95,20 @@ def write_stream(table: RunTable, stream: TextIO, format: str = "csv") -> int:
 
 
 def export_files(
-    runs: Run | Sequence[Run],
+    runs: Run | Sequence[Run | Path] | RunTable,
     target: Path,
     *,
     format: str = "csv",
     measured_only: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Path | None, int]:
-    """Write one run, or several into one table with a column `run`, as `target`.
+    """Write one run, or several into one table with columns that tell them apart, as `target`.
 
     Beside a table lies a JSON file that explains its columns; a Parquet file has that inside as well. For
     `tensorboard` the target is a folder, which gets a folder of event files for each run.
 
     Args:
-        runs: one run, or several.
+        runs: one run, or several; or a table of them, whose rows are chosen already.
         target: replaced only when all is written; text that shall end in `.gz` is compressed.
         format: one of FORMATS.
         measured_only: only the rows at which something was measured.
@@ -121,7 +120,7 @@ def export_files(
     Raises:
         InputError: if the files can't be written there, or the format needs a package that isn't here.
     """
-    table = RunTable(runs, measured_only=measured_only)
+    table = runs if isinstance(runs, RunTable) else RunTable(runs, measured_only=measured_only)
     if format == "tensorboard":
         return None, _export_folders(table, target, progress)
     description = table.describe()
@@ -236,13 +235,12 @@ def _export_folders(table: RunTable, target: Path, progress: Progress | None) ->
     done = 0
     try:
         target.mkdir(parents=True, exist_ok=True)
-        for run in table.runs:
-            place = target / safe_name(run.path.name)
+        for number, place in enumerate(folders(table, target)):
             _only_events(place)
             aside = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
             written.append((aside, place))
             aside.mkdir()
-            done = write_tensorboard(table, run, aside, done, progress)
+            done = write_tensorboard(table, number, aside, done, progress)
         for aside, place in written:
             if place.exists():  # a folder can't be replaced at one go
                 before = aside.with_suffix(".before")

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from eostui.errors import InputError
-from eostui.runs.export.table import RUN, Progress, RunTable
-from eostui.runs.export.text import WHOLE_NUMBERS, TableBlock
+from eostui.runs.export.table import Progress, RunTable
+from eostui.runs.export.text import WHOLE_NUMBERS, TableBlock, Values
 
 #: Blocks in one row group: enough for readers to skip by.
 _BLOCKS_TOGETHER = 16
@@ -33,10 +33,13 @@ def write_parquet(
     except ImportError:
         raise InputError("Parquet needs pyarrow: python -m pip install 'eostui[parquet]'") from None
 
+    types = {
+        int: pyarrow.int64(), float: pyarrow.float64(), bool: pyarrow.bool_(), str: pyarrow.string(),
+    }  # fmt: skip
+    labels = {label.column.name: types[label.kind] for label in table.labels}
+
     def kind(name: str) -> Any:
-        if name == RUN.name:
-            return pyarrow.string()
-        return pyarrow.int64() if name in WHOLE_NUMBERS else pyarrow.float64()
+        return labels.get(name, pyarrow.int64() if name in WHOLE_NUMBERS else pyarrow.float64())
 
     schema = pyarrow.schema(
         [
@@ -51,15 +54,15 @@ def write_parquet(
     )
 
     def batch(block: TableBlock) -> Any:
-        arrays = [
-            pyarrow.array(
-                np.nan_to_num(values).astype(np.int64) if name in WHOLE_NUMBERS else values,
-                type=kind(name),
-                mask=np.isnan(values) if values.dtype.kind == "f" else None,
-            )
-            for name, values in block.items()
-        ]
-        return pyarrow.record_batch(arrays, schema=schema)
+        return pyarrow.record_batch([array(*item) for item in block.items()], schema=schema)
+
+    def array(name: str, values: Values) -> Any:
+        unknown = np.isnan(values) if values.dtype.kind == "f" else None
+        if unknown is not None and unknown.all():
+            return pyarrow.nulls(len(values), kind(name))
+        if name in WHOLE_NUMBERS:
+            values = np.nan_to_num(values).astype(np.int64)
+        return pyarrow.array(values, type=kind(name), mask=unknown)
 
     with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         rows, waiting = 0, []

@@ -57,7 +57,7 @@ def _csv_rows(block: TableBlock) -> bytes:
         elif kind == "whole":
             pieces += [_whole_numbers(values, b"") for values in group]
         else:
-            pieces += [[_csv_text(str(value)).encode() for value in values] for values in group]
+            pieces += [_each(values, _csv_cell) for values in group]
     return b"\n".join([*map(b",".join, zip(*pieces, strict=True)), b""])
 
 
@@ -70,16 +70,31 @@ def _json_rows(block: TableBlock) -> bytes:
         elif kind == "whole":
             cells.append(_whole_numbers(values, b"null"))
         else:
-            cells.append([orjson.dumps(str(value)) for value in values])
+            cells.append(_each(values, orjson.dumps))
     row = ", ".join(f"{json.dumps(name)}: %b" for name in block)
     return b"".join(map(f"{{{row}}}\n".encode().__mod__, zip(*cells, strict=True)))
 
 
 def _kind(item: tuple[str, Values]) -> str:
     name, values = item
+    if values.dtype.kind == "i":
+        return "whole"
     if values.dtype.kind != "f":
-        return "text"
+        return "other"
     return "whole" if name in WHOLE_NUMBERS else "float"
+
+
+def _each(values: Values, layout: Callable[[Any], bytes]) -> list[bytes]:
+    """Return texts or truth values as cells; many are the same."""
+    cells: dict[Any, bytes] = {}
+    return [
+        cells[value] if value in cells else cells.setdefault(value, layout(value))
+        for value in values.tolist()
+    ]
+
+
+def _csv_cell(value: Any) -> bytes:
+    return (_csv_text(value) if isinstance(value, str) else str(value).lower()).encode()
 
 
 def _csv_numbers(matrix: Values) -> list[bytes]:

@@ -221,6 +221,12 @@ NOT_WIDE = ("eig_min_residual",)
 DERIVED = (
     Column("alpha", "θ²", "α = βα/β, the progressive-sharpening coefficient"),
     Column("lambda_g", "L²/θ⁴", "λg: the drive with which decay flattens"),
+    Column(
+        "g_critical",
+        "L/θ²",
+        "λ + βα/λ: a run whose g is larger collapses below its edge; empty at λ = 0",
+        optional=True,
+    ),
 )
 
 #: From the first calibration on, where a run has one; see runs/calibration.py.

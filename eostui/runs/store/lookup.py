@@ -48,9 +48,14 @@ def glance(reader: RunReader, since: int) -> tuple[float, str]:
     return mean, str(phases[0].payload.get("to", "")) if phases else ""
 
 
-def events_of(reader: RunReader, kind: str) -> list[Event]:
-    """Return all events of a kind that are on record now. Raises RunFormatError on damage."""
-    return _events(reader, "WHERE kind = ? ORDER BY id", kind)
+def events_of(reader: RunReader, *kinds: str) -> list[Event]:
+    """Return the events of these kinds that are on record now, without any of all kinds.
+
+    Raises RunFormatError on damage.
+    """
+    if not kinds:
+        return _events(reader, "ORDER BY id")
+    return _events(reader, f"WHERE kind IN ({', '.join('?' * len(kinds))}) ORDER BY id", *kinds)
 
 
 def _row(reader: RunReader, source: str, *step: int) -> dict[str, float]:

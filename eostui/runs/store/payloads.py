@@ -54,6 +54,11 @@ class _TurnedOff(TypedDict):
     reason: str
 
 
+class _StopAt(TypedDict):
+    at: NotRequired[str]
+    value: NotRequired[FiniteFloat | str]
+
+
 _ControlName = Annotated[str, StringConstraints(pattern=r"^[^\W\d]\w*$")]
 #: A control before and after.
 _Change = Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
@@ -67,6 +72,7 @@ _PAYLOADS: dict[str, TypeAdapter[Any]] = {
     "phase": TypeAdapter(_Phase),
     "noted": TypeAdapter(_Noted),
     "turned_off": TypeAdapter(_TurnedOff),
+    "stop_at": TypeAdapter(_StopAt),
     "control": TypeAdapter(dict[_ControlName, _Change]),
 }
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from rich.style import Style
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.containers import VerticalScroll
@@ -15,12 +17,32 @@ from textual.widgets.option_list import Option
 
 from eostui.errors import InputError, printable
 from eostui.text import parse_number
+from eostui.tui.widgets.bars import KEY, Clickable
 
 Answer = TypeVar("Answer")
 
+#: The key that leads out of a dialog: as it is written, Textual's name, and what follows it.
+BACK = "esc", "escape", "  back"
+
+
+class KeyText(Static, Clickable):
+    """A line of keys, each with what it does; a click on either presses it."""
+
+    def __init__(self, *keys: tuple[str, str, str], id: str | None = None) -> None:
+        """`keys` are as written, by Textual's name, and what follows them."""
+        pieces: list[tuple[str, str | Style]] = []
+        for shown, name, text in keys:
+            meta = {KEY: name}
+            pieces += [(shown, Style(bold=True, meta=meta)), (text.rstrip(), Style(meta=meta))]
+            pieces += [(" " * (len(text) - len(text.rstrip())), "")]
+        super().__init__(Text.assemble(*pieces), id=id)
+
 
 class Dialog(ModalScreen[Answer]):
-    """A question over the screen beneath, which is answered once."""
+    """A question over the screen beneath, which is answered once.
+
+    A key that answers it is stopped: Textual would have it obeyed by the screen beneath too.
+    """
 
     def dismiss(self, result: Answer | None = None) -> AwaitComplete:
         """Give the answer and go; a key that came right behind the one that answered is too late.
@@ -30,6 +52,13 @@ class Dialog(ModalScreen[Answer]):
         if self.app.screen is not self:
             return AwaitComplete()
         return super().dismiss(result)
+
+    async def handle_key(self, event: events.Key) -> bool:
+        """Obey a key; one that answers isn't for the screen beneath too."""
+        handled = await super().handle_key(event)
+        if self.app.screen is not self:
+            event.stop()
+        return handled
 
 
 class ChoiceDialog(Dialog[str]):
@@ -43,20 +72,23 @@ class ChoiceDialog(Dialog[str]):
 
     def compose(self) -> ComposeResult:
         """Show the question and a line for each key."""
-        lines = [f"[b]{key}[/b]  {text}" for key, text in self._choices.items()]
         with VerticalScroll(classes="dialog"):
             yield Static(self._question, markup=False)
-            yield Static("\n".join(["", *lines, "[b]esc[/b]  back"]))
+            yield Static()
+            for key, text in self._choices.items():
+                yield KeyText((key, key, f"  {text}"))
+            yield KeyText(BACK)
 
-    def key_escape(self) -> None:
+    def key_escape(self, event: events.Key) -> None:
         """Answer ''."""
+        event.stop()
         self.dismiss("")
 
-    def on_key(self, event: object) -> None:
+    def on_key(self, event: events.Key) -> None:
         """Answer with the key if it is one of the choices."""
-        key = getattr(event, "character", None)
-        if key in self._choices:
-            self.dismiss(key)
+        if event.character in self._choices:
+            event.stop()
+            self.dismiss(event.character)
 
 
 class LeaveDialog(ChoiceDialog):
@@ -74,10 +106,12 @@ class MessageDialog(Dialog[None]):
         """Show the sentence."""
         with VerticalScroll(classes="dialog"):
             yield Static(printable(self._sentence), markup=False)
-            yield Static("\n[b]any key[/b]  back")
+            yield Static()
+            yield KeyText(("any key", "escape", "  back"))
 
-    def on_key(self) -> None:
+    def on_key(self, event: events.Key) -> None:
         """Put it away."""
+        event.stop()
         self.dismiss(None)
 
 
@@ -86,27 +120,55 @@ class PickDialog(Dialog[str]):
 
     AUTO_FOCUS = "OptionList"
 
-    def __init__(self, question: str, rows: dict[str, str]) -> None:
-        """`rows` maps an answer to what is shown for it."""
+    def __init__(
+        self,
+        question: str,
+        rows: dict[str, str],
+        first: str = "",
+        look: Callable[[str], None] = lambda _: None,
+        *,
+        wide: bool = False,
+    ) -> None:
+        """Take what there is to pick from.
+
+        Args:
+            question: a sentence.
+            rows: what is shown for each answer.
+            first: the answer at which the cursor begins.
+            look: called with the answer that the cursor comes to.
+            wide: whether the rows take the whole width.
+        """
         super().__init__()
         self._question = question
-        self._rows = rows
+        self._rows, self._first, self._look = rows, first, look
+        self._wide = wide
+
+    def on_mount(self) -> None:
+        """Begin at the first answer."""
+        if self._first in self._rows:
+            for options in self.query(OptionList):  # none, if it is put away as it opens
+                options.highlighted = list(self._rows).index(self._first)
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        """Look at the row that the cursor comes to."""
+        self._look(str(event.option_id))
 
     def compose(self) -> ComposeResult:
         """Show the question and the rows."""
-        with VerticalScroll(classes="dialog"):
+        with VerticalScroll(classes="dialog -wide" if self._wide else "dialog"):
             yield Static(self._question, markup=False)
             yield OptionList(
                 *(Option(printable(row), id=key) for key, row in self._rows.items()), markup=False
             )
-            yield Static("[b]enter[/b]  take it   [b]esc[/b]  back")
+            yield KeyText(("enter", "enter", "  take it   "), BACK)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Answer with the row."""
         self.dismiss(event.option_id)
 
-    def key_escape(self) -> None:
+    def key_escape(self, event: events.Key) -> None:
         """Answer ''."""
+        event.stop()
         self.dismiss("")
 
 
@@ -127,7 +189,7 @@ class AskDialog(Dialog[Answer | None]):
         with VerticalScroll(classes="dialog"):
             yield Static(self._question, markup=False)
             yield Input(self._present, select_on_focus=True)
-            yield Static("[b]enter[/b]  set   [b]esc[/b]  back", id="hint")
+            yield KeyText(("enter", "enter", "  set   "), BACK, id="hint")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Answer with what was typed, or say why it can't be."""
@@ -136,8 +198,9 @@ class AskDialog(Dialog[Answer | None]):
         except InputError as error:
             self.query_one("#hint", Static).update(Text(str(error)))
 
-    def key_escape(self) -> None:
+    def key_escape(self, event: events.Key) -> None:
         """Answer None."""
+        event.stop()
         self.dismiss(None)
 
 

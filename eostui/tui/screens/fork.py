@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Input, Static
@@ -14,7 +15,7 @@ from eostui.charts.numbers import grouped
 from eostui.errors import InputError
 from eostui.stability import WEIGHT_DECAY, Control
 from eostui.text import parse_number
-from eostui.tui.screens.dialogs import Dialog
+from eostui.tui.screens.dialogs import BACK, Dialog, KeyText
 
 
 @dataclass(frozen=True)
@@ -75,16 +76,18 @@ class ForkDialog(Dialog[ForkWish | None]):
                 with Horizontal():
                     yield Static(label, classes="label")
                     yield Input(f"{value:.12g}", id=name)
-            yield Static("\n[b]enter[/b]  fork with these   [b]esc[/b]  back", id="hint")
+            yield Static()
+            yield KeyText(("enter", "enter", "  fork with these   "), BACK, id="hint")
 
     def on_mount(self) -> None:
         """Where λ is 0 already, the first thing to type is η."""
         if not self._decays:
-            self.query_one("#eta", Input).focus()
+            self.query("#eta").focus()  # of a dialog that is put away as it opens there is none
 
-    def key_enter(self) -> None:
+    def key_enter(self, event: events.Key) -> None:
         """Take the quick choice; a field that has the focus takes enter for itself."""
-        if self._decays:
+        if self._decays and self.focused is None:  # else it must reach the field's own binding
+            event.stop()
             self.dismiss(self._present.undecayed)
 
     def key_down(self) -> None:
@@ -102,8 +105,9 @@ class ForkDialog(Dialog[ForkWish | None]):
         except InputError as error:
             self.query_one("#hint", Static).update(Text(str(error)))
 
-    def key_escape(self) -> None:
+    def key_escape(self, event: events.Key) -> None:
         """Answer None."""
+        event.stop()
         self.dismiss(None)
 
     def _fields(self) -> Iterator[tuple[str, str, float]]:

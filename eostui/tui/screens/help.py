@@ -25,7 +25,8 @@ marks that begin with · are its own.
 the left ones. The step cosine ⟨Δθ_t, Δθ_{t−1}⟩/(‖Δθ_t‖‖Δθ_{t−1}‖), in every column its median from −1
 (low) to 1 (full), tells who bounces: near −1 every step undoes the one before it, whether or not the
 loss rises; at 1 they flow. A bounce that lasts has κ = 2/η − λ exactly. Signs may come of it: ▲ a step
-that raised Lλ, ▼ one that lowered it, ◆ several with both (zoom in: +); ups is the share of up-steps
+that raised Lλ (or L, where it stands before them: key L), ▼ one that lowered it, ◆ several with both
+(zoom in: +); ups is the share of up-steps
 (full at a half). Beside them: the last steps one by one, and over the last 200 the share of those that
 raised the loss, and sign changes a step. All are of the steps up to the right end of x, as are the
 monitors and the values beside curves; the title alone is always of now.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 
 import numpy as np
 from rich.text import Text
@@ -10,14 +11,19 @@ from textual.app import ComposeResult
 from textual.containers import Container
 
 from eostui.charts.numbers import compact, control, grouped, percent
+from eostui.figures.one_run import picture_of_run
+from eostui.figures.picture import Picture
+from eostui.figures.wanted import Wanted
 from eostui.panels import PANELS
+from eostui.panels.crosshair import Value, values_at
 from eostui.panels.overlay import legend
 from eostui.panels.panel import Panel, chart_of, in_last_place, title_of
-from eostui.panels.view import RunView, is_bouncing
+from eostui.panels.view import SMOOTHINGS, RunView, is_bouncing
 from eostui.runs.analysis.controls import controls_at
 from eostui.runs.analysis.monitors import monitors
 from eostui.runs.run import Run
 from eostui.stability import UNDECAYED
+from eostui.tui.crosshair import text_lines
 from eostui.tui.screens.linked import LinkedCharts
 from eostui.tui.session import Session
 from eostui.tui.widgets.bars import TextBar, monitor_line, monitor_lines, tabs_line
@@ -57,11 +63,13 @@ class LiveScreen(LinkedCharts):
         yield CosineStrip(unicode=self.unicode, id="cosines")
         yield SignRaster(unicode=self.unicode, id="signs")
         yield TextBar(id="holds")
+        yield TextBar(id="crosshair")
         yield TextBar(id="keys")
         yield TextBar(id="values")
 
     def start_over(self) -> None:
         """Draw another run, from its start, or what is waited for; nothing of the last run stays."""
+        self.crosshair = None
         if self.view is not None:
             self.window = Window()
         if self.is_mounted:
@@ -79,13 +87,13 @@ class LiveScreen(LinkedCharts):
             if self._corner_panel() != self._corner:
                 self.relayout()
             if self.view is not None and not self.view.frozen:
-                self._draw_charts(self._x_range())
+                self._draw_charts(self.x_range())
         now = time.monotonic()
         if now - self._texts_drawn >= self.EVERY:
             self._texts_drawn = now
             self.draw_bars()
             if self.view is not None:
-                self._draw_texts(self.view, self._x_range())
+                self._draw_texts(self.view, self.x_range())
 
     def relayout(self) -> None:
         """Choose the layout; the side has the fourth chart and the monitors."""
@@ -124,11 +132,50 @@ class LiveScreen(LinkedCharts):
             return self.last_x
         return float(max([self.last_x, *self.view.overlay.view.x[-1:]]))
 
+    @property
+    def last_step(self) -> int:
+        """The newest step that is drawn."""
+        return self.view.run.last_step if self.view is not None else -1
+
+    def x_of(self, step: int) -> float:
+        """Return the position of a step on the x axis."""
+        return self.view.x_at(step) if self.view is not None else 0.0
+
+    def step_at(self, x: float) -> int:
+        """Return the step nearest to a position."""
+        return self.view.step_at(x) if self.view is not None else 0
+
+    def values_at(self, step: int) -> list[Value]:
+        """Return what is on record of the run at a step."""
+        return values_at(self.view, step) if self.view is not None else []
+
+    @property
+    def x_word(self) -> str:
+        """What one unit of the x axis is called."""
+        return "unit of t" if self.view is not None and self.view.flow_time else "step"
+
+    def columns_of_focus(self) -> Collection[str]:
+        """Return the columns of a panel that is shown alone."""
+        return PANELS[self.focused_panel].columns if self.has_class("-single") else ()
+
+    def action_switch_signs(self) -> None:
+        """Draw the signs of the steps of L_λ, or of L."""
+        self.query_one("#signs", SignRaster).switch()
+        self.draw()
+
     def action_toggle_axis(self) -> None:
         """Step or flow time as x."""
         if self.view is not None:
             self.view.toggle_axis()
             self.window.show_all()
+            self.draw()
+
+    def action_smooth(self) -> None:
+        """Draw medians of more points over the raw curves, or none after the most."""
+        if self.view is not None:
+            choices = (0, *SMOOTHINGS)
+            at = choices.index(self.view.smoothing)
+            self.view.smoothing = choices[(at + 1) % len(choices)]
             self.draw()
 
     def action_freeze(self) -> None:
@@ -141,10 +188,10 @@ class LiveScreen(LinkedCharts):
         """Draw everything that is visible."""
         if not self.is_mounted:
             return
-        x_range = self._x_range()
+        x_range = self.x_range()
         self.draw_bars()
         names = [panel.name for panel in PANELS]
-        self.query_one("#tabs", TextBar).show(tabs_line(names, self.focused_panel))
+        self.query_one("#tabs", TextBar).show(tabs_line(names, self.focused_panel, self.size.width))
         self._draw_charts(x_range)
         if self.view is not None:
             self._draw_texts(self.view, x_range)
@@ -163,8 +210,22 @@ class LiveScreen(LinkedCharts):
                 widget.show_waiting(self.session.message, panel.name)
                 continue
             kind = panel.scales[self._scale_choice[index] % len(panel.scales)]
-            chart, title = chart_of(panel, self.view, kind), title_of(panel, self.view, kind)
+            chart = chart_of(panel, self.view, kind)
+            title = title_of(panel, self.view, kind, chart)
             widget.show(chart, x_range, title, self._legend())
+        self.draw_crosshair()
+
+    def figure(self) -> Picture | None:
+        """Return the charts in sight, with their scales and their stretch of x."""
+        if self.view is None:
+            return None
+        charts = []
+        for index in self.shown_panels():
+            panel = PANELS[index]
+            kind = panel.scales[self._scale_choice[index] % len(panel.scales)]
+            charts.append(Wanted(panel.name, scale=kind))
+        whole = self.window.span is None
+        return picture_of_run(self.view, charts, (None, None) if whole else self.x_range())
 
     def _legend(self) -> tuple[str, ...]:
         """Return which curves are whose, in parts; none without another run."""
@@ -176,6 +237,7 @@ class LiveScreen(LinkedCharts):
         if self.has_class("-tiny"):
             self.query_one("#values", TextBar).show(self._values(view))
             return
+        self.draw_crosshair()
         self._draw_strips(view, x_range)
         run = view.seen
         config = run.config
@@ -201,7 +263,7 @@ class LiveScreen(LinkedCharts):
             self.query_one("#cosines", CosineStrip).show_run(view, axis)
             self.query_one("#signs", SignRaster).show_run(view, axis)
 
-    def _x_range(self) -> tuple[float, float]:
+    def x_range(self) -> tuple[float, float]:
         """Return the ends of x, and let the view know of them."""
         last = self.end_of_x if self.window.span is None else self.last_x
         x_range = self.window.range(last, self.x_unit)
@@ -210,7 +272,10 @@ class LiveScreen(LinkedCharts):
         return x_range
 
     def _values(self, view: RunView) -> Text:
-        """Return the last values as text, for terminals too small for a chart."""
+        """Return the last values as text, or those at the crosshair, where no chart has room."""
+        if self.crosshair is not None:
+            step = self.chosen_step or 0
+            return text_lines(values_at(view, step), self.head(), step, unicode=self.unicode)
         run = view.seen
         lines = [f"{view.state} λ {control(controls_at(run)['weight_decay'])}"]
         if not view.is_newest:

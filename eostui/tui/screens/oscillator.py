@@ -14,9 +14,11 @@ from eostui.charts.numbers import control, grouped
 from eostui.charts.palette import COLOURS
 from eostui.errors import InputError
 from eostui.oscillator_presets import OscillatorPreset
+from eostui.panels.crosshair import Value, orbit_values_at
 from eostui.panels.orbit import PANELS
 from eostui.panels.orbit.view import OrbitView
 from eostui.stability import CONTROLS, ETA, WEIGHT_DECAY
+from eostui.tui.crosshair import text_lines
 from eostui.tui.keys import Hints, Key, on_this_screen, turning
 from eostui.tui.oscillator_settings import OscillatorSettings
 from eostui.tui.oscillator_texts import (
@@ -29,7 +31,7 @@ from eostui.tui.oscillator_texts import (
 from eostui.tui.screens.dialogs import NumberDialog
 from eostui.tui.screens.linked import LinkedCharts
 from eostui.tui.session import Session
-from eostui.tui.widgets.bars import TextBar, fields_line, key_line, monitor_line, tabs_line
+from eostui.tui.widgets.bars import TextBar, fields_line, monitor_line, tabs_line
 from eostui.tui.widgets.chart import ChartWidget
 from eostui.tui.widgets.plane import PlaneWidget
 
@@ -116,6 +118,7 @@ class OscillatorScreen(LinkedCharts):
         yield TextBar(id="settings")
         yield TextBar(id="answers")
         yield TextBar(id="conditions")
+        yield TextBar(id="crosshair")
         yield TextBar(id="keys")
         yield TextBar(id="values")
 
@@ -124,17 +127,31 @@ class OscillatorScreen(LinkedCharts):
         """Position of the last step."""
         return float(len(self.oscillator.orbit.x) - 1)
 
+    @property
+    def last_step(self) -> int:
+        """The last step of the orbit."""
+        return len(self.oscillator.orbit.x) - 1
+
+    def values_at(self, step: int) -> list[Value]:
+        """Return the state of the orbit at a step."""
+        return orbit_values_at(self.oscillator, step)
+
+    @property
+    def chosen_step(self) -> int | None:
+        """No run is forked at a step of an orbit."""
+        return None
+
     def draw(self) -> None:
         """Draw everything that is visible."""
         if not self.is_mounted:
             return
         self.draw_bars()
         if self.has_class("-tiny"):
-            self.query_one("#values", TextBar).show(short_values(self.oscillator))
+            self.query_one("#values", TextBar).show(self._short_values())
             return
         self._draw_panels()
         names = [panel.name for panel in PANELS]
-        self.query_one("#tabs", TextBar).show(tabs_line(names, self.focused_panel))
+        self.query_one("#tabs", TextBar).show(tabs_line(names, self.focused_panel, self.size.width))
         self.query_one("#settings", TextBar).show(settings_line(self.settings))
         self.query_one("#answers", TextBar).show(answer_lines(self.oscillator, self.size.width))
         self.query_one("#conditions", TextBar).show(monitor_line(conditions(self.oscillator), ""))
@@ -215,7 +232,7 @@ class OscillatorScreen(LinkedCharts):
         self.draw()
 
     def _draw_panels(self) -> None:
-        x_range = self.window.range(self.last_x)
+        x_range = self.x_range()
         for panel, choice in zip(PANELS, self._scale_choice, strict=True):
             widget = self.query_one(f"#{panel.name}")
             if widget.has_class("-hidden"):
@@ -227,6 +244,7 @@ class OscillatorScreen(LinkedCharts):
             elif isinstance(widget, PlaneWidget):
                 plane, title = self._planes[panel.name].plane(self.oscillator)
                 widget.show(plane, title, panel.signs[not self.unicode])
+        self.draw_crosshair()
 
     def draw_bars(self) -> None:
         """Draw the title, of the oscillator, and the key bar."""
@@ -241,7 +259,14 @@ class OscillatorScreen(LinkedCharts):
             (4, self._training(), COLOURS["axis"]),
         ]
         self.query_one("#title", TextBar).show(fields_line(fields, width))
-        self.query_one("#keys", TextBar).show(key_line(width, (*self.ways_back, *self.HINTS)))
+        self.draw_keys(self.HINTS)
+
+    def _short_values(self) -> Text:
+        """Return what the orbit shows as text, or the values at the crosshair."""
+        if self.crosshair is None:
+            return short_values(self.oscillator)
+        step = min(self.crosshair.step, self.last_step)
+        return text_lines(self.values_at(step), self.head(), step, unicode=self.unicode)
 
     def _training(self) -> str:
         """Return what goes on behind this screen."""

@@ -53,9 +53,11 @@ class PlaybackScreen(LiveScreen):
             self.playback.move(1)
 
     def action_pan(self, direction: int) -> None:
-        """Move the cursor by a share of the steps in sight."""
-        if self.playback is not None:
-            left, right = self._x_range()
+        """Move the playback by a share of the steps in sight, or the crosshair by a column."""
+        if self.crosshair is not None:
+            super().action_pan(direction)
+        elif self.playback is not None:
+            left, right = self.x_range()
             steps = int(_SCRUB * (right - left) / self.x_unit)
             self.playback.move(direction * max(steps, 1))
 

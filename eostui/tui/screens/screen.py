@@ -7,10 +7,12 @@ from abc import abstractmethod
 from typing import Any, ClassVar
 
 from rich.text import Text
+from textual.binding import BindingType
 from textual.screen import Screen
 
+from eostui.figures.picture import Picture
 from eostui.panels.view import RunView
-from eostui.tui.keys import Hints, Key, bindings, training_hints
+from eostui.tui.keys import KEYS, Hints, Key, bindings, training_hints
 from eostui.tui.session import Session
 from eostui.tui.title import title_line
 from eostui.tui.widgets.bars import TextBar, key_line
@@ -35,12 +37,18 @@ class SessionScreen(Screen[None]):
 
     def __init_subclass__(cls, **options: Any) -> None:
         if "KEYS" in vars(cls):
-            cls.BINDINGS = bindings(cls.KEYS)
+            cls.BINDINGS = cls.key_bindings()
         super().__init_subclass__(**options)
+
+    @classmethod
+    def key_bindings(cls) -> list[BindingType]:
+        """Return the bindings of its keys."""
+        return bindings(cls.KEYS)
 
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
+        session.settings.keymap.rebind(self, self.KEYS)
         self._revision = -1  # of the session, when what is new was drawn last
         self._drawn = 0.0
 
@@ -71,8 +79,12 @@ class SessionScreen(Screen[None]):
         return ()
 
     @property
-    def right_end(self) -> float | None:
-        """Where x ends if it was panned away from the newest point; None if not, or without an x."""
+    def chosen_step(self) -> int | None:
+        """The step that a fork is for; None for the newest."""
+        return None
+
+    def figure(self) -> Picture | None:
+        """Return what is shown as a figure for a paper; None where that is none."""
         return None
 
     @abstractmethod
@@ -86,7 +98,16 @@ class SessionScreen(Screen[None]):
         steering = self.session.steering
         further = steering.further[0].symbol if steering is not None and steering.further else ""
         hints = self.HINTS or training_hints(self.session.state, further)
-        self.query_one("#keys", TextBar).show(key_line(width, (*self.ways_back, *hints)))
+        self.draw_keys(hints)
+
+    def draw_keys(self, hints: Hints) -> None:
+        """Draw the key bar, the TextBar `keys`, with the user's keys."""
+        keymap = self.session.settings.keymap
+        own = {key.id for key in self.KEYS}
+        keys = [*(key for key in KEYS if key.id not in own), *self.KEYS]
+        shown = {token: keymap.of(key) for key in keys for token in key.shown.split()}
+        line = key_line(self.size.width, (*self.ways_back, *hints), shown)
+        self.query_one("#keys", TextBar).show(line)
 
     def draw_news(self) -> None:
         """Draw what is new, if anything is; called at every look at the run."""

@@ -9,10 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from eostui.tui.keys import KEYS, Key
+from eostui.tui.screens.compare import CompareScreen
 from eostui.tui.screens.landscape import LandscapeScreen
 from eostui.tui.screens.live import LiveScreen
 from eostui.tui.screens.oscillator import OscillatorScreen
 from eostui.tui.screens.playback import PlaybackScreen
+from eostui.tui.screens.presets import PresetsScreen
+from eostui.tui.screens.runs import RunsScreen
 from eostui.tui.screens.screen import SessionScreen
 from eostui.tui.session import Session
 
@@ -27,6 +30,7 @@ class ScreenEntry:
         text: what it shows, for help and palette.
         screen: makes it of the session.
         applies: whether there is something for it to show; where there isn't, tab passes it by.
+        of_run: whether it shows the run at hand; tab passes the others by.
     """
 
     name: str
@@ -34,6 +38,7 @@ class ScreenEntry:
     text: str
     screen: type[SessionScreen]
     applies: Callable[[Session], bool] = lambda _: True
+    of_run: bool = True
 
     @property
     def as_key(self) -> Key:
@@ -56,6 +61,12 @@ SCREENS: list[ScreenEntry] = [
     ),
     ScreenEntry("landscape", "f3", "landscape of two parameters", LandscapeScreen, _of_two_parameters),
     ScreenEntry("oscillator", "f4", "the reduced oscillator", OscillatorScreen),
+    ScreenEntry(
+        "compare", "O", "any number of runs side by side", CompareScreen,
+        lambda session: session.comparing is not None,
+    ),
+    ScreenEntry("runs", "l", "the runs of the shelf", RunsScreen, of_run=False),
+    ScreenEntry("presets", "P", "the presets, with what to look for", PresetsScreen, of_run=False),
 ]  # fmt: skip
 
 

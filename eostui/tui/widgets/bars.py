@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
+from rich.style import Style
 from rich.text import Text
+from textual import events
+from textual.app import App
 from textual.geometry import Region
+from textual.keys import key_to_character
 from textual.widget import Widget
 
 from eostui.charts.palette import COLOURS
 from eostui.runs.analysis.monitors import Monitor
-from eostui.tui.keys import Hints
+from eostui.tui.keys import LAST_DIGIT, Hints, Key
+
+#: What a piece of text notes in its style for the mouse: a key that a click on it presses, an action.
+KEY, ACTION = "key", "action"
 
 
-class TextBar(Widget):
+class Clickable(Widget):
+    """Text of which pieces act when they are clicked, as a key would."""
+
+    async def on_click(self, event: events.Click) -> None:
+        """Press the key that is written there, or do what is noted there."""
+        noted = event.style.meta
+        if KEY in noted:
+            event.stop()
+            press(self.app, noted[KEY])
+        elif ACTION in noted:
+            event.stop()
+            await self.run_action(noted[ACTION])
+
+
+def press(app: App[Any], key: str) -> None:
+    """Press a key, by Textual's name or its character: it is obeyed in its turn, as a typed one."""
+    character = key if len(key) == 1 else key_to_character(key)
+    app.post_message(events.Key(key, character))
+
+
+class TextBar(Clickable):
     """Lines of text that are repainted only when they change."""
 
     def __init__(self, id: str) -> None:
@@ -57,12 +86,23 @@ def fields_line(fields: Sequence[tuple[int, str, str]], width: int) -> Text:
     return line
 
 
-def tabs_line(names: Sequence[str], active: int) -> Text:
-    """Return the tabs of the one-chart view: the digit that chooses each."""
-    line = Text(no_wrap=True, overflow="ellipsis")
-    for index, name in enumerate(names):
-        style = f"reverse {COLOURS['title']}" if index == active else COLOURS["axis"]
-        line.append(f" {index + 1} {name} ", style)
+def tabs_line(names: Sequence[str], active: int, width: int) -> Text:
+    """Return the tabs of the one-chart view: the digit that chooses each, where it has one.
+
+    Where there is no room for all, the first are left out up to where the active one is seen.
+    """
+    texts = [
+        f" {index + 1} {name} " if index < LAST_DIGIT else f" {name} "
+        for index, name in enumerate(names)
+    ]
+    first = 0
+    while first < active and len("…" + "".join(texts[first : active + 1])) > width:
+        first += 1
+    line = Text("…" if first else "", COLOURS["axis"], no_wrap=True, overflow="ellipsis")
+    for index, text in enumerate(texts[first:], first):
+        style = Style.parse(f"reverse {COLOURS['title']}" if index == active else COLOURS["axis"])
+        chosen = Style(meta={ACTION: f"screen.panel({index})"})
+        line.append(text, style + chosen)
     return line
 
 
@@ -89,18 +129,47 @@ def monitor_line(found: Sequence[Monitor], rest: str, at: str = "") -> Text:
     return line
 
 
-def key_line(width: int, shown: Hints) -> Text:
-    """Return the key bar, as much of it as fits; help and quit are seen on every width."""
-    hints = sorted(shown, key=lambda hint: hint[1] in ("help", "quit"))
-    must = sum(len(keys) + len(word) + 3 for keys, word in hints[-2:])
+def key_line(width: int, shown: Hints, keys: Mapping[str, Key] = MappingProxyType({})) -> Text:
+    """Return the key bar, as much of it as fits; help and quit are seen on every width.
+
+    A click on a key presses it, and so does one on its word where it isn't that of two keys.
+
+    Args:
+        width: cells.
+        shown: keys as the table has them, and a word for them.
+        keys: those of the screen as the user has them, by what the table shows for them.
+    """
+    named = [([_named(token, keys) for token in tokens.split()], word) for tokens, word in shown]
+    named = [([pair for pair in pairs if pair[0]], word) for pairs, word in named]
+    hints = [
+        (" ".join(text for text, _ in pairs), word, pairs)
+        for pairs, word in sorted(named, key=lambda hint: hint[1] in ("help", "quit"))
+        if pairs
+    ]
+    must = sum(len(text) + len(word) + 3 for text, word, _ in hints[-2:])
     line = Text(no_wrap=True, overflow="ellipsis")
-    for index, (keys, word) in enumerate(hints):
+    for index, (text, word, pairs) in enumerate(hints):
         last = index >= len(hints) - 2
-        if not last and len(line) + len(keys) + len(word) + 3 > width - must:
+        if not last and len(line) + len(text) + len(word) + 3 > width - must:
             continue
-        line.append(f" {keys}", f"bold {COLOURS['mark']}")
-        line.append(f" {word} ", COLOURS["title"])
+        for shown_key, name in pairs:
+            style = Style(bold=True, color=COLOURS["mark"], meta={KEY: name} if name else None)
+            line.append(" ")
+            line.append(shown_key, style)
+        one = pairs[0][1] if len(pairs) == 1 else ""
+        line.append(f" {word} ", Style(color=COLOURS["title"], meta={KEY: one} if one else None))
     return line
+
+
+def _named(token: str, keys: Mapping[str, Key]) -> tuple[str, str]:
+    """Return how the user has a key that a hint shows, and Textual's name of it; "" for no such key."""
+    if token not in keys:  # a screen's
+        return token, token if len(token) == 1 else ""
+    key = keys[token]
+    names = key.keys.split(",")
+    if token in key.shown.split():  # as it was
+        return token, names[min(key.shown.split().index(token), len(names) - 1)]
+    return (key.shown.split()[0], names[0]) if key.keys else ("", "")
 
 
 def _monitor_style(monitor: Monitor) -> str:

@@ -17,13 +17,13 @@ from eostui.tui.widgets.strips import XAxis, right_aligned
 
 #: Of a step up, a step down, and of a column with both.
 _SIGNS, _ASCII_SIGNS = "▲▼◆", "^vx"
-_COLOURS = (COLOURS["warm"], COLOURS["cool"], COLOURS["path"])
+_COLOURS = "warm", "cool", "path"
 #: Beside the charts, the newest steps are shown one by one where there is room for so many cells.
 _WIDE = 50
 
 
 class SignRaster(TextBar):
-    """Two lines: the signs of L_λ in every column of the charts, and the shares of up-steps there.
+    """Two lines: the signs of L_λ or L in every column of the charts, and the shares of up-steps there.
 
     Where a column has a single step, ▲ or ▼ is its sign; where it has many, ◆ says that there were
     both. Beside them are the steps before the right end of x, one by one, and what is true of them.
@@ -32,22 +32,29 @@ class SignRaster(TextBar):
     def __init__(self, *, unicode: bool, id: str) -> None:
         super().__init__(id=id)
         self._unicode = unicode
+        self._of = 0  # which of _LOSSES
+
+    def switch(self) -> None:
+        """Show the signs of the other loss."""
+        self._of = 1 - self._of
 
     def show_run(self, view: RunView, axis: XAxis) -> None:
         """Draw the signs of a run."""
-        steps = view.run.steps["loss_step_regularized"]
+        steps = view.run.steps[_LOSSES[self._of][1]]
         shares = up_shares(view.x[:-1], steps[:-1], axis.edges)  # the newest isn't taken yet
         above, below = self._notes(view.seen, axis.beside)
-        lines = self._signs(shares, axis, above)
+        decays = bool(view.run.steps["weight_decay"].any())
+        lines = self._signs(shares, axis, above, _LOSSES[self._of][0] if decays else "L")
         lines.append("\n")
         self.show(lines.append_text(self._shares(shares, axis, below)))
 
-    def _signs(self, shares: FloatArray, axis: XAxis, note: Text) -> Text:
-        """Return the sign of each column that has a step."""
+    def _signs(self, shares: FloatArray, axis: XAxis, note: Text, name: str) -> Text:
+        """Return the sign of each column that has a step, of a loss of this name."""
         signs = _SIGNS if self._unicode else _ASCII_SIGNS
         kinds = np.where(shares == 1, 0, np.where(shares == 0, 1, np.where(shares > 0, 2, -1)))
         cells = "".join((*signs, " ")[kind] for kind in kinds.tolist())
-        return axis.strip("signs", cells, [_COLOURS[kind] for kind in kinds.tolist()], note)
+        colours = [COLOURS[_COLOURS[kind]] for kind in kinds.tolist()]
+        return axis.strip(f"{name} {signs[:2]}", cells, colours, note)
 
     def _shares(self, shares: FloatArray, axis: XAxis, note: Text) -> Text:
         shares = carried(shares)
@@ -59,11 +66,12 @@ class SignRaster(TextBar):
     def _notes(self, run: Run, room: int) -> tuple[Text, Text]:
         """Return what stands beside the signs and the shares: of the run's newest steps."""
         steps = run.steps
-        found = [(name, summarize(steps[column][:-1])) for name, column in _LOSSES]
+        drawn, other = _LOSSES[self._of], _LOSSES[1 - self._of]
+        found = [(name, summarize(steps[column][:-1])) for name, column in (drawn, other)]
         if not steps["weight_decay"].any():
             found = [("L", found[0][1])]
         found = [(name, summary) for name, summary in found if not np.isnan(summary.up_share)]
-        if room < _WIDE:  # those of L_λ, whose signs are drawn
+        if room < _WIDE:  # those whose signs are drawn
             texts = [f"{name} up {percent(summary.up_share)}" for name, summary in found[:1]]
             texts += [f"changes {summary.changes:.2f}" for _, summary in found[:1]]
         else:
@@ -75,7 +83,7 @@ class SignRaster(TextBar):
         if room < _WIDE:
             return Text(texts[0], COLOURS["title"]), Text(texts[1], COLOURS["title"])
         wide = max(map(len, texts))
-        above = self._newest(steps["loss_step_regularized"][:-1], room - wide - 2)
+        above = self._newest(steps[drawn[1]][:-1], room - wide - 2)
         above.append("  " + texts[0].ljust(wide), COLOURS["title"])
         return above, Text(right_aligned(texts[1].ljust(wide), room), COLOURS["title"])
 
@@ -89,7 +97,7 @@ class SignRaster(TextBar):
         signs = _SIGNS if self._unicode else _ASCII_SIGNS
         for change in recent.tolist():
             kind = 0 if change > 0 else 1
-            line.append(signs[kind], _COLOURS[kind])
+            line.append(signs[kind], COLOURS[_COLOURS[kind]])
         return line
 
 

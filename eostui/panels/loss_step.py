@@ -1,0 +1,55 @@
+"""What every step does to the loss: the zigzag of the edge (WD, Fig. 9)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eostui.charts.chart import Chart, Curve
+from eostui.charts.scales import Scale, linear_part
+from eostui.panels.panel import Panel
+from eostui.panels.view import RunView
+from eostui.runs.series import FloatArray
+
+#: So many values, evenly taken, say where symlog turns linear: of a long run no pass over all.
+_SAMPLE = 4001
+
+
+def _chart(view: RunView, kind: str) -> Chart:
+    steps = view.run.steps
+    curves = []
+    if len(steps) > 1:
+        ends = view.x[[0, -1]]
+        curves.append(Curve(ends, np.zeros(2), "theory", "dashed", extended=True))
+        if steps["weight_decay"].any():
+            regularized = steps["loss_step_regularized"]
+            curves.append(
+                Curve(view.x, regularized, "cool", "stippled", "ΔLλ", yields="flattening")
+            )
+        curves.append(Curve(view.x, steps["loss_step"], "loss", label="ΔL"))
+    scale = Scale(kind, linear_part(_some(steps["loss_step"])))
+    return Chart(curves, scale, view.marks(), waiting=view.waiting(measured=False))
+
+
+def _some(values: FloatArray) -> FloatArray:
+    """Return values at even distances, odd ones: or a bounce would be seen from one side."""
+    return values[:: len(values) // _SAMPLE | 1]
+
+
+_MEANING = """\
+ΔL = L(θ⁺) − L(θ), what each step does to the loss, and the same of Lλ where weights decay. symlog shows
+both signs at any size: at the edge every other step goes up (zoom in: + or the wheel), and the band
+stays about 0 while the loss falls in the long run.
+"""
+
+LOSS_STEP = Panel(
+    "steps",
+    lambda view: (
+        ("loss step ΔL", "regularized ΔLλ")
+        if view.run.steps["weight_decay"].any()
+        else ("loss step ΔL",)
+    ),
+    ("symlog", "linear"),
+    _chart,
+    meaning=_MEANING,
+    columns=("loss", "loss_regularized"),
+)

@@ -1,0 +1,3 @@
+"""The version of the program, which records and pictures state."""
+
+__version__ = "0.4.0"
