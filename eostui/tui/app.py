@@ -597,7 +597,13 @@ class EostuiApp(App[str]):
         self._show_screen(self._screens[key])
 
     def action_next_screen(self, direction: int) -> None:
-        """Go round the screens that have something to show."""
+        """Go round the screens that have something to show; in a dialog, round its fields."""
+        if isinstance(self.screen, ModalScreen):
+            if direction > 0:
+                self.screen.focus_next("Input")
+            else:
+                self.screen.focus_previous("Input")
+            return
         ring = [
             screen
             for key, screen in self._screens.items()

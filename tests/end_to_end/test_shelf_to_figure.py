@@ -65,7 +65,7 @@ def check_line(terminal: Terminal, expected: dict[str, list[list[dict[str, str]]
     step = int(line[1])
     measured = step // 10 * 10
     assert measured == step or f" at {measured}: " in line[2]
-    found = dict(re.findall(r"(\S \S+) (\d\.\S+)", line[2]))
+    found = dict(re.findall(rf"([{SIGNS}] \S+) (\d\.\S+)", line[2]))
     assert found, line[0]
     assert set(found) <= set(expected)
     for name, value in found.items():
@@ -94,10 +94,9 @@ def test_filter_mark_compare_read_fork_and_draw(trained: Path, size: tuple[int, 
     terminal.wait_for(r"step 100 ")
     terminal.send("l")
     terminal.wait_for(r"RUNS   1 0\d\d runs", "edge-0.3-1|made-0001")
-    terminal.send("/edge id:toy")
-    terminal.wait_for("/ edge id:toy", without="made-0001")
+    terminal.send("/edge preset:toy*")
+    terminal.wait_for(r"✓ edge-0.05-1", r"▸  ✓ edge-0.3-1", without="made-0001")
     terminal.send("\r")
-    terminal.wait_for(r"✓ edge-0.05-1", r"▸  ✓ edge-0.3-1")
     terminal.send("     ")
     terminal.wait_for("5 marked")
     terminal.send("c")
@@ -136,18 +135,18 @@ def test_filter_mark_compare_read_fork_and_draw(trained: Path, size: tuple[int, 
     terminal.wait_for("fork which run", rf"edge-0.15-1 .*at step {step}")
     terminal.send("\x1b[B\x1b[B\r")  # the third
     terminal.wait_for("λ → 0 from step", rf"from step +{step} ")
-    terminal.send("\r")
-    terminal.wait_for(r"step 300 ", "λ 0 ", "FINISHED", without="COMPARE|repeating")
+    terminal.send("\t\t\t\x150.2\r")  # its λ
+    terminal.wait_for(r"step 300 ", "λ 0.2 ", "FINISHED", without="COMPARE|repeating")
     terminal.send("q")
     assert terminal.exit_code() == 0
     assert terminal.restored
     (fork,) = (entry for entry in shelf.entries(trained) if entry.id not in before)
     parent = next(entry for entry in shelf.entries(trained) if entry.name == "edge-0.15-1")
     assert (fork.parent, fork.parent_step) == (parent.id, step)
-    assert (fork.state, fork.last_step, fork.weight_decay) == ("finished", 300, 0.0)
+    assert (fork.state, fork.last_step, fork.weight_decay) == ("finished", 300, 0.2)
     with Run(fork.path) as run, Run(parent.path) as other:
         assert (run.steps["loss"][:step] == other.steps["loss"][:step]).all()
-        assert (run.steps["weight_decay"][step:] == 0).all()
+        assert (run.steps["weight_decay"][step:] == 0.2).all()
     shutil.rmtree(fork.path)
 
 

@@ -66,6 +66,7 @@ class CompareScreen(LinkedCharts):
             {
                 "axis": "step, flow time, or steps since S reached 2/η − λ as x",
                 "span.all": "show all of x",
+                "fork": "fork one of the runs: at the crosshair, or at its newest step",
             }
         ),
         Key("compare.group", "g", "g", "screen.group", "mean ± deviation over seeds, or each run",
@@ -76,8 +77,6 @@ class CompareScreen(LinkedCharts):
             group="compare"),
         Key("compare.difference", "d", "d", "screen.toggle_difference",
             "differences from the baseline", group="compare"),
-        Key("compare.fork", "f", "f", "screen.fork",
-            "fork one of the runs: at the crosshair, or at its newest step", group="compare"),
         Key("compare.table", "enter", "enter", "screen.table",
             "the table: what differs, and readings; enter there opens a run", group="compare"),
     )  # fmt: skip
