@@ -597,7 +597,13 @@ class EostuiApp(App[str]):
         self._show_screen(self._screens[key])
 
     def action_next_screen(self, direction: int) -> None:
-        """Go round the screens that have something to show."""
+        """Go round the screens that have something to show; in a dialog, round its fields."""
+        if isinstance(self.screen, ModalScreen):
+            if direction > 0:
+                self.screen.focus_next("Input")
+            else:
+                self.screen.focus_previous("Input")
+            return
         ring = [
             screen
             for key, screen in self._screens.items()
@@ -631,9 +637,13 @@ class EostuiApp(App[str]):
         self._show_screen(self.first)
         self.engines.open(event.path)
 
+    def on_compare_screen_fork_run(self, event: CompareScreen.ForkRun) -> None:
+        """Ask how a run of the comparison is forked."""
+        self._shelving.fork_at(event.entry, event.step)
+
     def _show_run(self) -> None:
-        """Show the run's charts in place of a list, once its dialog is away."""
-        if isinstance(self.shown, ListScreen):
+        """Show the run's charts in place of a list or a comparison, once its dialog is away."""
+        if isinstance(self.shown, ListScreen | CompareScreen):
             self.call_later(self._show_screen, self.first)
 
     def on_runs_screen_asked(self, asked: RunsScreen.Asked) -> None:

@@ -66,8 +66,13 @@ class Shelving:
     def fork(self, asked: RunsScreen.Asked) -> None:
         """Ask how a run is forked."""
         entry = self._readable(asked)
-        if entry is not None and self._can_begin():
-            self._forks.ask_fork_of(entry)
+        if entry is not None:
+            self.fork_at(entry)
+
+    def fork_at(self, entry: Entry, step: int | None = None) -> None:
+        """Ask how a run is forked at a step, at its newest if left out."""
+        if self._can_begin():
+            self._forks.ask_fork_of(entry, step)
 
     def resume(self, asked: RunsScreen.Asked) -> None:
         """Go on with a run that ended."""

@@ -21,7 +21,7 @@ from eostui.errors import EostuiError, printable
 from eostui.figures.picture import Picture
 from eostui.figures.several_runs import picture_of_comparison, wanted_panel
 from eostui.panels.compare.charts import PANELS, QUANTITIES, chart_of, title_of
-from eostui.panels.compare.crosshair import values_at
+from eostui.panels.compare.crosshair import steps_at, values_at
 from eostui.panels.compare.table import rows, short_lines
 from eostui.panels.compare.view import (
     AXES,
@@ -34,6 +34,7 @@ from eostui.panels.compare.view import (
 from eostui.panels.crosshair import Value
 from eostui.runs.family import symbol_of, told
 from eostui.runs.selection import Selection, filtered, select
+from eostui.runs.shelf import Entry
 from eostui.tui.comparing import Comparing
 from eostui.tui.keys import Hints, Key, on_this_screen
 from eostui.tui.screens.dialogs import AskDialog, PickDialog
@@ -65,6 +66,7 @@ class CompareScreen(LinkedCharts):
             {
                 "axis": "step, flow time, or steps since S reached 2/η − λ as x",
                 "span.all": "show all of x",
+                "fork": "fork one of the runs: at the crosshair, or at its newest step",
             }
         ),
         Key("compare.group", "g", "g", "screen.group", "mean ± deviation over seeds, or each run",
@@ -90,6 +92,13 @@ class CompareScreen(LinkedCharts):
         def __init__(self, path: Path) -> None:
             super().__init__()
             self.path = path
+
+    class ForkRun(Message):
+        """A run of the comparison is to be forked at a step; None for its newest."""
+
+        def __init__(self, entry: Entry, step: int | None) -> None:
+            super().__init__()
+            self.entry, self.step = entry, step
 
     def __init__(self, session: Session) -> None:
         super().__init__(session, [panel.name for panel in PANELS])
@@ -264,8 +273,13 @@ class CompareScreen(LinkedCharts):
 
     @property
     def chosen_step(self) -> int | None:
-        """Of several runs none is forked here."""
+        """Of several runs none is the one that the key of forks is for: `action_fork` asks."""
         return None
+
+    @property
+    def fork_hint(self) -> Hints:
+        """The key that forks a run at the crosshair."""
+        return (("f", "fork there"),)
 
     def shares_x(self, chart: ChartWidget) -> bool:
         """Return whether a chart is drawn against the common x: readings at rest aren't."""
@@ -483,6 +497,29 @@ class CompareScreen(LinkedCharts):
         self._scale_choice = [0] * len(PANELS)
         self._changed(view, forget=("curves", "drives", "losses"))
 
+    def action_fork(self) -> None:
+        """Ask which run is forked, of those that have a step at the crosshair."""
+        view = self.compared
+        if view is None:
+            return
+        steps: dict[int, int] = {}
+        if self.crosshair is not None:
+            steps = steps_at(view, self.x_of(self._cursor))
+            if not steps:
+                self.notify("no run that is read has a step there", severity="warning")
+                return
+        places = list(steps) or range(len(view.entries))
+        listed = {
+            str(place): f"{view.family.labels[place]}{_at(steps.get(place))}" for place in places
+        }
+
+        def chosen(place: str | None) -> None:
+            if place and view is self.compared:
+                self.post_message(self.ForkRun(view.entries[int(place)], steps.get(int(place))))
+
+        first = "" if view.baseline is None else str(view.baseline)
+        self.app.push_screen(PickDialog("fork which run?", listed, first), chosen)
+
     def action_table(self) -> None:
         """Show what differs and the readings; a run that is picked is opened."""
         view = self.compared
@@ -504,6 +541,10 @@ class CompareScreen(LinkedCharts):
         also = f"; they differ in {others} too" if others else ""
         question = f"{_what_differs(view)}{also}\n(…) isn't at rest\n\n    {titles}"
         self.app.push_screen(PickDialog(question, listed, wide=True), chosen)
+
+
+def _at(step: int | None) -> str:
+    return "" if step is None else f"  at step {grouped(step)}"
 
 
 def _checked_filter(text: str) -> str:

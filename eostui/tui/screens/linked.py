@@ -56,12 +56,16 @@ class LinkedCharts(SessionScreen):
         if self.crosshair is not None:
             marked = self.crosshair.mark is not None
             zoom = (("z", "zoom to marks"),) if marked else ()
-            fork = () if self.chosen_step is None else (("enter", "fork there"),)
-            hints = (("← →", "move"), ("h", "mark"), *zoom, *fork, ("esc", "leave"))
+            hints = (("← →", "move"), ("h", "mark"), *zoom, *self.fork_hint, ("esc", "leave"))
         elsewhere = self.window.span is not None or any(
             chart.zoomed for chart in self.query(ChartWidget)
         )
         return (*hints, ("0", "all steps")) if elsewhere else hints
+
+    @property
+    def fork_hint(self) -> Hints:
+        """The key that forks at the crosshair, where something can be forked."""
+        return () if self.chosen_step is None else (("enter", "fork there"),)
 
     @property
     def _has_room(self) -> bool:
