@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -104,7 +105,7 @@ def main() -> int:
     number, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     data_dir, *folder = map(Path, sys.argv[1:])
     if folder:
-        _end_with_parent()
+        _end_with_parent(folder[0])
         keep_inside()
     try:
         store = started_store(folder[0], count) if folder else joined_store()
@@ -130,6 +131,8 @@ def main() -> int:
             )  # the first process ends in order, and this one then
         worker.serve()
     except RuntimeError:  # the first process is gone, and has told why if it could
+        for each in folder:  # by `kill -9`, it has left this behind
+            shutil.rmtree(each, ignore_errors=True)
         return EXIT_FAILED
     return 0
 
@@ -154,13 +157,14 @@ def _worker(told: dict[str, Any], number: int, count: int, data_dir: Path) -> Wo
     return Worker(loss_of_shard(problem, rows), rows, machine.device)
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(folder: Path) -> None:
     """End when stdin does: the process that holds its other end is gone, even by `kill -9`."""
 
     def watch() -> None:
         with contextlib.suppress(OSError):
             while os.read(0, 1):
                 pass
+        shutil.rmtree(folder, ignore_errors=True)
         os._exit(EXIT_FAILED)
 
     threading.Thread(target=watch, daemon=True).start()

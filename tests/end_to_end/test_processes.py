@@ -301,9 +301,12 @@ def test_workers_end_with_an_engine_that_is_killed(tmp_path):
     engine = Engine(small(processes=3, steps=100_000), tmp_path)
     both = workers(engine.process._process.pid)
     assert len(both) == 2
+    folder = Path(f"/proc/{both[0]}/cmdline").read_bytes().split(b"\0")[-2].decode()
     engine.reaches(20)
+    assert Path(folder).is_dir()
     engine.kill()
     assert all(map(ends, both))
+    assert not Path(folder).exists()
 
 
 def test_a_paused_run_whose_worker_is_killed_fails_when_it_is_stopped(tmp_path):
