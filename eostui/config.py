@@ -179,7 +179,12 @@ class RunConfig(BaseModel):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     dtype: Literal["float32", "float64"] = Field("float32", description="precision")
     threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
-        "auto", description="CPU threads of the engine"
+        "auto", description="CPU threads of the engine, and of each further process"
+    )
+    processes: Annotated[int, Field(ge=1, le=1024)] = Field(
+        1,
+        description="processes among which the training samples are shared out, each with its threads "
+        "or its own GPU",
     )
 
     @field_validator("*", mode="before")

@@ -53,12 +53,13 @@ def fork(
 
       eostui fork --eta 2/20 --headless               the newest run, from where it is
     """
-    from eostui import locations
+    from eostui import locations, torchrun
     from eostui.runs import shelf
     from eostui.runs.fork import newest_fork_step
     from eostui.runs.launch import Fork
     from eostui.runs.trust import refuse_foreign_code
 
+    torchrun.become_worker(locations.data_dir(view.data_dir))
     entry = shelf.find(locations.runs_dir(view.runs_dir), run)
     refuse_foreign_code(entry.config, entry.path, trusted=trust)
     changes = set_values(

@@ -31,11 +31,12 @@ def resume(
 
       eostui resume k3f9 --steps 20000      a finished one, further
     """
-    from eostui import locations
+    from eostui import locations, torchrun
     from eostui.runs import shelf
     from eostui.runs.launch import Resume
     from eostui.runs.trust import refuse_foreign_code
 
+    torchrun.become_worker(locations.data_dir(view.data_dir))
     entry = shelf.find(locations.runs_dir(view.runs_dir), run)
     refuse_foreign_code(entry.config, entry.path, trusted=trust)
     start(Resume(entry, steps, changed_data), view)

@@ -54,6 +54,7 @@ def initial_facts(
         "device_name": machine.describe(),
         "dtype": config.dtype,
         "threads": str(machine.threads),
+        **({"processes": str(config.processes)} if config.processes > 1 else {}),
         "host": socket.gethostname(),
         "eostui": __version__,
         "torch": torch.__version__,

@@ -11,6 +11,7 @@ from torch import Tensor
 from eostui.config import RunConfig
 from eostui.curvature.capture import Program, Programs, State, Tensors
 from eostui.curvature.point import Point, Points, plain_gradient
+from eostui.curvature.shards import ShardedLoss
 from eostui.dynamics import DYNAMICS, Dynamics
 from eostui.dynamics.dynamics import ProgramDynamics
 from eostui.dynamics.path import path_curvature, step_cosine
@@ -130,7 +131,10 @@ class Trajectory:
         self.pace = Pace(theta.device)
         if self.programs.captures and self._program_dynamics is None:
             self._untold.append(f"a step of the dynamics {dynamics.name} is the host's")
-        if len(parts_of(problem.loss)) > 1:
+        if isinstance(problem.loss, ShardedLoss):
+            count = problem.loss.shards.count
+            self.programs.refuse(f"the samples are shared out among {count} processes")
+        elif len(parts_of(problem.loss)) > 1:
             self.programs.refuse("the loss is summed in chunks")
 
     def parts(self) -> dict[str, Stateful]:

@@ -165,8 +165,11 @@ class Problem:
             chunk_size = 0
         if chunk_size or test is not None:
             _refuse_coupling(outputs, inputs, initial)
-        if chunk_size:
-            _refuse_sums(outputs, loss, inputs, targets, initial)
+        if chunk_size and not is_mean(made_of, initial):
+            raise InputError(
+                "the loss isn't a mean over samples, so it can't be summed in chunks: set `chunk_size` "
+                "to 0, or divide the loss by the number of samples"
+            )
         tested = {} if test is None else {"test_inputs": test[0], "test_targets": test[1]}
         decayed = None
         if not decay_biases:
@@ -307,8 +310,7 @@ def _refuse_coupling(
             f"the module's outputs are of type {type(together).__name__}, but with `test` or chunks they "
             "must be one tensor with a row for each sample: let its forward pass return that alone"
         )
-    apart = torch.cat([outputs(theta, inputs[n : n + 1]) for n in range(len(inputs[:2]))])
-    if not equal_to_rounding(together, apart):
+    if are_coupled(outputs, inputs, theta):
         raise InputError(
             "the module's outputs for a sample depend on the other samples of the batch (batch "
             "normalisation?), so it can be neither summed in chunks nor tested on other samples: set "
@@ -317,16 +319,15 @@ def _refuse_coupling(
 
 
 @torch.no_grad()
-def _refuse_sums(
-    outputs: Callable[[Tensor, Tensor], Tensor],
-    loss: Callable[[Tensor, Tensor], Tensor],
-    inputs: Tensor,
-    targets: Tensor,
-    theta: Tensor,
-) -> None:
-    whole = batch_loss(outputs, loss, inputs[:2], targets[:2], 0)(theta)
-    if not equal_to_rounding(whole, batch_loss(outputs, loss, inputs[:2], targets[:2], 1)(theta)):
-        raise InputError(
-            "the loss isn't a mean over samples, so it can't be summed in chunks: set `chunk_size` to 0, "
-            "or divide the loss by the number of samples"
-        )
+def are_coupled(outputs: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, theta: Tensor) -> bool:
+    """Return whether the outputs for the first samples depend on each other, as by batch
+    normalisation."""
+    apart = torch.cat([outputs(theta, inputs[n : n + 1]) for n in range(len(inputs[:2]))])
+    return not equal_to_rounding(outputs(theta, inputs[:2]), apart)
+
+
+@torch.no_grad()
+def is_mean(made_of: Supervised, theta: Tensor) -> bool:
+    """Return whether the loss of the first samples is the mean of each one's."""
+    few = made_of.outputs, made_of.loss, made_of.inputs[:2], made_of.targets[:2]
+    return equal_to_rounding(batch_loss(*few, 0)(theta), batch_loss(*few, 1)(theta))

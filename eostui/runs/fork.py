@@ -25,7 +25,7 @@ from eostui.stability import Control, Description, at_start, changed_to, in_forc
 CHANGEABLE = (
     "steps", "cadence", "far_cadence", "measure", "eigenvalues", "smallest_eigenvalue", "tolerance",
     "vector_tolerance", "test_cadence", "probes", "calibrate_at", "checkpoint_every", "checkpoint_budget",
-    "device", "threads",
+    "device", "threads", "processes",
 )  # fmt: skip
 
 
