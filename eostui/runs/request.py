@@ -56,6 +56,7 @@ class StartRequest(_Typed):
         name: of a new run.
         group: what runs that belong together share; "" for none.
         watched: whether someone is there to let it go on after a pause of `pause_at`.
+        device: what `device = "auto"` is for it; "" for what it is on this machine.
         begin: how it begins.
     """
 
@@ -65,6 +66,7 @@ class StartRequest(_Typed):
     name: str = ""
     group: str = ""
     watched: bool = False
+    device: str = ""
     begin: Annotated[NewRequest | ResumeRequest | ForkRequest, Field(discriminator="kind")] = (
         NewRequest()
     )
