@@ -138,6 +138,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Width = Annotated[int | None, typer.Option(help="Columns; the terminal's if left out.")]
 Height = Annotated[int | None, typer.Option(help="Rows; the terminal's if left out.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        help="Members that train at once; as many as cores, memory and GPUs allow if left out."
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
 

@@ -45,7 +45,7 @@ def main() -> int:
 def _main(life: Life | None) -> int:
     handshake = Handshake()
     try:
-        return _run(_request(handshake), handshake, life)
+        return _run(_request(handshake, life), handshake, life)
     except Exception as error:  # before there is a run: told to whoever asked
         traceback.print_exc()
         code = error.exit_code if isinstance(error, EostuiError) else EXIT_FAILED
@@ -53,7 +53,7 @@ def _main(life: Life | None) -> int:
         return code
 
 
-def _request(handshake: Handshake) -> StartRequest:
+def _request(handshake: Handshake, life: Life | None) -> StartRequest:
     """Return what is asked for; from then on the terminal may go, and the run stays."""
     if sys.argv[1:2] == [PRELOAD]:
         text = preload_and_await(handshake, sys.argv[2:])  # until then a signal ends it
@@ -61,7 +61,8 @@ def _request(handshake: Handshake) -> StartRequest:
         return StartRequest.read(text)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     request = StartRequest.read(sys.stdin.read())
-    handshake.say("progress", "loading PyTorch")
+    if life is None:
+        handshake.say("progress", "loading PyTorch")
     return request
 
 

@@ -78,7 +78,7 @@ def become_engine() -> Life:
     gc.collect()
     gc.freeze()  # what was loaded stays shared by all copies
     while True:
-        message, descriptors, _, _ = socket.recv_fds(asked, 1, 4)
+        message, descriptors, _, _ = socket.recv_fds(asked, 1, 5)
         if not message:
             os._exit(0)
         if os.fork() == 0:
@@ -88,8 +88,9 @@ def become_engine() -> Life:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     asked.close()
     os.setsid()
-    *streams, life = descriptors
-    for number, each in enumerate(streams):
+    for number, each in enumerate(descriptors[:3]):
         os.dup2(each, number)
         os.close(each)
-    return Life(life)
+    for each in descriptors[3:]:  # the last one is held until this process ends
+        os.set_inheritable(each, False)
+    return Life(descriptors[3])

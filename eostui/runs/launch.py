@@ -77,7 +77,8 @@ class Resume:
             )
         if self.steps is not None:
             config = config.changed({"steps": self.steps})
-        if config.steps <= self.entry.last_step:
+        # one whose process was killed after its last step has its end still to be recorded
+        if config.steps <= self.entry.last_step and self.entry.state in ("finished", "stopped"):
             raise InputError(
                 f"{self.entry.id} has all of its {self.entry.last_step} steps: "
                 "say how many it shall have with --steps"

@@ -15,10 +15,9 @@ import sys
 import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import IO
 
-from eostui.errors import EXIT_FAILED, EostuiError
+from eostui.errors import EostuiError
 from eostui.runs.request import StartRequest
 from eostui.runs.standby import engine_environment
 
@@ -135,8 +134,11 @@ class Template:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
 
-    def engine(self) -> CopiedEngine:
+    def engine(self, held: int | None = None) -> CopiedEngine:
         """Return a new engine. May be called from any thread.
+
+        Args:
+            held: a file's descriptor that the engine has too, for as long as it lives: with it a lock.
 
         Raises:
             EostuiError: if no process can be started.
@@ -145,7 +147,7 @@ class Template:
             with self._lock:
                 self._begin()
                 with contextlib.suppress(OSError):
-                    return self._fork()
+                    return self._fork(held)
                 self._end()
         raise EostuiError("no engine can be started: the process that loads PyTorch ends at once")
 
@@ -184,14 +186,15 @@ class Template:
             self._process.wait()
             self._process = None
 
-    def _fork(self) -> CopiedEngine:
+    def _fork(self, held: int | None) -> CopiedEngine:
         """Ask for a copy. Raises OSError if the template is gone."""
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - read when the engine dies early
         mine, theirs = socket.socketpair()
         request, to_request = os.pipe()
         from_answers, answers = os.pipe()
+        sent = [request, answers, errors.fileno(), theirs.fileno()]
         try:
-            socket.send_fds(self._asks, [b"+"], [request, answers, errors.fileno(), theirs.fileno()])
+            socket.send_fds(self._asks, [b"+"], sent if held is None else [*sent, held])
         except OSError:
             for descriptor in (to_request, from_answers):
                 os.close(descriptor)

@@ -63,6 +63,11 @@ class Plan:
         for points in itertools.product(*(tuple(axis.points()) for axis in self.axes)):
             yield {key: value for point in points for key, value in point.items()}
 
+    def configs(self) -> Iterator[RunConfig]:
+        """Yield the config of each member, in order."""
+        for settings in self.settings():
+            yield self.config(settings, "sweep")
+
     def config(self, settings: Mapping[str, Any], where: str) -> RunConfig:
         """Return the config of a member. Raises InputError, with `where`, if it isn't valid."""
         return changed(self.base, settings, where)
@@ -137,7 +142,9 @@ class Draft:
         return [*shared, *self._varying()]
 
     def _varying(self) -> list[Axis]:
-        axes = [Axis((key,), tuple((each,) for each in values)) for key, values in self.lists.items()]
+        axes = [
+            Axis((key,), tuple((each,) for each in values)) for key, values in self.lists.items()
+        ]
         return axes + [
             Axis(tuple(group), tuple(zip(*group.values(), strict=True))) for group in self.zipped
         ]
@@ -172,9 +179,10 @@ def canonical(plan: Plan, where: str) -> Plan:
         stated = config.model_dump(mode="json")
         for axis, found in zip(plan.axes, values, strict=True):
             point = tuple(settings[key] for key in axis.keys)
-            found.setdefault(repr(point), tuple(_within(stated, key) for key in axis.keys))
+            found.setdefault(repr(point), tuple(within(stated, key) for key in axis.keys))
     axes = tuple(
-        Axis(axis.keys, tuple(found.values())) for axis, found in zip(plan.axes, values, strict=True)
+        Axis(axis.keys, tuple(found.values()))
+        for axis, found in zip(plan.axes, values, strict=True)
     )
     for axis in axes:
         distinct([dict(zip(axis.keys, map(repr, point), strict=True)) for point in axis.values],
@@ -243,7 +251,7 @@ def _index(place: Any, part: str, key: str, where: str) -> int:
     return int(part)
 
 
-def _within(values: Any, key: str) -> Any:
+def within(values: Any, key: str) -> Any:
     """Return what a path leads to."""
     for part in key.split("."):
         values = values[int(part)] if isinstance(values, list) else values.get(part)
@@ -264,7 +272,7 @@ def merged(plan: Plan, more: Iterable[Axis], where: str) -> Plan:
         place = next((n for n, each in enumerate(axes) if {*each.keys} & {*axis.keys}), None)
         if place is None:
             try:
-                own = tuple(_within(stated, key) for key in axis.keys)
+                own = tuple(within(stated, key) for key in axis.keys)
             except (IndexError, AttributeError):
                 raise InputError(
                     f"{where}: `{axis.name}` can't be added: the members there have no such setting"

@@ -1,18 +1,18 @@
 """Sweep presets: named, commented TOML files that say what a sweep runs.
 
-    # What to look for.
-    preset = "digits-mlp"
+# What to look for.
+preset = "digits-mlp"
 
-    [set]
-    steps = 4000
+[set]
+steps = 4000
 
-    [axes]
-    weight_decay = "0,1e-5..1e-2:9log"
-    seed = [0, 1, 2]
+[axes]
+weight_decay = "0,1e-5..1e-2:9log"
+seed = [0, 1, 2]
 
-    [[zip]]
-    eta = [0.1, 0.15]
-    width = [100, 50]
+[[zip]]
+eta = [0.1, 0.15]
+width = [100, 50]
 """
 
 from __future__ import annotations
@@ -102,7 +102,10 @@ def load(name_or_path: str) -> SweepPreset:
         raise InputError(f"{where}: `zip` must be tables, each as [[zip]]")
     for number, group in enumerate(groups, 1):
         told = f"{where}: `zip` {number}"
-        draft.zip({key: _values(value, f"{told}: `{key}`") for key, value in _flat(group)}, told)
+        draft.zip(
+            {key: _values(value, f"{told}: `{key}`", zipped=True) for key, value in _flat(group)},
+            told,
+        )
     return SweepPreset(path.stem, path, head_comment(text), preset, draft)
 
 
@@ -129,9 +132,9 @@ def _flat(table: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]
             yield f"{path}{key}", value
 
 
-def _values(value: Any, where: str) -> list[Any]:
+def _values(value: Any, where: str, *, zipped: bool = False) -> list[Any]:
     if isinstance(value, str):
-        return parse_values(value, where)
+        return parse_values(value, where, distinct_values=not zipped)
     if isinstance(value, list):
         return value
     raise InputError(f'{where} must be a list, or a text such as "0:0.03:20"')

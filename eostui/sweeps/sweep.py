@@ -6,9 +6,12 @@ directory: so a member is run once, whatever ends whom in between, and is an ord
 
 from __future__ import annotations
 
+import fcntl
 import os
+import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,15 +21,21 @@ import tomli_w
 
 from eostui.config import RunConfig
 from eostui.errors import EostuiError, InputError
+from eostui.locations import absolute
 from eostui.runs.shelf import Entry, new_run_path, read_entry
 from eostui.runs.shelf_index import is_run
-from eostui.sweeps.plan import Axis, Plan
+from eostui.runs.store.liveness import engine_alive
+from eostui.runs.store.schema import DATABASE
+from eostui.sweeps import log
+from eostui.sweeps.plan import MOST_MEMBERS, Axis, Plan, canonical, merged, within
 from eostui.text import parse_toml, read_text
 from eostui.version import __version__
 
 #: The file that makes a directory a sweep.
 MANIFEST = "sweep.toml"
 _FORMAT = 1
+#: Files whose locks are held by who begins members, and by their engines.
+_LOCK, _MEMBERS_LOCK = "lock", "members.lock"
 
 #: The state of a member whose run isn't there yet; others are those of runs.
 WAITING = "waiting"
@@ -91,7 +100,7 @@ class Sweep:
                 for axis in content["axes"]
             )
             self._members = [
-                (str(each["run"]), dict(each["settings"])) for each in content["members"]
+                (_safe(each["run"]), dict(each["settings"])) for each in content["members"]
             ]
             self.plan = Plan(RunConfig.build(content["base"], where), axes)
         except (KeyError, TypeError, ValueError) as error:
@@ -105,31 +114,40 @@ class Sweep:
             InputError: if it can't be made, or a member's config isn't valid.
         """
         path = new_run_path(runs_dir, plan.base.preset)
-        digits = max(3, len(str(plan.count - 1)))
-        members = [
-            {"run": f"{path.name}.{number:0{digits}}", "settings": settings}
-            for number, settings in enumerate(plan.settings())
-        ]
-        content = {
-            "format": _FORMAT,
-            "version": __version__,
-            "name": name,
-            "created": time.time(),
-            "base": plan.base.acting(),
-            "axes": [
-                {"keys": list(axis.keys), "values": list(map(list, axis.values))}
-                for axis in plan.axes
-            ],
-            "members": members,
-        }
         try:
-            path.mkdir(parents=True)
-            unfinished = path / f"{MANIFEST}.new"
-            unfinished.write_text(tomli_w.dumps(content), encoding="utf-8")
-            os.replace(unfinished, path / MANIFEST)
+            path.mkdir(parents=True, mode=0o700)
+            _write(path, plan, name, time.time(), list(plan.settings()))
         except OSError as error:
             raise InputError(f"{path}: no sweep can be made there: {error.strerror}") from None
         return cls(path)
+
+    def extended(self, axes: Iterable[Axis]) -> Sweep:
+        """Add the members that more values of some settings make; those there keep their places.
+
+        Raises:
+            InputError: if nothing is added, or a member's config isn't valid, and nothing is changed then.
+        """
+        where = f"sweep {self.id}"
+        plan = canonical(merged(self.plan, axes, where), where)
+        settings = [dict(settings) for _, settings in self._members]
+        known = {repr(sorted(each.items())) for each in settings}
+        names = [key for axis in plan.axes for key in axis.keys]
+        base = self.plan.base.model_dump(mode="json")
+        for each in settings:  # what didn't vary until now is stated too
+            each.update({key: within(base, key) for key in names if key not in each})
+        known |= {repr(sorted(each.items())) for each in settings}
+        new = [each for each in plan.settings() if repr(sorted(each.items())) not in known]
+        if not new:
+            raise InputError(f"{where} has all of these members already")
+        if len(settings) + len(new) > MOST_MEMBERS:
+            raise InputError(
+                f"{where} would have {len(settings) + len(new)} members, but has at most {MOST_MEMBERS}"
+            )
+        try:
+            _write(self.path, plan, self.name, self.created, [*settings, *new])
+        except OSError as error:
+            raise InputError(f"{self.path}: can't be written to: {error.strerror}") from None
+        return Sweep(self.path)
 
     @property
     def id(self) -> str:
@@ -140,13 +158,76 @@ class Sweep:
     def members(self) -> tuple[Member, ...]:
         """All members, in the order of the plan. Raises InputError if a config isn't valid."""
         return tuple(
-            Member(number, self.path.parent / run, settings, self.plan.base.changed(settings, run))
+            Member(number, self.path.parent / run, settings, self.plan.config(settings, run))
             for number, (run, settings) in enumerate(self._members)
         )
 
     def states(self) -> list[MemberState]:
         """Return what each member is doing now, in the order of the plan."""
-        return [_state_of(member) for member in self.members]
+        refused = log.refusals(self.path)
+        return [_state_of(member, refused) for member in self.members]
+
+    def state_of(self, member: Member) -> MemberState:
+        """Return what a member is doing now; one that was refused is waiting."""
+        return _state_of(member, {})
+
+
+class Claim:
+    """The right to begin members of a sweep, held by one process at a time.
+
+    Its engines hold a share of it: whoever takes the sweep up after a kill waits until they have ended,
+    and finds members as they stay.
+
+    Attributes:
+        descriptor: what engines hold.
+    """
+
+    def __init__(self, path: Path, wait: Callable[[], bool] = lambda: True) -> None:
+        """Claim a sweep's directory.
+
+        Args:
+            path: of the sweep.
+            wait: called now and then while engines of the process before are ending; False gives up.
+
+        Raises:
+            InputError: if another process is at work on the sweep.
+        """
+        with ExitStack() as undone:
+            self._own = self._opened(path / _LOCK)
+            undone.callback(os.close, self._own)
+            if not _locked(self._own):
+                raise InputError(f"another process is at work on sweep {path.name}")
+            self.descriptor = self._opened(path / _MEMBERS_LOCK)
+            undone.callback(os.close, self.descriptor)
+            while not _locked(self.descriptor):
+                if not wait():
+                    raise InputError(f"engines of sweep {path.name} are still at work")
+                time.sleep(0.1)
+            undone.pop_all()
+
+    def release(self) -> None:
+        """Give it up; engines that still end keep their share."""
+        os.close(self.descriptor)
+        os.close(self._own)
+
+    @staticmethod
+    def _opened(file: Path) -> int:
+        try:
+            return os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise InputError(f"{file}: can't be opened: {error.strerror}") from None
+
+
+def at_work(path: Path) -> bool:
+    """Return whether a process is at work on a sweep."""
+    try:
+        descriptor = os.open(path / _LOCK, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        return not _locked(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
 
 
 def is_sweep(path: Path) -> bool:
@@ -162,11 +243,110 @@ def sweeps_of(runs_dir: Path) -> list[Path]:
     return sorted(found, key=lambda path: (path / MANIFEST).stat().st_mtime, reverse=True)
 
 
-def _state_of(member: Member) -> MemberState:
+def find_sweep(runs_dir: Path, wanted: str) -> Path | None:
+    """Return the sweep that `wanted` names: a path, an id, a name, or the end of an id; None for none.
+
+    Raises:
+        InputError: if it could be several.
+    """
+    for path in (Path(wanted), runs_dir / wanted) if wanted else ():
+        if is_sweep(path):
+            return absolute(path)
+    found = [
+        path
+        for path in sweeps_of(runs_dir)
+        if wanted and (path.name.endswith(wanted) or name_of(path) == wanted)
+    ]
+    if len(found) > 1:
+        raise InputError(f"`{wanted}` could be {', '.join(p.name for p in found)}: type more of it")
+    return found[0] if found else None
+
+
+def name_of(path: Path) -> str:
+    """Return the name of a sweep, "" if it has none or can't be read."""
+    try:
+        return str(parse_toml(read_text(path / MANIFEST, ""), "").get("name", ""))
+    except InputError:
+        return ""
+
+
+def never_began(path: Path) -> bool:
+    """Return whether a run's directory has nothing of a run: whoever made it was killed at once."""
+    if not path.is_dir() or engine_alive(path):
+        return False
+    database = path / DATABASE
+    if not database.is_file() or not database.stat().st_size:
+        return True
+    try:
+        connection = sqlite3.connect(f"{database.absolute().as_uri()}?mode=rw", uri=True)
+    except sqlite3.Error:
+        return False
+    try:
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        return not tables or not connection.execute("SELECT count(*) FROM run").fetchone()[0]
+    except sqlite3.Error:
+        return False
+    finally:
+        connection.close()
+
+
+def _state_of(member: Member, refused: Mapping[str, str]) -> MemberState:
     if not is_run(member.path):
-        return MemberState(member, None, WAITING)
+        sentence = refused.get(member.path.name)
+        return MemberState(member, None, WAITING if sentence is None else "failed", sentence or "")
     try:
         entry = read_entry(member.path)
     except EostuiError as error:
+        if never_began(member.path):
+            return MemberState(member, None, WAITING)
         return MemberState(member, None, "unreadable", str(error))
     return MemberState(member, entry, entry.state, entry.sentence)
+
+
+def _write(
+    path: Path, plan: Plan, name: str, created: float, settings: Sequence[Mapping[str, Any]]
+) -> None:
+    """Write a manifest, whole or not at all. Raises OSError."""
+    digits = max(3, len(str(plan.count - 1)))
+    there = [member.name for member in _named(path)]
+    runs = there + [f"{path.name}.{n:0{digits}}" for n in range(len(there), len(settings))]
+    content = {
+        "format": _FORMAT,
+        "version": __version__,
+        "name": name,
+        "created": created,
+        "base": plan.base.acting(),
+        "axes": [
+            {"keys": list(axis.keys), "values": list(map(list, axis.values))} for axis in plan.axes
+        ],
+        "members": [{"run": run, "settings": own} for run, own in zip(runs, settings, strict=True)],
+    }
+    unfinished = path / f"{MANIFEST}.new"
+    with open(unfinished, "wb") as file:
+        file.write(tomli_w.dumps(content).encode())
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(unfinished, path / MANIFEST)
+
+
+def _named(path: Path) -> list[Path]:
+    """Return the run directories that a manifest names already."""
+    if not is_sweep(path):
+        return []
+    content = parse_toml(read_text(path / MANIFEST, path.name), path.name)
+    return [path.parent / str(each["run"]) for each in content["members"]]
+
+
+def _safe(name: object) -> str:
+    """Return the name of a run directory beside the sweep's. Raises ValueError if it leads elsewhere."""
+    if not isinstance(name, str) or name != Path(name).name or name in ("", ".", ".."):
+        raise ValueError(f"`run` is {name!r}")
+    return name
+
+
+def _locked(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -35,12 +35,13 @@ _WHOLE = re.compile(r"[-+]?\d+")
 _PAIRS = {"[": "]", "{": "}"}
 
 
-def parse_values(text: str, where: str) -> list[Any]:
+def parse_values(text: str, where: str, *, distinct_values: bool = True) -> list[Any]:
     """Return the values of a list, in its order.
 
     Args:
         text: as this module's head says.
         where: names the text in an error.
+        distinct_values: whether none may be given twice.
 
     Raises:
         InputError: if a range is empty, reversed or no range, a value is given twice, or there is none.
@@ -52,7 +53,7 @@ def parse_values(text: str, where: str) -> list[Any]:
             raise InputError(
                 f"{where}: more than {MOST_VALUES} values, but must be at most so many"
             )
-    return distinct(values, where)
+    return distinct(values, where) if distinct_values else values
 
 
 def distinct(values: list[Any], where: str) -> list[Any]:
@@ -128,7 +129,7 @@ def _range(match: re.Match[str], item: str, where: str) -> list[Any]:
             )
         return list(range(int(low), int(high) + 1))
     count = _count(match["count"] or "", item, where)
-    if count == 1 and first != last or count > 1 and first == last:
+    if (count == 1 and first != last) or (count > 1 and first == last):
         raise InputError(
             f"{where}: `{item}` is empty: {count} value{'s' * (count > 1)} from {low} to {high}"
         )
