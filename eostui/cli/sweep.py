@@ -81,10 +81,10 @@ def sweep(
     """Train many runs of one preset over its settings, several at a time.
 
     VALUES is a list, with a comma between its items; each is a value or a range: 0:0.03:20 (20 numbers,
-    both ends among them), 1e-5..1e-2:9log (at equal ratios), 0..5 (whole numbers). Settings that are given
+    both ends among them), 1e-5..1e-2:9log (at equal ratios), 0..5 (whole numbers). Settings that have
     several values make a grid. stdout is the sweep's folder (or a summary with --json), stderr shows the
-    progress. ctrl+c lets members save and stop: `eostui resume SWEEP` goes on. The exit code is 0 when all
-    members finished or diverged, 1 when one failed, 130 when interrupted.
+    progress. ctrl+c lets members save and stop: `eostui resume SWEEP` goes on. The exit code is 0 when
+    all members finished or diverged, 1 when one failed, 130 when interrupted.
 
     Examples:
 
@@ -141,8 +141,8 @@ def _draft(what: str | None) -> Draft:
     if what not in runs and not is_file:
         near = did_you_mean(what, [*known, *runs])
         raise InputError(
-            f"there is no preset and no sweep preset `{what}`{near} (`eostui presets list`, with --sweeps "
-            "for those of sweeps, names them all; your own can be given by path)"
+            f"there is no preset and no sweep preset `{what}`{near} (`eostui presets list`, with "
+            "--sweeps for those of sweeps, names them all; your own can be given by path)"
         )
     return Draft(presets.load(what).config)
 

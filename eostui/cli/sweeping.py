@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from rich.console import Console
 
+from eostui.charts.numbers import age
 from eostui.cli.headless import Narration
-from eostui.cli.output import print_json
+from eostui.cli.output import print_json, print_table
 from eostui.cli.progress import ProgressBar
 from eostui.cli.signals import NotedSignals
 from eostui.errors import EXIT_FAILED, InputError
 from eostui.locations import present_folder
+from eostui.runs.family import symbol_of, told
+from eostui.runs.prune import shown_size
 from eostui.runs.template import Template
 from eostui.runs.trust import refuse_foreign_code
-from eostui.sweeps import cost
+from eostui.sweeps import cost, trial
 from eostui.sweeps.conductor import Conductor, Outcome, unfinished
 from eostui.sweeps.devices import worker_devices
 from eostui.sweeps.progress import Progress
 from eostui.sweeps.sweep import Claim, Member, MemberState, Sweep, find_sweep
 
 if TYPE_CHECKING:
+    from eostui.config import RunConfig
     from eostui.sweeps.plan import Draft, Plan
 
 Folders = tuple[Path, Path]  # of the runs, of the data sets
@@ -185,10 +189,12 @@ def _tell_end(sweep: Sweep, states: Sequence[MemberState], narrate: Console) -> 
 
 def called(member: Member) -> str:
     """Return a member's number and settings, as `003 λ 0.001, seed 2`."""
-    from eostui.runs.family import symbol_of, told
+    return f"{member.path.name.rpartition('.')[2]} {settings_label(member.settings)}".rstrip()
 
-    own = ", ".join(f"{symbol_of(key)} {told(value)}" for key, value in member.settings.items())
-    return f"{member.path.name.rpartition('.')[2]} {own}".rstrip()
+
+def settings_label(settings: Mapping[str, Any]) -> str:
+    """Return settings as `λ 0.001, seed 2`."""
+    return ", ".join(f"{symbol_of(key)} {told(value)}" for key, value in settings.items())
 
 
 def _summary(sweep: Sweep, states: Sequence[MemberState]) -> dict[str, Any]:
@@ -214,7 +220,68 @@ def _check_workers(workers: int | None) -> None:
 
 
 def planned(plan: Plan, folders: Folders, workers: int | None, *, as_json: bool) -> None:
-    """Print a plan."""
-    del folders, workers, as_json
-    for settings in plan.settings():
-        print(settings)
+    """Print a plan, and what it costs: some steps of its cheapest and its dearest member are taken.
+
+    Raises:
+        Interrupted: by a signal; a disk that is too small is told with the plan.
+    """
+    _check_workers(workers)
+    present_folder()
+    configs = list(plan.configs())
+    narrate = Console(file=cast("IO[str]", Narration()), highlight=False)
+    template = Template()
+    with NotedSignals() as signals:
+        try:
+            devices = worker_devices(configs, workers, template)
+            trials = []
+            for config in trial.to_time(configs):
+                narrate.print("taking some steps, to time them …", style="dim")
+                trials.append(
+                    trial.timed(config, folders[1], template, devices[0], lambda: signals.stops)
+                )
+                if signals.stops:
+                    raise signals.interruption("the plan was timed")
+        finally:
+            template.close()
+    costs = trial.estimate(configs, trials, len(devices))
+    free = cost.free_bytes(folders[0])
+    if as_json:
+        print_json(_plan_json(plan, configs, devices, costs, free))
+        return
+    rows = [("member", "settings", "steps", "time at most")]
+    for number, (settings, config) in enumerate(zip(plan.settings(), configs, strict=True)):
+        label = settings_label(settings) or "—"
+        rows.append((f"{number:03}", label, str(config.steps), age(costs.seconds[number])))
+    print_table(rows)
+    at_once = f"{len(devices)} at a time" if len(devices) > 1 else "one at a time"
+    on = sorted({device for device in devices if device not in ("", "cpu")})
+    where = f" on {', '.join(on)}" if on else ""
+    print(f"\n{len(configs)} members, {at_once}{where}: {age(costs.wall)} at most")
+    memory = f", memory {shown_size(costs.memory)}" if costs.memory else ""
+    short = "; that is too little" if costs.disk > free else ""
+    print(f"disk {shown_size(costs.disk)} of {shown_size(free)} free{short}{memory}")
+
+
+def _plan_json(
+    plan: Plan,
+    configs: Sequence[RunConfig],
+    devices: Sequence[str],
+    costs: trial.Estimate,
+    free: float,
+) -> dict[str, Any]:
+    return {
+        "preset": plan.base.preset,
+        "axes": [{"keys": a.keys, "values": a.values} for a in plan.axes],
+        "members": [
+            {"number": number, "settings": settings, "steps": config.steps, "seconds": seconds}
+            for number, (settings, config, seconds) in enumerate(
+                zip(plan.settings(), configs, costs.seconds, strict=True)
+            )
+        ],
+        "workers": len(devices),
+        "devices": list(devices),
+        "seconds": costs.wall,
+        "disk": costs.disk,
+        "disk_free": free,
+        "memory": costs.memory or None,
+    }

@@ -22,7 +22,7 @@ from eostui.engine.handshake import Handshake
 from eostui.engine.preload import preload_and_await
 from eostui.engine.template import Life, become_engine
 from eostui.errors import EXIT_DIVERGED, EXIT_FAILED, EostuiError, StoreError
-from eostui.runs.request import ForkRequest, ResumeRequest, StartRequest
+from eostui.runs.request import DevicesRequest, ForkRequest, ResumeRequest, StartRequest
 from eostui.runs.standby import PRELOAD
 from eostui.runs.template import TEMPLATE
 
@@ -67,6 +67,11 @@ def _request(handshake: Handshake, life: Life | None) -> StartRequest:
 
 
 def _run(request: StartRequest, handshake: Handshake, life: Life | None) -> int:
+    if isinstance(request.begin, DevicesRequest):
+        from eostui.engine.device import automatic_devices
+
+        handshake.say("devices", "", memory=automatic_devices())
+        return 0
     from eostui.engine.fork import fork
     from eostui.engine.resume import resume
     from eostui.engine.session import EngineSession

@@ -23,8 +23,8 @@ from eostui.engine.preload import load
 class Life:
     """What an engine and who asked for it know of each other: a socket that both hold.
 
-    Its other end closes, or the process that had it ends, however that went: then the engine is alone, and
-    stops as if it had been asked to. Through it the engine tells its process's id and its exit code.
+    Its other end closes, or the process that had it ends, however that went: then the engine is alone,
+    and stops as if it had been asked to. Through it the engine tells its process's id and its exit code.
     """
 
     def __init__(self, descriptor: int) -> None:

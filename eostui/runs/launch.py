@@ -259,6 +259,11 @@ class EngineProcess:
     def _process(self) -> subprocess.Popen[str] | Copy:
         return self._engine.process
 
+    @property
+    def pid(self) -> int:
+        """Of the engine's process; 0 where a copy didn't say yet."""
+        return self._process.pid
+
     def wait(self, timeout: float | None = None) -> int | None:
         """Return the exit code, or None if the engine still runs after `timeout` seconds."""
         try:

@@ -46,6 +46,12 @@ class ForkRequest(_Typed):
     changed_data: bool = False
 
 
+class DevicesRequest(_Typed):
+    """No run: what `device = "auto"` may be is told, and the engine ends."""
+
+    kind: Literal["devices"] = "devices"
+
+
 class StartRequest(_Typed):
     """All that an engine process is told.
 
@@ -67,9 +73,9 @@ class StartRequest(_Typed):
     group: str = ""
     watched: bool = False
     device: str = ""
-    begin: Annotated[NewRequest | ResumeRequest | ForkRequest, Field(discriminator="kind")] = (
-        NewRequest()
-    )
+    begin: Annotated[
+        NewRequest | ResumeRequest | ForkRequest | DevicesRequest, Field(discriminator="kind")
+    ] = NewRequest()
 
     @classmethod
     def read(cls, text: str) -> StartRequest:

@@ -1,6 +1,7 @@
-"""Engines one after the other, without loading PyTorch for each: copies of a process that has it loaded.
+"""Engines without loading PyTorch for each: copies of a process that has it loaded.
 
-Such an engine is one like any other, but that it stops, in order, when the process that asked for it ends.
+Such an engine is one like any other, but that it stops, in order, when the process that asked for it is
+gone.
 """
 
 from __future__ import annotations
@@ -171,7 +172,7 @@ class Template:
                 self._process = subprocess.Popen(
                     # -P: a torch.py in the user's folder isn't torch
                     [sys.executable, "-P", "-m", "eostui.engine", TEMPLATE],
-                    stdin=theirs,
+                    stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     start_new_session=True,
                     env=engine_environment(),

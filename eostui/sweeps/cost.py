@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 from eostui.config import RunConfig
@@ -59,7 +60,7 @@ def checkpoint_bytes(config: RunConfig) -> float:
 
 
 def memory_bytes(config: RunConfig) -> float:
-    """Return about what an engine needs: data, activations with their derivatives, vectors of θ's size."""
+    """Return about what an engine needs: data, activations and their derivatives, vectors like θ."""
     size = 8 if config.dtype == "float64" else 4
     samples = 1 if config.problem != "network" else _samples(config)
     if isinstance(config.chunk_size, int) and config.chunk_size:
@@ -94,10 +95,15 @@ def available_memory() -> float:
     return float("inf")
 
 
+def free_bytes(folder: Path) -> float:
+    """Return the room on the disk of a folder, which may not be there yet."""
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    return float(shutil.disk_usage(there).free)
+
+
 def refuse_disk(folder: Path, needed: float) -> None:
     """Raise InputError if the disk of a folder, which may not be there yet, has less room than needed."""
-    there = next(each for each in (folder, *folder.parents) if each.exists())
-    free = shutil.disk_usage(there).free
+    free = free_bytes(folder)
     if needed > free:
         raise InputError(
             f"the sweep needs about {shown_size(needed)}, but the disk of {folder} has only "
@@ -118,7 +124,7 @@ def _layers(config: RunConfig) -> list[tuple[int, int]]:
     classes = _CLASSES.get(config.data, 10)
     if config.network == "mlp":
         sizes = [inputs, *[config.width] * config.depth, classes]
-        return [(a * b, 1) for a, b in zip(sizes, sizes[1:], strict=False)]
+        return [(a * b, 1) for a, b in pairwise(sizes)]
     layers, before = [], max(inputs // pixels, 1)
     for channels in config.channels:
         layers.append((config.kernel**2 * before * channels, pixels))

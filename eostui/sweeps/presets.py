@@ -102,10 +102,10 @@ def load(name_or_path: str) -> SweepPreset:
         raise InputError(f"{where}: `zip` must be tables, each as [[zip]]")
     for number, group in enumerate(groups, 1):
         told = f"{where}: `zip` {number}"
-        draft.zip(
-            {key: _values(value, f"{told}: `{key}`", zipped=True) for key, value in _flat(group)},
-            told,
-        )
+        lists = {
+            key: _values(value, f"{told}: `{key}`", zipped=True) for key, value in _flat(group)
+        }
+        draft.zip(lists, told)
     return SweepPreset(path.stem, path, head_comment(text), preset, draft)
 
 

@@ -125,7 +125,7 @@ class Sweep:
         """Add the members that more values of some settings make; those there keep their places.
 
         Raises:
-            InputError: if nothing is added, or a member's config isn't valid, and nothing is changed then.
+            InputError: if nothing is added, or a member's config isn't valid; nothing is changed then.
         """
         where = f"sweep {self.id}"
         plan = canonical(merged(self.plan, axes, where), where)

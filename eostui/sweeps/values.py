@@ -125,7 +125,8 @@ def _range(match: re.Match[str], item: str, where: str) -> list[Any]:
             )
         if last - first >= MOST_VALUES:
             raise InputError(
-                f"{where}: `{item}` has {last - first + 1:.0f} values, but must have at most {MOST_VALUES}"
+                f"{where}: `{item}` has {last - first + 1:.0f} values, but must have at most "
+                f"{MOST_VALUES}"
             )
         return list(range(int(low), int(high) + 1))
     count = _count(match["count"] or "", item, where)
