@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from eostui.cli.options import ChangedData, RunName, Trust, View, Workers
+from eostui.cli.options import ChangedData, RunOrSweep, Trust, View, Workers
 from eostui.cli.start import start
 from eostui.errors import InputError
 
 
 def resume(
-    run: RunName = None,
+    run: RunOrSweep = None,
     steps: Annotated[
         int | None, typer.Option(help="Steps it shall have in all; as its config says if left out.")
     ] = None,
@@ -42,7 +42,7 @@ def resume(
     from eostui.runs import shelf
     from eostui.runs.launch import Resume
     from eostui.runs.trust import refuse_foreign_code
-    from eostui.sweeps.sweep import find_sweep
+    from eostui.sweeps.shelf import find_sweep
 
     folder = locations.runs_dir(view.runs_dir)
     if run is not None and (sweep := find_sweep(folder, run)) is not None:

@@ -124,8 +124,6 @@ def sweep(
 
 def _draft(what: str | None) -> Draft:
     """Return what a preset of either kind says."""
-    from pathlib import Path
-
     from eostui import presets
     from eostui.config import RunConfig
     from eostui.errors import did_you_mean
@@ -134,12 +132,11 @@ def _draft(what: str | None) -> Draft:
 
     if what is None:
         return Draft(RunConfig())
-    known, runs = sweeps.available(), presets.available()
-    is_file = what.endswith(".toml") or "/" in what
-    if what in known or (is_file and what not in runs and sweeps.is_sweep_file(Path(what))):
+    if sweeps.is_meant(what):
         return sweeps.load(what).draft
-    if what not in runs and not is_file:
-        near = did_you_mean(what, [*known, *runs])
+    runs = presets.available()
+    if what not in runs and not (what.endswith(".toml") or "/" in what):
+        near = did_you_mean(what, [*sweeps.available(), *runs])
         raise InputError(
             f"there is no preset and no sweep preset `{what}`{near} (`eostui presets list`, with "
             "--sweeps for those of sweeps, names them all; your own can be given by path)"

@@ -24,7 +24,8 @@ from eostui.sweeps import cost, trial
 from eostui.sweeps.conductor import Conductor, Outcome, unfinished
 from eostui.sweeps.devices import worker_devices
 from eostui.sweeps.progress import Progress
-from eostui.sweeps.sweep import Claim, Member, MemberState, Sweep, find_sweep
+from eostui.sweeps.shelf import find_sweep
+from eostui.sweeps.sweep import Claim, Member, MemberState, Sweep
 
 if TYPE_CHECKING:
     from eostui.config import RunConfig

@@ -57,13 +57,18 @@ def available() -> dict[str, Path]:
     return dict(sorted(files.items()))
 
 
-def is_sweep_file(path: Path) -> bool:
-    """Return whether a file is a preset of sweeps, not of runs; one that isn't TOML is neither."""
+def is_meant(name_or_path: str) -> bool:
+    """Return whether a name or a path is that of a sweep's preset, not of a run's."""
+    if name_or_path in available():
+        return True
+    path = locations.expanded(Path(name_or_path))
+    if name_or_path in presets.available() or not path.is_file():
+        return False
     try:
         content = parse_toml(read_text(path, str(path)), str(path))
-    except InputError:
+    except InputError:  # no TOML: it is told as a run's
         return False
-    return any(isinstance(content.get(key), dict) for key in ("axes", "set")) or "zip" in content
+    return "zip" in content or any(isinstance(content.get(key), dict) for key in ("axes", "set"))
 
 
 def load(name_or_path: str) -> SweepPreset:

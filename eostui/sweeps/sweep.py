@@ -6,7 +6,6 @@ directory: so a member is run once, whatever ends whom in between, and is an ord
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import time
@@ -21,21 +20,19 @@ import tomli_w
 
 from eostui.config import RunConfig
 from eostui.errors import EostuiError, InputError
-from eostui.locations import absolute
 from eostui.runs.shelf import Entry, new_run_path, read_entry
 from eostui.runs.shelf_index import is_run
 from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.schema import DATABASE
 from eostui.sweeps import log
 from eostui.sweeps.plan import MOST_MEMBERS, Axis, Plan, canonical, merged, within
+from eostui.sweeps.shelf import LOCK, MANIFEST, is_sweep, locked
 from eostui.text import parse_toml, read_text
 from eostui.version import __version__
 
-#: The file that makes a directory a sweep.
-MANIFEST = "sweep.toml"
 _FORMAT = 1
-#: Files whose locks are held by who begins members, and by their engines.
-_LOCK, _MEMBERS_LOCK = "lock", "members.lock"
+#: The file whose lock the engines of members hold.
+_MEMBERS_LOCK = "members.lock"
 
 #: The state of a member whose run isn't there yet; others are those of runs.
 WAITING = "waiting"
@@ -154,6 +151,11 @@ class Sweep:
         """By which commands know it."""
         return self.path.name
 
+    @property
+    def run_paths(self) -> list[Path]:
+        """The run directories of all members, there or not, in the order of the plan."""
+        return [self.path.parent / run for run, _ in self._members]
+
     @cached_property
     def members(self) -> tuple[Member, ...]:
         """All members, in the order of the plan. Raises InputError if a config isn't valid."""
@@ -193,13 +195,13 @@ class Claim:
             InputError: if another process is at work on the sweep.
         """
         with ExitStack() as undone:
-            self._own = self._opened(path / _LOCK)
+            self._own = self._opened(path / LOCK)
             undone.callback(os.close, self._own)
-            if not _locked(self._own):
+            if not locked(self._own):
                 raise InputError(f"another process is at work on sweep {path.name}")
             self.descriptor = self._opened(path / _MEMBERS_LOCK)
             undone.callback(os.close, self.descriptor)
-            while not _locked(self.descriptor):
+            while not locked(self.descriptor):
                 if not wait():
                     raise InputError(f"engines of sweep {path.name} are still at work")
                 time.sleep(0.1)
@@ -216,58 +218,6 @@ class Claim:
             return os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise InputError(f"{file}: can't be opened: {error.strerror}") from None
-
-
-def at_work(path: Path) -> bool:
-    """Return whether a process is at work on a sweep."""
-    try:
-        descriptor = os.open(path / _LOCK, os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        return not _locked(descriptor, fcntl.LOCK_SH)
-    finally:
-        os.close(descriptor)
-
-
-def is_sweep(path: Path) -> bool:
-    """Return whether a path is a sweep's directory."""
-    return os.path.isfile(path / MANIFEST)
-
-
-def sweeps_of(runs_dir: Path) -> list[Path]:
-    """Return the directories of all sweeps on a shelf, newest first."""
-    if not runs_dir.is_dir():
-        return []
-    found = [path for path in runs_dir.iterdir() if is_sweep(path)]
-    return sorted(found, key=lambda path: (path / MANIFEST).stat().st_mtime, reverse=True)
-
-
-def find_sweep(runs_dir: Path, wanted: str) -> Path | None:
-    """Return the sweep that `wanted` names: a path, an id, a name, or the end of an id; None for none.
-
-    Raises:
-        InputError: if it could be several.
-    """
-    for path in (Path(wanted), runs_dir / wanted) if wanted else ():
-        if is_sweep(path):
-            return absolute(path)
-    found = [
-        path
-        for path in sweeps_of(runs_dir)
-        if wanted and (path.name.endswith(wanted) or name_of(path) == wanted)
-    ]
-    if len(found) > 1:
-        raise InputError(f"`{wanted}` could be {', '.join(p.name for p in found)}: type more of it")
-    return found[0] if found else None
-
-
-def name_of(path: Path) -> str:
-    """Return the name of a sweep, "" if it has none or can't be read."""
-    try:
-        return str(parse_toml(read_text(path / MANIFEST, ""), "").get("name", ""))
-    except InputError:
-        return ""
 
 
 def never_began(path: Path) -> bool:
@@ -342,11 +292,3 @@ def _safe(name: object) -> str:
     if not isinstance(name, str) or name != Path(name).name or name in ("", ".", ".."):
         raise ValueError(f"`run` is {name!r}")
     return name
-
-
-def _locked(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:
-    try:
-        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -81,12 +81,13 @@ def timed(
     """
     with tempfile.TemporaryDirectory(prefix="eostui-trial-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "trial"
-        begun = time.monotonic()
         engine = EngineProcess(
             config, path.parent, data_dir, watched=False, path=path, device=device,
             engine=template.engine(),
         )  # fmt: skip
-        engine.ready(lambda _text: None)
+        began: list[float] = []  # when it said its first word: PyTorch is loaded once for all
+        engine.ready(lambda _text: began.append(time.monotonic()))
+        begun = began[0]
         at: list[tuple[float, int]] = []  # when a newest step was seen first
         reader = RunReader(path)
         try:
@@ -108,10 +109,9 @@ def timed(
     if last < 1:
         raise EostuiError(f"no step was taken in {whole:.0f} s: nothing can be said of its cost")
     first = at[0] if at else (begun, 0)
+    step_seconds = whole / (last + 1)  # where it was over at once, or a step takes long
     if len(at) > 1:
         step_seconds = (at[-1][0] - first[0]) / (at[-1][1] - first[1])
-    else:  # it was over at once, or a step takes long
-        step_seconds = whole / (last + 1)
     start = max(first[0] - begun - first[1] * step_seconds, 0.0)
     return Trial(config, start, step_seconds, memory, max(sizes, default=0))
 
