@@ -19,7 +19,7 @@ from eostui.sweeps.sweep import MemberState, Sweep
 
 #: Six members that take a part of a second each, of a network with checkpoints all the time.
 SMALL = (
-    "digits-mlp --weight-decay 0,1e-3,1e-2 --seed 1,2 --steps 300 --set samples=100 --set width=16 "
+    "digits-mlp --weight-decay 0,1e-3,1e-2 --seed 1,2 --steps 200 --set samples=100 --set width=16 "
     "--set depth=1 --set cadence=5 --set checkpoint_every=0.05 --set device=cpu"
 )
 
@@ -80,7 +80,9 @@ def assert_same_members(one: Sweep, other: Sweep) -> None:
             kinds = Counter(event.kind for event in run.events)
             assert run.state == "finished"
         assert kinds["started"] == 1
-    begun = Counter(e["run"] for e in log.read(one.path) if e["kind"] == log.STARTED and not e["resumed"])
+    begun = Counter(
+        e["run"] for e in log.read(one.path) if e["kind"] == log.STARTED and not e["resumed"]
+    )
     assert all(count == 1 for count in begun.values()), begun
     runs = {path.name for path in one.path.parent.iterdir() if path != one.path}
     assert runs == {member.path.name for member in one.members}

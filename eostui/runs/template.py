@@ -32,17 +32,22 @@ class Copy:
     Attributes:
         stdin: takes its request.
         stdout: what it answers.
-        pid: of the process; 0 before it said so.
         returncode: its exit code, negative the number of a signal that killed it; None while it lives.
     """
 
     def __init__(self, stdin: IO[str], stdout: IO[str], life: socket.socket) -> None:
         self.stdin, self.stdout = stdin, stdout
-        self.pid = 0
+        self._pid = 0
         self.returncode: int | None = None
         self._life = life
         self._told = b""
         self._lock = threading.Lock()
+
+    @property
+    def pid(self) -> int:
+        """Of the process; 0 before it said so."""
+        self.poll()
+        return self._pid
 
     def poll(self) -> int | None:
         """Return the exit code, or None while the process lives."""
@@ -68,10 +73,10 @@ class Copy:
 
     def kill(self) -> None:
         """End it at once."""
-        self.poll()
+        pid = self.pid
         with self._lock, contextlib.suppress(OSError):
-            if self.pid and self.returncode is None:
-                os.kill(self.pid, signal.SIGKILL)
+            if pid and self.returncode is None:
+                os.kill(pid, signal.SIGKILL)
         self.let_alone()
 
     def _hear(self, patience: float) -> int | None:
@@ -87,7 +92,7 @@ class Copy:
                 told = b""
             self._told += told
             numbers = [int(line) for line in self._told.split(b"\n")[:-1]]
-            self.pid = numbers[0] if numbers else 0
+            self._pid = numbers[0] if numbers else 0
             if len(numbers) > 1:
                 self.returncode = numbers[1]
             elif not told:

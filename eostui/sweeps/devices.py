@@ -59,11 +59,12 @@ def automatic_devices(template: Template) -> dict[str, float | None]:
     engine = template.engine()
     engine.ask(StartRequest(config="", path=Path(), data_dir=Path(), begin=DevicesRequest()))
     with engine.process.stdout as answers, engine.errors:
-        for line in answers:
-            message = json.loads(line)
-            if message["kind"] == "devices":
-                found: dict[str, float | None] = message["memory"]
-                return found
-            if message["kind"] == "error":
-                raise InputError(message["text"])
-    raise EostuiError(f"no engine can be started (code {engine.process.wait()})")
+        messages = [json.loads(line) for line in answers]
+    code = engine.process.wait()
+    for message in messages:
+        if message["kind"] == "devices":
+            found: dict[str, float | None] = message["memory"]
+            return found
+        if message["kind"] == "error":
+            raise InputError(message["text"])
+    raise EostuiError(f"no engine can be started: it ended at once (code {code})")

@@ -155,8 +155,12 @@ class Draft:
         Seeds vary fastest, whoever named them first: runs that are averaged stand together.
         """
         # a part of what varies in another part is no setting by itself: a change's η without its step
-        parts = {key.partition(".")[0] for axis in self._varying() for key in axis.keys if "." in key}
-        with_them = {k: v for k, v in self.values.items() if "." in k and k.partition(".")[0] in parts}
+        parts = {
+            key.partition(".")[0] for axis in self._varying() for key in axis.keys if "." in key
+        }
+        with_them = {
+            k: v for k, v in self.values.items() if "." in k and k.partition(".")[0] in parts
+        }
         shared = {key: value for key, value in self.values.items() if key not in with_them}
         base = changed(self.base, shared, where)
         if base.threads == "auto":  # a member for each core: more threads would wait for each other

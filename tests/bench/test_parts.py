@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from eostui.bench.shelf import measure_shelf
+from eostui.bench.sweep import measure_sweep
 from eostui.bench.terminal import OnTerminal, measure_terminal
 from eostui.cli import bench_parts
 from eostui.cli.app import app
@@ -24,6 +25,18 @@ def test_a_shelf_is_listed_and_completed():
     assert told[-1][0] == "completing a name"
     for name in ("first_list_seconds", "list_seconds", "completion_seconds"):
         assert 0.05 < results[name] < 60
+    assert {*results["bars"]} < {*results}
+
+
+def test_a_sweep_is_held_against_its_members():
+    told = []
+    results = measure_sweep(lambda *done: told.append(done), members=3, steps=100)
+    assert (results["members"], results["steps"]) == (3, 100)
+    assert told == [("a sweep of 3 members", 0, None)]
+    assert results["ratio"] == pytest.approx(
+        results["wall_seconds"] * results["workers"] / (3 * results["member_seconds"])
+    )
+    assert results["ratio"] > 1
     assert {*results["bars"]} < {*results}
 
 

@@ -58,6 +58,7 @@ CALLS = {
     "resume": ("resume aaaa --steps 1", 2),
     "doctor": ("doctor", 0),
     "replay": ("replay aaaa", 2),
+    "sweep": ("sweep --set η=1", 2),
     "run": (f"run {TOY}", 0),
 }
 #: More that is printed: help, errors of Click's own, pictures in letters, JSON.
@@ -285,6 +286,7 @@ def test_a_home_that_nobody_has(folder: Path, line: str) -> None:
 # --- --json ------------------------------------------------------------------------------------------
 
 JSON_CALLS = {
+    "sweep": ["digits-mlp", "--eta", "1:0:3"],
     "run": ["--headless", "toy-two-layer", "--steps", "20"],
     "resume": ["--headless", "aaaa", "--steps", "1"],
     "fork": ["--headless", "aaaa", "--at", "9999"],
@@ -325,7 +327,7 @@ def test_every_command_with_json_prints_json(folder: Path, tmp_path: Path) -> No
     assert takes == set(JSON_CALLS)
     shutil.copytree(folder / "runs", tmp_path / "runs")
     env = environment(tmp_path)
-    refused = {"resume", "fork", "replay", "bench"}  # each with a call that is wrong
+    refused = {"sweep", "resume", "fork", "replay", "bench"}  # each with a call that is wrong
     for name, arguments in JSON_CALLS.items():
         found = json_of(*name.split(), *arguments, env=env)
         assert (found is None) == (name in refused), name

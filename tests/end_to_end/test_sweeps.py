@@ -38,7 +38,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     sweep = sweep_on(folder)
     assert out == f"{sweep.path}\n"
     assert "6 members, 2 at a time" in err
-    assert "✓ 003 λ 0.001, seed 2: finished after 300 steps" in err
+    assert "✓ 003 λ 0.001, seed 2: finished after 200 steps" in err
     assert "6 finished" in err
     return sweep
 
@@ -73,11 +73,20 @@ def wait_until(what: object, patience: float = 60.0) -> None:
         time.sleep(0.01)
 
 
+def trains(sweep: Sweep) -> int:
+    """How many members take steps."""
+    return sum(
+        each.state in LIVE_STATES and each.entry is not None and each.entry.last_step > 0
+        for each in sweep.states()
+    )
+
+
 def test_members_are_runs_of_one_group(undisturbed: Sweep) -> None:
     for each in undisturbed.states():
         assert each.entry is not None
         assert each.entry.group == undisturbed.id
-        assert each.entry.config == each.member.config
+        settled = {"chunk_size": each.entry.config.chunk_size}
+        assert each.entry.config == each.member.config.changed(settled)
         assert each.entry.path == each.member.path
         assert (each.entry.path / "engine.log").is_file()
     out, err = call(undisturbed.path.parent, "resume whole")  # nothing is left to do
@@ -115,7 +124,7 @@ def test_ctrl_c_saves_and_stops_and_resume_goes_on(folder: Path, undisturbed: Sw
 def test_a_second_ctrl_c_ends_at_once_and_members_save(folder: Path) -> None:
     process = program(folder, f"sweep {LONG} --workers 2")
     sweep = sweep_on(folder)
-    wait_until(lambda: sum(engine_alive(m.path) for m in sweep.members) == 2)
+    wait_until(lambda: trains(sweep) == 2)
     for engine in [each.path for each in sweep.members if engine_alive(each.path)]:
         pid = int((engine / "lock").read_text())
         os.kill(pid, signal.SIGSTOP)  # they can't stop as they are asked to
@@ -140,21 +149,24 @@ def test_it_goes_on_when_the_terminal_is_gone(folder: Path, undisturbed: Sweep) 
     assert_same_members(sweep, undisturbed)
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(3))
 def test_kill_9_at_any_instant_loses_nothing_and_runs_nothing_twice(
     folder: Path, undisturbed: Sweep, seed: int
 ) -> None:
-    """Of the sweep, or of any of the processes that train for it."""
+    """Again and again: of the sweep, or of any of the processes that train for it."""
     rng = random.Random(seed)
     process = program(folder, f"sweep {SMALL} --workers 2")
     sweep = sweep_on(folder)
-    first = rng.randrange(4)  # the member that is there when the killing begins
-    wait_until(lambda: sum(member.path.exists() for member in sweep.members) >= first)
-    time.sleep(rng.uniform(0, 0.5))
-    if seed % 2:
+    for _ in range(5):
+        wait_until(lambda: engines_of(folder) or process.poll() is not None)  # noqa: B023
+        time.sleep(rng.choice([rng.uniform(0, 0.1), rng.uniform(1, 3)]))
+        engines = sorted(engines_of(folder))
+        if rng.random() < 0.5 and engines:
+            os.kill(rng.choice(engines), signal.SIGKILL)
+            continue
         process.kill()
-    elif engines := engines_of(folder):
-        os.kill(rng.choice(sorted(engines)), signal.SIGKILL)
+        done(process, None)
+        process = program(folder, f"resume {sweep.id}")
     done(process, None)
     call(folder, f"resume {sweep.id}")
     assert_same_members(sweep, undisturbed)
@@ -163,7 +175,7 @@ def test_kill_9_at_any_instant_loses_nothing_and_runs_nothing_twice(
 def test_members_stop_with_their_sweep(folder: Path) -> None:
     process = program(folder, f"sweep {LONG} --workers 2")
     sweep = sweep_on(folder)
-    wait_until(lambda: sum(engine_alive(m.path) for m in sweep.members) == 2)
+    wait_until(lambda: trains(sweep) == 2)
     process.kill()
     done(process, -signal.SIGKILL)
     wait_until(lambda: not engines_of(folder))
@@ -174,19 +186,10 @@ def test_members_stop_with_their_sweep(folder: Path) -> None:
 
 
 def test_what_fails_or_diverges_is_named_and_stops_nobody(folder: Path) -> None:
-    own = folder / "own.py"
-    own.write_text(
-        "import torch\n"
-        "class Q(torch.nn.Module):\n"
-        "    def __init__(self):\n"
-        "        super().__init__(); self.w = torch.nn.Parameter(torch.ones(3))\n"
-    )
-    shelf = folder / "runs"
     arguments = (
-        "sweep toy-two-layer --steps 200 --workers 2 --set device=cpu,cuda:77 "
-        "--eta 0.01,100 --json"
+        "sweep toy-two-layer --steps 200 --workers 2 --set device=cpu,cuda:77 --eta 0.01,100 --json"
     )
-    out, err = call(shelf, arguments, 1)
+    out, err = call(folder, arguments, 1)
     summary = json.loads(out)
     states = {
         (m["settings"]["device"], m["settings"]["eta"]): m["state"] for m in summary["members"]
@@ -197,9 +200,9 @@ def test_what_fails_or_diverges_is_named_and_stops_nobody(folder: Path) -> None:
     }  # fmt: skip
     assert "cuda:77" in err
     assert f"`eostui resume {summary['id']} --failed` repeats what failed" in err
-    code, again = 1, call(shelf, f"resume {summary['id']}", 1)[1]
+    _, again = call(folder, f"resume {summary['id']}", 1)
     assert "members," not in again  # what failed isn't repeated unless it is said
-    assert "2 members," in call(shelf, f"resume {summary['id']} --failed", code)[1]
+    assert "2 members," in call(folder, f"resume {summary['id']} --failed", 1)[1]
 
 
 def test_members_are_added_to_a_sweep_and_trained(folder: Path, undisturbed: Sweep) -> None:
@@ -223,7 +226,7 @@ def test_a_dry_run_tells_what_it_costs_and_leaves_nothing(folder: Path) -> None:
     assert "disk" in lines[-1]
     assert "taking some steps" in err
     told = json.loads(call(folder, f"sweep {SMALL} --dry-run --json --workers 2")[0])
-    assert [m["settings"] for m in told["members"]][0] == {"weight_decay": 0.0, "seed": 1}
+    assert told["members"][0]["settings"] == {"weight_decay": 0.0, "seed": 1}
     assert told["workers"] == 2
     assert 0 < max(m["seconds"] for m in told["members"]) <= told["seconds"]
     assert sweeps_of(folder) == []
@@ -233,7 +236,7 @@ def test_a_dry_run_tells_what_it_costs_and_leaves_nothing(folder: Path) -> None:
 def test_a_member_that_someone_stops_is_named_and_goes_on_later(folder: Path) -> None:
     process = program(folder, f"sweep {LONG} --workers 2 --seed 1 --weight-decay 0,1e-3")
     sweep = sweep_on(folder)
-    wait_until(lambda: sum(engine_alive(m.path) for m in sweep.members) == 2)
+    wait_until(lambda: trains(sweep) == 2)
     for member in sweep.members:
         wait_until(lambda: sweep.state_of(member).state in LIVE_STATES)  # noqa: B023
         call(folder, f"stop {member.path.name}")

@@ -70,9 +70,9 @@ def test_zipped_settings_need_equally_many_values() -> None:
 
 def test_a_schedule_varies_within() -> None:
     """η₀ × the step at which it is cut."""
-    plan = draft(
-        eta="0.1,0.2", controls="[{step=10, eta=0.05}]", controls__0__step="20,30"
-    ).plan("test")
+    plan = draft(eta="0.1,0.2", controls="[{step=10, eta=0.05}]", controls__0__step="20,30").plan(
+        "test"
+    )
     assert [(c.eta, c.controls[0].step, c.controls[0].eta) for c in plan.configs()] == [
         (0.1, 20, 0.05), (0.1, 30, 0.05), (0.2, 20, 0.05), (0.2, 30, 0.05)
     ]  # fmt: skip

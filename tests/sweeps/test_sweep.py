@@ -36,7 +36,9 @@ def sweep(tmp_path: Path) -> Sweep:
 def test_a_manifest_says_what_was_planned(sweep: Sweep) -> None:
     assert sweep.plan == plan()
     assert [member.config for member in sweep.members] == list(plan().configs())
-    assert [member.path.name for member in sweep.members] == [f"{sweep.id}.{n:03}" for n in range(4)]
+    assert [member.path.name for member in sweep.members] == [
+        f"{sweep.id}.{n:03}" for n in range(4)
+    ]
     assert {each.state for each in sweep.states()} == {WAITING}
     assert sweep.path.stat().st_mode & 0o777 == 0o700
 
