@@ -35,7 +35,7 @@ def measure_sweep(say: Say, members: int = MEMBERS, steps: int = _STEPS) -> dict
 
     Returns:
         `members`, `steps`, `workers`; `wall_seconds` of the command, `member_seconds` that a member
-        trained in the mean, `ratio` of the first to all that was trained over the workers; and the `bars`.
+        trained in the mean, `ratio` of the first to all that was trained over the workers; the `bars`.
     """
     with tempfile.TemporaryDirectory(prefix="eostui-bench-") as folder:
         say(f"a sweep of {members} members", 0, None)

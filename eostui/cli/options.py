@@ -72,7 +72,7 @@ LiveRunName = Annotated[
     str | None,
     typer.Argument(
         help="A run's id, the end of it, its name, or its path. The newest live one if left out.",
-        autocompletion=_complete_run,
+        autocompletion=_complete_run_or_sweep,
     ),
 ]
 GivenRun = Annotated[

@@ -24,7 +24,7 @@ from eostui.sweeps import cost, trial
 from eostui.sweeps.conductor import Conductor, Outcome, unfinished
 from eostui.sweeps.devices import worker_devices
 from eostui.sweeps.progress import Progress
-from eostui.sweeps.shelf import find_sweep
+from eostui.sweeps.shelf import find_sweep, take_stop_request
 from eostui.sweeps.sweep import Claim, Member, MemberState, Sweep
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 Folders = tuple[Path, Path]  # of the runs, of the data sets
 
 _POLL = 0.25
+#: Members that are named at the end.
+_NAMED = 20
 _MARKS = {"finished": "✓", "stopped": "■", "diverged": "✗", "failed": "✗", "interrupted": "!"}
 
 
@@ -114,10 +116,13 @@ def conducted(
             return not signals.stops
 
         claim = Claim(sweep.path, still_waiting)
+        take_stop_request(sweep.path)  # it was for who was at work before
         template = Template()
         try:
             members = unfinished(sweep.states(), failed=failed)
             if members:
+                new = [cost.record_bytes(m.config) for m in members if not m.path.exists()]
+                cost.refuse_disk(sweep.path.parent, sum(new))
                 devices = worker_devices([m.config for m in members], workers, template)
                 conductor = Conductor(sweep, members, data_dir, devices, template, claim)
                 _follow(conductor, signals, narrate)
@@ -152,6 +157,9 @@ def _follow(conductor: Conductor, signals: NotedSignals, narrate: Console) -> No
                 conductor.stop()
                 narrate.print("members save and stop … (again: end at once)", style="dim")
                 signals.obeyed()
+            elif not conductor.stopped and take_stop_request(sweep.path):
+                conductor.stop()
+                narrate.print("members save and stop …", style="dim")
             told = _tell_outcomes(conductor.outcomes, told, narrate)
             share = progress.share(conductor.at_work(), [o.member for o in conductor.outcomes])
             note = f"{told} of {count} done, {len(conductor.at_work())} at work"
@@ -173,13 +181,12 @@ def _tell_end(sweep: Sweep, states: Sequence[MemberState], narrate: Console) -> 
     counts = Counter(each.state for each in states)
     told = ", ".join(f"{count} {state}" for state, count in counts.items())
     narrate.print(f"{sweep.id}: {told}", markup=False, soft_wrap=True)
-    for each in states:
-        if each.state in ("failed", "unreadable"):
-            narrate.print(
-                f"  {each.state}: {called(each.member)}: {each.sentence}",
-                markup=False,
-                soft_wrap=True,
-            )
+    named = [each for each in states if each.state in ("failed", "unreadable", "diverged")]
+    for each in named[:_NAMED]:
+        line = f"  {called(each.member)}: {each.sentence or each.state}"
+        narrate.print(line, markup=False, soft_wrap=True)
+    if len(named) > _NAMED:
+        narrate.print(f"  and {len(named) - _NAMED} more: `eostui runs list --group {sweep.id}`")
     if any(each.state in ("waiting", "stopped", "interrupted") for each in states):
         narrate.print(f"`eostui resume {sweep.id}` goes on", markup=False, soft_wrap=True)
     elif counts["failed"]:

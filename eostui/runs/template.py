@@ -157,6 +157,15 @@ class Template:
                 self._end()
         raise EostuiError("no engine can be started: the process that loads PyTorch ends at once")
 
+    def last_words(self) -> str:
+        """Return the last line that it printed; "" if it was silent."""
+        with self._lock:
+            if self._process is None:
+                return ""
+            self._errors.seek(0)
+            lines = self._errors.read().decode(errors="replace").strip().splitlines()
+            return lines[-1] if lines else ""
+
     def close(self) -> None:
         """End the template; engines that it made go on."""
         with self._lock:
@@ -171,6 +180,7 @@ class Template:
         if self._process is not None and self._process.poll() is None:
             return
         self._end()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - read when it ends early
         self._asks, theirs = socket.socketpair()
         with theirs:
             try:
@@ -179,6 +189,7 @@ class Template:
                     [sys.executable, "-P", "-m", "eostui.engine", TEMPLATE],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
+                    stderr=self._errors,
                     start_new_session=True,
                     env=engine_environment(),
                 )
@@ -190,6 +201,7 @@ class Template:
             self._asks.close()
             self._process.kill()
             self._process.wait()
+            self._errors.close()
             self._process = None
 
     def _fork(self, held: int | None) -> CopiedEngine:

@@ -10,11 +10,13 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from eostui.config import RunConfig
 from eostui.errors import EostuiError, InputError
+from eostui.locations import missing_download
 from eostui.runs.launch import EngineProcess, Resume, StartError
 from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.schema import LIVE_STATES
@@ -72,7 +74,6 @@ class Conductor:
         template: of the engines.
         claim: of the sweep.
         outcomes: of members that ended, in that order.
-        failure: what made it give up; None if nothing did.
     """
 
     sweep: Sweep
@@ -82,13 +83,13 @@ class Conductor:
     template: Template
     claim: Claim
     outcomes: list[Outcome] = field(default_factory=list)
-    failure: EostuiError | None = None
 
     def __post_init__(self) -> None:
         """Put all members into the queue."""
         self._left = list(self.members)
         self._engines: dict[int, EngineProcess | None] = {}  # by their members' numbers
         self._lock = threading.Lock()
+        self._download = threading.Lock()
         self._stopped = False
         self._threads = [
             threading.Thread(target=self._work, args=(device,), daemon=True)
@@ -188,23 +189,26 @@ class Conductor:
             raise InputError(found.sentence)
         elif never_began(member.path):
             shutil.rmtree(member.path)
-        engine = EngineProcess(
-            start, member.path.parent, self.data_dir, group=self.sweep.id, watched=False,
-            path=member.path, device=device, engine=self.template.engine(self.claim.descriptor),
-        )  # fmt: skip
-        with self._lock:
-            self._engines[member.number] = engine
-            if self._stopped:
-                engine.cancel()
-        run = member.path.name
-        try:
-            engine.ready(lambda _text: None)
-        except StartError:
-            code = engine.wait()
-            assert code is not None
-            if self._stopped or code < 0:
-                return code
-            raise
+        downloads = missing_download(member.config.data, self.data_dir)
+        with self._download if downloads else nullcontext():  # once for all
+            engine = EngineProcess(
+                start, member.path.parent, self.data_dir, group=self.sweep.id, watched=False,
+                path=member.path, device=device,
+                engine=self.template.engine(self.claim.descriptor),
+            )  # fmt: skip
+            with self._lock:
+                self._engines[member.number] = engine
+                if self._stopped:
+                    engine.cancel()
+            run = member.path.name
+            try:
+                engine.ready(lambda _text: None)
+            except StartError:
+                code = engine.wait()
+                assert code is not None
+                if self._stopped or code < 0:
+                    return code
+                raise
         log.write(self.sweep.path, log.STARTED, run=run, resumed=found.entry is not None)
         code = engine.wait()
         assert code is not None

@@ -67,4 +67,5 @@ def automatic_devices(template: Template) -> dict[str, float | None]:
             return found
         if message["kind"] == "error":
             raise InputError(message["text"])
-    raise EostuiError(f"no engine can be started: it ended at once (code {code})")
+    said = template.last_words() or "it said nothing"
+    raise EostuiError(f"no engine can be started: PyTorch isn't loaded (code {code}): {said}")

@@ -16,6 +16,8 @@ from eostui.locations import absolute
 MANIFEST = "sweep.toml"
 #: The file whose lock is held by who begins members.
 LOCK = "lock"
+#: The file by which who begins members is asked to stop.
+_STOP = "stop"
 #: Bytes at the head of a manifest, among which its name is.
 _HEAD = 4096
 
@@ -85,6 +87,22 @@ def at_work(path: Path) -> bool:
         return not locked(descriptor, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
+
+
+def request_stop(path: Path) -> None:
+    """Ask whoever is at work on a sweep to let its members save and stop. Raises InputError."""
+    try:
+        (path / _STOP).touch(mode=0o600)
+    except OSError as error:
+        raise InputError(f"{path}: can't be written to: {error.strerror}") from None
+
+
+def take_stop_request(path: Path) -> bool:
+    """Return whether a stop was asked for since this was called last."""
+    with contextlib.suppress(OSError):
+        (path / _STOP).unlink()
+        return True
+    return False
 
 
 def locked(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:

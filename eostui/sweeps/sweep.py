@@ -21,7 +21,7 @@ import tomli_w
 from eostui.config import RunConfig
 from eostui.errors import EostuiError, InputError
 from eostui.runs.shelf import Entry, new_run_path, read_entry
-from eostui.runs.shelf_index import is_run
+from eostui.runs.shelf_index import Stamp, is_run, stamp_of
 from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.schema import DATABASE
 from eostui.sweeps import log
@@ -85,6 +85,7 @@ class Sweep:
     def __init__(self, path: Path) -> None:
         """Read the manifest. Raises InputError if there is none, or it isn't one."""
         self.path = path
+        self._ended: dict[int, tuple[Stamp, MemberState]] = {}
         where = f"sweep {path.name}"
         content = parse_toml(read_text(path / MANIFEST, where), where)
         try:
@@ -111,9 +112,14 @@ class Sweep:
             InputError: if it can't be made, or a member's config isn't valid.
         """
         path = new_run_path(runs_dir, plan.base.preset)
+        unfinished = path.with_name(
+            f".{path.name}"
+        )  # hidden: a kill leaves no half sweep on the shelf
         try:
-            path.mkdir(parents=True, mode=0o700)
-            _write(path, plan, name, time.time(), list(plan.settings()))
+            runs_dir.mkdir(parents=True, exist_ok=True)
+            unfinished.mkdir(mode=0o700)
+            _write(unfinished, path.name, plan, name, time.time(), list(plan.settings()))
+            unfinished.rename(path)
         except OSError as error:
             raise InputError(f"{path}: no sweep can be made there: {error.strerror}") from None
         return cls(path)
@@ -141,7 +147,7 @@ class Sweep:
                 f"{where} would have {len(settings) + len(new)} members, but has at most {MOST_MEMBERS}"
             )
         try:
-            _write(self.path, plan, self.name, self.created, [*settings, *new])
+            _write(self.path, self.id, plan, self.name, self.created, [*settings, *new])
         except OSError as error:
             raise InputError(f"{self.path}: can't be written to: {error.strerror}") from None
         return Sweep(self.path)
@@ -165,9 +171,23 @@ class Sweep:
         )
 
     def states(self) -> list[MemberState]:
-        """Return what each member is doing now, in the order of the plan."""
+        """Return what each member is doing now, in the order of the plan.
+
+        Of members that ended, and whose runs didn't change since, nothing is read again.
+        """
         refused = log.refusals(self.path)
-        return [_state_of(member, refused) for member in self.members]
+        states = []
+        for member in self.members:
+            stamp = stamp_of(member.path)
+            kept = self._ended.get(member.number)
+            if kept is None or stamp is None or kept[0] != stamp:
+                state = _state_of(member, refused)
+                if stamp is not None and state.state in ("finished", "diverged"):
+                    self._ended[member.number] = stamp, state
+                states.append(state)
+            else:
+                states.append(kept[1])
+        return states
 
     def state_of(self, member: Member) -> MemberState:
         """Return what a member is doing now; one that was refused is waiting."""
@@ -254,18 +274,23 @@ def _state_of(member: Member, refused: Mapping[str, str]) -> MemberState:
 
 
 def _write(
-    path: Path, plan: Plan, name: str, created: float, settings: Sequence[Mapping[str, Any]]
+    path: Path,
+    sweep_id: str,
+    plan: Plan,
+    name: str,
+    created: float,
+    settings: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Write a manifest, whole or not at all. Raises OSError."""
+    """Write a manifest into a folder, whole or not at all. Raises OSError."""
     digits = max(3, len(str(plan.count - 1)))
     there = [member.name for member in _named(path)]
-    runs = there + [f"{path.name}.{n:0{digits}}" for n in range(len(there), len(settings))]
+    runs = there + [f"{sweep_id}.{n:0{digits}}" for n in range(len(there), len(settings))]
     content = {
         "format": _FORMAT,
         "version": __version__,
         "name": name,
         "created": created,
-        "base": plan.base.acting(),
+        "base": plan.base.model_dump(mode="json"),
         "axes": [
             {"keys": list(axis.keys), "values": list(map(list, axis.values))} for axis in plan.axes
         ],

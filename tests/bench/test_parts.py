@@ -71,7 +71,14 @@ def test_a_program_that_ends_is_told(tmp_path):
 def test_a_part_is_printed_with_its_bars(name, monkeypatch):
     """All its lines in the table, all its figures in the JSON; two parts at once are refused."""
     figures = {key: 2.5 for key, _, _ in bench_parts.PARTS[name].lines}
-    about = {"steps": 7, "runs": 8, "preset": "digits-mlp"}
+    about = {
+        "steps": 7,
+        "runs": 8,
+        "preset": "digits-mlp",
+        "members": 9,
+        "workers": 2,
+        "compared_runs": 5,
+    }
     bars = {"bars": {next(iter(figures)): 1.25}}
     monkeypatch.setattr(
         bench_parts, "_measure", lambda _: lambda _say: {**about, **figures, **bars}

@@ -102,8 +102,10 @@ def test_a_second_one_on_the_same_sweep_is_refused(folder: Path) -> None:
         out, err = call(folder, wrong, 2)
         assert err == f"eostui: another process is at work on sweep {sweep.id}\n"
         assert out == ""
-    first.send_signal(signal.SIGTERM)
-    done(first, 128 + signal.SIGTERM)
+    _, err = call(folder, f"stop {sweep.id}")
+    assert err == f"sweep {sweep.id} stopped\n"
+    done(first, 1)
+    assert call(folder, f"stop {sweep.id}", 2)[1] == f"eostui: sweep {sweep.id} isn't at work\n"
 
 
 def test_ctrl_c_saves_and_stops_and_resume_goes_on(folder: Path, undisturbed: Sweep) -> None:
