@@ -46,12 +46,20 @@ def resume(
 
     folder = locations.runs_dir(view.runs_dir)
     if run is not None and (sweep := find_sweep(folder, run)) is not None:
-        if steps is not None or changed_data:
-            raise InputError("--steps and --changed-data are for runs, not for a sweep")
+        if steps is not None:
+            raise InputError("--steps is for runs: a sweep's members have those of their plan")
         from eostui.cli.sweeping import resumed
 
         data = locations.data_dir(view.data_dir)
-        code = resumed(sweep, data, workers, failed=failed, trusted=trust, as_json=view.as_json)
+        code = resumed(
+            sweep,
+            data,
+            workers,
+            failed=failed,
+            trusted=trust,
+            changed_data=changed_data,
+            as_json=view.as_json,
+        )
         raise typer.Exit(code)
     if failed or workers is not None:
         raise InputError("--failed and --workers are for sweeps, and this is none")

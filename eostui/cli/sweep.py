@@ -99,6 +99,8 @@ def sweep(
     del ascii_only
     from eostui import locations
     from eostui.cli.sweeping import added, begun, planned
+    from eostui.config import RunConfig
+    from eostui.sweeps.plan import Draft
 
     folders = locations.runs_dir(runs_dir), locations.data_dir(data_dir)
     lists = {
@@ -108,32 +110,30 @@ def sweep(
     if add:
         if what is not None or name or dry_run:
             raise InputError("--add SWEEP takes settings alone: no preset, no --name, no --dry-run")
-        draft = _draft(None)
+        draft = Draft(RunConfig())
         _take(draft, given, assign, together)
         raise typer.Exit(added(add, draft, folders, workers, as_json=as_json))
     if what is None:
         raise InputError("say what is swept: a preset, or a sweep preset (`eostui presets list`)")
-    draft = _draft(what)
+    draft, stem = _draft(what)
     _take(draft, given, assign, together)
     plan = draft.plan(f"sweep {what}")
     if dry_run:
         planned(plan, folders, workers, as_json=as_json)
         return
-    raise typer.Exit(begun(plan, name, folders, workers, as_json=as_json))
+    raise typer.Exit(begun(plan, name, stem, folders, workers, as_json=as_json))
 
 
-def _draft(what: str | None) -> Draft:
-    """Return what a preset of either kind says."""
+def _draft(what: str) -> tuple[Draft, str]:
+    """Return what a preset of either kind says, and its name."""
     from eostui import presets
-    from eostui.config import RunConfig
     from eostui.errors import did_you_mean
     from eostui.sweeps import presets as sweeps
     from eostui.sweeps.plan import Draft
 
-    if what is None:
-        return Draft(RunConfig())
     if sweeps.is_meant(what):
-        return sweeps.load(what).draft
+        sweep = sweeps.load(what)
+        return sweep.draft, sweep.name
     runs = presets.available()
     if what not in runs and not (what.endswith(".toml") or "/" in what):
         near = did_you_mean(what, [*sweeps.available(), *runs])
@@ -141,7 +141,8 @@ def _draft(what: str | None) -> Draft:
             f"there is no preset and no sweep preset `{what}`{near} (`eostui presets list`, with "
             "--sweeps for those of sweeps, names them all; your own can be given by path)"
         )
-    return Draft(presets.load(what).config)
+    config = presets.load(what).config
+    return Draft(config), config.preset
 
 
 def _take(

@@ -39,7 +39,9 @@ _NAMED = 20
 _MARKS = {"finished": "✓", "stopped": "■", "diverged": "✗", "failed": "✗", "interrupted": "!"}
 
 
-def begun(plan: Plan, name: str, folders: Folders, workers: int | None, *, as_json: bool) -> int:
+def begun(
+    plan: Plan, name: str, stem: str, folders: Folders, workers: int | None, *, as_json: bool
+) -> int:
     """Make a sweep and train its members; return the exit code."""
     _check_workers(workers)
     if name:
@@ -50,7 +52,7 @@ def begun(plan: Plan, name: str, folders: Folders, workers: int | None, *, as_js
             raise InputError(f"the name `{name}` already finds sweep {other.name}: choose another")
     cost.refuse_disk(folders[0], sum(cost.record_bytes(c) for c in plan.configs()))
     present_folder()
-    sweep = Sweep.create(folders[0], plan, name)
+    sweep = Sweep.create(folders[0], plan, name, stem)
     return conducted(sweep, folders[1], workers, as_json=as_json)
 
 
@@ -75,6 +77,7 @@ def resumed(
     *,
     failed: bool,
     trusted: bool,
+    changed_data: bool,
     as_json: bool,
 ) -> int:
     """Go on with a sweep; return the exit code."""
@@ -82,7 +85,9 @@ def resumed(
     sweep = Sweep(path)
     for member in sweep.members:
         refuse_foreign_code(member.config, path, trusted=trusted)
-    return conducted(sweep, data_dir, workers, failed=failed, as_json=as_json)
+    return conducted(
+        sweep, data_dir, workers, failed=failed, changed_data=changed_data, as_json=as_json
+    )
 
 
 def found(wanted: str, runs_dir: Path) -> Sweep:
@@ -94,7 +99,13 @@ def found(wanted: str, runs_dir: Path) -> Sweep:
 
 
 def conducted(
-    sweep: Sweep, data_dir: Path, workers: int | None, *, failed: bool = False, as_json: bool
+    sweep: Sweep,
+    data_dir: Path,
+    workers: int | None,
+    *,
+    failed: bool = False,
+    changed_data: bool = False,
+    as_json: bool,
 ) -> int:
     """Train what is unfinished of a sweep; return the exit code.
 
@@ -124,7 +135,9 @@ def conducted(
                 new = [cost.record_bytes(m.config) for m in members if not m.path.exists()]
                 cost.refuse_disk(sweep.path.parent, sum(new))
                 devices = worker_devices([m.config for m in members], workers, template)
-                conductor = Conductor(sweep, members, data_dir, devices, template, claim)
+                conductor = Conductor(
+                    sweep, members, data_dir, devices, template, claim, changed_data
+                )
                 _follow(conductor, signals, narrate)
         finally:
             template.close()

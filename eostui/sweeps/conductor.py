@@ -73,6 +73,7 @@ class Conductor:
         devices: one for each worker: what `device = "auto"` is in it; "" for what it is here.
         template: of the engines.
         claim: of the sweep.
+        changed_data: whether members go on also where data or source aren't what they were.
         outcomes: of members that ended, in that order.
     """
 
@@ -82,6 +83,7 @@ class Conductor:
     devices: Sequence[str]
     template: Template
     claim: Claim
+    changed_data: bool = False
     outcomes: list[Outcome] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -143,9 +145,7 @@ class Conductor:
             except EostuiError as error:
                 state, sentence = "failed", str(error)
                 log.write(self.sweep.path, log.REFUSED, run=member.path.name, sentence=sentence)
-            except (
-                Exception
-            ) as error:  # a worker that is lost in silence would leave members behind
+            except Exception as error:  # a worker lost in silence would leave members behind
                 state, sentence = "failed", f"{type(error).__name__}: {error}"
                 log.write(self.sweep.path, log.REFUSED, run=member.path.name, sentence=sentence)
             with self._lock:
@@ -184,7 +184,7 @@ class Conductor:
         """
         start: RunConfig | Resume = member.config
         if found.entry is not None:
-            start = Resume(found.entry)
+            start = Resume(found.entry, changed_data=self.changed_data)
         elif found.state == "unreadable":
             raise InputError(found.sentence)
         elif never_began(member.path):

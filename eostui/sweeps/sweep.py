@@ -105,16 +105,21 @@ class Sweep:
             raise InputError(f"{path / MANIFEST} is damaged: {error!r}") from None
 
     @classmethod
-    def create(cls, runs_dir: Path, plan: Plan, name: str = "") -> Sweep:
+    def create(cls, runs_dir: Path, plan: Plan, name: str = "", stem: str = "") -> Sweep:
         """Make a sweep's directory on a shelf; nothing runs yet.
+
+        Args:
+            runs_dir: the shelf.
+            plan: what it runs.
+            name: to find it by; "" for none.
+            stem: that its id begins with; the preset's name if left out.
 
         Raises:
             InputError: if it can't be made, or a member's config isn't valid.
         """
-        path = new_run_path(runs_dir, plan.base.preset)
-        unfinished = path.with_name(
-            f".{path.name}"
-        )  # hidden: a kill leaves no half sweep on the shelf
+        path = new_run_path(runs_dir, stem or plan.base.preset)
+        # hidden: a kill leaves no half sweep on the shelf
+        unfinished = path.with_name(f".{path.name}")
         try:
             runs_dir.mkdir(parents=True, exist_ok=True)
             unfinished.mkdir(mode=0o700)

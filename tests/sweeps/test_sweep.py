@@ -226,7 +226,7 @@ def test_a_disk_that_is_too_small_is_told_before_anything_starts(
         ("sweep --add mine --seed 1", "all of these members"),
         ("sweep --add mine --momentum 0.5,7", "`momentum`"),
         ("sweep digits-mlp --add mine --seed 3", "takes settings alone"),
-        ("resume mine --steps 5", "are for runs, not for a sweep"),
+        ("resume mine --steps 5", "--steps is for runs"),
         ("resume made-aaaa --failed", "are for sweeps"),
     ],
 )
