@@ -24,6 +24,8 @@ from eostui.runs.standby import engine_environment
 
 #: Tells an engine process to load everything, and to fork an engine whenever it is asked.
 TEMPLATE = "--template"
+#: Seconds in which a process that told its end is gone.
+_PATIENCE = 2.0
 
 
 class Copy:
@@ -99,7 +101,16 @@ class Copy:
                 self.returncode = -signal.SIGKILL
             if self.returncode is not None:
                 self._life.close()
+                self._await_end()
             return self.returncode
+
+    def _await_end(self) -> None:
+        """Wait until the process is gone, with its locks: what it told came a moment before that."""
+        deadline = time.monotonic() + _PATIENCE
+        with contextlib.suppress(OSError):
+            while self._pid and time.monotonic() < deadline:
+                os.kill(self._pid, 0)
+                time.sleep(0.001)
 
 
 class CopiedEngine:

@@ -85,7 +85,7 @@ def test_a_part_is_printed_with_its_bars(name, monkeypatch):
     )
     shown = CliRunner().invoke(app, ["bench", f"--{name}"])
     assert shown.exit_code == 0
-    assert len(re.findall(r" 2\.50 (s|ms|MB|KB/s)\b", shown.stdout)) == len(figures)
+    assert len(re.findall(r" 2\.50 (s|ms|MB|KB/s|×)", shown.stdout)) == len(figures)
     assert shown.stdout.count("(bar: 1.25 ") == 1
     assert "{" not in shown.stdout
     told = json.loads(CliRunner().invoke(app, ["bench", f"--{name}", "--json"]).stdout)
