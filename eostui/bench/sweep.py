@@ -18,7 +18,7 @@ from eostui.sweeps.sweep import Sweep
 
 PRESET = "digits-mlp"
 #: Members, and steps of each: some seconds, which is little for what is spent on any member.
-MEMBERS, _STEPS = 20, 1000
+MEMBERS, _STEPS = 20, 2000
 #: The bar, by the key of the result.
 BARS = {"ratio": 1.1}
 
