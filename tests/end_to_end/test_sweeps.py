@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from engines import assert_same_rows
 from sweep_runs import (
     SMALL,
     assert_same_members,
@@ -23,6 +25,7 @@ from sweep_runs import (
 
 from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.schema import LIVE_STATES
+from eostui.runs.store.writer import RunWriter
 from eostui.sweeps.shelf import at_work, sweeps_of
 from eostui.sweeps.sweep import WAITING, Sweep
 
@@ -172,6 +175,21 @@ def test_kill_9_at_any_instant_loses_nothing_and_runs_nothing_twice(
     done(process, None)
     call(folder, f"resume {sweep.id}")
     assert_same_members(sweep, undisturbed)
+
+
+def test_a_member_killed_between_its_last_step_and_its_end_is_ended(
+    folder: Path, undisturbed: Sweep
+) -> None:
+    """All its rows are there, and nothing says that it finished."""
+    shutil.copytree(undisturbed.path.parent, folder, dirs_exist_ok=True)
+    sweep = Sweep(folder / undisturbed.id)
+    writer = RunWriter(sweep.members[2].path)
+    writer.fact("status", "running")
+    writer.close()
+    assert sweep.states()[2].state == "interrupted"
+    call(folder, f"resume {sweep.id}")
+    assert {each.state for each in sweep.states()} == {"finished"}
+    assert_same_rows(sweep.members[2].path, undisturbed.members[2].path, whole=True)
 
 
 def test_members_stop_with_their_sweep(folder: Path) -> None:
