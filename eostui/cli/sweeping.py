@@ -16,11 +16,12 @@ from eostui.cli.progress import ProgressBar
 from eostui.cli.signals import NotedSignals
 from eostui.errors import EXIT_FAILED, InputError
 from eostui.locations import present_folder
+from eostui.runs import shelf
 from eostui.runs.family import symbol_of, told
 from eostui.runs.prune import shown_size
 from eostui.runs.template import Template
 from eostui.runs.trust import refuse_foreign_code
-from eostui.sweeps import cost, trial
+from eostui.sweeps import cost, log, trial
 from eostui.sweeps.conductor import Conductor, Outcome, unfinished
 from eostui.sweeps.devices import worker_devices
 from eostui.sweeps.progress import Progress
@@ -53,7 +54,12 @@ def begun(
     cost.refuse_disk(folders[0], sum(cost.record_bytes(c) for c in plan.configs()))
     present_folder()
     sweep = Sweep.create(folders[0], plan, name, stem)
-    return conducted(sweep, folders[1], workers, as_json=as_json)
+    try:
+        return conducted(sweep, folders[1], workers, as_json=as_json)
+    except InputError:
+        if not log.read(sweep.path):  # nothing was begun: it is as if it hadn't been asked for
+            shelf.delete(sweep.path)
+        raise
 
 
 def added(

@@ -225,6 +225,14 @@ def test_what_fails_or_diverges_is_named_and_stops_nobody(folder: Path) -> None:
     assert "2 members," in call(folder, f"resume {summary['id']} --failed", 1)[1]
 
 
+def test_a_device_that_is_not_there_leaves_no_sweep(folder: Path) -> None:
+    arguments = "sweep toy-two-layer --seed 1,2 --set device=auto"
+    _, err = done(program(folder, arguments, EOSTUI_DEVICE="cuda:77"), 2)
+    assert err.startswith('eostui: EOSTUI_DEVICE is "cuda:77"')
+    assert err.count("\n") == 1
+    assert list(folder.iterdir()) == []
+
+
 def test_members_are_added_to_a_sweep_and_trained(folder: Path, undisturbed: Sweep) -> None:
     """Two sweeps of a half each come to what one whole does."""
     half = SMALL.replace("--weight-decay 0,1e-3,1e-2", "--weight-decay 0,1e-3")
