@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ from eostui.sweeps import cost, log, trial
 from eostui.sweeps.conductor import Conductor, Outcome, unfinished
 from eostui.sweeps.devices import worker_devices
 from eostui.sweeps.progress import Progress
-from eostui.sweeps.shelf import find_sweep, take_stop_request
+from eostui.sweeps.shelf import at_work, find_sweep, take_stop_request
 from eostui.sweeps.sweep import Claim, Member, MemberState, Sweep
 
 if TYPE_CHECKING:
@@ -67,12 +68,13 @@ def added(
 ) -> int:
     """Add members to a sweep, and train what is unfinished of it; return the exit code."""
     _check_workers(workers)
-    sweep = found(wanted, folders[0])
-    claim = Claim(sweep.path)  # nobody else changes it
-    try:
-        sweep = sweep.extended(draft.axes())
-    finally:
-        claim.release()
+    before = found(wanted, folders[0])
+    sweep = before.extended(draft.axes())
+    if at_work(sweep.path):
+        count = len(sweep.run_paths) - len(before.run_paths)
+        print(f"{sweep.id}: whoever is at work on it takes {count} more members", file=sys.stderr)
+        print(sweep.path)
+        return 0
     return conducted(sweep, folders[1], workers, as_json=as_json)
 
 
@@ -148,6 +150,7 @@ def conducted(
         finally:
             template.close()
             claim.release()
+        sweep = Sweep(sweep.path)  # members may have been added
         states = sweep.states()
         _tell_end(sweep, states, narrate)
     if as_json:
@@ -171,7 +174,13 @@ def _follow(conductor: Conductor, signals: NotedSignals, narrate: Console) -> No
     told = 0
     with ProgressBar(sweep.id, "", narrate) as bar:
         conductor.begin()
-        while not conductor.wait(_POLL):
+        while True:
+            ended = conductor.wait(_POLL)
+            if conductor.take_up_added():
+                narrate.print(f"{len(conductor.members) - count} more members", style="dim")
+                progress, count = Progress(conductor.members), len(conductor.members)
+            elif ended:
+                break
             if signals.stops and not signals.answered:
                 conductor.stop()
                 narrate.print("members save and stop … (again: end at once)", style="dim")
@@ -183,6 +192,7 @@ def _follow(conductor: Conductor, signals: NotedSignals, narrate: Console) -> No
             share = progress.share(conductor.at_work(), [o.member for o in conductor.outcomes])
             note = f"{told} of {count} done, {len(conductor.at_work())} at work"
             bar(round(1000 * share), 1000, note=note)
+    log.write(sweep.path, log.LET_GO, ended=len(conductor.outcomes))
     _tell_outcomes(conductor.outcomes, told, narrate)
 
 

@@ -59,7 +59,11 @@ def unfinished(states: Sequence[MemberState], *, failed: bool = False) -> list[M
         if each.state in (WAITING, "stopped", "interrupted", *LIVE_STATES)
         or (failed and each.state == "failed")
     ]
-    return sorted(left, key=lambda member: (-work(member.config), member.number))
+    return sorted(left, key=_longest_first)
+
+
+def _longest_first(member: Member) -> tuple[float, int]:
+    return -work(member.config), member.number
 
 
 @dataclass
@@ -93,16 +97,38 @@ class Conductor:
         self._lock = threading.Lock()
         self._download = threading.Lock()
         self._stopped = False
-        self._threads = [
-            threading.Thread(target=self._work, args=(device,), daemon=True)
-            for device in self.devices[: max(len(self._left), 1)]
-        ]
+        self._threads = [self._worker(device) for device in self.devices]
+        self._manifest = self.sweep.stamp()
 
     def begin(self) -> None:
         """Let the workers begin; returns at once."""
         log.write(self.sweep.path, log.BEGUN, members=len(self.members), workers=len(self.devices))
         for thread in self._threads:
             thread.start()
+
+    def take_up_added(self) -> bool:
+        """Put members that were added to the sweep meanwhile into the queue; return whether some were.
+
+        Raises:
+            InputError: if the manifest can't be read any more.
+        """
+        stamp = self.sweep.stamp()
+        if stamp == self._manifest or self._stopped:
+            return False
+        sweep = Sweep(self.sweep.path)
+        added = sweep.members[len(self.sweep.members) :]
+        with self._lock:
+            self._manifest, self.sweep = stamp, sweep
+            self.members = [*self.members, *added]
+            self._left = sorted([*self._left, *added], key=_longest_first)
+        for number, device in enumerate(self.devices):
+            if added and not self._threads[number].is_alive():
+                self._threads[number] = self._worker(device)
+                self._threads[number].start()
+        return bool(added)
+
+    def _worker(self, device: str) -> threading.Thread:
+        return threading.Thread(target=self._work, args=(device,), daemon=True)
 
     @property
     def busy(self) -> bool:
@@ -114,10 +140,7 @@ class Conductor:
         deadline = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(deadline - time.monotonic(), 0.0))
-        if self.busy:
-            return False
-        log.write(self.sweep.path, log.LET_GO, ended=len(self.outcomes))
-        return True
+        return not self.busy
 
     def at_work(self) -> list[Member]:
         """Return the members that are being trained."""

@@ -166,7 +166,7 @@ class Draft:
         if base.threads == "auto":  # a member for each core: more threads would wait for each other
             base = base.changed({"threads": 1})
         axes = [Axis((key,), ((value,),)) for key, value in with_them.items()]
-        axes += sorted(self._varying(), key=lambda axis: "seed" in axis.keys)
+        axes += sorted(self._varying(), key=_of_seeds)
         return canonical(Plan(base, tuple(axes)), where)
 
 
@@ -300,4 +300,9 @@ def merged(plan: Plan, more: Iterable[Axis], where: str) -> Plan:
         axes[place] = Axis(
             there.keys, (*there.values, *(point for point in points if repr(point) not in known))
         )
-    return Plan(plan.base, tuple(axes))
+    return Plan(plan.base, tuple(sorted(axes, key=_of_seeds)))
+
+
+def _of_seeds(axis: Axis) -> bool:
+    """Return whether an axis is of seeds: they vary fastest, so that runs of a mean stand together."""
+    return "seed" in axis.keys

@@ -6,11 +6,12 @@ directory: so a member is run once, whatever ends whom in between, and is an ord
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,8 +32,8 @@ from eostui.text import parse_toml, read_text
 from eostui.version import __version__
 
 _FORMAT = 1
-#: The file whose lock the engines of members hold.
-_MEMBERS_LOCK = "members.lock"
+#: Files whose locks are held by the engines of members, and by who adds members.
+_MEMBERS_LOCK, _WRITER_LOCK = "members.lock", "manifest.lock"
 
 #: The state of a member whose run isn't there yet; others are those of runs.
 WAITING = "waiting"
@@ -135,6 +136,10 @@ class Sweep:
         Raises:
             InputError: if nothing is added, or a member's config isn't valid; nothing is changed then.
         """
+        with _only_writer(self.path):
+            return Sweep(self.path)._extended(axes)
+
+    def _extended(self, axes: Iterable[Axis]) -> Sweep:
         where = f"sweep {self.id}"
         plan = canonical(merged(self.plan, axes, where), where)
         settings = [dict(settings) for _, settings in self._members]
@@ -156,6 +161,10 @@ class Sweep:
         except OSError as error:
             raise InputError(f"{self.path}: can't be written to: {error.strerror}") from None
         return Sweep(self.path)
+
+    def stamp(self) -> int:
+        """Return what changes when members are added: when the manifest was written."""
+        return (self.path / MANIFEST).stat().st_mtime_ns
 
     @property
     def id(self) -> str:
@@ -307,6 +316,20 @@ def _write(
         file.flush()
         os.fsync(file.fileno())
     os.replace(unfinished, path / MANIFEST)
+
+
+@contextmanager
+def _only_writer(path: Path) -> Iterator[None]:
+    """Let nobody else write the manifest within; whoever does is waited for."""
+    try:
+        descriptor = os.open(path / _WRITER_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise InputError(f"{path}: can't be written to: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _named(path: Path) -> list[Path]:

@@ -101,10 +101,9 @@ def test_a_second_one_on_the_same_sweep_is_refused(folder: Path) -> None:
     first = program(folder, f"sweep {LONG} --workers 1")
     sweep = sweep_on(folder)
     wait_until(lambda: at_work(sweep.path))
-    for wrong in (f"resume {sweep.id}", f"sweep --add {sweep.id} --seed 9"):
-        out, err = call(folder, wrong, 2)
-        assert err == f"eostui: another process is at work on sweep {sweep.id}\n"
-        assert out == ""
+    out, err = call(folder, f"resume {sweep.id}", 2)
+    assert err == f"eostui: another process is at work on sweep {sweep.id}\n"
+    assert out == ""
     _, err = call(folder, f"stop {sweep.id}")
     assert err == f"sweep {sweep.id} stopped\n"
     done(first, 1)
@@ -243,6 +242,24 @@ def test_members_are_added_to_a_sweep_and_trained(folder: Path, undisturbed: Swe
     whole = Sweep(sweep.path)
     assert before < {member.path.name for member in whole.members}
     assert_same_members(whole, undisturbed)
+
+
+def test_members_are_added_while_others_train(folder: Path, undisturbed: Sweep) -> None:
+    part = SMALL.replace("--weight-decay 0,1e-3,1e-2", "--weight-decay 0")
+    process = program(folder, f"sweep {part} --workers 2")
+    sweep = sweep_on(folder)
+    wait_until(lambda: any(member.path.exists() for member in sweep.members))
+    engines = engines_of(folder)
+    for pid in engines:
+        os.kill(pid, signal.SIGSTOP)
+    out, err = call(folder, f"sweep --add {sweep.id} --weight-decay 1e-3,1e-2")
+    for pid in engines:
+        os.kill(pid, signal.SIGCONT)
+    assert out == f"{sweep.path}\n"
+    assert "takes 4 more members" in err
+    _, err = done(process)
+    assert "4 more members" in err
+    assert_same_members(Sweep(sweep.path), undisturbed)
 
 
 def test_a_dry_run_tells_what_it_costs_and_leaves_nothing(folder: Path) -> None:

@@ -137,7 +137,7 @@ def test_more_values_are_put_beside_those_there_are() -> None:
     more = merged(plan, [Axis(("weight_decay",), ((1e-3,), (2e-3,)))], "test")
     assert more.axes == (Axis(("weight_decay",), ((0.0,), (1e-3,), (2e-3,))),)
     both = merged(plan, [Axis(("eta",), ((0.1,),))], "test")
-    assert both.axes[1] == Axis(("eta",), ((0.15,), (0.1,)))
+    assert both.axes[-1] == Axis(("eta",), ((0.15,), (0.1,)))
 
 
 def test_a_setting_that_varies_with_another_is_not_added_alone() -> None:
