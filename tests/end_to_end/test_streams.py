@@ -377,6 +377,7 @@ def test_json_of_what_trains(folder: Path) -> None:
      ("compare --still --width 120 --height 30", 0),
      ("simulate --grid λ=0:1:9 --steps 50 --json", 0), ("fork aaaa --at -3 --headless", 2),
      ("replay nöwhere", 2), ("resume aaaa --headless --steps 3", 2), ("attach ✓", 2),
+     ("sweep toy-two-layer --eta 0.01,50 --steps 30", 0),
      ("run digits-mlp --headless --eta 50 --steps 30 --set samples=100 --set width=10", 3)],
 )  # fmt: skip
 def test_ascii_is_ascii(folder: Path, tmp_path: Path, line: str, code: int) -> None:
@@ -392,7 +393,9 @@ def test_ascii_is_ascii(folder: Path, tmp_path: Path, line: str, code: int) -> N
 
 def test_every_command_with_ascii_is_in_this_test() -> None:
     takes = {name for name, each in EVERY.items() if any("--ascii" in p.opts for p in each.params)}
-    assert takes == {"run", "attach", "resume", "fork", "replay", "plot", "compare", "simulate"}
+    assert takes == {
+        "run", "sweep", "attach", "resume", "fork", "replay", "plot", "compare", "simulate"
+    }  # fmt: skip
 
 
 def test_the_application_in_ascii(folder: Path) -> None:
