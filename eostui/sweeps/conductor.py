@@ -197,7 +197,8 @@ class Conductor:
             if self._stopped or code >= 0:
                 return found.state, found.sentence
         name = signal.Signals(-code).name
-        raise EostuiError(f"its process was killed {_TRIES} times ({name})")
+        # no failure of its own: `eostui resume` tries again
+        return "interrupted", f"its process was killed {_TRIES} times ({name})"
 
     def _run(self, member: Member, found: MemberState, device: str) -> int:
         """Start or resume a member's engine and wait for its end; return the exit code.
