@@ -125,10 +125,8 @@ def main() -> int:
         if worker is None:
             return EXIT_FAILED
         form_group(store, number, count, worker.device, WORKER_PATIENCE)
-        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(
-                each, signal.SIG_IGN
-            )  # the first process ends in order, and this one then
+        for caught in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(caught, signal.SIG_IGN)  # the first process ends in order, then this one
         worker.serve()
     except RuntimeError:  # the first process is gone, and has told why if it could
         for each in folder:  # by `kill -9`, it has left this behind
