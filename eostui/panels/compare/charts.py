@@ -36,6 +36,8 @@ _SIGNED = (
 _SIGNS, _FEWER_SIGNS = 5, 3
 #: A decayed threshold nearer to the other than this share of it is the same line.
 _APART = 0.01
+#: On an axis of a setting each value stands, of more than so many about so many round ones.
+_MOST_VALUES, _ROUND_VALUES = 8, 5
 #: At rest, κ of the same runs, and not at rest; with the signs that stand for them in ASCII.
 _REST_SIGNS = {"rest": ("●", "*"), "path": ("○", "o"), "unrest": ("◌", "?"), "mean": ("◆", "#")}
 
@@ -357,7 +359,11 @@ def _rest_chart(view: ComparisonView, kind: str, x_range: tuple[float, float], d
             )
     if spots and _with_thresholds(view):
         curves += _resting_thresholds(view, place)
-    ticks = {place(float(view.value(g[0]))): told(view.value(g[0])) for g in view.groups}
+    values = [view.value(group[0]) for group in view.groups]
+    if len({*values}) > _MOST_VALUES:  # round values between them
+        ends = along.forward(np.array([min(values), max(values)], dtype=np.float64))
+        values = along.ticks(float(ends[0]), float(ends[1]), _ROUND_VALUES)
+    ticks = {place(float(value)): told(value) for value in values}
     if view.key is None:
         ticks = {
             place(float(view.value(g[0]))): look.sign or ""
