@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from eostui.cli.options import ChangedData, RunName, Trust, View
+from eostui.cli.options import ChangedData, RunName, StopAt, Trust, View
 from eostui.cli.start import start
 
 
@@ -15,6 +15,7 @@ def resume(
     steps: Annotated[
         int | None, typer.Option(help="Steps it shall have in all; as its config says if left out.")
     ] = None,
+    stop_at: StopAt = None,
     trust: Trust = False,
     changed_data: ChangedData = False,
     *,
@@ -23,7 +24,8 @@ def resume(
     """Go on with a run that was stopped, interrupted or finished, as if it had never ended.
 
     Its steps since the newest checkpoint are repeated, with the control changes on record, and compared
-    with what is stored; on a CPU they are the same to the bit.
+    with what is stored; on a CPU they are the same to the bit. One that ended by what it was to stop at
+    goes on to its number of steps, or to what else it waits for; --stop-at gives it other ends.
 
     Examples:
 
@@ -38,4 +40,5 @@ def resume(
 
     entry = shelf.find(locations.runs_dir(view.runs_dir), run)
     refuse_foreign_code(entry.config, entry.path, trusted=trust)
-    start(Resume(entry, steps, changed_data), view)
+    stops = None if stop_at is None else tuple(stop_at)
+    start(Resume(entry, steps, changed_data, stops), view)

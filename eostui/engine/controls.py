@@ -11,13 +11,24 @@ from typing import Any
 
 from eostui.config import RunConfig
 from eostui.errors import InputError
-from eostui.runs.analysis.stop_condition import ASKED, REACHED, STEP, StopCondition
+from eostui.runs.analysis.stops import ASKED, REACHED
 from eostui.runs.edit import refuse_name, refuse_note
 from eostui.runs.store import commands
 from eostui.runs.store.rows import Event
 from eostui.runs.store.writer import Store
 from eostui.stability import Stability, changed_to
+from eostui.stop_condition import (
+    LOSS,
+    STEP,
+    TRAIN_ACCURACY,
+    Seen,
+    Stop,
+    conditions_of,
+    content_of,
+)
 
+#: Why nothing can wait for an accuracy on the training samples.
+NO_ACCURACY = "its problem has no accuracy on its training samples"
 #: Seconds between looks into the commands folder while training: a key acts within this.
 POLL_EVERY = 0.01
 
@@ -36,8 +47,9 @@ class Controls:
         pauses: steps before which training pauses by itself, once each.
         asked: what the calibrator is asked to do at this step, in order: `calibrate`, `reseat`.
         save: whether a checkpoint of this step is asked for.
-        stop_at: what ends the run once it holds, None for nothing but its steps.
+        stops: what ends the run once it holds, beside its steps.
         steps: that it takes at most.
+        knows_accuracy: whether the problem has one on its training samples.
     """
 
     stability: Stability
@@ -50,8 +62,9 @@ class Controls:
     pauses: set[int] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
     save: bool = False
-    stop_at: StopCondition | None = None
+    stops: tuple[Stop, ...] = ()
     steps: float = math.inf
+    knows_accuracy: bool = True
     _polled_at: float = 0.0
 
     @classmethod
@@ -63,7 +76,23 @@ class Controls:
     @property
     def marked(self) -> tuple[int, ...]:
         """The steps before which something is done, as far as that is known beforehand."""
-        return (*self.schedule, *self.pauses)
+        ends = (
+            stop.reached + stop.condition.after
+            if stop.reached is not None
+            else int(float(stop.condition.value))
+            for stop in self.stops
+            if stop.reached is not None or stop.condition.kind == STEP
+        )
+        return (*self.schedule, *self.pauses, *(end + 1 for end in ends))
+
+    def looks_at(self, kind: str) -> bool:
+        """Return whether a condition of a kind is to end the run and hasn't been reached."""
+        return any(stop.condition.kind == kind and stop.reached is None for stop in self.stops)
+
+    @property
+    def looks_at_each_step(self) -> bool:
+        """Whether what is to end the run may hold at any step, not at measured or known ones alone."""
+        return self.looks_at(LOSS) or self.looks_at(TRAIN_ACCURACY)
 
     def poll(self, run_path: Path, writer: Store, step: int) -> bool:
         """Take waiting commands, at most every POLL_EVERY seconds; return whether there were any.
@@ -154,27 +183,35 @@ class Controls:
             return _tell(content, writer)
         return f"unknown command `{kind}`"
 
-    def reach(self, writer: Store, step: int) -> None:
-        """End the run, for what it was to stop at holds at this step."""
-        if self.stop_at is not None:
-            told = self.stop_at.told(self.stability.label)
-            writer.event(step, REACHED, self.stop_at.content)
-            self.stop_at = None
-            self.request_stop(f"stopped as asked ({told})")
+    def look(self, seen: Seen, writer: Store) -> None:
+        """Note what is reached at a step, and end the run where that was all it waited for."""
+        before, self.stops = self.stops, tuple(stop.held(seen) for stop in self.stops)
+        for old, new in zip(before, self.stops, strict=True):
+            if new != old:
+                writer.event(seen.step, REACHED, new.condition.content)
+        over = [stop for stop in self.stops if stop.over(seen.step)]
+        if over and not self.stop:
+            self.request_stop(f"stopped as asked ({over[0].condition.told(self.stability.label)})")
+
+    def stop_at(self, stops: tuple[Stop, ...], writer: Store, step: int) -> None:
+        """Let these end the run, and nothing that was asked for before."""
+        self.stops = stops
+        writer.event(step, ASKED, content_of(stops))
 
     def _stop_at(self, content: Mapping[str, Any], writer: Store, step: int) -> str | None:
         """Take note of what ends the run; return why it can't, or None."""
         try:
-            condition = StopCondition.of(content)
+            asked = tuple(Stop(stop.condition) for stop in conditions_of(content))
         except InputError as error:
             return str(error)
-        if condition is not None and condition.kind == STEP:
-            if float(condition.value) < step:
+        for condition in (stop.condition for stop in asked):
+            if condition.kind == TRAIN_ACCURACY and not self.knows_accuracy:
+                return NO_ACCURACY
+            if condition.kind == STEP and float(condition.value) < step:
                 return f"step {condition.value} is over: step {step} comes next"
-            if float(condition.value) >= self.steps:
+            if condition.kind == STEP and float(condition.value) >= self.steps:
                 return f"the run ends at step {self.steps} anyway"
-        self.stop_at = condition
-        writer.event(step, ASKED, {} if condition is None else condition.content)
+        self.stop_at(asked, writer, step)
         return None
 
     def _pause(self, pause: bool, writer: Store, step: int) -> None:

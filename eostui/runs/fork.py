@@ -23,9 +23,9 @@ from eostui.stability import Control, Description, at_start, changed_to, in_forc
 #: What a fork may change: how long it goes on, what is measured and when. Its controls (η, λ and the
 #: like) may change as well, as they may in any run.
 CHANGEABLE = (
-    "steps", "cadence", "far_cadence", "measure", "eigenvalues", "smallest_eigenvalue", "tolerance",
-    "vector_tolerance", "test_cadence", "probes", "calibrate_at", "checkpoint_every", "checkpoint_budget",
-    "device", "threads",
+    "steps", "stop_at", "rest_window", "rest_drift", "cadence", "far_cadence", "measure", "eigenvalues",
+    "smallest_eigenvalue", "tolerance", "vector_tolerance", "test_cadence", "probes", "calibrate_at",
+    "checkpoint_every", "checkpoint_budget", "device", "threads",
 )  # fmt: skip
 
 

@@ -57,6 +57,9 @@ class _TurnedOff(TypedDict):
 class _StopAt(TypedDict):
     at: NotRequired[str]
     value: NotRequired[FiniteFloat | str]
+    after: NotRequired[Whole]
+    reached: NotRequired[Whole]
+    any: NotRequired[list[_StopAt]]
 
 
 _ControlName = Annotated[str, StringConstraints(pattern=r"^[^\W\d]\w*$")]
