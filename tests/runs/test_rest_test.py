@@ -43,7 +43,7 @@ def test_a_trend_is_not(rise):
 
 
 def test_a_trend_below_the_drift_is_rest():
-    assert not not_level(10 * (1 + 0.03 * np.linspace(0, 1, READINGS)), DRIFT)
+    assert not not_level(10 * (1 + 0.025 * np.linspace(0, 1, READINGS)), DRIFT)
 
 
 @pytest.mark.parametrize("periods", [0.5, 1.0, 1.5])
