@@ -115,7 +115,13 @@ class RunConfig(BaseModel):
     )
     controls: tuple[ControlChange, ...] = Field(
         (),
-        description="changes of η, λ, μ: each a `step` with `eta`, `weight_decay`, `momentum` or several",
+        description="changes of η, λ, μ: each a `step`, an `epoch` (here a step) or `at_accuracy`, the "
+        "share of training samples, with `eta`, `weight_decay`, `momentum` or several; with "
+        "`warm_up` they get there in so many even steps, from where they are or from `warm_up_from`",
+    )
+    warm_up: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="steps at the start in which η rises evenly to `eta`: the first has eta/warm_up",
     )
     decay_biases: bool = Field(True, description="whether weight decay also acts on biases")
     steps: PositiveInt = Field(12_000, description="steps that it takes at most")

@@ -34,7 +34,7 @@ EXAMPLES = (
     "rest +2000 · nothing; several with commas"
 )
 #: An accuracy is a sum of shares: as much below what is asked for is rounding.
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 _WHOLE = 2**53
 
 
@@ -160,7 +160,7 @@ class StopCondition:
             return seen.at_rest
         of_test = seen.measured.get("test_accuracy")
         share = seen.train_accuracy if self.kind == TRAIN_ACCURACY else of_test
-        return share is not None and bool(share >= float(self.value) - _ROUNDING)
+        return share is not None and bool(share >= float(self.value) - ROUNDING)
 
 
 @dataclass(frozen=True)

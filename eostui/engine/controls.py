@@ -16,9 +16,11 @@ from eostui.runs.edit import refuse_name, refuse_note
 from eostui.runs.store import commands
 from eostui.runs.store.rows import Event
 from eostui.runs.store.writer import Store
+from eostui.schedule import SCHEDULED, ControlChange, Ramp
 from eostui.stability import Stability, changed_to
 from eostui.stop_condition import (
     LOSS,
+    ROUNDING,
     STEP,
     TRAIN_ACCURACY,
     Seen,
@@ -27,6 +29,8 @@ from eostui.stop_condition import (
     content_of,
 )
 
+#: By what name the state has what the schedule is about.
+_SCHEDULE = "schedule"
 #: Why nothing can wait for an accuracy on the training samples.
 NO_ACCURACY = "its problem has no accuracy on its training samples"
 #: Seconds between looks into the commands folder while training: a key acts within this.
@@ -44,6 +48,9 @@ class Controls:
         steps_allowed: single steps to take while paused.
         stop: whether the run should end; by whom is in `stop_reason`.
         schedule: changes of controls that the config makes, by step.
+        by_accuracy: those that it makes once an accuracy on the training samples is reached, in turn.
+        accuracy: that of the newest row, as far as one waits for it; else NaN.
+        ramps: controls that are on their way to another value, by name.
         pauses: steps before which training pauses by itself, once each.
         asked: what the calibrator is asked to do at this step, in order: `calibrate`, `reseat`.
         save: whether a checkpoint of this step is asked for.
@@ -58,7 +65,10 @@ class Controls:
     steps_allowed: int = 0
     stop: bool = False
     stop_reason: str = ""
-    schedule: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    schedule: Mapping[int, ControlChange] = field(default_factory=dict)
+    by_accuracy: tuple[ControlChange, ...] = ()
+    accuracy: float = math.nan
+    ramps: dict[str, Ramp] = field(default_factory=dict)
     pauses: set[int] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
     save: bool = False
@@ -66,12 +76,20 @@ class Controls:
     steps: float = math.inf
     knows_accuracy: bool = True
     _polled_at: float = 0.0
+    _warm_up: int = 0
+    _most_reached: float = 0.0  # of the accuracies that a change waited for
 
     @classmethod
     def of(cls, config: RunConfig, stability: Stability) -> Controls:
         """Return those of a run at its start."""
-        schedule = {change.step: change.values() for change in config.controls}
-        return cls(stability, stability.at_start(config), schedule=schedule, steps=config.steps)
+        return cls(
+            stability,
+            stability.at_start(config),
+            schedule={change.at: change for change in config.controls if change.at is not None},
+            by_accuracy=tuple(change for change in config.controls if change.at is None),
+            steps=config.steps,
+            _warm_up=config.warm_up,
+        )
 
     @property
     def marked(self) -> tuple[int, ...]:
@@ -121,27 +139,91 @@ class Controls:
         for event in events:
             self.schedule = {at: change for at, change in self.schedule.items() if at != step}
             if event.kind == "control":
-                self.values.update(changed_to(event.payload))
+                changed = changed_to(event.payload)
+                self.values.update(changed)
+                on_way = self.ramps.items()
+                self.ramps = {n: r for n, r in on_way if r.at(step) == changed.get(n, r.at(step))}
+            elif event.kind == SCHEDULED:
+                self._count_reached([event.payload.get("at_accuracy", 0.0)])
+                self._begin_ramps(step, event.payload)
             else:
                 self.asked.append(event.payload["what"])
 
     def state(self) -> dict[str, Any]:
-        """Return their values: whether a run waits or ends isn't gone on with."""
-        return dict(self.values)
+        """Return their values, and where their schedule is: whether a run waits or ends isn't gone on
+        with."""
+        schedule = {
+            "ramps": {name: [*vars(ramp).values()] for name, ramp in self.ramps.items()},
+            "accuracy": None if math.isnan(self.accuracy) else self.accuracy,
+            "reached": self._most_reached,
+        }
+        return {**self.values, _SCHEDULE: schedule}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
         self.values = {control.name: state[control.name] for control in self.stability.controls}
+        schedule = state.get(_SCHEDULE, {})  # of an older version there is none
+        self.ramps = {name: Ramp(*values) for name, values in schedule.get("ramps", {}).items()}
+        known = schedule.get("accuracy")
+        self.accuracy = math.nan if known is None else known
+        self._count_reached([schedule.get("reached", 0.0)])
 
     def scheduled(self, step: int, writer: Store) -> None:
         """Change controls, or pause, as the config says for this step: as a viewer would."""
+        if step == 0 and self._warm_up:
+            eta = self.values["eta"]
+            start = ControlChange(step=0, eta=eta, warm_up=self._warm_up, warm_up_from={"eta": 0.0})
+            self._begin(start, writer, step)
         if step in self.schedule:
-            refusal = self._set(self.schedule[step], writer, step)
-            if refusal:  # a viewer has changed another one
-                writer.event(step, "refused", {"command": "schedule", "reason": refusal})
+            self._begin(self.schedule[step], writer, step)
+        for change in self.by_accuracy:
+            if change.at_accuracy is not None and self.accuracy >= change.at_accuracy - ROUNDING:
+                self._count_reached([change.at_accuracy])
+                self._begin(change, writer, step)
+        if self.ramps:
+            self._go_on(writer, step)
         if step in self.pauses:
             self.pauses.remove(step)
             self._pause(True, writer, step)
+
+    def _begin(self, change: ControlChange, writer: Store, step: int) -> None:
+        """Begin a change of the config's, which is done at once if it has no warm-up."""
+        told: dict[str, Any] = {}
+        if change.at_accuracy is not None:
+            told["at_accuracy"] = change.at_accuracy
+        if ramps := change.ramps(step, self.values):
+            told["warm_up"] = {name: [ramp.start, ramp.end] for name, ramp in ramps.items()}
+            told["steps"] = change.warm_up
+        if told:
+            writer.event(step, SCHEDULED, told)
+            self._begin_ramps(step, told)
+        if not ramps:
+            self._set_or_tell(change.values(), writer, step)
+
+    def _begin_ramps(self, step: int, told: Mapping[str, Any]) -> None:
+        for name, (start, end) in told.get("warm_up", {}).items():
+            self.ramps[name] = Ramp(step, start, end, told["steps"])
+
+    def _go_on(self, writer: Store, step: int) -> None:
+        """Set the controls that are on their way to what they are at this step."""
+        ramps = self.ramps
+        values = {name: ramp.at(step) for name, ramp in ramps.items()}
+        done = self._set_or_tell(values, writer, step)
+        on_way = {n: ramp for n, ramp in ramps.items() if step < ramp.first + ramp.steps - 1}
+        self.ramps = on_way if done else {}
+
+    def _set_or_tell(self, values: Mapping[str, float], writer: Store, step: int) -> bool:
+        """Set controls; return whether they could be, and tell if not: a viewer has changed another."""
+        if refusal := self._set(values, writer, step):
+            writer.event(step, "refused", {"command": "schedule", "reason": refusal})
+        return not refusal
+
+    def _count_reached(self, accuracies: Iterable[float]) -> None:
+        """Take in that these were reached: what waited for one doesn't wait any more."""
+        self._most_reached = max([self._most_reached, *accuracies])
+        self.by_accuracy = tuple(
+            change for change in self.by_accuracy if (change.at_accuracy or 0) > self._most_reached
+        )
 
     def waits(self) -> bool:
         """Return whether training must wait: paused, with no single step allowed, not ended."""
@@ -228,6 +310,7 @@ class Controls:
             for name, before in self.values.items()
             if asked.get(name, before) != before
         }
+        self.ramps = {name: ramp for name, ramp in self.ramps.items() if name not in changes}
         if changes:
             self.values.update(changed_to(changes))
             writer.event(step, "control", changes)

@@ -175,6 +175,8 @@ class Driver:
         a stretch ends where it is measured."""
         trajectory, controls = self.trajectory, self.controls
         trajectory.take_steps(controls.values, most)
+        if controls.by_accuracy:
+            controls.accuracy = trajectory.recorder.newest_accuracy()
         self._crossed = self._at_rest = False
         sharpness = float(trajectory.measured.get("sharpness", math.nan))
         if math.isfinite(sharpness):
@@ -235,7 +237,7 @@ class Driver:
         """Return how many steps may be taken before anything else is done."""
         if self.controls.paused or self.trajectory.pace.most == 1:
             return 1
-        if self.controls.looks_at_each_step:
+        if self.controls.looks_at_each_step or self.controls.ramps or self.controls.by_accuracy:
             return 1
         return self._steps_before(self._config.steps + 1, self.controls.marked)
 

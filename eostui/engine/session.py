@@ -109,6 +109,9 @@ class EngineSession:
             for condition in config.stop_conditions:
                 if condition.kind == TRAIN_ACCURACY:
                     raise InputError(f"`stop_at` has {condition.typed}, but {NO_ACCURACY}")
+            for change in config.controls:
+                if change.at_accuracy is not None:
+                    raise InputError(f"{change.where}: {NO_ACCURACY}")
         if config.chunk_size == "auto":  # what was chosen belongs to the run
             config = config.changed({"chunk_size": self.problem.chunk_size})
         self.config, self.changed, self.say, self._group = config, changed, say, group
