@@ -13,6 +13,7 @@ from eostui.cli.options import (
     Number,
     RunName,
     Settings,
+    StopAt,
     Trust,
     View,
     set_values,
@@ -34,6 +35,7 @@ def fork(
     weight_decay: Annotated[Number, typer.Option(help="Weight decay λ from there on.")] = None,
     momentum: Annotated[Number, typer.Option(help="Momentum μ from there on.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps it shall have in all.")] = None,
+    stop_at: StopAt = None,
     name: Name = "",
     group: Group = "",
     assign: Settings = None,
@@ -45,7 +47,8 @@ def fork(
     """Start a new run from the exact state of another at a step, live or ended: a counterfactual.
 
     It begins with its parent's record up to that step. Between checkpoints the parent's steps are
-    repeated. What its parent's `[[controls]]` would change later of an η or λ given here is left out.
+    repeated. What its parent's `[[controls]]` would change later of an η or λ given here is left out,
+    and of its `stop_at`, unless another is given, what the parent had ended by.
 
     Examples:
 
@@ -64,7 +67,7 @@ def fork(
     refuse_foreign_code(entry.config, entry.path, trusted=trust)
     changes = set_values(
         assign,
-        {"steps": steps},
+        {"steps": steps, "stop_at": stop_at},
         {"eta": eta, "weight_decay": weight_decay, "momentum": momentum},
     )
     step = newest_fork_step(entry.last_step, entry.state) if at is None else at

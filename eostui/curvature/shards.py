@@ -23,7 +23,7 @@ from eostui.problems.batch import LossFunction, SummedLoss
 
 #: What the first process may ask for: the derivatives are named as the methods of a `Point`.
 REQUESTS = (
-    "end", "place", "release", "value", "plain_gradient", "hessian_product", "curvature_gradient",
+    "end", "place", "release", "value", "training_pass", "hessian_product", "curvature_gradient",
     "third_derivative", "gauss_newton_product", "outputs", "output_product", "output_pullback",
     "sample_losses",
 )  # fmt: skip

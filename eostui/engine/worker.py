@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from eostui.config import RunConfig
-from eostui.curvature.point import Point, plain_gradient
+from eostui.curvature.point import Point, training_pass
 from eostui.curvature.shards import answer, next_request, refuse
 from eostui.engine.device import prepare_machine
 from eostui.engine.explain import explain
@@ -86,12 +86,13 @@ class Worker:
                 refuse(sentence)
 
     def _found(self, what: str, vectors: Sequence[Tensor]) -> Sequence[Tensor]:
-        if what == "plain_gradient":
-            return plain_gradient(self.loss, *vectors)
+        if what == "training_pass":
+            return training_pass(self.loss, *vectors)
         if self._point is None:
             raise EostuiError(self._failure or "it was asked of a point that was left")
         if what == "value":
-            return self._point.loss, self._point.gradient
+            known = () if self._point.accuracy is None else (self._point.accuracy,)
+            return self._point.loss, self._point.gradient, *known
         if what == "output_pullback":
             vectors = [cotangent[self.rows.start : self.rows.stop] for cotangent in vectors]
         found = getattr(self._point, what)(*vectors)

@@ -32,6 +32,8 @@ class Supervised:
         targets: shape (n, …).
         share: of these samples in L.
         convolutions: how those of the module are computed where its derivatives are derived by hand.
+        accuracy: (outputs, targets) ↦ the share of samples that is right, a scalar tensor that is had
+            without a look at a value; None where a step can't have it.
     """
 
     module: nn.Module
@@ -41,6 +43,20 @@ class Supervised:
     targets: Tensor
     share: float
     convolutions: Convolutions = "native"
+    accuracy: Callable[[Tensor, Tensor], Tensor] | None = None
+
+    @torch.no_grad()
+    def accuracy_share(self, outputs: Tensor) -> Tensor:
+        """Return what these samples add to the accuracy of all, a scalar, in float64 where there is that.
+
+        Raises:
+            InputError: if there is no accuracy.
+        """
+        if self.accuracy is None:
+            raise InputError("the problem has no accuracy")
+        right = self.accuracy(outputs.detach(), self.targets).reshape(())
+        right = right.to(torch.float32 if right.device.type == "mps" else torch.float64)
+        return right if self.share == 1.0 else self.share * right
 
 
 @dataclass(frozen=True)
@@ -152,6 +168,12 @@ def supervised_parts(loss: LossFunction) -> list[Supervised]:
     return [] if None in made_of else [m for m in made_of if m is not None]
 
 
+def has_accuracy(loss: LossFunction) -> bool:
+    """Return whether a step knows the share of training samples that is right."""
+    made_of = supervised_parts(loss)
+    return bool(made_of) and all(each.accuracy is not None for each in made_of)
+
+
 def loss_of_rows(
     loss: LossFunction, rows: Tensor, chunk_size: int = 0, of: int = 0
 ) -> LossFunction:
@@ -179,8 +201,9 @@ def loss_of_rows(
             data[rows[here] - start] for data in (part.inputs, part.targets)
         )
     return batch_loss(
-        first.outputs, first.loss, inputs, targets, chunk_size, first.module, first.convolutions, of
-    )
+        first.outputs, first.loss, inputs, targets, chunk_size, first.module, first.convolutions, of,
+        first.accuracy,
+    )  # fmt: skip
 
 
 def with_convolutions(loss: LossFunction, convolutions: Convolutions) -> LossFunction:
@@ -201,6 +224,7 @@ def batch_loss(
     module: nn.Module | None = None,
     convolutions: Convolutions = "native",
     of: int = 0,
+    accuracy: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> LossFunction:
     """Return θ ↦ loss(outputs(θ, inputs), targets), in chunks weighted by their share of the samples.
 
@@ -213,9 +237,10 @@ def batch_loss(
         module: what `outputs` calls, if the chunks should know it.
         convolutions: how those of the module are computed.
         of: samples of which these N are only some, and which the mean is over; 0 for N.
+        accuracy: as of `Supervised`.
     """
     chunks = [
-        _chunk(outputs, loss, inputs[rows], targets[rows], share, module, convolutions)
+        _chunk(outputs, loss, inputs[rows], targets[rows], share, module, convolutions, accuracy)
         for rows, share in slices(len(inputs), chunk_size, of)
     ]
     return chunks[0] if len(chunks) == 1 else SummedLoss(tuple(chunks))
@@ -239,6 +264,7 @@ def _chunk(
     share: float,
     module: nn.Module | None,
     convolutions: Convolutions,
+    accuracy: Callable[[Tensor, Tensor], Tensor] | None,
 ) -> Chunk:
     def output_loss(found: Tensor) -> Tensor:
         value = loss(found, targets)
@@ -247,6 +273,6 @@ def _chunk(
     supervised = (
         None
         if module is None
-        else Supervised(module, outputs, loss, inputs, targets, share, convolutions)
+        else Supervised(module, outputs, loss, inputs, targets, share, convolutions, accuracy)
     )
     return Chunk(lambda theta: outputs(theta, inputs), output_loss, supervised)
