@@ -204,10 +204,10 @@ def next_request(device: torch.device) -> tuple[str, list[Tensor]]:
 def answer(tensors: Sequence[Tensor]) -> None:
     """Send the first process what it asked for. Raises RuntimeError if it is gone."""
     flat = [tensor.detach().reshape(-1) for tensor in tensors]
-    length = sum(len(each) for each in flat)
-    dist.send(torch.tensor([_DTYPES.index(flat[0].dtype) if flat else 0, length]), 0)
-    if length:
-        dist.send(torch.cat(flat), 0)
+    told = torch.cat(flat) if flat else torch.empty(0)  # in the widest of their types
+    dist.send(torch.tensor([_DTYPES.index(told.dtype), len(told)]), 0)
+    if len(told):
+        dist.send(told, 0)
 
 
 def refuse(sentence: str) -> None:

@@ -121,7 +121,7 @@ def test_torchrun_gives_the_numbers_of_one_process(network, tmp_path):
     assert np.nanmax(mine["sharpness"] / mine["stability_threshold"]) > 1
     for name, steps in (
         ("sharpness", 9), ("beta_alpha", 9), ("lambda_g", 9), ("path_curvature", 40), ("loss", 41),
-        ("test_loss", 3), ("x", 16), ("q", 16),
+        ("test_loss", 3), ("x", 16), ("q", 16), ("train_accuracy", 41),
     ):  # fmt: skip
         known = np.isfinite(mine[name])
         assert np.count_nonzero(mine[name][known]) >= steps - 1, name
