@@ -22,6 +22,7 @@ from pydantic import (
 
 from eostui import locations
 from eostui.errors import InputError, did_you_mean
+from eostui.fork_schedule import ForkSchedule
 from eostui.schedule import ControlChange, check_schedule
 from eostui.stability import CONTROLS, STABILITY
 from eostui.stop_condition import StopCondition, parse
@@ -122,6 +123,11 @@ class RunConfig(BaseModel):
     warm_up: Annotated[int, Field(ge=0)] = Field(
         0,
         description="steps at the start in which η rises evenly to `eta`: the first has eta/warm_up",
+    )
+    forks: tuple[ForkSchedule, ...] = Field(
+        (),
+        description="forks that `eostui fork RUN --scheduled` makes of it: one `every` so many steps, "
+        "`from` and `until` a step, of a `length` in steps, with settings of their own such as `eta`",
     )
     decay_biases: bool = Field(True, description="whether weight decay also acts on biases")
     steps: PositiveInt = Field(12_000, description="steps that it takes at most")
@@ -316,6 +322,15 @@ class RunConfig(BaseModel):
     def stop_conditions(self) -> tuple[StopCondition, ...]:
         """What ends the run before its steps are done, in the order of `stop_at`."""
         return parse(", ".join(self.stop_at))
+
+    @model_validator(mode="after")
+    def _forks_have_settings(self) -> RunConfig:
+        for schedule in self.forks if self.dynamics in STABILITY else ():
+            for key in schedule.changes:
+                if key not in type(self).model_fields:
+                    near = did_you_mean(key, [*ForkSchedule.model_fields, *type(self).model_fields])
+                    raise ValueError(f"`forks`: unknown key `{key}`{near}")
+        return self
 
     @classmethod
     def keys(cls) -> tuple[str, ...]:

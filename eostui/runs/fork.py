@@ -75,6 +75,7 @@ def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConf
     kept = {key: value for key, value in changes.items() if key not in controls}
     fired = _accuracies_reached(parent, at) if asked else set()
     kept["controls"] = _its_own_way(parent.config.controls, at, asked, fired)
+    kept["forks"] = ()  # they are the parent's
     config = parent.config.changed(kept, where)
     wanted = changes.get("calibrate_at") and config.calibrate_at
     if isinstance(wanted, int) and wanted < at:
