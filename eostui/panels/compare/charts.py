@@ -339,6 +339,7 @@ def _rest_chart(view: ComparisonView, kind: str, x_range: tuple[float, float], d
         names = ["path_curvature", "sharpness"]
     for name in names:
         points = resting_points(view, name)
+        points.sort(key=lambda point: point.kind != "unrest")  # what is at rest lies above
         for point in points:
             kinds = "path" if name != view.quantity and point.kind != "unrest" else point.kind
             sign = _REST_SIGNS[kinds][not view.unicode]
