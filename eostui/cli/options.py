@@ -32,6 +32,15 @@ def _complete_run_or_sweep(incomplete: str) -> list[str]:
     return completions(locations.runs_dir(), incomplete) + _complete_run(incomplete)
 
 
+def complete_panel(incomplete: str) -> list[str]:
+    """Return the panels of a run that begin so, behind those that are typed already."""
+    from eostui.panels import PANELS
+
+    before, comma, name = incomplete.rpartition(",")
+    names = [panel.name for panel in PANELS if panel.name.startswith(name)]
+    return [f"{before}{comma}{name}" for name in names]
+
+
 def _ascii(wanted: bool) -> bool:
     """Obey --ascii before anything else is read: what is wrong with that is told in ASCII too."""
     if wanted:

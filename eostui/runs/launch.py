@@ -32,21 +32,22 @@ class StartError(EostuiError):
         self.exit_code = exit_code
 
 
-def refuse_resume(state: str, *, by_keys: bool = False) -> str:
+def refuse_resume(state: str, key: Callable[[str], str] | None = None) -> str:
     """Return why a run in this state can't be gone on with, to be read after its name; "" if it can.
 
     Args:
         state: as `Run.state`, or as a follower has it.
-        by_keys: whether what can be done is said by the live view's keys, not by commands.
+        key: writes a key of the live view by its id; None where commands are told instead.
     """
     if state in RESUMABLE_STATES:
         return ""
     if state == "diverged":
-        fork = "f forks it" if by_keys else "`eostui fork` it"
+        fork = f"{key('fork')} forks it" if key is not None else "`eostui fork` it"
         return f"diverged, and would again; {fork} at an earlier step"
     if state in LIVE_STATES:
-        shown = "space pauses it and lets it go on" if by_keys else "`eostui attach` shows it"
-        return f"is {state}: {shown}"
+        if key is None:
+            return f"is {state}: `eostui attach` shows it"
+        return f"is {state}: {key('pause')} pauses it and lets it go on"
     return f"is {state}"
 
 

@@ -253,7 +253,8 @@ def waiting(view: ComparisonView, name: str) -> str:
     if name == G_RATIO:
         return "no reading of g with weight decay off the bounce"
     if name not in view.names():
-        return f"none of these runs has a column {name}: y chooses one"
+        key = view.write_key("compare.quantity") if view.write_key is not None else ""
+        return f"none of these runs has a column {name}" + (key and f": {key} chooses one")
     return f"none of these runs has a value of {name}"
 
 
@@ -340,6 +341,7 @@ def _rest_chart(view: ComparisonView, kind: str, x_range: tuple[float, float], d
         names = ["path_curvature", "sharpness"]
     for name in names:
         points = resting_points(view, name)
+        points.sort(key=lambda point: point.kind != "unrest")  # what is at rest lies above
         for point in points:
             kinds = "path" if name != view.quantity and point.kind != "unrest" else point.kind
             sign = _REST_SIGNS[kinds][not view.unicode]
@@ -418,8 +420,8 @@ PANELS: tuple[ComparisonPanel, ...] = (
         lambda view: (title_of(view.quantity), *_whose(view)),
         lambda view: scales_of(view, view.quantity),
         _quantity_chart,
-        meaning="the chosen quantity (y), a curve a run, whole: its band is its oscillation. Dashed "
-        "are 2/η and, where it lies apart, 2/η − λ.",
+        meaning="the chosen quantity (‹compare.quantity›), a curve a run, whole: its band is its "
+        "oscillation. Dashed are 2/η and, where it lies apart, 2/η − λ.",
     ),
     ComparisonPanel(
         "rest",
@@ -432,8 +434,8 @@ PANELS: tuple[ComparisonPanel, ...] = (
         _rest_chart,
         _rest_x,
         "that quantity over the last fifth of each run at rest, with its standard error, against the "
-        "setting by which the runs are laid out (k). A run that isn't at rest is a broken circle, and "
-        "in no mean.",
+        "setting by which the runs are laid out (‹compare.key›). A run that isn't at rest is a broken "
+        "circle, and in no mean.",
     ),
     ComparisonPanel(
         "drives",
