@@ -68,7 +68,7 @@ def _request(handshake: Handshake, life: Life | None) -> StartRequest:
     return request
 
 
-def _run(request: StartRequest, handshake: Handshake, life: Life | None) -> int:
+def _run(request: StartRequest, handshake: Handshake, life: Life | None = None) -> int:
     if isinstance(request.begin, DevicesRequest):
         from eostui.engine.device import automatic_devices
 
