@@ -756,8 +756,11 @@ def test_a_newer_format_is_refused_by_all(tmp_path):
     """Reading, checking and going on with it: a sentence that names both formats."""
     RunWriter(tmp_path / "r", facts_of()).close()
     edit(tmp_path / "r", f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
+    newer, known = schema.SCHEMA_VERSION + 1, schema.SCHEMA_VERSION
     for open_it in (Run, RunWriter, shelf.read_entry):
-        with pytest.raises(RunFormatError, match="format 7, but this eostui reads format 6"):
+        with pytest.raises(
+            RunFormatError, match=f"format {newer}, but this eostui reads format {known} "
+        ):
             open_it(tmp_path / "r")
     assert not engine_alive(tmp_path / "r")
     assert not issubclass(RunFormatError, InputError)
