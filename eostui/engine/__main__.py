@@ -3,7 +3,8 @@
 It reads one `StartRequest` (JSON) from stdin and answers with JSON lines: `progress` while it gets ready,
 then `ready` with the run directory, or `error` with a sentence and an exit code. From then on its output
 goes to `engine.log`, and everything it has to say is in the run directory. With `--preload` it loads
-PyTorch first, and then waits to be asked (`preload.py`).
+PyTorch first, and then waits to be asked (`preload.py`); with `--template` it does that for any number
+of engines, which are copies of it (`template.py`).
 """
 
 from __future__ import annotations
@@ -17,13 +18,17 @@ import traceback
 from typing import TYPE_CHECKING
 
 from eostui.config import RunConfig
+from eostui.engine.explain import explain
 from eostui.engine.handshake import Handshake
 from eostui.engine.preload import preload_and_await
+from eostui.engine.template import Life, become_engine
 from eostui.errors import EXIT_DIVERGED, EXIT_FAILED, EostuiError, StoreError
-from eostui.runs.request import ForkRequest, ResumeRequest, StartRequest
+from eostui.runs.request import DevicesRequest, ForkRequest, ResumeRequest, StartRequest
 from eostui.runs.standby import PRELOAD
+from eostui.runs.template import TEMPLATE
 
 if TYPE_CHECKING:
+    from eostui.engine.session import EngineSession
     from eostui.runs.store.writer import RunWriter, Store
 
 _EXIT_CODES = {"finished": 0, "stopped": 0, "diverged": EXIT_DIVERGED, "failed": EXIT_FAILED}
@@ -32,17 +37,25 @@ _EXIT_CODES = {"finished": 0, "stopped": 0, "diverged": EXIT_DIVERGED, "failed":
 def main() -> int:
     """Prepare, run, and return the exit code."""
     os.umask(0o077)
+    if sys.argv[1:2] == [TEMPLATE]:
+        life = become_engine()
+        code = _main(life)
+        life.end(code)
+    return _main(None)
+
+
+def _main(life: Life | None) -> int:
     handshake = Handshake()
     try:
-        return _run(_request(handshake), handshake)
+        return _run(_request(handshake, life), handshake, life)
     except Exception as error:  # before there is a run: told to whoever asked
         traceback.print_exc()
         code = error.exit_code if isinstance(error, EostuiError) else EXIT_FAILED
-        handshake.say("error", _explain(error), exit_code=code)
+        handshake.say("error", explain(error), exit_code=code)
         return code
 
 
-def _request(handshake: Handshake) -> StartRequest:
+def _request(handshake: Handshake, life: Life | None) -> StartRequest:
     """Return what is asked for; from then on the terminal may go, and the run stays."""
     if sys.argv[1:2] == [PRELOAD]:
         text = preload_and_await(handshake, sys.argv[2:])  # until then a signal ends it
@@ -50,16 +63,22 @@ def _request(handshake: Handshake) -> StartRequest:
         return StartRequest.read(text)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     request = StartRequest.read(sys.stdin.read())
-    handshake.say("progress", "loading PyTorch")
+    if life is None:
+        handshake.say("progress", "loading PyTorch")
     return request
 
 
-def _run(request: StartRequest, handshake: Handshake) -> int:
-    from eostui.engine.fork import fork
-    from eostui.engine.resume import resume
+def _run(request: StartRequest, handshake: Handshake, life: Life | None = None) -> int:
+    if isinstance(request.begin, DevicesRequest):
+        from eostui.engine.device import automatic_devices
+
+        handshake.say("devices", "", memory=automatic_devices())
+        return 0
     from eostui.engine.session import EngineSession
 
     config = RunConfig.from_toml(request.config, "request")
+    if request.device:
+        os.environ["EOSTUI_DEVICE"] = request.device
     begin, path = request.begin, request.path
     like = None  # the run on whose device it computes
     if isinstance(begin, ForkRequest):
@@ -74,16 +93,32 @@ def _run(request: StartRequest, handshake: Handshake) -> int:
         begin.changed if isinstance(begin, ForkRequest) else (),
         request.group,
     )
+    with contextlib.closing(session):
+        return _drive(session, request, handshake, life)
+
+
+def _drive(
+    session: EngineSession, request: StartRequest, handshake: Handshake, life: Life | None
+) -> int:
+    from eostui.engine.fork import fork
+    from eostui.engine.resume import resume
+
+    begin, path, config = request.begin, request.path, session.config
     driver = session.driver
     if request.watched:  # else no one would let it go on
         # a fork goes on where its parent may have paused
         first = begin.at + 1 if isinstance(begin, ForkRequest) else 0
         driver.controls.pauses.update(step for step in config.pause_at if step >= first)
     signal.signal(signal.SIGTERM, lambda *_: session.stop("stopped by SIGTERM"))
+    if life is not None:
+        life.when_alone(lambda: session.stop("stopped with its sweep"))
     writer: Store
     made: RunWriter | None = None
     if isinstance(begin, ResumeRequest):
-        writer = resume(session, path, handshake.steps, changed_data=begin.changed_data)
+        writer = resume(
+            session, path, handshake.steps, changed_data=begin.changed_data,
+            other_stops=begin.other_stops,
+        )  # fmt: skip
     elif isinstance(begin, ForkRequest):
         writer = made = fork(
             session, path, request.name, begin.parent, begin.at, begin.controls, handshake.steps,
@@ -102,12 +137,14 @@ def _run(request: StartRequest, handshake: Handshake) -> int:
     failure: BaseException | None = None
     try:
         status, sentence = driver.run(writer)
+        if (lost := session.end_workers()) and status == "stopped":  # what stopped it may be that
+            status, sentence = "failed", f"failed at step {driver.step}: {lost}"
         if status in ("finished", "stopped"):
             with contextlib.suppress(StoreError):  # the end has room of its own for what waits
                 driver.save()
     except (Exception, SystemExit) as error:  # named in the record, its traceback in the log
         failure = error
-        status, sentence = "failed", f"failed at step {driver.step}: {_explain(error)}"
+        status, sentence = "failed", f"failed at step {driver.step}: {explain(error)}"
     return _EXIT_CODES[_end(writer, driver.last_told, status, sentence, failure)]
 
 
@@ -129,33 +166,12 @@ def _end(
     except Exception as error:  # no one can be told but by the log and the exit code
         if not isinstance(error, EostuiError):
             traceback.print_exc()
-        status, sentence = "failed", f"{sentence}; its end isn't recorded: {_explain(error)}"
+        status, sentence = "failed", f"{sentence}; its end isn't recorded: {explain(error)}"
     if failure is not None:
         traceback.print_exception(failure)
         print()  # its last line may not have fitted
     print(f"{LAST_WORDS}{sentence}", flush=True)
     return status
-
-
-def _explain(error: BaseException) -> str:
-    """Return a sentence for a person; what the libraries say of memory and of a GPU isn't one."""
-    if isinstance(error, EostuiError):
-        return str(error)
-    text = str(error)
-    low = text.lower()
-    if (
-        isinstance(error, MemoryError)
-        or "out of memory" in low
-        or ("memory" in low and "alloc" in low)
-    ):
-        return "out of memory: use a smaller `chunk_size`, a smaller network or fewer `samples`"
-    if isinstance(error, RuntimeError) and ("cuda" in low or "mps" in low):
-        return (
-            f"the GPU failed ({text.splitlines()[0]}); `nvidia-smi` or the system's log may say why"
-        )
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'the system'}: {error.strerror}"
-    return f"{type(error).__name__}: {text}"
 
 
 if __name__ == "__main__":

@@ -44,6 +44,8 @@ def prepare_machine(config: RunConfig) -> Machine:
         raise InputError('`dtype` is "float64", but mps has only float32: use device = "cpu"')
     if config.threads != "auto":
         torch.set_num_threads(config.threads)
+    elif config.processes > 1 and "OMP_NUM_THREADS" not in os.environ:  # else each would take all
+        torch.set_num_threads(max(torch.get_num_threads() // config.processes, 1))
     _keep_freed_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # warn only: CUDA's max-pooling has no deterministic backward pass. use_deterministic_algorithms does
@@ -75,6 +77,22 @@ def available_devices() -> list[str]:
     cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     mps = ["mps"] if torch.backends.mps.is_available() else []
     return ["cpu", *cuda, *mps]
+
+
+def automatic_devices() -> dict[str, int | None]:
+    """Return what `device = "auto"` may be here, where several runs share the machine: every GPU.
+
+    Each with the bytes free on it; None where that isn't told.
+
+    Raises:
+        InputError: if EOSTUI_DEVICE isn't a device of this machine.
+    """
+    first = automatic_device()
+    if first.type != "cuda":
+        return {str(first): None}
+    chosen = os.environ.get("EOSTUI_DEVICE", "auto") not in ("", "auto")
+    names = [str(first)] if chosen else [n for n in available_devices() if n.startswith("cuda")]
+    return {name: torch.cuda.mem_get_info(torch.device(name))[0] for name in names}
 
 
 def automatic_device() -> torch.device:

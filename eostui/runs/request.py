@@ -21,10 +21,12 @@ class NewRequest(_Typed):
 
 
 class ResumeRequest(_Typed):
-    """The run at the request's `path` goes on; with `changed_data` also on other data."""
+    """The run at the request's `path` goes on; with `changed_data` also on other data, with `other_stops`
+    to what its config says from here on."""
 
     kind: Literal["resume"] = "resume"
     changed_data: bool = False
+    other_stops: bool = False
 
 
 class ForkRequest(_Typed):
@@ -46,6 +48,12 @@ class ForkRequest(_Typed):
     changed_data: bool = False
 
 
+class DevicesRequest(_Typed):
+    """No run: what `device = "auto"` may be is told, and the engine ends."""
+
+    kind: Literal["devices"] = "devices"
+
+
 class StartRequest(_Typed):
     """All that an engine process is told.
 
@@ -56,6 +64,7 @@ class StartRequest(_Typed):
         name: of a new run.
         group: what runs that belong together share; "" for none.
         watched: whether someone is there to let it go on after a pause of `pause_at`.
+        device: what `device = "auto"` is for it; "" for what it is on this machine.
         begin: how it begins.
     """
 
@@ -65,9 +74,10 @@ class StartRequest(_Typed):
     name: str = ""
     group: str = ""
     watched: bool = False
-    begin: Annotated[NewRequest | ResumeRequest | ForkRequest, Field(discriminator="kind")] = (
-        NewRequest()
-    )
+    device: str = ""
+    begin: Annotated[
+        NewRequest | ResumeRequest | ForkRequest | DevicesRequest, Field(discriminator="kind")
+    ] = NewRequest()
 
     @classmethod
     def read(cls, text: str) -> StartRequest:

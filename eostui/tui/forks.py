@@ -68,7 +68,7 @@ class Forks:
         """Return why the run that is shown can't be gone on with; "" if it can."""
         feed = self._session.feed
         assert feed is not None
-        refusal = refuse_resume(feed.state, by_keys=True)
+        refusal = refuse_resume(feed.state, self._session.key)
         if refusal and feed.trouble:
             return f"this run can't be gone on with: {feed.trouble}"
         return f"this run {refusal}" if refusal else ""

@@ -319,7 +319,7 @@ def test_presets(shell: Shell) -> None:
     names = {row["name"] for row in json.loads(shell("presets", "list", "--json").stdout)}
     wanted = {
         "digits-mlp", "digits-mlp-lowered-edge", "digits-mlp-collapse", "digits-mlp-tanh",
-        "digits-mlp-tour", "digits-mlp-heavy-ball",
+        "digits-mlp-tour", "digits-mlp-heavy-ball", "digits-cnn",
         "cifar5k-mlp", "cifar5k-mlp-decay", "cifar5k-cnn", "cifar5k-mlp-tanh", "own-problem",
         "toy-normal-form", "toy-two-layer", "toy-four-layer", "toy-diagonal-net",
         "toy-elliptical-valley", "toy-deep-linear", "toy-chebyshev", "toy-one-direction",

@@ -118,7 +118,7 @@ def test_escape_writes_nothing(path, tmp_path):
 def test_a_folder_that_is_not_there_is_told(path):
     async def check(app, pilot):
         await write(app, pilot, "nowhere/run.pdf")
-        assert "can't be written: No such file or directory" in toasts(app)[0]
+        assert "can't be written: there is no folder" in toasts(app)[0]
 
     on_screen(path, check)
 

@@ -40,7 +40,7 @@ from eostui.tui.keys import Hints, Key, on_this_screen
 from eostui.tui.screens.dialogs import AskDialog, PickDialog
 from eostui.tui.screens.linked import LinkedCharts
 from eostui.tui.session import Session
-from eostui.tui.widgets.bars import TextBar, fields_line, tabs_line
+from eostui.tui.widgets.bars import TextBar, fields_line
 from eostui.tui.widgets.chart import ChartWidget
 from eostui.tui.window import Window
 
@@ -108,20 +108,21 @@ class CompareScreen(LinkedCharts):
         self._told: set[str] = set()
         self._filter = ""
 
-    @staticmethod
-    def about() -> Text:
+    def about(self) -> Text:
         """Return what the charts show."""
-        text = Text()
+        text, fill = Text(), self.session.fill
         text.append("\nCompare", "bold")
         text.append(
-            " (O): any number of runs side by side, called by the settings in which they differ. "
-            "Colours go from blue to yellow with the setting of k; signs on the curves tell them "
-            "apart without colour. A mean over seeds is of the runs that reach its x, two at least, "
-            "in its band of one deviation.\n"
+            fill(
+                " (‹screen.compare›): any number of runs side by side, called by the settings in which "
+                "they differ. Colours go from blue to yellow with the setting of ‹compare.key›; signs on "
+                "the curves tell them apart without colour. A mean over seeds is of the runs that reach "
+                "its x, two at least, in its band of one deviation.\n"
+            )
         )
         for panel in PANELS:
             text.append(f"  {panel.name}", "bold")
-            text.append(f": {panel.meaning}\n")
+            text.append(fill(f": {panel.meaning}\n"))
         return text
 
     @property
@@ -306,9 +307,10 @@ class CompareScreen(LinkedCharts):
         self.query_one("#title", TextBar).show(_title(view, width))
         self.draw_keys(self.HINTS)
         if view is None:
+            choose = self.session.key("compare.filter")
             for panel in PANELS:
                 self.query_one(f"#{panel.name}", ChartWidget).show_waiting(
-                    "no runs are chosen: / chooses them", panel.name
+                    f"no runs are chosen: {choose} chooses them", panel.name
                 )
             self.query_one("#values", TextBar).show(Text("no runs are chosen"))
             return
@@ -317,9 +319,7 @@ class CompareScreen(LinkedCharts):
                 Text("\n".join(short_lines(view)), no_wrap=True, overflow="ellipsis")
             )
             return
-        self.query_one("#tabs", TextBar).show(
-            tabs_line([panel.name for panel in PANELS], self.focused_panel, width)
-        )
+        self.draw_tabs()
         self.query_one("#compared", TextBar).show(compared_line(view, width))
         self._draw_charts(view)
 
@@ -491,7 +491,10 @@ class CompareScreen(LinkedCharts):
         if view is None:
             return
         if view.baseline is None:
-            self.notify("b pins the baseline that the others are taken from", severity="warning")
+            pin = self.session.key("compare.baseline")
+            self.notify(
+                f"{pin} pins the baseline that the others are taken from", severity="warning"
+            )
             return
         view.show(differing=not view.differing)
         self._scale_choice = [0] * len(PANELS)
@@ -624,5 +627,6 @@ def compared_line(view: ComparisonView, width: int) -> Text:
     line.append(f" {ends[1]} ", COLOURS[RAMP[-1]])
     signs = [look.sign for look in looks]
     if signs[0]:
-        line.append(f"  signs {signs[0]} … {signs[-1]} as in the table (enter)", COLOURS["axis"])
+        by = f" ({view.write_key('compare.table')})" if view.write_key is not None else ""
+        line.append(f"  signs {signs[0]} … {signs[-1]} as in the table{by}", COLOURS["axis"])
     return line
