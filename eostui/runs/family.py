@@ -44,7 +44,7 @@ class Family:
         runs = tuple(entries)
         settings = [settings_of(entry) for entry in runs]
         keys = [key for key in (*RunConfig.keys(), "group") if _differs(key, settings)]
-        differing = tuple(key for key in keys if key not in _OF_THE_MACHINE)
+        differing = tuple(key for key in keys if key not in _OF_THE_MACHINE) or tuple(keys)
         return cls(runs, differing, tuple(key for key in keys if key not in differing))
 
     @cached_property
