@@ -77,8 +77,12 @@ class ControlChange(BaseModel):
         given = [name for name in _WHEN if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(
-                "each change of `controls` is at one of `step`, `epoch` and `at_accuracy`, but "
-                f"{' and '.join(f'`{name}`' for name in given) or 'none'} is given"
+                "it must be at one of `step`, `epoch` and `at_accuracy`, but "
+                + (
+                    f"{' and '.join(f'`{name}`' for name in given)} are given"
+                    if given
+                    else "none is"
+                )
             )
         if not self.values():
             raise ValueError(

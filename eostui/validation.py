@@ -34,7 +34,11 @@ def sentence(
     """
     error = errors[0]
     if not error["loc"] or error["msg"].startswith("Value error"):
-        return str(error["ctx"]["error"]) if "ctx" in error else error["msg"]
+        text = str(error["ctx"]["error"]) if "ctx" in error else error["msg"]
+        entry, *number = error["loc"] or ("",)
+        if entry in _ENTRIES and number and text.startswith("it "):  # what it is, isn't said there
+            return f"{_ENTRIES[str(entry)]} {int(number[0]) + 1} of `{entry}`: {text}"
+        return text
     key, *place = (str(part) for part in error["loc"])
     if key in _ENTRIES and len(place) > 1:  # the number of the entry, then its own key
         same = [e for e in errors if e["loc"][:2] == error["loc"][:2]]

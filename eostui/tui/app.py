@@ -28,6 +28,7 @@ from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen, Screen
 from textual.theme import Theme
 from textual.widget import Widget
+from textual.widgets import Input
 from textual.worker import Worker, WorkerState
 
 from eostui import oscillator_presets, presets
@@ -600,6 +601,8 @@ class EostuiApp(App[str]):
     def action_next_screen(self, direction: int) -> None:
         """Go round the screens that have something to show; in a dialog, round its fields."""
         if isinstance(self.screen, ModalScreen):
+            if not self.screen.query(Input):  # else nothing would have the focus
+                return
             if direction > 0:
                 self.screen.focus_next("Input")
             else:

@@ -237,7 +237,7 @@ def test_the_palette_names_no_key_that_does_something_else_on_this_screen(tmp_pa
             app.session.feed.state = "running"
             return {each.title: each.help for each in app.get_system_commands(app.screen)}
 
-        stop = "Stop at a step, a loss, a phase, a crossing, an accuracy"
+        stop = "Stop at a step, a loss, a phase, an accuracy, rest"
         assert offered()[stop] == "key b"
         app.action_show_screen("O")
         await settled(pilot)
