@@ -44,7 +44,9 @@ class Family:
         runs = tuple(entries)
         settings = [settings_of(entry) for entry in runs]
         keys = [key for key in (*RunConfig.keys(), "group") if _differs(key, settings)]
-        differing = tuple(key for key in keys if key not in _OF_THE_MACHINE) or tuple(keys)
+        differing = tuple(key for key in keys if key not in _OF_THE_MACHINE)
+        if not differing and not _told_by_names(runs):
+            differing = tuple(keys)
         return cls(runs, differing, tuple(key for key in keys if key not in differing))
 
     @cached_property
@@ -121,6 +123,12 @@ class Family:
             else f"{label or entry.config.preset} {_tag(entry)}"
             for label, entry in zip(labels, self.entries, strict=True)
         )
+
+
+def _told_by_names(runs: Sequence[Entry]) -> bool:
+    """Return whether each run has a name of its own."""
+    names = [run.name for run in runs]
+    return all(names) and len({*names}) == len(names)
 
 
 def _differs(key: str, settings: Sequence[Mapping[str, Any]]) -> bool:

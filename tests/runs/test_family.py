@@ -33,6 +33,9 @@ def test_runs_that_differ_in_nothing_that_counts_are_called_by_what_there_is() -
     family = Family.of([run("8aj3", chunk_size=250), run("k3f9", chunk_size=500)])
     assert family.short_labels == ("chunk_size 250", "chunk_size 500")
     assert family.others == ()
+    named = Family.of([run("8aj3", "one", chunk_size=250), run("k3f9", "two", chunk_size=500)])
+    assert named.short_labels == ("one", "two")
+    assert named.others == ("chunk_size",)
 
 
 def test_a_control_counts_as_it_is_at_the_newest_step() -> None:
