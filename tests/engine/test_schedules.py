@@ -247,8 +247,8 @@ def test_saved_as_a_preset_it_does_the_same(whole, tmp_path):
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"controls": [{"eta": 0.1}]}, "one of `step`, `epoch` and `at_accuracy`, but none is given"),
-        ({"controls": [{"step": 1, "epoch": 1, "eta": 0.1}]}, "`step` and `epoch` is given"),
+        ({"controls": [{"eta": 0.1}]}, "one of `step`, `epoch` and `at_accuracy`, but none is"),
+        ({"controls": [{"step": 1, "epoch": 1, "eta": 0.1}]}, "but `step` and `epoch` are given"),
         ({"controls": [{"at_accuracy": 90, "eta": 0.1}]}, "`at_accuracy` is 90"),
         (
             {"controls": [{"at_accuracy": 0.9, "eta": 0.1}, {"at_accuracy": 0.8, "eta": 0.2}]},
