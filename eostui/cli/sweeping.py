@@ -25,6 +25,7 @@ from eostui.runs.trust import refuse_foreign_code
 from eostui.sweeps import cost, log, trial
 from eostui.sweeps.conductor import Conductor, Outcome, unfinished
 from eostui.sweeps.devices import worker_devices
+from eostui.sweeps.processes import Processes
 from eostui.sweeps.progress import Progress
 from eostui.sweeps.shelf import at_work, find_sweep, take_stop_request
 from eostui.sweeps.sweep import Claim, Member, MemberState, Sweep
@@ -143,10 +144,8 @@ def conducted(
                 new = [cost.record_bytes(m.config) for m in members if not m.path.exists()]
                 cost.refuse_disk(sweep.path.parent, sum(new))
                 devices = worker_devices([m.config for m in members], workers, template)
-                conductor = Conductor(
-                    sweep, members, data_dir, devices, template, claim, changed_data
-                )
-                _follow(conductor, signals, narrate)
+                executor = Processes(sweep, data_dir, devices, template, claim, changed_data)
+                _follow(Conductor(sweep, members, executor), signals, narrate)
         finally:
             template.close()
             claim.release()
@@ -166,9 +165,8 @@ def conducted(
 def _follow(conductor: Conductor, signals: NotedSignals, narrate: Console) -> None:
     """Let the members be trained, and show how far they are, until all ended."""
     sweep, count = conductor.sweep, len(conductor.members)
-    several = (
-        f"{len(conductor.devices)} at a time" if len(conductor.devices) > 1 else "one at a time"
-    )
+    places = conductor.executor.places
+    several = f"{places} at a time" if places > 1 else "one at a time"
     narrate.print(f"{sweep.id}: {count} members, {several}", markup=False, soft_wrap=True)
     progress = Progress(conductor.members)
     told = 0
