@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from eostui.cli.options import ChangedData, RunOrSweep, Trust, View, Workers
+from eostui.cli.options import (
+    ChangedData,
+    RunOrSweep,
+    Scheduler,
+    SendBack,
+    Slurm,
+    Trust,
+    View,
+    Workers,
+)
 from eostui.cli.start import start
 from eostui.errors import InputError
 
@@ -22,6 +31,9 @@ def resume(
         bool, typer.Option("--failed", help="Of a sweep: repeat the members that failed too.")
     ] = False,
     workers: Workers = None,
+    scheduler: Scheduler = "",
+    slurm: Slurm = None,
+    send_back: SendBack = False,
     *,
     view: View,
 ) -> None:
@@ -39,11 +51,14 @@ def resume(
       eostui resume k3f9 --steps 20000      a finished one, further
     """
     from eostui import locations
+    from eostui.cli.machines import Machines
     from eostui.runs import shelf
     from eostui.runs.launch import Resume
     from eostui.runs.trust import refuse_foreign_code
     from eostui.sweeps.shelf import find_sweep
 
+    machines = Machines(workers, scheduler, tuple(slurm or ()), send_back)
+    machines.check()
     folder = locations.runs_dir(view.runs_dir)
     if run is not None and (sweep := find_sweep(folder, run)) is not None:
         if steps is not None:
@@ -54,15 +69,17 @@ def resume(
         code = resumed(
             sweep,
             data,
-            workers,
+            machines,
             failed=failed,
             trusted=trust,
             changed_data=changed_data,
             as_json=view.as_json,
         )
         raise typer.Exit(code)
-    if failed or workers is not None:
-        raise InputError("--failed and --workers are for sweeps, and this is none")
+    if failed or machines != Machines():
+        raise InputError(
+            "--failed, --workers, --scheduler and --slurm are for sweeps, and this is none"
+        )
     entry = shelf.find(folder, run)
     refuse_foreign_code(entry.config, entry.path, trusted=trust)
     start(Resume(entry, steps, changed_data), view)

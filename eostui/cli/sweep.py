@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eostui.cli.options import AsciiOnly, AsJson, DataDir, Name, RunsDir, Workers
+from eostui.cli.options import (
+    AsciiOnly,
+    AsJson,
+    DataDir,
+    Name,
+    RunsDir,
+    Scheduler,
+    SendBack,
+    Slurm,
+    Workers,
+)
 from eostui.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,6 +77,9 @@ def sweep(
     ] = "",
     name: Name = "",
     workers: Workers = None,
+    scheduler: Scheduler = "",
+    slurm: Slurm = None,
+    send_back: SendBack = False,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -95,13 +108,20 @@ def sweep(
       eostui sweep digits-mlp --zip eta=0.1,0.15 --zip steps=6000,4000
 
       eostui sweep --add x7k2 --weight-decay 0.04
+
+      eostui sweep cifar5k-mlp --weight-decay 0:0.03:20 --scheduler tcp://10.0.0.1:8786
+
+      eostui sweep cifar5k-mlp --weight-decay 0:0.03:20 --slurm 'partition=gpu time=2:00:00 gpus=1 jobs=8'
     """
     del ascii_only
     from eostui import locations
+    from eostui.cli.machines import Machines
     from eostui.cli.sweeping import added, begun, planned
     from eostui.config import RunConfig
     from eostui.sweeps.plan import Draft
 
+    machines = Machines(workers, scheduler, tuple(slurm or ()), send_back)
+    machines.check()
     folders = locations.runs_dir(runs_dir), locations.data_dir(data_dir)
     lists = {
         "eta": eta, "weight_decay": weight_decay, "momentum": momentum, "steps": steps, "seed": seed
@@ -112,16 +132,20 @@ def sweep(
             raise InputError("--add SWEEP takes settings alone: no preset, no --name, no --dry-run")
         draft = Draft(RunConfig())
         _take(draft, given, assign, together)
-        raise typer.Exit(added(add, draft, folders, workers, as_json=as_json))
+        raise typer.Exit(added(add, draft, folders, machines, as_json=as_json))
     if what is None:
         raise InputError("say what is swept: a preset, or a sweep preset (`eostui presets list`)")
     draft, stem = _draft(what)
     _take(draft, given, assign, together)
     plan = draft.plan(f"sweep {what}")
     if dry_run:
+        if machines.elsewhere:
+            raise InputError(
+                "--dry-run times steps on this machine: leave --scheduler and --slurm out"
+            )
         planned(plan, folders, workers, as_json=as_json)
         return
-    raise typer.Exit(begun(plan, name, stem, folders, workers, as_json=as_json))
+    raise typer.Exit(begun(plan, name, stem, folders, machines, as_json=as_json))
 
 
 def _draft(what: str) -> tuple[Draft, str]:

@@ -1,8 +1,8 @@
 """Has a sweep's members trained by a Dask cluster: https://distributed.dask.org.
 
-A task is a member: the text of its config, for the one function that `eostui.sweeps.remote` has. Where a
-worker sees the sweep's directory it trains the member there, and a member of a worker that is lost goes on
-from its last checkpoint, elsewhere; where it doesn't, the run is sent back when it ends.
+A task is a member: the text of its config, for the one function that `eostui.sweeps.remote` has. Where
+a worker sees the sweep's directory it trains the member there, and a member of a worker that is lost
+goes on from its last checkpoint, elsewhere; where it doesn't, the run is sent back when it ends.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import shutil
 import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,8 @@ GPU = "GPU"
 _PATIENCE = 10.0
 #: Seconds between looks at the cluster.
 _LOOK = 1.0
+#: Looks from one call of `keep_workers` to the next.
+_KEEP = 10
 #: How runs end that were stopped by what became of their worker, not by a user.
 _LEFT_ALONE = ("stopped with its sweep", "stopped by SIGTERM")
 #: Times that a member is handed out again though it got no further.
@@ -65,7 +67,9 @@ def connect(scheduler: Any, name: str) -> Client:
     dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"})
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of versions that differ: what matters is checked below
+            warnings.simplefilter(
+                "ignore"
+            )  # of versions that differ: what matters is checked below
             client: Client = Client(scheduler, timeout=_PATIENCE, set_as_default=False)
     except Exception as error:
         said = " ".join(str(error).split())[:200] or type(error).__name__
@@ -131,6 +135,7 @@ class Cluster:
         *,
         changed_data: bool = False,
         send_back: bool = False,
+        keep_workers: Callable[[], None] = lambda: None,
     ) -> None:
         """Look at the cluster; nothing begins yet.
 
@@ -143,11 +148,13 @@ class Cluster:
             most: members that train at once at most; None for as many as workers allow.
             changed_data: whether members go on also where data or source aren't what they were.
             send_back: whether runs are sent back though workers see the sweep's directory.
+            keep_workers: called now and then: workers that were lost may be started again.
         """
         self.places, self.failure = 0, ""
         self._client, self._name, self._sweep = client, name, sweep
         self._data_dir, self._changed_data, self._most = data_dir, changed_data, most
-        self._threads = max(c.threads for c in configs if isinstance(c.threads, int))
+        self._keep_workers = keep_workers
+        self._threads = max((c.threads for c in configs if isinstance(c.threads, int)), default=1)
         self._on_gpus = any(config.device != "cpu" for config in configs)
         self._gpus = False  # whether workers have them
         self._session = secrets.token_hex(8)
@@ -179,6 +186,8 @@ class Cluster:
             self._take_log(member, said.get("log", ()))
             if "parcel" in said:
                 _accept(said["parcel"], member, found, self._sweep.id)
+            if "lost" in said:
+                return "interrupted", "the workers that trained it were lost, one after the other"
             if "error" in said:
                 raise EostuiError(printable(str(said["error"])))
             before, found = found, state_of(member)
@@ -225,7 +234,7 @@ class Cluster:
                 self._futures[member.number] = future
             said = future.result()
         except KilledWorker:
-            raise EostuiError("the workers that trained it were lost, one after the other") from None
+            return {"lost": True}
         except (concurrent.futures.CancelledError, OSError, RuntimeError):
             self._look()
             if not self._stopped and not self.failure:
@@ -252,9 +261,13 @@ class Cluster:
 
     def _watch(self) -> None:
         """Look at the cluster now and then."""
+        looks = 0
         while not self._closed and not self.failure:
+            if not self._stopped and looks % _KEEP == 0:
+                self._keep_workers()
             time.sleep(_LOOK)
             self._look()
+            looks += 1
 
     def _look(self) -> None:
         """See how many members the workers can train, and whether there is a scheduler."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from eostui.config import RunConfig
-from eostui.errors import EostuiError, InputError, RunFormatError
+from eostui.errors import EostuiError, RunFormatError
 from eostui.runs.prune import shown_size
 from eostui.runs.shelf import Entry, read_entry
 from eostui.runs.store import checkpoints, schema
@@ -34,7 +34,7 @@ _TIMES, _MARGIN = 4.0, 2.0 * _CHECKPOINT_BYTES
 
 
 def pack(path: Path) -> dict[str, bytes]:
-    """Return what is in a run directory whose engine has ended. Raises EostuiError if it can't be read."""
+    """Return what is in a run directory whose engine has ended. Raises EostuiError."""
     names = [name for name in _NAMES if os.path.lexists(path / name)]
     kept = checkpoints.files(path)
     left_out = checkpoints.superfluous(kept, _CHECKPOINT_BYTES, 0)

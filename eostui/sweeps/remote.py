@@ -109,9 +109,9 @@ def answer(text: str, parcel: Mapping[str, bytes] | None = None) -> dict[str, An
         parcel: of a member's run that goes on, where this machine doesn't see it.
 
     Returns:
-        `error`, a sentence, if it can't be done; of `Train` also `log`, events to be added to the sweep's,
-        and `parcel`, the run, where who asks doesn't see it; `wanted`: that a parcel is needed; and what
-        was asked for.
+        `error`, a sentence, if it can't be done. Of `About`, `version`. Of `Train`, where who asks
+        doesn't see the run: `parcel`, the run, and `log`, events to be added to the sweep's; or `wanted`,
+        that the parcel of what there is of it is needed.
     """
     try:
         request = _REQUEST.validate_json(text)
