@@ -7,6 +7,7 @@ goes on from its last checkpoint, elsewhere; where it doesn't, the run is sent b
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import logging
 import os
@@ -66,6 +67,8 @@ def connect(scheduler: Any, name: str) -> Client:
     # a run that is sent along is large, and there is no better way for it
     dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"})
     try:
+        if isinstance(scheduler, str):  # a client that finds none would try on when it is taken away
+            asyncio.run(_touch(scheduler))
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore"
@@ -83,6 +86,16 @@ def connect(scheduler: Any, name: str) -> Client:
         close(client)
         raise
     return client
+
+
+async def _touch(address: str) -> None:
+    """Connect to a scheduler, and let go of it. Raises what Dask raises if that can't be."""
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    arguments = Security().get_connection_args("client")
+    comm = await connect(address, timeout=_PATIENCE, **arguments)
+    await comm.close()
 
 
 def refuse_missing(module: str) -> None:

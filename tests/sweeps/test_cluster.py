@@ -25,7 +25,7 @@ from eostui.sweeps.sweep import WAITING, Sweep, state_of
 pytest.importorskip("distributed")
 
 #: Six members that take seconds each, with checkpoints all the time: one ends while another is killed.
-SIX = f"{SMALL} --steps 6000"
+SIX = f"{SMALL} --steps 3000"
 #: Members that never end by themselves while a test looks on.
 LONG = f"{SMALL} --steps 1000000"
 
@@ -149,8 +149,8 @@ def test_a_worker_is_killed_and_all_six_end_once(
 ) -> None:
     process = program(tmp_path, f"sweep {SIX} --scheduler {cluster.address}")
     sweep = sweep_on(tmp_path)
-    wait_until(lambda: len(at_step(sweep, 500)) == 2)
-    (lost,) = [p for p in at_step(sweep, 500) if descends_from(p, cluster.workers[0])]
+    wait_until(lambda: len(at_step(sweep, 200)) == 2)
+    (lost,) = [p for p in at_step(sweep, 200) if descends_from(p, cluster.workers[0])]
     cluster.workers[0].kill()
     out, err = done(process)
     assert out == f"{sweep.path}\n"
@@ -183,7 +183,7 @@ def test_ctrl_c_stops_members_and_resume_goes_on(
     if more:
         wait_until(lambda: list(cluster.folder.glob("worker-*/**/checkpoints/*.safetensors")))
     else:
-        wait_until(lambda: len(at_step(sweep, 500)) == 2)
+        wait_until(lambda: len(at_step(sweep, 200)) == 2)
     process.send_signal(signal.SIGINT)
     out, err = done(process, 130)
     assert out == f"{sweep.path}\n"
@@ -212,7 +212,7 @@ def test_a_scheduler_that_dies_ends_the_sweep_and_members_go_on_elsewhere(
 ) -> None:
     process = program(tmp_path, f"sweep {SIX} --scheduler {cluster.address}")
     sweep = sweep_on(tmp_path)
-    wait_until(lambda: len(at_step(sweep, 500)) == 2)
+    wait_until(lambda: len(at_step(sweep, 200)) == 2)
     cluster.scheduler.kill()
     _, err = done(process, 1)
     assert f"the scheduler {cluster.address} is gone\n" in err
