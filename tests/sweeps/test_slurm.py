@@ -147,7 +147,7 @@ def on_slurm(folder: Path, slurm: Path, asked: str):
 
 def test_a_sweep_in_a_job_and_the_job_ends_with_it(tmp_path: Path, slurm: Path) -> None:
     (tmp_path / "shelf").mkdir()
-    out, err = done(on_slurm(tmp_path, slurm, "partition=fast cpus=2"))
+    out, err = done(on_slurm(tmp_path, slurm, "partition=fast cpus=2 jobs=1"))
     assert "6 finished" in err
     sweep = sweep_on(tmp_path / "shelf")
     assert out == f"{sweep.path}\n"
