@@ -25,7 +25,7 @@ from eostui.sweeps.sweep import WAITING, Sweep, state_of
 pytest.importorskip("distributed")
 
 #: Six members that take seconds each, with checkpoints all the time: one ends while another is killed.
-SIX = f"{SMALL} --steps 3000"
+SIX = f"{SMALL} --steps 1500"
 #: Members that never end by themselves while a test looks on.
 LONG = f"{SMALL} --steps 1000000"
 
@@ -136,29 +136,45 @@ def at_step(sweep: Sweep, step: int) -> list[Path]:
 
 def descends_from(path: Path, process: subprocess.Popen[bytes]) -> bool:
     """Whether the engine of a run is a copy of a template that this process started."""
-    engine = int((path / "lock").read_text())
-    fields = Path(f"/proc/{engine}/stat").read_text().rpartition(")")[2].split()
+    fields = Path(f"/proc/{engine_of(path)}/stat").read_text().rpartition(")")[2].split()
     template = int(fields[1])
     return Path(f"/proc/{template}/stat").read_text().rpartition(")")[2].split()[1] == str(
         process.pid
     )
 
 
+def engine_of(path: Path) -> int:
+    return int((path / "lock").read_text())
+
+
+def trained_by(sweep: Sweep, worker: subprocess.Popen[bytes]) -> Path | None:
+    """The run of a member that a worker's engine trains, a good while; None if there is none."""
+    found = [path for path in at_step(sweep, 100) if descends_from(path, worker)]
+    return found[0] if found else None
+
+
 def test_a_worker_is_killed_and_all_six_end_once(
     tmp_path: Path, cluster: DaskCluster, undisturbed: Sweep
 ) -> None:
+    """Its engine lives on a while: whoever takes the member up waits for that, and goes on from there."""
     process = program(tmp_path, f"sweep {SIX} --scheduler {cluster.address}")
     sweep = sweep_on(tmp_path)
-    wait_until(lambda: len(at_step(sweep, 200)) == 2)
-    (lost,) = [p for p in at_step(sweep, 200) if descends_from(p, cluster.workers[0])]
+    wait_until(lambda: trained_by(sweep, cluster.workers[0]))
+    lost = trained_by(sweep, cluster.workers[0])
+    assert lost is not None
+    engine = engine_of(lost)
+    os.kill(engine, signal.SIGSTOP)
     cluster.workers[0].kill()
+    time.sleep(3.0)  # the member is another worker's now
+    assert engine_of(lost) == engine
+    os.kill(engine, signal.SIGCONT)
     out, err = done(process)
     assert out == f"{sweep.path}\n"
     assert "6 members, 2 at a time" in err
     assert "6 finished" in err
     assert_each_ended_once(sweep, undisturbed)
     resumed = [e for e in log.read(sweep.path) if e["kind"] == log.STARTED and e["resumed"]]
-    assert {event["run"] for event in resumed} == {lost.name}  # from its last checkpoint
+    assert {event["run"] for event in resumed} == {lost.name}
 
 
 def test_runs_are_sent_back_where_the_shelf_is_not_shared(
