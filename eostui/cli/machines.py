@@ -83,6 +83,8 @@ class Machines:
         try:
             yield reached
         finally:
+            if reached.cluster is not None:
+                reached.cluster.close()
             close(client)
             if reached.slurm is not None:
                 with contextlib.suppress(Exception):  # SLURM ends jobs that find no scheduler
@@ -99,6 +101,7 @@ class Reached:
         name: what the scheduler is called in a sentence.
         slurm: dask-jobqueue's cluster; None for none.
         jobs: what is asked of SLURM.
+        cluster: the executor, once there is one.
     """
 
     machines: Machines
@@ -106,6 +109,7 @@ class Reached:
     name: str
     slurm: Any = None
     jobs: Jobs | None = None
+    cluster: Cluster | None = None
 
     def executor(
         self, sweep: Sweep, data_dir: Path, members: Sequence[Member], changed_data: bool
@@ -118,8 +122,9 @@ class Reached:
             if self.jobs is not None:
                 self.slurm.scale(jobs=jobs_wanted(self.jobs, len(members)))
 
-        return Cluster(
+        self.cluster = Cluster(
             self.client, self.name, sweep, data_dir, [member.config for member in members],
             self.machines.workers, changed_data=changed_data,
             send_back=self.machines.send_back, keep_workers=keep_jobs,
         )  # fmt: skip
+        return self.cluster

@@ -8,7 +8,7 @@ goes on from its last checkpoint, elsewhere; where it doesn't, the run is sent b
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
+import contextlib
 import logging
 import os
 import secrets
@@ -67,7 +67,9 @@ def connect(scheduler: Any, name: str) -> Client:
     # a run that is sent along is large, and there is no better way for it
     dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"})
     try:
-        if isinstance(scheduler, str):  # a client that finds none would try on when it is taken away
+        if isinstance(
+            scheduler, str
+        ):  # a client that finds none would try on when it is taken away
             asyncio.run(_touch(scheduler))
         with warnings.catch_warnings():
             warnings.simplefilter(
@@ -192,7 +194,7 @@ class Cluster:
             if said is None:  # it was let go
                 found = state_of(member)
                 return (found.state if self._stopped else WAITING), found.sentence
-            if said.get("wanted"):
+            if said.get("wanted") and parcel is None:
                 parcel = pack(member.path)
                 continue
             parcel = None
@@ -238,6 +240,7 @@ class Cluster:
         )  # fmt: skip
         needed = {GPU: 1} if self._gpus and member.config.device != "cpu" else None
         key = f"eostui-{member.path.name}-{secrets.token_hex(4)}"
+        future: Future[dict[str, Any]] | None = None
         try:
             future = self._client.submit(
                 remote.answer, request.model_dump_json(), parcel, key=key, pure=False,
@@ -248,14 +251,16 @@ class Cluster:
             said = future.result()
         except KilledWorker:
             return {"lost": True}
-        except (concurrent.futures.CancelledError, OSError, RuntimeError):
+        except (Exception, asyncio.CancelledError) as error:
+            if (
+                future is not None and future.status == "error"
+            ):  # of a worker whose disk is full, say
+                text = printable(" ".join(str(error).split()))
+                raise EostuiError(f"a worker failed: {type(error).__name__}: {text}") from None
             self._look()
             if not self._stopped and not self.failure:
                 self.failure = f"{self._name} let go of the members"
             return None
-        except Exception as error:  # of a worker that has no eostui, say
-            text = printable(" ".join(str(error).split()))
-            raise EostuiError(f"a worker failed: {type(error).__name__}: {text}") from None
         finally:
             with self._lock:
                 self._futures.pop(member.number, None)
@@ -277,7 +282,8 @@ class Cluster:
         looks = 0
         while not self._closed and not self.failure:
             if not self._stopped and looks % _KEEP == 0:
-                self._keep_workers()
+                with contextlib.suppress(Exception):  # else it is tried again
+                    self._keep_workers()
             time.sleep(_LOOK)
             self._look()
             looks += 1
