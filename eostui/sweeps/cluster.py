@@ -121,8 +121,8 @@ def _refuse_workers(client: Client) -> None:
     for worker, said in client.run(remote.answer, asked, on_error="return").items():
         if isinstance(said, Exception):
             raise InputError(
-                f"worker {worker} can't load eostui ({type(said).__name__}: {said}): install version "
-                f"{__version__} for it"
+                f"worker {worker} can't load eostui ({printable(' '.join(str(said).split()))}): "
+                f"install version {__version__} for it"
             )
         if said.get("version") != __version__:
             raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -17,12 +18,15 @@ import pytest
 from engines import PATIENCE, assert_same_rows
 from sweep_runs import SMALL, call, done, environment, program, sweep_on, wait_for_states
 
+from eostui.errors import InputError
 from eostui.runs.run import Run
 from eostui.runs.store.liveness import engine_alive
-from eostui.sweeps import log
+from eostui.sweeps import log, remote
+from eostui.sweeps.cluster import _refuse_workers
 from eostui.sweeps.sweep import WAITING, Sweep, state_of
+from eostui.version import __version__
 
-pytest.importorskip("distributed")
+Client = pytest.importorskip("distributed").Client
 
 #: Six members that take seconds each, with checkpoints all the time: one ends while another is killed.
 SIX = f"{SMALL} --steps 1500"
@@ -44,26 +48,26 @@ class DaskCluster:
         while not file.exists() or not file.read_text().rstrip().endswith("}"):
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        import json
 
         self.address = json.loads(file.read_text())["address"]
         self.workers: list[subprocess.Popen[bytes]] = []
 
-    def add_worker(self, *more: str) -> subprocess.Popen[bytes]:
+    def add_worker(self, *more: str, **variables: str) -> subprocess.Popen[bytes]:
         """Start a worker, and return its process: without a nanny, it stays dead."""
         number = len(self.workers)
         scratch = self.folder / f"worker-{number}"
         worker = self._start(
             "worker", self.address, "--nthreads", "1", "--no-nanny", "--local-directory",
             str(scratch), "--name", f"w{number}", "--host", "127.0.0.1", *more,
+            **variables,
         )  # fmt: skip
         self.workers.append(worker)
         return worker
 
-    def _start(self, what: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def _start(self, what: str, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "dask", what, *arguments, "--no-dashboard", *self.security],
-            env=environment(self.folder, EOSTUI_CACHE=str(self.folder / "cache")),
+            env=environment(self.folder, EOSTUI_CACHE=str(self.folder / "cache"), **variables),
             cwd=self.folder, stdout=subprocess.DEVNULL,
             stderr=open(self.folder / f"{what}.err", "ab"),
         )  # fmt: skip
@@ -284,33 +288,36 @@ def test_members_that_want_a_gpu_are_for_workers_that_have_one(tmp_path: Path) -
         assert "3 finished" in err
 
 
-def test_a_worker_of_another_version_is_refused(tmp_path: Path) -> None:
-    """One that has no eostui, too."""
+def test_a_worker_without_eostui_is_refused(tmp_path: Path) -> None:
     with cluster_in(tmp_path, 0) as cluster:
-        empty = tmp_path / "empty"
-        (empty / "eostui").mkdir(parents=True)
-        (empty / "eostui" / "__init__.py").write_text("raise ImportError('not here')")
-        environ = {**os.environ, "PYTHONPATH": str(empty)}
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "dask", "worker", cluster.address, "--no-nanny", "--name", "w",
-             "--local-directory", str(tmp_path / "w"), "--no-dashboard"],
-            env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        cluster.workers.append(worker)
-        wait_until(lambda: (tmp_path / "w").exists())
+        (tmp_path / "empty" / "eostui").mkdir(parents=True)
+        (tmp_path / "empty" / "eostui" / "__init__.py").write_text("raise ImportError('not here')")
+        cluster.add_worker(PYTHONPATH=str(tmp_path / "empty"))
+        with Client(cluster.address, set_as_default=False) as client:
+            client.wait_for_workers(1, timeout=PATIENCE)
         shelf = tmp_path / "shelf"
-        deadline = time.monotonic() + PATIENCE
-        while True:  # it may not have told the scheduler yet
-            process = program(shelf, f"sweep {LONG} --scheduler {cluster.address}")
-            time.sleep(8)
-            if process.poll() is not None:
-                break
-            process.kill()
-            done(process, None)
-            assert time.monotonic() < deadline
-        _, err = done(process, 2)
-        assert "can't load eostui (" in err
+        _, err = call(shelf, f"sweep {LONG} --scheduler {cluster.address}", 2)
+        assert "can't load eostui (ImportError('not here')): install version" in err
         assert err.count("\n") == 1
+        assert not shelf.exists()
+
+
+def test_a_worker_of_another_version_is_refused(tmp_path: Path) -> None:
+    """Where the sweep begins, and by one that comes later."""
+
+    class Asked:
+        def run(self, _function, _text, on_error):
+            assert on_error == "return"
+            return {"tcp://a:1": {"version": __version__}, "tcp://b:1": {"version": "0.1.0"}}
+
+    with pytest.raises(InputError, match=r"worker tcp://b:1 has eostui 0\.1\.0, and here is"):
+        _refuse_workers(Asked())
+    request = remote.Train(
+        session="s", version="0.1.0", number=0, config="", sweep=tmp_path, run="r", token="",
+        began=False, data_dir=tmp_path, changed_data=False,
+    )  # fmt: skip
+    said = remote.answer(request.model_dump_json())
+    assert said == {"error": f"a worker has eostui {__version__}, who asks has 0.1.0"}
 
 
 def certificates(folder: Path, *names: str) -> Path:
