@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eostui.cli.options import Scheduler, SendBack, Slurm, Workers
 from eostui.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,14 +28,14 @@ class Machines:
     Attributes:
         workers: members that train at once; None for as many as there is room for.
         scheduler: the address of a Dask scheduler; "" for none.
-        slurm: what is asked of SLURM; none for nothing.
+        slurm: what is asked of SLURM; None for nothing.
         send_back: whether runs are sent back though workers see the shelf.
     """
 
-    workers: int | None = None
-    scheduler: str = ""
-    slurm: tuple[str, ...] = ()
-    send_back: bool = False
+    workers: Workers = None
+    scheduler: Scheduler = ""
+    slurm: Slurm = None
+    send_back: SendBack = False
 
     @property
     def elsewhere(self) -> bool:
@@ -71,7 +72,7 @@ class Machines:
         else:
             from eostui.sweeps.slurm import cluster_of, parse, refuse_script
 
-            jobs = parse(self.slurm)
+            jobs = parse(self.slurm or ())
             slurm = cluster_of(jobs, configs)
             try:
                 refuse_script(slurm.job_script())

@@ -6,16 +6,8 @@ from typing import Annotated
 
 import typer
 
-from eostui.cli.options import (
-    ChangedData,
-    RunOrSweep,
-    Scheduler,
-    SendBack,
-    Slurm,
-    Trust,
-    View,
-    Workers,
-)
+from eostui.cli.machines import Machines
+from eostui.cli.options import ChangedData, RunOrSweep, Trust, View
 from eostui.cli.start import start
 from eostui.errors import InputError
 
@@ -30,11 +22,8 @@ def resume(
     failed: Annotated[
         bool, typer.Option("--failed", help="Of a sweep: repeat the members that failed too.")
     ] = False,
-    workers: Workers = None,
-    scheduler: Scheduler = "",
-    slurm: Slurm = None,
-    send_back: SendBack = False,
     *,
+    machines: Machines,
     view: View,
 ) -> None:
     """Go on with a run that was stopped, interrupted or finished, as if it had never ended.
@@ -51,13 +40,11 @@ def resume(
       eostui resume k3f9 --steps 20000      a finished one, further
     """
     from eostui import locations
-    from eostui.cli.machines import Machines
     from eostui.runs import shelf
     from eostui.runs.launch import Resume
     from eostui.runs.trust import refuse_foreign_code
     from eostui.sweeps.shelf import find_sweep
 
-    machines = Machines(workers, scheduler, tuple(slurm or ()), send_back)
     machines.check()
     folder = locations.runs_dir(view.runs_dir)
     if run is not None and (sweep := find_sweep(folder, run)) is not None:

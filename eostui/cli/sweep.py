@@ -6,17 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eostui.cli.options import (
-    AsciiOnly,
-    AsJson,
-    DataDir,
-    Name,
-    RunsDir,
-    Scheduler,
-    SendBack,
-    Slurm,
-    Workers,
-)
+from eostui.cli.machines import Machines
+from eostui.cli.options import AsciiOnly, AsJson, DataDir, Name, RunsDir
 from eostui.errors import InputError
 
 if TYPE_CHECKING:
@@ -76,10 +67,6 @@ def sweep(
         str, typer.Option(metavar="SWEEP", help="Add members to a sweep that is there.")
     ] = "",
     name: Name = "",
-    workers: Workers = None,
-    scheduler: Scheduler = "",
-    slurm: Slurm = None,
-    send_back: SendBack = False,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -90,6 +77,8 @@ def sweep(
     data_dir: DataDir = None,
     ascii_only: AsciiOnly = False,
     as_json: AsJson = False,
+    *,
+    machines: Machines,
 ) -> None:
     """Train many runs of one preset over its settings, several at a time.
 
@@ -111,16 +100,14 @@ def sweep(
 
       eostui sweep cifar5k-mlp --weight-decay 0:0.03:20 --scheduler tcp://10.0.0.1:8786
 
-      eostui sweep cifar5k-mlp --weight-decay 0:0.03:20 --slurm 'partition=gpu time=2:00:00 gpus=1 jobs=8'
+      eostui sweep cifar5k-mlp --weight-decay 0:0.03:20 --slurm partition=gpu time=2:00:00
     """
     del ascii_only
     from eostui import locations
-    from eostui.cli.machines import Machines
     from eostui.cli.sweeping import added, begun, planned
     from eostui.config import RunConfig
     from eostui.sweeps.plan import Draft
 
-    machines = Machines(workers, scheduler, tuple(slurm or ()), send_back)
     machines.check()
     folders = locations.runs_dir(runs_dir), locations.data_dir(data_dir)
     lists = {
@@ -143,7 +130,7 @@ def sweep(
             raise InputError(
                 "--dry-run times steps on this machine: leave --scheduler and --slurm out"
             )
-        planned(plan, folders, workers, as_json=as_json)
+        planned(plan, folders, machines.workers, as_json=as_json)
         return
     raise typer.Exit(begun(plan, name, stem, folders, machines, as_json=as_json))
 
