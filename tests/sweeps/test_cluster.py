@@ -194,6 +194,26 @@ def test_runs_are_sent_back_where_the_shelf_is_not_shared(
     assert_each_ended_once(sweep, undisturbed)
 
 
+def test_workers_come_later_and_a_member_that_lost_its_time_goes_on(tmp_path: Path) -> None:
+    """SLURM ends a job by SIGTERM to all of it: nobody wanted that member to stop."""
+    with cluster_in(tmp_path, 0) as cluster:
+        shelf = tmp_path / "shelf"
+        process = program(shelf, f"sweep {SIX} --seed 1 --scheduler {cluster.address}")
+        sweep = sweep_on(shelf)
+        time.sleep(2.0)
+        assert {each.state for each in sweep.states()} == {WAITING}
+        cluster.add_worker()
+        wait_until(lambda: at_step(sweep, 100))
+        (stopped,) = at_step(sweep, 100)
+        os.kill(engine_of(stopped), signal.SIGTERM)
+        _, err = done(process)
+        assert "3 members, as soon as there are workers" in err
+        assert "3 finished" in err
+    events = [event for event in log.read(sweep.path) if event["kind"] == log.STARTED]
+    assert [event["run"] for event in events if event["resumed"]] == [stopped.name]
+    assert len([event for event in events if not event["resumed"]]) == 3
+
+
 @pytest.mark.parametrize("more", ["", "--send-back"])
 def test_ctrl_c_stops_members_and_resume_goes_on(
     tmp_path: Path, cluster: DaskCluster, undisturbed: Sweep, more: str
