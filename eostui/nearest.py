@@ -33,6 +33,7 @@ _SYNONYMS = {
     "device": "gpu",
     "dtype": "precision",
     "threads": "nthreads numthreads cpus",
+    "processes": "nproc nprocpernode worldsize ranks workers ngpus gpus",
     "cadence": "every interval measureevery",
     "test_cadence": "evalevery evalinterval testevery",
     "checkpoint_every": "saveevery",

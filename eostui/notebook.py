@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import os
 import resource
 import sys
@@ -43,6 +44,8 @@ def open_run(
     trust_code: bool = False,
 ) -> OpenRun:
     """Open a run, as `eostui.open_run` tells."""
+    if run is not None and not isinstance(run, str | Path):
+        raise InputError(f"a run is an id, the end of it, a name or a path, not {run!r}")
     if isinstance(run, Path) or (run and os.sep in run):
         path = locations.expanded(Path(run))
     else:
@@ -58,8 +61,13 @@ def open_runs(
     trust_code: bool = False,
 ) -> Runs:
     """Find runs by a filter, as `eostui.open_runs` tells."""
+    if not isinstance(filter, str):
+        raise InputError(f"a filter is a text such as 'digits λ>0', not {filter!r}")
     passes = run_filter(filter)
-    entries, unread = shelf.read(locations.runs_dir(_path(runs_dir)))
+    folder = locations.runs_dir(_path(runs_dir))
+    if runs_dir is not None and not folder.is_dir():
+        raise InputError(f"there is no folder of runs {folder}")
+    entries, unread = shelf.read(folder)
     if unread:
         _say(shelf.told_unread(unread))
     chosen = [entry for entry in reversed(entries) if passes(entry)]
@@ -137,13 +145,21 @@ class OpenRun(Run):
         Raises:
             InputError: as `theta`; or if the problem, as every toy, is a function of θ alone.
         """
+        theta = self.theta(step)
+        problem = self.problem()
         try:
-            return self.problem().module(self.theta(step))
+            return problem.module(theta)
         except InputError as error:
             raise InputError(f"{self.path.name}: {error}") from None
 
     def _row(self, step: int | None) -> int:
         """Return the step that is meant. Raises InputError if the run hasn't it."""
+        try:
+            step = None if step is None else operator.index(step)
+        except TypeError:
+            raise InputError(
+                f"{self.path.name}: a step is a whole number, and isn't {step!r}"
+            ) from None
         last = self.last_step
         if last < 0:
             raise InputError(f"{self.path.name} has no steps yet")
@@ -252,7 +268,7 @@ class Runs(Sequence[OpenRun]):
         return pandas.DataFrame(rows, columns=columns, index=pandas.Index(ids, name="run"))
 
     def frame(
-        self, names: Collection[str] | None = None, *, measured_only: bool = False
+        self, names: Collection[str] | str | None = None, *, measured_only: bool = False
     ) -> pandas.DataFrame:
         """Return the rows of all runs under each other, as an export has them.
 
@@ -260,12 +276,13 @@ class Runs(Sequence[OpenRun]):
         that differs (η and λ as they are at its newest step: `run_eta`, `run_weight_decay`).
 
         Args:
-            names: of the columns, beside these and `step`; all if left out.
+            names: of the columns, or of one, beside these and `step`; all if left out.
             measured_only: only the rows at which something was measured.
 
         Raises:
             InputError: if pandas isn't installed, or no run has a column of such a name.
         """
+        names = [names] if isinstance(names, str) else names
         pandas = pandas_here()
         if not len(self):
             return pandas.DataFrame({"run": [], "name": [], "step": []})

@@ -18,6 +18,7 @@ import pandas
 import pytest
 import torch
 from engines import Engine, entry, here, small
+from made import make_run
 from own import write
 from random_runs import rows, written
 
@@ -498,3 +499,33 @@ def test_what_the_guide_shows_of_python_runs(grid, monkeypatch, capsys):
     for block in blocks:
         exec(compile(block, "guide.md", "exec"), names)
     assert capsys.readouterr().err.count("Error") == 0
+
+
+def test_wrong_arguments_get_a_sentence(tmp_path, monkeypatch):
+    """What isn't a run, a filter, a folder, a step; a name of a column alone is one column."""
+    monkeypatch.setenv("EOSTUI_RUNS", str(tmp_path))
+    make_run(tmp_path / "made-aaaa", 60)
+    for wrong, sentence in (
+        (lambda: eostui.open_run(3), "a run is an id, the end of it, a name or a path, not 3"),
+        (
+            lambda: eostui.open_runs(["made"]),
+            "a filter is a text such as 'digits λ>0', not ['made']",
+        ),
+        (
+            lambda: eostui.open_runs(runs_dir=tmp_path / "no"),
+            f"there is no folder of runs {tmp_path}/no",
+        ),
+        (
+            lambda: eostui.open_run().theta(2.5),
+            "made-aaaa: a step is a whole number, and isn't 2.5",
+        ),
+        (
+            lambda: eostui.open_run().module("last"),
+            "made-aaaa: a step is a whole number, and isn't 'last'",
+        ),
+    ):
+        with pytest.raises(InputError) as caught:
+            wrong()
+        assert str(caught.value) == sentence
+    assert [*eostui.open_runs().frame("loss").columns] == ["run", "name", "step", "loss"]
+    assert eostui.open_run()._row(np.int64(-1)) == 60

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eostui.cli.options import RunsDir, _complete_run
+from eostui.cli.options import RunsDir, _complete_run, complete_panel
 from eostui.errors import InputError, did_you_mean
 from eostui.figures.wanted import AXIS_WORDS, Wanted, wanted_of
 
@@ -34,9 +34,11 @@ def figure(
         list[str] | None,
         typer.Option(
             metavar="NAME,…",
-            help="Panels, each a chart: sharpness, drives, loss, norm, oscillator; of several runs "
-            "rest too, readings at rest against what differs. `loss:linear` chooses the scale. "
-            "Those that the live view or the comparison shows if left out.",
+            help="Panels, each a chart: those of the live view by their names (sharpness, drives, loss, "
+            "cosine …); of several runs sharpness, rest (readings at rest against what differs), drives, "
+            "loss, norm. `loss:linear` chooses the scale. Those that the live view or the comparison "
+            "shows if left out.",
+            autocompletion=complete_panel,
         ),
     ] = None,
     column: Annotated[
@@ -153,11 +155,22 @@ def figure(
         target = Path(f"{name}.pdf")
     sheet = Sheet(size, style)
     write_figure(picture, target, sheet)
+    for subplot in picture.subplots:
+        if wanted and not subplot.chart.curves:
+            print(f"{subplot.name} is empty: {subplot.chart.waiting}", file=sys.stderr)
     print(f"figure in {target}", file=sys.stderr)
     if with_data:
         data = target.with_suffix(".csv")
         sidecar, rows = write_data(picture, data, sheet)
         print(f"{rows} rows in {data}, columns explained in {sidecar}", file=sys.stderr)
+
+
+def _tell_live(run: str, state: str, last_step: int) -> None:
+    """Say of a run that trains that more of it will come."""
+    from eostui.runs.store.schema import LIVE_STATES
+
+    if state in LIVE_STATES:
+        print(f"{run} is live: drawn as it is at step {last_step}", file=sys.stderr)
 
 
 def _charts(panels: list[str] | None, columns: list[str] | None) -> list[Wanted]:
@@ -175,7 +188,10 @@ def _ends(text: str) -> tuple[float | None, float | None]:
     parts = text.split(":")
     if len(parts) != 2:
         raise InputError(f"--x is {text}, but must be FROM:TO, such as 500:900, 500: or :900")
-    left, right = (parse_number(part) if part.strip() else None for part in parts)
+    try:
+        left, right = (parse_number(part) if part.strip() else None for part in parts)
+    except InputError as error:
+        raise InputError(f"--x is {text}: {error}") from None
     if left is not None and right is not None and not left < right:
         raise InputError(f"--x is {text}, but must rise from its first number to its second")
     return left, right
@@ -197,6 +213,7 @@ def _one(
     entry = shelf.find(folder, runs[0] if runs else None)
     with Run(entry.path) as run:
         view = RunView(run, run.state)
+        _tell_live(run.path.name, run.state, run.last_step)
         if flow_time:
             view.toggle_axis()
         return picture_of_run(view, wanted, x_range)
@@ -224,4 +241,6 @@ def _several(
     view.show(axis=AXES[AXIS_WORDS.index(axis)], grouped=over_seeds, differing=difference)
     view.need(columns_of(wanted or usual_panels()))
     read_all(view)
+    for entry in view.entries:
+        _tell_live(entry.id, entry.state, entry.last_step)
     return picture_of_comparison(view, wanted, x_range)

@@ -32,6 +32,15 @@ def _complete_run_or_sweep(incomplete: str) -> list[str]:
     return completions(locations.runs_dir(), incomplete) + _complete_run(incomplete)
 
 
+def complete_panel(incomplete: str) -> list[str]:
+    """Return the panels of a run that begin so, behind those that are typed already."""
+    from eostui.panels import PANELS
+
+    before, comma, name = incomplete.rpartition(",")
+    names = [panel.name for panel in PANELS if panel.name.startswith(name)]
+    return [f"{before}{comma}{name}" for name in names]
+
+
 def _ascii(wanted: bool) -> bool:
     """Obey --ascii before anything else is read: what is wrong with that is told in ASCII too."""
     if wanted:
@@ -121,6 +130,15 @@ Group = Annotated[
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any setting; repeatable."),
+]
+StopAt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--stop-at",
+        metavar="WHAT",
+        help="Ends it before its steps are done, as 'rest +2000', 'train accuracy 99.99 %', 'loss 1e-3', "
+        "edge, 'step 5000'; repeatable, the first that holds; nothing for none.",
+    ),
 ]
 Headless = Annotated[
     bool, typer.Option("--headless", help="Without the live view; prints the run's folder.")

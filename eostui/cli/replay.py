@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -55,10 +56,11 @@ def replay(
 
       eostui replay k3f9 --watch --speed 200
     """
-    from eostui import locations
+    from eostui import locations, torchrun
     from eostui.runs import shelf
     from eostui.runs.trust import refuse_foreign_code
 
+    torchrun.become_worker(locations.data_dir(data_dir))
     if watch and as_json:
         raise InputError("--json is for the comparison: with --watch nothing is printed")
     if speed is not None and not watch:
@@ -93,12 +95,12 @@ def _repeat(entry: Entry, data_dir: Path) -> Replay:
         from eostui.engine.replay import replay
         from eostui.engine.session import EngineSession
 
-        session = EngineSession(entry.config, data_dir, say, like=entry.path)
-        return replay(
-            session,
-            entry.path,
-            lambda step, first, last: bar(step - first, last - first),
-        )
+        with closing(EngineSession(entry.config, data_dir, say, like=entry.path)) as session:
+            return replay(
+                session,
+                entry.path,
+                lambda step, first, last: bar(step - first, last - first),
+            )
 
 
 def _told(entry: Entry, found: Replay) -> dict[str, Any]:

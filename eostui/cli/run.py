@@ -13,6 +13,7 @@ from eostui.cli.options import (
     Number,
     PresetName,
     Settings,
+    StopAt,
     View,
     set_values,
 )
@@ -31,10 +32,15 @@ def run(
         typer.Option(help="gradient-descent, heavy-ball, or your own FILE.py:CLASS."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps to train.")] = None,
+    stop_at: StopAt = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all random choices.")] = None,
     device: Device = None,
     dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of the engine.")] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(help="Share the samples out among so many processes, or GPUs."),
+    ] = None,
     chunk_size: Annotated[
         int | None, typer.Option(help="Samples in memory at a time; 0 for the whole batch.")
     ] = None,
@@ -71,8 +77,9 @@ def run(
 
       eostui run my-preset.toml --name first-try
     """
-    from eostui import presets
+    from eostui import locations, presets, torchrun
 
+    torchrun.become_worker(locations.data_dir(view.data_dir))
     config = presets.load(preset).config
     values = set_values(
         assign,
@@ -80,15 +87,19 @@ def run(
             "dynamics": dynamics,
             "probes": [*config.probes, *probe] if probe else None,
             "steps": steps,
+            "stop_at": stop_at,
             "seed": seed,
             "device": device,
             "dtype": dtype,
             "threads": threads,
+            "processes": processes,
             "chunk_size": chunk_size,
             "calibrate_at": calibrate_at,
         },
         {"eta": eta, "weight_decay": weight_decay, "momentum": momentum},
     )
+    if config.processes == 1 < torchrun.processes():
+        values.setdefault("processes", torchrun.processes())
     config = config.changed(values)
     for control in CONTROLS.keys() & values.keys() - config.controls_at_start().keys():
         raise InputError(

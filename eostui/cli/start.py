@@ -25,10 +25,15 @@ if TYPE_CHECKING:
 
 def start(what: RunConfig | Resume | Fork, view: View, *, name: str = "", group: str = "") -> None:
     """Start an engine and follow it, live or headless; exit with its code."""
-    from eostui import locations
+    from eostui import locations, torchrun
     from eostui.config import RunConfig
 
     _check_fps(view.fps)
+    if torchrun.processes() > 1 and not view.headless:
+        raise InputError(
+            "torchrun gives its processes no terminal for the live view: add --headless, and see the "
+            "run by `eostui attach`"
+        )
     if view.as_json and not view.headless:
         raise InputError("--json is for --headless: the live view prints nothing")
     if name:

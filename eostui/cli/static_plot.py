@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from eostui.charts.levels import bars
+from eostui.figures.wanted import Wanted, check_name
 from eostui.panels import PANELS
 from eostui.panels.panel import Panel, chart_of, in_last_place, title_of
 from eostui.panels.still import SMALLEST, Still, draw_stills
@@ -13,11 +16,12 @@ from eostui.runs.analysis.bounce import in_words, median_cosine, median_cosines
 from eostui.runs.run import Run
 
 
-def render(run: Run, *, width: int, height: int, color: bool) -> str:
+def render(run: Run, wanted: Sequence[Wanted] = (), *, width: int, height: int, color: bool) -> str:
     """Draw the panels of a run against the step, and its step cosine.
 
     Args:
         run: of any state.
+        wanted: its panels; those that the live view shows side by side if left out.
         width: columns, never exceeded.
         height: rows, never exceeded.
         color: with terminal colours; without, the text has no escape sequence at all.
@@ -25,10 +29,18 @@ def render(run: Run, *, width: int, height: int, color: bool) -> str:
     Returns:
         At most `height` lines, without a newline at the end. A low picture lacks the last panels,
         a tiny one is the titles alone.
+
+    Raises:
+        InputError: if there is no such panel.
     """
     view = RunView(run, run.state)
-    panels = [panel for panel in PANELS if panel.own_place] + [in_last_place(PANELS, view)]
-    stills = [_still(panel, view) for panel in panels]
+    by_name = {panel.name: panel for panel in PANELS}
+    for each in wanted:
+        check_name(each, by_name, (), "this run")
+    usual = [panel.name for panel in PANELS if panel.own_place]
+    usual.append(in_last_place(PANELS, view).name)
+    charts = wanted or [Wanted(name) for name in usual]
+    stills = [_still(by_name[each.name], view, each.scale) for each in charts]
     last_line = _cosines(run, width) if height > SMALLEST[1] + 1 else ""
     picture = draw_stills(
         stills,
@@ -40,9 +52,9 @@ def render(run: Run, *, width: int, height: int, color: bool) -> str:
     return f"{picture}\n{last_line}" if last_line else picture
 
 
-def _still(panel: Panel, view: RunView) -> Still:
-    """Return a panel with the first of its scales, or the next if that can't show all values."""
-    for kind in panel.scales:
+def _still(panel: Panel, view: RunView, scale: str) -> Still:
+    """Return a panel with the scale wanted, or the first of its own that can show all values."""
+    for kind in (scale,) if scale else panel.scales:
         chart = chart_of(panel, view, kind)
         if kind != "log" or not any((curve.y <= 0).any() for curve in chart.curves if curve.label):
             break

@@ -153,10 +153,14 @@ class Basis:
         vectors = like(coefficients, self._pairs) @ self.vectors
         return vectors.div_(vector_norm(vectors, dim=1, keepdim=True))
 
-    def lengths(self, of_rows: FloatArray) -> FloatArray:
-        """Return the lengths of combinations, by coefficients `mixed` as rows, shape (n, 2 size)."""
-        (found,) = read(vector_norm(self.combine(of_rows), dim=1))
-        return found
+    def lengths(self, of_rows: FloatArray) -> tuple[FloatArray, Tensor | None]:
+        """Return the lengths of combinations, by coefficients `mixed` as rows, shape (n, 2 size).
+
+        Beside them the combinations, where they had to be formed for that, shape (n, P).
+        """
+        formed = self.combine(of_rows)
+        (found,) = read(vector_norm(formed, dim=1))
+        return found, formed
 
     def reported(self, ritz: Ritz, count: int) -> FloatArray:
         """Return the residuals of the first pairs to the precision of products, shape (count,)."""
@@ -175,14 +179,15 @@ class Basis:
         if inner is not None:
             along, length, outside = self.recall.corrected(mix, value, residual, inner)
             independent = clear and outside > CERTAIN * length
-            of_rows = mixed(-value * mix - (along if independent else 0.0), mix)
-            coefficients = like(np.append(of_rows, inner), self._pairs)
-            of_basis, of_memory = coefficients[: len(of_rows)], coefficients[len(of_rows) :]
+            coefficients = like(np.append(along, inner), self._pairs)
+            of_basis, of_memory = coefficients[: self.size], coefficients[self.size :]
             assert self.recall.vectors is not None
-            direction = torch.addmv(of_basis @ self._rows, self.recall.vectors.T, of_memory)
+            direction = torch.addmv(ritz.defect(index), self.recall.vectors.T, of_memory)
+            if independent:
+                direction.addmv_(self.vectors.T, of_basis, alpha=-1)
             if self.add(direction, independent=independent):
                 return True
-        defect = self.combine(mixed(-value * mix, mix))
+        defect = ritz.defect(index)
         return self.add(defect, independent=clear) or self.add(
             fresh_direction(defect, self.products)
         )
@@ -234,6 +239,7 @@ class Ritz:
         values, coefficients = np.linalg.eigh(basis.projected)
         self.values, self.coefficients = values[::-1], coefficients[:, ::-1].T
         self._residuals = np.full(len(values), np.nan)
+        self._formed: dict[int, Tensor] = {}  # those whose vector was needed for it
         self.scale = float(np.abs(values).max())
         self.rounding = 16 * torch.finfo(basis.dtype).eps * self.scale
 
@@ -253,8 +259,16 @@ class Ritz:
     def _found(self, wanted: list[int]) -> FloatArray:
         unknown = [index for index in wanted if np.isnan(self._residuals[index])]
         if unknown:
-            self._residuals[unknown] = self._basis.lengths(self.of_residuals(unknown))
+            self._residuals[unknown], formed = self._basis.lengths(self.of_residuals(unknown))
+            if formed is not None:
+                self._formed.update(zip(unknown, formed, strict=True))
         return self._residuals[wanted]
+
+    def defect(self, index: int) -> Tensor:
+        """Return the residual Hu − μu of one of the pairs, shape (P,); it isn't to be changed."""
+        if index not in self._formed:
+            self._formed[index] = self._basis.combine(self.of_residuals([index]))[0]
+        return self._formed[index]
 
     def reaches(self, index: int, above: float) -> bool:
         """Whether a pair's value may be as large as `above`, its residual counted."""

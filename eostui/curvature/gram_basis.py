@@ -120,8 +120,8 @@ class GramBasis(Basis):
         signs = np.sign(np.take_along_axis(coefficients, largest, axis=1))
         return self._combined(signs * of_all / np.sqrt(squares))
 
-    def lengths(self, of_rows: FloatArray) -> FloatArray:
-        return self._lengths(of_rows, CANCELLED)
+    def lengths(self, of_rows: FloatArray) -> tuple[FloatArray, Tensor | None]:
+        return self._lengths(of_rows, CANCELLED), None
 
     def reported(self, ritz: Ritz, count: int) -> FloatArray:
         if self.dtype != torch.float64:
@@ -133,7 +133,7 @@ class GramBasis(Basis):
         sure = squares > cancelled * most
         found = np.sqrt(np.where(sure, squares, np.nan))
         if not sure.all():
-            found[~sure] = super().lengths(of_rows[~sure])
+            found[~sure], _ = super().lengths(of_rows[~sure])
         return found
 
     def _squares(self, of_all: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -192,7 +192,7 @@ class GramBasis(Basis):
 
     def beyond_last(self) -> tuple[Tensor, float]:
         of_rows = self._of_beyond()
-        return self.combine(of_rows), float(self.lengths(of_rows[None])[0])
+        return self.combine(of_rows), float(self._lengths(of_rows[None], CANCELLED)[0])
 
     def learn(self, most: int) -> None:
         learned = self.recall.learned(self.projected, most)

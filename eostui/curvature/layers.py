@@ -112,7 +112,8 @@ class Affine:
     """Where a layer with parameters finds them in θ.
 
     Attributes:
-        form: its bilinear form.
+        form: its bilinear form, as L and ∇L take it: training depends on how they round.
+        further: the same form for what is derived further.
         shape: of the weight.
         start: index of the weight's first element in θ; the bias follows the weight.
         bias: length of the bias, 0 for none.
@@ -120,6 +121,7 @@ class Affine:
     """
 
     form: Bilinear
+    further: Bilinear
     shape: torch.Size
     start: int
     bias: int
@@ -146,9 +148,9 @@ class AffineNode(Node):
     d1: Tensor
 
     def __init__(self, layer: Affine, x: Tensor, theta: Tensor) -> None:
-        self.layer, self.form, self.x = layer, layer.form, layer.form.prepared(x)
+        self.layer, self.form, self.x = layer, layer.further, layer.form.prepared(x)
         self.weight, bias = layer.split(theta)
-        self.output = self.form.apply(self.x, self.weight, bias, None)
+        self.output = layer.form.apply(self.x, self.weight, bias, None)
 
     def push1(self, dx: Coefficient, v: Tensor) -> Coefficient:
         self.dx = None if dx is None else self.form.prepared(dx)
@@ -169,7 +171,9 @@ class AffineNode(Node):
 
     def pull0(self, delta: Tensor, into: Tensor) -> Coefficient:
         self.delta = delta
-        return self.pull(delta, into)
+        self.layer.form.outer(delta, self.x, *self.layer.split(into), add=False)
+        first = self.layer.first
+        return None if first else self.layer.form.transpose(delta, self.weight, self.x, None)
 
     def pull1(self, d1: Tensor, v: Tensor, into: Coefficient) -> Coefficient:
         self.d1 = d1

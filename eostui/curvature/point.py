@@ -11,11 +11,12 @@ from torch.linalg import vector_norm
 
 from eostui.curvature.capture import Program, Programs
 from eostui.curvature.graph import GraphDerivatives
+from eostui.curvature.shards import ShardedLoss
 from eostui.curvature.taylor import Chain, ChainDerivatives, chain_of
 from eostui.errors import InputError
 from eostui.problems.batch import Chunk, LossFunction, parts_of
 
-__all__ = ["LossFunction", "Point", "Points", "plain_gradient"]
+__all__ = ["LossFunction", "Point", "Points", "plain_gradient", "training_pass"]
 
 
 class Point:
@@ -25,7 +26,7 @@ class Point:
     product and ∇S of this step share one forward and one backward pass. A plain chain of layers is
     differentiated by its Taylor coefficients, anything else by automatic differentiation on a kept
     graph. Of a loss in several parts nothing is kept: each derivative goes through one part at a time,
-    which bounds the memory.
+    which bounds the memory. Where samples are shared out among processes, each does so with its own.
 
     Attributes:
         theta: the parameters θ, shape (P,), detached.
@@ -38,19 +39,51 @@ class Point:
     ) -> None:
         """Differentiate at θ, unless `kept` has the derivatives of a loss of one part there."""
         self.theta = theta.detach()
-        self._parts = parts_of(loss_function)
+        self._shards = loss_function.shards if isinstance(loss_function, ShardedLoss) else None
+        own = loss_function.own if isinstance(loss_function, ShardedLoss) else loss_function
+        self._parts = parts_of(own)
         self._kept = kept
         self._released = False
-        if len(self._parts) == 1:
+        self._accuracy: Tensor | None = None
+
+        def value() -> tuple[Tensor, ...]:
+            if len(self._parts) > 1:
+                return training_pass(own, theta)
             if self._kept is None:
                 self._kept = _derivatives(self._parts[0], self.theta)
-            self.loss, self.gradient = self._kept.loss.detach(), self._kept.gradient.detach()
-        else:
-            self.loss, self.gradient = plain_gradient(loss_function, theta)
+            return self._kept.loss.detach(), self._kept.gradient.detach()
+
+        def value_told() -> tuple[Tensor, ...]:
+            loss, gradient, *known = value()
+            return loss, gradient, *(known or self._accuracy_of_kept())
+
+        self.loss, self.gradient, *accuracy = (
+            value() if self._shards is None else self._shards.sum("value", self, (), value_told)
+        )
+        if accuracy:
+            self._accuracy = accuracy[0]
+
+    @property
+    def accuracy(self) -> Tensor | None:
+        """The share of training samples that is right at θ, a scalar; None where there is none.
+
+        It is of the pass that L is of, and is asked for before `release`.
+        """
+        if self._accuracy is None:
+            self._accuracy = next(iter(self._accuracy_of_kept()), None)
+        return self._accuracy
+
+    def _accuracy_of_kept(self) -> tuple[Tensor, ...]:
+        """Return the accuracy of a loss of one part, or nothing where there is none."""
+        if isinstance(self._kept, _AtPoint):
+            return () if self._kept.accuracy is None else (self._kept.accuracy,)
+        return () if self._kept is None else _accuracy_share(self._parts[0], self._kept)
 
     def hessian_product(self, vector: Tensor) -> Tensor:
         """Return H v, shape (P,), for v of shape (P,), with H = ∇²L(θ)."""
-        (product,) = self._sum(lambda graph: (graph.hessian_product(vector),))
+        (product,) = self._sum(
+            "hessian_product", lambda graph: (graph.hessian_product(vector),), vector
+        )
         return product
 
     def pairs(self) -> Pairs | None:
@@ -59,7 +92,9 @@ class Point:
 
     def curvature_gradient(self, vector: Tensor) -> tuple[Tensor, Tensor]:
         """Return H v and D³L[v, v, ·], each of shape (P,)."""
-        product, third = self._sum(lambda graph: graph.curvature_gradient(vector))
+        product, third = self._sum(
+            "curvature_gradient", lambda graph: graph.curvature_gradient(vector), vector
+        )
         return product, third
 
     def third_derivative(self, vector: Tensor) -> Tensor:
@@ -67,7 +102,9 @@ class Point:
 
         For the unit eigenvector u of a simple eigenvalue S this is ∇S (SS, Lemma 2).
         """
-        (third,) = self._sum(lambda graph: (graph.third_derivative(vector),))
+        (third,) = self._sum(
+            "third_derivative", lambda graph: (graph.third_derivative(vector),), vector
+        )
         return third
 
     def gauss_newton_product(self, vector: Tensor) -> Tensor:
@@ -79,12 +116,14 @@ class Point:
         Raises:
             InputError: if the problem is a loss of θ alone, without outputs.
         """
-        (product,) = self._sum(lambda graph: (graph.gauss_newton_product(vector),))
+        (product,) = self._sum(
+            "gauss_newton_product", lambda graph: (graph.gauss_newton_product(vector),), vector
+        )
         return product
 
     def outputs(self) -> Tensor:
         """Return the outputs f(θ) of all samples, shape (N, …). As `gauss_newton_product` raises."""
-        return torch.cat(self._each(lambda derivatives, _: derivatives.outputs))
+        return self._each("outputs", lambda derivatives, _: derivatives.outputs)
 
     def output_product(self, vector: Tensor) -> Tensor:
         """Return J v, how the outputs move along v: shape (N, …), for v of shape (P,).
@@ -92,11 +131,13 @@ class Point:
         Raises:
             InputError: if the problem is a loss of θ alone, without outputs.
         """
-        return torch.cat(self._each(lambda derivatives, _: derivatives.output_product(vector)))
+        return self._each(
+            "output_product", lambda derivatives, _: derivatives.output_product(vector), vector
+        )
 
     def output_pullback(self, cotangent: Tensor) -> Tensor:
         """Return Jᵀ w, shape (P,), for w shaped as the outputs. As `output_product` raises."""
-        start = 0
+        start = 0  # the first process has the first samples
 
         def share(part: LossFunction) -> tuple[Tensor, ...]:
             nonlocal start
@@ -105,7 +146,14 @@ class Point:
             start = rows.stop
             return (derivatives.pullback(cotangent[rows]),)
 
-        (product,) = _accurate_sums(self._parts, share)
+        def own() -> list[Tensor]:
+            return _accurate_sums(self._parts, share)
+
+        (product,) = (
+            own()
+            if self._shards is None
+            else self._shards.sum("output_pullback", self, (cotangent,), own)
+        )
         return product
 
     def sample_losses(self) -> Tensor:
@@ -127,29 +175,53 @@ class Point:
                 each = [supervised.loss(output[None], target[None]) for output, target in pairs]
             return torch.stack(each)
 
-        return torch.cat(self._each(losses))
+        return self._each("sample_losses", losses)
 
     def release(self) -> None:
         """Free the kept graph; only `theta`, `loss` and `gradient` can be read afterwards."""
         self._kept = None
         self._released = True
+        if self._shards is not None:
+            self._shards.release(self)
 
     def _of(self, part: LossFunction) -> _Derivatives:
         if self._released:
             raise RuntimeError("this point was released: its derivatives are gone")
         return self._kept or _derivatives(part, self.theta)
 
-    def _each(self, of_part: Callable[[_Derivatives, LossFunction], Tensor]) -> list[Tensor]:
-        """Return something of every part of the loss, of which one is in memory at a time."""
-        return [of_part(self._of(part), part) for part in self._parts]
+    def _each(
+        self,
+        method: str,
+        of_part: Callable[[_Derivatives, LossFunction], Tensor],
+        *vectors: Tensor,
+    ) -> Tensor:
+        """Return something of every sample: of one part of the loss after another, each in memory by
+        itself. Other processes are asked for theirs by the `method`, with these vectors."""
 
-    def _sum(self, derivatives: Callable[[_Derivatives], tuple[Tensor, ...]]) -> list[Tensor]:
-        """Return the derivatives summed over the parts, of which one is in memory at a time."""
+        def own() -> Tensor:
+            return torch.cat([of_part(self._of(part), part) for part in self._parts])
+
+        return own() if self._shards is None else self._shards.join(method, self, vectors, own)
+
+    def _sum(
+        self,
+        method: str,
+        derivatives: Callable[[_Derivatives], tuple[Tensor, ...]],
+        *vectors: Tensor,
+    ) -> list[Tensor]:
+        """Return the derivatives summed over the parts, of which one is in memory at a time, and over
+        other processes, which are asked for theirs by the `method`, with these vectors."""
         if self._released:
             raise RuntimeError("this point was released: its derivatives are gone")
-        if self._kept is not None:
-            return list(derivatives(self._kept))
-        return _accurate_sums(self._parts, lambda part: derivatives(_derivatives(part, self.theta)))
+
+        def own() -> list[Tensor]:
+            if self._kept is not None:
+                return list(derivatives(self._kept))
+            return _accurate_sums(
+                self._parts, lambda part: derivatives(_derivatives(part, self.theta))
+            )
+
+        return own() if self._shards is None else self._shards.sum(method, self, vectors, own)
 
 
 class _Derivatives(Protocol):
@@ -208,11 +280,13 @@ class Points:
     """The points of one trajectory, one at a time: L, ∇L, Hv and ∇S there are programs."""
 
     def __init__(self, loss_function: LossFunction, programs: Programs) -> None:
-        """Take the loss. One of several parts keeps nothing that a program could go on from."""
+        """Take the loss. One of several parts keeps nothing that a program could go on from, and one of
+        several processes waits for the others."""
         self._loss_function = loss_function
         parts = parts_of(loss_function)
         self._static: _StaticDerivatives | None = None
-        if programs.capturer is not None and len(parts) == 1:
+        alone = len(parts) == 1 and not isinstance(loss_function, ShardedLoss)
+        if programs.capturer is not None and alone:
             self._static = _StaticDerivatives(parts[0], programs)
 
     def at(self, theta: Tensor) -> Point:
@@ -252,8 +326,8 @@ class _StaticDerivatives:
         """Return the derivatives at θ; those of the call before are gone."""
         self.number += 1
         self._theta = theta
-        loss, gradient = self._begin(theta)
-        return _AtPoint(self, theta, loss.clone(), gradient.clone())
+        loss, gradient, *accuracy = (result.clone() for result in self._begin(theta))
+        return _AtPoint(self, theta, loss, gradient, accuracy[0] if accuracy else None)
 
     def leave(self) -> None:
         """End the point; where it is a graph's, its memory is the next one's."""
@@ -266,7 +340,8 @@ class _StaticDerivatives:
         # a copy of its own: autograd refuses to go on from what the next point's θ is written over
         self._here = _derivatives(self.part, theta.clone())
         self._here.prepare()
-        return self._here.loss.detach(), self._here.gradient.detach()
+        accuracy = _accuracy_share(self.part, self._here)
+        return self._here.loss.detach(), self._here.gradient.detach(), *accuracy
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -288,10 +363,15 @@ class _AtPoint:
     """The derivatives at one point, by programs; what none is made for is differentiated anew."""
 
     def __init__(
-        self, static: _StaticDerivatives, theta: Tensor, loss: Tensor, gradient: Tensor
+        self,
+        static: _StaticDerivatives,
+        theta: Tensor,
+        loss: Tensor,
+        gradient: Tensor,
+        accuracy: Tensor | None,
     ) -> None:
         self._static, self._number, self._theta = static, static.number, theta
-        self.loss, self.gradient = loss, gradient
+        self.loss, self.gradient, self.accuracy = loss, gradient, accuracy
         self._apart: _Derivatives | None = None
 
     def prepare(self) -> None:
@@ -350,27 +430,52 @@ def _derivatives(part: LossFunction, theta: Tensor) -> _Derivatives:
     return GraphDerivatives(part, theta) if chain is None else ChainDerivatives(chain, theta)
 
 
-def plain_gradient(loss_function: LossFunction, theta: Tensor) -> tuple[Tensor, Tensor]:
-    """Return L(θ) and ∇L(θ), detached, and keep nothing: an unmeasured step.
+def _accuracy_share(part: LossFunction, derivatives: _Derivatives) -> tuple[Tensor, ...]:
+    """Return what one part adds to the accuracy, a scalar, or nothing where there is none."""
+    supervised = part.supervised if isinstance(part, Chunk) else None
+    if supervised is None or supervised.accuracy is None:
+        return ()
+    return (supervised.accuracy_share(derivatives.outputs),)
 
-    The same to the bit as those of a Point, so that measuring doesn't change the training.
+
+def plain_gradient(loss_function: LossFunction, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """Return L(θ) and ∇L(θ), as `training_pass` does."""
+    loss, gradient, *_ = training_pass(loss_function, theta)
+    return loss, gradient
+
+
+def training_pass(loss_function: LossFunction, theta: Tensor) -> tuple[Tensor, ...]:
+    """Return L(θ), ∇L(θ), and the accuracy where the loss has one, and keep nothing: an unmeasured step.
+
+    All are detached, and the same to the bit as those of a Point, so that measuring doesn't change the
+    training. The accuracy is that of the outputs that L is of.
     """
+    if isinstance(loss_function, ShardedLoss):
+        own = loss_function.own
+        return tuple(
+            loss_function.shards.sum(
+                "training_pass", None, (theta,), lambda: training_pass(own, theta)
+            )
+        )
     leaf = theta.detach().requires_grad_()
 
-    def share(part: LossFunction) -> tuple[Tensor, Tensor]:
+    def share(part: LossFunction) -> tuple[Tensor, ...]:
         chain = _chain(part)
         if chain is not None:
             found = ChainDerivatives(chain, theta.detach())
-            return found.loss, found.gradient
-        loss = part(leaf)
+            return found.loss, found.gradient, *_accuracy_share(part, found)
+        supervised = part.supervised if isinstance(part, Chunk) else None
+        if isinstance(part, Chunk) and supervised is not None and supervised.accuracy is not None:
+            outputs = part.outputs(leaf)
+            loss = part.output_loss(outputs)
+            accuracy: tuple[Tensor, ...] = (supervised.accuracy_share(outputs),)
+        else:
+            loss, accuracy = part(leaf), ()
         (gradient,) = torch.autograd.grad(loss, leaf, materialize_grads=True)
-        return loss.detach(), gradient
+        return loss.detach(), gradient, *accuracy
 
     parts = parts_of(loss_function)
-    if len(parts) == 1:
-        return share(parts[0])
-    loss, gradient = _accurate_sums(parts, share)
-    return loss, gradient
+    return share(parts[0]) if len(parts) == 1 else tuple(_accurate_sums(parts, share))
 
 
 def _accurate_sums(

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from eostui.curvature.activations import ACTIVATIONS, is_standard
 from eostui.curvature.convolutions import Convolution, UnfoldedConvolution, can_unfold
 from eostui.curvature.layers import Affine, Bilinear, Dense, Elementwise, Flat, Node, laid_out
+from eostui.curvature.one_dnn import by_one_dnn
 from eostui.curvature.output_losses import OUTPUT_LOSSES, OutputLoss
 from eostui.curvature.pooling import Pool
 from eostui.problems.batch import Convolutions, Supervised
@@ -136,7 +137,7 @@ def _layer(
     """
     kind = type(module)
     if kind is nn.Linear and isinstance(module, nn.Linear) and sample.ndim == 2:
-        return _affine(Dense(), module, start)
+        return _affine(Dense(), module, start, by_one_dnn(sample))
     if kind is nn.Conv2d and isinstance(module, nn.Conv2d) and not isinstance(module.padding, str):
         plain = module.padding_mode == "zeros" and sample.ndim == 4
         return _affine(_convolution(module, how, constant), module, start) if plain else None
@@ -155,9 +156,11 @@ def _convolution(module: nn.Conv2d, how: Convolutions, constant: Tensor | None) 
     return Convolution(module, _layout(how))
 
 
-def _affine(form: Bilinear, module: nn.Linear | nn.Conv2d, start: int) -> Affine:
+def _affine(
+    form: Bilinear, module: nn.Linear | nn.Conv2d, start: int, further: Bilinear | None = None
+) -> Affine:
     bias = 0 if module.bias is None else module.bias.numel()
-    return Affine(form, module.weight.shape, start, bias, first=start == 0)
+    return Affine(form, further or form, module.weight.shape, start, bias, first=start == 0)
 
 
 class ChainDerivatives:

@@ -18,6 +18,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from eostui.config import RunConfig
+from eostui.engine.explain import explain
 from eostui.engine.handshake import Handshake
 from eostui.engine.preload import preload_and_await
 from eostui.engine.template import Life, become_engine
@@ -27,6 +28,7 @@ from eostui.runs.standby import PRELOAD
 from eostui.runs.template import TEMPLATE
 
 if TYPE_CHECKING:
+    from eostui.engine.session import EngineSession
     from eostui.runs.store.writer import RunWriter, Store
 
 _EXIT_CODES = {"finished": 0, "stopped": 0, "diverged": EXIT_DIVERGED, "failed": EXIT_FAILED}
@@ -49,7 +51,7 @@ def _main(life: Life | None) -> int:
     except Exception as error:  # before there is a run: told to whoever asked
         traceback.print_exc()
         code = error.exit_code if isinstance(error, EostuiError) else EXIT_FAILED
-        handshake.say("error", _explain(error), exit_code=code)
+        handshake.say("error", explain(error), exit_code=code)
         return code
 
 
@@ -66,14 +68,12 @@ def _request(handshake: Handshake, life: Life | None) -> StartRequest:
     return request
 
 
-def _run(request: StartRequest, handshake: Handshake, life: Life | None) -> int:
+def _run(request: StartRequest, handshake: Handshake, life: Life | None = None) -> int:
     if isinstance(request.begin, DevicesRequest):
         from eostui.engine.device import automatic_devices
 
         handshake.say("devices", "", memory=automatic_devices())
         return 0
-    from eostui.engine.fork import fork
-    from eostui.engine.resume import resume
     from eostui.engine.session import EngineSession
 
     config = RunConfig.from_toml(request.config, "request")
@@ -93,6 +93,17 @@ def _run(request: StartRequest, handshake: Handshake, life: Life | None) -> int:
         begin.changed if isinstance(begin, ForkRequest) else (),
         request.group,
     )
+    with contextlib.closing(session):
+        return _drive(session, request, handshake, life)
+
+
+def _drive(
+    session: EngineSession, request: StartRequest, handshake: Handshake, life: Life | None
+) -> int:
+    from eostui.engine.fork import fork
+    from eostui.engine.resume import resume
+
+    begin, path, config = request.begin, request.path, session.config
     driver = session.driver
     if request.watched:  # else no one would let it go on
         # a fork goes on where its parent may have paused
@@ -104,7 +115,10 @@ def _run(request: StartRequest, handshake: Handshake, life: Life | None) -> int:
     writer: Store
     made: RunWriter | None = None
     if isinstance(begin, ResumeRequest):
-        writer = resume(session, path, handshake.steps, changed_data=begin.changed_data)
+        writer = resume(
+            session, path, handshake.steps, changed_data=begin.changed_data,
+            other_stops=begin.other_stops,
+        )  # fmt: skip
     elif isinstance(begin, ForkRequest):
         writer = made = fork(
             session, path, request.name, begin.parent, begin.at, begin.controls, handshake.steps,
@@ -123,12 +137,14 @@ def _run(request: StartRequest, handshake: Handshake, life: Life | None) -> int:
     failure: BaseException | None = None
     try:
         status, sentence = driver.run(writer)
+        if (lost := session.end_workers()) and status == "stopped":  # what stopped it may be that
+            status, sentence = "failed", f"failed at step {driver.step}: {lost}"
         if status in ("finished", "stopped"):
             with contextlib.suppress(StoreError):  # the end has room of its own for what waits
                 driver.save()
     except (Exception, SystemExit) as error:  # named in the record, its traceback in the log
         failure = error
-        status, sentence = "failed", f"failed at step {driver.step}: {_explain(error)}"
+        status, sentence = "failed", f"failed at step {driver.step}: {explain(error)}"
     return _EXIT_CODES[_end(writer, driver.last_told, status, sentence, failure)]
 
 
@@ -150,33 +166,12 @@ def _end(
     except Exception as error:  # no one can be told but by the log and the exit code
         if not isinstance(error, EostuiError):
             traceback.print_exc()
-        status, sentence = "failed", f"{sentence}; its end isn't recorded: {_explain(error)}"
+        status, sentence = "failed", f"{sentence}; its end isn't recorded: {explain(error)}"
     if failure is not None:
         traceback.print_exception(failure)
         print()  # its last line may not have fitted
     print(f"{LAST_WORDS}{sentence}", flush=True)
     return status
-
-
-def _explain(error: BaseException) -> str:
-    """Return a sentence for a person; what the libraries say of memory and of a GPU isn't one."""
-    if isinstance(error, EostuiError):
-        return str(error)
-    text = str(error)
-    low = text.lower()
-    if (
-        isinstance(error, MemoryError)
-        or "out of memory" in low
-        or ("memory" in low and "alloc" in low)
-    ):
-        return "out of memory: use a smaller `chunk_size`, a smaller network or fewer `samples`"
-    if isinstance(error, RuntimeError) and ("cuda" in low or "mps" in low):
-        return (
-            f"the GPU failed ({text.splitlines()[0]}); `nvidia-smi` or the system's log may say why"
-        )
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'the system'}: {error.strerror}"
-    return f"{type(error).__name__}: {text}"
 
 
 if __name__ == "__main__":

@@ -44,6 +44,8 @@ def prepare_machine(config: RunConfig) -> Machine:
         raise InputError('`dtype` is "float64", but mps has only float32: use device = "cpu"')
     if config.threads != "auto":
         torch.set_num_threads(config.threads)
+    elif config.processes > 1 and "OMP_NUM_THREADS" not in os.environ:  # else each would take all
+        torch.set_num_threads(max(torch.get_num_threads() // config.processes, 1))
     _keep_freed_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # warn only: CUDA's max-pooling has no deterministic backward pass. use_deterministic_algorithms does

@@ -41,7 +41,7 @@ _BLOCK = 1 << 20
 #: Roundings by which another machine may move each element of an array: the data are standardised there.
 _ROUNDINGS = 8
 #: Facts of where an array was computed: only elsewhere is it rounded otherwise.
-_COMPUTED_BY = ("torch", "numpy", "python", "device", "device_name", "threads", "host")
+_COMPUTED_BY = ("torch", "numpy", "python", "device", "device_name", "threads", "processes", "host")
 
 _Sources = TypeAdapter(dict[str, str])
 _Shapes = TypeAdapter(list[list[int]])

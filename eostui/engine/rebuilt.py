@@ -61,7 +61,7 @@ class Rebuilt:
         machine = {"device": str(device), "threads": whole_fact(path, "threads", "1")}
         self._config = config.changed(machine, f"{path}")
         with self._at_work():
-            self._session = EngineSession(self._config, data_dir, say)
+            self._session = EngineSession(self._config, data_dir, say, alone=True)
             self.problem: Problem = self._session.problem
             self._newest: Checkpoint | None = None  # of the steps that were repeated last
             self._recognition = self._recognise(_first_checkpoint(path))

@@ -23,7 +23,16 @@ from eostui.runs.store.checkpoints import Checkpoint
 from eostui.runs.store.reader import facts_of
 
 #: Facts of where it was computed: other ones may round otherwise, which is told.
-_ENVIRONMENT = ("eostui", "torch", "numpy", "python", "device", "device_name", "threads")
+_ENVIRONMENT = (
+    "eostui",
+    "torch",
+    "numpy",
+    "python",
+    "device",
+    "device_name",
+    "threads",
+    "processes",
+)
 
 
 def recognise_or_refuse(
@@ -161,7 +170,7 @@ def told_of_repetition(
     if recognition.rounded:
         told["rounded"] = list(recognition.rounded)
     then, now = facts_of(path), session.facts(path, "")
-    elsewhere = {key: [then.get(key, ""), now[key]] for key in _ENVIRONMENT}
+    elsewhere = {key: [then.get(key, ""), now.get(key, "")] for key in _ENVIRONMENT}
     if others := {key: pair for key, pair in elsewhere.items() if pair[0] != pair[1]}:
         told["elsewhere"] = others
     if differences:

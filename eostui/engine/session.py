@@ -16,20 +16,24 @@ from eostui.config import RunConfig
 from eostui.dynamics import dynamics_of
 from eostui.dynamics.trial import try_dynamics
 from eostui.engine.calibration import refuse_calibration
+from eostui.engine.controls import NO_ACCURACY
 from eostui.engine.convolutions import with_fastest_convolutions
 from eostui.engine.device import available_devices, prepare_machine
 from eostui.engine.driver import Driver
 from eostui.engine.facts import initial_facts
 from eostui.engine.origin import whole_fact
+from eostui.engine.processes import Processes
 from eostui.errors import EostuiError, InputError, StoreError
 from eostui.own_code import heard
 from eostui.probes import probes_of
 from eostui.probes.own import try_probes
 from eostui.problems import build_problem
+from eostui.problems.batch import has_accuracy
 from eostui.problems.convolutions import CONVOLUTIONS
 from eostui.runs.analysis.remarks import SAID, TRUSTED
 from eostui.runs.store.reader import facts_of
 from eostui.runs.store.writer import RunWriter, not_begun
+from eostui.stop_condition import TRAIN_ACCURACY
 
 
 class EngineSession:
@@ -52,6 +56,8 @@ class EngineSession:
         like: Path | None = None,
         changed: Collection[str] = (),
         group: str = "",
+        *,
+        alone: bool = False,
     ) -> None:
         """Build the problem.
 
@@ -62,10 +68,12 @@ class EngineSession:
             like: a run on whose device, with as many threads, it computes.
             changed: the settings that are as the config says, whatever `like` had.
             group: of a new run.
+            alone: whether this process computes the shards of all `processes`, with the same sums.
 
         Raises:
             InputError: if the data, the device or the dynamics aren't there, or the config asks of the
                 dynamics what isn't derived for it.
+            EostuiError: if one of its further processes can't begin.
         """
         had: dict[str, Any] = {}
         if like is not None:
@@ -86,11 +94,21 @@ class EngineSession:
         self._machine = prepare_machine(like_it)
         if like is not None and self._machine.device.type != had["device"].partition(":")[0]:
             like_it = like_it.changed({"convolutions": config.convolutions})
+        self._processes = Processes(config, self._machine.device, data_dir, alone=alone)
         say("building the problem")
         built = config.changed({"convolutions": like_it.convolutions})
         self.problem = with_fastest_convolutions(
             built, build_problem(built, self._machine.device, data_dir, say), say
         )
+        if config.processes > 1:
+            settled = config.changed(
+                {
+                    "threads": self._machine.threads,
+                    "chunk_size": self.problem.chunk_size,
+                    "convolutions": self.problem.facts.get(CONVOLUTIONS, built.convolutions),
+                }
+            )
+            self.problem = self._processes.share_out(self.problem, settled, say)
         with heard(say) as lines:  # after the problem's own file: that one begins anew
             self.dynamics = dynamics_of(config)
             self.probes = probes_of(config)
@@ -102,6 +120,13 @@ class EngineSession:
             self.problem.facts[SAID] = " · ".join([*said, *lines])
         if config.calibrate_at != "never" and (refusal := refuse_calibration(self.dynamics)):
             raise InputError(f"`calibrate_at` is {config.calibrate_at}, but {refusal}")
+        if not has_accuracy(self.problem.loss):
+            for condition in config.stop_conditions:
+                if condition.kind == TRAIN_ACCURACY:
+                    raise InputError(f"`stop_at` has {condition.typed}, but {NO_ACCURACY}")
+            for change in config.controls:
+                if change.at_accuracy is not None:
+                    raise InputError(f"{change.where}: {NO_ACCURACY}")
         if config.chunk_size == "auto":  # what was chosen belongs to the run
             config = config.changed({"chunk_size": self.problem.chunk_size})
         self.config, self.changed, self.say, self._group = config, changed, say, group
@@ -122,6 +147,14 @@ class EngineSession:
         """Raise EostuiError if `stop` was called."""
         if self.driver.controls.stop:
             raise EostuiError(f"{path.name}: stopped before it could begin")
+
+    def end_workers(self) -> str:
+        """End the other processes; return a sentence if one had ended before, or ""."""
+        return self._processes.end()
+
+    def close(self) -> None:
+        """End the other processes, and leave none behind."""
+        self._processes.close()
 
     def new(self, path: Path, name: str) -> RunWriter:
         """Make the directory of a new run. Raises EostuiError if it can't be, or `stop` was called."""

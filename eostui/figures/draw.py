@@ -30,8 +30,8 @@ _COLUMNS_PER_INCH, _MOST_POINTS, _LEAST_COLUMNS = 300, 120_000, 150
 _ALONE, _AMONG = 0.66, 0.45
 #: Inches that the legend takes, a row; and a letter, about.
 _LEGEND_ROW, _LETTER = 0.16, 0.06
-#: Of the width of a chart, between two of the places on its x axis.
-_PLACES_APART = 0.14
+#: Width of a letter, as a share of its size: of texts on the x axis, with some room.
+_WIDTH = 0.65
 #: A dash and its gap, of patterns of curves, in line widths; and the share of the usual width.
 _DASHES: dict[str, tuple[Any, float]] = {
     "solid": ("-", 1.0),
@@ -142,7 +142,7 @@ def _draw_subplot(
 
 def _x_axis(axes: Axes, chart: Chart, shared: bool) -> None:
     if chart.places:
-        places = _uncrowded(chart.places, axes.get_xlim())
+        places = _uncrowded(chart.places, axes)
         axes.set_xticks([at for at, _ in places], [printable(text) for _, text in places])
     elif chart.counts == STEPS:
         axes.xaxis.set_major_locator(_locator(4 if axes.get_xlim()[1] >= 1e5 else 5, integer=True))
@@ -164,14 +164,22 @@ def _is_cut(chart: Chart, layout: Layout) -> bool:
     return bool(highest > layout.frame.top or lowest < layout.frame.bottom)
 
 
-def _uncrowded(
-    places: Sequence[tuple[float, str]], ends: tuple[float, float]
-) -> list[tuple[float, str]]:
-    """Leave out places that are too near to the one before."""
+def _uncrowded(places: Sequence[tuple[float, str]], axes: Axes) -> list[tuple[float, str]]:
+    """Leave out places whose text would touch the one before."""
+    from matplotlib import rcParams
+    from matplotlib.font_manager import FontProperties
+
+    left, right = axes.get_xlim()
+    wide = axes.bbox.width / axes.figure.dpi * 72  # points
+    letter = _WIDTH * FontProperties(size=rcParams["xtick.labelsize"]).get_size_in_points()
     kept: list[tuple[float, str]] = []
+    end = -math.inf
     for at, text in places:
-        if not kept or at - kept[-1][0] >= _PLACES_APART * (ends[1] - ends[0]):
+        middle = (at - left) / (right - left) * wide
+        half = len(text) * letter / 2
+        if middle - half >= end:
             kept.append((at, text))
+            end = middle + half + letter
     return kept
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from eostui.charts.chart import FLOW_TIME, STEPS, Chart, Curve
 from eostui.charts.scales import FloatArray, Scale, linear_part
 from eostui.figures.picture import Entry, Picture, Points, Subplot
-from eostui.figures.wanted import OF_SEVERAL, Wanted, check_name, command_words
+from eostui.figures.wanted import OF_SEVERAL, Wanted, check_name, check_range, command_words
 from eostui.panels import PANELS
 from eostui.panels.compare.charts import is_curvature, scales_of_column, title_of
 from eostui.panels.overlay import short
@@ -53,6 +53,7 @@ def picture_of_run(
         )  # fmt: skip
     left, right = x_range
     last = float(view.x[-1]) if len(view.x) else 0.0
+    check_range(x_range, (0.0, last), "this run")
     ends = (0.0 if left is None else left, last if right is None else right)
     subplots = [
         _of_column(view, each, columns[each.name])

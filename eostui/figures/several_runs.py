@@ -8,7 +8,7 @@ import numpy as np
 
 from eostui.errors import printable
 from eostui.figures.picture import Entry, Picture, Points, Subplot
-from eostui.figures.wanted import AXIS_WORDS, Wanted, check_name, command_words
+from eostui.figures.wanted import AXIS_WORDS, Wanted, check_name, check_range, command_words
 from eostui.panels import PANELS as PANELS_OF_A_RUN
 from eostui.panels.compare.charts import (
     PANELS,
@@ -82,6 +82,7 @@ def picture_of_comparison(
     before = view.quantity
     named = [each.name for each in charts if each.is_column]
     left, right = view.ends()
+    check_range(x_range, (left, right), "these runs")
     ends = (
         left if x_range[0] is None else x_range[0],
         right if x_range[1] is None else x_range[1],

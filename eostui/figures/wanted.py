@@ -12,6 +12,12 @@ SCALES = ("linear", "log", "symlog")
 AXIS_WORDS = ("steps", "flow", "onset")
 #: Panels of several runs alone.
 OF_SEVERAL = ("rest",)
+#: What else looks like a panel, and where it can be had as a picture.
+_ELSEWHERE = {
+    "landscape": "the landscape is maps, not curves: the live view shows it, and saves it as SVG",
+    "portrait": "the phase portrait is of the reduced map: `eostui simulate --live` shows it",
+    "regimes": "the map of regimes is of the reduced map: `eostui simulate --live` shows it",
+}
 
 
 @dataclass(frozen=True)
@@ -70,9 +76,28 @@ def check_name(
         other = "panel" if wanted.is_column else "column"
         advice = f"; --{other} {wanted.name} is a {other}"
     else:
+        elsewhere = elsewhere or _ELSEWHERE.get(wanted.name, "")
         advice = (elsewhere and f"; {elsewhere}") or did_you_mean(wanted.name, valid)
-    there = "" if wanted.is_column else f": there are {', '.join(valid)}"
+    there = "" if wanted.is_column and advice else f": there are {', '.join(valid)}"
     raise InputError(f"there is no {kind} `{wanted.name}` of {of}{there}{advice}")
+
+
+def check_range(
+    asked: tuple[float | None, float | None], there: tuple[float, float], of: str
+) -> None:
+    """Raise InputError if nothing lies in the stretch of x that is asked for.
+
+    Args:
+        asked: its ends, None for those that are there.
+        there: where x begins and ends.
+        of: whose x that is.
+    """
+    left, right = asked
+    if (left is not None and left > there[1]) or (right is not None and right < there[0]):
+        words = ["" if end is None else f"{end:.12g}" for end in asked]
+        raise InputError(
+            f"--x is {':'.join(words)}, but x of {of} goes from {there[0]:.12g} to {there[1]:.12g}"
+        )
 
 
 def command_words(

@@ -13,11 +13,12 @@ from eostui.runs.analysis.phases import BOUNCES
 
 def _chart(view: RunView, kind: str) -> Chart:
     curves = []
-    if np.isfinite(view.run.steps["step_cosine"]).any():
+    cosines = view.run.steps["step_cosine"][:-1]  # that of the newest step isn't known yet
+    if np.isfinite(cosines).any():
         ends = view.x[[0, -1]]
         curves = [
             Curve(ends, np.full(2, BOUNCES), "theory", "dashed", "bounces <", extended=True),
-            Curve(view.x, view.run.steps["step_cosine"], "path", label="cos"),
+            Curve(view.x[:-1], cosines, "path", label="cos"),
         ]
     return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting(measured=False))
 

@@ -18,14 +18,12 @@ def _chart(view: RunView, kind: str) -> Chart:
     steps = view.run.steps
     curves = []
     if len(steps) > 1:
-        ends = view.x[[0, -1]]
+        ends, x = view.x[[0, -1]], view.x[:-1]  # what the newest step does isn't known yet
         curves.append(Curve(ends, np.zeros(2), "theory", "dashed", extended=True))
         if steps["weight_decay"].any():
-            regularized = steps["loss_step_regularized"]
-            curves.append(
-                Curve(view.x, regularized, "cool", "stippled", "ΔLλ", yields="flattening")
-            )
-        curves.append(Curve(view.x, steps["loss_step"], "loss", label="ΔL"))
+            regularized = steps["loss_step_regularized"][:-1]
+            curves.append(Curve(x, regularized, "cool", "stippled", "ΔLλ", yields="flattening"))
+        curves.append(Curve(x, steps["loss_step"][:-1], "loss", label="ΔL"))
     scale = Scale(kind, linear_part(_some(steps["loss_step"])))
     return Chart(curves, scale, view.marks(), waiting=view.waiting(measured=False))
 
@@ -37,8 +35,8 @@ def _some(values: FloatArray) -> FloatArray:
 
 _MEANING = """\
 ΔL = L(θ⁺) − L(θ), what each step does to the loss, and the same of Lλ where weights decay. symlog shows
-both signs at any size: at the edge every other step goes up (zoom in: + or the wheel), and the band
-stays about 0 while the loss falls in the long run.
+both signs at any size: at the edge every other step goes up (zoom in: ‹span.in› or the wheel),
+and the band stays about 0 while the loss falls in the long run.
 """
 
 LOSS_STEP = Panel(

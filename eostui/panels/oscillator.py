@@ -103,8 +103,9 @@ def _agreement(view: RunView, run: Run) -> list[str]:
     told = [f"agreed for {seat.parted - seat.step} steps"]
     rows = run.calibrations.rows
     alpha = seat.calibration.alpha
-    if run is view.newest and view.live and len(rows) and not in_noise(rows["x"][-1], alpha):
-        told.append("C re-seats")
+    beyond = len(rows) and not in_noise(rows["x"][-1], alpha)
+    if view.write_key is not None and run is view.newest and view.live and beyond:
+        told.append(f"{view.write_key('reseat')} re-seats")
     return told
 
 
@@ -114,8 +115,11 @@ def _waiting(view: RunView) -> str:
     if not view.live:
         return "this run wasn't calibrated"
     if view.run.config.calibrate_at == "auto":
-        return f"calibrates where S crosses {view.dynamics.label}; c: now"
-    return "press c to calibrate"
+        now = f"; {view.write_key('calibrate')}: now" if view.write_key is not None else ""
+        return f"calibrates where S crosses {view.dynamics.label}{now}"
+    if view.write_key is None:
+        return "this run isn't calibrated yet"
+    return f"press {view.write_key('calibrate')} to calibrate"
 
 
 def _calibrated(view: RunView) -> bool:
@@ -123,14 +127,14 @@ def _calibrated(view: RunView) -> bool:
 
 
 _MEANING = """\
-c freezes θ*, u and ∇S; from there on x = ⟨u, θ − θ*⟩, whose sign the bounce turns at
+‹calibrate› freezes θ*, u and ∇S; from there on x = ⟨u, θ − θ*⟩, whose sign the bounce turns at
 every step (so two strands; times √β it has the unit of S), and q = ⟨∇S, θ − θ*⟩, to first order S − S*,
 are drawn beside what the reduced map of the theory predicts (dotted) from the constants measured at θ*.
 The map has one term more than the paper's: the curvature that moves x is S + D⁴x²/6, with D⁴ the fourth
 derivative of L along u, by differences; 0 where kinks (ReLU) leave none, and in runs from before it.
 They agree while S* + q and S stay within 2 % of S* of the prediction. At θ* x is 0 to rounding, so a
-predicted hump is right in height and depth before it is right in time: once x is out of the noise, C
-restarts the prediction from the network's own x and q.
+predicted hump is right in height and depth before it is right in time: once x is out of the noise,
+‹reseat› restarts the prediction from the network's own x and q.
 """
 
 OSCILLATOR = Panel(

@@ -76,7 +76,7 @@ def draw_stills(
         shown = stills[: max(height, 0)]
         titles = [_title(still, _notes(still.chart, values=True), width) for still in shown]
         return _text(titles, color)
-    across = 2 if width >= GRID_WIDTH else 1
+    across = 2 if width >= GRID_WIDTH and len(stills) > 1 else 1
     down = max(min((height - _AXIS) // 3, -(-len(stills) // across)), 1)
     shares = [*_SHARES[across], *[_SHARES[across][-1]] * down][:down]
     ends = np.round(np.cumsum(shares) / sum(shares) * (height - _AXIS)).astype(int)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,7 @@ class RunView:
         flow_time: whether x is flow time; `toggle_axis` changes it.
         smoothing: of how many points medians are drawn over the raw curves, 0 for none.
         overlay: another run, drawn under this one.
+        write_key: writes a key of the live view by its id; None where nobody can press one.
         medians: running median of κ.
         phases: which steps each phase took.
         dynamics: what the run states about it: its controls, and what its thresholds are called.
@@ -48,6 +49,7 @@ class RunView:
         self.smoothing = 0
         self._smooth: dict[tuple[str, int], BlockMedians] = {}
         self.overlay: Overlay | None = None
+        self.write_key: Callable[[str], str] | None = None
         self.medians = BlockMedians()
         self.phases: list[Span] = []
         self.dynamics = Description.of_facts(run.facts)
@@ -150,11 +152,17 @@ class RunView:
     def marks(self) -> list[Mark]:
         """Return a mark for every fork and every change of a control, in the order of their steps."""
         symbols = {control.name: control.symbol for control in self.dynamics.controls}
-        texts = [
-            (event.step, _told(changed_to(event.payload), symbols))
-            for event in self.run.events
-            if event.kind == "control"
-        ]
+        changes = [event for event in self.run.events if event.kind == "control"]
+        texts, last = [], None
+        for event in changes:
+            text = _told(changed_to(event.payload), symbols)
+            if (
+                last is not None and (event.step, {*event.payload}) == last
+            ):  # step after step: a warm-up
+                texts[-1] = (texts[-1][0], f"⋯ {text}")
+            else:
+                texts.append((event.step, text))
+            last = event.step + 1, {*event.payload}
         for step in self._forks():
             changed = [text for at, text in texts if at == step]
             texts = [(at, text) for at, text in texts if at != step]

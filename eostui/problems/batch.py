@@ -32,6 +32,8 @@ class Supervised:
         targets: shape (n, …).
         share: of these samples in L.
         convolutions: how those of the module are computed where its derivatives are derived by hand.
+        accuracy: (outputs, targets) ↦ the share of samples that is right, a scalar tensor that is had
+            without a look at a value; None where a step can't have it.
     """
 
     module: nn.Module
@@ -41,6 +43,20 @@ class Supervised:
     targets: Tensor
     share: float
     convolutions: Convolutions = "native"
+    accuracy: Callable[[Tensor, Tensor], Tensor] | None = None
+
+    @torch.no_grad()
+    def accuracy_share(self, outputs: Tensor) -> Tensor:
+        """Return what these samples add to the accuracy of all, a scalar, in float64 where there is that.
+
+        Raises:
+            InputError: if there is no accuracy.
+        """
+        if self.accuracy is None:
+            raise InputError("the problem has no accuracy")
+        right = self.accuracy(outputs.detach(), self.targets).reshape(())
+        right = right.to(torch.float32 if right.device.type == "mps" else torch.float64)
+        return right if self.share == 1.0 else self.share * right
 
 
 @dataclass(frozen=True)
@@ -146,19 +162,34 @@ def parts_of(loss: LossFunction) -> tuple[LossFunction, ...]:
     return loss.parts if isinstance(loss, SummedLoss) else (loss,)
 
 
-def loss_of_rows(loss: LossFunction, rows: Tensor) -> LossFunction:
+def supervised_parts(loss: LossFunction) -> list[Supervised]:
+    """Return what the parts of a loss are made of; [] unless all of them are a module on data."""
+    made_of = [p.supervised if isinstance(p, Chunk) else None for p in parts_of(loss)]
+    return [] if None in made_of else [m for m in made_of if m is not None]
+
+
+def has_accuracy(loss: LossFunction) -> bool:
+    """Return whether a step knows the share of training samples that is right."""
+    made_of = supervised_parts(loss)
+    return bool(made_of) and all(each.accuracy is not None for each in made_of)
+
+
+def loss_of_rows(
+    loss: LossFunction, rows: Tensor, chunk_size: int = 0, of: int = 0
+) -> LossFunction:
     """Return θ ↦ the mean loss of some samples alone, for a loss made of a module on data.
 
     Args:
         loss: over the full batch.
         rows: their numbers, shape (n,); one that comes twice counts twice.
+        chunk_size: of them in one part; 0 for all.
+        of: samples that the mean is over, where these are only some of them; 0 for n.
 
     Raises:
         InputError: if it is a function of θ alone: it has no samples.
     """
-    made_of = [part.supervised for part in parts_of(loss) if isinstance(part, Chunk)]
-    known = [supervised for supervised in made_of if supervised is not None]
-    if not known or len(known) < len(parts_of(loss)):
+    known = supervised_parts(loss)
+    if not known:
         raise InputError("the problem is a function of θ alone: it has no samples to choose from")
     first, rows = known[0], rows.to(known[0].inputs.device)
     starts = list(itertools.accumulate((len(part.inputs) for part in known), initial=0))
@@ -170,8 +201,9 @@ def loss_of_rows(loss: LossFunction, rows: Tensor) -> LossFunction:
             data[rows[here] - start] for data in (part.inputs, part.targets)
         )
     return batch_loss(
-        first.outputs, first.loss, inputs, targets, 0, first.module, first.convolutions
-    )
+        first.outputs, first.loss, inputs, targets, chunk_size, first.module, first.convolutions, of,
+        first.accuracy,
+    )  # fmt: skip
 
 
 def with_convolutions(loss: LossFunction, convolutions: Convolutions) -> LossFunction:
@@ -191,6 +223,8 @@ def batch_loss(
     chunk_size: int,
     module: nn.Module | None = None,
     convolutions: Convolutions = "native",
+    of: int = 0,
+    accuracy: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> LossFunction:
     """Return θ ↦ loss(outputs(θ, inputs), targets), in chunks weighted by their share of the samples.
 
@@ -202,19 +236,22 @@ def batch_loss(
         chunk_size: samples a chunk, the last one smaller; 0 for all in one.
         module: what `outputs` calls, if the chunks should know it.
         convolutions: how those of the module are computed.
+        of: samples of which these N are only some, and which the mean is over; 0 for N.
+        accuracy: as of `Supervised`.
     """
     chunks = [
-        _chunk(outputs, loss, inputs[rows], targets[rows], share, module, convolutions)
-        for rows, share in slices(len(inputs), chunk_size)
+        _chunk(outputs, loss, inputs[rows], targets[rows], share, module, convolutions, accuracy)
+        for rows, share in slices(len(inputs), chunk_size, of)
     ]
     return chunks[0] if len(chunks) == 1 else SummedLoss(tuple(chunks))
 
 
-def slices(samples: int, chunk_size: int) -> Sequence[tuple[slice, float]]:
-    """Return each chunk's rows and its share of all samples; one chunk if `chunk_size` is 0."""
+def slices(samples: int, chunk_size: int, of: int = 0) -> Sequence[tuple[slice, float]]:
+    """Return each chunk's rows and its share of all samples, `of` if there are more than these; one
+    chunk if `chunk_size` is 0."""
     size = chunk_size or samples
     return [
-        (slice(start, start + size), (min(start + size, samples) - start) / samples)
+        (slice(start, start + size), (min(start + size, samples) - start) / (of or samples))
         for start in range(0, samples, size)
     ]
 
@@ -227,6 +264,7 @@ def _chunk(
     share: float,
     module: nn.Module | None,
     convolutions: Convolutions,
+    accuracy: Callable[[Tensor, Tensor], Tensor] | None,
 ) -> Chunk:
     def output_loss(found: Tensor) -> Tensor:
         value = loss(found, targets)
@@ -235,6 +273,6 @@ def _chunk(
     supervised = (
         None
         if module is None
-        else Supervised(module, outputs, loss, inputs, targets, share, convolutions)
+        else Supervised(module, outputs, loss, inputs, targets, share, convolutions, accuracy)
     )
     return Chunk(lambda theta: outputs(theta, inputs), output_loss, supervised)

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from eostui.errors import InputError
 from eostui.problems.batch import (
-    Chunk,
     Supervised,
     batch_loss,
     function_of_theta,
     parts_of,
+    supervised_parts,
 )
 from eostui.problems.memory import kept_bytes
 from eostui.problems.problem import Problem
@@ -27,7 +27,7 @@ _FEW, _BYTES = 8, 16e6
 def doubled(problem: Problem) -> Subject:
     """Return the samples that are examined, with a module and loss that compute in float64."""
     theta = problem.initial.detach().double()
-    chunks = _chunks(problem)
+    chunks = supervised_parts(problem.loss)
     if not chunks:
         return Subject(parts_of(problem.loss)[0], theta)
     made_of = chunks[0]
@@ -43,7 +43,7 @@ def doubled(problem: Problem) -> Subject:
 def subject_of(problem: Problem) -> Subject:
     """Return what of a problem is examined: some samples of a module's, else the first part."""
     theta = problem.initial.detach()
-    chunks = _chunks(problem)
+    chunks = supervised_parts(problem.loss)
     if not chunks:
         return Subject(parts_of(problem.loss)[0], theta)
     for name in ("inputs", "targets"):  # those that aren't picked too
@@ -51,12 +51,6 @@ def subject_of(problem: Problem) -> Subject:
             raise InputError(f"its {name} aren't finite")
     inputs, targets, samples = _picked(chunks, theta)
     return Subject.of(chunks[0], theta, inputs, targets, samples)
-
-
-def _chunks(problem: Problem) -> list[Supervised]:
-    """Return what the parts of a problem's loss are made of; [] unless they are a module's on data."""
-    made_of = [p.supervised if isinstance(p, Chunk) else None for p in parts_of(problem.loss)]
-    return [] if None in made_of else [m for m in made_of if m is not None]
 
 
 def _picked(chunks: list[Supervised], theta: Tensor) -> tuple[Tensor, Tensor, str]:

@@ -138,7 +138,8 @@ class Problem:
             targets: what `loss` compares the outputs with.
             convention: one line that fixes the scale of the loss.
             test: held-out inputs and targets.
-            accuracy: (outputs, targets) ↦ share that is right.
+            accuracy: (outputs, targets) ↦ share that is right: of test samples, and at every step
+                of those that it is trained on, unless it looks at values, which a step would wait for.
             decay_biases: whether weight decay acts on parameters of one dimension too.
             chunk_size: samples whose graph is in memory at a time; 0 for all, "auto" for all on a CPU
                 and on a GPU what its free memory allows.
@@ -165,22 +166,38 @@ class Problem:
             chunk_size = 0
         if chunk_size or test is not None:
             _refuse_coupling(outputs, inputs, initial)
-        if chunk_size:
-            _refuse_sums(outputs, loss, inputs, targets, initial)
+        if chunk_size and not is_mean(made_of, initial):
+            raise InputError(
+                "the loss isn't a mean over samples, so it can't be summed in chunks: set `chunk_size` "
+                "to 0, or divide the loss by the number of samples"
+            )
         tested = {} if test is None else {"test_inputs": test[0], "test_targets": test[1]}
+        facts = _frozen(module)
+        of_every_step = accuracy is not None and _is_of_every_step(accuracy, made_of, initial)
+        if accuracy is not None and not of_every_step:
+            facts["train_accuracy"] = "not recorded: `accuracy` must be a tensor of tensors alone"
         decayed = None
         if not decay_biases:
             masks = [torch.full((p.numel(),), float(p.ndim > 1)) for p in trained.values()]
             decayed = torch.cat(masks).to(initial)
         return cls(
             initial=initial,
-            loss=batch_loss(outputs, loss, inputs, targets, chunk_size, module, convolutions),
+            loss=batch_loss(
+                outputs,
+                loss,
+                inputs,
+                targets,
+                chunk_size,
+                module,
+                convolutions,
+                accuracy=accuracy if of_every_step else None,
+            ),
             convention=convention,
             test=None
             if test is None
             else HeldOutSamples(outputs, loss, accuracy, *test, chunk_size=chunk_size),
             decayed=decayed,
-            facts=_frozen(module),
+            facts=facts,
             chunk_size=chunk_size,
             trust_gradients=trust_gradients,
             arrays={"inputs": inputs, "targets": targets, **tested},
@@ -209,6 +226,24 @@ class Problem:
             return copy.deepcopy(supervised.module, placed)
         except Exception as error:
             raise InputError(f"its module can't be copied: {error}") from None
+
+
+@torch.no_grad()
+def _is_of_every_step(
+    accuracy: Callable[[Tensor, Tensor], Tensor], made_of: Supervised, theta: Tensor
+) -> bool:
+    """Return whether an accuracy can be had of every step: a scalar tensor, without a look at a value.
+
+    Tensors of the device `meta` have no values to look at.
+    """
+    for count in (2, len(made_of.inputs)):  # a module may be made for one size of batch
+        try:
+            found = made_of.outputs(theta, made_of.inputs[:count])
+            right = accuracy(found.to("meta"), made_of.targets[:count].to("meta"))
+        except Exception:  # the user's code may raise anything; what is wrong with it the tests say
+            continue
+        return isinstance(right, Tensor) and right.numel() == 1
+    return False
 
 
 def _frozen(module: nn.Module) -> dict[str, str]:
@@ -307,8 +342,7 @@ def _refuse_coupling(
             f"the module's outputs are of type {type(together).__name__}, but with `test` or chunks they "
             "must be one tensor with a row for each sample: let its forward pass return that alone"
         )
-    apart = torch.cat([outputs(theta, inputs[n : n + 1]) for n in range(len(inputs[:2]))])
-    if not equal_to_rounding(together, apart):
+    if are_coupled(outputs, inputs, theta):
         raise InputError(
             "the module's outputs for a sample depend on the other samples of the batch (batch "
             "normalisation?), so it can be neither summed in chunks nor tested on other samples: set "
@@ -317,16 +351,15 @@ def _refuse_coupling(
 
 
 @torch.no_grad()
-def _refuse_sums(
-    outputs: Callable[[Tensor, Tensor], Tensor],
-    loss: Callable[[Tensor, Tensor], Tensor],
-    inputs: Tensor,
-    targets: Tensor,
-    theta: Tensor,
-) -> None:
-    whole = batch_loss(outputs, loss, inputs[:2], targets[:2], 0)(theta)
-    if not equal_to_rounding(whole, batch_loss(outputs, loss, inputs[:2], targets[:2], 1)(theta)):
-        raise InputError(
-            "the loss isn't a mean over samples, so it can't be summed in chunks: set `chunk_size` to 0, "
-            "or divide the loss by the number of samples"
-        )
+def are_coupled(outputs: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, theta: Tensor) -> bool:
+    """Return whether the outputs for the first samples depend on each other, as by batch
+    normalisation."""
+    apart = torch.cat([outputs(theta, inputs[n : n + 1]) for n in range(len(inputs[:2]))])
+    return not equal_to_rounding(outputs(theta, inputs[:2]), apart)
+
+
+@torch.no_grad()
+def is_mean(made_of: Supervised, theta: Tensor) -> bool:
+    """Return whether the loss of the first samples is the mean of each one's."""
+    few = made_of.outputs, made_of.loss, made_of.inputs[:2], made_of.targets[:2]
+    return equal_to_rounding(batch_loss(*few, 0)(theta), batch_loss(*few, 1)(theta))

@@ -17,7 +17,7 @@ from eostui.stability import CONTROLS
 #: where they differ in others.
 _OF_THE_MACHINE = (
     "preset", "steps", "pause_at", "checkpoint_every", "checkpoint_budget", "chunk_size", "device",
-    "threads", "cadence", "far_cadence", "test_cadence", "calibrate_at",
+    "threads", "processes", "cadence", "far_cadence", "test_cadence", "calibrate_at",
 )  # fmt: skip
 
 #: Letters of settings that a chart has no room for.
@@ -44,7 +44,7 @@ class Family:
         runs = tuple(entries)
         settings = [settings_of(entry) for entry in runs]
         keys = [key for key in (*RunConfig.keys(), "group") if _differs(key, settings)]
-        differing = tuple(key for key in keys if key not in _OF_THE_MACHINE)
+        differing = tuple(key for key in keys if key not in _OF_THE_MACHINE) or tuple(keys)
         return cls(runs, differing, tuple(key for key in keys if key not in differing))
 
     @cached_property

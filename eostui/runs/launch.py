@@ -32,21 +32,22 @@ class StartError(EostuiError):
         self.exit_code = exit_code
 
 
-def refuse_resume(state: str, *, by_keys: bool = False) -> str:
+def refuse_resume(state: str, key: Callable[[str], str] | None = None) -> str:
     """Return why a run in this state can't be gone on with, to be read after its name; "" if it can.
 
     Args:
         state: as `Run.state`, or as a follower has it.
-        by_keys: whether what can be done is said by the live view's keys, not by commands.
+        key: writes a key of the live view by its id; None where commands are told instead.
     """
     if state in RESUMABLE_STATES:
         return ""
     if state == "diverged":
-        fork = "f forks it" if by_keys else "`eostui fork` it"
+        fork = f"{key('fork')} forks it" if key is not None else "`eostui fork` it"
         return f"diverged, and would again; {fork} at an earlier step"
     if state in LIVE_STATES:
-        shown = "space pauses it and lets it go on" if by_keys else "`eostui attach` shows it"
-        return f"is {state}: {shown}"
+        if key is None:
+            return f"is {state}: `eostui attach` shows it"
+        return f"is {state}: {key('pause')} pauses it and lets it go on"
     return f"is {state}"
 
 
@@ -58,11 +59,13 @@ class Resume:
         entry: the run.
         steps: how many steps it shall have in all; None for as many as its config says.
         changed_data: whether it goes on also where data or source aren't what they were.
+        stop_at: what shall end it from here on; None for what was to end it and hasn't.
     """
 
     entry: Entry
     steps: int | None = None
     changed_data: bool = False
+    stop_at: tuple[str, ...] | None = None
 
     @property
     def config(self) -> RunConfig:
@@ -77,6 +80,8 @@ class Resume:
             )
         if self.steps is not None:
             config = config.changed({"steps": self.steps})
+        if self.stop_at is not None:
+            config = config.changed({"stop_at": self.stop_at})
         # one whose process was killed after its last step has its end still to be recorded
         if config.steps <= self.entry.last_step and self.entry.state in ("finished", "stopped"):
             raise InputError(
@@ -88,7 +93,9 @@ class Resume:
     @property
     def begin(self) -> request.ResumeRequest:
         """How an engine is told."""
-        return request.ResumeRequest(changed_data=self.changed_data)
+        return request.ResumeRequest(
+            changed_data=self.changed_data, other_stops=self.stop_at is not None
+        )
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,9 @@ def memory_bytes(config: RunConfig) -> float:
 def default_workers(configs: Iterable[RunConfig]) -> int:
     """Return how many members train at once on this machine's CPUs: by cores, and by memory."""
     every = list(configs)
-    threads = max(config.threads for config in every if isinstance(config.threads, int))
+    threads = max(
+        config.threads * config.processes for config in every if isinstance(config.threads, int)
+    )
     by_memory = available_memory() * 0.8 / max(map(memory_bytes, every))
     return max(1, min(cores() // threads, int(by_memory), len(every)))
 

@@ -28,6 +28,7 @@ from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen, Screen
 from textual.theme import Theme
 from textual.widget import Widget
+from textual.widgets import Input
 from textual.worker import Worker, WorkerState
 
 from eostui import oscillator_presets, presets
@@ -37,13 +38,14 @@ from eostui.oscillator_presets import OscillatorPreset
 from eostui.panels.compare.view import Compare
 from eostui.preferences import Preferences, remember
 from eostui.runs.analysis.controls import description_of
-from eostui.runs.analysis.stop_condition import ASKED, EXAMPLES, parse, pending
+from eostui.runs.analysis.stops import ASKED, pending
 from eostui.runs.launch import EngineProcess, refuse_resume
 from eostui.runs.selection import Selection
 from eostui.runs.shelf import safe_name
 from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.reader import facts_of
 from eostui.stability import GRADIENT_DESCENT, STABILITY
+from eostui.stop_condition import EXAMPLES, Stop, as_typed, content_of, in_words, parse
 from eostui.tui import files, themes
 from eostui.tui.beside import Beside
 from eostui.tui.editor import edit
@@ -100,7 +102,9 @@ class EostuiApp(App[str]):
         super().__init__()
         self._start, self._noted = start, noted
         self._queue = KeyQueue(self, super().on_event)
-        self.session = Session(self, settings, start if isinstance(start, Watch) else None)
+        table = [key for keys in keys_by_group().values() for key in keys]
+        watch = start if isinstance(start, Watch) else None
+        self.session = Session(self, settings, table, watch)
         self.questions = Questions(self, self.session)
         self.engines = Engines(self, self.session, self.questions)
         self._forks = Forks(
@@ -146,11 +150,11 @@ class EostuiApp(App[str]):
         if isinstance(start, EngineProcess):
             self.engines.wait_for(start)
         elif isinstance(start, OscillatorPreset):
-            self.session.show_message(f"no run yet: {self._key('preset.next')} starts one")
+            self.session.show_message(f"no run yet: {self.session.key('preset.next')} starts one")
             self.get_screen("oscillator", OscillatorScreen).begin_with(start)
             self.push_screen("oscillator")
         elif isinstance(start, Compare):
-            self.session.show_message(f"no run yet: {self._key('preset.next')} starts one")
+            self.session.show_message(f"no run yet: {self.session.key('preset.next')} starts one")
             self.session.compare(start.view)
             self.push_screen("compare")
             for sentence in start.left_out:
@@ -254,15 +258,10 @@ class EostuiApp(App[str]):
                 f"`eostui fork {run.path.name} --at {run.last_step if chosen is None else chosen}`"
             )
         else:
-            text = f"this run is {session.state}: {self._key('restart')} starts it anew"
-            text += "" if refuse_resume(session.state) else f", {self._key('resume')} resumes it"
+            text = f"this run is {session.state}: {session.key('restart')} starts it anew"
+            text += "" if refuse_resume(session.state) else f", {session.key('resume')} resumes it"
         self.notify(text, severity="warning")
         return None
-
-    def _key(self, name: str) -> str:
-        """Return how the user has the key of that id."""
-        key = next(key for key in KEYS if key.id == name)
-        return self.session.settings.keymap.of(key).shown.split()[0]
 
     def _steer(self, ask: Callable[[Steering], object]) -> None:
         """Ask the engine of the run that is shown for something, if it lives; say why not.
@@ -356,7 +355,9 @@ class EostuiApp(App[str]):
 
         def choose(steering: Steering) -> None:
             control = steering.choose_next()
-            down, up, typed = (self._key(f"{FURTHER}.{word}") for word in ("down", "up", "type"))
+            down, up, typed = (
+                self.session.key(f"{FURTHER}.{word}") for word in ("down", "up", "type")
+            )
             told = f"{control.description} {control.symbol}"
             self.notify(f"{down} {up} and {typed} are for {told} now")
 
@@ -401,10 +402,10 @@ class EostuiApp(App[str]):
         def answered(typed: str | None) -> None:
             if typed is None:
                 return
-            condition = parse(typed)
-            content = {} if condition is None else condition.content
+            conditions = parse(typed)
+            content = content_of(Stop(condition) for condition in conditions)
             if self._try(steering, lambda steering: steering.send(ASKED, **content)):
-                told = "its end alone" if condition is None else condition.told(label)
+                told = in_words(conditions, label) or "its end alone"
                 self.notify(f"{run.path.name} is told to stop at: {told}")
 
         def understood(typed: str) -> str:
@@ -412,7 +413,8 @@ class EostuiApp(App[str]):
             return typed
 
         question = f"{printable(run.path.name)} is to stop at\n({EXAMPLES})"
-        dialog = AskDialog(question, "" if present is None else present.typed, understood)
+        asked = as_typed(stop.condition for stop in present)
+        dialog = AskDialog(question, asked, understood)
         self.questions.ask(dialog, answered)
 
     def action_reseat(self) -> None:
@@ -597,7 +599,15 @@ class EostuiApp(App[str]):
         self._show_screen(self._screens[key])
 
     def action_next_screen(self, direction: int) -> None:
-        """Go round the screens that have something to show."""
+        """Go round the screens that have something to show; in a dialog, round its fields."""
+        if isinstance(self.screen, ModalScreen):
+            if not self.screen.query(Input):  # else nothing would have the focus
+                return
+            if direction > 0:
+                self.screen.focus_next("Input")
+            else:
+                self.screen.focus_previous("Input")
+            return
         ring = [
             screen
             for key, screen in self._screens.items()
@@ -631,9 +641,13 @@ class EostuiApp(App[str]):
         self._show_screen(self.first)
         self.engines.open(event.path)
 
+    def on_compare_screen_fork_run(self, event: CompareScreen.ForkRun) -> None:
+        """Ask how a run of the comparison is forked."""
+        self._shelving.fork_at(event.entry, event.step)
+
     def _show_run(self) -> None:
-        """Show the run's charts in place of a list, once its dialog is away."""
-        if isinstance(self.shown, ListScreen):
+        """Show the run's charts in place of a list or a comparison, once its dialog is away."""
+        if isinstance(self.shown, ListScreen | CompareScreen):
             self.call_later(self._show_screen, self.first)
 
     def on_runs_screen_asked(self, asked: RunsScreen.Asked) -> None:
@@ -661,7 +675,7 @@ class EostuiApp(App[str]):
             about = [screen.about() for screen in self._screens.values()]
             keymap = self.session.settings.keymap
             keys = {group: [*map(keymap.of, keys)] for group, keys in keys_by_group().items()}
-            self.push_screen(HelpScreen(keys, self.session.state, about))
+            self.push_screen(HelpScreen(keys, self.session.state, about, self.session.key))
 
     def action_command_palette(self) -> None:
         """Show the command palette."""
@@ -673,20 +687,29 @@ class EostuiApp(App[str]):
         own = screen.KEYS if isinstance(screen, SessionScreen) else ()
         replaced = {"palette"} | {key.id for key in own}
         actions = {key.action for key in own}
+        if isinstance(screen, ListScreen):  # what would change a run that isn't seen
+            replaced |= {key.id for key in KEYS if key.group == "training"}
+        keymap = self.session.settings.keymap
+        taken = frozenset(name for key in own for name in keymap.of(key).keys.split(","))
         for key in (*KEYS, *screen_keys()):
             if (
                 key.id not in replaced
                 and key.action not in actions
                 and key.acts(self.session.state)
             ):
-                yield self._command(key, self)
+                yield self._command(key, self, taken)
         for key in own:
             yield self._command(key, screen)
 
-    def _command(self, key: Key, on: EostuiApp | Screen[object]) -> SystemCommand:
+    def _command(
+        self, key: Key, on: EostuiApp | Screen[object], taken: frozenset[str] = frozenset()
+    ) -> SystemCommand:
+        """Return a key as a line of the palette; keys that are `taken` do something else there."""
+        users = self.session.settings.keymap.of(key)
+        free = users.keys and not taken.issuperset(users.keys.split(","))
         return SystemCommand(
             key.title,
-            f"key {self.session.settings.keymap.of(key).shown}",
+            f"key {users.shown}" if free else "no key here",
             lambda: self.call_later(self.run_action, key.action, on),
         )
 

@@ -161,7 +161,10 @@ class Engines:
     async def _change_to(self, path: Path) -> None:
         live = self._session.live_run
         if await self._open(path) and live is not None:
-            self._app.notify(f"{live.path.name} trains on: l lists it, and leaving asks about it")
+            shelf = self._session.key("screen.runs")
+            self._app.notify(
+                f"{live.path.name} trains on: {shelf} lists it, and leaving asks about it"
+            )
 
     def wait_for(self, engine: EngineProcess) -> None:
         """Wait for an engine in the background, telling what it does, and then show its run."""
@@ -178,7 +181,7 @@ class Engines:
         if self._session.engine is not engine:
             return
         self._doing = text
-        text += ", will be paused (space)" if self._pauses else ""
+        text += f", will be paused ({self._session.key('pause')})" if self._pauses else ""
         if self._session.feed is None:
             self._take_note(engine.config)
             self._session.show_message(f"{engine.config.preset}: {text}")

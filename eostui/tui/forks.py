@@ -68,7 +68,7 @@ class Forks:
         """Return why the run that is shown can't be gone on with; "" if it can."""
         feed = self._session.feed
         assert feed is not None
-        refusal = refuse_resume(feed.state, by_keys=True)
+        refusal = refuse_resume(feed.state, self._session.key)
         if refusal and feed.trouble:
             return f"this run can't be gone on with: {feed.trouble}"
         return f"this run {refusal}" if refusal else ""
@@ -76,9 +76,9 @@ class Forks:
     def _in_background(self, asking: Coroutine[Any, Any, None]) -> None:
         self._app.run_worker(asking, group="fork", exclusive=True, exit_on_error=False)
 
-    def ask_fork_of(self, entry: shelf.Entry) -> None:
-        """Ask for a fork of a run of the shelf, from its newest step on."""
-        self._in_background(self._ask_fork_of(entry, self._questions.scene()))
+    def ask_fork_of(self, entry: shelf.Entry, step: int | None = None) -> None:
+        """Ask for a fork of a run of the shelf at a step, from its newest on if left out."""
+        self._in_background(self._ask_fork_of(entry, step, self._questions.scene()))
 
     def ask_resume_of(self, entry: shelf.Entry) -> None:
         """Go on with a run of the shelf; one that is finished is asked for its steps."""
@@ -99,10 +99,10 @@ class Forks:
             parent, step, controls_at(run, step), steering.controls, steering.trusted, scene
         )
 
-    async def _ask_fork_of(self, entry: shelf.Entry, scene: Scene) -> None:
+    async def _ask_fork_of(self, entry: shelf.Entry, at: int | None, scene: Scene) -> None:
         def read() -> tuple[shelf.Entry, int, dict[str, float], dict[str, Control]]:
             parent = shelf.read_entry(entry.path)
-            step = newest_fork_step(parent.last_step, parent.state)
+            step = newest_fork_step(parent.last_step, parent.state) if at is None else at
             return parent, step, parent_controls_at(parent, step), parent_controls(parent)
 
         try:

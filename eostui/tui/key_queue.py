@@ -74,6 +74,8 @@ class KeyQueue:
     @property
     def _opening(self) -> bool:
         """Whether a dialog was opened that has no place to type into yet."""
+        if not self._app.screen_stack:  # the application is ending
+            return False
         screen = self._app.screen
         return (
             isinstance(screen, ModalScreen) and screen.AUTO_FOCUS != "" and screen.focused is None

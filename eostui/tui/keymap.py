@@ -15,7 +15,7 @@ from textual.keys import Keys, _character_to_key, key_to_character
 from eostui import locations
 from eostui.errors import InputError, did_you_mean
 from eostui.text import parse_toml, read_text
-from eostui.tui.keys import Key, bindings
+from eostui.tui.keys import EVERYWHERE, Key, bindings
 
 _MODIFIERS = ("ctrl", "shift", "alt", "super", "meta", "hyper")
 #: Names of keys without a character, as people and Textual write them.
@@ -157,10 +157,9 @@ def _refuse_clash(keymap: Keymap, groups: Mapping[str, Iterable[Key]], file: Pat
 
     A screen's own key may be a common one's too where the table has it so: there it is the screen's.
     """
-    everywhere = ("training", "view", "program")
-    common = [key for group in everywhere for key in groups.get(group, ())]
+    common = [key for group in EVERYWHERE for key in groups.get(group, ())]
     for group, keys in groups.items():
-        own = [] if group in everywhere else [*keys]
+        own = [] if group in EVERYWHERE else [*keys]
         mine = {key.id for key in own}
         taken: dict[str, Key] = {}
         for key in (*own, *(key for key in common if key.id not in mine)):

@@ -7,7 +7,8 @@ shown where it says `screen.`. A screen may have keys of its own, and others do 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from textual.binding import Binding, BindingType
@@ -72,6 +73,8 @@ class Key:
         return bindings
 
 
+#: The groups of keys that act on every screen that hasn't another use for them.
+EVERYWHERE = ("training", "view", "program")
 #: Panels beyond so many have no digit; `;` and `,` reach them.
 LAST_DIGIT = 9
 #: The keys by which a control is turned down and up, and typed: Textual's names, and as shown.
@@ -126,7 +129,7 @@ KEYS = (
     ),
     Key(
         f"{FURTHER}.next", "M", "M", "next_further",
-        "the next of several further controls, for ( ) and m", group="training", needs="live",
+        "the next of several further controls, to turn and type", group="training", needs="live",
     ),
     Key(
         "undo", "u", "u", "undo", "undo the last change of a control made here",
@@ -153,7 +156,7 @@ KEYS = (
         group="training", needs="live",
     ),
     Key(
-        "stop_at", "b", "b", "stop_at", "stop at a step, a loss, a phase, a crossing, an accuracy",
+        "stop_at", "b", "b", "stop_at", "stop at a step, a loss, a phase, an accuracy, rest",
         group="training", needs="live",
     ),
     Key("note", "N", "N", "note", "write a note on this run", group="training"),
@@ -210,6 +213,20 @@ KEYS = (
         "program",
     ),
 )  # fmt: skip
+
+#: A key in a fixed text, by its id.
+_NAMED = re.compile(r"‹([\w.]+)›")
+
+
+def fill(text: str, key: Callable[[str], str]) -> str:
+    """Return a text with the keys that it names by their ids, as in `‹calibrate› freezes θ*`.
+
+    Args:
+        text: such a text.
+        key: writes a key by its id.
+    """
+    return _NAMED.sub(lambda match: key(match[1]), text)
+
 
 #: What a key bar shows: keys, and a word for them.
 Hints = tuple[tuple[str, str], ...]

@@ -9,7 +9,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +28,7 @@ from eostui.tui import follower
 from eostui.tui.comparing import Comparing
 from eostui.tui.follower import Follower, Opened, Update
 from eostui.tui.keymap import Keymap
+from eostui.tui.keys import Key, fill
 from eostui.tui.notices import Notice, Notices
 from eostui.tui.playback import Playback
 from eostui.tui.steering import Steering
@@ -108,6 +109,7 @@ class Session:
 
     Attributes:
         settings: how the application was started.
+        keys: every key of the program by its id, as it is without the user's keymap.
         watch: the playback that was asked for, None for runs as they are.
         engine: on its way; its run isn't shown yet.
         feed: the run that is shown, as it is followed or played back.
@@ -120,9 +122,12 @@ class Session:
         revision: another number whenever there is something else to draw.
     """
 
-    def __init__(self, front: Front, settings: Settings, watch: Watch | None = None) -> None:
+    def __init__(
+        self, front: Front, settings: Settings, keys: Iterable[Key], watch: Watch | None = None
+    ) -> None:
         self._front = front
         self.settings = settings
+        self.keys: Mapping[str, Key] = {key.id: key for key in reversed([*keys])}
         self.watch = watch
         self.engine: EngineProcess | None = None
         self.feed: Follower | Playback | None = None
@@ -139,6 +144,20 @@ class Session:
         self._shown_before: list[Path] = []
 
     # --- what is at hand ------------------------------------------------------------------------------
+
+    def key(self, id: str) -> str:
+        """Return how a text writes the key of that id: as the user has it.
+
+        One that was taken away is called by its line of the palette.
+        """
+        key, palette = (self.settings.keymap.of(self.keys[each]) for each in (id, "palette"))
+        if key.keys:
+            return key.shown.split()[0]
+        return f"{palette.shown} “{key.title}”" if palette.keys else f"“{key.title}”"
+
+    def fill(self, text: str) -> str:
+        """Return a text with the keys that it names by their ids, as in `‹calibrate› freezes θ*`."""
+        return fill(text, self.key)
 
     @property
     def run(self) -> Run | None:
@@ -208,6 +227,7 @@ class Session:
         else:
             self.feed, self.steering, self._notices = opened.follower, Steering(run), Notices()
         view = RunView(self.feed.shown, self.feed.state)
+        view.write_key = self.key
         view.flow_time = self.view.flow_time if self.view is not None else False
         self._replace(view)
         self.lay_over(opened.parent)
@@ -263,6 +283,7 @@ class Session:
             self.comparing.close()
         if not isinstance(runs, ComparisonView):
             runs = ComparisonView(runs, unicode=self.settings.unicode)
+        runs.write_key = self.key
         self.comparing = Comparing(runs)
         self.revision += 1
 

@@ -66,8 +66,13 @@ class Shelving:
     def fork(self, asked: RunsScreen.Asked) -> None:
         """Ask how a run is forked."""
         entry = self._readable(asked)
-        if entry is not None and self._can_begin():
-            self._forks.ask_fork_of(entry)
+        if entry is not None:
+            self.fork_at(entry)
+
+    def fork_at(self, entry: Entry, step: int | None = None) -> None:
+        """Ask how a run is forked at a step, at its newest if left out."""
+        if self._can_begin():
+            self._forks.ask_fork_of(entry, step)
 
     def resume(self, asked: RunsScreen.Asked) -> None:
         """Go on with a run that ended."""
@@ -187,7 +192,10 @@ class Shelving:
         """Delete all ended runs that are marked or that pass the filter, or their checkpoints."""
         ended = [entry for entry in asked.entries if not entry.live]
         if not asked.entries:
-            self._refuse("say which runs: mark them, or filter, such as / age>30d state:finished")
+            by = self._session.key("list.filter")
+            self._refuse(
+                f"say which runs: mark them, or filter, such as {by} age>30d state:finished"
+            )
             return
         if not ended:
             self._refuse("all of these still train")
@@ -223,8 +231,9 @@ class Shelving:
             session.lay_over(None)
         if session.engine is None and session.path in paths:
             session.let_go()
+            shelf, start = session.key("screen.runs"), session.key("preset.next")
             session.show_message(
-                "the run that was shown is deleted: l lists the others, n starts one"
+                f"the run that was shown is deleted: {shelf} lists the others, {start} starts one"
             )
         self._in_background(partial(_delete, paths), done)
 

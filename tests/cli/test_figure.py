@@ -178,7 +178,10 @@ def test_a_style_of_ones_own(shelf):
         (["-o", "run.pfd"], "end it in .pdf, .svg or .png; did you mean `.pdf`?"),
         (["-o", "run"], "end it in .pdf, .svg or .png"),
         (["-o", "folder.pdf"], "it is there, and isn't a file"),
-        (["-o", "nowhere/run.pdf"], "nowhere/run.pdf: can't be written: No such file"),
+        (
+            ["-o", "nowhere/run.pdf"],
+            "nowhere/run.pdf: can't be written: there is no folder nowhere",
+        ),
         (["--panel", "sharpnes"], "did you mean `sharpness`?"),
         (["--panel", "loss_step"], "--column loss_step is a column"),
         (["--panel", "rest"], "`rest` is of several runs"),
@@ -229,3 +232,54 @@ def test_without_matplotlib_a_sentence_says_how_to_get_it(shelf, monkeypatch):
 def test_other_commands_load_no_matplotlib():
     code = "import sys, eostui.tui.app, eostui.cli.app; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def refused(*arguments):
+    """Return the sentence with which the command refuses."""
+    with pytest.raises(InputError) as caught:
+        figure(*arguments)
+    return str(caught.value)
+
+
+@pytest.mark.usefixtures("shelf")
+def test_what_is_no_panel_is_told_with_where_it_can_be_had():
+    assert refused("aaaa", "--panel", "landscape", "-o", "a.pdf").endswith(
+        "; the landscape is maps, not curves: the live view shows it, and saves it as SVG"
+    )
+    assert "`eostui simulate --live` shows it" in refused("aaaa", "bbbb", "--panel", "regimes")
+    assert "there are step, flow_time, loss" in refused("aaaa", "--column", "nope")
+    assert refused("aaaa", "--column", "losss").endswith("; did you mean `loss`?")
+
+
+@pytest.mark.usefixtures("shelf")
+def test_a_stretch_in_which_nothing_lies_is_refused():
+    """Of one run and of several; one that reaches what is there is drawn."""
+    for runs, of in ((["aaaa"], "this run"), (["aaaa", "bbbb"], "these runs")):
+        sentence = refused(*runs, "--x", "900:", "-o", "a.pdf")
+        assert sentence == f"--x is 900:, but x of {of} goes from 0 to 300"
+        assert "--x is :-5, but x" in refused(*runs, "--x", ":-5", "-o", "a.pdf")
+        figure(*runs, "--x", "200:900", "-o", "a.pdf")
+    assert refused("aaaa", "--x", "a:b").startswith("--x is a:b: `a` isn't a number")
+
+
+@pytest.mark.usefixtures("shelf")
+def test_a_folder_that_isnt_there_is_named():
+    assert refused("aaaa", "-o", "no/a.pdf") == (
+        "no/a.pdf: can't be written: there is no folder no"
+    )
+
+
+def test_a_chart_without_anything_is_told_and_so_is_a_live_run(shelf):
+    """Of a run that wasn't calibrated the oscillator's chart has nothing but that sentence."""
+    said = figure("aaaa", "--panel", "oscillator,loss", "-o", "a.pdf")
+    assert said == "oscillator is empty: this run wasn't calibrated\nfigure in a.pdf\n"
+    writer = RunWriter(shelf / "runs" / "made-live", facts(100, status="running"))
+    writer.steps(0, rows(0, 39))
+    writer.flush()
+    try:
+        for runs in (["live"], ["live", "aaaa"]):
+            said = figure(*runs, "--panel", "loss", "-o", "a.pdf").splitlines()
+            assert said[0] == "made-live is live: drawn as it is at step 39"
+            assert len(said) == 2
+    finally:
+        writer.close()

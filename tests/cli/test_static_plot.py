@@ -8,10 +8,16 @@ import unicodedata
 
 import numpy as np
 import pytest
+from made import facts, make_run, rows
+from typer.testing import CliRunner
 
 from eostui.charts.numbers import compact
 from eostui.cli import static_plot
+from eostui.cli.app import app
+from eostui.cli.options import complete_panel
 from eostui.config import RunConfig
+from eostui.errors import InputError
+from eostui.figures.wanted import wanted_of
 from eostui.runs.run import Run
 from eostui.runs.store.writer import RunWriter
 
@@ -304,3 +310,52 @@ def test_a_million_steps_are_drawn_within_a_second(run_of):
     text = draw(run)
     assert time.process_time() - before < 1
     assert re.search(r"[1-9]00k", text.splitlines()[-2])
+
+
+def test_any_panel_can_be_drawn(run_of):
+    """One chart has the whole width; a scale is as it is typed, and what isn't known yet is no end."""
+    run = run_of(60, loss=np.linspace(2, 1, 60))
+    wanted = wanted_of("cosine,loss:linear")
+    picture = static_plot.render(run, wanted, width=120, height=20, color=False)
+    assert picture.splitlines()[0].startswith("step cosine")
+    assert picture.splitlines()[0].endswith(" loss L")
+    assert "(log)" not in picture
+    alone = static_plot.render(run, wanted_of("loss"), width=120, height=20, color=False)
+    assert alone.splitlines()[0] == "loss L (log)"
+    assert max(map(len, alone.splitlines())) > 100
+    with pytest.raises(InputError, match=r"no panel `los` of this run.*did you mean `loss`"):
+        static_plot.render(run, wanted_of("los"), width=120, height=20, color=False)
+
+
+def test_what_the_newest_step_did_isnt_known_yet_which_is_no_gap(tmp_path):
+    """A finished run's ΔL and step cosine end a step before its rows do."""
+    with Run(make_run(tmp_path / "made-aaaa", 60)) as run:
+        assert np.isnan(run.steps["loss_step"][-1])
+        picture = static_plot.render(
+            run, wanted_of("steps,cosine"), width=120, height=20, color=False
+        )
+    assert "loss step ΔL" in picture
+    assert "not finite" not in picture
+
+
+def test_the_command_completes_panels_and_refuses_those_of_several():
+    assert complete_panel("c") == ["cosine", "collapse"]
+    assert complete_panel("loss,cos") == ["loss,cosine"]
+    done = CliRunner().invoke(app, ["plot", "a", "b", "--panel", "loss"])
+    assert str(done.exception).startswith("--panel is of one run here; `eostui figure")
+
+
+def test_nobody_presses_a_key_of_a_picture(tmp_path):
+    """A live run that isn't calibrated is told so, without the key that the live view names."""
+    writer = RunWriter(tmp_path / "made-aaaa", facts(100, status="running"))
+    writer.steps(0, rows(0, 39))
+    writer.flush()
+    try:
+        with Run(writer.path) as run:
+            picture = static_plot.render(
+                run, wanted_of("oscillator"), width=100, height=12, color=False
+            )
+    finally:
+        writer.close()
+    assert "this run isn't calibrated yet" in picture
+    assert "press" not in picture

@@ -13,8 +13,8 @@ from engines import Engine, entry, here, small
 
 from eostui.config import RunConfig
 from eostui.curvature.point import Point
-from eostui.engine.__main__ import _explain
 from eostui.engine.device import prepare_machine
+from eostui.engine.explain import explain
 from eostui.engine.session import EngineSession
 from eostui.problems import build_problem
 from eostui.problems.batch import SummedLoss, batch_loss
@@ -149,7 +149,7 @@ def test_a_full_gpu_is_a_sentence_and_usable_afterwards(tmp_path, cuda):
     try:
         with pytest.raises(torch.OutOfMemoryError) as caught:
             here(config, tmp_path)
-        assert _explain(caught.value).startswith("out of memory: use a smaller `chunk_size`")
+        assert explain(caught.value).startswith("out of memory: use a smaller `chunk_size`")
         del caught
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, cuda)

@@ -26,6 +26,7 @@ from toy_runs import toy_config, train
 import eostui.engine.__main__ as engine
 from eostui.config import RunConfig
 from eostui.engine.checkpointing import Checkpointer
+from eostui.engine.explain import explain
 from eostui.engine.handshake import _Log
 from eostui.errors import BusyError, EostuiError, InputError, RunFormatError, StoreError
 from eostui.runs import shelf
@@ -301,7 +302,7 @@ def test_a_start_on_a_disk_with_little_room(small_disk, way, leave):
     try:
         code = engine_on(small_disk, longer, path=path, begin=begin)
     except (EostuiError, OSError) as error:
-        refusal = engine._explain(error)
+        refusal = explain(error)
     if refusal:
         assert re.search("No space left|disk is full", refusal)
         if way == "resume":
@@ -715,7 +716,7 @@ def test_a_network_too_large_for_the_memory_is_a_sentence(tmp_path):
     }  # fmt: skip
     with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever PyTorch raises
         drive(RunConfig.build(values, "test"), tmp_path / "r")
-    assert engine._explain(caught.value).startswith("out of memory: use a smaller")
+    assert explain(caught.value).startswith("out of memory: use a smaller")
     assert not (tmp_path / "r").exists()
 
 
@@ -755,8 +756,11 @@ def test_a_newer_format_is_refused_by_all(tmp_path):
     """Reading, checking and going on with it: a sentence that names both formats."""
     RunWriter(tmp_path / "r", facts_of()).close()
     edit(tmp_path / "r", f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
+    newer, known = schema.SCHEMA_VERSION + 1, schema.SCHEMA_VERSION
     for open_it in (Run, RunWriter, shelf.read_entry):
-        with pytest.raises(RunFormatError, match="format 7, but this eostui reads format 6"):
+        with pytest.raises(
+            RunFormatError, match=f"format {newer}, but this eostui reads format {known} "
+        ):
             open_it(tmp_path / "r")
     assert not engine_alive(tmp_path / "r")
     assert not issubclass(RunFormatError, InputError)

@@ -180,7 +180,7 @@ def test_every_size(finished: Path) -> None:
     """120×40 shows four charts, 80×24 one with tabs, 20×5 the last values; back again too."""
     terminal = open_terminal("attach", "abcd", runs_dir=finished.parent)
     titles = ("sharpness S", "drives", "loss L", "‖θ‖", "holds for the theory")
-    values = (r"made +EDGE.*FINISHED", r"S 20\.0", r"λ→0\.001", "signs [▲▼◆]{20}")
+    values = (r"made +EDGE.*FINISHED", r"S 20\.0", r"λ→0\.001", "Lλ ▲▼ [▲▼◆]{20}")
     terminal.wait_for(*titles, *values, "phase S{16}E{3,}")  # 0.4 of the 40 cells of a plot
     terminal.resize(80, 24)
     terminal.wait_for("1 sharpness  2 drives", without="loss L")
@@ -188,7 +188,7 @@ def test_every_size(finished: Path) -> None:
     # 0.4 of 60 cells
     terminal.wait_for("loss L", "holds ✓ one direction", "phase S{24}E")
     terminal.resize(80, 18)
-    terminal.wait_for("EDGE", "signs", without="phase")
+    terminal.wait_for("EDGE", "Lλ ▲▼", without="phase")
     terminal.resize(20, 5)
     terminal.wait_for(r"S 20\.0", without="╭")
     terminal.resize(120, 40)

@@ -490,11 +490,12 @@ def test_a_run_without_calibration_pays_nothing_a_step(tmp_path):
     with sqlite3.connect(run.path / "run.db") as database:
         assert database.execute("SELECT COUNT(*) FROM calibrated").fetchone() == (0,)
         (stored,) = database.execute("SELECT SUM(LENGTH(matrix)) FROM steps").fetchone()
-        assert stored == 301 * len(STORED_STEP_COLUMNS) * 8
+        assert stored == 301 * (len(STORED_STEP_COLUMNS) + 1) * 8  # and the accuracy
     as_format(run.path, 2)
     old = Run(run.path)
     new = run.columns()
-    assert new.keys() - old.columns().keys() == {"step_cosine", "step_norm"}  # columns of format 5
+    # columns of format 5, and of 7
+    assert new.keys() - old.columns().keys() == {"step_cosine", "step_norm", "train_accuracy"}
     for name, values in old.columns().items():
         np.testing.assert_array_equal(values, new[name])
 

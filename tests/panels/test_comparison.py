@@ -17,6 +17,7 @@ from eostui.charts.picture import draw
 from eostui.charts.scales import StickyRange
 from eostui.config import RunConfig
 from eostui.panels.compare.charts import PANELS, chart_of, resting_points
+from eostui.panels.compare.crosshair import steps_at
 from eostui.panels.compare.lines import difference, mean_and_deviation, on_grid
 from eostui.panels.compare.member import G_RATIO, read_member
 from eostui.panels.compare.table import flat_records, records, rows, with_error
@@ -126,6 +127,29 @@ def test_flow_time_and_onset_as_x(family):
         else:
             assert (trace.left, trace.right) == (-reached[0], STEPS - reached[0])
     assert view.without_onset() == [0, 3, 4, 5]
+
+
+def test_an_x_is_a_step_of_each_run_that_reaches_it(tmp_path):
+    """By steps, by flow time at another η, by steps since the onset; a run that ends before has none."""
+    paths = [
+        made(tmp_path, "long", eta=0.1, settings={"eta": 0.1}),
+        made(tmp_path, "short", last=100, eta=0.05, settings={"eta": 0.05}),
+        made(tmp_path, "calm", top=9.0),
+    ]
+    view = compared(*paths)
+    assert steps_at(view, 100.4) == {0: 100, 1: 100, 2: 100}
+    assert steps_at(view, 101) == {0: 101, 2: 101}
+    view = compared(*paths, axis=AXES[1])
+    for x in (0.0, 2.49, 4.3):
+        steps = [round(x / 0.1), round(x / 0.05), round(x / 0.1)]
+        assert steps_at(view, x) == dict(enumerate(steps))
+    assert steps_at(view, 7.0) == {0: 70, 2: 70}
+    view = compared(*paths, axis=SINCE_ONSET)
+    onsets = [member.onset for member in view.members]
+    assert onsets[0] is not None
+    assert onsets[2] is None
+    at = steps_at(view, -20)
+    assert at == {place: onset - 20 for place, onset in enumerate(onsets) if onset is not None}
 
 
 def test_mean_and_deviation_over_seeds(family):

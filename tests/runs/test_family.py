@@ -29,6 +29,12 @@ def test_runs_are_called_by_what_differs() -> None:
     assert family.ramp == "weight_decay"
 
 
+def test_runs_that_differ_in_nothing_that_counts_are_called_by_what_there_is() -> None:
+    family = Family.of([run("8aj3", chunk_size=250), run("k3f9", chunk_size=500)])
+    assert family.short_labels == ("chunk_size 250", "chunk_size 500")
+    assert family.others == ()
+
+
 def test_a_control_counts_as_it_is_at_the_newest_step() -> None:
     family = Family.of([run("a"), run("b", newest=3e-4)])
     assert family.short_labels == ("λ 0", "λ 0.0003")

@@ -254,7 +254,7 @@ def test_a_fork_of_it_is_a_new_run(old, at):
         had_cosines = "step_cosine" in before
     fork = here(Fork(entry(old), at, {"steps": at + 20}), old.parent)
     assert_sound(fork)
-    assert version_of(fork) == 6
+    assert version_of(fork) == schema.SCHEMA_VERSION
     with Run(fork) as run:
         cosine = run.steps["step_cosine"]
         assert len(cosine) == at + 21

@@ -194,11 +194,12 @@ def test_older_formats_are_checked_read_and_repaired(copy, version):
 def test_check_of_what_is_no_run_and_of_a_newer_one(copy, tmp_path):
     result = cli("runs", "check", "none", "--runs-dir", tmp_path / "empty")
     assert isinstance(result.exception, InputError)
-    edit(copy, "PRAGMA user_version = 7")
+    newer, known = schema.SCHEMA_VERSION + 1, schema.SCHEMA_VERSION
+    edit(copy, f"PRAGMA user_version = {newer}")
     found = findings(copy)
     assert not found["format"].sound
-    assert "format 7" in found["record"].description
-    assert "format 6 and before" in found["record"].description
+    assert f"format {newer}" in found["record"].description
+    assert f"format {known} and before" in found["record"].description
 
 
 # --- repair ----------------------------------------------------------------------------------------

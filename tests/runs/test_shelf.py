@@ -633,7 +633,7 @@ def test_saving_presets_by_command(steered, tmp_path):
     [
         ([{"step": 3, "eta": "x"}], ["change 1 of `controls`", "`eta` is \"x\""]),
         ([{"step": 3}], ["step 3", "changes nothing"]),
-        ([{"eta": 0.1}], ["change 1 of `controls`", "`step` is missing"]),
+        ([{"eta": 0.1}], ["change 1 of `controls`", "one of `step`", "none is"]),
         ([{"step": 1, "eta": 0.1}, {"step": 3, "etta": 1}], ["change 2", "did you mean `eta`"]),
         ([{"step": True, "eta": 0.1}], ["change 1", "`step` is True", "whole number"]),
         ([{"step": -1, "eta": 0.1}], ["`step` is -1"]),

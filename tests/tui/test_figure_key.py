@@ -65,7 +65,7 @@ def test_the_scale_the_stretch_and_the_panel_in_sight(path):
     async def check(app, pilot):
         await pilot.press("3", "z", "y", "t", "plus")
         await settled(pilot)
-        left, right = app.shown._x_range()
+        left, right = app.shown.x_range()
         await write(app, pilot, "run.png")
         expected = f"eostui figure made-aaaa --panel loss:linear --x {left!r}:{right!r} --axis flow"
         assert command_of("run.png") == expected
@@ -118,7 +118,7 @@ def test_escape_writes_nothing(path, tmp_path):
 def test_a_folder_that_is_not_there_is_told(path):
     async def check(app, pilot):
         await write(app, pilot, "nowhere/run.pdf")
-        assert "can't be written: No such file or directory" in toasts(app)[0]
+        assert "can't be written: there is no folder" in toasts(app)[0]
 
     on_screen(path, check)
 

@@ -19,6 +19,7 @@ from eostui.tui.keys import KEYS
 from eostui.tui.screens.table import keys_by_group
 from eostui.tui.session import Settings
 from eostui.tui.widgets.bars import TextBar
+from eostui.tui.widgets.chart import ChartWidget
 
 
 @pytest.fixture
@@ -151,3 +152,108 @@ def test_a_click_on_a_hint_presses_the_users_key(keys_file, tmp_path):
         assert type(app.screen).__name__ == "HelpScreen"
 
     run(shown_with(keys, tmp_path, check))
+
+
+#: Keys of which fixed texts speak.
+NAMED = (
+    "preset.next", "restart", "resume", "calibrate", "pause", "fork", "screen.runs",
+    "screen.presets", "screen.live", "list.filter", "compare.filter", "compare.key",
+    "compare.table", "compare.quantity", "overlay", "signs", "span.in", "theory", "scale",
+    "panel.1", "screen.next", "reseat", "presets.start", "presets.edit", "screen.compare",
+)  # fmt: skip
+
+
+def test_every_text_that_names_a_key_has_the_users(keys_file, tmp_path):
+    """Help, waiting charts, lists without rows, key bars and tabs; those taken away are called by the
+    palette's line."""
+    letters = dict(zip(NAMED, "àáâãäåæçèéêëìíîïðñòóôõöøù", strict=True))
+    keys = chosen(keys_file, "\n".join(f'"{id}" = "{key}"' for id, key in letters.items()))
+
+    async def check(app, pilot):
+        key = app.session.key
+        assert {id: key(id) for id in letters} == letters
+        tabs = str(app.screen.query_one("#tabs").render())
+        assert f"{key('panel.1')} sharpness  2 drives" in tabs
+        app.action_help()
+        await settled(pilot)
+        text = " ".join("\n".join(str(e.render()) for e in app.screen.query(Static)).split())
+        assert "‹" not in text
+        for sentence in (
+            f"{key('calibrate')} freezes θ*", f"{key('reseat')} restarts the prediction",
+            f"Another run ({key('overlay')};", f"key {key('signs')})", f"(zoom in: {key('span.in')})",
+            f"Runs ({key('screen.runs')}): all runs of the shelf. {key('pause')} marks",
+            f"Presets ({key('screen.presets')})", f"{key('presets.start')} starts a run",
+            f"Filter ({key('list.filter')})", f"Landscape ({key('screen.next')})",
+            f"{key('theory')} takes them", f"{key('scale')} shows the one or the other",
+            f"Compare ({key('screen.compare')})", f"setting of {key('compare.key')};",
+            f"quantity ({key('compare.quantity')})",
+        ):  # fmt: skip
+            assert sentence in text, sentence
+        await pilot.press("escape")
+        await settled(pilot)
+        app.action_show_screen("l")
+        await settled(pilot)
+        await pilot.press("u")  # which steers the run that is shown
+        await settled(pilot)
+        toasts = " ".join(str(toast.render()) for toast in app.screen.query("Toast"))
+        assert f"{key('screen.live')} shows it" in toasts
+        assert f"{key('screen.presets')} presets" in str(app.screen.query_one("#keys").render())
+        app.screen._listed = []
+        app.screen.draw_list()
+        app.screen.draw_about()
+        said = str(app.screen.query_one("#about").render())
+        assert said == (
+            f"There is no run here yet: {key('screen.presets')} lists presets, "
+            f"{key('preset.next')} starts one."
+        )
+        app.action_show_screen("P")
+        await settled(pilot)
+        assert f"{key('screen.runs')} runs" in str(app.screen.query_one("#keys").render())
+        app.action_show_screen("O")
+        await settled(pilot)
+        await pilot.press("escape")
+        await settled(pilot)
+        assert f"{key('compare.filter')} chooses them" in "\n".join(texts(app.screen))
+
+    run(shown_with(keys, tmp_path, check))
+
+
+def test_a_key_that_was_taken_away_is_called_by_its_line_of_the_palette(keys_file, tmp_path):
+    keys = chosen(keys_file, '"preset.next" = ""\n"panel.1" = ""')
+
+    async def check(app, _):
+        assert app.session.key("preset.next") == "ctrl+p “Next preset”"
+        assert " sharpness  2 drives" in str(app.screen.query_one("#tabs").render())
+        assert "1 sharpness" not in str(app.screen.query_one("#tabs").render())
+
+    run(shown_with(keys, tmp_path, check))
+
+
+def test_the_palette_names_no_key_that_does_something_else_on_this_screen(tmp_path):
+    """On the comparison `b` pins a baseline; on a list nothing changes the run that isn't seen."""
+
+    async def check(app, pilot):
+        def offered():
+            app.session.feed.state = "running"
+            return {each.title: each.help for each in app.get_system_commands(app.screen)}
+
+        stop = "Stop at a step, a loss, a phase, an accuracy, rest"
+        assert offered()[stop] == "key b"
+        app.action_show_screen("O")
+        await settled(pilot)
+        await pilot.press("escape")
+        await settled(pilot)
+        assert offered()[stop] == offered()["The runs of the shelf"] == "no key here"
+        assert offered()["Pin a baseline, or none"] == "key b"
+        assert offered()["Choose the colours"] == "key T"
+        app.action_show_screen("l")
+        await settled(pilot)
+        assert not {stop, "Restart from step 0", "Next preset"} & offered().keys()
+        assert offered()["Fork the run"] == "key f"
+
+    run(shown_with(Keymap(), tmp_path, check))
+
+
+def texts(screen):
+    """Return what the charts of a screen say where they wait."""
+    return [chart._chart.waiting for chart in screen.query(ChartWidget)]

@@ -36,6 +36,8 @@ _SIGNED = (
 _SIGNS, _FEWER_SIGNS = 5, 3
 #: A decayed threshold nearer to the other than this share of it is the same line.
 _APART = 0.01
+#: On an axis of a setting each value stands, of more than so many about so many round ones.
+_MOST_VALUES, _ROUND_VALUES = 8, 5
 #: At rest, κ of the same runs, and not at rest; with the signs that stand for them in ASCII.
 _REST_SIGNS = {"rest": ("●", "*"), "path": ("○", "o"), "unrest": ("◌", "?"), "mean": ("◆", "#")}
 
@@ -251,7 +253,8 @@ def waiting(view: ComparisonView, name: str) -> str:
     if name == G_RATIO:
         return "no reading of g with weight decay off the bounce"
     if name not in view.names():
-        return f"none of these runs has a column {name}: y chooses one"
+        key = view.write_key("compare.quantity") if view.write_key is not None else ""
+        return f"none of these runs has a column {name}" + (key and f": {key} chooses one")
     return f"none of these runs has a value of {name}"
 
 
@@ -338,6 +341,7 @@ def _rest_chart(view: ComparisonView, kind: str, x_range: tuple[float, float], d
         names = ["path_curvature", "sharpness"]
     for name in names:
         points = resting_points(view, name)
+        points.sort(key=lambda point: point.kind != "unrest")  # what is at rest lies above
         for point in points:
             kinds = "path" if name != view.quantity and point.kind != "unrest" else point.kind
             sign = _REST_SIGNS[kinds][not view.unicode]
@@ -357,7 +361,11 @@ def _rest_chart(view: ComparisonView, kind: str, x_range: tuple[float, float], d
             )
     if spots and _with_thresholds(view):
         curves += _resting_thresholds(view, place)
-    ticks = {place(float(view.value(g[0]))): told(view.value(g[0])) for g in view.groups}
+    values = [view.value(group[0]) for group in view.groups]
+    if len({*values}) > _MOST_VALUES:  # round values between them
+        ends = along.forward(np.array([min(values), max(values)], dtype=np.float64))
+        values = along.ticks(float(ends[0]), float(ends[1]), _ROUND_VALUES)
+    ticks = {place(float(value)): told(value) for value in values}
     if view.key is None:
         ticks = {
             place(float(view.value(g[0]))): look.sign or ""
@@ -412,8 +420,8 @@ PANELS: tuple[ComparisonPanel, ...] = (
         lambda view: (title_of(view.quantity), *_whose(view)),
         lambda view: scales_of(view, view.quantity),
         _quantity_chart,
-        meaning="the chosen quantity (y), a curve a run, whole: its band is its oscillation. Dashed "
-        "are 2/η and, where it lies apart, 2/η − λ.",
+        meaning="the chosen quantity (‹compare.quantity›), a curve a run, whole: its band is its "
+        "oscillation. Dashed are 2/η and, where it lies apart, 2/η − λ.",
     ),
     ComparisonPanel(
         "rest",
@@ -426,8 +434,8 @@ PANELS: tuple[ComparisonPanel, ...] = (
         _rest_chart,
         _rest_x,
         "that quantity over the last fifth of each run at rest, with its standard error, against the "
-        "setting by which the runs are laid out (k). A run that isn't at rest is a broken circle, and "
-        "in no mean.",
+        "setting by which the runs are laid out (‹compare.key›). A run that isn't at rest is a broken "
+        "circle, and in no mean.",
     ),
     ComparisonPanel(
         "drives",

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from eostui.charts.chart import STEPS
-from eostui.panels.compare.view import ComparisonView
+from eostui.charts.chart import FLOW_TIME, STEPS
+from eostui.panels.compare.view import SINCE_ONSET, ComparisonView
 from eostui.panels.crosshair import Value
 
 
@@ -31,3 +31,28 @@ def values_at(view: ComparisonView, name: str, at: float) -> list[Value]:
         value = float(y[row]) if row >= 0 else math.nan
         values.append(Value(str(number), symbol, value, step, look.colour))
     return values
+
+
+def steps_at(view: ComparisonView, at: float) -> dict[int, int]:
+    """Return the step of each run at an x, by its place, of those that have one there.
+
+    It is the nearest at which the run was; one that isn't read yet has none.
+    """
+    found = {}
+    for place, member in enumerate(view.members):
+        if member is None:
+            continue
+        if view.axis == FLOW_TIME:
+            flow = member.columns.get("flow_time")
+            if flow is None or not len(flow.values) or at > flow.values[-1]:
+                continue
+            steps = np.arange(len(flow.values)) if flow.steps is None else flow.steps
+            step = round(float(np.interp(at, flow.values, steps)))
+        else:
+            start = member.onset if view.axis == SINCE_ONSET else 0
+            if start is None:
+                continue
+            step = round(at) + start
+        if 0 <= step <= member.entry.last_step:
+            found[place] = step
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +68,7 @@ class ComparisonView:
         baseline: the place of the run on top of the others, None without one.
         differing: whether all is drawn as its difference from the baseline.
         unicode: whether signs may be other than letters.
+        write_key: writes a key of the live view by its id; None where nobody can press one.
     """
 
     def __init__(self, entries: Sequence[Entry], *, unicode: bool = True) -> None:
@@ -80,6 +81,7 @@ class ComparisonView:
         self.baseline: int | None = None
         self.differing = False
         self.unicode = unicode
+        self.write_key: Callable[[str], str] | None = None
         self.revision = 0
         self.family = Family.of(self.entries)
         self._further: tuple[str, ...] = ()

@@ -49,7 +49,7 @@ def sharpness_chart(view: OrbitView, kind: str) -> tuple[Chart, str]:
 
 SHARPNESS = OrbitPanel(
     "sharpness",
-    "y⁺ = (1 − ηλ)y + ηβ(α − ½x²) − ηλg moves the sharpness S = 2/η + y; y on the keyboard shows the "
+    "y⁺ = (1 − ηλ)y + ηβ(α − ½x²) − ηλg moves the sharpness S = 2/η + y; ‹scale› shows the "
     "one or the other. Dashed are 2/η and the cycle's 2/η − λ of leading order, dotted the collapsed "
     "level 2/η + βα/λ − g and, where it can be told from them, the exact level of the map.",
     kinds=("S", "y"),

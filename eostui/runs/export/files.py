@@ -188,6 +188,8 @@ def replacing(*targets: Path) -> Iterator[list[Path]]:
     for target, place in zip(targets, places, strict=True):
         if place.exists() and not place.is_file():
             raise InputError(f"{target}: can't be written: it is there, and isn't a file")
+        if not place.parent.exists():
+            raise InputError(f"{target}: can't be written: there is no folder {target.parent}")
     asides = [place.with_name(f".{place.name}.{secrets.token_hex(4)}") for place in places]
     try:
         yield asides

@@ -21,7 +21,7 @@ from eostui.errors import EostuiError, printable
 from eostui.figures.picture import Picture
 from eostui.figures.several_runs import picture_of_comparison, wanted_panel
 from eostui.panels.compare.charts import PANELS, QUANTITIES, chart_of, title_of
-from eostui.panels.compare.crosshair import values_at
+from eostui.panels.compare.crosshair import steps_at, values_at
 from eostui.panels.compare.table import rows, short_lines
 from eostui.panels.compare.view import (
     AXES,
@@ -34,12 +34,13 @@ from eostui.panels.compare.view import (
 from eostui.panels.crosshair import Value
 from eostui.runs.family import symbol_of, told
 from eostui.runs.selection import Selection, filtered, select
+from eostui.runs.shelf import Entry
 from eostui.tui.comparing import Comparing
 from eostui.tui.keys import Hints, Key, on_this_screen
 from eostui.tui.screens.dialogs import AskDialog, PickDialog
 from eostui.tui.screens.linked import LinkedCharts
 from eostui.tui.session import Session
-from eostui.tui.widgets.bars import TextBar, fields_line, tabs_line
+from eostui.tui.widgets.bars import TextBar, fields_line
 from eostui.tui.widgets.chart import ChartWidget
 from eostui.tui.window import Window
 
@@ -65,6 +66,7 @@ class CompareScreen(LinkedCharts):
             {
                 "axis": "step, flow time, or steps since S reached 2/η − λ as x",
                 "span.all": "show all of x",
+                "fork": "fork one of the runs: at the crosshair, or at its newest step",
             }
         ),
         Key("compare.group", "g", "g", "screen.group", "mean ± deviation over seeds, or each run",
@@ -91,6 +93,13 @@ class CompareScreen(LinkedCharts):
             super().__init__()
             self.path = path
 
+    class ForkRun(Message):
+        """A run of the comparison is to be forked at a step; None for its newest."""
+
+        def __init__(self, entry: Entry, step: int | None) -> None:
+            super().__init__()
+            self.entry, self.step = entry, step
+
     def __init__(self, session: Session) -> None:
         super().__init__(session, [panel.name for panel in PANELS])
         self._of: Comparing | None = None  # of which the charts are
@@ -99,20 +108,21 @@ class CompareScreen(LinkedCharts):
         self._told: set[str] = set()
         self._filter = ""
 
-    @staticmethod
-    def about() -> Text:
+    def about(self) -> Text:
         """Return what the charts show."""
-        text = Text()
+        text, fill = Text(), self.session.fill
         text.append("\nCompare", "bold")
         text.append(
-            " (O): any number of runs side by side, called by the settings in which they differ. "
-            "Colours go from blue to yellow with the setting of k; signs on the curves tell them "
-            "apart without colour. A mean over seeds is of the runs that reach its x, two at least, "
-            "in its band of one deviation.\n"
+            fill(
+                " (‹screen.compare›): any number of runs side by side, called by the settings in which "
+                "they differ. Colours go from blue to yellow with the setting of ‹compare.key›; signs on "
+                "the curves tell them apart without colour. A mean over seeds is of the runs that reach "
+                "its x, two at least, in its band of one deviation.\n"
+            )
         )
         for panel in PANELS:
             text.append(f"  {panel.name}", "bold")
-            text.append(f": {panel.meaning}\n")
+            text.append(fill(f": {panel.meaning}\n"))
         return text
 
     @property
@@ -264,8 +274,13 @@ class CompareScreen(LinkedCharts):
 
     @property
     def chosen_step(self) -> int | None:
-        """Of several runs none is forked here."""
+        """Of several runs none is the one that the key of forks is for: `action_fork` asks."""
         return None
+
+    @property
+    def fork_hint(self) -> Hints:
+        """The key that forks a run at the crosshair."""
+        return (("f", "fork there"),)
 
     def shares_x(self, chart: ChartWidget) -> bool:
         """Return whether a chart is drawn against the common x: readings at rest aren't."""
@@ -292,9 +307,10 @@ class CompareScreen(LinkedCharts):
         self.query_one("#title", TextBar).show(_title(view, width))
         self.draw_keys(self.HINTS)
         if view is None:
+            choose = self.session.key("compare.filter")
             for panel in PANELS:
                 self.query_one(f"#{panel.name}", ChartWidget).show_waiting(
-                    "no runs are chosen: / chooses them", panel.name
+                    f"no runs are chosen: {choose} chooses them", panel.name
                 )
             self.query_one("#values", TextBar).show(Text("no runs are chosen"))
             return
@@ -303,9 +319,7 @@ class CompareScreen(LinkedCharts):
                 Text("\n".join(short_lines(view)), no_wrap=True, overflow="ellipsis")
             )
             return
-        self.query_one("#tabs", TextBar).show(
-            tabs_line([panel.name for panel in PANELS], self.focused_panel, width)
-        )
+        self.draw_tabs()
         self.query_one("#compared", TextBar).show(compared_line(view, width))
         self._draw_charts(view)
 
@@ -477,11 +491,37 @@ class CompareScreen(LinkedCharts):
         if view is None:
             return
         if view.baseline is None:
-            self.notify("b pins the baseline that the others are taken from", severity="warning")
+            pin = self.session.key("compare.baseline")
+            self.notify(
+                f"{pin} pins the baseline that the others are taken from", severity="warning"
+            )
             return
         view.show(differing=not view.differing)
         self._scale_choice = [0] * len(PANELS)
         self._changed(view, forget=("curves", "drives", "losses"))
+
+    def action_fork(self) -> None:
+        """Ask which run is forked, of those that have a step at the crosshair."""
+        view = self.compared
+        if view is None:
+            return
+        steps: dict[int, int] = {}
+        if self.crosshair is not None:
+            steps = steps_at(view, self.x_of(self._cursor))
+            if not steps:
+                self.notify("no run that is read has a step there", severity="warning")
+                return
+        places = list(steps) or range(len(view.entries))
+        listed = {
+            str(place): f"{view.family.labels[place]}{_at(steps.get(place))}" for place in places
+        }
+
+        def chosen(place: str | None) -> None:
+            if place and view is self.compared:
+                self.post_message(self.ForkRun(view.entries[int(place)], steps.get(int(place))))
+
+        first = "" if view.baseline is None else str(view.baseline)
+        self.app.push_screen(PickDialog("fork which run?", listed, first), chosen)
 
     def action_table(self) -> None:
         """Show what differs and the readings; a run that is picked is opened."""
@@ -504,6 +544,10 @@ class CompareScreen(LinkedCharts):
         also = f"; they differ in {others} too" if others else ""
         question = f"{_what_differs(view)}{also}\n(…) isn't at rest\n\n    {titles}"
         self.app.push_screen(PickDialog(question, listed, wide=True), chosen)
+
+
+def _at(step: int | None) -> str:
+    return "" if step is None else f"  at step {grouped(step)}"
 
 
 def _checked_filter(text: str) -> str:
@@ -583,5 +627,6 @@ def compared_line(view: ComparisonView, width: int) -> Text:
     line.append(f" {ends[1]} ", COLOURS[RAMP[-1]])
     signs = [look.sign for look in looks]
     if signs[0]:
-        line.append(f"  signs {signs[0]} … {signs[-1]} as in the table (enter)", COLOURS["axis"])
+        by = f" ({view.write_key('compare.table')})" if view.write_key is not None else ""
+        line.append(f"  signs {signs[0]} … {signs[-1]} as in the table{by}", COLOURS["axis"])
     return line

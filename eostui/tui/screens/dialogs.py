@@ -146,7 +146,8 @@ class PickDialog(Dialog[str]):
     def on_mount(self) -> None:
         """Begin at the first answer."""
         if self._first in self._rows:
-            self.query_one(OptionList).highlighted = list(self._rows).index(self._first)
+            for options in self.query(OptionList):  # none, if it is put away as it opens
+                options.highlighted = list(self._rows).index(self._first)
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Look at the row that the cursor comes to."""

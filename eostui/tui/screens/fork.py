@@ -82,7 +82,7 @@ class ForkDialog(Dialog[ForkWish | None]):
     def on_mount(self) -> None:
         """Where λ is 0 already, the first thing to type is η."""
         if not self._decays:
-            self.query_one("#eta", Input).focus()
+            self.query("#eta").focus()  # of a dialog that is put away as it opens there is none
 
     def key_enter(self, event: events.Key) -> None:
         """Take the quick choice; a field that has the focus takes enter for itself."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -13,11 +13,11 @@ from eostui.charts.palette import PHASE_COLOURS
 from eostui.panels import PANELS
 from eostui.runs.analysis.monitors import MEANINGS
 from eostui.runs.analysis.phases import HOW_CLASSIFIED, PHASES
-from eostui.tui.keys import Key
+from eostui.tui.keys import Key, fill
 from eostui.tui.screens.dialogs import Dialog
 
 _BESIDE = """\
-[b]Another run[/b] (o; a fork has its parent): what was measured of it, as points (·) in dimmer
+[b]Another run[/b] (‹overlay›; a fork has its parent): what was measured of it, as points (·) in dimmer
 colours under this run's lines; of a run with a common history from the fork (┊ fork) on. Labels and
 marks that begin with · are its own.
 
@@ -25,8 +25,8 @@ marks that begin with · are its own.
 the left ones. The step cosine ⟨Δθ_t, Δθ_{t−1}⟩/(‖Δθ_t‖‖Δθ_{t−1}‖), in every column its median from −1
 (low) to 1 (full), tells who bounces: near −1 every step undoes the one before it, whether or not the
 loss rises; at 1 they flow. A bounce that lasts has κ = 2/η − λ exactly. Signs may come of it: ▲ a step
-that raised Lλ (or L, where it stands before them: key L), ▼ one that lowered it, ◆ several with both
-(zoom in: +); ups is the share of up-steps
+that raised Lλ (or L, where it stands before them: key ‹signs›), ▼ one that lowered it, ◆ several with
+both (zoom in: ‹span.in›); ups is the share of up-steps
 (full at a half). Beside them: the last steps one by one, and over the last 200 the share of those that
 raised the loss, and sign changes a step. All are of the steps up to the right end of x, as are the
 monitors and the values beside curves; the title alone is always of now.
@@ -45,7 +45,11 @@ class HelpScreen(Dialog[None]):
     ]
 
     def __init__(
-        self, keys: Mapping[str, Sequence[Key]], state: str, about: Iterable[Text | str]
+        self,
+        keys: Mapping[str, Sequence[Key]],
+        state: str,
+        about: Iterable[Text | str],
+        key: Callable[[str], str],
     ) -> None:
         """Take what there is to help with.
 
@@ -53,20 +57,25 @@ class HelpScreen(Dialog[None]):
             keys: by group.
             state: of the run shown, "" without one: some keys can't act on it.
             about: what each screen says of itself.
+            key: writes a key by its id.
         """
         super().__init__()
-        self._keys, self._state, self._about = keys, state, about
+        self._keys, self._state, self._about, self._key = keys, state, about, key
 
     def compose(self) -> ComposeResult:
         """Show the key table by group, then the panels, and the screens."""
         with VerticalScroll(classes="help"):
             yield Static(_key_table(self._keys, self._state))
-            yield Static(_reflowed(_charts()))
+            yield Static(self._filled(_charts()))
             yield Static(_phase_table())
             yield Static(_assumption_table())
             for text in self._about:
                 if text:
-                    yield Static(_reflowed(text) if isinstance(text, str) else text)
+                    yield Static(self._filled(text) if isinstance(text, str) else text)
+
+    def _filled(self, text: str) -> str:
+        """Return a text with the keys that it names, its lines broken where the widget must."""
+        return fill(_reflowed(text), lambda id: self._key(id).replace("[", chr(92) + "["))
 
     def action_dismiss_help(self) -> None:
         """Put the help away."""

@@ -20,17 +20,17 @@ from eostui.tui.widgets.bars import TextBar
 from eostui.tui.widgets.plane import PlaneWidget
 
 _ABOUT = """\
-[b]Landscape[/b] (tab): L and S around the path of a problem of two parameters; shades part each map
-into five bands of equal area. On the sharpness map the line is S = 2/η, dotted S = 2/η − λ: it moves
-with η and λ. ● is θ now, and its newest steps are joined. Descent bounces where S lies above the line.
+[b]Landscape[/b] (‹screen.next›): L and S around the path of a problem of two parameters; shades part
+each map into five bands of equal area. On the sharpness map the line is S = 2/η, dotted S = 2/η − λ:
+it moves with η and λ. ● is θ now, and its newest steps are joined. Descent bounces
+where S lies above the line.
 """
 
 
 class LandscapeScreen(SessionScreen):
     """Shows the run's path over loss and sharpness."""
 
-    @staticmethod
-    def about() -> str:
+    def about(self) -> str:
         """Return what the help says of it."""
         return _ABOUT
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Sequence
+from itertools import zip_longest
 
 from rich.text import Text
 from textual import on
@@ -13,10 +14,10 @@ from textual.widget import Widget
 from eostui.charts.numbers import compact, grouped
 from eostui.panels.crosshair import Value
 from eostui.tui.crosshair import Crosshair, difference_line, value_line
-from eostui.tui.keys import Hints
+from eostui.tui.keys import KEYS, Hints
 from eostui.tui.screens.screen import SessionScreen
 from eostui.tui.session import Session
-from eostui.tui.widgets.bars import TextBar
+from eostui.tui.widgets.bars import TextBar, tabs_line
 from eostui.tui.widgets.chart import WHEEL_ZOOM, ChartWidget
 from eostui.tui.widgets.grid import GridWidget
 from eostui.tui.window import Window
@@ -49,6 +50,17 @@ class LinkedCharts(SessionScreen):
         """Draw the first frame, before there is any run."""
         self.relayout()
 
+    def draw_tabs(self) -> None:
+        """Draw the panels' names with their keys, the TextBar `tabs`."""
+        keymap = self.session.settings.keymap
+        keys = [
+            keymap.of(key) for key in KEYS if key.id.startswith("panel.") and key.id[6:].isdigit()
+        ]
+        digits = [key.shown if key.keys else "" for key in keys][: len(self._panels)]
+        tabs = list(zip_longest(digits, self._panels, fillvalue=""))
+        line = tabs_line(tabs, self.focused_panel, self.size.width)
+        self.query_one("#tabs", TextBar).show(line)
+
     @property
     def ways_back(self) -> Hints:
         """Keys that leave a panel that fills the screen, and a stretch of x."""
@@ -56,12 +68,16 @@ class LinkedCharts(SessionScreen):
         if self.crosshair is not None:
             marked = self.crosshair.mark is not None
             zoom = (("z", "zoom to marks"),) if marked else ()
-            fork = () if self.chosen_step is None else (("enter", "fork there"),)
-            hints = (("← →", "move"), ("h", "mark"), *zoom, *fork, ("esc", "leave"))
+            hints = (("← →", "move"), ("h", "mark"), *zoom, *self.fork_hint, ("esc", "leave"))
         elsewhere = self.window.span is not None or any(
             chart.zoomed for chart in self.query(ChartWidget)
         )
         return (*hints, ("0", "all steps")) if elsewhere else hints
+
+    @property
+    def fork_hint(self) -> Hints:
+        """The key that forks at the crosshair, where something can be forked."""
+        return () if self.chosen_step is None else (("enter", "fork there"),)
 
     @property
     def _has_room(self) -> bool:

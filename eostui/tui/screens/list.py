@@ -234,7 +234,10 @@ class ListScreen(SessionScreen):
 
     def action_elsewhere(self) -> None:
         """Say where the keys act that steer the run that is shown."""
-        self.app.notify("that key steers the run that is shown: f2 shows it", severity="warning")
+        charts = self.session.key("screen.live")
+        self.app.notify(
+            f"that key steers the run that is shown: {charts} shows it", severity="warning"
+        )
 
     def on_table_head_clicked(self, event: Table.HeadClicked) -> None:
         """Sort by the column."""

@@ -26,7 +26,7 @@ from eostui.stability import UNDECAYED
 from eostui.tui.crosshair import text_lines
 from eostui.tui.screens.linked import LinkedCharts
 from eostui.tui.session import Session
-from eostui.tui.widgets.bars import TextBar, monitor_line, monitor_lines, tabs_line
+from eostui.tui.widgets.bars import TextBar, monitor_line, monitor_lines
 from eostui.tui.widgets.chart import ChartWidget
 from eostui.tui.widgets.cosine import CosineStrip
 from eostui.tui.widgets.phases import PhaseBand
@@ -190,8 +190,7 @@ class LiveScreen(LinkedCharts):
             return
         x_range = self.x_range()
         self.draw_bars()
-        names = [panel.name for panel in PANELS]
-        self.query_one("#tabs", TextBar).show(tabs_line(names, self.focused_panel, self.size.width))
+        self.draw_tabs()
         self._draw_charts(x_range)
         if self.view is not None:
             self._draw_texts(self.view, x_range)

@@ -31,7 +31,7 @@ from eostui.tui.oscillator_texts import (
 from eostui.tui.screens.dialogs import NumberDialog
 from eostui.tui.screens.linked import LinkedCharts
 from eostui.tui.session import Session
-from eostui.tui.widgets.bars import TextBar, fields_line, monitor_line, tabs_line
+from eostui.tui.widgets.bars import TextBar, fields_line, monitor_line
 from eostui.tui.widgets.chart import ChartWidget
 from eostui.tui.widgets.plane import PlaneWidget
 
@@ -86,20 +86,22 @@ class OscillatorScreen(LinkedCharts):
         self.settings = OscillatorSettings(preset)
         self.oscillator = OrbitView.of(preset.simulation)
 
-    @staticmethod
-    def about() -> Text:
+    def about(self) -> Text:
         """Return what the panels show, and what the theory's conditions are for."""
-        text = Text()
+        text, fill = Text(), self.session.fill
         text.append("\nOscillator", "bold")
         text.append(
-            " (tab): the reduced map of the bounce x along u and of y = S − 2/η, with settings of its "
-            "own; i takes them from the run's newest measurement. Below the panels stand the paper's "
-            "leading order, the map's exact answer and what this orbit shows.\n"
+            fill(
+                " (‹screen.next›): the reduced map of the bounce x along u and of y = S − 2/η, with "
+                "settings of its own; ‹theory› takes them from the run's newest measurement. Below the "
+                "panels stand the paper's leading order, the map's exact answer and what this orbit "
+                "shows.\n"
+            )
         )
         meanings = {panel.name: panel.meaning for panel in PANELS} | CONDITIONS
         for name, meaning in meanings.items():
             text.append(f"  {name}", "bold")
-            text.append(f": {meaning}\n")
+            text.append(fill(f": {meaning}\n"))
         return text
 
     @property
@@ -150,8 +152,7 @@ class OscillatorScreen(LinkedCharts):
             self.query_one("#values", TextBar).show(self._short_values())
             return
         self._draw_panels()
-        names = [panel.name for panel in PANELS]
-        self.query_one("#tabs", TextBar).show(tabs_line(names, self.focused_panel, self.size.width))
+        self.draw_tabs()
         self.query_one("#settings", TextBar).show(settings_line(self.settings))
         self.query_one("#answers", TextBar).show(answer_lines(self.oscillator, self.size.width))
         self.query_one("#conditions", TextBar).show(monitor_line(conditions(self.oscillator), ""))

@@ -32,10 +32,10 @@ from eostui.tui.widgets.table import Column, Row
 #: What is said of a preset that nothing on this shelf is like.
 NOT_RUN = "not run here yet"
 _ABOUT = (
-    "[b]Presets[/b] (P): what can be started, with the comment at the head of its file. The time is that "
-    "of all its steps at the speed that runs of the same settings had on this shelf; enter starts a run, "
-    f"e copies the file into your own folder and opens your editor.\n\n[b]Filter[/b] (/): {GRAMMAR} Keys "
-    "are settings, and name."
+    "[b]Presets[/b] (‹screen.presets›): what can be started, with the comment at the head of its file. "
+    "The time is that of all its steps at the speed that runs of the same settings had on this shelf; "
+    "‹presets.start› starts a run, ‹presets.edit› copies the file into your own folder and opens your "
+    f"editor.\n\n[b]Filter[/b] (‹list.filter›): {GRAMMAR} Keys are settings, and name."
 )
 
 
@@ -86,8 +86,7 @@ class PresetsScreen(ListScreen):
         self._matches = parse_preset_filter("").matches
         self._reading = False
 
-    @staticmethod
-    def about() -> str:
+    def about(self) -> str:
         """Return what the help says of it."""
         return _ABOUT
 

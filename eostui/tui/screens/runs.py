@@ -52,9 +52,9 @@ _SIGNS = {
 _NAMES_AT_MOST = 40
 
 _ABOUT = (
-    "[b]Runs[/b] (l): all runs of the shelf. space marks the run under the cursor; what exports, deletes "
-    "and prunes acts on the marked ones, or on that one. Opening a run lets the one that was shown train "
-    f"on.\n\n[b]Filter[/b] (/): {GRAMMAR} Keys are settings, and\n\n"
+    "[b]Runs[/b] (‹screen.runs›): all runs of the shelf. ‹pause› marks the run under the cursor; what "
+    "exports, deletes and prunes acts on the marked ones, or on that one. Opening a run lets the one "
+    f"that was shown train on.\n\n[b]Filter[/b] (‹list.filter›): {GRAMMAR} Keys are settings, and\n\n"
     + "\n\n".join(f"  {key}: {meaning}" for key, meaning in OF_RUNS.items())
 )
 
@@ -86,9 +86,9 @@ class RunsScreen(ListScreen):
         *list_keys("runs", "runs"),
     )  # fmt: skip
     HINTS: ClassVar[Hints] = (
-        ("enter", "open"), ("space", "mark"), ("/", "filter"), ("s", "sort"), ("f", "fork"),
-        ("R", "resume"), ("x", "csv"), ("m", "note"), ("N", "name"), ("d", "delete"), ("D", "prune"),
-        ("P", "presets"), ("esc", "back"), ("?", "help"), ("q", "quit"),
+        ("enter", "open"), ("space", "mark"), ("/", "filter"), ("c", "compare"), ("s", "sort"),
+        ("f", "fork"), ("x", "csv"), ("d", "delete"), ("m", "note"), ("P", "presets"), ("esc", "back"),
+        ("N", "name"), ("R", "resume"), ("D", "prune"), ("?", "help"), ("q", "quit"),
     )  # fmt: skip
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("run", "  run", at_most=_NAMES_AT_MOST),
@@ -138,8 +138,7 @@ class RunsScreen(ListScreen):
         self._preview: Preview | None = None
         self._panel = 0
 
-    @staticmethod
-    def about() -> str:
+    def about(self) -> str:
         """Return what the help says of it."""
         return _ABOUT
 
@@ -340,9 +339,9 @@ class RunsScreen(ListScreen):
         if current is not None:
             about.show(current.about)
         elif self._listed is not None and not self._listed:
-            about.show(
-                Text("There is no run here yet: P lists presets, n starts one.", COLOURS["title"])
-            )
+            presets, start = map(self.session.key, ("screen.presets", "preset.next"))
+            sentence = f"There is no run here yet: {presets} lists presets, {start} starts one."
+            about.show(Text(sentence, COLOURS["title"]))
         else:
             about.show(Text("No run passes the filter." if self._listed else ""))
 

@@ -12,7 +12,7 @@ from textual.screen import Screen
 
 from eostui.figures.picture import Picture
 from eostui.panels.view import RunView
-from eostui.tui.keys import KEYS, Hints, Key, bindings, training_hints
+from eostui.tui.keys import EVERYWHERE, Hints, Key, bindings, training_hints
 from eostui.tui.session import Session
 from eostui.tui.title import title_line
 from eostui.tui.widgets.bars import TextBar, key_line
@@ -52,8 +52,7 @@ class SessionScreen(Screen[None]):
         self._revision = -1  # of the session, when what is new was drawn last
         self._drawn = 0.0
 
-    @staticmethod
-    def about() -> Text | str:
+    def about(self) -> Text | str:
         """Return what the help says of it; markup counts in a str."""
         return ""
 
@@ -103,8 +102,8 @@ class SessionScreen(Screen[None]):
     def draw_keys(self, hints: Hints) -> None:
         """Draw the key bar, the TextBar `keys`, with the user's keys."""
         keymap = self.session.settings.keymap
-        own = {key.id for key in self.KEYS}
-        keys = [*(key for key in KEYS if key.id not in own), *self.KEYS]
+        common = [key for key in self.session.keys.values() if key.group in EVERYWHERE]
+        keys = [*common, *self.KEYS]  # its own in place of those
         shown = {token: keymap.of(key) for key in keys for token in key.shown.split()}
         line = key_line(self.size.width, (*self.ways_back, *hints), shown)
         self.query_one("#keys", TextBar).show(line)

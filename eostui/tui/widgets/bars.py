@@ -16,7 +16,7 @@ from textual.widget import Widget
 
 from eostui.charts.palette import COLOURS
 from eostui.runs.analysis.monitors import Monitor
-from eostui.tui.keys import LAST_DIGIT, Hints, Key
+from eostui.tui.keys import Hints, Key
 
 #: What a piece of text notes in its style for the mouse: a key that a click on it presses, an action.
 KEY, ACTION = "key", "action"
@@ -86,15 +86,12 @@ def fields_line(fields: Sequence[tuple[int, str, str]], width: int) -> Text:
     return line
 
 
-def tabs_line(names: Sequence[str], active: int, width: int) -> Text:
-    """Return the tabs of the one-chart view: the digit that chooses each, where it has one.
+def tabs_line(tabs: Sequence[tuple[str, str]], active: int, width: int) -> Text:
+    """Return the tabs of the one-chart view: the key that chooses each, "" without one, and its name.
 
     Where there is no room for all, the first are left out up to where the active one is seen.
     """
-    texts = [
-        f" {index + 1} {name} " if index < LAST_DIGIT else f" {name} "
-        for index, name in enumerate(names)
-    ]
+    texts = [f" {key} {name} " if key else f" {name} " for key, name in tabs]
     first = 0
     while first < active and len("…" + "".join(texts[first : active + 1])) > width:
         first += 1
