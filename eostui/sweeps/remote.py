@@ -94,6 +94,9 @@ class _Process:
         self.lock = threading.Lock()
         self.stopped: set[str] = set()  # sessions
         self.trainings: list[tuple[str, Training]] = []
+        self.device_lock = (
+            threading.Lock()
+        )  # held while PyTorch is loaded: nobody is to wait for that
         self.devices: list[str] = []
         self.at_work: Counter[str] = Counter()  # members by device
 
@@ -235,7 +238,7 @@ def _device(config: RunConfig) -> Iterator[str]:
     if config.device != "auto":
         yield ""
         return
-    with _process.lock:
+    with _process.device_lock:
         if not _process.devices:
             _process.devices = list(automatic_devices(_process.template))
         device = min(_process.devices, key=lambda each: _process.at_work[each])
@@ -243,5 +246,5 @@ def _device(config: RunConfig) -> Iterator[str]:
     try:
         yield device
     finally:
-        with _process.lock:
+        with _process.device_lock:
             _process.at_work[device] -= 1
