@@ -19,12 +19,27 @@ class Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse, as Typer does; where an option is unknown, its error names the one that was meant."""
         try:
-            return super().parse_args(ctx, args)
+            return super().parse_args(ctx, self._repeated(args))
         except Exception as error:  # NoSuchOption: Typer's own or Click's, by its version
             if hasattr(error, "possibilities") and (meant := self._meant(str(error.option_name))):  # type: ignore[attr-defined]
                 error.message += f"; did you mean `{meant}`?"  # type: ignore[attr-defined]
                 error.possibilities = None
             raise
+
+    def _repeated(self, args: list[str]) -> list[str]:
+        """Return the words with `--slurm` before each KEY=VALUE that follows it."""
+        flag = "--slurm"
+        if not any(flag in each.opts for each in self.params):
+            return args
+        words: list[str] = []
+        within = False
+        for word in args:
+            if within and "=" in word and not word.startswith("-") and words[-1] != flag:
+                words.append(flag)
+            elif word.startswith("-"):
+                within = word.partition("=")[0] == flag
+            words.append(word)
+        return words
 
     def _meant(self, option: str) -> str | None:
         """Return the option that was meant, or the setting that `--set` takes."""

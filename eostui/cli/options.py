@@ -185,6 +185,29 @@ Workers = Annotated[
         help="Members that train at once; as many as cores, memory and GPUs allow if left out."
     ),
 ]
+Scheduler = Annotated[
+    str,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Train on a Dask cluster: its scheduler's address, tcp://… or tls://….",
+    ),
+]
+Slurm = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE",
+        help="Train in jobs of SLURM: partition, time, account, cpus, gpus, mem, jobs, and what sbatch "
+        "takes besides; repeatable.",
+    ),
+]
+SendBack = Annotated[
+    bool,
+    typer.Option(
+        "--send-back",
+        help="Runs are sent back when they end, though the machines of --scheduler or --slurm see the "
+        "shelf.",
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
 

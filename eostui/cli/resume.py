@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from eostui.cli.options import ChangedData, RunOrSweep, StopAt, Trust, View, Workers
+from eostui.cli.machines import Machines
+from eostui.cli.options import ChangedData, RunOrSweep, StopAt, Trust, View
 from eostui.cli.start import start
 from eostui.errors import InputError
 
@@ -22,8 +23,8 @@ def resume(
     failed: Annotated[
         bool, typer.Option("--failed", help="Of a sweep: repeat the members that failed too.")
     ] = False,
-    workers: Workers = None,
     *,
+    machines: Machines,
     view: View,
 ) -> None:
     """Go on with a run that was stopped, interrupted or finished, as if it had never ended.
@@ -53,19 +54,22 @@ def resume(
             raise InputError(f"{flag} is for runs: a sweep's members have that of their plan")
         from eostui.cli.sweeping import resumed
 
+        machines.check()
         data = locations.data_dir(view.data_dir)
         code = resumed(
             sweep,
             data,
-            workers,
+            machines,
             failed=failed,
             trusted=trust,
             changed_data=changed_data,
             as_json=view.as_json,
         )
         raise typer.Exit(code)
-    if failed or workers is not None:
+    if failed or machines.workers is not None:
         raise InputError("--failed and --workers are for sweeps, and this is none")
+    if machines.elsewhere or machines.send_back:
+        raise InputError("--scheduler and --slurm are for sweeps, and this is none")
     torchrun.become_worker(locations.data_dir(view.data_dir))
     entry = shelf.find(folder, run)
     refuse_foreign_code(entry.config, entry.path, trusted=trust)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eostui.cli.options import AsciiOnly, AsJson, DataDir, Name, RunsDir, Workers
+from eostui.cli.machines import Machines
+from eostui.cli.options import AsciiOnly, AsJson, DataDir, Name, RunsDir
 from eostui.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,7 +67,6 @@ def sweep(
         str, typer.Option(metavar="SWEEP", help="Add members to a sweep that is there.")
     ] = "",
     name: Name = "",
-    workers: Workers = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -77,6 +77,8 @@ def sweep(
     data_dir: DataDir = None,
     ascii_only: AsciiOnly = False,
     as_json: AsJson = False,
+    *,
+    machines: Machines,
 ) -> None:
     """Train many runs of one preset over its settings, several at a time.
 
@@ -95,6 +97,10 @@ def sweep(
       eostui sweep digits-mlp --zip eta=0.1,0.15 --zip steps=6000,4000
 
       eostui sweep --add x7k2 --weight-decay 0.04
+
+      eostui sweep cifar5k-mlp --weight-decay 0:0.03:20 --scheduler tcp://10.0.0.1:8786
+
+      eostui sweep cifar5k-mlp --weight-decay 0:0.03:20 --slurm partition=gpu time=2:00:00
     """
     del ascii_only
     from eostui import locations
@@ -102,6 +108,7 @@ def sweep(
     from eostui.config import RunConfig
     from eostui.sweeps.plan import Draft
 
+    machines.check()
     folders = locations.runs_dir(runs_dir), locations.data_dir(data_dir)
     lists = {
         "eta": eta, "weight_decay": weight_decay, "momentum": momentum, "steps": steps, "seed": seed
@@ -112,16 +119,20 @@ def sweep(
             raise InputError("--add SWEEP takes settings alone: no preset, no --name, no --dry-run")
         draft = Draft(RunConfig())
         _take(draft, given, assign, together)
-        raise typer.Exit(added(add, draft, folders, workers, as_json=as_json))
+        raise typer.Exit(added(add, draft, folders, machines, as_json=as_json))
     if what is None:
         raise InputError("say what is swept: a preset, or a sweep preset (`eostui presets list`)")
     draft, stem = _draft(what)
     _take(draft, given, assign, together)
     plan = draft.plan(f"sweep {what}")
     if dry_run:
-        planned(plan, folders, workers, as_json=as_json)
+        if machines.elsewhere:
+            raise InputError(
+                "--dry-run times steps on this machine: leave --scheduler and --slurm out"
+            )
+        planned(plan, folders, machines.workers, as_json=as_json)
         return
-    raise typer.Exit(begun(plan, name, stem, folders, workers, as_json=as_json))
+    raise typer.Exit(begun(plan, name, stem, folders, machines, as_json=as_json))
 
 
 def _draft(what: str) -> tuple[Draft, str]:

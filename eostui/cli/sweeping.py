@@ -23,13 +23,15 @@ from eostui.runs.prune import shown_size
 from eostui.runs.template import Template
 from eostui.runs.trust import refuse_foreign_code
 from eostui.sweeps import cost, log, trial
-from eostui.sweeps.conductor import Conductor, Outcome, unfinished
+from eostui.sweeps.conductor import Conductor, Executor, Outcome, unfinished
 from eostui.sweeps.devices import worker_devices
+from eostui.sweeps.processes import Processes
 from eostui.sweeps.progress import Progress
 from eostui.sweeps.shelf import at_work, find_sweep, take_stop_request
 from eostui.sweeps.sweep import Claim, Member, MemberState, Sweep
 
 if TYPE_CHECKING:
+    from eostui.cli.machines import Machines, Reached
     from eostui.config import RunConfig
     from eostui.sweeps.plan import Draft, Plan
 
@@ -42,10 +44,9 @@ _MARKS = {"finished": "✓", "stopped": "■", "diverged": "✗", "failed": "✗
 
 
 def begun(
-    plan: Plan, name: str, stem: str, folders: Folders, workers: int | None, *, as_json: bool
+    plan: Plan, name: str, stem: str, folders: Folders, machines: Machines, *, as_json: bool
 ) -> int:
     """Make a sweep and train its members; return the exit code."""
-    _check_workers(workers)
     if name:
         from eostui.runs.edit import check_name
 
@@ -54,20 +55,18 @@ def begun(
             raise InputError(f"the name `{name}` already finds sweep {other.name}: choose another")
     cost.refuse_disk(folders[0], sum(cost.record_bytes(c) for c in plan.configs()))
     present_folder()
-    sweep = Sweep.create(folders[0], plan, name, stem)
-    try:
-        return conducted(sweep, folders[1], workers, as_json=as_json)
-    except InputError:
-        if not log.read(sweep.path):  # nothing was begun: it is as if it hadn't been asked for
-            shelf.delete(sweep.path)
-        raise
+    with machines.reached(list(plan.configs())) as reached:
+        sweep = Sweep.create(folders[0], plan, name, stem)
+        try:
+            return conducted(sweep, folders[1], machines.workers, reached, as_json=as_json)
+        except InputError:
+            if not log.read(sweep.path):  # nothing was begun: it is as if it hadn't been asked for
+                shelf.delete(sweep.path)
+            raise
 
 
-def added(
-    wanted: str, draft: Draft, folders: Folders, workers: int | None, *, as_json: bool
-) -> int:
+def added(wanted: str, draft: Draft, folders: Folders, machines: Machines, *, as_json: bool) -> int:
     """Add members to a sweep, and train what is unfinished of it; return the exit code."""
-    _check_workers(workers)
     before = found(wanted, folders[0])
     sweep = before.extended(draft.axes())
     if at_work(sweep.path):
@@ -75,13 +74,14 @@ def added(
         print(f"{sweep.id}: whoever is at work on it takes {count} more members", file=sys.stderr)
         print(sweep.path)
         return 0
-    return conducted(sweep, folders[1], workers, as_json=as_json)
+    with machines.reached([member.config for member in sweep.members]) as reached:
+        return conducted(sweep, folders[1], machines.workers, reached, as_json=as_json)
 
 
 def resumed(
     path: Path,
     data_dir: Path,
-    workers: int | None,
+    machines: Machines,
     *,
     failed: bool,
     trusted: bool,
@@ -89,13 +89,14 @@ def resumed(
     as_json: bool,
 ) -> int:
     """Go on with a sweep; return the exit code."""
-    _check_workers(workers)
     sweep = Sweep(path)
     for member in sweep.members:
         refuse_foreign_code(member.config, path, trusted=trusted)
-    return conducted(
-        sweep, data_dir, workers, failed=failed, changed_data=changed_data, as_json=as_json
-    )
+    with machines.reached([member.config for member in sweep.members]) as reached:
+        return conducted(
+            sweep, data_dir, machines.workers, reached, failed=failed, changed_data=changed_data,
+            as_json=as_json,
+        )  # fmt: skip
 
 
 def found(wanted: str, runs_dir: Path) -> Sweep:
@@ -110,6 +111,7 @@ def conducted(
     sweep: Sweep,
     data_dir: Path,
     workers: int | None,
+    reached: Reached | None = None,
     *,
     failed: bool = False,
     changed_data: bool = False,
@@ -142,11 +144,12 @@ def conducted(
             if members:
                 new = [cost.record_bytes(m.config) for m in members if not m.path.exists()]
                 cost.refuse_disk(sweep.path.parent, sum(new))
-                devices = worker_devices([m.config for m in members], workers, template)
-                conductor = Conductor(
-                    sweep, members, data_dir, devices, template, claim, changed_data
-                )
-                _follow(conductor, signals, narrate)
+                if reached is not None:
+                    executor: Executor = reached.executor(sweep, data_dir, members, changed_data)
+                else:
+                    devices = worker_devices([m.config for m in members], workers, template)
+                    executor = Processes(sweep, data_dir, devices, template, claim, changed_data)
+                _follow(Conductor(sweep, members, executor), signals, narrate)
         finally:
             template.close()
             claim.release()
@@ -166,9 +169,10 @@ def conducted(
 def _follow(conductor: Conductor, signals: NotedSignals, narrate: Console) -> None:
     """Let the members be trained, and show how far they are, until all ended."""
     sweep, count = conductor.sweep, len(conductor.members)
-    several = (
-        f"{len(conductor.devices)} at a time" if len(conductor.devices) > 1 else "one at a time"
-    )
+    places = conductor.executor.places
+    several = f"{places} at a time" if places > 1 else "one at a time"
+    if not places:
+        several = "as soon as there are workers"
     narrate.print(f"{sweep.id}: {count} members, {several}", markup=False, soft_wrap=True)
     progress = Progress(conductor.members)
     told = 0
@@ -194,6 +198,8 @@ def _follow(conductor: Conductor, signals: NotedSignals, narrate: Console) -> No
             bar(round(1000 * share), 1000, note=note)
     log.write(sweep.path, log.LET_GO, ended=len(conductor.outcomes))
     _tell_outcomes(conductor.outcomes, told, narrate)
+    if conductor.executor.failure:
+        narrate.print(conductor.executor.failure, markup=False, soft_wrap=True)
 
 
 def _tell_outcomes(outcomes: Sequence[Outcome], told: int, narrate: Console) -> int:
@@ -251,18 +257,12 @@ def _summary(sweep: Sweep, states: Sequence[MemberState]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _check_workers(workers: int | None) -> None:
-    if workers is not None and workers < 1:
-        raise InputError(f"--workers is {workers}, but must be at least 1")
-
-
 def planned(plan: Plan, folders: Folders, workers: int | None, *, as_json: bool) -> None:
     """Print a plan, and what it costs: some steps of its cheapest and its dearest member are taken.
 
     Raises:
         Interrupted: by a signal; a disk that is too small is told with the plan.
     """
-    _check_workers(workers)
     present_folder()
     configs = list(plan.configs())
     narrate = Console(file=cast("IO[str]", Narration()), highlight=False)

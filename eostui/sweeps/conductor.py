@@ -1,34 +1,45 @@
 """Has a sweep's members trained: so many at a time, the longest first, each once.
 
-A thread for each worker takes member after member; whoever called looks on, and may stop them.
+Where they train is up to an executor: processes of this machine, or a cluster. A thread waits for each
+member that is at work; whoever called looks on, and may stop them.
 """
 
 from __future__ import annotations
 
-import shutil
-import signal
 import threading
-import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Protocol
 
-from eostui.config import RunConfig
-from eostui.errors import EostuiError, InputError
-from eostui.locations import missing_download
-from eostui.runs.launch import EngineProcess, Resume, StartError
-from eostui.runs.store.liveness import engine_alive
+from eostui.errors import EostuiError
 from eostui.runs.store.schema import LIVE_STATES
-from eostui.runs.template import Template
 from eostui.sweeps import log
 from eostui.sweeps.cost import work
-from eostui.sweeps.sweep import WAITING, Claim, Member, MemberState, Sweep, never_began
+from eostui.sweeps.sweep import WAITING, Member, MemberState, Sweep
 
-#: States of members with which nothing more is to be done.
-DONE_STATES = ("finished", "diverged")
-#: Times that a member is begun in one go, where its process was killed.
-_TRIES = 2
+
+class Executor(Protocol):
+    """Trains members, several at a time, and tells how each ended."""
+
+    @property
+    def places(self) -> int:
+        """How many members train at once, now."""
+
+    @property
+    def failure(self) -> str:
+        """Why nothing can be trained any more; "" as long as it can."""
+
+    def train(self, member: Member) -> tuple[str, str]:
+        """Have a member trained to its end; return its state and how it ended, for now.
+
+        Called in a thread for each; a state of WAITING tells that it was let go as it was.
+
+        Raises:
+            EostuiError: if it can't begin.
+        """
+
+    def stop(self) -> None:
+        """Let the members at work save and stop; `train` returns then. Returns at once."""
 
 
 @dataclass(frozen=True)
@@ -68,43 +79,33 @@ def _longest_first(member: Member) -> tuple[float, int]:
 
 @dataclass
 class Conductor:
-    """Trains members of a sweep.
+    """Has members of a sweep trained.
 
     Attributes:
         sweep: whose.
         members: that are to be trained, in this order.
-        data_dir: where the data sets are.
-        devices: one for each worker: what `device = "auto"` is in it; "" for what it is here.
-        template: of the engines.
-        claim: of the sweep.
-        changed_data: whether members go on also where data or source aren't what they were.
+        executor: that trains them.
         outcomes: of members that ended, in that order.
     """
 
     sweep: Sweep
     members: Sequence[Member]
-    data_dir: Path
-    devices: Sequence[str]
-    template: Template
-    claim: Claim
-    changed_data: bool = False
+    executor: Executor
     outcomes: list[Outcome] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Put all members into the queue."""
         self._left = list(self.members)
-        self._engines: dict[int, EngineProcess | None] = {}  # by their members' numbers
-        self._lock = threading.Lock()
-        self._download = threading.Lock()
+        self._at_work: dict[int, Member] = {}  # by their numbers
+        self._changed = threading.Condition()
         self._stopped = False
-        self._threads = [self._worker(device) for device in self.devices]
         self._manifest = self.sweep.stamp()
 
     def begin(self) -> None:
-        """Let the workers begin; returns at once."""
-        log.write(self.sweep.path, log.BEGUN, members=len(self.members), workers=len(self.devices))
-        for thread in self._threads:
-            thread.start()
+        """Let members begin; returns at once."""
+        places = self.executor.places
+        log.write(self.sweep.path, log.BEGUN, members=len(self.members), workers=places)
+        self._begin_members()
 
     def take_up_added(self) -> bool:
         """Put members that were added to the sweep meanwhile into the queue; return whether some were.
@@ -117,35 +118,23 @@ class Conductor:
             return False
         sweep = Sweep(self.sweep.path)
         added = sweep.members[len(self.sweep.members) :]
-        with self._lock:
+        with self._changed:
             self._manifest, self.sweep = stamp, sweep
             self.members = [*self.members, *added]
             self._left = sorted([*self._left, *added], key=_longest_first)
-        for number, device in enumerate(self.devices):
-            if added and not self._threads[number].is_alive():
-                self._threads[number] = self._worker(device)
-                self._threads[number].start()
+        self._begin_members()
         return bool(added)
-
-    def _worker(self, device: str) -> threading.Thread:
-        return threading.Thread(target=self._work, args=(device,), daemon=True)
-
-    @property
-    def busy(self) -> bool:
-        """Whether a worker is at work."""
-        return any(thread.is_alive() for thread in self._threads)
 
     def wait(self, timeout: float) -> bool:
         """Wait until nothing is left to do, at most so many seconds; return whether that is so."""
-        deadline = time.monotonic() + timeout
-        for thread in self._threads:
-            thread.join(max(deadline - time.monotonic(), 0.0))
-        return not self.busy
+        self._begin_members()  # there may be more places than before
+        with self._changed:
+            return self._changed.wait_for(self._done, timeout)
 
     def at_work(self) -> list[Member]:
         """Return the members that are being trained."""
-        with self._lock:
-            return [each for each in self.members if each.number in self._engines]
+        with self._changed:
+            return [self._at_work[number] for number in sorted(self._at_work)]
 
     @property
     def stopped(self) -> bool:
@@ -154,87 +143,37 @@ class Conductor:
 
     def stop(self) -> None:
         """Begin no more members, and let those at work save and stop. Returns at once."""
-        with self._lock:
+        with self._changed:
             self._stopped = True
-            for engine in self._engines.values():
-                if engine is not None:
-                    engine.cancel()
+            self._changed.notify_all()
+        self.executor.stop()
 
-    def _work(self, device: str) -> None:
-        """Take member after member, as a worker."""
-        while (member := self._next()) is not None:
-            try:
-                state, sentence = self._train(member, device)
-            except EostuiError as error:
-                state, sentence = "failed", str(error)
-                log.write(self.sweep.path, log.REFUSED, run=member.path.name, sentence=sentence)
-            except Exception as error:  # a worker lost in silence would leave members behind
-                state, sentence = "failed", f"{type(error).__name__}: {error}"
-                log.write(self.sweep.path, log.REFUSED, run=member.path.name, sentence=sentence)
-            with self._lock:
-                del self._engines[member.number]
-                if state != WAITING:
-                    self.outcomes.append(Outcome(member, state, sentence))
+    def _done(self) -> bool:
+        ends = self._stopped or not self._left or bool(self.executor.failure)
+        return ends and not self._at_work
 
-    def _next(self) -> Member | None:
-        with self._lock:
-            if self._stopped or not self._left:
-                return None
-            member = self._left.pop(0)
-            self._engines[member.number] = None
-            return member
+    def _begin_members(self) -> None:
+        """Begin as many as there are places for."""
+        places = 0 if self.executor.failure else self.executor.places
+        with self._changed:
+            while self._left and not self._stopped and len(self._at_work) < places:
+                member = self._left.pop(0)
+                self._at_work[member.number] = member
+                threading.Thread(target=self._train, args=(member,), daemon=True).start()
 
-    def _train(self, member: Member, device: str) -> tuple[str, str]:
-        """Have one member trained to its end; return its state and how it ended."""
-        for _ in range(_TRIES):
-            while engine_alive(member.path) and not self._stopped:  # someone's who resumed it alone
-                time.sleep(0.1)
-            found = self.sweep.state_of(member)
-            if self._stopped or found.state in DONE_STATES:
-                return found.state, found.sentence
-            code = self._run(member, found, device)
-            found = self.sweep.state_of(member)
-            if self._stopped or code >= 0:
-                return found.state, found.sentence
-        name = signal.Signals(-code).name
-        # no failure of its own: `eostui resume` tries again
-        return "interrupted", f"its process was killed {_TRIES} times ({name})"
-
-    def _run(self, member: Member, found: MemberState, device: str) -> int:
-        """Start or resume a member's engine and wait for its end; return the exit code.
-
-        Raises:
-            EostuiError: if it can't begin.
-        """
-        start: RunConfig | Resume = member.config
-        if found.entry is not None:
-            start = Resume(found.entry, changed_data=self.changed_data)
-        elif found.state == "unreadable":
-            raise InputError(found.sentence)
-        elif never_began(member.path):
-            shutil.rmtree(member.path)
-        downloads = missing_download(member.config.data, self.data_dir)
-        with self._download if downloads else nullcontext():  # once for all
-            engine = EngineProcess(
-                start, member.path.parent, self.data_dir, group=self.sweep.id, watched=False,
-                path=member.path, device=device,
-                engine=self.template.engine(self.claim.descriptor),
-            )  # fmt: skip
-            with self._lock:
-                self._engines[member.number] = engine
-                if self._stopped:
-                    engine.cancel()
-            run = member.path.name
-            try:
-                engine.ready(lambda _text: None)
-            except StartError:
-                code = engine.wait()
-                assert code is not None
-                if self._stopped or code < 0:
-                    return code
-                raise
-        log.write(self.sweep.path, log.STARTED, run=run, resumed=found.entry is not None)
-        code = engine.wait()
-        assert code is not None
-        log.write(self.sweep.path, log.ENDED, run=run, code=code)
-        return code
+    def _train(self, member: Member) -> None:
+        """Have one member trained to its end, and take in how it ended."""
+        try:
+            state, sentence = self.executor.train(member)
+        except EostuiError as error:
+            state, sentence = "failed", str(error)
+            log.write(self.sweep.path, log.REFUSED, run=member.path.name, sentence=sentence)
+        except Exception as error:  # a member lost in silence would never end
+            state, sentence = "failed", f"{type(error).__name__}: {error}"
+            log.write(self.sweep.path, log.REFUSED, run=member.path.name, sentence=sentence)
+        with self._changed:
+            del self._at_work[member.number]
+            if state != WAITING:
+                self.outcomes.append(Outcome(member, state, sentence))
+            self._changed.notify_all()
+        self._begin_members()

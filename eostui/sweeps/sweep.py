@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import tomli_w
@@ -195,17 +196,13 @@ class Sweep:
             stamp = stamp_of(member.path)
             kept = self._ended.get(member.number)
             if kept is None or stamp is None or kept[0] != stamp:
-                state = _state_of(member, refused)
+                state = state_of(member, refused)
                 if stamp is not None and state.state in ("finished", "diverged"):
                     self._ended[member.number] = stamp, state
                 states.append(state)
             else:
                 states.append(kept[1])
         return states
-
-    def state_of(self, member: Member) -> MemberState:
-        """Return what a member is doing now; one that was refused is waiting."""
-        return _state_of(member, {})
 
 
 class Claim:
@@ -274,7 +271,13 @@ def never_began(path: Path) -> bool:
         connection.close()
 
 
-def _state_of(member: Member, refused: Mapping[str, str]) -> MemberState:
+def state_of(member: Member, refused: Mapping[str, str] = MappingProxyType({})) -> MemberState:
+    """Return what a member is doing now.
+
+    Args:
+        member: which.
+        refused: why members could not begin, by the names of their runs; one that isn't among them waits.
+    """
     if not is_run(member.path):
         sentence = refused.get(member.path.name)
         return MemberState(member, None, WAITING if sentence is None else "failed", sentence or "")

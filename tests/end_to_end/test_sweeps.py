@@ -27,7 +27,7 @@ from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.schema import LIVE_STATES
 from eostui.runs.store.writer import RunWriter
 from eostui.sweeps.shelf import at_work, sweeps_of
-from eostui.sweeps.sweep import WAITING, Sweep
+from eostui.sweeps.sweep import WAITING, Sweep, state_of
 
 #: Members that never end by themselves while a test looks on.
 LONG = f"{SMALL} --steps 1000000"
@@ -283,7 +283,7 @@ def test_a_member_that_someone_stops_is_named_and_goes_on_later(folder: Path) ->
     sweep = sweep_on(folder)
     wait_until(lambda: trains(sweep) == 2)
     for member in sweep.members:
-        wait_until(lambda: sweep.state_of(member).state in LIVE_STATES)  # noqa: B023
+        wait_until(lambda: state_of(member).state in LIVE_STATES)  # noqa: B023
         call(folder, f"stop {member.path.name}")
     _, err = done(process, 1)
     assert "2 stopped" in err
