@@ -57,8 +57,9 @@ def _settings_of(toy: str) -> str:
 
 
 def _columns() -> str:
-    named = columns.exported(columns.stored_columns(2), calibrated=True)
-    every = {column.name for column in (*columns.EVERY_STEP, *columns.COORDINATES)}
+    named = columns.exported(columns.stored_columns(2, accuracy=True), calibrated=True)
+    few = (*columns.COORDINATES, columns.TRAIN_ACCURACY)
+    every = {column.name for column in (*columns.EVERY_STEP, *few)}
     calibrated = {column.name for column in columns.CALIBRATED}
     probes = {f"Of the probe `{probe.name}`": probe.columns for probe in described(PROBES)}
     probed = {column.name for group in probes.values() for column in group}

@@ -22,8 +22,10 @@ from pydantic import (
 
 from eostui import locations
 from eostui.errors import InputError, did_you_mean
+from eostui.fork_schedule import ForkSchedule
 from eostui.schedule import ControlChange, check_schedule
 from eostui.stability import CONTROLS, STABILITY
+from eostui.stop_condition import StopCondition, parse
 from eostui.text import parse_number, parse_toml
 from eostui.toys import TOYS
 from eostui.validation import sentence
@@ -114,10 +116,37 @@ class RunConfig(BaseModel):
     )
     controls: tuple[ControlChange, ...] = Field(
         (),
-        description="changes of η, λ, μ: each a `step` with `eta`, `weight_decay`, `momentum` or several",
+        description="changes of η, λ, μ: each a `step`, an `epoch` (here a step) or `at_accuracy`, the "
+        "share of training samples, with `eta`, `weight_decay`, `momentum` or several; with "
+        "`warm_up` they get there in so many even steps, from where they are or from `warm_up_from`",
+    )
+    warm_up: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="steps at the start in which η rises evenly to `eta`: the first has eta/warm_up",
+    )
+    forks: tuple[ForkSchedule, ...] = Field(
+        (),
+        description="forks that `eostui fork RUN --scheduled` makes of it: one `every` so many steps, "
+        "`from` and `until` a step, of a `length` in steps, with settings of their own such as `eta`",
     )
     decay_biases: bool = Field(True, description="whether weight decay also acts on biases")
-    steps: PositiveInt = Field(12_000, description="steps that it takes")
+    steps: PositiveInt = Field(12_000, description="steps that it takes at most")
+    stop_at: tuple[str, ...] = Field(
+        (),
+        description="what ends it before: the first that holds of a step, a loss (`loss 1e-3`), a phase "
+        "(`edge`), a `crossing` of S, `accuracy 95 %` of test samples, `train accuracy 99.99 %`, `rest`; "
+        "all but a step may have steps after it, as `rest +2000`",
+    )
+    rest_window: PositiveInt = Field(
+        1000,
+        description="steps over which `rest` is judged: with 8 readings of S or more, in phases of rest "
+        "alone, with no change of a control",
+    )
+    rest_drift: Annotated[FiniteFloat, Field(gt=0, lt=1)] = Field(
+        0.02,
+        description="at rest the mean of S over the window has a standard error below this share of it, "
+        "and those of its quarters differ by less, or by less than three errors of that",
+    )
     pause_at: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (), description="steps before which a run that is watched pauses; a headless one goes on"
     )
@@ -191,6 +220,19 @@ class RunConfig(BaseModel):
         ):
             raise ValueError(f"`{info.field_name}` is {str(value).lower()}, but isn't a switch")
         return value
+
+    @field_validator("stop_at", mode="before")
+    @classmethod
+    def _ends_are_known(cls, value: Any) -> Any:
+        """Take one text too, and bring all to one form."""
+        given = [value] if isinstance(value, str) else value
+        if not isinstance(given, list | tuple) or not all(isinstance(each, str) for each in given):
+            return value
+        try:
+            conditions = [condition for each in given for condition in parse(each)]
+        except InputError as error:
+            raise ValueError(f"`stop_at`: {error}") from None
+        return tuple(dict.fromkeys(condition.typed for condition in conditions))
 
     @field_validator("problem")
     @classmethod
@@ -269,6 +311,20 @@ class RunConfig(BaseModel):
     @model_validator(mode="after")
     def _schedule_fits(self) -> RunConfig:
         check_schedule(self.controls_at_start(), self.controls, complete=self.dynamics in STABILITY)
+        return self
+
+    @property
+    def stop_conditions(self) -> tuple[StopCondition, ...]:
+        """What ends the run before its steps are done, in the order of `stop_at`."""
+        return parse(", ".join(self.stop_at))
+
+    @model_validator(mode="after")
+    def _forks_have_settings(self) -> RunConfig:
+        for schedule in self.forks if self.dynamics in STABILITY else ():
+            for key in schedule.changes:
+                if key not in type(self).model_fields:
+                    near = did_you_mean(key, [*ForkSchedule.model_fields, *type(self).model_fields])
+                    raise ValueError(f"`forks`: unknown key `{key}`{near}")
         return self
 
     @classmethod

@@ -59,11 +59,8 @@ def load(name_or_path: str) -> Preset:
     values.setdefault("preset", path.stem)
     config = RunConfig.build(values, where)
     for change in config.controls:  # a run that is made shorter keeps what it doesn't come to
-        if change.step > config.steps:
-            raise InputError(
-                f"{where}: `controls` at step {change.step} would never come: "
-                f"`steps` is {config.steps}"
-            )
+        if change.at is not None and change.at > config.steps:
+            raise InputError(f"{where}: {change.where} would never come: `steps` is {config.steps}")
     return Preset(path.stem, path, head_comment(text), config)
 
 

@@ -1,8 +1,9 @@
-"""Changes of controls that a preset makes by itself, each at its step."""
+"""Changes of controls that a preset makes by itself: at a step, an epoch or an accuracy."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import (
@@ -18,28 +19,82 @@ from pydantic import (
 from eostui.errors import did_you_mean
 from eostui.stability import CONTROLS, Control, refuse
 
+#: The event in which a run records that a change began which isn't over with its step, or that came by
+#: itself: `at_accuracy` of the change, `warm_up` ([from, to] by name) with its `steps`.
+SCHEDULED = "scheduled"
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """A control on its way to another value, in even steps: the last of them is taken with that.
+
+    Attributes:
+        first: the first step.
+        start: the value that it comes from, which none of its steps has.
+        end: the value of the last one.
+        steps: how many.
+    """
+
+    first: int
+    start: float
+    end: float
+    steps: int
+
+    def at(self, step: int) -> float:
+        """Return the value with which a step is taken, from the first one on."""
+        taken = step - self.first + 1
+        if taken >= self.steps:
+            return self.end
+        return self.start + (self.end - self.start) * taken / self.steps
+
 
 class ControlChange(BaseModel):
-    """New values of controls from one step on: `step` is the first that they move.
+    """New values of controls from one step on, which is the first that they move.
 
-    What isn't given stays as it was. Controls of your own dynamics come by their names beside these.
+    It is given as `step`, as `epoch` (of the full batch, which is a step), or as the accuracy on the
+    training samples, a share: after the first step at which that is reached. What isn't given stays as it
+    was. Controls of your own dynamics come by their names beside these.
+
+    Attributes:
+        warm_up: steps over which the controls go to their new values.
+        warm_up_from: where they come from, by name; from where they are if left out.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
     __pydantic_extra__: dict[str, Annotated[FiniteFloat, Field(strict=True)]]
 
-    step: Annotated[int, Field(ge=0, strict=True)]
+    step: Annotated[int, Field(ge=0, strict=True)] | None = None
+    epoch: Annotated[int, Field(ge=0, strict=True)] | None = None
+    at_accuracy: Annotated[FiniteFloat, Field(gt=0, le=1, strict=True)] | None = None
     eta: Annotated[FiniteFloat, Field(gt=0, strict=True)] | None = None
     weight_decay: Annotated[FiniteFloat, Field(ge=0, strict=True)] | None = None
     momentum: Annotated[FiniteFloat, Field(ge=0, lt=1, strict=True)] | None = None
+    warm_up: Annotated[int, Field(ge=1, strict=True)] | None = None
+    warm_up_from: dict[str, Annotated[FiniteFloat, Field(ge=0, strict=True)]] | None = None
 
     @model_validator(mode="after")
     def _changes_something(self) -> ControlChange:
+        given = [name for name in _WHEN if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                "each change of `controls` is at one of `step`, `epoch` and `at_accuracy`, but "
+                f"{' and '.join(f'`{name}`' for name in given) or 'none'} is given"
+            )
         if not self.values():
             raise ValueError(
-                f"`controls` at step {self.step} changes nothing: give "
+                f"{self.where} changes nothing: give "
                 f"{', '.join(f'`{name}`' for name in CONTROLS)} or several"
             )
+        if self.warm_up_from is not None and self.warm_up is None:
+            raise ValueError(
+                f"{self.where} has `warm_up_from`, but no `warm_up`: over how many steps?"
+            )
+        for name in self.warm_up_from or {}:
+            if name not in self.values():
+                near = did_you_mean(name, self.values())
+                raise ValueError(
+                    f"`warm_up_from` of {self.where} has `{name}`, which it doesn't change{near}"
+                )
         return self
 
     @model_serializer(mode="wrap")
@@ -51,8 +106,39 @@ class ControlChange(BaseModel):
         return {
             name: value
             for name, value in dict(self).items()
-            if name != "step" and value is not None
+            if name not in _NOT_CONTROLS and value is not None
         }
+
+    @property
+    def at(self) -> int | None:
+        """The first step that it moves, None where an accuracy says so. An epoch is a step here: each
+        step sees all samples."""
+        return self.step if self.step is not None else self.epoch
+
+    @property
+    def where(self) -> str:
+        """How a sentence calls it."""
+        if self.at_accuracy is not None:
+            return f"`controls` at accuracy {100 * self.at_accuracy:g} %"
+        return f"`controls` at {'step' if self.epoch is None else 'epoch'} {self.at}"
+
+    def ramps(self, step: int, now: Mapping[str, float]) -> dict[str, Ramp]:
+        """Return how its controls go to their values from a step on, {} where they are there at once.
+
+        Args:
+            step: the first that it moves.
+            now: the controls in force before.
+        """
+        if self.warm_up is None:
+            return {}
+        start = {**now, **(self.warm_up_from or {})}
+        values = self.values().items()
+        return {name: Ramp(step, start[name], end, self.warm_up) for name, end in values}
+
+
+#: Keys of a change that are no controls.
+_WHEN = ("step", "epoch", "at_accuracy")
+_NOT_CONTROLS = (*_WHEN, "warm_up", "warm_up_from")
 
 
 def check_schedule(
@@ -62,7 +148,7 @@ def check_schedule(
     *,
     complete: bool = True,
 ) -> None:
-    """Raise ValueError unless the steps rise, and the controls may be what they are after each.
+    """Raise ValueError unless steps and accuracies rise, and the controls may be what each makes them.
 
     Args:
         start: the controls at the start, by name.
@@ -72,19 +158,26 @@ def check_schedule(
     """
     if refusal := refuse(start, known, by_name=True):
         raise ValueError(refusal)
-    before, controls = -1, dict(start)
+    before, reached, controls = -1, 0.0, dict(start)
     for number, change in enumerate(changes, 1):
-        where = f"`controls` at step {change.step}"
-        if change.step <= before:
+        where = change.where
+        if change.at is not None and change.at <= before:
             raise ValueError(f"{where} comes after step {before}: their steps must rise")
-        before = change.step
+        if change.at_accuracy is not None and change.at_accuracy <= reached:
+            raise ValueError(f"{where} comes after {100 * reached:g} %: their accuracies must rise")
+        before = before if change.at is None else change.at
+        reached = change.at_accuracy or reached
         others = [name for name in change.values() if name not in start]
         for name in others if complete else ():
             if name not in CONTROLS:
-                near = did_you_mean(name, ["step", *start])
+                near = did_you_mean(name, [*_WHEN, "warm_up", "warm_up_from", *start])
                 raise ValueError(f"change {number} of `controls`: unknown key `{name}`{near}")
             has = ", ".join(f"`{control}`" for control in start)
             raise ValueError(f"{where} changes `{name}`, but the dynamics has only {has}")
-        controls |= {name: value for name, value in change.values().items() if name in start}
-        if refusal := refuse(controls, known, by_name=True):
+        changed = {name: value for name, value in change.values().items() if name in start}
+        if change.at is not None:
+            controls |= changed
+        # what comes by an accuracy may come at any time: by itself it must be right
+        new = controls if change.at is not None else {**start, **changed}
+        if refusal := refuse(new, known, by_name=True):
             raise ValueError(f"{where}: {refusal}")

@@ -18,6 +18,8 @@ _WORDS = {
     "a valid dictionary": "a table, {key = value}",
     "'": '"',
 }
+#: What an entry of a list of tables is called.
+_ENTRIES = {"controls": "change", "forks": "schedule"}
 
 
 def sentence(
@@ -34,10 +36,10 @@ def sentence(
     if not error["loc"] or error["msg"].startswith("Value error"):
         return str(error["ctx"]["error"]) if "ctx" in error else error["msg"]
     key, *place = (str(part) for part in error["loc"])
-    if key == "controls" and len(place) > 1:  # the number of the change, then its own key
+    if key in _ENTRIES and len(place) > 1:  # the number of the entry, then its own key
         same = [e for e in errors if e["loc"][:2] == error["loc"][:2]]
         inner = [cast("ErrorDetails", {**e, "loc": e["loc"][2:]}) for e in same]
-        return f"change {int(place[0]) + 1} of `controls`: {sentence(inner, keys_of_changes)}"
+        return f"{_ENTRIES[key]} {int(place[0]) + 1} of `{key}`: {sentence(inner, keys_of_changes)}"
     if error["type"] == "missing":
         return f"`{key}` is missing"
     if error["type"] == "extra_forbidden":

@@ -113,7 +113,10 @@ def here(
     scripted.script = script
     driver.controls = scripted
     if isinstance(start, Resume):
-        writer = resume(session, path, lambda *_steps: None, changed_data=start.changed_data)
+        writer = resume(
+            session, path, lambda *_steps: None, changed_data=start.changed_data,
+            other_stops=start.stop_at is not None,
+        )  # fmt: skip
     elif isinstance(start, Fork):
         writer = fork(
             session, path, "", before, start.at, start.begin.controls, lambda *_steps: None,
@@ -126,6 +129,7 @@ def here(
         driver.save()
     writer.fact("status", status)
     writer.fact("sentence", sentence)
+    writer.event(driver.step, status, {"sentence": sentence})
     writer.close()
     return path
 

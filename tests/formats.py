@@ -10,7 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from eostui.runs.store import schema
-from eostui.runs.store.columns import FIRST_STEP_COLUMNS, HESSIAN_PRODUCTS, MEASURED, NOT_WIDE
+from eostui.runs.store.columns import (
+    FIRST_STEP_COLUMNS,
+    HESSIAN_PRODUCTS,
+    MEASURED,
+    NOT_WIDE,
+    TRAIN_ACCURACY,
+)
 from eostui.runs.store.own_columns import step_columns_of
 from eostui.runs.store.poller import Poller
 from eostui.runs.store.reader import RunReader
@@ -42,7 +48,9 @@ def as_format(path, version):
         if measured is not None:
             _widen(database, measured)
         if version < 5:
-            _drop_arrivals(database)
+            _drop(database, ("arrival_cosine", "arrival_norm"))
+        if version < 7:
+            _drop(database, (TRAIN_ACCURACY.name,))
         if version < 4:
             for table, blob in (
                 ("steps", "matrix"),
@@ -102,11 +110,12 @@ def _widen(database, measured):
     )
 
 
-def _drop_arrivals(database):
+def _drop(database, gone):
+    """Leave out step columns."""
     facts = dict(database.execute("SELECT key, value FROM run"))
     names = step_columns_of(facts)
-    left = tuple(name for name in names if name not in ("arrival_cosine", "arrival_norm"))
-    assert left[: len(FIRST_STEP_COLUMNS)] == FIRST_STEP_COLUMNS
+    left = tuple(name for name in names if name not in gone)
+    assert left[:4] == FIRST_STEP_COLUMNS[:4]
     blocks = database.execute("SELECT id, first_step, last_step, matrix FROM steps").fetchall()
     for row_id, first, last, blob in blocks:
         rows = np.frombuffer(blob, dtype="<f8").reshape(-1, len(names))

@@ -13,11 +13,13 @@ from eostui.cli.options import (
     Number,
     RunName,
     Settings,
+    StopAt,
     Trust,
     View,
     set_values,
 )
 from eostui.cli.start import start
+from eostui.errors import InputError
 
 
 def fork(
@@ -34,6 +36,22 @@ def fork(
     weight_decay: Annotated[Number, typer.Option(help="Weight decay λ from there on.")] = None,
     momentum: Annotated[Number, typer.Option(help="Momentum μ from there on.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps it shall have in all.")] = None,
+    stop_at: StopAt = None,
+    length: Annotated[
+        int | None, typer.Option(help="Steps that it takes itself, in place of --steps.")
+    ] = None,
+    every: Annotated[
+        int | None,
+        typer.Option(help="One fork every so many steps, each of --length, without the live view."),
+    ] = None,
+    first: Annotated[
+        int | None,
+        typer.Option("--from", help="With --every: the first step at which there is one."),
+    ] = None,
+    until: Annotated[int | None, typer.Option(help="With --every: the last one.")] = None,
+    scheduled: Annotated[
+        bool, typer.Option("--scheduled", help="Those that the run's own `[[forks]]` say.")
+    ] = False,
     name: Name = "",
     group: Group = "",
     assign: Settings = None,
@@ -45,13 +63,19 @@ def fork(
     """Start a new run from the exact state of another at a step, live or ended: a counterfactual.
 
     It begins with its parent's record up to that step. Between checkpoints the parent's steps are
-    repeated. What its parent's `[[controls]]` would change later of an η or λ given here is left out.
+    repeated. What its parent's `[[controls]]` would change later of an η or λ given here is left out,
+    and of its `stop_at`, unless another is given, what the parent had ended by.
 
     Examples:
 
       eostui fork k3f9 --at 3000 --weight-decay 0     the same network, without decay from there
 
       eostui fork --eta 2/20 --headless               the newest run, from where it is
+
+      eostui fork k3f9 --every 200 --length 100 --eta 1e-4 --weight-decay 0
+
+    With --every or --scheduled they are made one after another, in one group; what is there already isn't
+    made again.
     """
     from eostui import locations
     from eostui.runs import shelf
@@ -63,9 +87,24 @@ def fork(
     refuse_foreign_code(entry.config, entry.path, trusted=trust)
     changes = set_values(
         assign,
-        {"steps": steps},
+        {"steps": steps, "stop_at": stop_at},
         {"eta": eta, "weight_decay": weight_decay, "momentum": momentum},
     )
+    if every is not None or scheduled:
+        from eostui.cli.fork_series import make_forks, schedules_of
+
+        for option, given in (("--at", at), ("--steps", steps), ("--name", name or None)):
+            if given is not None:
+                raise InputError(f"{option} is for one fork: --every and --scheduled make several")
+        schedules = schedules_of(entry, every, first, until, length, changes, scheduled=scheduled)
+        code = make_forks(entry, schedules, group, view, changed_data=changed_data)
+        raise typer.Exit(code)
+    if first is not None or until is not None:
+        raise InputError("--from and --until are for --every")
     step = newest_fork_step(entry.last_step, entry.state) if at is None else at
+    if length is not None:
+        if steps is not None:
+            raise InputError("--length and --steps both say how long it is: give one of them")
+        changes["steps"] = step + length - 1
     branch = Fork(entry, step, changes, changed_data)
     start(branch, view, name=name, group=group)

@@ -122,6 +122,15 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any setting; repeatable."),
 ]
+StopAt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--stop-at",
+        metavar="WHAT",
+        help="Ends it before its steps are done, as 'rest +2000', 'train accuracy 99.99 %', 'loss 1e-3', "
+        "edge, 'step 5000'; repeatable, the first that holds; nothing for none.",
+    ),
+]
 Headless = Annotated[
     bool, typer.Option("--headless", help="Without the live view; prints the run's folder.")
 ]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from eostui.cli.options import ChangedData, RunOrSweep, Trust, View, Workers
+from eostui.cli.options import ChangedData, RunOrSweep, StopAt, Trust, View, Workers
 from eostui.cli.start import start
 from eostui.errors import InputError
 
@@ -16,6 +16,7 @@ def resume(
     steps: Annotated[
         int | None, typer.Option(help="Steps it shall have in all; as its config says if left out.")
     ] = None,
+    stop_at: StopAt = None,
     trust: Trust = False,
     changed_data: ChangedData = False,
     failed: Annotated[
@@ -30,7 +31,8 @@ def resume(
     A sweep goes on where it stopped: members that were stopped or interrupted, and those that wait.
 
     Its steps since the newest checkpoint are repeated, with the control changes on record, and compared
-    with what is stored; on a CPU they are the same to the bit.
+    with what is stored; on a CPU they are the same to the bit. One that ended by what it was to stop at
+    goes on to its number of steps, or to what else it waits for; --stop-at gives it other ends.
 
     Examples:
 
@@ -46,8 +48,9 @@ def resume(
 
     folder = locations.runs_dir(view.runs_dir)
     if run is not None and (sweep := find_sweep(folder, run)) is not None:
-        if steps is not None:
-            raise InputError("--steps is for runs: a sweep's members have those of their plan")
+        if steps is not None or stop_at is not None:
+            flag = "--steps" if steps is not None else "--stop-at"
+            raise InputError(f"{flag} is for runs: a sweep's members have that of their plan")
         from eostui.cli.sweeping import resumed
 
         data = locations.data_dir(view.data_dir)
@@ -65,4 +68,5 @@ def resume(
         raise InputError("--failed and --workers are for sweeps, and this is none")
     entry = shelf.find(folder, run)
     refuse_foreign_code(entry.config, entry.path, trusted=trust)
-    start(Resume(entry, steps, changed_data), view)
+    stops = None if stop_at is None else tuple(stop_at)
+    start(Resume(entry, steps, changed_data, stops), view)

@@ -13,6 +13,7 @@ from eostui.cli.options import (
     Number,
     PresetName,
     Settings,
+    StopAt,
     View,
     set_values,
 )
@@ -31,6 +32,7 @@ def run(
         typer.Option(help="gradient-descent, heavy-ball, or your own FILE.py:CLASS."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps to train.")] = None,
+    stop_at: StopAt = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all random choices.")] = None,
     device: Device = None,
     dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
@@ -80,6 +82,7 @@ def run(
             "dynamics": dynamics,
             "probes": [*config.probes, *probe] if probe else None,
             "steps": steps,
+            "stop_at": stop_at,
             "seed": seed,
             "device": device,
             "dtype": dtype,

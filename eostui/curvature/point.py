@@ -15,7 +15,7 @@ from eostui.curvature.taylor import Chain, ChainDerivatives, chain_of
 from eostui.errors import InputError
 from eostui.problems.batch import Chunk, LossFunction, parts_of
 
-__all__ = ["LossFunction", "Point", "Points", "plain_gradient"]
+__all__ = ["LossFunction", "Point", "Points", "plain_gradient", "training_pass"]
 
 
 class Point:
@@ -41,12 +41,26 @@ class Point:
         self._parts = parts_of(loss_function)
         self._kept = kept
         self._released = False
+        self._accuracy: Tensor | None = None
         if len(self._parts) == 1:
             if self._kept is None:
                 self._kept = _derivatives(self._parts[0], self.theta)
             self.loss, self.gradient = self._kept.loss.detach(), self._kept.gradient.detach()
         else:
-            self.loss, self.gradient = plain_gradient(loss_function, theta)
+            self.loss, self.gradient, *accuracy = training_pass(loss_function, theta)
+            self._accuracy = accuracy[0] if accuracy else None
+
+    @property
+    def accuracy(self) -> Tensor | None:
+        """The share of training samples that is right at θ, a scalar; None where there is none.
+
+        It is of the pass that L is of, and is asked for before `release`.
+        """
+        if self._accuracy is None and isinstance(self._kept, _AtPoint):
+            self._accuracy = self._kept.accuracy
+        elif self._accuracy is None and self._kept is not None:
+            self._accuracy = next(iter(_accuracy_share(self._parts[0], self._kept)), None)
+        return self._accuracy
 
     def hessian_product(self, vector: Tensor) -> Tensor:
         """Return H v, shape (P,), for v of shape (P,), with H = ∇²L(θ)."""
@@ -252,8 +266,8 @@ class _StaticDerivatives:
         """Return the derivatives at θ; those of the call before are gone."""
         self.number += 1
         self._theta = theta
-        loss, gradient = self._begin(theta)
-        return _AtPoint(self, theta, loss.clone(), gradient.clone())
+        loss, gradient, *accuracy = (result.clone() for result in self._begin(theta))
+        return _AtPoint(self, theta, loss, gradient, accuracy[0] if accuracy else None)
 
     def leave(self) -> None:
         """End the point; where it is a graph's, its memory is the next one's."""
@@ -266,7 +280,8 @@ class _StaticDerivatives:
         # a copy of its own: autograd refuses to go on from what the next point's θ is written over
         self._here = _derivatives(self.part, theta.clone())
         self._here.prepare()
-        return self._here.loss.detach(), self._here.gradient.detach()
+        accuracy = _accuracy_share(self.part, self._here)
+        return self._here.loss.detach(), self._here.gradient.detach(), *accuracy
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -288,10 +303,15 @@ class _AtPoint:
     """The derivatives at one point, by programs; what none is made for is differentiated anew."""
 
     def __init__(
-        self, static: _StaticDerivatives, theta: Tensor, loss: Tensor, gradient: Tensor
+        self,
+        static: _StaticDerivatives,
+        theta: Tensor,
+        loss: Tensor,
+        gradient: Tensor,
+        accuracy: Tensor | None,
     ) -> None:
         self._static, self._number, self._theta = static, static.number, theta
-        self.loss, self.gradient = loss, gradient
+        self.loss, self.gradient, self.accuracy = loss, gradient, accuracy
         self._apart: _Derivatives | None = None
 
     def prepare(self) -> None:
@@ -350,27 +370,45 @@ def _derivatives(part: LossFunction, theta: Tensor) -> _Derivatives:
     return GraphDerivatives(part, theta) if chain is None else ChainDerivatives(chain, theta)
 
 
-def plain_gradient(loss_function: LossFunction, theta: Tensor) -> tuple[Tensor, Tensor]:
-    """Return L(θ) and ∇L(θ), detached, and keep nothing: an unmeasured step.
+def _accuracy_share(part: LossFunction, derivatives: _Derivatives) -> tuple[Tensor, ...]:
+    """Return what one part adds to the accuracy, a scalar, or nothing where there is none."""
+    supervised = part.supervised if isinstance(part, Chunk) else None
+    if supervised is None or supervised.accuracy is None:
+        return ()
+    return (supervised.accuracy_share(derivatives.outputs),)
 
-    The same to the bit as those of a Point, so that measuring doesn't change the training.
+
+def plain_gradient(loss_function: LossFunction, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """Return L(θ) and ∇L(θ), as `training_pass` does."""
+    loss, gradient, *_ = training_pass(loss_function, theta)
+    return loss, gradient
+
+
+def training_pass(loss_function: LossFunction, theta: Tensor) -> tuple[Tensor, ...]:
+    """Return L(θ), ∇L(θ), and the accuracy where the loss has one, and keep nothing: an unmeasured step.
+
+    All are detached, and the same to the bit as those of a Point, so that measuring doesn't change the
+    training. The accuracy is that of the outputs that L is of.
     """
     leaf = theta.detach().requires_grad_()
 
-    def share(part: LossFunction) -> tuple[Tensor, Tensor]:
+    def share(part: LossFunction) -> tuple[Tensor, ...]:
         chain = _chain(part)
         if chain is not None:
             found = ChainDerivatives(chain, theta.detach())
-            return found.loss, found.gradient
-        loss = part(leaf)
+            return found.loss, found.gradient, *_accuracy_share(part, found)
+        supervised = part.supervised if isinstance(part, Chunk) else None
+        if isinstance(part, Chunk) and supervised is not None and supervised.accuracy is not None:
+            outputs = part.outputs(leaf)
+            loss = part.output_loss(outputs)
+            accuracy: tuple[Tensor, ...] = (supervised.accuracy_share(outputs),)
+        else:
+            loss, accuracy = part(leaf), ()
         (gradient,) = torch.autograd.grad(loss, leaf, materialize_grads=True)
-        return loss.detach(), gradient
+        return loss.detach(), gradient, *accuracy
 
     parts = parts_of(loss_function)
-    if len(parts) == 1:
-        return share(parts[0])
-    loss, gradient = _accurate_sums(parts, share)
-    return loss, gradient
+    return share(parts[0]) if len(parts) == 1 else tuple(_accurate_sums(parts, share))
 
 
 def _accurate_sums(

@@ -104,7 +104,10 @@ def _run(request: StartRequest, handshake: Handshake, life: Life | None) -> int:
     writer: Store
     made: RunWriter | None = None
     if isinstance(begin, ResumeRequest):
-        writer = resume(session, path, handshake.steps, changed_data=begin.changed_data)
+        writer = resume(
+            session, path, handshake.steps, changed_data=begin.changed_data,
+            other_stops=begin.other_stops,
+        )  # fmt: skip
     elif isinstance(begin, ForkRequest):
         writer = made = fork(
             session, path, request.name, begin.parent, begin.at, begin.controls, handshake.steps,

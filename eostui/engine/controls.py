@@ -11,13 +11,28 @@ from typing import Any
 
 from eostui.config import RunConfig
 from eostui.errors import InputError
-from eostui.runs.analysis.stop_condition import ASKED, REACHED, STEP, StopCondition
+from eostui.runs.analysis.stops import ASKED, REACHED
 from eostui.runs.edit import refuse_name, refuse_note
 from eostui.runs.store import commands
 from eostui.runs.store.rows import Event
 from eostui.runs.store.writer import Store
+from eostui.schedule import SCHEDULED, ControlChange, Ramp
 from eostui.stability import Stability, changed_to
+from eostui.stop_condition import (
+    LOSS,
+    ROUNDING,
+    STEP,
+    TRAIN_ACCURACY,
+    Seen,
+    Stop,
+    conditions_of,
+    content_of,
+)
 
+#: By what name the state has what the schedule is about.
+_SCHEDULE = "schedule"
+#: Why nothing can wait for an accuracy on the training samples.
+NO_ACCURACY = "its problem has no accuracy on its training samples"
 #: Seconds between looks into the commands folder while training: a key acts within this.
 POLL_EVERY = 0.01
 
@@ -33,11 +48,15 @@ class Controls:
         steps_allowed: single steps to take while paused.
         stop: whether the run should end; by whom is in `stop_reason`.
         schedule: changes of controls that the config makes, by step.
+        by_accuracy: those that it makes once an accuracy on the training samples is reached, in turn.
+        accuracy: that of the newest row, as far as one waits for it; else NaN.
+        ramps: controls that are on their way to another value, by name.
         pauses: steps before which training pauses by itself, once each.
         asked: what the calibrator is asked to do at this step, in order: `calibrate`, `reseat`.
         save: whether a checkpoint of this step is asked for.
-        stop_at: what ends the run once it holds, None for nothing but its steps.
+        stops: what ends the run once it holds, beside its steps.
         steps: that it takes at most.
+        knows_accuracy: whether the problem has one on its training samples.
     """
 
     stability: Stability
@@ -46,24 +65,52 @@ class Controls:
     steps_allowed: int = 0
     stop: bool = False
     stop_reason: str = ""
-    schedule: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    schedule: Mapping[int, ControlChange] = field(default_factory=dict)
+    by_accuracy: tuple[ControlChange, ...] = ()
+    accuracy: float = math.nan
+    ramps: dict[str, Ramp] = field(default_factory=dict)
     pauses: set[int] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
     save: bool = False
-    stop_at: StopCondition | None = None
+    stops: tuple[Stop, ...] = ()
     steps: float = math.inf
+    knows_accuracy: bool = True
     _polled_at: float = 0.0
+    _warm_up: int = 0
+    _most_reached: float = 0.0  # of the accuracies that a change waited for
 
     @classmethod
     def of(cls, config: RunConfig, stability: Stability) -> Controls:
         """Return those of a run at its start."""
-        schedule = {change.step: change.values() for change in config.controls}
-        return cls(stability, stability.at_start(config), schedule=schedule, steps=config.steps)
+        return cls(
+            stability,
+            stability.at_start(config),
+            schedule={change.at: change for change in config.controls if change.at is not None},
+            by_accuracy=tuple(change for change in config.controls if change.at is None),
+            steps=config.steps,
+            _warm_up=config.warm_up,
+        )
 
     @property
     def marked(self) -> tuple[int, ...]:
         """The steps before which something is done, as far as that is known beforehand."""
-        return (*self.schedule, *self.pauses)
+        ends = (
+            stop.reached + stop.condition.after
+            if stop.reached is not None
+            else int(float(stop.condition.value))
+            for stop in self.stops
+            if stop.reached is not None or stop.condition.kind == STEP
+        )
+        return (*self.schedule, *self.pauses, *(end + 1 for end in ends))
+
+    def looks_at(self, kind: str) -> bool:
+        """Return whether a condition of a kind is to end the run and hasn't been reached."""
+        return any(stop.condition.kind == kind and stop.reached is None for stop in self.stops)
+
+    @property
+    def looks_at_each_step(self) -> bool:
+        """Whether what is to end the run may hold at any step, not at measured or known ones alone."""
+        return self.looks_at(LOSS) or self.looks_at(TRAIN_ACCURACY)
 
     def poll(self, run_path: Path, writer: Store, step: int) -> bool:
         """Take waiting commands, at most every POLL_EVERY seconds; return whether there were any.
@@ -92,27 +139,91 @@ class Controls:
         for event in events:
             self.schedule = {at: change for at, change in self.schedule.items() if at != step}
             if event.kind == "control":
-                self.values.update(changed_to(event.payload))
+                changed = changed_to(event.payload)
+                self.values.update(changed)
+                on_way = self.ramps.items()
+                self.ramps = {n: r for n, r in on_way if r.at(step) == changed.get(n, r.at(step))}
+            elif event.kind == SCHEDULED:
+                self._count_reached([event.payload.get("at_accuracy", 0.0)])
+                self._begin_ramps(step, event.payload)
             else:
                 self.asked.append(event.payload["what"])
 
     def state(self) -> dict[str, Any]:
-        """Return their values: whether a run waits or ends isn't gone on with."""
-        return dict(self.values)
+        """Return their values, and where their schedule is: whether a run waits or ends isn't gone on
+        with."""
+        schedule = {
+            "ramps": {name: [*vars(ramp).values()] for name, ramp in self.ramps.items()},
+            "accuracy": None if math.isnan(self.accuracy) else self.accuracy,
+            "reached": self._most_reached,
+        }
+        return {**self.values, _SCHEDULE: schedule}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
         self.values = {control.name: state[control.name] for control in self.stability.controls}
+        schedule = state.get(_SCHEDULE, {})  # of an older version there is none
+        self.ramps = {name: Ramp(*values) for name, values in schedule.get("ramps", {}).items()}
+        known = schedule.get("accuracy")
+        self.accuracy = math.nan if known is None else known
+        self._count_reached([schedule.get("reached", 0.0)])
 
     def scheduled(self, step: int, writer: Store) -> None:
         """Change controls, or pause, as the config says for this step: as a viewer would."""
+        if step == 0 and self._warm_up:
+            eta = self.values["eta"]
+            start = ControlChange(step=0, eta=eta, warm_up=self._warm_up, warm_up_from={"eta": 0.0})
+            self._begin(start, writer, step)
         if step in self.schedule:
-            refusal = self._set(self.schedule[step], writer, step)
-            if refusal:  # a viewer has changed another one
-                writer.event(step, "refused", {"command": "schedule", "reason": refusal})
+            self._begin(self.schedule[step], writer, step)
+        for change in self.by_accuracy:
+            if change.at_accuracy is not None and self.accuracy >= change.at_accuracy - ROUNDING:
+                self._count_reached([change.at_accuracy])
+                self._begin(change, writer, step)
+        if self.ramps:
+            self._go_on(writer, step)
         if step in self.pauses:
             self.pauses.remove(step)
             self._pause(True, writer, step)
+
+    def _begin(self, change: ControlChange, writer: Store, step: int) -> None:
+        """Begin a change of the config's, which is done at once if it has no warm-up."""
+        told: dict[str, Any] = {}
+        if change.at_accuracy is not None:
+            told["at_accuracy"] = change.at_accuracy
+        if ramps := change.ramps(step, self.values):
+            told["warm_up"] = {name: [ramp.start, ramp.end] for name, ramp in ramps.items()}
+            told["steps"] = change.warm_up
+        if told:
+            writer.event(step, SCHEDULED, told)
+            self._begin_ramps(step, told)
+        if not ramps:
+            self._set_or_tell(change.values(), writer, step)
+
+    def _begin_ramps(self, step: int, told: Mapping[str, Any]) -> None:
+        for name, (start, end) in told.get("warm_up", {}).items():
+            self.ramps[name] = Ramp(step, start, end, told["steps"])
+
+    def _go_on(self, writer: Store, step: int) -> None:
+        """Set the controls that are on their way to what they are at this step."""
+        ramps = self.ramps
+        values = {name: ramp.at(step) for name, ramp in ramps.items()}
+        done = self._set_or_tell(values, writer, step)
+        on_way = {n: ramp for n, ramp in ramps.items() if step < ramp.first + ramp.steps - 1}
+        self.ramps = on_way if done else {}
+
+    def _set_or_tell(self, values: Mapping[str, float], writer: Store, step: int) -> bool:
+        """Set controls; return whether they could be, and tell if not: a viewer has changed another."""
+        if refusal := self._set(values, writer, step):
+            writer.event(step, "refused", {"command": "schedule", "reason": refusal})
+        return not refusal
+
+    def _count_reached(self, accuracies: Iterable[float]) -> None:
+        """Take in that these were reached: what waited for one doesn't wait any more."""
+        self._most_reached = max([self._most_reached, *accuracies])
+        self.by_accuracy = tuple(
+            change for change in self.by_accuracy if (change.at_accuracy or 0) > self._most_reached
+        )
 
     def waits(self) -> bool:
         """Return whether training must wait: paused, with no single step allowed, not ended."""
@@ -154,27 +265,35 @@ class Controls:
             return _tell(content, writer)
         return f"unknown command `{kind}`"
 
-    def reach(self, writer: Store, step: int) -> None:
-        """End the run, for what it was to stop at holds at this step."""
-        if self.stop_at is not None:
-            told = self.stop_at.told(self.stability.label)
-            writer.event(step, REACHED, self.stop_at.content)
-            self.stop_at = None
-            self.request_stop(f"stopped as asked ({told})")
+    def look(self, seen: Seen, writer: Store) -> None:
+        """Note what is reached at a step, and end the run where that was all it waited for."""
+        before, self.stops = self.stops, tuple(stop.held(seen) for stop in self.stops)
+        for old, new in zip(before, self.stops, strict=True):
+            if new != old:
+                writer.event(seen.step, REACHED, new.condition.content)
+        over = [stop for stop in self.stops if stop.over(seen.step)]
+        if over and not self.stop:
+            self.request_stop(f"stopped as asked ({over[0].condition.told(self.stability.label)})")
+
+    def stop_at(self, stops: tuple[Stop, ...], writer: Store, step: int) -> None:
+        """Let these end the run, and nothing that was asked for before."""
+        self.stops = stops
+        writer.event(step, ASKED, content_of(stops))
 
     def _stop_at(self, content: Mapping[str, Any], writer: Store, step: int) -> str | None:
         """Take note of what ends the run; return why it can't, or None."""
         try:
-            condition = StopCondition.of(content)
+            asked = tuple(Stop(stop.condition) for stop in conditions_of(content))
         except InputError as error:
             return str(error)
-        if condition is not None and condition.kind == STEP:
-            if float(condition.value) < step:
+        for condition in (stop.condition for stop in asked):
+            if condition.kind == TRAIN_ACCURACY and not self.knows_accuracy:
+                return NO_ACCURACY
+            if condition.kind == STEP and float(condition.value) < step:
                 return f"step {condition.value} is over: step {step} comes next"
-            if float(condition.value) >= self.steps:
+            if condition.kind == STEP and float(condition.value) >= self.steps:
                 return f"the run ends at step {self.steps} anyway"
-        self.stop_at = condition
-        writer.event(step, ASKED, {} if condition is None else condition.content)
+        self.stop_at(asked, writer, step)
         return None
 
     def _pause(self, pause: bool, writer: Store, step: int) -> None:
@@ -191,6 +310,7 @@ class Controls:
             for name, before in self.values.items()
             if asked.get(name, before) != before
         }
+        self.ramps = {name: ramp for name, ramp in self.ramps.items() if name not in changes}
         if changes:
             self.values.update(changed_to(changes))
             writer.event(step, "control", changes)

@@ -17,10 +17,12 @@ from eostui.engine.snapshot import Stateful, restore, snapshot
 from eostui.engine.trajectory import Trajectory
 from eostui.probes import Probe, probes_of
 from eostui.problems import Problem
-from eostui.runs.analysis.stop_condition import LOSS
+from eostui.problems.batch import has_accuracy
+from eostui.runs.analysis.rest_test import RestWatch
 from eostui.runs.store.checkpoints import Checkpoint
 from eostui.runs.store.writer import Store
 from eostui.stability import WEIGHT_DECAY
+from eostui.stop_condition import LOSS, REST, TRAIN_ACCURACY, Seen, Stop
 
 #: Seconds between looks for commands while paused.
 PAUSED_POLL = 0.03
@@ -54,6 +56,8 @@ class Driver:
         self._dynamics = dynamics or dynamics_of(config)
         self._probes = probes_of(config) if probes is None else probes
         self.controls = Controls.of(config, self._dynamics.stability)
+        self.rest = RestWatch.of(config)
+        self._at_rest = False  # at the newest step
         self._parts: dict[str, Stateful] = {}
         self._beyond: bool | None = None  # whether S was, when it was measured last
         self._crossed = False
@@ -62,6 +66,9 @@ class Driver:
         """Get ready for step 0 of a new run, which `run` does by itself."""
         self._equip(writer, None)
         writer.event(0, "started")
+        if self._config.stop_at:
+            stops = tuple(Stop(condition) for condition in self._config.stop_conditions)
+            self.controls.stop_at(stops, writer, 0)
         writer.flush()
 
     def run(self, writer: Store) -> tuple[str, str]:
@@ -76,6 +83,9 @@ class Driver:
         if not self._parts:
             self.begin(writer)
         recorder = self.trajectory.recorder
+        if self.trajectory.next_step:  # a run that was killed may not have looked at its last row
+            self.step = self.trajectory.next_step - 1
+            self._look()
         try:
             while self.trajectory.next_step <= self._config.steps:
                 self.step = self.trajectory.next_step
@@ -85,8 +95,7 @@ class Driver:
                     return "stopped", f"{self.controls.stop_reason} at step {self.step}"
                 self._take_steps(self._most_steps())
                 self.step = self.trajectory.next_step - 1
-                if self._holds():
-                    self.controls.reach(writer, self.step)
+                self._look()
                 if self._checkpointer.due():
                     self.save()
             recorder.flush()
@@ -97,7 +106,8 @@ class Driver:
             with contextlib.suppress(Exception):  # what failed matters more
                 recorder.flush()
             raise
-        return "finished", f"finished after {self._config.steps} steps"
+        unrest = f", not at rest: {self.rest.why}" if self.controls.looks_at(REST) else ""
+        return "finished", f"finished after {self._config.steps} steps{unrest}"
 
     @property
     def last_told(self) -> int:
@@ -153,7 +163,9 @@ class Driver:
             **self.trajectory.parts(),
             "controls": self.controls,
             "checkpointer": self._checkpointer,
+            "rest": self.rest,
         }
+        self.controls.knows_accuracy = has_accuracy(self._problem.loss)
         if past is not None and past.checkpoint is not None:
             restore(past.checkpoint, self._parts, self._problem.initial.device)
             self.trajectory.next_step = past.checkpoint.step
@@ -163,22 +175,38 @@ class Driver:
         a stretch ends where it is measured."""
         trajectory, controls = self.trajectory, self.controls
         trajectory.take_steps(controls.values, most)
-        self._crossed = False
-        sharpness = trajectory.measured.get("sharpness", math.nan)
+        if controls.by_accuracy:
+            controls.accuracy = trajectory.recorder.newest_accuracy()
+        self._crossed = self._at_rest = False
+        sharpness = float(trajectory.measured.get("sharpness", math.nan))
         if math.isfinite(sharpness):
+            self._at_rest = self.rest.read(
+                trajectory.next_step - 1, sharpness, trajectory.recorder.phases.phase,
+                trajectory.probes.changed_at,
+            )  # fmt: skip
             beyond = bool(sharpness >= controls.stability.threshold(controls.values))
             self._crossed = self._beyond is not None and beyond != self._beyond
             self._beyond = beyond
 
-    def _holds(self) -> bool:
-        """Return whether that holds at which the run is to stop."""
-        condition, recorder = self.controls.stop_at, self.trajectory.recorder
-        if condition is None:
-            return False
-        # reading L waits for the device: done only where it is asked for
-        loss = recorder.newest_loss() if condition.kind == LOSS else None
-        return condition.holds(
-            self.step, loss, recorder.phases.phase, self.trajectory.measured, self._crossed
+    def _look(self) -> None:
+        """See whether that holds at which the run is to stop."""
+        controls, trajectory = self.controls, self.trajectory
+        if not controls.stops:
+            return
+        recorder, measured = trajectory.recorder, trajectory.measured
+        # reading a row waits for the device: done only where it is asked for
+        controls.look(
+            Seen(
+                self.step,
+                recorder.newest_loss() if controls.looks_at(LOSS) else None,
+                recorder.newest_accuracy() if controls.looks_at(TRAIN_ACCURACY) else None,
+                # rows are read when there is time for it, but always before a measurement
+                recorder.phases.phase if "sharpness" in measured else None,
+                measured,
+                self._crossed,
+                self._at_rest,
+            ),
+            self._writer,
         )
 
     def _repeat_controls(self, past: Past) -> None:
@@ -209,7 +237,7 @@ class Driver:
         """Return how many steps may be taken before anything else is done."""
         if self.controls.paused or self.trajectory.pace.most == 1:
             return 1
-        if self.controls.stop_at is not None:  # each step is looked at
+        if self.controls.looks_at_each_step or self.controls.ramps or self.controls.by_accuracy:
             return 1
         return self._steps_before(self._config.steps + 1, self.controls.marked)
 

@@ -17,6 +17,7 @@ from eostui.engine.device import Machine
 from eostui.engine.fingerprint import fingerprints
 from eostui.probes import Probe, described, probes_of
 from eostui.problems import Problem
+from eostui.problems.batch import has_accuracy
 from eostui.runs.store.columns import MEASURED, exported, stored_columns
 from eostui.runs.store.own_columns import dynamics_columns_of, probes_fact
 from eostui.stability import FACT, Description
@@ -41,7 +42,9 @@ def initial_facts(
     more = [column for kind in kinds for column in kind.columns if column not in MEASURED]
     description = Description.of(dynamics.name, dynamics.stability).to_json()
     own = dynamics_columns_of({FACT: description})
-    stored = stored_columns(problem.initial.numel(), dynamics.stability)
+    stored = stored_columns(
+        problem.initial.numel(), dynamics.stability, accuracy=has_accuracy(problem.loss)
+    )
     return {
         "id": run_id,
         "name": name,

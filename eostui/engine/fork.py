@@ -17,14 +17,17 @@ from eostui.engine.session import EngineSession
 from eostui.engine.snapshot import restore
 from eostui.errors import InputError
 from eostui.runs.analysis.remarks import PROBES_CHANGED
+from eostui.runs.analysis.stops import KINDS, inherited
 from eostui.runs.fork import copy_history
 from eostui.runs.record import Record
 from eostui.runs.store import checkpoints
 from eostui.runs.store.checkpoints import Checkpoint
+from eostui.runs.store.lookup import events_of
 from eostui.runs.store.own_columns import PROBES_FACT, joined, probe_columns_of, probes_fact
-from eostui.runs.store.reader import facts_of
+from eostui.runs.store.reader import RunReader, facts_of
 from eostui.runs.store.rows import Event
 from eostui.runs.store.writer import RunWriter, make_durable
+from eostui.stop_condition import Stop
 
 
 def fork(
@@ -78,6 +81,8 @@ def fork(
         if recognition.changed:
             writer.event(at, "changed", {"what": list(recognition.changed)})
         writer.event(at, "forked", told)
+        if stops := _stops(session, parent, at):
+            session.driver.controls.stop_at(stops, writer, at)
         session.remark(writer, at)
         writer.flush()
         make_durable(path)
@@ -86,6 +91,19 @@ def fork(
         if recognition.probes:
             session.driver.trajectory.probes.turn_on()
         return writer
+
+
+def _stops(session: EngineSession, parent: Path, at: int) -> tuple[Stop, ...]:
+    """Return what is to end a fork: what it was given, or of its parent's setting what that hadn't
+    reached."""
+    conditions = session.config.stop_conditions
+    if "stop_at" in session.changed:
+        return tuple(Stop(condition) for condition in conditions)
+    reader = RunReader(parent)
+    try:
+        return inherited(conditions, events_of(reader, *KINDS), at)
+    finally:
+        reader.close()
 
 
 def _state_at(

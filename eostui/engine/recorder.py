@@ -17,7 +17,7 @@ from eostui.runs.analysis.divergence import first_diverged
 from eostui.runs.analysis.phase_classifier import PhaseClassifier
 from eostui.runs.analysis.phase_signals import signal_columns
 from eostui.runs.analysis.run_phases import PHASE_EVENT, payload
-from eostui.runs.store.columns import COORDINATES, STORED_STEP_COLUMNS
+from eostui.runs.store.columns import COORDINATES, STORED_STEP_COLUMNS, TRAIN_ACCURACY
 from eostui.runs.store.writer import Store
 from eostui.stability import GRADIENT_DESCENT, THRESHOLD, UNDECAYED, Stability
 
@@ -51,6 +51,7 @@ class Recorder:
         place: of the next row on the device, shape (1,): as `write` returned it, 0 after a flush.
         calibration: number of the calibration whose x and q come with the rows, 0 for none.
         calibrations: how many there were so far.
+        has_accuracy: whether rows have the accuracy on the training samples.
     """
 
     def __init__(
@@ -61,6 +62,8 @@ class Recorder:
         observe: Callable[[NDArray[np.float64]], None] | None = None,
         chance: float | None = None,
         stability: Stability = GRADIENT_DESCENT,
+        *,
+        accuracy: bool = False,
     ) -> None:
         """Begin with step 0.
 
@@ -72,6 +75,7 @@ class Recorder:
             chance: the loss of the best constant prediction, None where there is none.
             stability: of the dynamics. Only gradient descent is ever called stuck: a step of others
                 doesn't promise ‖Δθ‖²/η.
+            accuracy: whether that on the training samples is kept in each row, last.
         """
         self.writer, self._stability = writer, stability
         self._observe = observe
@@ -84,8 +88,10 @@ class Recorder:
         )
         self.precision = torch.float32 if like.device.type == "mps" else torch.float64
         few = tuple(column.name for column in COORDINATES[:coordinates])
-        self._names = STORED_STEP_COLUMNS + stability.step_columns + few
-        self._width = len(_DEVICE_COLUMNS) + coordinates
+        self.has_accuracy, self._coordinates = accuracy, coordinates
+        last = (TRAIN_ACCURACY.name,) if accuracy else ()
+        self._names = STORED_STEP_COLUMNS + stability.step_columns + few + last
+        self._width = len(_DEVICE_COLUMNS) + coordinates + len(last)
         self._rows = like.new_zeros((CAPACITY, self._width + 2), dtype=self.precision)
         self._narrow = self._rows[:, : self._width]
         # index_copy_, where it is deterministic on CUDA, sorts its one index
@@ -154,16 +160,17 @@ class Recorder:
         arrival_curvature: Tensor,
         arrival_cosine: Tensor,
         arrival_norm: Tensor,
-        coordinates: Sequence[Tensor] = (),
+        others: Sequence[Tensor] = (),
         projections: Sequence[Tensor] = (),
     ) -> Tensor:
         """Write the next row on the device at `place`, shape (1,); return the place of the one after it.
 
-        Nothing here looks at a value: it is part of a step's program. `projections` are x and q where
-        there is a calibration. `took` counts the row.
+        Nothing here looks at a value: it is part of a step's program. `others` are θ's coordinates where
+        they are kept and the accuracy where there is one, `projections` x and q where there is a
+        calibration. `took` counts the row.
         """
         arrivals = (arrival_curvature, arrival_cosine, arrival_norm)
-        values = (loss, theta_norm, decayed_norm, *arrivals, *coordinates, *projections)
+        values = (loss, theta_norm, decayed_norm, *arrivals, *others, *projections)
         precision = self.precision
         same = [value if value.dtype is precision else value.to(precision) for value in values]
         row = torch.stack(same)[None]
@@ -212,6 +219,11 @@ class Recorder:
         """Return L of the newest row, NaN before there is one; this waits for the device."""
         return math.nan if self._newest is None else float(self._rows[self._newest, 0])
 
+    def newest_accuracy(self) -> float:
+        """Return the accuracy on the training samples of the newest row, as `newest_loss`."""
+        known = self._newest is not None and self.has_accuracy
+        return float(self._rows[self._newest, self._width - 1]) if known else math.nan
+
     def precise(self, vector: Tensor) -> Tensor:
         """Return the vector in the precision of the rows."""
         return vector.to(self.precision)
@@ -229,17 +241,18 @@ class Recorder:
         divergence = None
         if self._count:
             values = self._rows[: self._count].cpu().double().numpy()
-            scalars, coordinates, projections = np.split(
+            scalars, others, projections = np.split(
                 values, [len(_DEVICE_COLUMNS), self._width], axis=1
             )
-            matrix = np.concatenate((scalars, self._controls[: self._count], coordinates), axis=1)
+            matrix = np.concatenate((scalars, self._controls[: self._count], others), axis=1)
             first = self.next_step - self._count
             divergence = self._divergence(first, matrix)
             if divergence is not None:
                 matrix = matrix[: divergence.step - first + 1]
                 self.next_step = divergence.step + 1
             if self._observe is not None:  # where it diverged is far off what is worth a look
-                self._observe(coordinates[: len(matrix) - (divergence is not None)])
+                seen = others[: len(matrix) - (divergence is not None), : self._coordinates]
+                self._observe(seen)
             self.writer.steps(first, matrix, self._names)
             if self.calibration:
                 self.writer.calibrated(self.calibration, first, projections[: len(matrix)])

@@ -14,17 +14,23 @@ from eostui.engine.same_problem import Recognition
 from eostui.engine.session import EngineSession
 from eostui.errors import StoreError
 from eostui.runs.analysis.remarks import PROBES_CHANGED
-from eostui.runs.analysis.stop_condition import KINDS, pending
+from eostui.runs.analysis.stops import KINDS, pending
 from eostui.runs.record import Record
 from eostui.runs.shelf import read_entry
 from eostui.runs.store import checkpoints, commands
 from eostui.runs.store.lookup import events_of
 from eostui.runs.store.reader import RunReader, facts_of
 from eostui.runs.store.writer import RunWriter
+from eostui.stop_condition import Stop
 
 
 def resume(
-    session: EngineSession, path: Path, progress: Progress, *, changed_data: bool = False
+    session: EngineSession,
+    path: Path,
+    progress: Progress,
+    *,
+    changed_data: bool = False,
+    other_stops: bool = False,
 ) -> ComparingWriter:
     """Take up the run at `path` where its record ends, from its newest sound checkpoint.
 
@@ -33,6 +39,7 @@ def resume(
         path: the run directory.
         progress: told of the steps that must be repeated.
         changed_data: whether it goes on also where the problem isn't what it was.
+        other_stops: whether it ends at what its config says from here on, whatever it had reached.
 
     Raises:
         InputError: if it can't be gone on with, or on other data without being asked for; its
@@ -74,11 +81,7 @@ def resume(
         writer.event(record.next_step, "changed", {"what": list(recognition.changed)})
         writer.fact("changed_step", str(record.next_step))
         session.remark(writer, record.next_step)
-    reader = RunReader(path)
-    try:
-        session.driver.controls.stop_at = pending(events_of(reader, *KINDS))
-    finally:
-        reader.close()
+    _go_on_to_stops(session, path, record.next_step, store if other_stops else None)
     told = told_of_repetition(session, path, record, store, recognition)
     writer.event(record.next_step, "continued", told)
     for key, value in (
@@ -92,6 +95,22 @@ def resume(
         writer.abandon()
         raise
     return store
+
+
+def _go_on_to_stops(
+    session: EngineSession, path: Path, step: int, store: ComparingWriter | None
+) -> None:
+    """Let end a run what was to end it and hasn't; or, recorded in `store`, what its config says."""
+    controls = session.driver.controls
+    if store is not None:
+        stops = tuple(Stop(condition) for condition in session.config.stop_conditions)
+        controls.stop_at(stops, store, step)
+        return
+    reader = RunReader(path)
+    try:
+        controls.stops = pending(events_of(reader, *KINDS))
+    finally:
+        reader.close()
 
 
 def _remove_beyond(path: Path, step: int) -> Iterator[str]:

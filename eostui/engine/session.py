@@ -16,6 +16,7 @@ from eostui.config import RunConfig
 from eostui.dynamics import dynamics_of
 from eostui.dynamics.trial import try_dynamics
 from eostui.engine.calibration import refuse_calibration
+from eostui.engine.controls import NO_ACCURACY
 from eostui.engine.convolutions import with_fastest_convolutions
 from eostui.engine.device import available_devices, prepare_machine
 from eostui.engine.driver import Driver
@@ -26,10 +27,12 @@ from eostui.own_code import heard
 from eostui.probes import probes_of
 from eostui.probes.own import try_probes
 from eostui.problems import build_problem
+from eostui.problems.batch import has_accuracy
 from eostui.problems.convolutions import CONVOLUTIONS
 from eostui.runs.analysis.remarks import SAID, TRUSTED
 from eostui.runs.store.reader import facts_of
 from eostui.runs.store.writer import RunWriter, not_begun
+from eostui.stop_condition import TRAIN_ACCURACY
 
 
 class EngineSession:
@@ -102,6 +105,13 @@ class EngineSession:
             self.problem.facts[SAID] = " · ".join([*said, *lines])
         if config.calibrate_at != "never" and (refusal := refuse_calibration(self.dynamics)):
             raise InputError(f"`calibrate_at` is {config.calibrate_at}, but {refusal}")
+        if not has_accuracy(self.problem.loss):
+            for condition in config.stop_conditions:
+                if condition.kind == TRAIN_ACCURACY:
+                    raise InputError(f"`stop_at` has {condition.typed}, but {NO_ACCURACY}")
+            for change in config.controls:
+                if change.at_accuracy is not None:
+                    raise InputError(f"{change.where}: {NO_ACCURACY}")
         if config.chunk_size == "auto":  # what was chosen belongs to the run
             config = config.changed({"chunk_size": self.problem.chunk_size})
         self.config, self.changed, self.say, self._group = config, changed, say, group

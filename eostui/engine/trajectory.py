@@ -10,7 +10,7 @@ from torch import Tensor
 
 from eostui.config import RunConfig
 from eostui.curvature.capture import Program, Programs, State, Tensors
-from eostui.curvature.point import Point, Points, plain_gradient
+from eostui.curvature.point import Point, Points, plain_gradient, training_pass
 from eostui.dynamics import DYNAMICS, Dynamics
 from eostui.dynamics.dynamics import ProgramDynamics
 from eostui.dynamics.path import path_curvature, step_cosine
@@ -22,7 +22,7 @@ from eostui.engine.snapshot import Stateful
 from eostui.probes.probe import Moment, Probe, Value
 from eostui.probes.probe_set import ProbeSet
 from eostui.problems import Problem
-from eostui.problems.batch import loss_of_rows, parts_of
+from eostui.problems.batch import has_accuracy, loss_of_rows, parts_of
 from eostui.runs.analysis.remarks import UNCAPTURED
 from eostui.runs.analysis.run_phases import chance_of
 from eostui.runs.store.columns import COORDINATES
@@ -108,6 +108,7 @@ class Trajectory:
             None if self._mapper is None else self._mapper.observe,
             chance_of(problem.facts),
             dynamics.stability,
+            accuracy=has_accuracy(problem.loss),
         )
         self.probes = ProbeSet(config, problem, probes, dynamics.stability, dynamics.operator)
         self.programs = Programs(theta.device, self._untold.append)
@@ -246,15 +247,18 @@ class Trajectory:
         behind = self._own(self._carried.displacement)
         shared = self._points.at(here) if due and raw else None
         if shared is not None:  # one graph for the step and its measurement
-            loss, gradient = shared.loss, shared.gradient
+            known: Tensors = (shared.loss, shared.gradient)
+            if shared.accuracy is not None:
+                known = (*known, shared.accuracy)
         else:
-            loss, gradient = plain_gradient(self._problem.loss, here)
+            known = training_pass(self._problem.loss, here)
+        gradient = known[1]
         if self._program_dynamics is not None:
-            self._run(self._record, loss, gradient)
+            self._run(self._record, *known)
             self.recorder.took(controls)
             self._run(self._move, gradient)
         else:
-            self.recorder.place = self._write_row(self._carried, loss, gradient)
+            self.recorder.place = self._write_row(self._carried, *known)
             self.recorder.took(controls)
             moved = self._dynamics.step(here, self._gradient_seen(step, here, gradient), controls)
             self._carried = self._displaced(self._carried, gradient, moved, self.recorder.place)
@@ -300,9 +304,9 @@ class Trajectory:
     def _advanced(self, *tensors: Tensor) -> Tensors:
         """An unmeasured step."""
         carried, own = self._parted(tensors)
-        loss, gradient = plain_gradient(self._problem.loss, carried.theta)
-        place = self._write_row(carried, loss, gradient)
-        return self._onward(carried, own, gradient, place)
+        known = training_pass(self._problem.loss, carried.theta)
+        place = self._write_row(carried, *known)
+        return self._onward(carried, own, known[1], place)
 
     def _lapped(self, *tensors: Tensor) -> Tensors:
         """LAP unmeasured steps."""
@@ -310,10 +314,11 @@ class Trajectory:
             tensors = self._advanced(*tensors)
         return tensors
 
-    def _recorded(self, loss: Tensor, gradient: Tensor, *tensors: Tensor) -> Tensors:
-        """The row of a step whose L and ∇L are there already."""
-        carried, own = self._parted(tensors)
-        place = self._write_row(carried, loss, gradient)
+    def _recorded(self, *tensors: Tensor) -> Tensors:
+        """The row of a step whose L and ∇L are there already, and the accuracy where there is one."""
+        count = 3 if self.recorder.has_accuracy else 2
+        carried, own = self._parted(tensors[count:])
+        place = self._write_row(carried, *tensors[:count])
         return (*carried._replace(place=place), *own)
 
     def _moved(self, gradient: Tensor, *tensors: Tensor) -> Tensors:
@@ -344,7 +349,9 @@ class Trajectory:
         count = len(Carried._fields)
         return Carried(*tensors[:count]), tensors[count:]
 
-    def _write_row(self, carried: Carried, loss: Tensor, gradient: Tensor) -> Tensor:
+    def _write_row(
+        self, carried: Carried, loss: Tensor, gradient: Tensor, *accuracy: Tensor
+    ) -> Tensor:
         """Write the row of θ_t; return the place of the next one."""
         theta, decayed = carried.theta, self._problem.decayed
         norm = self.recorder.norm(theta)
@@ -356,7 +363,7 @@ class Trajectory:
             path_curvature(gradient, carried.gradient, carried.displacement),
             carried.cosine,
             carried.norm,
-            theta.unbind() if self._coordinates else (),
+            (*(theta.unbind() if self._coordinates else ()), *accuracy),
             self.calibrator.project(theta),
         )
 

@@ -150,11 +150,17 @@ class RunView:
     def marks(self) -> list[Mark]:
         """Return a mark for every fork and every change of a control, in the order of their steps."""
         symbols = {control.name: control.symbol for control in self.dynamics.controls}
-        texts = [
-            (event.step, _told(changed_to(event.payload), symbols))
-            for event in self.run.events
-            if event.kind == "control"
-        ]
+        changes = [event for event in self.run.events if event.kind == "control"]
+        texts, last = [], None
+        for event in changes:
+            text = _told(changed_to(event.payload), symbols)
+            if (
+                last is not None and (event.step, {*event.payload}) == last
+            ):  # step after step: a warm-up
+                texts[-1] = (texts[-1][0], f"⋯ {text}")
+            else:
+                texts.append((event.step, text))
+            last = event.step + 1, {*event.payload}
         for step in self._forks():
             changed = [text for at, text in texts if at == step]
             texts = [(at, text) for at, text in texts if at != step]

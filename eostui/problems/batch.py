@@ -32,6 +32,8 @@ class Supervised:
         targets: shape (n, …).
         share: of these samples in L.
         convolutions: how those of the module are computed where its derivatives are derived by hand.
+        accuracy: (outputs, targets) ↦ the share of samples that is right, a scalar tensor that is had
+            without a look at a value; None where a step can't have it.
     """
 
     module: nn.Module
@@ -41,6 +43,20 @@ class Supervised:
     targets: Tensor
     share: float
     convolutions: Convolutions = "native"
+    accuracy: Callable[[Tensor, Tensor], Tensor] | None = None
+
+    @torch.no_grad()
+    def accuracy_share(self, outputs: Tensor) -> Tensor:
+        """Return what these samples add to the accuracy of all, a scalar, in float64 where there is that.
+
+        Raises:
+            InputError: if there is no accuracy.
+        """
+        if self.accuracy is None:
+            raise InputError("the problem has no accuracy")
+        right = self.accuracy(outputs.detach(), self.targets).reshape(())
+        right = right.to(torch.float32 if right.device.type == "mps" else torch.float64)
+        return right if self.share == 1.0 else self.share * right
 
 
 @dataclass(frozen=True)
@@ -146,6 +162,12 @@ def parts_of(loss: LossFunction) -> tuple[LossFunction, ...]:
     return loss.parts if isinstance(loss, SummedLoss) else (loss,)
 
 
+def has_accuracy(loss: LossFunction) -> bool:
+    """Return whether a step knows the share of training samples that is right."""
+    made_of = [part.supervised if isinstance(part, Chunk) else None for part in parts_of(loss)]
+    return all(each is not None and each.accuracy is not None for each in made_of)
+
+
 def loss_of_rows(loss: LossFunction, rows: Tensor) -> LossFunction:
     """Return θ ↦ the mean loss of some samples alone, for a loss made of a module on data.
 
@@ -191,6 +213,7 @@ def batch_loss(
     chunk_size: int,
     module: nn.Module | None = None,
     convolutions: Convolutions = "native",
+    accuracy: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> LossFunction:
     """Return θ ↦ loss(outputs(θ, inputs), targets), in chunks weighted by their share of the samples.
 
@@ -202,9 +225,10 @@ def batch_loss(
         chunk_size: samples a chunk, the last one smaller; 0 for all in one.
         module: what `outputs` calls, if the chunks should know it.
         convolutions: how those of the module are computed.
+        accuracy: as of `Supervised`.
     """
     chunks = [
-        _chunk(outputs, loss, inputs[rows], targets[rows], share, module, convolutions)
+        _chunk(outputs, loss, inputs[rows], targets[rows], share, module, convolutions, accuracy)
         for rows, share in slices(len(inputs), chunk_size)
     ]
     return chunks[0] if len(chunks) == 1 else SummedLoss(tuple(chunks))
@@ -227,6 +251,7 @@ def _chunk(
     share: float,
     module: nn.Module | None,
     convolutions: Convolutions,
+    accuracy: Callable[[Tensor, Tensor], Tensor] | None,
 ) -> Chunk:
     def output_loss(found: Tensor) -> Tensor:
         value = loss(found, targets)
@@ -235,6 +260,6 @@ def _chunk(
     supervised = (
         None
         if module is None
-        else Supervised(module, outputs, loss, inputs, targets, share, convolutions)
+        else Supervised(module, outputs, loss, inputs, targets, share, convolutions, accuracy)
     )
     return Chunk(lambda theta: outputs(theta, inputs), output_loss, supervised)

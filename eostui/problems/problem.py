@@ -138,7 +138,8 @@ class Problem:
             targets: what `loss` compares the outputs with.
             convention: one line that fixes the scale of the loss.
             test: held-out inputs and targets.
-            accuracy: (outputs, targets) ↦ share that is right.
+            accuracy: (outputs, targets) ↦ share that is right: of test samples, and at every step
+                of those that it is trained on, unless it looks at values, which a step would wait for.
             decay_biases: whether weight decay acts on parameters of one dimension too.
             chunk_size: samples whose graph is in memory at a time; 0 for all, "auto" for all on a CPU
                 and on a GPU what its free memory allows.
@@ -168,19 +169,32 @@ class Problem:
         if chunk_size:
             _refuse_sums(outputs, loss, inputs, targets, initial)
         tested = {} if test is None else {"test_inputs": test[0], "test_targets": test[1]}
+        facts = _frozen(module)
+        of_every_step = accuracy is not None and _is_of_every_step(accuracy, made_of, initial)
+        if accuracy is not None and not of_every_step:
+            facts["train_accuracy"] = "not recorded: `accuracy` must be a tensor of tensors alone"
         decayed = None
         if not decay_biases:
             masks = [torch.full((p.numel(),), float(p.ndim > 1)) for p in trained.values()]
             decayed = torch.cat(masks).to(initial)
         return cls(
             initial=initial,
-            loss=batch_loss(outputs, loss, inputs, targets, chunk_size, module, convolutions),
+            loss=batch_loss(
+                outputs,
+                loss,
+                inputs,
+                targets,
+                chunk_size,
+                module,
+                convolutions,
+                accuracy if of_every_step else None,
+            ),
             convention=convention,
             test=None
             if test is None
             else HeldOutSamples(outputs, loss, accuracy, *test, chunk_size=chunk_size),
             decayed=decayed,
-            facts=_frozen(module),
+            facts=facts,
             chunk_size=chunk_size,
             trust_gradients=trust_gradients,
             arrays={"inputs": inputs, "targets": targets, **tested},
@@ -209,6 +223,24 @@ class Problem:
             return copy.deepcopy(supervised.module, placed)
         except Exception as error:
             raise InputError(f"its module can't be copied: {error}") from None
+
+
+@torch.no_grad()
+def _is_of_every_step(
+    accuracy: Callable[[Tensor, Tensor], Tensor], made_of: Supervised, theta: Tensor
+) -> bool:
+    """Return whether an accuracy can be had of every step: a scalar tensor, without a look at a value.
+
+    Tensors of the device `meta` have no values to look at.
+    """
+    for count in (2, len(made_of.inputs)):  # a module may be made for one size of batch
+        try:
+            found = made_of.outputs(theta, made_of.inputs[:count])
+            right = accuracy(found.to("meta"), made_of.targets[:count].to("meta"))
+        except Exception:  # the user's code may raise anything; what is wrong with it the tests say
+            continue
+        return isinstance(right, Tensor) and right.numel() == 1
+    return False
 
 
 def _frozen(module: nn.Module) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,15 @@ from eostui.runs.store.poller import News, Poller
 from eostui.runs.store.reader import RunReader, facts_of
 from eostui.runs.store.readings import ProbeReading, one_by_one, unpacked
 from eostui.runs.store.writer import RunWriter
-from eostui.schedule import ControlChange
+from eostui.schedule import SCHEDULED, ControlChange
 from eostui.stability import Control, Description, at_start, changed_to, in_force, refuse
 
 #: What a fork may change: how long it goes on, what is measured and when. Its controls (η, λ and the
 #: like) may change as well, as they may in any run.
 CHANGEABLE = (
-    "steps", "cadence", "far_cadence", "measure", "eigenvalues", "smallest_eigenvalue", "tolerance",
-    "vector_tolerance", "test_cadence", "probes", "calibrate_at", "checkpoint_every", "checkpoint_budget",
-    "device", "threads",
+    "steps", "stop_at", "rest_window", "rest_drift", "cadence", "far_cadence", "measure", "eigenvalues",
+    "smallest_eigenvalue", "tolerance", "vector_tolerance", "test_cadence", "probes", "calibrate_at",
+    "checkpoint_every", "checkpoint_budget", "device", "threads",
 )  # fmt: skip
 
 
@@ -73,7 +73,9 @@ def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConf
     if refusal:
         raise InputError(f"{where} at step {at}: {refusal}")
     kept = {key: value for key, value in changes.items() if key not in controls}
-    kept["controls"] = _its_own_way(parent.config.controls, at, asked)
+    fired = _accuracies_reached(parent, at) if asked else set()
+    kept["controls"] = _its_own_way(parent.config.controls, at, asked, fired)
+    kept["forks"] = ()  # they are the parent's
     config = parent.config.changed(kept, where)
     wanted = changes.get("calibrate_at") and config.calibrate_at
     if isinstance(wanted, int) and wanted < at:
@@ -96,17 +98,40 @@ def newest_fork_step(last_step: int, state: str) -> int:
 
 
 def _its_own_way(
-    controls: Iterable[ControlChange], at: int, asked: Mapping[str, Any]
+    controls: Iterable[ControlChange], at: int, asked: Mapping[str, Any], fired: Collection[float]
 ) -> tuple[ControlChange, ...]:
-    """Return scheduled changes without those after step `at` of what is asked for there."""
+    """Return scheduled changes without those after step `at` of what is asked for there.
+
+    Args:
+        controls: the changes.
+        at: a step.
+        asked: new controls from there on, by name.
+        fired: the accuracies that were reached up to there.
+    """
     left = []
     for change in controls:
-        values = change.values()
-        if change.step > at:
-            values = {key: value for key, value in values.items() if key not in asked}
-        if values:
-            left.append(ControlChange(step=change.step, **values))
+        comes = change.at_accuracy not in fired if change.at is None else change.at > at
+        keys = change.model_dump()
+        if comes:
+            keys = {key: value for key, value in keys.items() if key not in asked}
+            start = keys.pop("warm_up_from", {})
+            if start := {key: value for key, value in start.items() if key not in asked}:
+                keys["warm_up_from"] = start
+        if not comes or any(key not in asked for key in change.values()):
+            left.append(ControlChange(**keys))
     return tuple(left)
+
+
+def _accuracies_reached(parent: Entry, at: int) -> set[float]:
+    """Return the accuracies by which a run's config changed its controls up to a step."""
+    reader = RunReader(parent.path)
+    try:
+        events = events_of(reader, SCHEDULED)
+        return {
+            e.payload["at_accuracy"] for e in events if e.step <= at and "at_accuracy" in e.payload
+        }
+    finally:
+        reader.close()
 
 
 def parent_controls_at(parent: Entry, step: int) -> dict[str, float]:

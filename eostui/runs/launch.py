@@ -58,11 +58,13 @@ class Resume:
         entry: the run.
         steps: how many steps it shall have in all; None for as many as its config says.
         changed_data: whether it goes on also where data or source aren't what they were.
+        stop_at: what shall end it from here on; None for what was to end it and hasn't.
     """
 
     entry: Entry
     steps: int | None = None
     changed_data: bool = False
+    stop_at: tuple[str, ...] | None = None
 
     @property
     def config(self) -> RunConfig:
@@ -77,6 +79,8 @@ class Resume:
             )
         if self.steps is not None:
             config = config.changed({"steps": self.steps})
+        if self.stop_at is not None:
+            config = config.changed({"stop_at": self.stop_at})
         # one whose process was killed after its last step has its end still to be recorded
         if config.steps <= self.entry.last_step and self.entry.state in ("finished", "stopped"):
             raise InputError(
@@ -88,7 +92,9 @@ class Resume:
     @property
     def begin(self) -> request.ResumeRequest:
         """How an engine is told."""
-        return request.ResumeRequest(changed_data=self.changed_data)
+        return request.ResumeRequest(
+            changed_data=self.changed_data, other_stops=self.stop_at is not None
+        )
 
 
 @dataclass(frozen=True)

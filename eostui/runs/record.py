@@ -17,6 +17,7 @@ from eostui.runs.store.columns import ProbeColumns
 from eostui.runs.store.poller import News, Poller
 from eostui.runs.store.reader import RunReader
 from eostui.runs.store.rows import Event
+from eostui.schedule import SCHEDULED
 
 
 @dataclass
@@ -119,6 +120,7 @@ class Record:
 
 
 def is_control(event: Event) -> bool:
-    """Return whether an event changed what the engine does: η, λ, or a calibration that was asked for."""
+    """Return whether an event changed what the engine does: η, λ at once or from then on, or an asked-for
+    calibration."""
     calibration = event.kind == "obeyed" and event.payload.get("what") in ("calibrate", "reseat")
-    return event.kind == "control" or calibration
+    return event.kind in ("control", SCHEDULED) or calibration

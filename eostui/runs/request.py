@@ -21,10 +21,12 @@ class NewRequest(_Typed):
 
 
 class ResumeRequest(_Typed):
-    """The run at the request's `path` goes on; with `changed_data` also on other data."""
+    """The run at the request's `path` goes on; with `changed_data` also on other data, with `other_stops`
+    to what its config says from here on."""
 
     kind: Literal["resume"] = "resume"
     changed_data: bool = False
+    other_stops: bool = False
 
 
 class ForkRequest(_Typed):

@@ -22,6 +22,7 @@ from eostui.runs.store.columns import (
     EVERY_STEP,
     MEASURED,
     MEASURED_SECONDS,
+    TRAIN_ACCURACY,
     Column,
     exported,
 )
@@ -48,7 +49,8 @@ class Run(Mapping[str, FloatArray]):
         facts: id, name, status, versions, device, dtype, threads and the rest, as text.
         config: the run's configuration.
         steps: columns known for every step (`EVERY_STEP`, `stability_undecayed`, `COORDINATES` of a
-            problem with at most two parameters, and what its dynamics has), one row a step from step 0.
+            problem with at most two parameters, `train_accuracy` of one that has it, and what its
+            dynamics has), one row a step from step 0.
         measured: columns known at measured steps (`MEASURED`, what its own probes fill, `DERIVED`,
             `MEASURED_SECONDS`), with their `step`, and the `flow_time` and controls of that step; those
             of arrays have shape (n, *shape).
@@ -80,13 +82,15 @@ class Run(Mapping[str, FloatArray]):
         self.coordinates = [column.name for column in COORDINATES if column.name in stored]
         of_every_run = [column.name for column in EVERY_STEP]
         # as they are stored; what is derived by every dynamics comes to its own name
+        accuracy = [TRAIN_ACCURACY.name] if TRAIN_ACCURACY.name in stored else []
         self._as_stored = [
-            *self.coordinates, *(c.name for c in self._reader.dynamics_columns if c.name in stored)
+            *self.coordinates, *accuracy,
+            *(c.name for c in self._reader.dynamics_columns if c.name in stored),
         ]  # fmt: skip
         self.steps = Series(list(dict.fromkeys((*of_every_run, *self._as_stored))))
         if UNDECAYED not in self._as_stored:  # of gradient descent it is 2/η
             self.steps.call(UNDECAYED, "two_over_eta")
-        not_controls = {*of_every_run, *self.coordinates, UNDECAYED}
+        not_controls = {*of_every_run, *self.coordinates, *accuracy, UNDECAYED}
         controls = [name for name in self._as_stored if name not in not_controls]
         self._of_its_step = ["flow_time", "eta", "weight_decay", *controls]
         basic = [column.name for column in MEASURED]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from eostui.errors import InputError
 from eostui.runs.analysis.controls import control_changes, controls_of
 from eostui.runs.export.files import replacing
 from eostui.runs.run import Run
+from eostui.schedule import SCHEDULED, Ramp
 
 
 def steered_config(run: Run, name: str) -> RunConfig:
@@ -41,8 +44,15 @@ def steered_config(run: Run, name: str) -> RunConfig:
     changes = {step: change for step, change in _changes(run).items() if step <= run.config.steps}
     if "threads" in run.facts:
         config["threads"] = int(run.facts["threads"])
+    controls = [{"step": step, **values} for step, values in changes.items()]
+    reached = {e.payload.get("at_accuracy") for e in run.events if e.kind == SCHEDULED}
+    controls += [
+        change.model_dump()
+        for change in run.config.controls
+        if change.at is None and change.at_accuracy not in reached
+    ]
     return RunConfig.build(
-        {**config, "preset": name, "controls": [{"step": s, **v} for s, v in changes.items()]},
+        {**config, "preset": name, "warm_up": 0, "controls": controls},
         f"{run.path.name} as a preset",
     )
 
@@ -88,22 +98,64 @@ def save_preset(run: Run, name: str, target: Path | None = None, *, force: bool 
     return path
 
 
-def _changes(run: Run) -> dict[int, dict[str, float]]:
-    """Return what its controls are set to, by step."""
-    changes: dict[int, dict[str, float]] = {}
+def _changes(run: Run) -> dict[int, dict[str, Any]]:
+    """Return what its controls are set to, by step, as entries of `controls`."""
+    ramps = _ramps(run)
+    changes: dict[int, dict[str, Any]] = {}
+
+    def change(step: int, values: Mapping[str, float]) -> None:
+        own = {n: v for n, v in values.items() if not any(_made(r, step, n, v) for r in ramps)}
+        if own:
+            changes.setdefault(step, {}).update(own)
+
     stated = {control.name for control in controls_of(run)}
     for control in controls_of(run):
         values = run.steps[control.name]
         for row in (1 + np.flatnonzero(np.diff(values))).tolist():
-            changes.setdefault(row, {})[control.name] = float(values[row])
-    for change in run.config.controls:
-        if change.step > run.last_step:
-            changes.setdefault(change.step, {}).update(change.values())
+            change(row, {control.name: float(values[row])})
+    for later in run.config.controls:
+        if later.at is not None and later.at > run.last_step:
+            keys = later.model_dump()
+            del keys["step" if later.epoch is None else "epoch"]
+            changes.setdefault(later.at, {}).update(keys)
     for step, new in control_changes(run).items():
         told = {key: each for key, each in new.items() if step > run.last_step or key not in stated}
-        if told:
-            changes.setdefault(step, {}).update(told)
+        change(step, told)
+    for of_ramps in ramps:
+        first = next(iter(of_ramps.values()))
+        changes[first.first] = {
+            **{name: ramp.end for name, ramp in of_ramps.items()},
+            "warm_up": first.steps,
+            "warm_up_from": {name: ramp.start for name, ramp in of_ramps.items()},
+        }
     return dict(sorted(changes.items()))
+
+
+def _ramps(run: Run) -> list[dict[str, Ramp]]:
+    """Return its warm-ups by name, those that no one has ended before their last step."""
+    found = []
+    for event in run.events:
+        if event.kind != SCHEDULED or "warm_up" not in event.payload:
+            continue
+        first, steps = event.step, event.payload["steps"]
+        told = event.payload["warm_up"].items()
+        ramps = {name: Ramp(first, start, end, steps) for name, (start, end) in told}
+        taken = range(first, min(first + steps, run.last_step + 1))
+        others = [c.name for c in controls_of(run) if c.name not in ramps and first > 0]
+        if all(
+            name in run.steps and all(run.steps[name][step] == ramp.at(step) for step in taken)
+            for name, ramp in ramps.items()
+        ) and not any(np.diff(run.steps[name][first - 1 : first + 1]).any() for name in others):
+            found.append(ramps)
+    return found
+
+
+def _made(ramps: Mapping[str, Ramp], step: int, name: str, value: float) -> bool:
+    """Return whether a control has its value by a warm-up."""
+    ramp = ramps.get(name)
+    return (
+        ramp is not None and ramp.first <= step < ramp.first + ramp.steps and value == ramp.at(step)
+    )
 
 
 def _symbols(run: Run) -> str:

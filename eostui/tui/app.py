@@ -37,13 +37,14 @@ from eostui.oscillator_presets import OscillatorPreset
 from eostui.panels.compare.view import Compare
 from eostui.preferences import Preferences, remember
 from eostui.runs.analysis.controls import description_of
-from eostui.runs.analysis.stop_condition import ASKED, EXAMPLES, parse, pending
+from eostui.runs.analysis.stops import ASKED, pending
 from eostui.runs.launch import EngineProcess, refuse_resume
 from eostui.runs.selection import Selection
 from eostui.runs.shelf import safe_name
 from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.reader import facts_of
 from eostui.stability import GRADIENT_DESCENT, STABILITY
+from eostui.stop_condition import EXAMPLES, Stop, as_typed, content_of, in_words, parse
 from eostui.tui import files, themes
 from eostui.tui.beside import Beside
 from eostui.tui.editor import edit
@@ -401,10 +402,10 @@ class EostuiApp(App[str]):
         def answered(typed: str | None) -> None:
             if typed is None:
                 return
-            condition = parse(typed)
-            content = {} if condition is None else condition.content
+            conditions = parse(typed)
+            content = content_of(Stop(condition) for condition in conditions)
             if self._try(steering, lambda steering: steering.send(ASKED, **content)):
-                told = "its end alone" if condition is None else condition.told(label)
+                told = in_words(conditions, label) or "its end alone"
                 self.notify(f"{run.path.name} is told to stop at: {told}")
 
         def understood(typed: str) -> str:
@@ -412,7 +413,8 @@ class EostuiApp(App[str]):
             return typed
 
         question = f"{printable(run.path.name)} is to stop at\n({EXAMPLES})"
-        dialog = AskDialog(question, "" if present is None else present.typed, understood)
+        asked = as_typed(stop.condition for stop in present)
+        dialog = AskDialog(question, asked, understood)
         self.questions.ask(dialog, answered)
 
     def action_reseat(self) -> None:

@@ -153,7 +153,7 @@ KEYS = (
         group="training", needs="live",
     ),
     Key(
-        "stop_at", "b", "b", "stop_at", "stop at a step, a loss, a phase, a crossing, an accuracy",
+        "stop_at", "b", "b", "stop_at", "stop at a step, a loss, a phase, an accuracy, rest",
         group="training", needs="live",
     ),
     Key("note", "N", "N", "note", "write a note on this run", group="training"),

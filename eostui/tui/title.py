@@ -12,8 +12,9 @@ from eostui.panels.oscillator import agreement
 from eostui.panels.overlay import short
 from eostui.panels.view import RunView
 from eostui.runs.analysis.controls import controls_at, controls_of
-from eostui.runs.analysis.stop_condition import pending
+from eostui.runs.analysis.stops import pending
 from eostui.runs.store.schema import LIVE_STATES
+from eostui.stop_condition import in_words
 from eostui.tui.session import Session
 from eostui.tui.widgets.bars import fields_line
 
@@ -65,8 +66,9 @@ def _fields(session: Session, view: RunView) -> list[Field]:
 
 
 def _stops_at(view: RunView) -> str:
-    condition = pending(view.newest.events)
-    return "" if condition is None else f"stops at {condition.told(view.dynamics.label)}"
+    stops = pending(view.newest.events)
+    asked = in_words((stop.condition for stop in stops), view.dynamics.label)
+    return f"stops at {asked}" if asked else ""
 
 
 def _playback(session: Session) -> list[Field]:

@@ -26,12 +26,12 @@ def test_a_run_states_its_group(tmp_path):
 
 
 def test_a_run_of_gradient_descent_has_the_columns_that_it_always_had(tmp_path):
-    """And says nothing of a group that it hasn't."""
+    """With the accuracy, which its problem has. And says nothing of a group that it hasn't."""
     facts = begun(tmp_path, small())
     assert "group" not in facts
     assert json.loads(facts["step_columns"]) == [
         "loss", "theta_norm", "decayed_norm", "arrival_curvature", "arrival_cosine", "arrival_norm",
-        "eta", "weight_decay",
+        "eta", "weight_decay", "train_accuracy",
     ]  # fmt: skip
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import numpy as np
 import pytest
 from engines import Engine, assert_same_rows, entry, here, small
 
 from eostui.engine.pace import Pace
 from eostui.errors import InputError
-from eostui.runs.analysis.stop_condition import StopCondition, parse, pending
+from eostui.runs.analysis.stops import ended_by, pending
 from eostui.runs.launch import Fork, Resume
 from eostui.runs.run import Run
-from eostui.runs.store.rows import Event
+from eostui.runs.store import checkpoints
+from eostui.runs.store.rows import Event, checksum
+from eostui.stop_condition import Seen, Stop, StopCondition, as_typed, parse
 
 STEPS = 300
 
@@ -40,7 +44,7 @@ def test_a_step(tmp_path):
     assert [(e.step, dict(e.payload)) for e in events if e.kind == "reached"] == [
         (41, {"at": "step", "value": 41})
     ]
-    assert pending(events) is None
+    assert pending(events) == ()
 
 
 def test_a_loss_stops_at_the_first_step_that_has_it(tmp_path, whole):
@@ -91,7 +95,7 @@ def test_it_is_taken_back(tmp_path):
     script = {3: [("stop_at", {"at": "step", "value": 20})], 5: [("stop_at", {})]}
     last, status, _, events = told(here(small(steps=30), tmp_path, script))
     assert (last, status) == (30, "finished")
-    assert pending(events) is None
+    assert pending(events) == ()
 
 
 @pytest.mark.parametrize(
@@ -125,12 +129,12 @@ def test_a_run_that_was_killed_still_stops_there_once_it_is_resumed(tmp_path):
     engine.asks("stop_at", at="step", value=goal)
     engine.kill()
     last, _, _, events = told(engine.path)
-    assert pending(events) == StopCondition("step", goal)
+    assert pending(events) == (Stop(StopCondition("step", goal)),)
 
     fork = here(Fork(entry(engine.path), last, {"steps": goal + 20}), tmp_path)
     reached, status, _, events = told(fork)
     assert (reached, status) == (goal + 20, "finished")
-    assert pending(events) is None
+    assert pending(events) == ()
 
     here(Resume(entry(engine.path)), tmp_path)
     reached, status, sentence, _ = told(engine.path)
@@ -146,6 +150,14 @@ def test_a_run_that_was_killed_still_stops_there_once_it_is_resumed(tmp_path):
     ("typed", "condition"),
     [
         ("", None),
+        ("nothing", None),
+        ("train accuracy 99.99 %", StopCondition("train_accuracy", 0.9999)),
+        ("Training accuracy ≥ .9", StopCondition("train_accuracy", 0.9)),
+        ("rest", StopCondition("rest")),
+        ("at rest + 2000 steps", StopCondition("rest", "", 2000)),
+        ("edge +500", StopCondition("phase", "edge", 500)),
+        ("L 1e-3 +2e3", StopCondition("loss", 1e-3, 2000)),
+        ("L 1e+3", StopCondition("loss", 1e3)),
         ("5000", StopCondition("step", 5000)),
         ("step 5e3", StopCondition("step", 5000)),
         ("L 0.01", StopCondition("loss", 0.01)),
@@ -160,10 +172,16 @@ def test_a_run_that_was_killed_still_stops_there_once_it_is_resumed(tmp_path):
     ],
 )
 def test_what_people_type(typed, condition):
-    assert parse(typed) == condition
+    assert parse(typed) == (() if condition is None else (condition,))
     if condition is not None:
-        assert parse(condition.typed) == condition
+        assert parse(condition.typed) == (condition,)
         assert StopCondition.of(condition.content) == condition
+
+
+def test_several_are_typed_with_commas():
+    several = parse("rest +2000, train accuracy 99.99 % or L 1e-3; step 9")
+    assert [condition.kind for condition in several] == ["rest", "train_accuracy", "loss", "step"]
+    assert parse(as_typed(several)) == several
 
 
 @pytest.mark.parametrize(
@@ -174,6 +192,10 @@ def test_what_people_type(typed, condition):
         ("L low", "isn't a number"),
         ("accuracy 950 %", "from 0 to 100 %"),
         ("gibberish", "is nothing to stop at"),
+        ("rest 5", "is nothing to stop at"),
+        ("rest +1.5", "steps are whole numbers, not 1.5"),
+        ("step 5 +3", "say at which step"),
+        ("train accuracy 101 %", "a train accuracy is from 0 to 100 %"),
     ],
 )
 def test_what_people_mistype(typed, said):
@@ -182,7 +204,7 @@ def test_what_people_mistype(typed, said):
 
 
 def test_what_a_later_version_asks_for_is_left_alone():
-    assert pending([Event(3, 0.0, "stop_at", {"at": "boredom", "value": 1})]) is None
+    assert pending([Event(3, 0.0, "stop_at", {"at": "boredom", "value": 1})]) == ()
 
 
 def test_steps_that_are_taken_in_stretches_stop_as_exactly(tmp_path, whole, monkeypatch):
@@ -200,3 +222,127 @@ def test_steps_that_are_taken_in_stretches_stop_as_exactly(tmp_path, whole, monk
     level = float(loss[60]) * 1.0001
     last, *_ = stopped(tmp_path / "loss", {"at": "loss", "value": level}, at=0)
     assert last == int(np.flatnonzero(loss <= level)[0])
+
+
+def end_of(path):
+    last, status, sentence, events = told(path)
+    return last, status, sentence, ended_by(events)
+
+
+def test_a_setting_ends_a_run_as_the_key_does(tmp_path, whole):
+    """The first of several that holds; a run that goes on ends at the others."""
+    accuracy, loss = whole[1]["train_accuracy"], whole[1]["loss"]
+    half = int(np.flatnonzero(accuracy >= 0.5)[0])
+    low = float(loss[half + 40]) * 1.0001
+    later = int(np.flatnonzero(loss <= low)[0])
+    assert half < later
+    config = small(steps=STEPS, test_cadence=10, stop_at=[f"loss {low!r}", "train accuracy 50 %"])
+    path = here(config, tmp_path)
+    assert end_of(path) == (
+        half,
+        "stopped",
+        f"stopped as asked (train accuracy ≥ 50 %) at step {half}",
+        StopCondition("train_accuracy", 0.5),
+    )
+    assert_same_rows(path, whole[0])
+    here(Resume(entry(path)), tmp_path)
+    assert end_of(path)[::3] == (later, StopCondition("loss", low))
+    here(Resume(entry(path)), tmp_path)
+    assert end_of(path)[:2] == (STEPS, "finished")
+    assert end_of(path)[3] is None
+    assert_same_rows(path, whole[0], whole=True)
+
+
+def test_steps_are_taken_after_it(tmp_path, whole):
+    half = int(np.flatnonzero(whole[1]["train_accuracy"] >= 0.5)[0])
+    config = small(steps=STEPS, test_cadence=10, stop_at="train accuracy 50 % +17")
+    path = here(config, tmp_path)
+    last, status, sentence, condition = end_of(path)
+    assert (last, status) == (half + 17, "stopped")
+    assert sentence == f"stopped as asked (train accuracy ≥ 50 %, and 17 steps) at step {last}"
+    assert condition == StopCondition("train_accuracy", 0.5, 17)
+    # stopped by its user on the way, it still ends there
+    other = here(config, tmp_path / "other", {half + 5: [("stop", {})]})
+    assert end_of(other)[0] == half + 4
+    here(Resume(entry(other)), tmp_path / "other")
+    assert end_of(other) == end_of(path)
+
+
+def test_resume_and_fork_have_ends_of_their_own(tmp_path, whole):
+    """What a run had ended by doesn't end its forks; what it had not does; what is given is all."""
+    half = int(np.flatnonzero(whole[1]["train_accuracy"] >= 0.5)[0])
+    config = small(steps=STEPS, stop_at=["train accuracy 50 %", f"step {half + 30}"])
+    path = here(config, tmp_path)
+    assert end_of(path)[0] == half
+    on = here(Fork(entry(path), half + 1), tmp_path)
+    assert end_of(on)[::3] == (half + 30, StopCondition("step", half + 30))
+    again = here(Fork(entry(path), half - 4), tmp_path)
+    assert end_of(again)[::3] == (half, StopCondition("train_accuracy", 0.5))
+    own = here(Fork(entry(path), half + 1, {"stop_at": ["L 1e9 +5"]}), tmp_path)
+    assert end_of(own)[::3] == (half + 1 + 5, StopCondition("loss", 1e9, 5))
+    none = here(Fork(entry(path), half + 1, {"stop_at": [], "steps": half + 50}), tmp_path)
+    assert end_of(none)[:2] == (half + 50, "finished")
+    here(Resume(entry(path), stop_at=(f"step {half + 9}",)), tmp_path)
+    assert end_of(path)[0] == half + 9
+
+
+def test_a_run_that_was_killed_once_it_had_reached_its_end_ends_there(tmp_path, whole):
+    """Whether it had noted that or not: a row may be on record that was never looked at."""
+    half = int(np.flatnonzero(whole[1]["train_accuracy"] >= 0.5)[0])
+    config = small(steps=STEPS, test_cadence=10, stop_at="train accuracy 50 %")
+    whole_run = here(config, tmp_path / "whole")
+    for noted in (True, False):
+        folder = tmp_path / f"{noted}"
+        path = here(config, folder)
+        with sqlite3.connect(path / "run.db") as database:  # as it is before the end is written
+            kinds = "('stopped')" if noted else "('stopped', 'reached')"
+            database.execute(f"DELETE FROM events WHERE kind IN {kinds}")
+            (count,) = database.execute("SELECT MAX(id) FROM events").fetchone()
+            seal = list(database.execute("SELECT * FROM seal").fetchone())
+            names = [row[1] for row in database.execute("PRAGMA table_info(seal)")]
+            seal[names.index("events")] = count
+            database.execute("DELETE FROM seal")
+            database.execute(f"INSERT INTO seal VALUES ({','.join('?' * len(seal))})", seal)
+            database.execute("DELETE FROM run WHERE key IN ('sentence', 'ended')")
+            value = ("status", "running")
+            database.execute(
+                "UPDATE run SET value = ?, crc32 = ? WHERE key = 'status'",
+                (value[1], checksum(value)),
+            )
+            (facts,) = database.execute("SELECT COUNT(*) FROM run").fetchone()
+            database.execute("UPDATE seal SET facts = ?", (facts,))
+        if not noted:  # a checkpoint is taken once it was looked at
+            checkpoints.files(path)[-1].path.unlink()
+        here(Resume(entry(path)), folder)
+        assert end_of(path) == end_of(whole_run)
+        assert end_of(path)[0] == half
+        assert_same_rows(path, whole_run, whole=True)
+
+
+def test_what_a_problem_does_not_have_is_refused_before_it_begins(tmp_path):
+    with pytest.raises(InputError, match="no accuracy on its training samples"):
+        here(small(problem="two-layer-scalar", stop_at="train accuracy 90 %"), tmp_path)
+    assert not list(tmp_path.iterdir())
+    script = {3: [("stop_at", {"at": "train_accuracy", "value": 0.9})]}
+    _, _, _, events = told(here(small(problem="two-layer-scalar", steps=9), tmp_path, script))
+    (refused,) = [e.payload["reason"] for e in events if e.kind == "refused"]
+    assert "no accuracy" in refused
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("egde", "`stop_at`: `egde` is nothing to stop at; did you mean `edge`"),
+        (["rest", 5], "`stop_at"),
+        ("accuracy 950 %", "from 0 to 100 %"),
+    ],
+    ids=str,
+)
+def test_settings_that_cannot_be(value, said):
+    with pytest.raises(InputError, match=said):
+        small(stop_at=value)
+
+
+def test_an_accuracy_that_is_a_sum_of_shares_may_be_rounded():
+    assert StopCondition("train_accuracy", 0.9).holds(Seen(3, train_accuracy=0.9 - 1e-12))
+    assert not StopCondition("train_accuracy", 0.9).holds(Seen(3, train_accuracy=0.8999))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from eostui import phase_names
 from eostui.runs.analysis.curvature_summary import BLOCK
 from eostui.runs.analysis.divergence import BOUND, DIVERGED_FACTOR
 
@@ -53,41 +54,41 @@ class Phase(NamedTuple):
 
 
 TRANSIENT = Phase(
-    "transient",
+    phase_names.TRANSIENT,
     "T",
     f"the first steps, until Lλ falls in {STEADY_STEPS} steps in a row and S is seen to rise or fall; "
     f"{LEVEL_STEPS} steps after that the drives alone may decide",
 )
 SHARPENING = Phase(
-    "sharpening",
+    phase_names.SHARPENING,
     "S",
     f"not bouncing, S rises: {TURN:.0%} above its last low; before S shows it, βα > λg",
 )
 FLATTENING = Phase(
-    "flattening",
+    phase_names.FLATTENING,
     "F",
     f"not bouncing, S falls: {TURN:.0%} below its last high; before S shows it, βα < λg",
 )
 EDGE = Phase(
-    "edge",
+    phase_names.EDGE,
     "E",
     f"bouncing, the median step cosine below {BOUNCES:g} (until above {BOUNCES_NO_MORE:g}), with S near "
     "2/η − λ or above",
 )
 LOWERED = Phase(
-    "lowered edge",
+    phase_names.LOWERED,
     "L",
     f"bouncing, with S below {LOWERED_BELOW:g} of 2/η − λ (until above {LOWERED_ABOVE:g})",
 )
 COLLAPSED = Phase(
-    "collapsed",
+    phase_names.COLLAPSED,
     "C",
     f"not bouncing, S below {LOWERED_BELOW:g} of 2/η − λ, not rising and at rest: the drives balance, "
     f"|βα − λg|/(|βα| + |λg|) below {BALANCED:g} (until above {UNBALANCED:g}), and S begins by falling "
     f"less than {RESTS:.1%} in 100 steps",
 )
 CATAPULT = Phase(
-    "catapult",
+    phase_names.CATAPULT,
     "K",
     f"κ beyond {CATAPULT_CURVATURE:g} times 2/η − λ throws Lλ up by {CATAPULT_RISE:.0%} and more, until "
     f"it is back, or has been below that height for {BLOCK} steps, or {CATAPULT_STEPS} steps after its "
@@ -95,19 +96,19 @@ CATAPULT = Phase(
     "η or λ",
 )
 CONVERGED_PHASE = Phase(
-    "converged",
+    phase_names.CONVERGED,
     "V",
     f"‖∇Lλ‖, as the steps have it (‖Δθ‖/η without momentum), is below {CONVERGED:g} of what it was over "
     f"the first {BLOCK} (until above {CONVERGED_NO_MORE:g})",
 )
 STUCK = Phase(
-    "stuck",
+    phase_names.STUCK,
     "X",
     f"L stays within {STUCK_NEAR:.0%} of that of chance, the best constant prediction's, though Σ‖Δθ‖²/η "
     f"of {BLOCK} steps is more than {STUCK_STEPS:g} of it",
 )
 DIVERGED = Phase(
-    "diverged",
+    phase_names.DIVERGED,
     "D",
     f"the loss or θ isn't finite or beyond {BOUND:g}, or the loss is {DIVERGED_FACTOR:,.0f} times its "
     "start",

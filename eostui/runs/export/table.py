@@ -23,6 +23,7 @@ from eostui.runs.store.columns import (
     CALIBRATED,
     COORDINATES,
     STORED_STEP_COLUMNS,
+    TRAIN_ACCURACY,
     Column,
     exported,
 )
@@ -39,7 +40,9 @@ RUN = Column("run", "", "id of the run that a row belongs to")
 NAME = Column("name", "", "its name, empty if it was given none")
 GROUP = "what runs that belong together share"
 #: Of every run, and last what comes with a calibration; runs' own columns stand between.
-_EVERY = exported((*STORED_STEP_COLUMNS, *(column.name for column in COORDINATES)))
+_EVERY = exported(
+    (*STORED_STEP_COLUMNS, *(column.name for column in (*COORDINATES, TRAIN_ACCURACY)))
+)
 _LAST = tuple(column.name for column in CALIBRATED)
 
 

@@ -99,6 +99,13 @@ COORDINATES = (
     Column("theta_2", "θ", "second parameter θ₂"),
 )
 
+#: Stored last, for problems that have an accuracy.
+TRAIN_ACCURACY = Column(
+    "train_accuracy",
+    "1",
+    "share of the training samples classified correctly at θ_t, from the pass that `loss` is of",
+)
+
 #: Known for every step, from the stored columns alone.
 EVERY_STEP = (
     Column("step", "steps", "gradient-descent steps taken before this row"),
@@ -277,7 +284,8 @@ def exported(
     for name, arrival in ARRIVALS.items():
         if arrival not in stored:
             del columns[name]
-    columns |= {column.name: column for column in (*COORDINATES, *own) if column.name in stored}
+    few = (*COORDINATES, TRAIN_ACCURACY, *own)
+    columns |= {column.name: column for column in few if column.name in stored}
     columns |= {column.name: _at_its_point(column) for column in measured}
     first = tuple(columns.pop(name) for name in _EXPORT_ORDER if name in columns)
     ordered = first + tuple(columns.values())
@@ -291,13 +299,17 @@ def _at_its_point(column: Column) -> Column:
     return replace(column, description=f"{column.description}; {MEASURED_AT}")
 
 
-def stored_columns(parameters: int, stability: Stability = GRADIENT_DESCENT) -> tuple[str, ...]:
+def stored_columns(
+    parameters: int, stability: Stability = GRADIENT_DESCENT, *, accuracy: bool = False
+) -> tuple[str, ...]:
     """Return what is stored for every step, in order.
 
     Args:
         parameters: how many the problem has.
         stability: of the dynamics.
+        accuracy: whether it has one on its training samples.
     """
     few = COORDINATES[:parameters] if parameters <= len(COORDINATES) else ()
-    coordinates = tuple(column.name for column in few)
-    return STORED_STEP_COLUMNS + stability.step_columns + coordinates
+    last = (TRAIN_ACCURACY,) if accuracy else ()
+    own = tuple(column.name for column in (*few, *last))
+    return STORED_STEP_COLUMNS + stability.step_columns + own

@@ -23,6 +23,7 @@ from eostui.runs.store.columns import (
     MEASURED,
     MEASURED_SECONDS,
     STORED_STEP_COLUMNS,
+    TRAIN_ACCURACY,
     Column,
     ProbeColumns,
 )
@@ -43,7 +44,8 @@ _TAKEN = {
 } | {UNDECAYED}  # fmt: skip
 #: Those that what a dynamics stores for every step can't have; its thresholds are others.
 _TAKEN_OF_STEPS = {
-    *STORED_STEP_COLUMNS, *(column.name for column in MEASURED), *_TAKEN - {THRESHOLD, UNDECAYED},
+    *STORED_STEP_COLUMNS, TRAIN_ACCURACY.name, *(column.name for column in MEASURED),
+    *_TAKEN - {THRESHOLD, UNDECAYED},
 }  # fmt: skip
 _BUILT_IN = {probe.name: {column.name for column in probe.columns} for probe in BUILT_IN_COLUMNS}
 
@@ -61,7 +63,7 @@ def step_columns_of(facts: Mapping[str, str]) -> tuple[str, ...]:
         return FIRST_STEP_COLUMNS
     names = _json(stated)
     own = [column.name for column in dynamics_columns_of(facts)]
-    known = [*STORED_STEP_COLUMNS, *(column.name for column in COORDINATES)]
+    known = [*STORED_STEP_COLUMNS, *(column.name for column in (*COORDINATES, TRAIN_ACCURACY))]
     if (
         not isinstance(names, list)
         or any(name not in names for name in FIRST_STEP_COLUMNS)
@@ -128,7 +130,12 @@ def probe_columns_of(facts: Mapping[str, str]) -> tuple[ProbeColumns, ...]:
         ProbeColumns(_text(entry, "name"), _text(entry, "cost"), _columns(entry.get("columns")))
         for entry in content
     )
-    check_probes(probes, [column.name for column in dynamics_columns_of(facts)])
+    of_steps = [column.name for column in dynamics_columns_of(facts)]
+    if TRAIN_ACCURACY.name in facts.get(
+        STEP_COLUMNS, ""
+    ):  # before there was that, a probe might have it
+        of_steps.append(TRAIN_ACCURACY.name)
+    check_probes(probes, of_steps)
     return probes
 
 
@@ -159,7 +166,7 @@ def probes_fact(probes: Iterable[ProbeColumns]) -> str:
         ensure_ascii=False,
     )
     try:
-        probe_columns_of({PROBES_FACT: stated})
+        probe_columns_of({PROBES_FACT: stated, STEP_COLUMNS: json.dumps([TRAIN_ACCURACY.name])})
     except ValueError as error:
         raise InputError(f"these probes can't measure one run: {error}") from None
     return stated
@@ -183,12 +190,12 @@ def joined(
     return (*probes, *more)
 
 
-def check_probes(probes: Sequence[ProbeColumns], of_dynamics: Iterable[str] = ()) -> None:
+def check_probes(probes: Sequence[ProbeColumns], of_steps: Iterable[str] = ()) -> None:
     """Raise ValueError if these can't be the probes of one run: names taken, arrays too large.
 
     Args:
         probes: all of the run.
-        of_dynamics: names of the columns that its dynamics has.
+        of_steps: names of further columns that its steps have.
     """
     names: set[str] = set()
     for probe in probes:
@@ -201,7 +208,7 @@ def check_probes(probes: Sequence[ProbeColumns], of_dynamics: Iterable[str] = ()
     if width > _MOST_NUMBERS:
         raise ValueError(f"they have {width} numbers a step, but must have at most {_MOST_NUMBERS}")
     # a built-in's column is what readers take it for: nothing else has its name
-    taken = {*_TAKEN, *of_dynamics} | {
+    taken = {*_TAKEN, *of_steps} | {
         name for probe, columns in _BUILT_IN.items() for name in columns if probe not in names
     }
     columns = [column for probe in probes for column in probe.columns]

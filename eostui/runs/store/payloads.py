@@ -57,11 +57,22 @@ class _TurnedOff(TypedDict):
 class _StopAt(TypedDict):
     at: NotRequired[str]
     value: NotRequired[FiniteFloat | str]
+    after: NotRequired[Whole]
+    reached: NotRequired[Whole]
+    any: NotRequired[list[_StopAt]]
 
 
 _ControlName = Annotated[str, StringConstraints(pattern=r"^[^\W\d]\w*$")]
 #: A control before and after.
 _Change = Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
+
+
+class _Scheduled(TypedDict):
+    at_accuracy: NotRequired[FiniteFloat]
+    warm_up: NotRequired[dict[_ControlName, _Change]]
+    steps: NotRequired[Whole]
+
+
 #: What an event of a kind has; others may come with it. A change of controls has their names.
 _PAYLOADS: dict[str, TypeAdapter[Any]] = {
     "calibrated": TypeAdapter(_Calibrated),
@@ -73,6 +84,7 @@ _PAYLOADS: dict[str, TypeAdapter[Any]] = {
     "noted": TypeAdapter(_Noted),
     "turned_off": TypeAdapter(_TurnedOff),
     "stop_at": TypeAdapter(_StopAt),
+    "scheduled": TypeAdapter(_Scheduled),
     "control": TypeAdapter(dict[_ControlName, _Change]),
 }
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 #: 2 added the fact `step_columns` and the table `landscapes`, 3 the table `calibrated`, 4 a checksum of
 #: every whole row and the table `seal`, 5 the step columns `arrival_cosine` and `arrival_norm`, 6 the
 #: facts `probes` and `dynamics`, and the table `readings` in place of `measurements`, which had a row a
-#: step and a column for each of `MEASURED`. All are read and gone on with, each in its own format and
+#: step and a column for each of `MEASURED`, 7 the step column `train_accuracy`. All are read and gone on with, each in its own format and
 #: with its own columns: those of its facts, or of its table `measurements`.
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 #: The format from which on every row carries a checksum, ids have no gaps and a seal counts the rows.
 SEALED_SINCE = 4
 #: The format from which on a row is what one probe measured at a step.

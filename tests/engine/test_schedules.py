@@ -1,0 +1,278 @@
+"""Changes of η and λ by step, epoch and accuracy, at once and evenly, against loops written by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import taped
+import torch
+from engines import Engine, assert_same_rows, entry, here, small
+
+from eostui.engine.replay import replay
+from eostui.engine.session import EngineSession
+from eostui.errors import InputError
+from eostui.problems import build_problem
+from eostui.problems.batch import parts_of
+from eostui.runs.launch import Fork, Resume
+from eostui.runs.run import Run
+from eostui.runs.save_preset import steered_config
+from eostui.runs.shelf import read_entry
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+STEPS = 120
+NEAR = {"rtol": 1e-9, "atol": 1e-12}
+
+
+def columns(path):
+    with Run(path) as run:
+        return {name: run[name] for name in ("loss", "train_accuracy", "eta", "weight_decay")}
+
+
+def kinds(path, kind):
+    with Run(path) as run:
+        return [(event.step, dict(event.payload)) for event in run.events if event.kind == kind]
+
+
+def by_hand(config, tmp_path, controls):
+    """Loss and accuracy of a loop in plain PyTorch; `controls` gives η and λ of a step, by the step and
+    the accuracies so far, that of θ_t not among them."""
+    problem = build_problem(config, torch.device("cpu"), tmp_path, lambda _text: None)
+    (made_of,) = (part.supervised for part in parts_of(problem.loss))
+    inputs, targets = made_of.inputs, made_of.targets
+    module = problem.module(problem.initial)
+    losses, shares, etas, decays = [], [], [], []
+    for step in range(config.steps + 1):
+        eta, decay = controls(step, shares)
+        outputs = module(inputs)
+        loss = 0.5 * ((outputs - targets) ** 2).sum(1).mean()
+        losses.append(loss.item())
+        etas.append(eta)
+        decays.append(decay)
+        shares.append(float((outputs.argmax(1) == targets.argmax(1)).double().mean()))
+        gradients = torch.autograd.grad(loss, list(module.parameters()))
+        with torch.no_grad():
+            for parameter, gradient in zip(module.parameters(), gradients, strict=True):
+                parameter -= eta * (gradient + decay * parameter)
+    return {
+        "loss": np.array(losses), "train_accuracy": np.array(shares), "eta": np.array(etas),
+        "weight_decay": np.array(decays),
+    }  # fmt: skip
+
+
+def assert_as_by_hand(config, tmp_path, controls):
+    path = here(config, tmp_path)
+    found = columns(path)
+    for name, expected in by_hand(config, tmp_path, controls).items():
+        np.testing.assert_allclose(found[name], expected, **NEAR, err_msg=name)
+    return path
+
+
+def double(**values):
+    return small(
+        **{
+            "dtype": "float64",
+            "steps": STEPS,
+            "far_cadence": 0,
+            "cadence": 30,
+            "measure": "spectrum",
+        },
+        **values,
+    )
+
+
+def test_a_warm_up_at_the_start(tmp_path):
+    """The first of its steps has eta/warm_up, its last one eta."""
+    config = double(warm_up=20)
+
+    def controls(step, _shares):
+        return 0.3 * min(step + 1, 20) / 20, 0.0
+
+    path = assert_as_by_hand(config, tmp_path, controls)
+    eta = columns(path)["eta"]
+    assert eta[0] == pytest.approx(0.015)
+    assert (eta[18], eta[19], eta[20]) == (pytest.approx(0.285), 0.3, 0.3)
+    assert kinds(path, "scheduled") == [(0, {"warm_up": {"eta": [0.0, 0.3]}, "steps": 20})]
+
+
+def test_even_changes_from_where_they_are_and_from_where_is_stated(tmp_path):
+    config = double(
+        controls=[
+            {"step": 10, "eta": 0.1, "weight_decay": 0.02, "warm_up": 8},
+            {"epoch": 40, "weight_decay": 0.05},
+            {"step": 60, "eta": 0.2, "warm_up": 10, "warm_up_from": {"eta": 0.01}},
+        ]
+    )
+
+    def controls(step, _shares):
+        share = min(max(step - 9, 0) / 8, 1)
+        eta, decay = 0.3 + (0.1 - 0.3) * share, 0.02 * share
+        if step >= 40:
+            decay = 0.05
+        if step >= 60:
+            eta = 0.01 + (0.2 - 0.01) * min((step - 59) / 10, 1)
+        return eta, decay
+
+    assert_as_by_hand(config, tmp_path, controls)
+
+
+REACHED = [
+    {"at_accuracy": 0.6, "eta": 0.2},
+    {"at_accuracy": 0.75, "eta": 0.1, "weight_decay": 0.01, "warm_up": 12},
+]
+
+
+def by_accuracy(step, shares):
+    first = next((n for n, share in enumerate(shares) if share >= 0.6), None)
+    second = next((n for n, share in enumerate(shares) if share >= 0.75), None)
+    eta = 0.3 if first is None or step <= first else 0.2
+    if second is None or step <= second:
+        return eta, 0.0
+    taken = min(step - second, 12) / 12
+    return 0.2 + (0.1 - 0.2) * taken, 0.01 * taken
+
+
+def test_changes_by_accuracy(tmp_path):
+    """From the step after the first that has it; once, though the accuracy falls and comes again."""
+    config = double(controls=REACHED)
+    path = assert_as_by_hand(config, tmp_path, by_accuracy)
+    shares = columns(path)["train_accuracy"]
+    first, second = (int(np.flatnonzero(shares >= share)[0]) for share in (0.6, 0.75))
+    assert 0 < first < second < STEPS - 20
+    assert [(step, told["at_accuracy"]) for step, told in kinds(path, "scheduled")] == [
+        (first + 1, 0.6), (second + 1, 0.75),
+    ]  # fmt: skip
+
+
+def differences(path):
+    config = read_entry(path).config
+    session = EngineSession(config, path.parent, lambda _text: None, path)
+    return replay(session, path, lambda *_steps: None).differences
+
+
+ALL = {
+    "warm_up": 15,
+    "controls": [{"step": 20, "eta": 0.25}, *REACHED, {"step": 90, "eta": 0.3, "warm_up": 9}],
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return here(double(**ALL), tmp_path_factory.mktemp("whole"))
+
+
+def test_it_replays_to_the_bit(whole):
+    assert differences(whole) == []
+
+
+def test_captured_and_in_stretches_it_is_the_same(whole, tmp_path, monkeypatch):
+    taped.tape(monkeypatch)
+    path = here(double(**ALL), tmp_path)
+    assert_same_rows(path, whole, whole=True)
+    assert kinds(path, "control") == kinds(whole, "control")
+
+
+def ends():
+    """A step within the first warm-up, before and at a trigger and after it, and in the last one."""
+    return [7, "before", "at", "after", 94]
+
+
+@pytest.mark.parametrize("end", ends())
+def test_it_goes_on_from_anywhere_as_if_it_had_never_ended(whole, tmp_path, end):
+    """Resumed with and without its newest checkpoint, and forked."""
+    (first, _), (trigger, _) = [
+        (step, told) for step, told in kinds(whole, "scheduled") if "at_accuracy" in told
+    ]
+    assert first < trigger
+    place = {"before": trigger - 2, "at": trigger - 1, "after": trigger}
+    end = place.get(end, end)
+    path = here(double(**ALL), tmp_path, {end + 1: [("stop", {})]})
+    assert read_entry(path).last_step == end
+    forked = here(Fork(read_entry(path), end + 1), tmp_path)
+    early = here(Fork(read_entry(path), end - 2), tmp_path)
+    here(Resume(entry(path)), tmp_path)
+    for each in (path, forked, early):
+        assert_same_rows(each, whole, whole=True)
+        assert kinds(each, "scheduled") == kinds(whole, "scheduled")
+        assert kinds(each, "control") == kinds(whole, "control")
+        assert differences(each) == []
+
+
+def test_killed_across_a_trigger_it_goes_on_the_same(whole, tmp_path):
+    (trigger,) = [s for s, told in kinds(whole, "scheduled") if told.get("at_accuracy") == 0.75]
+    for place in (trigger - 3, trigger + 2):
+        engine = Engine(double(**{**ALL, "checkpoint_every": 1000.0}), tmp_path)
+        engine.reaches(place)
+        engine.kill()
+        here(Resume(entry(engine.path)), tmp_path)
+        assert_same_rows(engine.path, whole, whole=True)
+        assert kinds(engine.path, "scheduled") == kinds(whole, "scheduled")
+
+
+def test_what_is_set_by_hand_ends_a_warm_up_of_that_control(tmp_path):
+    config = double(controls=[{"step": 5, "eta": 0.1, "weight_decay": 0.04, "warm_up": 40}])
+    path = here(config, tmp_path, {20: [("set", {"eta": 0.27})], 30: [("stop", {})]})
+    here(Resume(entry(path)), tmp_path)
+    found = columns(path)
+    assert set(found["eta"][20:]) == {0.27}
+    assert found["weight_decay"][-1] == 0.04
+    assert found["weight_decay"][24] == pytest.approx(0.02)
+    assert differences(path) == []
+
+
+def test_a_fork_that_sets_a_control_leaves_out_what_would_change_it(whole, tmp_path):
+    """Also what is under way; what was reached before it isn't reached again."""
+    fork = here(Fork(read_entry(whole), 8, {"eta": 0.05}), tmp_path)
+    found = columns(fork)
+    assert set(found["eta"][8:]) == {0.05}
+    late = here(Fork(read_entry(whole), 80, {"eta": 0.05}), tmp_path)
+    found = columns(late)
+    assert set(found["eta"][80:]) == {0.05}
+    config = read_entry(late).config
+    assert [change.at_accuracy for change in config.controls if change.at is None] == [0.6, 0.75]
+    assert differences(late) == []
+
+
+def test_saved_as_a_preset_it_does_the_same(whole, tmp_path):
+    with Run(whole) as run:
+        config = steered_config(run, "again")
+    assert config.warm_up == 0
+    assert_same_rows(here(config, tmp_path), whole, whole=True)
+    part = here(double(**ALL), tmp_path, {7: [("stop", {})]})
+    with Run(part) as run:
+        config = steered_config(run, "again")
+    assert [change.at_accuracy for change in config.controls if change.at is None] == [0.6, 0.75]
+    assert_same_rows(here(config, tmp_path), whole, whole=True)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"controls": [{"eta": 0.1}]}, "one of `step`, `epoch` and `at_accuracy`, but none is given"),
+        ({"controls": [{"step": 1, "epoch": 1, "eta": 0.1}]}, "`step` and `epoch` is given"),
+        ({"controls": [{"at_accuracy": 90, "eta": 0.1}]}, "`at_accuracy` is 90"),
+        (
+            {"controls": [{"at_accuracy": 0.9, "eta": 0.1}, {"at_accuracy": 0.8, "eta": 0.2}]},
+            "at accuracy 80 % comes after 90 %",
+        ),
+        ({"controls": [{"step": 5, "eta": 0.1}, {"epoch": 5, "eta": 0.2}]}, "must rise"),
+        ({"controls": [{"step": 5, "eta": 0.1, "warm_up": 0}]}, "`warm_up` is 0"),
+        ({"controls": [{"step": 5, "eta": 0.1, "warm_up_from": {"eta": 0.0}}]}, "but no `warm_up`"),
+        (
+            {"controls": [{"step": 5, "eta": 0.1, "warm_up": 3, "warm_up_from": {"etta": 0.0}}]},
+            "has `etta`, which it doesn't change; did you mean `eta`?",
+        ),
+        ({"controls": [{"at_acuracy": 0.9, "step": 3, "eta": 0.1}]}, "did you mean `at_accuracy`?"),
+        ({"warm_up": -1}, "`warm_up` is -1"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_cannot_be_is_said(values, said):
+    with pytest.raises(InputError) as caught:
+        small(**values)
+    assert said in str(caught.value)
+
+
+def test_an_accuracy_of_a_problem_without_one_is_refused(tmp_path):
+    config = small(problem="two-layer-scalar", controls=[{"at_accuracy": 0.9, "eta": 0.1}])
+    with pytest.raises(InputError, match="no accuracy on its training samples"):
+        here(config, tmp_path)
