@@ -159,7 +159,9 @@ class _Readings(NamedTuple):
         known = error[np.isfinite(error) & (error > 0)]
         error = np.where(np.isfinite(error), error, np.median(known) if len(known) else 0.0)
         values, rows = np.unique(x, return_inverse=True)
-        _, columns = np.unique(told, return_inverse=True) if seeded else (None, np.zeros(len(x), int))
+        _, columns = (
+            np.unique(told, return_inverse=True) if seeded else (None, np.zeros(len(x), int))
+        )
         count = np.bincount(rows, minlength=len(values))
         mean = np.bincount(rows, y, len(values)) / np.maximum(count, 1)
         own = np.sqrt(np.bincount(rows, error**2, len(values))) / np.maximum(count, 1)
@@ -342,9 +344,7 @@ class _Sums:
     def __init__(self, t: FloatArray, y: FloatArray, w: FloatArray) -> None:
         terms = [np.atleast_2d(each) for each in (w, w * t, w * t * t, w * y, w * t * y, w * y * y)]
         self.before = _Part(*(np.cumsum(each, axis=1)[:, :-1] for each in terms))
-        self.beyond = _Part(
-            *(np.cumsum(each[:, ::-1], axis=1)[:, ::-1][:, 1:] for each in terms)
-        )
+        self.beyond = _Part(*(np.cumsum(each[:, ::-1], axis=1)[:, ::-1][:, 1:] for each in terms))
         self.whole = (
             w.sum(), (w * y).sum(axis=1, keepdims=True), (w * y * y).sum(axis=1, keepdims=True)
         )  # fmt: skip
@@ -387,14 +387,16 @@ def _judged(
     )
     far = ERRORS * change_error
     if not abs(change) > far:
-        why = f"it stays within {max(abs(change), far):.3g} of {line.baseline:.4g}, no more than three errors"
+        why = f"all lie about {line.baseline:.4g}, their outermost level no further off than {far:.2g}"
         return _replaced(fitted, why=why)
     if line.bend <= t[0]:
         way = "falls" if change < 0 else "rises"
         why = f"it {way} from the smallest value on: there is no level that it leaves"
         return _replaced(fitted, why=why)
     low, high = np.quantile(bend, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], method="nearest")
-    if np.mean(held == len(t) - 1) > (1 - CONFIDENCE) / 2:  # then it is anywhere between the last two
+    if (
+        np.mean(held == len(t) - 1) > (1 - CONFIDENCE) / 2
+    ):  # then it is anywhere between the last two
         low, high = min(low, t[-2]), max(high, t[-1])
     if axis == LOGARITHMIC and low <= t[0]:
         low = -math.inf

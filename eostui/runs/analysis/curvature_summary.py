@@ -62,7 +62,9 @@ def running_median(values: FloatArray, rows: FloatArray, window: int = 4 * BLOCK
     """Return at each of `rows` the median of the `window` values before it; NaN with none."""
     medians = np.full(len(rows), np.nan)
     at = rows.astype(np.int64)
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(values, (window, 0), constant_values=np.nan), window)
+    windows = np.lib.stride_tricks.sliding_window_view(
+        np.pad(values, (window, 0), constant_values=np.nan), window
+    )
     for chunk in np.array_split(np.arange(len(at)), len(at) // _ROWS_AT_ONCE + 1):
         before = windows[at[chunk]]
         known = np.isfinite(before)
@@ -172,7 +174,10 @@ def balance(steps: Series, measured: Series, on_the_bounce: NDArray[np.bool_]) -
         known &= measured["sharpness"] < _at_readings(steps, measured, THRESHOLD)
         known &= np.cumsum(measured["beta_alpha"] > 0) > 0
     rows = np.flatnonzero(known & np.isfinite(measured["beta_alpha"]))
-    beta_alpha, g = without_alternation(measured["beta_alpha"][rows], len(rows) + 1), measured["g"][rows]
+    beta_alpha, g = (
+        without_alternation(measured["beta_alpha"][rows], len(rows) + 1),
+        measured["g"][rows],
+    )
     crossed = rows[_crossed(beta_alpha, measured["lambda_g"][rows])]
     with np.errstate(invalid="ignore", divide="ignore"):
         root = g**2 - 4 * beta_alpha

@@ -1,4 +1,4 @@
-"""How the oscillation of S dies out after its onset: its amplitude, and the rate, beside theory's (MATH §3).
+"""How the oscillation of S dies out after its onset: its amplitude, and the rate (MATH §3).
 
 A rate is by step: the amplitude goes as exp(−rate·t). Theory has ηλ/2 to leading order, and exactly what
 the eigenvalues of the reduced map's two steps at its cycle say.

@@ -1,4 +1,4 @@
-"""What one run came to, as a row of a summary: the columns, and their values (docs/reference/summary.md)."""
+"""What one run came to, as a row of a summary: the columns, and their values."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ COLUMNS = (
     Column(
         "state",
         "",
-        "running, paused, finished, stopped, diverged, failed, interrupted; of a sweep's member without a "
-        "run waiting, failed or unreadable",
+        "running, paused, finished, stopped, diverged, failed, interrupted; unreadable; of a sweep's "
+        "member that has no run: waiting, or failed",
     ),
     Column("sentence", "", "how it ended, or why there is nothing to tell"),
     Column("phase", "", "its newest phase"),
@@ -84,7 +84,7 @@ COLUMNS = (
     Column(
         "crossing",
         "steps",
-        "the first reading at which λg reaches βα below the threshold, before a bounce; empty without one",
+        "the first reading at which λg reaches βα below the threshold, before a bounce",
     ),
     Column("crossing_sharpness", "L/θ²", "S there"),
     Column(
@@ -98,15 +98,15 @@ COLUMNS = (
     Column(
         "damping",
         "1/steps",
-        "rate at which the amplitude of S dies out after the onset, exp(−rate·t); negative where it grows",
+        "rate of exp(−rate·t), as the amplitude of S dies out after the onset; negative where it grows",
     ),
     Column("damping_error", "1/steps", "its standard error, by the scatter of the amplitudes"),
     Column("damping_theory", "1/steps", "ηλ/2, the rate to leading order"),
     Column(
         "damping_floquet",
         "1/steps",
-        "the exact rate about the reduced map's cycle, by the drives before the onset; negative where the "
-        "cycle repels",
+        "the exact rate about the reduced map's cycle, by the drives before the onset; negative where "
+        "the cycle repels",
     ),
     *(
         Column(
@@ -125,8 +125,8 @@ TEXTS = ("run", "name", "state", "sentence", "phase", "at_rest", "not_at_rest")
 def outcome(run: Run) -> dict[str, Any]:
     """Return a run's values of `COLUMNS`: NaN where a number isn't known, `at_rest` a bool.
 
-    Values over the window are those of the steps there, at rest or not; `resting_…` are NaN unless the run
-    is at rest.
+    Values over the window are those of the steps there, at rest or not; `resting_…` are NaN unless the
+    run is at rest.
 
     Raises:
         RunFormatError: if what it states of its dynamics is damaged.

@@ -73,7 +73,7 @@ def spans(run: Run) -> list[Span]:
 
 
 def on_the_bounce(run: Run) -> NDArray[np.bool_]:
-    """Return which measured rows are taken on the bounce of an edge, where βα is forced negative (WD A.5).
+    """Return which measured rows are taken on an edge's bounce, where βα is forced negative (WD A.5).
 
     Of a run whose readings are taken at midpoints, none.
     """
