@@ -158,6 +158,8 @@ class _Readings(NamedTuple):
     ) -> _Readings:
         known = error[np.isfinite(error) & (error > 0)]
         error = np.where(np.isfinite(error), error, np.median(known) if len(known) else 0.0)
+        # of a reading without an error, and of one whose error is below its rounding
+        error = np.maximum(error, 1e-9 * np.abs(y).max(initial=0.0) or 1.0)
         values, rows = np.unique(x, return_inverse=True)
         _, columns = (
             np.unique(told, return_inverse=True) if seeded else (None, np.zeros(len(x), int))
@@ -245,7 +247,7 @@ def _fit(t: FloatArray, readings: _Readings) -> tuple[float, _Line]:
 
 def _weights(variance: FloatArray, scatter: float) -> FloatArray:
     whole = variance + scatter**2
-    return 1 / np.maximum(whole, max(float(whole.max()) * 1e-12, 1e-300))
+    return 1 / np.maximum(whole, float(whole.max()) * 1e-12)
 
 
 class _Lines:
@@ -283,7 +285,9 @@ class _Lines:
                 for pair in zip(self._meeting(sums), self._bent(sums), strict=True)
             ]
         misfit = np.where(np.isfinite(found[3]), found[3], np.inf)
-        place = (np.arange(len(y)), np.argmin(misfit, axis=1))
+        costs = misfit.copy()
+        costs[:, len(self._t) - 2] -= 1.0  # with one member beyond, a number fewer is fitted
+        place = (np.arange(len(y)), np.argmin(costs, axis=1))
         level, slope, bend, misfit, held = (each[place] for each in (*found[:3], misfit, found[4]))
         return level + middle[:, 0], slope, bend, misfit, held
 
@@ -317,6 +321,7 @@ class _Lines:
         level = (y - slope * lean) / whole
         misfit = np.maximum(yy - level * y - slope * product, 0.0)
         misfit = np.where(self._finite[:-1], misfit, np.inf)
+        misfit[:, -1] = np.inf  # with one member beyond, the same as anywhere up to that one
         bend = np.broadcast_to(self._t[:-1], misfit.shape)
         held = np.broadcast_to(np.arange(1.0, len(self._t)), misfit.shape)
         return level, slope, bend, misfit, held
@@ -414,7 +419,8 @@ def _replaced(fitted: Knee, **changes: object) -> Knee:
 def _seeds_anew(mine: FloatArray, repetitions: int, random: np.random.Generator) -> FloatArray:
     """Return how means over seeds change where the seeds are drawn anew, shape (repetitions, k).
 
-    Drawn from n seeds, a mean varies by (n − 1)/n of what it does over all seeds: that is made good.
+    Drawn from n seeds, a mean varies by (n − 1)/n of what it does over all seeds: that is made good. How
+    much it varies is itself known from n − 1 alone: as for Student's t, each repetition has another size.
     """
     known = np.isfinite(mine)
     count = known.sum(axis=1)
@@ -427,4 +433,7 @@ def _seeds_anew(mine: FloatArray, repetitions: int, random: np.random.Generator)
     ).astype(np.float64)
     total = times @ known.T
     moved = np.where(total > 0, (times @ values.T) / np.maximum(total, 1) - mean, 0.0)
-    return moved * np.sqrt(count / np.maximum(count - 1, 1)) * (count > 1)
+    made_good = np.sqrt(count / np.maximum(count - 1, 1)) * (count > 1)
+    freedom = mine.shape[1] - 1
+    student = np.sqrt(freedom / random.chisquare(freedom, size=(repetitions, 1)))
+    return np.asarray(moved * made_good * student)
