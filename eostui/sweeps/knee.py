@@ -19,9 +19,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eostui.runs.series import FloatArray
 
@@ -106,10 +107,10 @@ def knee(
 ) -> Knee:
     """Fit where readings leave the level that they have at the smallest x.
 
-    Members of one x are averaged: where they have seeds, the error of that mean is that by which they
-    scatter, if it is more than theirs. The interval is from repetitions of the fit on readings drawn
-    about it: by the members' errors and the scatter, and, with several seeds, by drawing the seeds
-    anew, each with all of its members, for they share its level.
+    Members of one x are averaged; the error of that mean is that by which they scatter, if it is more
+    than theirs. Seeds may lie above each other, all of their members alike: that is taken off first. The
+    interval is from repetitions of the fit on readings drawn about it: by the members' errors and the
+    scatter, and, with several seeds, by drawing the seeds anew, each with all of its members.
 
     Args:
         x: the setting of each member, shape (n,), in any order.
@@ -120,9 +121,9 @@ def knee(
         seed: of the repetitions; the same readings give the same interval.
     """
     x, y, error = (np.asarray(each, dtype=np.float64) for each in (x, y, error))
-    told = np.array(list(range(len(x))) if seeds is None else [repr(each) for each in seeds])
     known = np.isfinite(x) & np.isfinite(y)
-    readings = _Readings.of(x[known], y[known], error[known], told[known], seeds is not None)
+    told = None if seeds is None else np.array([repr(each) for each in seeds])[known]
+    readings = _Readings.of(x[known], y[known], error[known], told)
     if len(readings.x) < LEAST_VALUES:
         return Knee(
             TOO_FEW,
@@ -141,43 +142,62 @@ def knee(
 
 
 class _Readings(NamedTuple):
-    """Members by their values of x, each of shape (k,), in rising order.
+    """Members by their values of x, each of shape (k,), in rising order; y of all seeds alike.
 
-    `mine` has a row for each value and a column for each seed: the reading, NaN where there is none.
+    Attributes:
+        error: of y, by which it is weighted.
+        own_error: that of y by the members' own errors.
+        by_seed: a row for each value and a column for each seed: y, NaN where there is none.
+        offsets: how far above the others each seed lies, all of its members alike.
     """
 
     x: FloatArray
     y: FloatArray
     error: FloatArray
     own_error: FloatArray
-    mine: FloatArray
+    by_seed: FloatArray
+    offsets: FloatArray
 
     @classmethod
     def of(
-        cls, x: FloatArray, y: FloatArray, error: FloatArray, told: FloatArray, seeded: bool
+        cls, x: FloatArray, y: FloatArray, error: FloatArray, seeds: NDArray[Any] | None
     ) -> _Readings:
         known = error[np.isfinite(error) & (error > 0)]
         error = np.where(np.isfinite(error), error, np.median(known) if len(known) else 0.0)
         # of a reading without an error, and of one whose error is below its rounding
         error = np.maximum(error, 1e-9 * np.abs(y).max(initial=0.0) or 1.0)
         values, rows = np.unique(x, return_inverse=True)
-        _, columns = (
-            np.unique(told, return_inverse=True) if seeded else (None, np.zeros(len(x), int))
-        )
+        columns = np.zeros(len(x), dtype=np.int64)
+        if seeds is not None:
+            columns = np.unique(seeds, return_inverse=True)[1]
+        offsets = _offsets(rows, columns, y)
+        y = y - offsets[columns]
         count = np.bincount(rows, minlength=len(values))
         mean = np.bincount(rows, y, len(values)) / np.maximum(count, 1)
         own = np.sqrt(np.bincount(rows, error**2, len(values))) / np.maximum(count, 1)
         squares = np.bincount(rows, (y - mean[rows]) ** 2, len(values))
-        several = count > 1
-        scatter = np.zeros(len(values))
-        scatter[several] = np.sqrt(squares[several] / (count[several] - 1) / count[several])
-        mine = np.full((len(values), int(columns.max(initial=0)) + 1), np.nan)
-        mine[rows, columns] = y
-        return cls(values, mean, np.maximum(own, scatter), own, mine)
+        scatter = np.sqrt(squares / np.maximum(count - 1, 1) / np.maximum(count, 1))
+        by_seed = np.full((len(values), len(offsets)), np.nan)
+        by_seed[rows, columns] = y
+        return cls(values, mean, np.maximum(own, scatter), own, by_seed, offsets)
 
     def first(self, count: int) -> _Readings:
         """Return those of the first values."""
-        return _Readings(*(each[:count] for each in self))
+        return _Readings(*(each[:count] for each in self[:-1]), self.offsets)
+
+
+def _offsets(rows: NDArray[np.int64], columns: NDArray[np.int64], y: FloatArray) -> FloatArray:
+    """Return how far each seed lies above the mean of all, by y = value's level + seed's offset.
+
+    A mean of the seeds that are at rest would else be off where one of them isn't.
+    """
+    several = np.bincount(columns)
+    offsets = np.zeros(len(several))
+    for _ in range(100 if len(several) > 1 else 0):
+        level = np.bincount(rows, y - offsets[columns]) / np.maximum(np.bincount(rows), 1)
+        offsets = np.bincount(columns, y - level[rows]) / several
+        offsets -= offsets.mean()
+    return offsets
 
 
 class _Line(NamedTuple):
@@ -369,18 +389,18 @@ def _judged(
     noise = np.sqrt(readings.own_error**2 + scatter**2)
     random = np.random.default_rng(seed)
     drawn = line.at(t) + random.normal(size=(repetitions, len(t))) * noise
-    drawn += _seeds_anew(readings.mine, repetitions, random)
+    drawn += _seeds_anew(readings, repetitions, random)
     weights = _weights(readings.error**2, scatter)
     baseline, slope, bend, _, held = _Lines(t).all_best(drawn, weights)
     change = float(line.at(t)[-1] - line.baseline)
     changes = slope * (t[-1] - bend)
     # what the repetitions lack where they are drawn without an error at all
     rounding = 1e-12 * float(np.abs(readings.y).max())
-    change_error = math.hypot(float(changes.std(ddof=1)), rounding)
+    change_error = math.hypot(_spread(changes), rounding)
     fitted = Knee(
         NO_KNEE,
         baseline=line.baseline,
-        baseline_error=float(baseline.std(ddof=1)),
+        baseline_error=_spread(baseline),
         change=change,
         change_error=change_error,
         scatter=scatter,
@@ -388,7 +408,7 @@ def _judged(
         last=float(readings.x[-1]),
         values=len(t),
         members=members,
-        seeds=int(np.isfinite(readings.mine).sum(axis=1).max()),
+        seeds=int(np.isfinite(readings.by_seed).sum(axis=1).max()),
     )
     far = ERRORS * change_error
     if not abs(change) > far:
@@ -412,28 +432,34 @@ def _judged(
     )  # fmt: skip
 
 
+def _spread(drawn: FloatArray) -> float:
+    """Return half the width that holds as much as ± one standard deviation of a normal distribution.
+
+    Of few seeds the tails are those of Student's t: a standard deviation would be theirs.
+    """
+    low, high = np.quantile(drawn, [0.15865525, 0.84134475])
+    return float(high - low) / 2
+
+
 def _replaced(fitted: Knee, **changes: object) -> Knee:
     return Knee(**{**fitted.__dict__, **changes})
 
 
-def _seeds_anew(mine: FloatArray, repetitions: int, random: np.random.Generator) -> FloatArray:
+def _seeds_anew(readings: _Readings, repetitions: int, random: np.random.Generator) -> FloatArray:
     """Return how means over seeds change where the seeds are drawn anew, shape (repetitions, k).
 
     Drawn from n seeds, a mean varies by (n − 1)/n of what it does over all seeds: that is made good. How
     much it varies is itself known from n − 1 alone: as for Student's t, each repetition has another size.
     """
-    known = np.isfinite(mine)
-    count = known.sum(axis=1)
-    if mine.shape[1] < 2 or not (count > 1).any():
-        return np.zeros((repetitions, len(mine)))
-    values = np.where(known, mine, 0.0)
-    mean = values.sum(axis=1) / count
-    times = random.multinomial(
-        mine.shape[1], np.full(mine.shape[1], 1 / mine.shape[1]), size=repetitions
-    ).astype(np.float64)
-    total = times @ known.T
-    moved = np.where(total > 0, (times @ values.T) / np.maximum(total, 1) - mean, 0.0)
-    made_good = np.sqrt(count / np.maximum(count - 1, 1)) * (count > 1)
-    freedom = mine.shape[1] - 1
+    known = np.isfinite(readings.by_seed)
+    seeds, freedom = known.shape[1], known.shape[1] - 1
+    if not freedom:
+        return np.zeros((repetitions, len(known)))
+    away = np.where(known, readings.by_seed - readings.y[:, np.newaxis], 0.0)
+    times = random.multinomial(seeds, np.full(seeds, 1 / seeds), size=repetitions).astype(
+        np.float64
+    )
+    moved = times @ away.T / np.maximum(times @ known.T, 1)
+    moved += (times @ readings.offsets / seeds)[:, np.newaxis]
     student = np.sqrt(freedom / random.chisquare(freedom, size=(repetitions, 1)))
-    return np.asarray(moved * made_good * student)
+    return np.asarray(moved * math.sqrt(seeds / freedom) * student)

@@ -175,7 +175,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        return "" if math.isnan(value) else repr(value)
+        return "" if math.isnan(value) else repr(float(value))
     if isinstance(value, list | tuple | dict):
         return json.dumps(value, ensure_ascii=False)
     return printable(str(value))

@@ -85,7 +85,8 @@ class Transition:
             )
             if found.between is not None:
                 text += (
-                    f", at the earliest beyond {found.between[0]:.3g}: one value alone lies lower"
+                    f"; one value alone is off the level: it lies anywhere from {found.between[0]:.3g} "
+                    f"to {found.between[1]:.3g}"
                 )
         else:
             text += f"{symbol}: {found.outcome}: {found.why}"

@@ -106,13 +106,13 @@ def test_the_floquet_rate_is_that_of_the_linearised_two_step_map(tmp_path, decay
         (two_steps(p, at + d) - two_steps(p, at - d)) / (2 * d.sum()) for d in np.diag(steps)
     ]
     size = np.abs(np.linalg.eigvals(np.stack(columns, axis=1))).max()
-    path = recorded(
-        tmp_path / "r", np.full(len(STEPS), 101.0), eta=0.02, decay=decay, first=told
-    )
+    path = recorded(tmp_path / "r", np.full(len(STEPS), 101.0), eta=0.02, decay=decay, first=told)
     with Run(path) as run:
         rate = floquet_rate(run)
     assert rate == pytest.approx(-0.5 * math.log(size), rel=1e-5)
-    assert (rate > 0) == (decay > 0)  # without decay the cycle repels: SS's orbit spirals out (MATH §3.2)
+    assert (rate > 0) == (
+        decay > 0
+    )  # without decay the cycle repels: SS's orbit spirals out (MATH §3.2)
     if decay == 1.0:
         orbit = simulate(p, (at[0] * 1.001, at[1]), 1200)
         away = np.abs(np.asarray(orbit.q)[::2] - at[1])

@@ -86,7 +86,9 @@ def test_the_interval_holds_the_knee_as_often_as_it_says(axis, count, slope):
     covered = np.mean([each.low <= place <= each.high for each in found])
     assert covered >= LEAST_COVERAGE
     spread = np.std([each.position for each in found])
-    assert np.median([each.high - each.low for each in found]) < 8 * spread  # and no wider than it need
+    assert (
+        np.median([each.high - each.low for each in found]) < 8 * spread
+    )  # and no wider than it need
 
 
 def test_the_interval_holds_the_knee_over_seeds():
@@ -109,6 +111,21 @@ def test_the_interval_holds_the_knee_over_seeds():
         naive += alone.low <= 10**-3.6 <= alone.high
     assert covered >= 88  # of 100: less than three standard deviations below 95
     assert naive < 40  # one seed doesn't know of the others
+
+
+def test_a_seed_that_is_missing_somewhere_moves_nothing():
+    """Seeds lie one apart: where one isn't at rest, the others' mean isn't that of all."""
+    t = np.linspace(-5, -2, 10)
+    x, seeds = np.tile(10**t, 3), np.repeat([0, 1, 2], 10)
+    y = hinge(np.log10(x), 13, -6, -3.6) + seeds
+    whole = knee(x, y, np.full(30, 0.01), seeds=seeds)
+    y[[1, 14, 25]] = np.nan
+    found = knee(x, y, np.full(30, 0.01), seeds=seeds)
+    for one in (whole, found):
+        assert (one.position, one.baseline) == (pytest.approx(10**-3.6), pytest.approx(14))
+        assert one.baseline_error == pytest.approx(1 / math.sqrt(3), rel=0.6)  # Student's t of two
+    apart = knee(x, y, np.full(30, 0.01))
+    assert apart.baseline != pytest.approx(14, abs=0.01)
 
 
 def test_what_is_flat_has_no_knee():
@@ -200,4 +217,7 @@ def test_a_thousand_values():
     assert time.process_time() - began < 5
     assert found.position == pytest.approx(0.33, abs=0.02)
     assert found.low < 0.33 < found.high
-    assert np.abs(found.level(x[x <= found.last]) - hinge(x, 13, -4, 0.33)[x <= found.last]).max() < 0.02
+    assert (
+        np.abs(found.level(x[x <= found.last]) - hinge(x, 13, -4, 0.33)[x <= found.last]).max()
+        < 0.02
+    )

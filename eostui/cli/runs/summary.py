@@ -61,10 +61,11 @@ def summary(
 ) -> None:
     """Tell what the members of a sweep came to, a row each; or any runs.
 
-    S and κ at rest with their standard errors (in brackets the plain mean over the last fifth of a run that
-    isn't at rest), onset, crossing of the drives, step cosine; then λ_c, where S at rest leaves the level
-    that it has at the smallest λ, and where the drives of each member put that. --csv and --json have all
-    columns, in full. Of a sweep, `summary.csv` and `summary.json` are written into its folder too.
+    S and κ at rest with their standard errors (in brackets the plain mean over the last fifth of a run
+    that isn't at rest), onset, crossing of the drives, step cosine; then λ_c, where S at rest leaves the
+    level that it has at the smallest λ, and where the drives of each member put that. --csv and --json
+    have all columns, in full. Of a sweep, `summary.csv` and `summary.json` are written into its folder
+    too.
 
     Examples:
 

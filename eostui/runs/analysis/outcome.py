@@ -17,8 +17,8 @@ from eostui.runs.analysis.rest_test import rest_outcome
 from eostui.runs.analysis.resting import late, onset, resting
 from eostui.runs.analysis.run_phases import on_the_bounce, spans
 from eostui.runs.run import Run
-from eostui.runs.series import FloatArray
 from eostui.runs.store.columns import Column
+from eostui.runs.store.schema import LIVE_STATES
 from eostui.stability import THRESHOLD, UNDECAYED
 
 #: The share of the steps, at the end, of which the plain tail mean is.
@@ -148,7 +148,7 @@ def outcome(run: Run) -> dict[str, Any]:
         "sentence": run.facts.get("sentence", ""),
         "phase": phases[-1].phase.name if phases else "",
         "last_step": run.last_step,
-        "seconds": seconds_trained(float(run.facts["created"]), run.events, time.time()),
+        "seconds": _seconds(run),
         "at_rest": rest.at_rest,
         "not_at_rest": rest.why,
         "window_first": first,
@@ -196,13 +196,23 @@ def _or_nan(step: int | None) -> float | int:
     return math.nan if step is None else step
 
 
-def _between(run: Run, wanted: tuple[int, ...]) -> FloatArray:
+def _seconds(run: Run) -> float:
+    """Return for how long a run trained; one that was killed until the newest of its events."""
+    now = time.time()
+    if run.state not in LIVE_STATES:
+        newest = run.events[-1].unix_time if run.events else float(run.facts["created"])
+        now = float(run.facts.get("ended", newest))
+    return seconds_trained(float(run.facts["created"]), run.events, now)
+
+
+def _between(run: Run, wanted: tuple[int, ...]) -> list[float]:
     """Return S at some steps, on the lines between readings; NaN beyond the first and the last."""
     known = np.isfinite(run.measured["sharpness"])
     at, values = run.measured["step"][known], run.measured["sharpness"][known]
     if not len(at):
-        return np.full(len(wanted), np.nan)
-    return np.interp(wanted, at, values, left=math.nan, right=math.nan)
+        return [math.nan] * len(wanted)
+    found: list[float] = np.interp(wanted, at, values, left=math.nan, right=math.nan).tolist()
+    return found
 
 
 def _first_at_edge(run: Run) -> float | int:
