@@ -109,7 +109,7 @@ def _predicted(prediction: Prediction) -> str:
         text = f"the drives cross from {prediction.above:.3g} on"
     else:
         text = f"the drives cross between {prediction.below:.3g} and {prediction.above:.3g}"
-    if math.isfinite(prediction.critical):
+    if prediction.critical > 0:
         text += f" (where they don't, they would have at {prediction.critical:.2g})"
     return text
 

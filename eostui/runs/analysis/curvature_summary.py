@@ -149,7 +149,8 @@ class Balance(NamedTuple):
 
     Attributes:
         row: the measured row at which λg first reaches βα; None where it doesn't.
-        critical: the least λ at which they would have balanced, g = λ + βα/λ; NaN without a reading.
+        critical: the least λ at which they would have balanced, g = λ + βα/λ: 0 where βα is negative by
+            itself; NaN without a reading.
     """
 
     row: int | None
@@ -185,7 +186,7 @@ def balance(steps: Series, measured: Series, on_the_bounce: NDArray[np.bool_]) -
     critical = critical[(g > 0) & (root >= 0)]
     return Balance(
         int(crossed[0]) if len(crossed) else None,
-        float(critical.min()) if len(critical) else math.nan,
+        max(float(critical.min()), 0.0) if len(critical) else math.nan,
     )
 
 

@@ -90,7 +90,7 @@ COLUMNS = (
     Column(
         "critical_weight_decay",
         "1/η",
-        "the least λ at which its drives would have balanced there, g = λ + βα/λ",
+        "the least λ at which its drives would have balanced there, g = λ + βα/λ; 0 where βα < 0",
     ),
     Column("up_share", "1", "share of the window's steps that raise L"),
     Column("up_share_regularized", "1", "share of the window's steps that raise Lλ"),
