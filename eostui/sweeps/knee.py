@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,9 +36,8 @@ REPETITIONS, CONFIDENCE = 1000, 0.95
 BETTER = 0.5
 #: Axes of a fit.
 LINEAR, LOGARITHMIC = "linear", "log"
+#: Outcomes.
 KNEE, NO_KNEE, TOO_FEW = "knee", "no knee", "not enough members at rest"
-
-Outcome = Literal["knee", "no knee", "not enough members at rest"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Knee:
         seeds: how many seeds these have at most; 1 where none were told apart.
     """
 
-    outcome: Outcome
+    outcome: str
     why: str = ""
     position: float = math.nan
     low: float = math.nan
@@ -413,11 +412,11 @@ def _judged(
     far = ERRORS * change_error
     if not abs(change) > far:
         why = f"all lie about {line.baseline:.4g}, their outermost level no further off than {far:.2g}"
-        return _replaced(fitted, why=why)
+        return replace(fitted, why=why)
     if line.bend <= t[0]:
         way = "falls" if change < 0 else "rises"
         why = f"it {way} from the smallest value on: there is no level that it leaves"
-        return _replaced(fitted, why=why)
+        return replace(fitted, why=why)
     low, high = np.quantile(bend, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], method="nearest")
     if (
         np.mean(held == len(t) - 1) > (1 - CONFIDENCE) / 2
@@ -426,7 +425,7 @@ def _judged(
     if axis == LOGARITHMIC and low <= t[0]:
         low = -math.inf
     ends = (float(readings.x[-2]), float(readings.x[-1])) if line.loose else None
-    return _replaced(
+    return replace(
         fitted, outcome=KNEE, position=_off(axis, line.bend), slope=line.slope, between=ends,
         low=_off(axis, float(low)), high=_off(axis, float(high)),
     )  # fmt: skip
@@ -439,10 +438,6 @@ def _spread(drawn: FloatArray) -> float:
     """
     low, high = np.quantile(drawn, [0.15865525, 0.84134475])
     return float(high - low) / 2
-
-
-def _replaced(fitted: Knee, **changes: object) -> Knee:
-    return Knee(**{**fitted.__dict__, **changes})
 
 
 def _seeds_anew(readings: _Readings, repetitions: int, random: np.random.Generator) -> FloatArray:

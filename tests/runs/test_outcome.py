@@ -12,7 +12,7 @@ from made import facts, make_run
 from eostui.config import RunConfig
 from eostui.runs.analysis.curvature_summary import balance, running_median
 from eostui.runs.analysis.outcome import COLUMNS, TEXTS, nothing, outcome
-from eostui.runs.analysis.run_phases import on_the_bounce
+from eostui.runs.analysis.run_phases import on_the_bounce, spans
 from eostui.runs.run import Run
 from eostui.runs.store.writer import RunWriter
 
@@ -65,7 +65,7 @@ def test_readings_on_a_bounce_tell_nothing_of_the_balance(tmp_path):
     """βα is forced negative there: in an edge phase, and where steps turn back before that begins."""
     with Run(summarised.make(tmp_path / "r", 0.001)) as run:
         steps, measured = run.steps, run.measured
-        bounces = on_the_bounce(run)
+        bounces = on_the_bounce(run, spans(run))
         assert measured["step"][bounces].min() == 510
         changed = measured["beta_alpha"].copy()
         changed[measured["step"] >= 505] = -50.0
@@ -81,7 +81,7 @@ def test_readings_on_a_bounce_tell_nothing_of_the_balance(tmp_path):
 
 def test_a_balance_without_readings_or_decay(tmp_path):
     with Run(make_run(tmp_path / "r", 10)) as run:
-        found = balance(run.steps, run.measured, on_the_bounce(run))
+        found = balance(run.steps, run.measured, on_the_bounce(run, spans(run)))
         assert found.row is None
     empty = RunWriter(tmp_path / "e", facts(10))
     empty.close()

@@ -149,7 +149,7 @@ def _g_ratio(run: Run) -> tuple[FloatArray, FloatArray]:
     steps = measured["step"][rows]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = measured["g"][rows] / critical
-    ratio[on_the_bounce(run)[rows]] = np.nan
+    ratio[on_the_bounce(run, spans(run))[rows]] = np.nan
     return steps, ratio
 
 

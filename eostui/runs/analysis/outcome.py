@@ -138,7 +138,7 @@ def outcome(run: Run) -> dict[str, Any]:
     tail = late(run, "sharpness", math.ceil(len(steps) * (1 - TAIL_SHARE)))
     tail = tail[np.isfinite(tail)]
     begun = onset(run)
-    balanced = balance(steps, measured, on_the_bounce(run))
+    balanced = balance(steps, measured, on_the_bounce(run, phases))
     after = after_onset(run)
     damped, sizes = damping(*after), amplitudes(after[1])
     row = nothing() | {

@@ -72,15 +72,19 @@ def spans(run: Run) -> list[Span]:
     return [*_spans(changes, first - 1), *recorded]
 
 
-def on_the_bounce(run: Run) -> NDArray[np.bool_]:
+def on_the_bounce(run: Run, phases: Iterable[Span]) -> NDArray[np.bool_]:
     """Return which measured rows are taken on an edge's bounce, where βα is forced negative (WD A.5).
 
     Of a run whose readings are taken at midpoints, none.
+
+    Args:
+        run: whose.
+        phases: of it.
     """
     steps = run.measured["step"]
     found = np.zeros(len(steps), dtype=np.bool_)
     if run.config.reading == "raw":
-        for phase, first, last in spans(run):
+        for phase, first, last in phases:
             if phase in (EDGE, LOWERED):
                 found |= (steps >= first) & (steps <= last)
     return found
