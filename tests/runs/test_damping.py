@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from made import facts
+from toy_runs import toy_config, train
 
 from eostui.oscillator import Parameters, simulate
 from eostui.oscillator.theory import two_cycles
@@ -134,3 +135,19 @@ def recorded(path, sharpness, *, eta=0.15, decay=0.0, changed_at=None, first=Non
         writer.measurement(5 * place, first if first and not place else {"sharpness": value})
     writer.close()
     return path
+
+
+@pytest.mark.parametrize("decay", [0.03, 0.05])
+def test_a_run_of_the_normal_form_decays_at_the_exact_rate(tmp_path, decay):
+    """The problem that is the reduced map (MATH §3.3), trained by the engine: ηλ/2 is far off."""
+    cycle = two_cycles(Parameters(0.5, decay, 0.04, 1.0, g=0.5))
+    start = [1.05 * float(cycle.x[0]), float(cycle.q[0])]
+    form = {"a": 0.04, "b": 1.0, "x_star": 0.0, "s_star": 0.5, "eta_star": 0.5, "start": start}
+    config = toy_config(
+        "cubic-normal-form", form, eta=0.5, weight_decay=decay, steps=1500, cadence=1
+    )
+    run, _ = train(tmp_path, config)
+    with run:
+        found = damping(*after_onset(run))
+    assert found.rate == pytest.approx(float(cycle.decay[0]), rel=0.02)
+    assert found.rate < 0.7 * 0.5 * decay / 2

@@ -174,14 +174,14 @@ def _about(grid: FloatArray, place: int) -> FloatArray:
 def floquet_rate(run: Run) -> float:
     """Return the exact rate of the reduced map about its 2-cycle; negative where that repels.
 
-    The map's S*, α, β, g and ⟨θ, u⟩ are of the last reading of the drives before the onset: on the bounce
-    βα is forced negative. NaN without an onset, without a reading before it, or without a cycle.
+    The map's S*, α, β, g and ⟨θ, u⟩ are of the last reading up to the onset whose βα isn't forced negative
+    by a bounce. NaN without an onset, without such a reading, or without a cycle.
     """
     first = onset(run)
     if first is None:
         return math.nan
     measured = run.measured
-    before = np.flatnonzero((measured["step"] < first) & np.isfinite(measured["beta_alpha"]))
+    before = np.flatnonzero((measured["step"] <= first) & (measured["beta_alpha"] > 0))
     if not len(before) or run.config.dynamics != "gradient-descent":
         return math.nan
     row = int(before[-1])

@@ -105,7 +105,7 @@ COLUMNS = (
     Column(
         "damping_floquet",
         "1/steps",
-        "the exact rate about the reduced map's cycle, by the drives before the onset; negative where "
+        "the exact rate about the reduced map's cycle, by the drives at the onset; negative where "
         "the cycle repels",
     ),
     *(
