@@ -182,7 +182,13 @@ class _Readings(NamedTuple):
 
     def first(self, count: int) -> _Readings:
         """Return those of the first values."""
-        return _Readings(*(each[:count] for each in self[:-1]), self.offsets)
+        return self._replace(
+            x=self.x[:count],
+            y=self.y[:count],
+            error=self.error[:count],
+            own_error=self.own_error[:count],
+            by_seed=self.by_seed[:count],
+        )
 
 
 def _offsets(rows: NDArray[np.int64], columns: NDArray[np.int64], y: FloatArray) -> FloatArray:
