@@ -174,8 +174,8 @@ def _about(grid: FloatArray, place: int) -> FloatArray:
 def floquet_rate(run: Run) -> float:
     """Return the exact rate of the reduced map about its 2-cycle; negative where that repels.
 
-    The map's S*, α, β, g and ⟨θ, u⟩ are of the last reading up to the onset whose βα isn't forced negative
-    by a bounce. NaN without an onset, without such a reading, or without a cycle.
+    The map's S*, α, β, g and ⟨θ, u⟩ are of the last reading up to the onset whose βα no bounce forces
+    negative. NaN without an onset, without such a reading, or without a cycle.
     """
     first = onset(run)
     if first is None:
