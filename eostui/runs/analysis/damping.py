@@ -18,7 +18,7 @@ from eostui.runs.analysis.curvature_summary import without_alternation
 from eostui.runs.analysis.resting import onset
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
-from eostui.stability import THRESHOLD, UNDECAYED
+from eostui.stability import THRESHOLD
 
 #: Parts of the readings after onset, of each of which the amplitude is told.
 WINDOWS = 8
@@ -186,7 +186,7 @@ def floquet_rate(run: Run) -> float:
         return math.nan
     row = int(before[-1])
     at = {name: float(measured[name][row]) for name in ("alpha", "beta", "g", "g_u", "sharpness")}
-    controls = {name: float(run.steps[name][first]) for name in ("eta", "weight_decay", UNDECAYED)}
+    controls = {name: float(run.steps[name][first]) for name in ("eta", "weight_decay")}
     try:
         parameters = Parameters(
             controls["eta"], controls["weight_decay"], at["alpha"], at["beta"],
