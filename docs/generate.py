@@ -10,6 +10,7 @@ import typer
 
 from eostui.cli.app import app
 from eostui.probes import PROBES, described
+from eostui.runs.analysis.outcome import COLUMNS
 from eostui.runs.store import columns
 from eostui.settings import settings, shown
 from eostui.toys import TOYS
@@ -24,6 +25,7 @@ def pages() -> dict[str, str]:
     return {
         "settings.md": _settings(),
         "columns.md": _columns(),
+        "summary.md": _summary(),
         "keys.md": _keys(),
         "commands.md": _commands(),
     }
@@ -87,6 +89,19 @@ def _columns() -> str:
     for title, group in groups.items():
         rows = ((f"`{c.name}`{'*' if c.optional else ''}", c.unit, c.description) for c in group)
         parts += [f"## {title}", _table(("column", "unit", "is"), rows)]
+    return _page(parts)
+
+
+def _summary() -> str:
+    parts = [
+        "# Columns of a summary",
+        _NOTICE.format(source="eostui/runs/analysis/outcome.py"),
+        "A row a run, of `summary.csv` and `summary.json` in a sweep's folder and of `eostui runs "
+        "summary`; how each is found stands in [sweeps](../sweeps.md#what-each-member-came-to). The "
+        "settings that differ stand after `name`, each as a column. A cell is empty where nothing is "
+        "known.",
+        _table(("column", "unit", "is"), ((f"`{c.name}`", c.unit, c.description) for c in COLUMNS)),
+    ]
     return _page(parts)
 
 

@@ -35,6 +35,7 @@ from eostui.cli.runs.prune import prune
 from eostui.cli.runs.rename import rename
 from eostui.cli.runs.repair import repair
 from eostui.cli.runs.show import show_run
+from eostui.cli.runs.summary import summary
 from eostui.cli.simulate import simulate
 from eostui.cli.stop import stop
 from eostui.cli.sweep import sweep
@@ -75,6 +76,7 @@ COMMANDS = (
     (app, "locate", locate),
     (runs, "list", list_runs),
     (runs, "show", show_run),
+    (runs, "summary", summary),
     (runs, "delete", delete),
     (runs, "rename", rename),
     (runs, "note", note),

@@ -15,7 +15,7 @@ from eostui.cli.headless import Narration
 from eostui.cli.output import print_json, print_table
 from eostui.cli.progress import ProgressBar
 from eostui.cli.signals import NotedSignals
-from eostui.errors import EXIT_FAILED, InputError
+from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
 from eostui.locations import present_folder
 from eostui.runs import shelf
 from eostui.runs.family import symbol_of, told
@@ -25,10 +25,13 @@ from eostui.runs.trust import refuse_foreign_code
 from eostui.sweeps import cost, log, trial
 from eostui.sweeps.conductor import Conductor, Executor, Outcome, unfinished
 from eostui.sweeps.devices import worker_devices
+from eostui.sweeps.knee import TOO_FEW
 from eostui.sweeps.processes import Processes
 from eostui.sweeps.progress import Progress
 from eostui.sweeps.shelf import at_work, find_sweep, take_stop_request
+from eostui.sweeps.summary import summary_of, write
 from eostui.sweeps.sweep import Claim, Member, MemberState, Sweep
+from eostui.sweeps.transition import transitions
 
 if TYPE_CHECKING:
     from eostui.cli.machines import Machines, Reached
@@ -156,6 +159,8 @@ def conducted(
         sweep = Sweep(sweep.path)  # members may have been added
         states = sweep.states()
         _tell_end(sweep, states, narrate)
+        if not signals.stops:
+            _sum_up(sweep, narrate)
     if as_json:
         print_json(_summary(sweep, states))
     else:
@@ -209,6 +214,20 @@ def _tell_outcomes(outcomes: Sequence[Outcome], told: int, narrate: Console) -> 
         narrate.print(f"{mark} {called(outcome.member)}: {sentence}", markup=False, soft_wrap=True)
         told += 1
     return told
+
+
+def _sum_up(sweep: Sweep, narrate: Console) -> None:
+    """Write what the members came to into the sweep's folder, and say where the transition is."""
+    try:
+        summary = summary_of(sweep)
+        found = transitions(summary.rows, summary.settings)
+        write(sweep, summary, found)
+    except EostuiError as error:  # the members are whole: `runs summary` does it again
+        narrate.print(f"no summary: {printable(str(error))}", markup=False, soft_wrap=True)
+        return
+    for each in found[:_NAMED]:
+        if each.knee.outcome != TOO_FEW:
+            narrate.print(printable(each.sentence()), markup=False, soft_wrap=True)
 
 
 def _tell_end(sweep: Sweep, states: Sequence[MemberState], narrate: Console) -> None:

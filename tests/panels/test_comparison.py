@@ -18,10 +18,11 @@ from eostui.charts.scales import StickyRange
 from eostui.config import RunConfig
 from eostui.panels.compare.charts import PANELS, chart_of, resting_points
 from eostui.panels.compare.crosshair import steps_at
-from eostui.panels.compare.lines import difference, mean_and_deviation, on_grid
+from eostui.panels.compare.lines import difference
 from eostui.panels.compare.member import G_RATIO, read_member
 from eostui.panels.compare.table import flat_records, records, rows, with_error
 from eostui.panels.compare.view import AXES, SINCE_ONSET, ComparisonView, in_order
+from eostui.runs.analysis.ensemble import mean_and_deviation, on_grid
 from eostui.runs.analysis.resting import Resting
 from eostui.runs.export import RunTable, write_stream
 from eostui.runs.run import Run

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from eostui.runs.analysis.controls import controls_of, description_of
 from eostui.runs.analysis.curvature_summary import without_alternation
-from eostui.runs.analysis.phases import EDGE, LOWERED
 from eostui.runs.analysis.rest import not_at_rest
 from eostui.runs.analysis.resting import Resting, onset, resting, resting_of
-from eostui.runs.analysis.run_phases import spans
+from eostui.runs.analysis.run_phases import on_the_bounce, spans
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
 from eostui.runs.shelf import Entry
@@ -150,10 +149,7 @@ def _g_ratio(run: Run) -> tuple[FloatArray, FloatArray]:
     steps = measured["step"][rows]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = measured["g"][rows] / critical
-    if run.config.reading == "raw":
-        for phase, first, last in spans(run):
-            if phase in (EDGE, LOWERED):
-                ratio[(steps >= first) & (steps <= last)] = np.nan
+    ratio[on_the_bounce(run, spans(run))[rows]] = np.nan
     return steps, ratio
 
 

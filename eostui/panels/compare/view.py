@@ -13,8 +13,9 @@ from eostui.charts.chart import FLOW_TIME, STEPS
 from eostui.charts.scales import FloatArray
 from eostui.charts.trace import Trace
 from eostui.errors import printable
-from eostui.panels.compare.lines import Line, Points, difference, mean_and_deviation
+from eostui.panels.compare.lines import Line, difference
 from eostui.panels.compare.member import DRAWN, Kept, Member
+from eostui.runs.analysis.ensemble import Points, mean_and_deviation
 from eostui.runs.family import Family, is_number, settings_of, symbol_of, told
 from eostui.runs.shelf import Entry
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +13,10 @@ from eostui.stability import THRESHOLD
 
 #: Steps in each block of which κ's median is taken.
 BLOCK = 25
+#: Steps before a reading that tell whether it is taken on a bounce.
+_STEPS_BEFORE = 10
+#: Windows whose medians are taken at once.
+_ROWS_AT_ONCE = 1000
 #: A crossing counts when S and κ are below the threshold by more than these shares of it.
 SHARPNESS_BELOW_EDGE = 0.05
 PATH_BELOW_EDGE = 0.1
@@ -54,11 +61,17 @@ class BlockMedians:
 def running_median(values: FloatArray, rows: FloatArray, window: int = 4 * BLOCK) -> FloatArray:
     """Return at each of `rows` the median of the `window` values before it; NaN with none."""
     medians = np.full(len(rows), np.nan)
-    for index, row in enumerate(rows.astype(np.int64)):
-        recent = values[max(row - window, 0) : row]
-        recent = recent[np.isfinite(recent)]
-        if len(recent):
-            medians[index] = np.median(recent)
+    at = rows.astype(np.int64)
+    windows = np.lib.stride_tricks.sliding_window_view(
+        np.pad(values, (window, 0), constant_values=np.nan), window
+    )
+    for chunk in np.array_split(np.arange(len(at)), len(at) // _ROWS_AT_ONCE + 1):
+        before = windows[at[chunk]]
+        known = np.isfinite(before)
+        whole = known.all(axis=1)
+        medians[chunk[whole]] = np.median(before[whole], axis=1)
+        for index in np.flatnonzero(known.any(axis=1) & ~whole):
+            medians[chunk[index]] = np.median(before[index][known[index]])
     return medians
 
 
@@ -119,22 +132,79 @@ def crossings(steps: Series, measured: Series) -> NDArray[np.int64]:
     """
     # other probes may have measured between two readings of the drives
     known = np.flatnonzero(~np.isnan(measured["beta_alpha"]))
-    if len(known) < 2:
-        return np.empty(0, dtype=np.int64)
     beta_alpha, lambda_g = measured["beta_alpha"][known], measured["lambda_g"][known]
     threshold = _at_readings(steps, measured, THRESHOLD)[known]
-    with np.errstate(invalid="ignore"):
-        crossed = (beta_alpha[:-1] > lambda_g[:-1]) & (beta_alpha[1:] <= lambda_g[1:])
-        low = measured["sharpness"][known] < (1 - SHARPNESS_BELOW_EDGE) * threshold
-    rows = 1 + np.flatnonzero(crossed & low[1:] & (lambda_g[1:] > 0))
-    kappa = running_median(steps["path_curvature"], measured["step"][known[rows]])
-    rows = rows[~(kappa >= (1 - PATH_BELOW_EDGE) * threshold[rows])]
+    rows = _crossed(beta_alpha, lambda_g)
+    rows = rows[_below_edge(steps, measured, known[rows], threshold[rows])]
     decay = measured["weight_decay"][known]
     stretch = np.cumsum(
-        (np.diff(threshold, prepend=threshold[0]) != 0) | (np.diff(decay, prepend=decay[0]) != 0)
+        (np.diff(threshold, prepend=threshold[:1]) != 0) | (np.diff(decay, prepend=decay[:1]) != 0)
     )
     first = rows[np.unique(stretch[rows], return_index=True)[1]]
     return known[first]
+
+
+class Balance(NamedTuple):
+    """Where a run's own drives put the transition (MATH §2, §3.1), below the edge and before any bounce.
+
+    Attributes:
+        row: the measured row at which λg first reaches βα; None where it doesn't.
+        critical: the least λ at which they would have balanced, g = λ + βα/λ: 0 where βα is negative by
+            itself; NaN without a reading.
+    """
+
+    row: int | None
+    critical: float
+
+
+def balance(steps: Series, measured: Series, on_the_bounce: NDArray[np.bool_]) -> Balance:
+    """Return where λg first reaches βα while the steps flow, and the λ at which it would have.
+
+    Counted are readings below the threshold after steps that go on in each other's direction. βα is freed
+    of its alternation: a bounce that is only beginning makes it one, and a reading alone may then lie
+    below λg. The first readings are left out while βα is negative (WD A.5).
+
+    Args:
+        steps: a run's columns of every step.
+        measured: its measured columns.
+        on_the_bounce: which readings are taken on the bounce.
+    """
+    cosine = running_median(steps["step_cosine"], measured["step"], _STEPS_BEFORE)
+    known = ~on_the_bounce & ~(cosine <= 0) & np.isfinite(measured["g"])
+    with np.errstate(invalid="ignore"):
+        known &= measured["sharpness"] < _at_readings(steps, measured, THRESHOLD)
+        known &= np.cumsum(measured["beta_alpha"] > 0) > 0
+    rows = np.flatnonzero(known & np.isfinite(measured["beta_alpha"]))
+    beta_alpha, g = (
+        without_alternation(measured["beta_alpha"][rows], len(rows) + 1),
+        measured["g"][rows],
+    )
+    crossed = rows[_crossed(beta_alpha, measured["lambda_g"][rows])]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        root = g**2 - 4 * beta_alpha
+        critical = 2 * beta_alpha / (g + np.sqrt(root))  # of λ² − gλ + βα = 0, the smaller
+    critical = critical[(g > 0) & (root >= 0)]
+    return Balance(
+        int(crossed[0]) if len(crossed) else None,
+        max(float(critical.min()), 0.0) if len(critical) else math.nan,
+    )
+
+
+def _crossed(beta_alpha: FloatArray, lambda_g: FloatArray) -> NDArray[np.int64]:
+    """Return the places at which λg reaches βα from below."""
+    with np.errstate(invalid="ignore"):
+        crossed = (beta_alpha[:-1] > lambda_g[:-1]) & (beta_alpha[1:] <= lambda_g[1:])
+        return 1 + np.flatnonzero(crossed & (lambda_g[1:] > 0))
+
+
+def _below_edge(
+    steps: Series, measured: Series, rows: NDArray[np.int64], threshold: FloatArray
+) -> NDArray[np.bool_]:
+    """Return at which measured rows S and κ are below the threshold by their shares of it."""
+    with np.errstate(invalid="ignore"):
+        low = measured["sharpness"][rows] < (1 - SHARPNESS_BELOW_EDGE) * threshold
+        kappa = running_median(steps["path_curvature"], measured["step"][rows])
+        return np.asarray(low & ~(kappa >= (1 - PATH_BELOW_EDGE) * threshold))
 
 
 def _at_readings(steps: Series, measured: Series, name: str) -> FloatArray:

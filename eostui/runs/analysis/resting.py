@@ -33,21 +33,26 @@ class Resting:
     count: int = 0
 
 
-def resting(run: Run, name: str) -> Resting:
-    """Return a column over the last fifth of a run's steps, whether it rests there or not.
+def resting(run: Run, name: str, first: int | None = None) -> Resting:
+    """Return a column over the last steps of a run, whether it rests there or not.
 
     Args:
         run: of any state.
         name: of a column of its steps or of its measured ones, a number a row.
+        first: the first of these steps; that of the last fifth if left out.
     """
-    first = len(run.steps) * 4 // 5
+    if first is None:
+        first = len(run.steps) * 4 // 5
+    return resting_of(late(run, name, first), median=name in _MEDIAN)
+
+
+def late(run: Run, name: str, first: int) -> FloatArray:
+    """Return a column's values from a step on, shape (n,); none where the run has no such column."""
     if name in run.steps:
-        values = run.steps[name][first:]
-    elif name in run.measured:
-        values = run.measured[name][run.measured["step"] >= first]
-    else:
-        return Resting()
-    return resting_of(values, median=name in _MEDIAN)
+        return run.steps[name][first:]
+    if name in run.measured:
+        return run.measured[name][run.measured["step"] >= first]
+    return np.empty(0)
 
 
 def resting_of(values: FloatArray, *, median: bool = False) -> Resting:

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eostui.runs.analysis.controls import controls_of, description_of
 from eostui.runs.analysis.phase_classifier import PhaseChange, PhaseClassifier
 from eostui.runs.analysis.phase_signals import signal_columns
-from eostui.runs.analysis.phases import BY_NAME, Phase
+from eostui.runs.analysis.phases import BY_NAME, EDGE, LOWERED, Phase
 from eostui.runs.series import FloatArray
 from eostui.runs.store.columns import ARRIVALS, STORED_STEP_COLUMNS
 from eostui.runs.store.rows import Event
@@ -69,6 +70,24 @@ def spans(run: Run) -> list[Span]:
         return recorded
     changes = [(change.step, change.phase) for change in classify(run) if change.step < first]
     return [*_spans(changes, first - 1), *recorded]
+
+
+def on_the_bounce(run: Run, phases: Iterable[Span]) -> NDArray[np.bool_]:
+    """Return which measured rows are taken on an edge's bounce, where βα is forced negative (WD A.5).
+
+    Of a run whose readings are taken at midpoints, none.
+
+    Args:
+        run: whose.
+        phases: of it.
+    """
+    steps = run.measured["step"]
+    found = np.zeros(len(steps), dtype=np.bool_)
+    if run.config.reading == "raw":
+        for phase, first, last in phases:
+            if phase in (EDGE, LOWERED):
+                found |= (steps >= first) & (steps <= last)
+    return found
 
 
 def _spans(begun: Sequence[tuple[int, Phase]], last_step: int) -> list[Span]:
