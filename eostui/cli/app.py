@@ -37,6 +37,7 @@ from eostui.cli.runs.repair import repair
 from eostui.cli.runs.show import show_run
 from eostui.cli.simulate import simulate
 from eostui.cli.stop import stop
+from eostui.cli.sweep import sweep
 
 app = typer.Typer(
     name="eostui",
@@ -58,6 +59,7 @@ app = typer.Typer(
 #: Every command: where it belongs, its name, and what it does; in the order of the help.
 COMMANDS = (
     (app, "run", run),
+    (app, "sweep", sweep),
     (app, "attach", attach),
     (app, "stop", stop),
     (app, "resume", resume),

@@ -51,6 +51,10 @@ def bench(
             "--terminal", help="Time a terminal instead: first frame, first point, bytes."
         ),
     ] = False,
+    sweep: Annotated[
+        bool,
+        typer.Option("--sweep", help="Time a sweep instead, against its members' training."),
+    ] = False,
     start: Annotated[
         bool,
         typer.Option("--start", help="Time how soon the next run is there instead: some minutes."),
@@ -74,7 +78,7 @@ def bench(
     On CUDA it also tells for how long the GPU was busy, and how often it was started and waited for. A
     measurement is told by what it adds to a step.
     """
-    others = {"store": store, "shelf": shelf, "terminal": terminal, "start": start}
+    others = {"store": store, "shelf": shelf, "terminal": terminal, "sweep": sweep, "start": start}
     parts = [name for name, on in others.items() if on]
     if len(parts) > 1:
         raise InputError(f"--{parts[0]} and --{parts[1]} are benches of their own: choose one")

@@ -1,4 +1,4 @@
-"""`bench --store`, `--shelf`, `--terminal`: what is spent besides training."""
+"""`bench --store`, `--shelf`, `--terminal`, `--sweep`: what is spent besides training."""
 
 from __future__ import annotations
 
@@ -52,6 +52,15 @@ PARTS = {
             ("completion_seconds", "completing a run's name", "s"),
         ),
     ),
+    "sweep": Part(
+        "a sweep of {members} members × {steps} steps, {workers} at a time",
+        "beginning a sweep",
+        (
+            ("wall_seconds", "the whole command", "s"),
+            ("member_seconds", "a member's training, in the mean", "s"),
+            ("ratio", "the command, to all training over workers", "×"),
+        ),
+    ),
     "terminal": Part(
         "the program at a terminal of 120×40, one start after another",
         "starting the program",
@@ -91,6 +100,10 @@ def _measure(name: str) -> Callable[[Say], dict[str, Any]]:
         from eostui.bench.shelf import measure_shelf
 
         return measure_shelf
+    if name == "sweep":
+        from eostui.bench.sweep import measure_sweep
+
+        return measure_sweep
     from eostui.bench.terminal import measure_terminal
 
     return measure_terminal

@@ -33,7 +33,7 @@ _POLL = 0.25
 _EXIT_CODES = {"finished": 0, "stopped": 0, "diverged": EXIT_DIVERGED}
 
 
-class _Narration:
+class Narration:
     """stderr; what it can't take is dropped: `tee` is gone at ctrl+c before the run is told to stop."""
 
     def __getattr__(self, name: str) -> Any:
@@ -67,7 +67,7 @@ def follow(
         StartError: if the run could not begin.
         Interrupted: if it was told to stop before it had begun; the shelf is as it was then.
     """
-    narrate = Console(file=cast("IO[str]", _Narration()), highlight=False)
+    narrate = Console(file=cast("IO[str]", Narration()), highlight=False)
     with NotedSignals() as signals:
         engine = EngineProcess(start, runs_dir, data_dir, name, group=group, watched=False)
         path = _begun(engine, signals, narrate)

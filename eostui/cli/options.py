@@ -25,6 +25,13 @@ def _complete_run(incomplete: str) -> list[str]:
     return completions(locations.runs_dir(), incomplete)
 
 
+def _complete_run_or_sweep(incomplete: str) -> list[str]:
+    from eostui import locations
+    from eostui.sweeps.shelf import completions
+
+    return completions(locations.runs_dir(), incomplete) + _complete_run(incomplete)
+
+
 def _ascii(wanted: bool) -> bool:
     """Obey --ascii before anything else is read: what is wrong with that is told in ASCII too."""
     if wanted:
@@ -45,11 +52,27 @@ RunName = Annotated[
         autocompletion=_complete_run,
     ),
 ]
+RunOrSweep = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[RUN|SWEEP]",
+        help="A run or a sweep: an id, the end of it, a name, or a path. The newest run if left out.",
+        autocompletion=_complete_run_or_sweep,
+    ),
+]
+RunsOrSweeps = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN|SWEEP...",
+        help="Runs and sweeps: each an id, the end of it, a name, or a path.",
+        autocompletion=_complete_run_or_sweep,
+    ),
+]
 LiveRunName = Annotated[
     str | None,
     typer.Argument(
         help="A run's id, the end of it, its name, or its path. The newest live one if left out.",
-        autocompletion=_complete_run,
+        autocompletion=_complete_run_or_sweep,
     ),
 ]
 GivenRun = Annotated[
@@ -138,6 +161,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Width = Annotated[int | None, typer.Option(help="Columns; the terminal's if left out.")]
 Height = Annotated[int | None, typer.Option(help="Rows; the terminal's if left out.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        help="Members that train at once; as many as cores, memory and GPUs allow if left out."
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
 

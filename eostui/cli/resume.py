@@ -6,21 +6,28 @@ from typing import Annotated
 
 import typer
 
-from eostui.cli.options import ChangedData, RunName, Trust, View
+from eostui.cli.options import ChangedData, RunOrSweep, Trust, View, Workers
 from eostui.cli.start import start
+from eostui.errors import InputError
 
 
 def resume(
-    run: RunName = None,
+    run: RunOrSweep = None,
     steps: Annotated[
         int | None, typer.Option(help="Steps it shall have in all; as its config says if left out.")
     ] = None,
     trust: Trust = False,
     changed_data: ChangedData = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Of a sweep: repeat the members that failed too.")
+    ] = False,
+    workers: Workers = None,
     *,
     view: View,
 ) -> None:
     """Go on with a run that was stopped, interrupted or finished, as if it had never ended.
+
+    A sweep goes on where it stopped: members that were stopped or interrupted, and those that wait.
 
     Its steps since the newest checkpoint are repeated, with the control changes on record, and compared
     with what is stored; on a CPU they are the same to the bit.
@@ -35,7 +42,27 @@ def resume(
     from eostui.runs import shelf
     from eostui.runs.launch import Resume
     from eostui.runs.trust import refuse_foreign_code
+    from eostui.sweeps.shelf import find_sweep
 
-    entry = shelf.find(locations.runs_dir(view.runs_dir), run)
+    folder = locations.runs_dir(view.runs_dir)
+    if run is not None and (sweep := find_sweep(folder, run)) is not None:
+        if steps is not None:
+            raise InputError("--steps is for runs: a sweep's members have those of their plan")
+        from eostui.cli.sweeping import resumed
+
+        data = locations.data_dir(view.data_dir)
+        code = resumed(
+            sweep,
+            data,
+            workers,
+            failed=failed,
+            trusted=trust,
+            changed_data=changed_data,
+            as_json=view.as_json,
+        )
+        raise typer.Exit(code)
+    if failed or workers is not None:
+        raise InputError("--failed and --workers are for sweeps, and this is none")
+    entry = shelf.find(folder, run)
     refuse_foreign_code(entry.config, entry.path, trusted=trust)
     start(Resume(entry, steps, changed_data), view)

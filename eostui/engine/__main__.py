@@ -3,7 +3,8 @@
 It reads one `StartRequest` (JSON) from stdin and answers with JSON lines: `progress` while it gets ready,
 then `ready` with the run directory, or `error` with a sentence and an exit code. From then on its output
 goes to `engine.log`, and everything it has to say is in the run directory. With `--preload` it loads
-PyTorch first, and then waits to be asked (`preload.py`).
+PyTorch first, and then waits to be asked (`preload.py`); with `--template` it does that for any number
+of engines, which are copies of it (`template.py`).
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from typing import TYPE_CHECKING
 from eostui.config import RunConfig
 from eostui.engine.handshake import Handshake
 from eostui.engine.preload import preload_and_await
+from eostui.engine.template import Life, become_engine
 from eostui.errors import EXIT_DIVERGED, EXIT_FAILED, EostuiError, StoreError
-from eostui.runs.request import ForkRequest, ResumeRequest, StartRequest
+from eostui.runs.request import DevicesRequest, ForkRequest, ResumeRequest, StartRequest
 from eostui.runs.standby import PRELOAD
+from eostui.runs.template import TEMPLATE
 
 if TYPE_CHECKING:
     from eostui.runs.store.writer import RunWriter, Store
@@ -32,9 +35,17 @@ _EXIT_CODES = {"finished": 0, "stopped": 0, "diverged": EXIT_DIVERGED, "failed":
 def main() -> int:
     """Prepare, run, and return the exit code."""
     os.umask(0o077)
+    if sys.argv[1:2] == [TEMPLATE]:
+        life = become_engine()
+        code = _main(life)
+        life.end(code)
+    return _main(None)
+
+
+def _main(life: Life | None) -> int:
     handshake = Handshake()
     try:
-        return _run(_request(handshake), handshake)
+        return _run(_request(handshake, life), handshake, life)
     except Exception as error:  # before there is a run: told to whoever asked
         traceback.print_exc()
         code = error.exit_code if isinstance(error, EostuiError) else EXIT_FAILED
@@ -42,7 +53,7 @@ def main() -> int:
         return code
 
 
-def _request(handshake: Handshake) -> StartRequest:
+def _request(handshake: Handshake, life: Life | None) -> StartRequest:
     """Return what is asked for; from then on the terminal may go, and the run stays."""
     if sys.argv[1:2] == [PRELOAD]:
         text = preload_and_await(handshake, sys.argv[2:])  # until then a signal ends it
@@ -50,16 +61,24 @@ def _request(handshake: Handshake) -> StartRequest:
         return StartRequest.read(text)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     request = StartRequest.read(sys.stdin.read())
-    handshake.say("progress", "loading PyTorch")
+    if life is None:
+        handshake.say("progress", "loading PyTorch")
     return request
 
 
-def _run(request: StartRequest, handshake: Handshake) -> int:
+def _run(request: StartRequest, handshake: Handshake, life: Life | None) -> int:
+    if isinstance(request.begin, DevicesRequest):
+        from eostui.engine.device import automatic_devices
+
+        handshake.say("devices", "", memory=automatic_devices())
+        return 0
     from eostui.engine.fork import fork
     from eostui.engine.resume import resume
     from eostui.engine.session import EngineSession
 
     config = RunConfig.from_toml(request.config, "request")
+    if request.device:
+        os.environ["EOSTUI_DEVICE"] = request.device
     begin, path = request.begin, request.path
     like = None  # the run on whose device it computes
     if isinstance(begin, ForkRequest):
@@ -80,6 +99,8 @@ def _run(request: StartRequest, handshake: Handshake) -> int:
         first = begin.at + 1 if isinstance(begin, ForkRequest) else 0
         driver.controls.pauses.update(step for step in config.pause_at if step >= first)
     signal.signal(signal.SIGTERM, lambda *_: session.stop("stopped by SIGTERM"))
+    if life is not None:
+        life.when_alone(lambda: session.stop("stopped with its sweep"))
     writer: Store
     made: RunWriter | None = None
     if isinstance(begin, ResumeRequest):

@@ -77,6 +77,22 @@ def available_devices() -> list[str]:
     return ["cpu", *cuda, *mps]
 
 
+def automatic_devices() -> dict[str, int | None]:
+    """Return what `device = "auto"` may be here, where several runs share the machine: every GPU.
+
+    Each with the bytes free on it; None where that isn't told.
+
+    Raises:
+        InputError: if EOSTUI_DEVICE isn't a device of this machine.
+    """
+    first = automatic_device()
+    if first.type != "cuda":
+        return {str(first): None}
+    chosen = os.environ.get("EOSTUI_DEVICE", "auto") not in ("", "auto")
+    names = [str(first)] if chosen else [n for n in available_devices() if n.startswith("cuda")]
+    return {name: torch.cuda.mem_get_info(torch.device(name))[0] for name in names}
+
+
 def automatic_device() -> torch.device:
     """Return what `device = "auto"` is here: EOSTUI_DEVICE, else the first GPU, else the CPU.
 

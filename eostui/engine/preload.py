@@ -36,7 +36,7 @@ def preload_and_await(handshake: Handshake, modules: Sequence[str] = ()) -> str:
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
     try:
-        _load(modules)
+        load(modules)
     except BaseException:
         if not text:
             os._exit(1)
@@ -48,7 +48,8 @@ def preload_and_await(handshake: Handshake, modules: Sequence[str] = ()) -> str:
     return text
 
 
-def _load(modules: Sequence[str] = ()) -> None:
+def load(modules: Sequence[str] = ()) -> None:
+    """Load what engines need, and further modules."""
     import eostui.engine.fork
     import eostui.engine.resume
     import eostui.engine.session  # noqa: F401

@@ -18,6 +18,7 @@ from eostui.runs.fork import forked_config, parent_controls
 from eostui.runs.shelf import Entry, new_run_path
 from eostui.runs.standby import IdleEngine, Standby
 from eostui.runs.store.schema import LIVE_STATES
+from eostui.runs.template import CopiedEngine, Copy
 
 #: States of runs that can go on: a diverged one would diverge again.
 RESUMABLE_STATES = ("finished", "stopped", "failed", "interrupted")
@@ -76,7 +77,8 @@ class Resume:
             )
         if self.steps is not None:
             config = config.changed({"steps": self.steps})
-        if config.steps <= self.entry.last_step:
+        # one whose process was killed after its last step has its end still to be recorded
+        if config.steps <= self.entry.last_step and self.entry.state in ("finished", "stopped"):
             raise InputError(
                 f"{self.entry.id} has all of its {self.entry.last_step} steps: "
                 "say how many it shall have with --steps"
@@ -147,6 +149,9 @@ class EngineProcess:
         group: str = "",
         watched: bool = True,
         standby: Standby | None = None,
+        path: Path | None = None,
+        device: str = "",
+        engine: CopiedEngine | None = None,
     ) -> None:
         """Start the process, or ask the one that is ready; it validates before it makes anything.
 
@@ -158,6 +163,9 @@ class EngineProcess:
             group: of a new run: what runs that belong together share.
             watched: whether someone is there to let it go on after a pause of `pause_at`.
             standby: may have a process that has PyTorch loaded.
+            path: of a new run; one that nobody has if left out.
+            device: what `device = "auto"` is for it; "" for what it is on this machine.
+            engine: that is to be asked, a copy of a template.
 
         Raises:
             InputError: if there is nothing to go on from, or the present folder is gone.
@@ -167,7 +175,7 @@ class EngineProcess:
         self.path = (
             start.entry.path
             if isinstance(start, Resume)
-            else new_run_path(runs_dir, self.config.preset)
+            else path or new_run_path(runs_dir, self.config.preset)
         )
         self._request = request.StartRequest(
             config=self.config.to_toml(),
@@ -176,13 +184,14 @@ class EngineProcess:
             name=name,
             group=group,
             watched=watched,
+            device=device,
             begin=request.NewRequest() if isinstance(start, RunConfig) else start.begin,
         )
         self._changing = threading.Lock()  # whose engine it is
         self._cancelled = False
         idle = standby.take() if standby is not None else None
         self._replaceable = idle is not None  # as long as it hasn't said a word about the run
-        self._engine = idle or IdleEngine()
+        self._engine: IdleEngine | CopiedEngine = engine or idle or IdleEngine()
         if not self._engine.ask(self._request):  # it died at once; `ready` reports how
             self._replace()
 
@@ -198,7 +207,7 @@ class EngineProcess:
                 raise self._ended_early(code)
         return self.path
 
-    def _heard(self, engine: IdleEngine, progress: Callable[[str], None]) -> bool:
+    def _heard(self, engine: IdleEngine | CopiedEngine, progress: Callable[[str], None]) -> bool:
         """Listen to an engine until the run is there, and return True; False if the engine just ended.
 
         Raises:
@@ -247,8 +256,13 @@ class EngineProcess:
             return True
 
     @property
-    def _process(self) -> subprocess.Popen[str]:
+    def _process(self) -> subprocess.Popen[str] | Copy:
         return self._engine.process
+
+    @property
+    def pid(self) -> int:
+        """Of the engine's process; 0 where a copy didn't say yet."""
+        return self._process.pid
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Return the exit code, or None if the engine still runs after `timeout` seconds."""

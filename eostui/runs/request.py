@@ -46,6 +46,12 @@ class ForkRequest(_Typed):
     changed_data: bool = False
 
 
+class DevicesRequest(_Typed):
+    """No run: what `device = "auto"` may be is told, and the engine ends."""
+
+    kind: Literal["devices"] = "devices"
+
+
 class StartRequest(_Typed):
     """All that an engine process is told.
 
@@ -56,6 +62,7 @@ class StartRequest(_Typed):
         name: of a new run.
         group: what runs that belong together share; "" for none.
         watched: whether someone is there to let it go on after a pause of `pause_at`.
+        device: what `device = "auto"` is for it; "" for what it is on this machine.
         begin: how it begins.
     """
 
@@ -65,9 +72,10 @@ class StartRequest(_Typed):
     name: str = ""
     group: str = ""
     watched: bool = False
-    begin: Annotated[NewRequest | ResumeRequest | ForkRequest, Field(discriminator="kind")] = (
-        NewRequest()
-    )
+    device: str = ""
+    begin: Annotated[
+        NewRequest | ResumeRequest | ForkRequest | DevicesRequest, Field(discriminator="kind")
+    ] = NewRequest()
 
     @classmethod
     def read(cls, text: str) -> StartRequest:

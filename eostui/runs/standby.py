@@ -23,6 +23,17 @@ from eostui.runs.request import StartRequest
 PRELOAD = "--preload"
 
 
+def engine_environment() -> dict[str, str]:
+    """Return the environment of an engine process."""
+    return {
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONIOENCODING": "utf-8:backslashreplace",  # the log is UTF-8, whatever prints
+        # numpy has only small matrices to solve there: its threads would wait in torch's way
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
 class IdleEngine:
     """An engine process that wasn't asked for anything yet, in its own session.
 
@@ -43,13 +54,7 @@ class IdleEngine:
                 stderr=self.errors,
                 start_new_session=True,
                 text=True,
-                env={
-                    **os.environ,
-                    "PYTHONUNBUFFERED": "1",
-                    "PYTHONIOENCODING": "utf-8:backslashreplace",  # the log is UTF-8, whatever prints
-                    # numpy has only small matrices to solve there: its threads would wait in torch's way
-                    "OPENBLAS_NUM_THREADS": "1",
-                },
+                env=engine_environment(),
             )
         except OSError:
             self.errors.close()

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from eostui.bench.shelf import measure_shelf
+from eostui.bench.sweep import measure_sweep
 from eostui.bench.terminal import OnTerminal, measure_terminal
 from eostui.cli import bench_parts
 from eostui.cli.app import app
@@ -24,6 +25,18 @@ def test_a_shelf_is_listed_and_completed():
     assert told[-1][0] == "completing a name"
     for name in ("first_list_seconds", "list_seconds", "completion_seconds"):
         assert 0.05 < results[name] < 60
+    assert {*results["bars"]} < {*results}
+
+
+def test_a_sweep_is_held_against_its_members():
+    told = []
+    results = measure_sweep(lambda *done: told.append(done), members=3, steps=100)
+    assert (results["members"], results["steps"]) == (3, 100)
+    assert told == [("a sweep of 3 members", 0, None)]
+    assert results["ratio"] == pytest.approx(
+        results["wall_seconds"] * results["workers"] / (3 * results["member_seconds"])
+    )
+    assert results["ratio"] > 1
     assert {*results["bars"]} < {*results}
 
 
@@ -58,14 +71,21 @@ def test_a_program_that_ends_is_told(tmp_path):
 def test_a_part_is_printed_with_its_bars(name, monkeypatch):
     """All its lines in the table, all its figures in the JSON; two parts at once are refused."""
     figures = {key: 2.5 for key, _, _ in bench_parts.PARTS[name].lines}
-    about = {"steps": 7, "runs": 8, "compared_runs": 20, "preset": "digits-mlp"}
+    about = {
+        "steps": 7,
+        "runs": 8,
+        "preset": "digits-mlp",
+        "members": 9,
+        "workers": 2,
+        "compared_runs": 5,
+    }
     bars = {"bars": {next(iter(figures)): 1.25}}
     monkeypatch.setattr(
         bench_parts, "_measure", lambda _: lambda _say: {**about, **figures, **bars}
     )
     shown = CliRunner().invoke(app, ["bench", f"--{name}"])
     assert shown.exit_code == 0
-    assert len(re.findall(r" 2\.50 (s|ms|MB|KB/s)\b", shown.stdout)) == len(figures)
+    assert len(re.findall(r" 2\.50 (s|ms|MB|KB/s|×)", shown.stdout)) == len(figures)
     assert shown.stdout.count("(bar: 1.25 ") == 1
     assert "{" not in shown.stdout
     told = json.loads(CliRunner().invoke(app, ["bench", f"--{name}", "--json"]).stdout)

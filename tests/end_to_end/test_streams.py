@@ -58,6 +58,7 @@ CALLS = {
     "resume": ("resume aaaa --steps 1", 2),
     "doctor": ("doctor", 0),
     "replay": ("replay aaaa", 2),
+    "sweep": ("sweep --set η=1", 2),
     "run": (f"run {TOY}", 0),
 }
 #: More that is printed: help, errors of Click's own, pictures in letters, JSON.
@@ -285,6 +286,7 @@ def test_a_home_that_nobody_has(folder: Path, line: str) -> None:
 # --- --json ------------------------------------------------------------------------------------------
 
 JSON_CALLS = {
+    "sweep": ["digits-mlp", "--eta", "1:0:3"],
     "run": ["--headless", "toy-two-layer", "--steps", "20"],
     "resume": ["--headless", "aaaa", "--steps", "1"],
     "fork": ["--headless", "aaaa", "--at", "9999"],
@@ -325,7 +327,7 @@ def test_every_command_with_json_prints_json(folder: Path, tmp_path: Path) -> No
     assert takes == set(JSON_CALLS)
     shutil.copytree(folder / "runs", tmp_path / "runs")
     env = environment(tmp_path)
-    refused = {"resume", "fork", "replay", "bench"}  # each with a call that is wrong
+    refused = {"sweep", "resume", "fork", "replay", "bench"}  # each with a call that is wrong
     for name, arguments in JSON_CALLS.items():
         found = json_of(*name.split(), *arguments, env=env)
         assert (found is None) == (name in refused), name
@@ -375,6 +377,7 @@ def test_json_of_what_trains(folder: Path) -> None:
      ("compare --still --width 120 --height 30", 0),
      ("simulate --grid λ=0:1:9 --steps 50 --json", 0), ("fork aaaa --at -3 --headless", 2),
      ("replay nöwhere", 2), ("resume aaaa --headless --steps 3", 2), ("attach ✓", 2),
+     ("sweep toy-two-layer --eta 0.01,50 --steps 30", 0),
      ("run digits-mlp --headless --eta 50 --steps 30 --set samples=100 --set width=10", 3)],
 )  # fmt: skip
 def test_ascii_is_ascii(folder: Path, tmp_path: Path, line: str, code: int) -> None:
@@ -390,7 +393,9 @@ def test_ascii_is_ascii(folder: Path, tmp_path: Path, line: str, code: int) -> N
 
 def test_every_command_with_ascii_is_in_this_test() -> None:
     takes = {name for name, each in EVERY.items() if any("--ascii" in p.opts for p in each.params)}
-    assert takes == {"run", "attach", "resume", "fork", "replay", "plot", "compare", "simulate"}
+    assert takes == {
+        "run", "sweep", "attach", "resume", "fork", "replay", "plot", "compare", "simulate"
+    }  # fmt: skip
 
 
 def test_the_application_in_ascii(folder: Path) -> None:

@@ -258,7 +258,7 @@ def test_own_code_is_read_when_the_run_begins(standby: Standby, tmp_path: Path) 
 def test_waiting_takes_no_device_and_no_threads() -> None:
     """What is loaded ahead begins no CUDA context, and leaves nothing that computes."""
     program = (
-        "from eostui.engine import preload; preload._load(['colorsys', 'nowhere']); "
+        "from eostui.engine import preload; preload.load(['colorsys', 'nowhere']); "
         "import os, sys, torch; "
         "assert 'colorsys' in sys.modules; "
         "assert not torch.cuda.is_initialized(); "

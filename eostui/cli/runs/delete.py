@@ -1,33 +1,43 @@
-"""`runs delete`: runs that are named go."""
+"""`runs delete`: runs that are named go, and sweeps with their members."""
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
 
 import typer
 
-from eostui.cli.options import RunsDir, Yes
+from eostui.cli.options import RunsDir, RunsOrSweeps, Yes
 from eostui.errors import InputError, printable
 
 
-def delete(
-    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs to delete.")],
-    yes: Yes = False,
-    runs_dir: RunsDir = None,
-) -> None:
-    """Delete runs for good. Asks first; live runs must be stopped before."""
+def delete(names: RunsOrSweeps, yes: Yes = False, runs_dir: RunsDir = None) -> None:
+    """Delete runs for good, and sweeps with all of their members. Asks first.
+
+    Live runs, and sweeps at work, must be stopped before.
+    """
     from eostui import locations
     from eostui.runs import shelf
+    from eostui.sweeps.removal import delete_sweep, run_paths_of
+    from eostui.sweeps.shelf import find_sweep
 
     folder = locations.runs_dir(runs_dir)
-    found = [shelf.find_path(folder, name) for name in names]
+    sweeps = {name: find_sweep(folder, name) for name in names}
+    found = [sweeps[name] or shelf.find_path(folder, name) for name in names]
+    members = {path: len(run_paths_of(path)) for path in sweeps.values() if path is not None}
+    told = [
+        f"sweep {path.name} with the runs of {members[path]} members"
+        if path in members
+        else path.name
+        for path in found
+    ]
     if not yes:
         if not sys.stdin.isatty():
             raise InputError("runs are deleted only after a question: add --yes to do without it")
-        listed = printable(", ".join(path.name for path in found))
-        if not typer.confirm(f"Delete {listed}?", err=True):
+        if not typer.confirm(f"Delete {printable(', '.join(told))}?", err=True):
             raise typer.Exit(1)
-    for path in found:
-        shelf.delete(path)
-        print(f"deleted {printable(path.name)}", file=sys.stderr)
+    for path, what in zip(found, told, strict=True):
+        if path in members:
+            delete_sweep(path)
+        else:
+            shelf.delete(path)
+        print(f"deleted {printable(what)}", file=sys.stderr)

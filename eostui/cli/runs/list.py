@@ -18,8 +18,12 @@ from eostui.cli.output import (
     readable,
     unusual_dynamics,
 )
+from eostui.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from eostui.runs.shelf import Entry
 
 #: Before a run's id: what its state comes to at a glance.
@@ -52,6 +56,7 @@ def list_runs(
     gone. η and λ are shown as they began → as they are. Late S is the mean sharpness over the last fifth.
     A run goes by its name, or by its id if it has none. Groups, dynamics other than gradient descent, and
     probes of your own have columns where a run has them. A narrow terminal shows the columns that fit.
+    ▦ is a sweep, its members in one line: `--group SWEEP` lists them.
 
     Examples:
 
@@ -77,15 +82,51 @@ def list_runs(
     if as_json:
         print_json([_listed(entry) for entry in entries])
         return
-    if not entries:
+    rows = [(entry.created, _row(entry)) for entry in entries]
+    if not (state or preset or group or filter):  # what is searched for is shown itself
+        rows = _folded(folder, entries)
+    if not rows:
         print(
             f"no {'such ' if state or preset or group or filter else ''}runs in {folder}",
             file=sys.stderr,
         )
         return
-    columns = list(zip(_TITLES, *map(_row, entries), strict=True))
+    columns = list(zip(_TITLES, *(row for _, row in rows), strict=True))
     shown = [each for each in columns if each[0] not in _OFTEN_EMPTY or any(each[1:])]
     print_table(list(zip(*shown, strict=True)), named=_TITLES.index("run"))
+
+
+def _folded(folder: Path, entries: Sequence[Entry]) -> list[tuple[float, tuple[str, ...]]]:
+    """Return a row for each run and for each sweep, whose members have none; with when it was made."""
+    from eostui.sweeps.shelf import sweeps_of
+
+    members: dict[str, list[Entry]] = {path.name: [] for path in sweeps_of(folder)}
+    for entry in entries:
+        members.get(entry.group, []).append(entry)
+    rows = [(entry.created, _row(entry)) for entry in entries if entry.group not in members]
+    rows += [_sweep_row(folder / name, runs) for name, runs in members.items()]
+    return sorted(rows, key=lambda row: row[0], reverse=True)
+
+
+def _sweep_row(path: Path, runs: Sequence[Entry]) -> tuple[float, tuple[str, ...]]:
+    from eostui.runs.prune import shown_size, size
+    from eostui.sweeps.shelf import at_work, name_of
+    from eostui.sweeps.sweep import Sweep
+
+    ended = [run for run in runs if run.state in ("finished", "diverged")]
+    name = name_of(path)
+    try:
+        sweep = Sweep(path)
+        count, created = len(sweep.run_paths), sweep.created
+        state = "running" if at_work(path) else "done" if len(ended) == count else "unfinished"
+    except InputError:
+        count, created, state = len(runs), path.stat().st_mtime, "damaged"
+    total = size(path) + sum(size(run.path) for run in runs)
+    cells = {
+        "": "▦", "run": name or path.name, "state": state, "steps": f"{len(ended)}/{count} members",
+        "size": shown_size(total), "age": age(time.time() - created), "id": path.name if name else "",
+    }  # fmt: skip
+    return created, tuple(cells.get(title, "") for title in _TITLES)
 
 
 def _row(e: Entry) -> tuple[str, ...]:

@@ -54,6 +54,7 @@ def prune(
     from eostui import locations
     from eostui.runs.filter_fields import run_filter
     from eostui.runs.prune import shown_size
+    from eostui.sweeps.removal import delete_emptied
 
     if keep < 0:
         raise InputError(f"--keep is {keep}, but must not be below 0")
@@ -82,6 +83,9 @@ def prune(
         if not typer.confirm(question, err=True):
             raise typer.Exit(EXIT_FAILED)
     done, failed = _delete(chosen, checkpoints=checkpoints)
+    if not checkpoints:
+        for path in delete_emptied(locations.runs_dir(runs_dir), [entry for entry, _ in done]):
+            print(f"deleted sweep {printable(path.name)}: no member is left", file=sys.stderr)
     freed = sum(bytes_freed for _, bytes_freed in done)
     _report(done, freed, as_json=as_json)
     print(f"deleted {what}{len(done)} runs: {shown_size(freed)} freed", file=sys.stderr)

@@ -1,0 +1,324 @@
+"""A sweep is begun, or gone on with: its progress on stderr, its folder on stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from rich.console import Console
+
+from eostui.charts.numbers import age
+from eostui.cli.headless import Narration
+from eostui.cli.output import print_json, print_table
+from eostui.cli.progress import ProgressBar
+from eostui.cli.signals import NotedSignals
+from eostui.errors import EXIT_FAILED, InputError
+from eostui.locations import present_folder
+from eostui.runs import shelf
+from eostui.runs.family import symbol_of, told
+from eostui.runs.prune import shown_size
+from eostui.runs.template import Template
+from eostui.runs.trust import refuse_foreign_code
+from eostui.sweeps import cost, log, trial
+from eostui.sweeps.conductor import Conductor, Outcome, unfinished
+from eostui.sweeps.devices import worker_devices
+from eostui.sweeps.progress import Progress
+from eostui.sweeps.shelf import at_work, find_sweep, take_stop_request
+from eostui.sweeps.sweep import Claim, Member, MemberState, Sweep
+
+if TYPE_CHECKING:
+    from eostui.config import RunConfig
+    from eostui.sweeps.plan import Draft, Plan
+
+Folders = tuple[Path, Path]  # of the runs, of the data sets
+
+_POLL = 0.25
+#: Members that are named at the end.
+_NAMED = 20
+_MARKS = {"finished": "✓", "stopped": "■", "diverged": "✗", "failed": "✗", "interrupted": "!"}
+
+
+def begun(
+    plan: Plan, name: str, stem: str, folders: Folders, workers: int | None, *, as_json: bool
+) -> int:
+    """Make a sweep and train its members; return the exit code."""
+    _check_workers(workers)
+    if name:
+        from eostui.runs.edit import check_name
+
+        check_name(name, folders[0])
+        if (other := find_sweep(folders[0], name)) is not None:
+            raise InputError(f"the name `{name}` already finds sweep {other.name}: choose another")
+    cost.refuse_disk(folders[0], sum(cost.record_bytes(c) for c in plan.configs()))
+    present_folder()
+    sweep = Sweep.create(folders[0], plan, name, stem)
+    try:
+        return conducted(sweep, folders[1], workers, as_json=as_json)
+    except InputError:
+        if not log.read(sweep.path):  # nothing was begun: it is as if it hadn't been asked for
+            shelf.delete(sweep.path)
+        raise
+
+
+def added(
+    wanted: str, draft: Draft, folders: Folders, workers: int | None, *, as_json: bool
+) -> int:
+    """Add members to a sweep, and train what is unfinished of it; return the exit code."""
+    _check_workers(workers)
+    before = found(wanted, folders[0])
+    sweep = before.extended(draft.axes())
+    if at_work(sweep.path):
+        count = len(sweep.run_paths) - len(before.run_paths)
+        print(f"{sweep.id}: whoever is at work on it takes {count} more members", file=sys.stderr)
+        print(sweep.path)
+        return 0
+    return conducted(sweep, folders[1], workers, as_json=as_json)
+
+
+def resumed(
+    path: Path,
+    data_dir: Path,
+    workers: int | None,
+    *,
+    failed: bool,
+    trusted: bool,
+    changed_data: bool,
+    as_json: bool,
+) -> int:
+    """Go on with a sweep; return the exit code."""
+    _check_workers(workers)
+    sweep = Sweep(path)
+    for member in sweep.members:
+        refuse_foreign_code(member.config, path, trusted=trusted)
+    return conducted(
+        sweep, data_dir, workers, failed=failed, changed_data=changed_data, as_json=as_json
+    )
+
+
+def found(wanted: str, runs_dir: Path) -> Sweep:
+    """Return the sweep of that name. Raises InputError if there is none."""
+    path = find_sweep(runs_dir, wanted)
+    if path is None:
+        raise InputError(f"there is no sweep `{wanted}` in {runs_dir}")
+    return Sweep(path)
+
+
+def conducted(
+    sweep: Sweep,
+    data_dir: Path,
+    workers: int | None,
+    *,
+    failed: bool = False,
+    changed_data: bool = False,
+    as_json: bool,
+) -> int:
+    """Train what is unfinished of a sweep; return the exit code.
+
+    ctrl+c and SIGTERM let members save and stop; a second one ends this process at once, and members
+    save and stop by themselves then. At SIGHUP all goes on.
+
+    Raises:
+        InputError: if another process is at work on it, or a member's config isn't valid.
+    """
+    narrate = Console(file=cast("IO[str]", Narration()), highlight=False)
+    with NotedSignals() as signals:
+        told = False
+
+        def still_waiting() -> bool:
+            nonlocal told
+            if not told:
+                narrate.print("waiting for members to save and stop …", style="dim")
+                told = True
+            return not signals.stops
+
+        claim = Claim(sweep.path, still_waiting)
+        take_stop_request(sweep.path)  # it was for who was at work before
+        template = Template()
+        try:
+            members = unfinished(sweep.states(), failed=failed)
+            if members:
+                new = [cost.record_bytes(m.config) for m in members if not m.path.exists()]
+                cost.refuse_disk(sweep.path.parent, sum(new))
+                devices = worker_devices([m.config for m in members], workers, template)
+                conductor = Conductor(
+                    sweep, members, data_dir, devices, template, claim, changed_data
+                )
+                _follow(conductor, signals, narrate)
+        finally:
+            template.close()
+            claim.release()
+        sweep = Sweep(sweep.path)  # members may have been added
+        states = sweep.states()
+        _tell_end(sweep, states, narrate)
+    if as_json:
+        print_json(_summary(sweep, states))
+    else:
+        print(sweep.path)
+    if signals.stops:
+        return 128 + signals.number
+    good = all(each.state in ("finished", "diverged") for each in states)
+    return 0 if good else EXIT_FAILED
+
+
+def _follow(conductor: Conductor, signals: NotedSignals, narrate: Console) -> None:
+    """Let the members be trained, and show how far they are, until all ended."""
+    sweep, count = conductor.sweep, len(conductor.members)
+    several = (
+        f"{len(conductor.devices)} at a time" if len(conductor.devices) > 1 else "one at a time"
+    )
+    narrate.print(f"{sweep.id}: {count} members, {several}", markup=False, soft_wrap=True)
+    progress = Progress(conductor.members)
+    told = 0
+    with ProgressBar(sweep.id, "", narrate) as bar:
+        conductor.begin()
+        while True:
+            ended = conductor.wait(_POLL)
+            if conductor.take_up_added():
+                narrate.print(f"{len(conductor.members) - count} more members", style="dim")
+                progress, count = Progress(conductor.members), len(conductor.members)
+            elif ended:
+                break
+            if signals.stops and not signals.answered:
+                conductor.stop()
+                narrate.print("members save and stop … (again: end at once)", style="dim")
+                signals.obeyed()
+            elif not conductor.stopped and take_stop_request(sweep.path):
+                conductor.stop()
+                narrate.print("members save and stop …", style="dim")
+            told = _tell_outcomes(conductor.outcomes, told, narrate)
+            share = progress.share(conductor.at_work(), [o.member for o in conductor.outcomes])
+            note = f"{told} of {count} done, {len(conductor.at_work())} at work"
+            bar(round(1000 * share), 1000, note=note)
+    log.write(sweep.path, log.LET_GO, ended=len(conductor.outcomes))
+    _tell_outcomes(conductor.outcomes, told, narrate)
+
+
+def _tell_outcomes(outcomes: Sequence[Outcome], told: int, narrate: Console) -> int:
+    for outcome in outcomes[told:]:
+        mark = _MARKS.get(outcome.state, "?")
+        sentence = outcome.sentence or outcome.state
+        narrate.print(f"{mark} {called(outcome.member)}: {sentence}", markup=False, soft_wrap=True)
+        told += 1
+    return told
+
+
+def _tell_end(sweep: Sweep, states: Sequence[MemberState], narrate: Console) -> None:
+    """Say how many members ended how, and name those that didn't finish."""
+    counts = Counter(each.state for each in states)
+    told = ", ".join(f"{count} {state}" for state, count in counts.items())
+    narrate.print(f"{sweep.id}: {told}", markup=False, soft_wrap=True)
+    named = [each for each in states if each.state in ("failed", "unreadable", "diverged")]
+    for each in named[:_NAMED]:
+        line = f"  {called(each.member)}: {each.sentence or each.state}"
+        narrate.print(line, markup=False, soft_wrap=True)
+    if len(named) > _NAMED:
+        narrate.print(f"  and {len(named) - _NAMED} more: `eostui runs list --group {sweep.id}`")
+    if any(each.state in ("waiting", "stopped", "interrupted") for each in states):
+        narrate.print(f"`eostui resume {sweep.id}` goes on", markup=False, soft_wrap=True)
+    elif counts["failed"]:
+        narrate.print(
+            f"`eostui resume {sweep.id} --failed` repeats what failed", markup=False, soft_wrap=True
+        )
+
+
+def called(member: Member) -> str:
+    """Return a member's number and settings, as `003 λ 0.001, seed 2`."""
+    return f"{member.path.name.rpartition('.')[2]} {settings_label(member.settings)}".rstrip()
+
+
+def settings_label(settings: Mapping[str, Any]) -> str:
+    """Return settings as `λ 0.001, seed 2`."""
+    return ", ".join(f"{symbol_of(key)} {told(value)}" for key, value in settings.items())
+
+
+def _summary(sweep: Sweep, states: Sequence[MemberState]) -> dict[str, Any]:
+    return {
+        "id": sweep.id,
+        "name": sweep.name,
+        "path": str(sweep.path),
+        "states": dict(Counter(each.state for each in states)),
+        "members": [
+            {
+                "id": each.member.path.name, "settings": dict(each.member.settings),
+                "state": each.state, "sentence": each.sentence,
+                "last_step": each.entry.last_step if each.entry else None,
+            }
+            for each in states
+        ],
+    }  # fmt: skip
+
+
+def _check_workers(workers: int | None) -> None:
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers is {workers}, but must be at least 1")
+
+
+def planned(plan: Plan, folders: Folders, workers: int | None, *, as_json: bool) -> None:
+    """Print a plan, and what it costs: some steps of its cheapest and its dearest member are taken.
+
+    Raises:
+        Interrupted: by a signal; a disk that is too small is told with the plan.
+    """
+    _check_workers(workers)
+    present_folder()
+    configs = list(plan.configs())
+    narrate = Console(file=cast("IO[str]", Narration()), highlight=False)
+    template = Template()
+    with NotedSignals() as signals:
+        try:
+            devices = worker_devices(configs, workers, template)
+            trials = []
+            for config in trial.to_time(configs):
+                narrate.print("taking some steps, to time them …", style="dim")
+                trials.append(
+                    trial.timed(config, folders[1], template, devices[0], lambda: signals.stops)
+                )
+                if signals.stops:
+                    raise signals.interruption("the plan was timed")
+        finally:
+            template.close()
+    costs = trial.estimate(configs, trials, len(devices))
+    free = cost.free_bytes(folders[0])
+    if as_json:
+        print_json(_plan_json(plan, configs, devices, costs, free))
+        return
+    rows = [("member", "settings", "steps", "time at most")]
+    for number, (settings, config) in enumerate(zip(plan.settings(), configs, strict=True)):
+        label = settings_label(settings) or "—"
+        rows.append((f"{number:03}", label, str(config.steps), age(costs.seconds[number])))
+    print_table(rows)
+    at_once = f"{len(devices)} at a time" if len(devices) > 1 else "one at a time"
+    on = sorted({device for device in devices if device not in ("", "cpu")})
+    where = f" on {', '.join(on)}" if on else ""
+    print(f"\n{len(configs)} members, {at_once}{where}: {age(costs.wall)} at most")
+    memory = f", memory {shown_size(costs.memory)}" if costs.memory else ""
+    short = "; that is too little" if costs.disk > free else ""
+    print(f"disk {shown_size(costs.disk)} of {shown_size(free)} free{short}{memory}")
+
+
+def _plan_json(
+    plan: Plan,
+    configs: Sequence[RunConfig],
+    devices: Sequence[str],
+    costs: trial.Estimate,
+    free: float,
+) -> dict[str, Any]:
+    return {
+        "preset": plan.base.preset,
+        "axes": [{"keys": a.keys, "values": a.values} for a in plan.axes],
+        "members": [
+            {"number": number, "settings": settings, "steps": config.steps, "seconds": seconds}
+            for number, (settings, config, seconds) in enumerate(
+                zip(plan.settings(), configs, costs.seconds, strict=True)
+            )
+        ],
+        "workers": len(devices),
+        "devices": list(devices),
+        "seconds": costs.wall,
+        "disk": costs.disk,
+        "disk_free": free,
+        "memory": costs.memory or None,
+    }

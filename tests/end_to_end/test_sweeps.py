@@ -1,0 +1,290 @@
+"""`eostui sweep` in real processes: begun, stopped, killed at any instant, gone on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from engines import assert_same_rows
+from sweep_runs import (
+    SMALL,
+    assert_same_members,
+    call,
+    done,
+    program,
+    sweep_on,
+    wait_for_states,
+)
+
+from eostui.runs.store.liveness import engine_alive
+from eostui.runs.store.schema import LIVE_STATES
+from eostui.runs.store.writer import RunWriter
+from eostui.sweeps.shelf import at_work, sweeps_of
+from eostui.sweeps.sweep import WAITING, Sweep
+
+#: Members that never end by themselves while a test looks on.
+LONG = f"{SMALL} --steps 1000000"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """A sweep that was let run."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    out, err = call(folder, f"sweep {SMALL} --name whole --workers 2")
+    sweep = sweep_on(folder)
+    assert out == f"{sweep.path}\n"
+    assert "6 members, 2 at a time" in err
+    assert "✓ 003 λ 0.001, seed 2: finished after 200 steps" in err
+    assert "6 finished" in err
+    return sweep
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A shelf; engines left alive by a failing test are killed."""
+    yield tmp_path
+    for pid in engines_of(tmp_path):
+        os.kill(pid, signal.SIGKILL)
+
+
+def engines_of(folder: Path) -> list[int]:
+    """The engines of a shelf's sweeps and what they are copies of, by what is in their environment."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                command = (process / "cmdline").read_bytes().split(b"\0")
+                environment = (process / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if b"eostui.engine" in command and f"EOSTUI_RUNS={folder}".encode() in environment:
+                found.append(int(process.name))
+    return found
+
+
+def wait_until(what: object, patience: float = 60.0) -> None:
+    deadline = time.monotonic() + patience
+    while not what():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def trains(sweep: Sweep) -> int:
+    """How many members take steps."""
+    return sum(
+        each.state in LIVE_STATES and each.entry is not None and each.entry.last_step > 0
+        for each in sweep.states()
+    )
+
+
+def test_members_are_runs_of_one_group(undisturbed: Sweep) -> None:
+    for each in undisturbed.states():
+        assert each.entry is not None
+        assert each.entry.group == undisturbed.id
+        settled = {"chunk_size": each.entry.config.chunk_size}
+        assert each.entry.config == each.member.config.changed(settled)
+        assert each.entry.path == each.member.path
+        assert (each.entry.path / "engine.log").is_file()
+    out, err = call(undisturbed.path.parent, "resume whole")  # nothing is left to do
+    assert out == f"{undisturbed.path}\n"
+    assert "members," not in err
+
+
+def test_a_second_one_on_the_same_sweep_is_refused(folder: Path) -> None:
+    first = program(folder, f"sweep {LONG} --workers 1")
+    sweep = sweep_on(folder)
+    wait_until(lambda: at_work(sweep.path))
+    out, err = call(folder, f"resume {sweep.id}", 2)
+    assert err == f"eostui: another process is at work on sweep {sweep.id}\n"
+    assert out == ""
+    _, err = call(folder, f"stop {sweep.id}")
+    assert err == f"sweep {sweep.id} stopped\n"
+    done(first, 1)
+    assert call(folder, f"stop {sweep.id}", 2)[1] == f"eostui: sweep {sweep.id} isn't at work\n"
+
+
+def test_ctrl_c_saves_and_stops_and_resume_goes_on(folder: Path, undisturbed: Sweep) -> None:
+    process = program(folder, f"sweep {SMALL} --workers 2")
+    sweep = sweep_on(folder)
+    wait_until(lambda: any(member.path.exists() for member in sweep.members))
+    process.send_signal(signal.SIGINT)
+    out, err = done(process, 130)
+    assert out == f"{sweep.path}\n"
+    assert f"`eostui resume {sweep.id}` goes on" in err
+    states = {each.state for each in sweep.states()}
+    assert states <= {"stopped", "finished", WAITING}
+    assert not engines_of(folder)
+    call(folder, f"resume {sweep.id}")
+    assert_same_members(Sweep(sweep.path), undisturbed)
+
+
+def test_a_second_ctrl_c_ends_at_once_and_members_save(folder: Path) -> None:
+    process = program(folder, f"sweep {LONG} --workers 2")
+    sweep = sweep_on(folder)
+    wait_until(lambda: trains(sweep) == 2)
+    for engine in [each.path for each in sweep.members if engine_alive(each.path)]:
+        pid = int((engine / "lock").read_text())
+        os.kill(pid, signal.SIGSTOP)  # they can't stop as they are asked to
+    process.send_signal(signal.SIGINT)
+    time.sleep(1.0)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    done(process, -signal.SIGINT)
+    for pid in engines_of(folder):
+        os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: not engines_of(folder))
+    states = wait_for_states(sweep, "stopped", WAITING)
+    assert sum(each.state == "stopped" for each in states) == 2
+
+
+def test_it_goes_on_when_the_terminal_is_gone(folder: Path, undisturbed: Sweep) -> None:
+    process = program(folder, f"sweep {SMALL} --workers 2")
+    sweep = sweep_on(folder)
+    wait_until(lambda: any(member.path.exists() for member in sweep.members))
+    process.send_signal(signal.SIGHUP)
+    done(process, 0)
+    assert_same_members(sweep, undisturbed)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kill_9_at_any_instant_loses_nothing_and_runs_nothing_twice(
+    folder: Path, undisturbed: Sweep, seed: int
+) -> None:
+    """Again and again: of the sweep, or of any of the processes that train for it."""
+    rng = random.Random(seed)
+    process = program(folder, f"sweep {SMALL} --workers 2")
+    sweep = sweep_on(folder)
+    for _ in range(5):
+        wait_until(lambda: engines_of(folder) or process.poll() is not None)  # noqa: B023
+        time.sleep(rng.choice([rng.uniform(0, 0.1), rng.uniform(1, 3)]))
+        engines = sorted(engines_of(folder))
+        if rng.random() < 0.5 and engines:
+            os.kill(rng.choice(engines), signal.SIGKILL)
+            continue
+        process.kill()
+        done(process, None)
+        process = program(folder, f"resume {sweep.id}")
+    done(process, None)
+    call(folder, f"resume {sweep.id}")
+    assert_same_members(sweep, undisturbed)
+
+
+def test_a_member_killed_between_its_last_step_and_its_end_is_ended(
+    folder: Path, undisturbed: Sweep
+) -> None:
+    """All its rows are there, and nothing says that it finished."""
+    shutil.copytree(undisturbed.path.parent, folder, dirs_exist_ok=True)
+    sweep = Sweep(folder / undisturbed.id)
+    writer = RunWriter(sweep.members[2].path)
+    writer.fact("status", "running")
+    writer.close()
+    assert sweep.states()[2].state == "interrupted"
+    call(folder, f"resume {sweep.id}")
+    assert {each.state for each in sweep.states()} == {"finished"}
+    assert_same_rows(sweep.members[2].path, undisturbed.members[2].path, whole=True)
+
+
+def test_members_stop_with_their_sweep(folder: Path) -> None:
+    process = program(folder, f"sweep {LONG} --workers 2")
+    sweep = sweep_on(folder)
+    wait_until(lambda: trains(sweep) == 2)
+    process.kill()
+    done(process, -signal.SIGKILL)
+    wait_until(lambda: not engines_of(folder))
+    states = wait_for_states(sweep, "stopped", WAITING)
+    stopped = [each for each in states if each.state == "stopped"]
+    assert len(stopped) == 2
+    assert all("stopped with its sweep" in each.sentence for each in stopped)
+
+
+def test_what_fails_or_diverges_is_named_and_stops_nobody(folder: Path) -> None:
+    arguments = (
+        "sweep toy-two-layer --steps 200 --workers 2 --set device=cpu,cuda:77 --eta 0.01,100 --json"
+    )
+    out, err = call(folder, arguments, 1)
+    summary = json.loads(out)
+    states = {
+        (m["settings"]["device"], m["settings"]["eta"]): m["state"] for m in summary["members"]
+    }
+    assert states == {
+        ("cpu", 0.01): "finished", ("cpu", 100.0): "diverged",
+        ("cuda:77", 0.01): "failed", ("cuda:77", 100.0): "failed",
+    }  # fmt: skip
+    assert "cuda:77" in err
+    assert f"`eostui resume {summary['id']} --failed` repeats what failed" in err
+    _, again = call(folder, f"resume {summary['id']}", 1)
+    assert "members," not in again  # what failed isn't repeated unless it is said
+    assert "2 members," in call(folder, f"resume {summary['id']} --failed", 1)[1]
+
+
+def test_a_device_that_is_not_there_leaves_no_sweep(folder: Path) -> None:
+    arguments = "sweep toy-two-layer --seed 1,2 --set device=auto"
+    _, err = done(program(folder, arguments, EOSTUI_DEVICE="cuda:77"), 2)
+    assert err.startswith('eostui: EOSTUI_DEVICE is "cuda:77"')
+    assert err.count("\n") == 1
+    assert list(folder.iterdir()) == []
+
+
+def test_members_are_added_to_a_sweep_and_trained(folder: Path, undisturbed: Sweep) -> None:
+    """Two sweeps of a half each come to what one whole does."""
+    half = SMALL.replace("--weight-decay 0,1e-3,1e-2", "--weight-decay 0,1e-3")
+    call(folder, f"sweep {half}")
+    sweep = sweep_on(folder)
+    before = {member.path.name for member in sweep.members}
+    call(folder, f"sweep --add {sweep.id} --weight-decay 1e-2")
+    whole = Sweep(sweep.path)
+    assert before < {member.path.name for member in whole.members}
+    assert_same_members(whole, undisturbed)
+
+
+def test_members_are_added_while_others_train(folder: Path, undisturbed: Sweep) -> None:
+    part = SMALL.replace("--weight-decay 0,1e-3,1e-2", "--weight-decay 0")
+    process = program(folder, f"sweep {part} --workers 2")
+    sweep = sweep_on(folder)
+    wait_until(lambda: any(member.path.exists() for member in sweep.members))
+    engines = engines_of(folder)
+    for pid in engines:
+        os.kill(pid, signal.SIGSTOP)
+    out, err = call(folder, f"sweep --add {sweep.id} --weight-decay 1e-3,1e-2")
+    for pid in engines:
+        os.kill(pid, signal.SIGCONT)
+    assert out == f"{sweep.path}\n"
+    assert "takes 4 more members" in err
+    _, err = done(process)
+    assert "4 more members" in err
+    assert_same_members(Sweep(sweep.path), undisturbed)
+
+
+def test_a_dry_run_tells_what_it_costs_and_leaves_nothing(folder: Path) -> None:
+    out, err = call(folder, f"sweep {SMALL} --set width=8,64 --dry-run --workers 2")
+    lines = out.splitlines()
+    assert lines[0].split() == ["member", "settings", "steps", "time", "at", "most"]
+    assert len([line for line in lines if "λ 0.01" in line]) == 4
+    assert "12 members, 2 at a time" in out
+    assert "disk" in lines[-1]
+    assert "taking some steps" in err
+    told = json.loads(call(folder, f"sweep {SMALL} --dry-run --json --workers 2")[0])
+    assert told["members"][0]["settings"] == {"weight_decay": 0.0, "seed": 1}
+    assert told["workers"] == 2
+    assert 0 < max(m["seconds"] for m in told["members"]) <= told["seconds"]
+    assert sweeps_of(folder) == []
+    assert list(folder.iterdir()) == []
+
+
+def test_a_member_that_someone_stops_is_named_and_goes_on_later(folder: Path) -> None:
+    process = program(folder, f"sweep {LONG} --workers 2 --seed 1 --weight-decay 0,1e-3")
+    sweep = sweep_on(folder)
+    wait_until(lambda: trains(sweep) == 2)
+    for member in sweep.members:
+        wait_until(lambda: sweep.state_of(member).state in LIVE_STATES)  # noqa: B023
+        call(folder, f"stop {member.path.name}")
+    _, err = done(process, 1)
+    assert "2 stopped" in err
+    assert f"`eostui resume {sweep.id}` goes on" in err

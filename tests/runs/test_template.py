@@ -1,0 +1,146 @@
+"""Engines that are copies of one process: each run is to the bit that of a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from engines import PATIENCE, Engine, assert_same_rows, derived, entry, small
+
+from eostui.config import RunConfig
+from eostui.runs.launch import EngineProcess, Resume, StartError
+from eostui.runs.run import Run
+from eostui.runs.shelf import new_run_path
+from eostui.runs.template import Template
+from eostui.sweeps.devices import automatic_devices, worker_devices
+
+CONFIG = small(steps=200)
+
+#: A problem whose file leaves what it can behind: seeds, defaults of PyTorch, modules.
+MESSY = """
+import random
+import numpy as np
+import torch
+from torch.func import functional_call
+
+torch.manual_seed(5); np.random.seed(5); random.seed(5)
+torch.set_default_dtype(torch.float64)
+torch.set_num_threads(2)
+
+def problem(**_):
+    raise RuntimeError("no problem today")
+"""
+
+
+@pytest.fixture(scope="module")
+def template() -> Iterator[Template]:
+    made = Template()
+    yield made
+    made.close()
+
+
+def wait_for(what: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def start(template: Template, config: RunConfig | Resume, folder: Path) -> EngineProcess:
+    engine = EngineProcess(config, folder, folder, watched=False, engine=template.engine())
+    engine.ready(lambda _: None)
+    return engine
+
+
+def test_one_run_after_the_other_is_as_in_a_process_of_its_own(
+    template: Template, tmp_path: Path
+) -> None:
+    alone = Engine(CONFIG, tmp_path)
+    assert alone.ended() == 0
+    own = tmp_path / "messy.py"
+    own.write_text(MESSY)
+    other = small(steps=50, dtype="float64", activation="tanh", seed=4)
+    first = start(template, other, tmp_path)
+    assert first.wait(PATIENCE) is not None
+    with pytest.raises(StartError, match="no problem today"):
+        start(template, small(problem=f"{own}:problem"), tmp_path)
+    copies = [start(template, CONFIG, tmp_path) for _ in range(2)]  # both at once
+    for copy in copies:
+        assert copy.wait(PATIENCE) == 0
+        assert_same_rows(alone.path, copy.path, whole=True)
+        assert derived(alone.path) == derived(copy.path)
+        with Run(copy.path) as run, Run(alone.path) as lone:
+            for fact in ("threads", "device", "torch", "status", "sentence", "config"):
+                assert run.facts[fact] == lone.facts[fact]
+        assert (copy.path / "engine.log").read_text().endswith("finished after 200 steps\n")
+
+
+def test_an_engine_that_is_let_alone_saves_and_stops(template: Template, tmp_path: Path) -> None:
+    engine = start(template, small(steps=100_000), tmp_path)
+    wait_for(lambda: entry(engine.path).last_step > 5)
+    engine.cancel()
+    assert engine.wait(PATIENCE) == 0
+    found = entry(engine.path)
+    assert found.state == "stopped"
+    assert found.sentence.startswith("stopped with its sweep at step")
+    resumed = start(template, Resume(found, found.last_step + 20), tmp_path)
+    assert resumed.wait(PATIENCE) == 0
+    assert entry(engine.path).last_step == found.last_step + 20
+
+
+def test_a_killed_engine_is_told_from_one_that_ended(template: Template, tmp_path: Path) -> None:
+    engine = start(template, small(steps=100_000), tmp_path)
+    assert engine.pid
+    os.kill(engine.pid, signal.SIGKILL)
+    assert engine.wait(PATIENCE) == -signal.SIGKILL
+    assert entry(engine.path).state == "interrupted"
+    wait_for(lambda: not Path(f"/proc/{engine.pid}").exists())  # no zombie is left
+
+
+def test_a_template_that_was_killed_is_replaced(template: Template, tmp_path: Path) -> None:
+    engine = start(template, small(steps=100_000), tmp_path)
+    before = template.pid
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: template._process.poll() is not None)
+    after = start(template, CONFIG, tmp_path)
+    assert template.pid != before
+    assert after.wait(PATIENCE) == 0
+    assert engine.wait(0) is None  # its copies live on
+    engine.cancel()
+    assert engine.wait(PATIENCE) == 0
+
+
+def test_a_copy_takes_the_device_that_is_its_own(template: Template, tmp_path: Path) -> None:
+    path = new_run_path(tmp_path, "given")
+    engine = EngineProcess(
+        small(steps=20, device="auto"), tmp_path, tmp_path, watched=False, path=path, device="cpu",
+        engine=template.engine(),
+    )  # fmt: skip
+    assert engine.ready(lambda _: None) == path
+    assert engine.wait(PATIENCE) == 0
+    assert entry(path).config.device == "auto"
+    wrong = EngineProcess(
+        small(device="auto"), tmp_path, tmp_path, device="cuda:77", engine=template.engine()
+    )
+    with pytest.raises(StartError, match="cuda:77"):
+        wrong.ready(lambda _: None)
+
+
+def test_workers_have_devices_in_turn(template: Template, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eostui.sweeps.cost.cores", lambda: 16)
+    assert automatic_devices(template) == {"cpu": None}
+    configs = [small(seed=seed, device="auto") for seed in range(10)]
+    assert worker_devices(configs, 3, template) == ["cpu"] * 3
+    assert worker_devices(configs, 20, template) == ["cpu"] * 10
+    assert worker_devices([small()], None, template) == [""]
+    gpus = {"cuda:0": 80e9, "cuda:1": 80e9}
+    monkeypatch.setattr("eostui.sweeps.devices.automatic_devices", lambda _: gpus)
+    assert worker_devices(configs, 3, template) == ["cuda:0", "cuda:1", "cuda:0"]
+    assert worker_devices(configs, None, template) == ["cuda:0", "cuda:1"] * 4
+    small_ones = {"cuda:0": 2e9, "cuda:1": 1e9}
+    monkeypatch.setattr("eostui.sweeps.devices.automatic_devices", lambda _: small_ones)
+    assert worker_devices(configs, None, template) == ["cuda:0", "cuda:1"]

@@ -1,0 +1,289 @@
+"""Sweeps on disk: manifests, members, claims; and commands that take them for what they are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from made import make_run
+from typer.testing import CliRunner
+
+from eostui import presets
+from eostui.cli.app import app
+from eostui.config import RunConfig
+from eostui.errors import EostuiError, InputError
+from eostui.runs.store.writer import RunWriter
+from eostui.sweeps import cost, log, trial
+from eostui.sweeps.conductor import unfinished
+from eostui.sweeps.plan import Axis, Draft, Plan
+from eostui.sweeps.shelf import MANIFEST, at_work, completions, find_sweep, name_of, sweeps_of
+from eostui.sweeps.sweep import WAITING, Claim, Sweep, never_began
+
+
+def plan(**lists: str) -> Plan:
+    drafted = Draft(presets.load("digits-mlp").config)
+    for key, text in {"weight_decay": "0,1e-3", "seed": "1,2", **lists}.items():
+        drafted.take(key, text, "test")
+    return drafted.plan("test")
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Sweep:
+    return Sweep.create(tmp_path, plan(), "mine")
+
+
+def test_a_manifest_says_what_was_planned(sweep: Sweep) -> None:
+    assert sweep.plan == plan()
+    assert [member.config for member in sweep.members] == list(plan().configs())
+    assert [member.path.name for member in sweep.members] == [
+        f"{sweep.id}.{n:03}" for n in range(4)
+    ]
+    assert {each.state for each in sweep.states()} == {WAITING}
+    assert sweep.path.stat().st_mode & 0o777 == 0o700
+
+
+def test_it_is_found_by_id_and_name(sweep: Sweep, tmp_path: Path) -> None:
+    assert name_of(sweep.path) == "mine"
+    for wanted in ("mine", sweep.id, sweep.id[-4:], str(sweep.path)):
+        assert find_sweep(tmp_path, wanted) == sweep.path
+    assert find_sweep(tmp_path, "other") is None
+    assert find_sweep(tmp_path, "") is None
+    assert completions(tmp_path, "mi") == ["mine"]
+    Sweep.create(tmp_path, plan(), "mine")
+    with pytest.raises(InputError, match="could be"):
+        find_sweep(tmp_path, "mine")
+
+
+def test_members_are_added_and_those_there_keep_their_places(sweep: Sweep) -> None:
+    more = sweep.extended([Axis(("weight_decay",), ((2e-3,),))])
+    before, after = sweep.members, more.members
+    assert after[:4] == before
+    assert [dict(member.settings) for member in after[4:]] == [
+        {"weight_decay": 2e-3, "seed": 1}, {"weight_decay": 2e-3, "seed": 2}
+    ]  # fmt: skip
+    assert [member.path.name[-3:] for member in after] == [f"{n:03}" for n in range(6)]
+    both = more.extended([Axis(("eta",), ((0.1,),))])
+    assert len(both.members) == 12
+    assert [m.path for m in both.members[:6]] == [m.path for m in after]
+    assert [m.config for m in both.members[:6]] == [m.config for m in after]
+    assert {m.config.eta for m in both.members[6:]} == {0.1}
+    with pytest.raises(InputError, match="all of these members"):
+        both.extended([Axis(("seed",), ((1,),))])
+    with pytest.raises(InputError, match="`eta` is -1"):
+        both.extended([Axis(("eta",), ((-1.0,),))])
+    assert len(Sweep(sweep.path).members) == 12
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("format = 1", "format = 2", "of a later version"),
+        ('name = "mine"', 'nome = "mine"', "damaged"),
+        ("[base]", "[base", "not valid TOML"),
+        (".001", "/../../elsewhere", "damaged"),
+        ("width = 100", "width = -1", "`width` is -1"),
+    ],
+)
+def test_a_damaged_manifest_is_told(sweep: Sweep, before: str, after: str, told: str) -> None:
+    text = (sweep.path / MANIFEST).read_text()
+    assert before in text
+    (sweep.path / MANIFEST).write_text(text.replace(before, after, 1))
+    with pytest.raises(InputError) as caught:
+        Sweep(sweep.path)
+    assert told in str(caught.value)
+
+
+def test_one_process_at_a_time_begins_members(sweep: Sweep) -> None:
+    claim = Claim(sweep.path)
+    assert at_work(sweep.path)
+    with pytest.raises(InputError, match="another process is at work"):
+        Claim(sweep.path)
+    claim.release()
+    assert not at_work(sweep.path)
+    Claim(sweep.path).release()
+
+
+def test_engines_of_the_process_before_are_waited_for(sweep: Sweep) -> None:
+    claim = Claim(sweep.path)
+    held = os.dup(claim.descriptor)  # as an engine has it
+    claim.release()
+    asked = []
+    with pytest.raises(InputError, match="still at work"):
+        Claim(sweep.path, lambda: bool(asked.append(0)) or len(asked) < 3)
+    assert len(asked) == 3
+    os.close(held)
+    Claim(sweep.path).release()
+
+
+def test_a_member_that_could_not_begin_has_failed_until_it_begins(sweep: Sweep) -> None:
+    run = sweep.members[1].path.name
+    log.write(sweep.path, log.REFUSED, run=run, sentence="there is no such file")
+    states = sweep.states()
+    assert (states[1].state, states[1].sentence) == ("failed", "there is no such file")
+    assert [m.number for m in unfinished(states)] == [0, 2, 3]
+    assert [m.number for m in unfinished(states, failed=True)] == [0, 1, 2, 3]
+    log.write(sweep.path, log.STARTED, run=run)
+    with open(sweep.path / log.LOG, "a") as file:
+        file.write('{"kind": "refused", "ru')  # killed while it wrote
+    assert sweep.states()[1].state == WAITING
+
+
+def test_longer_members_come_first(tmp_path: Path) -> None:
+    long = Sweep.create(tmp_path, plan(width="10,200", steps="100,400", seed="1"))
+    order = [(m.config.width, m.config.steps) for m in unfinished(long.states())]
+    assert order[0] == (200, 400)
+    assert order[-1] == (10, 100)
+
+
+def test_what_was_killed_before_it_began_is_begun_anew(sweep: Sweep) -> None:
+    path = sweep.members[0].path
+    path.mkdir()
+    assert never_began(path)
+    (path / "run.db").touch()
+    assert never_began(path)
+    assert sweep.states()[0].state == WAITING
+    (path / "run.db").unlink()
+    path.rmdir()
+    assert not never_began(path)
+    make_run(path, 10)
+    assert not never_began(path)
+    writer = RunWriter(sweep.members[1].path, {"id": "x"})
+    assert not never_began(sweep.members[1].path)  # its engine is alive
+    writer.close()
+
+
+def call(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, list(arguments), env={"EOSTUI_RUNS": str(folder)})
+    if isinstance(result.exception, EostuiError):
+        return result.exception.exit_code, result.stdout, str(result.exception)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_a_sweep_is_one_line_of_the_list(sweep: Sweep, tmp_path: Path) -> None:
+    make_run(tmp_path / "made-aaaa", 10)
+    code, out, _ = call(tmp_path, "runs", "list")
+    assert code == 0
+    lines = out.splitlines()
+    (line,) = [each for each in lines if "▦" in each]
+    assert "mine" in line
+    assert "0/4 members" in line
+    assert "unfinished" in line
+    assert len(lines) == 3
+    assert call(tmp_path, "runs", "list", "--group", sweep.id)[1] == ""
+    claim = Claim(sweep.path)
+    assert "running" in call(tmp_path, "runs", "list")[1]
+    claim.release()
+
+
+def test_a_sweep_is_deleted_whole_or_not_at_all(sweep: Sweep, tmp_path: Path) -> None:
+    make_run(sweep.members[2].path, 10)
+    make_run(tmp_path / "made-aaaa", 10)
+    assert call(tmp_path, "runs", "delete", "mine")[0] == 2
+    claim = Claim(sweep.path)
+    code, _, err = call(tmp_path, "runs", "delete", "mine", "-y")
+    assert code == 2
+    assert "is at work" in err
+    claim.release()
+    code, _, err = call(tmp_path, "runs", "delete", "mine", "-y")
+    assert code == 0
+    assert "with the runs of 1 members" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["made-aaaa"]
+    assert sweeps_of(tmp_path) == []
+
+
+def test_a_disk_that_is_too_small_is_told_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost, "free_bytes", lambda _: 1e6)
+    code, _, err = call(tmp_path, "sweep", "digits-mlp", "--seed", "0..3")
+    assert code == 2
+    assert "the sweep needs about" in err
+    assert "1 MB free" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("sweep", "say what is swept"),
+        ("sweep digits-mpl", "did you mean `digits-mlp`?"),
+        ("sweep digits-mlp --weight-decay 1:0:3", "--weight-decay 1:0:3: `1:0:3` is reversed"),
+        ("sweep digits-mlp --eta 0:1:0", "is empty"),
+        ("sweep digits-mlp --set wdth=1,2", "did you mean `width`?"),
+        ("sweep digits-mlp --set width", "must be KEY=VALUES"),
+        ("sweep digits-mlp --zip eta=0.1,0.2", "nothing varies together with it"),
+        ("sweep digits-mlp --zip eta=0.1,0.2 --zip seed=1", "`eta` has 2, `seed` has 1"),
+        ("sweep digits-mlp --seed 0:1:1000000", "must have at most"),
+        ("sweep digits-mlp --seed 0..9999 --eta 0.1,0.2", "20000 members"),
+        ("sweep digits-mlp --weight-decay 0,50", "weight_decay = 50"),
+        ("sweep digits-mlp --seed 1,2 --workers 0", "--workers is 0"),
+        ("sweep digits-mlp --seed 1,2 --name a/b", "can't be typed"),
+        ("sweep digits-mlp --seed 1,2 --name mine", "already finds sweep"),
+        ("sweep --add nothing --seed 3", "there is no sweep `nothing`"),
+        ("sweep --add mine --seed 1", "all of these members"),
+        ("sweep --add mine --momentum 0.5,7", "`momentum`"),
+        ("sweep digits-mlp --add mine --seed 3", "takes settings alone"),
+        ("resume mine --steps 5", "--steps is for runs"),
+        ("resume made-aaaa --failed", "are for sweeps"),
+    ],
+)
+def test_wrong_calls_get_a_sentence(
+    sweep: Sweep, tmp_path: Path, arguments: str, told: str
+) -> None:
+    make_run(tmp_path / "made-aaaa", 10)
+    code, out, err = call(tmp_path, *arguments.split())
+    assert code == 2, err
+    assert told in err
+    assert "\n" not in err
+    assert out == ""
+    assert len(Sweep(sweep.path).members) == 4
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_own_code_of_a_manifest_is_asked_about(sweep: Sweep, tmp_path: Path) -> None:
+    text = (sweep.path / MANIFEST).read_text()
+    (sweep.path / MANIFEST).write_text(
+        text.replace('dynamics = "gradient-descent"', 'dynamics = "/x/own.py:Mine"', 1)
+    )
+    code, _, err = call(tmp_path, "resume", "mine")
+    assert code == 2
+    assert "--trust-code" in err
+
+
+def test_a_sweep_whose_members_are_pruned_goes_too(sweep: Sweep, tmp_path: Path) -> None:
+    for member in sweep.members:
+        make_run(member.path, 10, group=sweep.id)
+    make_run(tmp_path / "made-aaaa", 10)
+    assert "4/4 members" in call(tmp_path, "runs", "list")[1]
+    code, _, err = call(tmp_path, "runs", "prune", "--filter", f"group:{sweep.id}", "-y")
+    assert code == 0, err
+    assert "no member is left" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["made-aaaa"]
+
+
+def test_costs_are_in_proportion() -> None:
+    base = RunConfig.build({"data": "cifar10", "samples": 5000, "steps": 100}, "test")
+    assert cost.parameters(base) == 3072 * 100 + 100 * 100 + 100 * 10
+    assert cost.work(base.changed({"steps": 200})) == pytest.approx(2 * cost.work(base))
+    assert cost.work(base.changed({"width": 400})) > 3 * cost.work(base)
+    assert cost.work(base.changed({"cadence": 5})) > 1.5 * cost.work(base)
+    assert cost.record_bytes(base.changed({"steps": 10**6})) > 1e8
+
+
+def test_an_estimate_is_between_what_was_timed() -> None:
+    base = RunConfig.build({"steps": 1000}, "test")
+    cheap, dear = base.changed({"width": 50}), base.changed({"width": 400})
+    assert trial.to_time([dear, base, cheap]) == [cheap, dear]
+    assert trial.to_time([base, base.changed({"seed": 3, "eta": 0.1})]) == [
+        base.changed({"seed": 3, "eta": 0.1})
+    ]
+    trials = [trial.Trial(cheap, 0.1, 1e-3, 1e8, 1e6), trial.Trial(dear, 0.1, 5e-3, 2e8, 8e6)]
+    told = trial.estimate([cheap, base, dear, dear], trials, 2)
+    assert told.seconds[0] == pytest.approx(1.1)
+    assert told.seconds[2] == pytest.approx(5.1)
+    assert told.seconds[0] < told.seconds[1] < told.seconds[2]
+    assert told.wall == pytest.approx(2 + 5.1 + told.seconds[1], rel=0.01)  # 5.1 | 5.1 … the rest
+    assert told.memory == 4e8
