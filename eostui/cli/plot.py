@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 
+from eostui.cli.members import with_members
 from eostui.cli.options import AsciiOnly, Height, RunNames, RunsDir, Width
 from eostui.cli.streams import sayable, speaks_unicode
 from eostui.errors import InputError
@@ -20,6 +21,8 @@ def plot(
 ) -> None:
     """Print a static picture of a run, or of several as `eostui compare --still` does.
 
+    A sweep's name means the runs of its members.
+
     Plain text when stdout isn't a terminal.
     """
     for flag, cells in (("--width", width), ("--height", height)):
@@ -33,7 +36,8 @@ def plot(
     terminal = shutil.get_terminal_size((120, 40))
     columns, lines = width or terminal.columns, height or terminal.lines - 1
     color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    if runs and len(runs) > 1:
+    runs = with_members(folder, runs).runs
+    if len(runs) > 1:
         from eostui.cli.comparison import check_selection, read_all, still_picture
         from eostui.panels.compare.view import ComparisonView
         from eostui.runs.selection import select
