@@ -117,6 +117,36 @@ class ComparisonView:
             self.family = Family.of(self.entries)
         self._changed()
 
+    def arrange(self, entries: Sequence[Entry]) -> None:
+        """Have these runs, in their order.
+
+        Of those that are here already nothing is read again, but of one that had ended and lives.
+        """
+        live = {entry.path for entry in entries if entry.live}
+        before = {
+            entry.path: place
+            for place, entry in enumerate(self.entries)
+            if entry.live or entry.path not in live
+        }
+        baseline = self.entries[self.baseline].path if self.baseline is not None else None
+        places = [before.get(entry.path) for entry in entries]
+        self.entries = [
+            entry if place is None else self.entries[place]
+            for entry, place in zip(entries, places, strict=True)
+        ]
+        self.members = [None if place is None else self.members[place] for place in places]
+        self.troubles = {
+            now: self.troubles[place]
+            for now, place in enumerate(places)
+            if place is not None and place in self.troubles
+        }
+        now = [entry.path for entry in self.entries]
+        self.baseline = now.index(baseline) if baseline in now else None
+        self.differing = self.differing and self.baseline is not None
+        self.family = Family.of(self.entries)
+        self._traces.clear()  # they are by place
+        self._changed()
+
     def refuse(self, place: int, sentence: str) -> None:
         """Take note of why a run can't be read."""
         self.troubles[place] = sentence
