@@ -17,7 +17,9 @@ def make_sweep(
     folder: Path, axes: dict[str, list[object]], *, name: str = "", steps: int = 600
 ) -> Sweep:
     """A sweep over some settings of which nothing has begun."""
-    base = RunConfig.build({"preset": "made", "steps": steps, "eta": 0.1}, "test")
+    base = RunConfig.build(
+        {"preset": "made", "steps": steps, "eta": 0.1, "seed": 0, "width": 50}, "test"
+    )
     told = tuple(Axis((key,), tuple((value,) for value in axes[key])) for key in axes)
     return Sweep.create(folder, canonical(Plan(base, told), "test"), name, "made")
 
@@ -25,7 +27,7 @@ def make_sweep(
 def rest(member: Member) -> float:
     """The sharpness at which a made member rests."""
     config = member.config
-    return 20.0 - 100 * config.weight_decay - config.seed / 10
+    return 20.0 - 100 * config.weight_decay - config.seed / 10 - (50 - config.width) / 100
 
 
 def begin(sweep: Sweep, member: Member, last: int, status: str = "finished") -> RunWriter:

@@ -24,8 +24,8 @@ def attach(
     """Show a run or a sweep, live or ended: the one named, else the newest live run, else the newest.
 
     The whole history is shown; a live run goes on being steered with the same keys, by several viewers at
-    once too. A fork is shown with its parent's curves under its own. A sweep's members are compared as they
-    come in, beside their states and a map of two settings.
+    once too. A fork is shown with its parent's curves under its own. A sweep's members are compared as
+    they come in, above their states and a map of two settings.
     """
     from eostui import locations
     from eostui.runs import shelf

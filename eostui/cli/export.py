@@ -48,9 +48,10 @@ def export(
 ) -> None:
     """Write runs as a table, one row a step, with a JSON file beside it that explains the columns.
 
-    Several runs, a sweep's members, and those that --filter finds, come under each other in one table, whose first columns
-    are the id, the name, and every setting in which they differ; η and λ of the runs, as they are at
-    their newest steps, are run_eta and run_weight_decay. A column that one of them lacks is empty there.
+    Several runs, a sweep's members, and those that --filter finds, come under each other in one table,
+    whose first columns are the id, the name, and every setting in which they differ; η and λ of the
+    runs, as they are at their newest steps, are run_eta and run_weight_decay. A column that one of them
+    lacks is empty there.
     A live run is written as it is at one moment, and stderr and the JSON file say so. An existing file
     is replaced when the new one is whole. Parquet (extra `parquet`) has the explanations inside as well;
     TensorBoard (extra `tensorboard`) gets a folder of event files for each run, called by its name.

@@ -115,7 +115,7 @@ class EostuiApp(App[str]):
         )
         self._shelving = Shelving(
             self, self.session, self.questions, self.engines, self._forks, self._show_run,
-            self.compare,
+            self.compare, self.show_sweep,
         )  # fmt: skip
         self._beside = Beside(self, self.session, self.questions)
         self._leaving = Leaving(self, self.session, self.questions, self.engines)

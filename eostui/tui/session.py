@@ -24,8 +24,8 @@ from eostui.runs.run import Run
 from eostui.runs.shelf import Entry
 from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.schema import LIVE_STATES
-from eostui.tui import follower
 from eostui.sweeps.sweep import Sweep
+from eostui.tui import follower
 from eostui.tui.comparing import Comparing
 from eostui.tui.follower import Follower, Opened, Update
 from eostui.tui.keymap import Keymap

@@ -22,8 +22,9 @@ from eostui.sweeps.sweep import MemberState
 
 #: What the map shows where it isn't a column.
 PHASE = "phase"
-#: A cell narrower than this has no room for numbers: digits from the least to the greatest stand there.
-_NUMBERS, _GAP = 5, 1
+#: A cell narrower than this has no room for numbers: digits from the least to the greatest stand there;
+#: none is wider than that; what is between two.
+_NUMBERS, _WIDEST, _GAP = 5, 10, 1
 #: A cell of which nothing is known yet, and one whose only runs aren't at rest, in a digit's place.
 _NOTHING, _UNREST = "·", "◌"
 _ASCII = {_NOTHING: ".", _UNREST: "?"}
@@ -50,7 +51,7 @@ class Cell:
         return math.isfinite(self.low)
 
     def text(self, digits: int = 3) -> str:
-        """Return its value, in brackets where that isn't at rest; a range where members differ in more."""
+        """Return its value, in brackets where it isn't at rest; a range where members differ in more."""
         if not self.known:
             return ""
         text = compact(self.low, digits)
@@ -175,6 +176,13 @@ def _values(axis: Axis) -> tuple[str, ...]:
     return tuple(printable("·".join(map(told, point))) for point in axis.values)
 
 
+def width_of(axes: tuple[Axis, Axis]) -> int:
+    """Return how many cells a map over two axes takes with room for numbers."""
+    across, down = axes
+    head = max(map(cell_len, (_name(down), *_values(down))))
+    return head + 1 + len(across.values) * (_WIDEST + _GAP)
+
+
 def narrow(shown: SweepMap, width: int) -> bool:
     """Return whether a grid of `width` cells has no room for numbers, and digits stand for them."""
     return _wide(shown, width) < max(_NUMBERS, *(len(c.text()) for row in shown.cells for c in row))
@@ -194,13 +202,13 @@ def _head(shown: SweepMap, width: int) -> int:
 def draw_map(shown: SweepMap, width: int, height: int, *, unicode: bool = True) -> Grid:
     """Draw a map into a grid of `width` × `height` cells: values, or digits where these have no room.
 
-    What has no room at the right or below is cut, and … says so. Where it is drawn in colours they are the
-    ramp's from the least value to the greatest, or the phases'.
+    What has no room at the right or below is cut, and … says so. Colours are the ramp's from the least
+    value to the greatest, or the phases'.
     """
     grid = Grid.blank(width, height)
     head = _head(shown, width)
     numbers = shown.what != PHASE and not narrow(shown, width)
-    wide = max(min(_wide(shown, width), 12 if numbers else 6), 1)
+    wide = max(min(_wide(shown, width), _WIDEST if numbers else _WIDEST // 2), 1)
     more = "…" if unicode else "~"
     grid.write(0, 0, shown.down[:head], TITLE)
     fitting = max((width - head - 1) // (wide + _GAP), 0)

@@ -1,4 +1,4 @@
-"""The members of a sweep as rows: settings, state, how far each is, its S and phase, how long it takes."""
+"""The members of a sweep as rows: settings, state, how far each is, S, phase, how long it takes yet."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COUNTED = ("finished", "diverged", "stopped", "interrupted", "failed", "unreada
 #: Of these states nothing more comes without being asked for.
 _ENDED = ("finished", "diverged", "failed", "unreadable")
 #: Cells of a bar that shows how far a member is.
-_BAR = 8
+_BAR = 6
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from eostui.charts.palette import COLOURS
 from eostui.errors import EostuiError, printable
 from eostui.panels.compare.charts import PANELS, title_of
 from eostui.panels.compare.view import MOST_RUNS, ComparisonView
-from eostui.panels.sweep.map import PHASE, map_of, two_axes
+from eostui.panels.sweep.map import PHASE, map_of, two_axes, width_of
 from eostui.panels.sweep.members import MemberRow, counted, keys_of, member_rows, what_varies
 from eostui.runs.family import symbol_of
 from eostui.sweeps.shelf import request_stop
@@ -35,6 +35,8 @@ from eostui.tui.widgets.table import Column, Row, Table
 MEMBERS, MAP = "members", "map"
 #: Rows that they take at most, with their borders, and the share of the screen.
 _MOST_BELOW, _SHARE_BELOW = 14, 0.4
+#: The share of the width that the map takes at most, and its borders.
+_MAP_SHARE, _BORDERS = 0.45, 2
 #: What surrounds the rows of the table: its border, the titles.
 _AROUND = 3
 #: Colours of states in the table.
@@ -168,18 +170,21 @@ class SweepScreen(CompareScreen):
     def relayout(self) -> None:
         """Choose what there is room for."""
         followed = self.followed
-        mapped = followed is not None and two_axes(followed.sweep.plan) is not None
-        self._panels = [*(panel.name for panel in PANELS), MEMBERS, *([MAP] if mapped else [])]
+        axes = two_axes(followed.sweep.plan) if followed is not None else None
+        self._panels = [*(panel.name for panel in PANELS), MEMBERS, *([MAP] if axes else [])]
         self.focused_panel = min(self.focused_panel, len(self._panels) - 1)
         super().relayout()
         below = self._panels[self.focused_panel] in (MEMBERS, MAP)
         self.set_class(self.has_class("-single") and below, "-below")
-        self.query_one(f"#{MAP}").display = mapped
+        shown = self.query_one(f"#{MAP}")
+        shown.display = axes is not None
+        single = self.has_class("-single")
+        if axes is not None:
+            wide = min(width_of(axes) + _BORDERS, int(self.size.width * _MAP_SHARE))
+            shown.styles.width = "1fr" if single else wide
         count = len(followed.states) if followed is not None else 0
         rows = min(count + _AROUND, _MOST_BELOW, int(self.size.height * _SHARE_BELOW))
-        self.query_one("#below").styles.height = (
-            "1fr" if self.has_class("-single") else max(rows, _AROUND + 1)
-        )
+        self.query_one("#below").styles.height = "1fr" if single else max(rows, _AROUND + 1)
 
     def draw(self) -> None:
         """Draw everything that is visible."""
