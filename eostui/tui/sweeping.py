@@ -56,7 +56,8 @@ class FollowedSweep:
 
     def __init__(self, sweep: Sweep, *, unicode: bool) -> None:
         self.sweep = sweep
-        self.comparing = Comparing(ComparisonView([], unicode=unicode))
+        varying = [key for axis in sweep.plan.axes if len(axis.values) > 1 for key in axis.keys]
+        self.comparing = Comparing(ComparisonView([], varying=varying, unicode=unicode))
         self.states: list[MemberState] = []
         self.at_work = at_work(sweep.path)
         self.share = 0.0
@@ -104,6 +105,11 @@ class FollowedSweep:
     def watch(self, begun: subprocess.Popen[bytes]) -> None:
         """Have it told if a process that goes on with the sweep can't."""
         self._begun = begun
+
+    @property
+    def starting(self) -> bool:
+        """Whether a process is about to go on with it."""
+        return self._begun is not None and not self.at_work and self._begun.poll() is None
 
     def _refuse_failed(self) -> None:
         """Raise InputError, with what it said last, if going on with the sweep was refused."""

@@ -130,7 +130,7 @@ def test_a_map_is_drawn_in_numbers_or_where_there_is_no_room_in_digits(sweep):
     shown = map_of(sweep.plan, sweep.states(), view, "sharpness")
     lines = draw_map(shown, 30, 5).text().splitlines()
     assert [line.split() for line in lines[:4]] == [
-        ["λ", "0.1", "0.2"], ["0", "20.0", "20.0"], ["0.001", "19.9", "19.9"],
+        [r"λ\η", "0.1", "0.2"], ["0", "20.0", "20.0"], ["0.001", "19.9", "19.9"],
         ["0.01", "19.0", "19.0"],
     ]  # fmt: skip
     assert not narrow(shown, 30)

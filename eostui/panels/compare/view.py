@@ -70,7 +70,10 @@ class ComparisonView:
         unicode: whether signs may be other than letters.
     """
 
-    def __init__(self, entries: Sequence[Entry], *, unicode: bool = True) -> None:
+    def __init__(
+        self, entries: Sequence[Entry], *, varying: Sequence[str] = (), unicode: bool = True
+    ) -> None:
+        """Compare runs; `varying` are settings in which they will differ once all have come."""
         self.entries = list(entries)
         self.members: list[Member | None] = [None] * len(self.entries)
         self.troubles: dict[int, str] = {}
@@ -81,7 +84,8 @@ class ComparisonView:
         self.differing = False
         self.unicode = unicode
         self.revision = 0
-        self.family = Family.of(self.entries)
+        self._varying = tuple(varying)
+        self.family = Family.of(self.entries, varying)
         self._further: tuple[str, ...] = ()
         self._key: str | None = None
         self._groups: list[list[int]] = []
@@ -114,7 +118,7 @@ class ComparisonView:
         self.troubles.pop(place, None)
         before, self.entries[place] = self.entries[place], member.entry
         if settings_of(member.entry) != settings_of(before):
-            self.family = Family.of(self.entries)
+            self.family = Family.of(self.entries, self._varying)
         self._changed()
 
     def arrange(self, entries: Sequence[Entry]) -> None:
@@ -143,7 +147,7 @@ class ComparisonView:
         now = [entry.path for entry in self.entries]
         self.baseline = now.index(baseline) if baseline in now else None
         self.differing = self.differing and self.baseline is not None
-        self.family = Family.of(self.entries)
+        self.family = Family.of(self.entries, self._varying)
         self._traces.clear()  # they are by place
         self._changed()
 

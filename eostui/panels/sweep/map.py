@@ -15,7 +15,7 @@ from eostui.errors import printable
 from eostui.panels.compare.charts import title_of
 from eostui.panels.compare.member import Member
 from eostui.panels.compare.view import RAMP, SEED, ComparisonView
-from eostui.runs.analysis.phases import BY_NAME
+from eostui.runs.analysis.phases import BY_NAME, PHASES
 from eostui.runs.family import symbol_of, told
 from eostui.sweeps.plan import Axis, Plan
 from eostui.sweeps.sweep import MemberState
@@ -87,11 +87,18 @@ class SweepMap:
 
     def title(self, *, digits: bool) -> tuple[str, ...]:
         """Return what it shows in parts, and where digits stand for values what these are."""
-        name = "phases" if self.what == PHASE else f"{title_of(self.what)} at rest"
+        if self.what == PHASE:
+            letters = "".join(cell.phases for row in self.cells for cell in row)
+            named = [f"{each.letter} {each.name}" for each in PHASES if each.letter in letters]
+            return ("phases", *named)
         low, high = self.ends
         scale = f"0 {compact(low)} … 9 {compact(high)}" if digits and math.isfinite(low) else ""
-        keys = f"over {self.across} → and {self.down} ↓"
-        return tuple(filter(None, (name, scale if self.what != PHASE else "", keys)))
+        return tuple(filter(None, (f"{title_of(self.what)} at rest", scale)))
+
+    @property
+    def corner(self) -> str:
+        """The names of the keys, where the values of both begin."""
+        return f"{self.down}\\{self.across}"
 
 
 def two_axes(plan: Plan) -> tuple[Axis, Axis] | None:
@@ -179,7 +186,7 @@ def _values(axis: Axis) -> tuple[str, ...]:
 def width_of(axes: tuple[Axis, Axis]) -> int:
     """Return how many cells a map over two axes takes with room for numbers."""
     across, down = axes
-    head = max(map(cell_len, (_name(down), *_values(down))))
+    head = max(map(cell_len, (f"{_name(down)}\\{_name(across)}", *_values(down))))
     return head + 1 + len(across.values) * (_WIDEST + _GAP)
 
 
@@ -196,7 +203,7 @@ def _wide(shown: SweepMap, width: int) -> int:
 
 def _head(shown: SweepMap, width: int) -> int:
     """Return how wide the values at the left are."""
-    return min(max(map(cell_len, (shown.down, *shown.rows))), width // 3)
+    return min(max(map(cell_len, (shown.corner, *shown.rows))), width // 3)
 
 
 def draw_map(shown: SweepMap, width: int, height: int, *, unicode: bool = True) -> Grid:
@@ -210,7 +217,7 @@ def draw_map(shown: SweepMap, width: int, height: int, *, unicode: bool = True) 
     numbers = shown.what != PHASE and not narrow(shown, width)
     wide = max(min(_wide(shown, width), _WIDEST if numbers else _WIDEST // 2), 1)
     more = "…" if unicode else "~"
-    grid.write(0, 0, shown.down[:head], TITLE)
+    grid.write(0, 0, shown.corner[:head].rjust(head), TITLE)
     fitting = max((width - head - 1) // (wide + _GAP), 0)
     ends = shown.ends
     for row, value in enumerate(shown.rows[: height - 1], start=1):

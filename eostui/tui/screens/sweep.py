@@ -72,9 +72,9 @@ class SweepScreen(CompareScreen):
         ),
     )  # fmt: skip
     HINTS: ClassVar[Hints] = (
-        ("↑ ↓", "member"), ("enter", "open"), ("p", "stop, go on"), ("y", "quantity"),
+        ("↑ ↓", "member"), ("enter", "open"), ("p", "stop, go on"), ("esc", "back"), ("y", "quantity"),
         ("t", "x axis"), ("l", "log"), ("g", "seeds"), ("k", "key"), ("m", "map"), ("z", "zoom"),
-        ("esc", "back"), ("?", "help"), ("q", "quit"),
+        ("?", "help"), ("q", "quit"),
     )  # fmt: skip
     NOTHING = "no sweep is shown: `eostui attach SWEEP`, or w on one of its runs in the list (l)"
 
@@ -177,7 +177,7 @@ class SweepScreen(CompareScreen):
         below = self._panels[self.focused_panel] in (MEMBERS, MAP)
         self.set_class(self.has_class("-single") and below, "-below")
         shown = self.query_one(f"#{MAP}")
-        shown.display = axes is not None
+        shown.display = axes is not None and not shown.has_class("-hidden")
         single = self.has_class("-single")
         if axes is not None:
             wide = min(width_of(axes) + _BORDERS, int(self.size.width * _MAP_SHARE))
@@ -240,7 +240,7 @@ class SweepScreen(CompareScreen):
         more = sum(each.entry is not None for each in states) - len(view.entries)
         at_work = "● at work" if self.unicode else "* at work"
         state = "looking" if not states else at_work if followed.at_work else (
-            "done" if ended == len(states) else "at rest: p goes on"
+            "done" if ended == len(states) else "starting" if followed.starting else "stopped: p goes on"
         )  # fmt: skip
         return fields_line(
             [
@@ -331,6 +331,8 @@ class SweepScreen(CompareScreen):
                 lambda: request_stop(followed.path),
                 "members save and stop, and no more begin; p goes on",
             )
+        elif followed.starting:
+            self.notify("the sweep is being gone on with already")
         elif all(each.state in ("finished", "diverged", "failed") for each in followed.states):
             self.notify("all members have ended", severity="warning")
         elif self.session.watch is not None:
