@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -177,7 +178,8 @@ def go_on(followed: FollowedSweep, data_dir: Path) -> None:
     command = [sys.executable, "-m", "eostui", "resume", str(path)]
     folders = ["--runs-dir", str(path.parent), "--data-dir", str(data_dir)]
     try:
-        with open(path / _OUTPUT, "wb") as output:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        with open(os.open(path / _OUTPUT, flags, 0o600), "wb") as output:
             begun = subprocess.Popen(
                 command + folders, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 start_new_session=True,

@@ -42,7 +42,9 @@ def test_an_ended_sweep_is_shown_whole_and_a_member_opens(ended):
 
 def test_a_small_terminal_shows_one_of_it_at_a_time(ended):
     terminal = attached(ended, "toys", 80, 24)
-    terminal.wait_for(r"1 curves  2 rest  3 drives  4 losses  5 members  6 map", without="000 +0.05")
+    terminal.wait_for(
+        r"1 curves  2 rest  3 drives  4 losses  5 members  6 map", without="000 +0.05"
+    )
     terminal.send("5")
     terminal.wait_for(r"4 members", r"000 +0\.05 +0 +finished", without=r"λ\\η")
     terminal.send("6")

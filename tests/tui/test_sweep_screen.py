@@ -7,11 +7,13 @@ from made import make_run
 from made_sweeps import begin, finish, make_sweep
 from shown import on_screen, screen_text
 
+from eostui.errors import EXIT_INPUT, InputError
 from eostui.sweeps import sweep as sweeps
 from eostui.sweeps.plan import Axis
 from eostui.sweeps.shelf import take_stop_request
 from eostui.tui.screens.runs import RunsScreen
 from eostui.tui.screens.sweep import SweepScreen
+from eostui.tui.sweeping import FollowedSweep, go_on
 from eostui.tui.widgets.table import Table
 
 
@@ -204,3 +206,27 @@ def test_a_sweep_that_is_deleted_meanwhile_is_told(sweep):
         assert "SWEEP" in screen_text(app)
 
     shown(sweep, check)
+
+
+def test_what_going_on_is_refused_with_is_told(sweep, tmp_path):
+    followed = FollowedSweep(sweep, unicode=True)
+    followed.take(followed.look())
+    claim = sweeps.Claim(sweep.path)
+    try:
+        go_on(followed, tmp_path)
+        assert followed._begun.wait(60) == EXIT_INPUT
+        followed.take(followed.look())
+        assert "another process is at work" in followed.trouble
+    finally:
+        claim.release()
+    followed.take(followed.look())
+    assert not followed.trouble
+
+
+def test_no_link_of_a_strangers_is_written_through(sweep, tmp_path):
+    target = tmp_path / "precious"
+    target.write_text("kept")
+    (sweep.path / "resume.log").symlink_to(target)
+    with pytest.raises(InputError, match="can't be gone on with"):
+        go_on(FollowedSweep(sweep, unicode=True), tmp_path)
+    assert target.read_text() == "kept"
