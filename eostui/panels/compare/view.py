@@ -66,6 +66,7 @@ class ComparisonView:
         axis: what x counts, one of `AXES`.
         grouped: whether runs that differ in the seed alone are one curve, their mean.
         baseline: the place of the run on top of the others, None without one.
+        varying: settings in which they will differ once all have come.
         differing: whether all is drawn as its difference from the baseline.
         unicode: whether signs may be other than letters.
     """
@@ -73,7 +74,6 @@ class ComparisonView:
     def __init__(
         self, entries: Sequence[Entry], *, varying: Sequence[str] = (), unicode: bool = True
     ) -> None:
-        """Compare runs; `varying` are settings in which they will differ once all have come."""
         self.entries = list(entries)
         self.members: list[Member | None] = [None] * len(self.entries)
         self.troubles: dict[int, str] = {}
@@ -84,7 +84,7 @@ class ComparisonView:
         self.differing = False
         self.unicode = unicode
         self.revision = 0
-        self._varying = tuple(varying)
+        self.varying = tuple(varying)
         self.family = Family.of(self.entries, varying)
         self._further: tuple[str, ...] = ()
         self._key: str | None = None
@@ -118,7 +118,7 @@ class ComparisonView:
         self.troubles.pop(place, None)
         before, self.entries[place] = self.entries[place], member.entry
         if settings_of(member.entry) != settings_of(before):
-            self.family = Family.of(self.entries, self._varying)
+            self.family = Family.of(self.entries, self.varying)
         self._changed()
 
     def arrange(self, entries: Sequence[Entry]) -> None:
@@ -147,7 +147,7 @@ class ComparisonView:
         now = [entry.path for entry in self.entries]
         self.baseline = now.index(baseline) if baseline in now else None
         self.differing = self.differing and self.baseline is not None
-        self.family = Family.of(self.entries, self._varying)
+        self.family = Family.of(self.entries, self.varying)
         self._traces.clear()  # they are by place
         self._changed()
 

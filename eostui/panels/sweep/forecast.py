@@ -36,8 +36,13 @@ class Forecast:
 
     def seconds(self, what: object, until: float) -> float:
         """Return how long it takes from its newest place to another; NaN where that can't be told."""
-        seen = self._seen.get(what, ())
-        if len(seen) < 2 or seen[-1][0] - seen[0][0] < _LEAST or seen[-1][1] <= seen[0][1]:
+        seen = self._seen.get(what)
+        if (
+            seen is None
+            or len(seen) < 2
+            or seen[-1][0] - seen[0][0] < _LEAST
+            or seen[-1][1] <= seen[0][1]
+        ):
             return math.nan
         (start, first), (end, last) = seen[0], seen[-1]
         return max(until - last, 0.0) * (end - start) / (last - first)

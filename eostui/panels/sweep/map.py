@@ -27,7 +27,7 @@ PHASE = "phase"
 _NUMBERS, _WIDEST, _GAP = 5, 10, 1
 #: A cell of which nothing is known yet, and one whose only runs aren't at rest, in a digit's place.
 _NOTHING, _UNREST = "·", "◌"
-_ASCII = {_NOTHING: ".", _UNREST: "?"}
+_ASCII = str.maketrans({_NOTHING: ".", _UNREST: "?"})
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ def draw_map(shown: SweepMap, width: int, height: int, *, unicode: bool = True) 
         grid.write(row, 0, value[:head].rjust(head), AXIS)
         for column, cell in enumerate(shown.cells[row - 1][:fitting]):
             text, colour = _drawn(cell, shown.what, ends, numbers=numbers, wide=wide)
-            text = text if unicode else text.translate(str.maketrans(_ASCII))
+            text = text if unicode else text.translate(_ASCII)
             left = head + 1 + column * (wide + _GAP)
             grid.write(row, left, text[:wide].rjust(wide), colour)
     last = -1
