@@ -44,7 +44,7 @@ _BAND_SHARE = 0.45
 _RAMP_SHARE = 0.7
 
 #: The band of phases, by letter: warm on the way up, the path's green at the edge, cool where decay won.
-_OF_PHASES = {
+OF_PHASES = {
     "T": "axis", "S": "warm", "F": "cool", "E": "path", "L": "sharpness", "C": "theory", "K": "test",
     "V": "norm", "X": "mark", "D": "mark",
 }  # fmt: skip
@@ -65,7 +65,7 @@ def use(
         hues: by the names of HUES; those left out are as there.
     """
     COLOURS.update(fitted(background, foreground, hues))
-    PHASE_COLOURS.update({letter: COLOURS[name] for letter, name in _OF_PHASES.items()})
+    PHASE_COLOURS.update({letter: COLOURS[name] for letter, name in OF_PHASES.items()})
 
 
 def fitted(background: str, foreground: str, hues: Mapping[str, str]) -> dict[str, str]:

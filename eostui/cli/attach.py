@@ -21,15 +21,22 @@ def attach(
     theme: Theme = None,
     _ascii: AsciiOnly = False,
 ) -> None:
-    """Show a run, live or ended: the one named, else the newest live one, else the newest.
+    """Show a run or a sweep, live or ended: the one named, else the newest live run, else the newest.
 
     The whole history is shown; a live run goes on being steered with the same keys, by several viewers at
-    once too. A fork is shown with its parent's curves under its own.
+    once too. A fork is shown with its parent's curves under its own. A sweep's members are compared as
+    they come in, above their states and a map of two settings.
     """
     from eostui import locations
     from eostui.runs import shelf
+    from eostui.sweeps.shelf import find_sweep
 
     folder = locations.runs_dir(runs_dir)
+    if run is not None and (path := find_sweep(folder, run)) is not None:
+        from eostui.sweeps.sweep import Sweep
+
+        show(Sweep(path), runs_dir, None, fps=fps, standby=not no_standby, theme=theme)
+        return
     entry = shelf.find(folder, run) if run is not None else _newest(folder)
     show(entry.path, runs_dir, None, fps=fps, standby=not no_standby, theme=theme)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eostui.cli.members import with_members
 from eostui.cli.options import (
     AsciiOnly,
     AsJson,
@@ -19,6 +20,7 @@ from eostui.cli.options import (
     Theme,
     Width,
     _complete_run,
+    _complete_run_or_sweep,
 )  # fmt: skip
 from eostui.cli.output import print_json, print_table
 from eostui.cli.start import show
@@ -36,10 +38,10 @@ def compare(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN]...",
-            help="Runs: each an id, the end of it, a name, or a path. "
+            metavar="[RUN|SWEEP]...",
+            help="Runs, and sweeps for their members: each an id, the end of it, a name, or a path. "
             "Without any, those that --filter and --group let through; all without these.",
-            autocompletion=_complete_run,
+            autocompletion=_complete_run_or_sweep,
         ),
     ] = None,
     filter: Annotated[
@@ -117,7 +119,7 @@ def compare(
     from eostui.panels.compare.view import AXES, Compare
 
     folder = locations.runs_dir(runs_dir)
-    view, selection = chosen(folder, runs or [], filter, group, baseline)
+    view, selection = chosen(folder, with_members(folder, runs).runs, filter, group, baseline)
     view.show(quantity=column, axis=AXES[_AXES.index(axis)], grouped=over_seeds)
     view.show(differing=difference)
     printed = table or still or output or as_json or not sys.stdout.isatty()

@@ -42,9 +42,13 @@ def check_selection(selection: Selection, chosen: str) -> None:
             f"there is no {'readable ' * bool(selection.unread)}run to compare{chosen}"
         )
     if count > MOST_RUNS:
+        # a filter adds to runs that are named; of a sweep, the group is its id
+        how = "a --filter such as"
+        if not chosen:
+            how = "of a sweep `eostui compare --group ID --filter` with"
         raise InputError(
             f"these are {count} runs{chosen}, but at most {MOST_RUNS} are compared; "
-            "a --filter such as `weight_decay>1e-3 state:finished` chooses fewer"
+            f"{how} `weight_decay>1e-3 state:finished` chooses fewer"
         )
 
 

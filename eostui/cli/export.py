@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eostui.cli.members import with_members
 from eostui.cli.options import RunFilter, RunNames, RunsDir
 from eostui.cli.progress import ProgressBar
 from eostui.cli.streams import data_stream
@@ -28,7 +29,7 @@ def export(
         typer.Option(
             "--output",
             "-o",
-            help="The file, or TensorBoard's folder; - is stdout. RUN.csv if left out. "
+            help="The file, or TensorBoard's folder; - is stdout. RUN.csv or SWEEP.csv if left out. "
             "What ends in .csv.gz or .jsonl.gz is compressed.",
         ),
     ] = "",
@@ -47,9 +48,10 @@ def export(
 ) -> None:
     """Write runs as a table, one row a step, with a JSON file beside it that explains the columns.
 
-    Several runs, and those that --filter finds, come under each other in one table, whose first columns
-    are the id, the name, and every setting in which they differ; η and λ of the runs, as they are at
-    their newest steps, are run_eta and run_weight_decay. A column that one of them lacks is empty there.
+    Several runs, a sweep's members, and those that --filter finds, come under each other in one table,
+    whose first columns are the id, the name, and every setting in which they differ; η and λ of the
+    runs, as they are at their newest steps, are run_eta and run_weight_decay. A column that one of them
+    lacks is empty there.
     A live run is written as it is at one moment, and stderr and the JSON file say so. An existing file
     is replaced when the new one is whole. Parquet (extra `parquet`) has the explanations inside as well;
     TensorBoard (extra `tensorboard`) gets a folder of event files for each run, called by its name.
@@ -75,12 +77,13 @@ def export(
 
     chosen = format_of(output, format)
     folder = locations.runs_dir(runs_dir)
-    found = [shelf.find(folder, name) for name in runs or ()]
+    runs, sweep = with_members(folder, runs)
+    found = [shelf.find(folder, name) for name in runs]
     if filter:
         found += _filtered(folder, filter, found)
     elif not runs:
         found = [shelf.find(folder, None)]
-    alone = len(found) == 1 and not filter
+    alone = len(found) == 1 and not filter and not sweep
     with ExitStack() as stack:
         stack.enter_context(_ended_by_signals())
         paths = [entry.path for entry in found]
@@ -93,7 +96,7 @@ def export(
         if output == "-":
             write_stream(table, data_stream(), chosen)
             return
-        stem = shelf.safe_name(found[0].id) if alone else "runs"
+        stem = shelf.safe_name(found[0].id) if alone else (sweep if not filter else "") or "runs"
         default = "tensorboard" if chosen == "tensorboard" else f"{stem}.{chosen}"
         target = locations.expanded(Path(output or default))
         sidecar, rows = export_files(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eostui.cli.options import RunsDir, _complete_run, complete_panel
+from eostui.cli.members import with_members
+from eostui.cli.options import RunsDir, _complete_run, _complete_run_or_sweep, complete_panel
 from eostui.errors import InputError, did_you_mean
 from eostui.figures.wanted import AXIS_WORDS, Wanted, wanted_of
 
@@ -20,15 +21,17 @@ def figure(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN]...",
-            help="Runs: each an id, the end of it, a name, or a path. "
+            metavar="[RUN|SWEEP]...",
+            help="Runs, and sweeps for their members: each an id, the end of it, a name, or a path. "
             "Without any, those that --filter and --group let through; the newest without these.",
-            autocompletion=_complete_run,
+            autocompletion=_complete_run_or_sweep,
         ),
     ] = None,
     output: Annotated[
         str,
-        typer.Option("--output", "-o", help="The file: .pdf, .svg or .png. RUN.pdf if left out."),
+        typer.Option(
+            "--output", "-o", help="The file: .pdf, .svg or .png. RUN.pdf or SWEEP.pdf if left out."
+        ),
     ] = "",
     panel: Annotated[
         list[str] | None,
@@ -116,6 +119,8 @@ def figure(
       eostui figure k3f9 --column step_cosine --panel sharpness --size double -o cosine.svg
 
       eostui figure --group lam --over-seeds --size double --with-data -o lam.pdf
+
+      eostui figure a3 --panel rest -o a3.pdf
     """
     from eostui import locations
     from eostui.figures.files import (
@@ -138,7 +143,8 @@ def figure(
     style = None if style is None else locations.expanded(style)
     require_matplotlib()
     folder = locations.runs_dir(runs_dir)
-    if len(runs or []) > 1 or filter or group or baseline is not None:
+    runs, sweep = with_members(folder, runs)
+    if len(runs) > 1 or filter or group or baseline is not None:
         picture = _several(
             folder, runs, filter, group, baseline, wanted, x_range,
             axis=axis, over_seeds=over_seeds, difference=difference,
@@ -151,7 +157,8 @@ def figure(
     if target is None:
         from eostui.runs import shelf
 
-        name = shelf.safe_name(picture.runs[0]) if len(picture.runs) == 1 else "runs"
+        name = picture.runs[0] if len(picture.runs) == 1 else sweep or "runs"
+        name = shelf.safe_name(name)
         target = Path(f"{name}.pdf")
     sheet = Sheet(size, style)
     write_figure(picture, target, sheet)

@@ -80,7 +80,9 @@ RunsOrSweeps = Annotated[
 LiveRunName = Annotated[
     str | None,
     typer.Argument(
-        help="A run's id, the end of it, its name, or its path. The newest live one if left out.",
+        metavar="[RUN|SWEEP]",
+        help="A run or a sweep: an id, the end of it, a name, or a path. "
+        "The newest live run if left out.",
         autocompletion=_complete_run_or_sweep,
     ),
 ]
@@ -95,9 +97,10 @@ GivenRun = Annotated[
 RunNames = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[RUN]...",
-        help="Runs: each an id, the end of it, a name, or a path. The newest if left out.",
-        autocompletion=_complete_run,
+        metavar="[RUN|SWEEP]...",
+        help="Runs, and sweeps for their members: each an id, the end of it, a name, or a path. "
+        "The newest run if left out.",
+        autocompletion=_complete_run_or_sweep,
     ),
 ]
 RunsDir = Annotated[

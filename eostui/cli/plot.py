@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from eostui.cli.members import with_members
 from eostui.cli.options import AsciiOnly, Height, RunNames, RunsDir, Width, complete_panel
 from eostui.cli.streams import sayable, speaks_unicode
 from eostui.errors import InputError
@@ -32,6 +33,8 @@ def plot(
 ) -> None:
     """Print a static picture of a run, or of several as `eostui compare --still` does.
 
+    A sweep's name means the runs of its members.
+
     Plain text when stdout isn't a terminal.
 
     Examples:
@@ -53,7 +56,8 @@ def plot(
     terminal = shutil.get_terminal_size((120, 40))
     columns, lines = width or terminal.columns, height or terminal.lines - 1
     color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    if runs and len(runs) > 1:
+    runs = with_members(folder, runs).runs
+    if len(runs) > 1:
         if wanted:
             raise InputError(
                 "--panel is of one run here; `eostui figure RUN RUN --panel` draws those of several"

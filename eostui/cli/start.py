@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from eostui.oscillator_presets import OscillatorPreset
     from eostui.panels.compare.view import Compare
     from eostui.runs.launch import Fork, Resume
+    from eostui.sweeps.sweep import Sweep
     from eostui.tui.session import Watch
 
 
@@ -56,7 +57,7 @@ def start(what: RunConfig | Resume | Fork, view: View, *, name: str = "", group:
 
 
 def show(
-    what: RunConfig | Resume | Fork | Path | Watch | OscillatorPreset | Compare,
+    what: RunConfig | Resume | Fork | Path | Watch | OscillatorPreset | Compare | Sweep,
     runs_dir: Path | None,
     data_dir: Path | None,
     *,
@@ -66,8 +67,8 @@ def show(
     standby: bool = True,
     theme: str | None = None,
 ) -> None:
-    """Open the live view of a run to start, to attach to, to play back, of an oscillator, or of runs that
-    are compared.
+    """Open the live view of a run to start, to attach to, to play back, of an oscillator, of runs that
+    are compared, or of a sweep.
 
     Exits with its code. Whether the view keeps a process ready for the next run is `standby`, unless
     EOSTUI_NO_STANDBY is set.
@@ -75,7 +76,7 @@ def show(
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
         raise InputError(
             "the live view needs a terminal, and this isn't one; without one, use "
-            + ("`eostui plot RUN`" if isinstance(what, Path) else "`eostui run PRESET --headless`")
+            + _without_terminal(what)
         )
     _check_fps(fps)
     from eostui import locations
@@ -113,6 +114,15 @@ def show(
     if sentence:
         print(f"eostui: {printable(sentence)}", file=sys.stderr)
     raise typer.Exit(code)
+
+
+def _without_terminal(what: object) -> str:
+    """Return the command that does as much without a terminal."""
+    from eostui.sweeps.sweep import Sweep
+
+    if isinstance(what, Sweep):
+        return "`eostui plot SWEEP`"
+    return "`eostui plot RUN`" if isinstance(what, Path) else "`eostui run PRESET --headless`"
 
 
 def _chosen_by_user(theme: str | None) -> dict[str, Any]:

@@ -39,12 +39,19 @@ class Family:
     others: tuple[str, ...]
 
     @classmethod
-    def of(cls, entries: Iterable[Entry]) -> Family:
-        """Compare the settings of some runs."""
+    def of(cls, entries: Iterable[Entry], known: Iterable[str] = ()) -> Family:
+        """Compare the settings of some runs.
+
+        Args:
+            entries: the runs.
+            known: settings in which they will differ once all are there, whatever these have.
+        """
         runs = tuple(entries)
         settings = [settings_of(entry) for entry in runs]
-        keys = [key for key in (*RunConfig.keys(), "group") if _differs(key, settings)]
-        differing = tuple(key for key in keys if key not in _OF_THE_MACHINE)
+        known = frozenset(known)
+        keys = [key for key in (*RunConfig.keys(), "group") if _differs(key, settings)
+                or (key in known and all(key in each for each in settings))]  # fmt: skip
+        differing = tuple(key for key in keys if key in known or key not in _OF_THE_MACHINE)
         if not differing and not _told_by_names(runs):
             differing = tuple(keys)
         return cls(runs, differing, tuple(key for key in keys if key not in differing))

@@ -46,6 +46,7 @@ from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.reader import facts_of
 from eostui.stability import GRADIENT_DESCENT, STABILITY
 from eostui.stop_condition import EXAMPLES, Stop, as_typed, content_of, in_words, parse
+from eostui.sweeps.sweep import Sweep
 from eostui.tui import files, themes
 from eostui.tui.beside import Beside
 from eostui.tui.editor import edit
@@ -66,6 +67,7 @@ from eostui.tui.screens.oscillator import OscillatorScreen
 from eostui.tui.screens.presets import PresetsScreen
 from eostui.tui.screens.runs import RunsScreen
 from eostui.tui.screens.screen import SessionScreen
+from eostui.tui.screens.sweep import SweepScreen
 from eostui.tui.screens.table import entries_of, keys_by_group, screen_keys
 from eostui.tui.session import Session, Settings, Watch
 from eostui.tui.shelving import Shelving
@@ -76,9 +78,9 @@ from eostui.tui.widgets.grid import GridWidget
 #: How a new line in a note is shown in a field of one line, and typed.
 _NEW_LINE = " ↵ "
 
-#: What to show first: an engine on its way, a run, a run played back, an oscillator or a comparison
-#: without any run.
-Start = EngineProcess | Path | Watch | OscillatorPreset | Compare
+#: What to show first: an engine on its way, a run, a run played back, an oscillator, a comparison or a
+#: sweep without any run.
+Start = EngineProcess | Path | Watch | OscillatorPreset | Compare | Sweep
 
 
 class EostuiApp(App[str]):
@@ -117,7 +119,7 @@ class EostuiApp(App[str]):
         )
         self._shelving = Shelving(
             self, self.session, self.questions, self.engines, self._forks, self._show_run,
-            self.compare,
+            self.compare, self.show_sweep,
         )  # fmt: skip
         self._beside = Beside(self, self.session, self.questions)
         self._leaving = Leaving(self, self.session, self.questions, self.engines)
@@ -159,6 +161,10 @@ class EostuiApp(App[str]):
             self.push_screen("compare")
             for sentence in start.left_out:
                 self.notify(sentence, severity="warning")
+        elif isinstance(start, Sweep):
+            self.session.show_message(f"no run yet: {self.session.key('preset.next')} starts one")
+            self.session.show_sweep(start)
+            self.push_screen("sweep")
         else:
             self.engines.open(start.path if isinstance(start, Watch) else start)
 
@@ -635,6 +641,11 @@ class EostuiApp(App[str]):
         screen = self.get_screen("compare", CompareScreen)
         screen.compare(runs)
         self._show_screen(screen)
+
+    def show_sweep(self, sweep: Sweep) -> None:
+        """Show a sweep, such as that of a run in a list."""
+        self.session.show_sweep(sweep)
+        self._show_screen(self.get_screen("sweep", SweepScreen))
 
     def on_compare_screen_open_run(self, event: CompareScreen.OpenRun) -> None:
         """Show a run of the comparison by itself."""

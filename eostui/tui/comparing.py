@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from eostui.errors import EostuiError
 from eostui.panels.compare.member import Member, read_member
 from eostui.panels.compare.view import ComparisonView
+from eostui.runs.shelf import Entry
 from eostui.runs.store.schema import LIVE_STATES
 from eostui.tui.follower import GONE, UNREADABLE, Follower
 
@@ -33,7 +36,7 @@ class Comparing:
     def __init__(self, view: ComparisonView) -> None:
         """Read for a view."""
         self.view = view
-        self._followers: dict[int, Follower] = {}
+        self._followers: dict[Path, Follower] = {}
         self._looked = 0.0
         self._closed = False
 
@@ -50,7 +53,8 @@ class Comparing:
         if time.monotonic() - self._looked < FOLLOW_EVERY:
             return []
         self._looked = time.monotonic()
-        found = [self._follow(place) for place in [*self._followers]]
+        followed = [p for p, entry in enumerate(self.view.entries) if entry.path in self._followers]
+        found = [self._follow(place) for place in followed]
         return [reading for reading in found if reading is not None] + self._gone()
 
     def take(self, readings: list[Reading]) -> None:
@@ -60,6 +64,12 @@ class Comparing:
                 self.view.take(place, member)
             if trouble:
                 self.view.refuse(place, trouble)
+
+    def arrange(self, entries: Sequence[Entry]) -> None:
+        """Compare these runs, in their order; not while another thread reads."""
+        self.view.arrange(entries)
+        for path in self._followers.keys() - {entry.path for entry in entries}:
+            self._followers.pop(path).close()
 
     def close(self) -> None:
         """Let go of all runs."""
@@ -71,21 +81,22 @@ class Comparing:
     def _read(self, place: int) -> Reading:
         entry = self.view.entries[place]
         try:
-            follower = self._followers.get(place)
+            follower = self._followers.get(entry.path)
             if follower is None and not entry.live:
                 return Reading(place, read_member(entry, self.view.wanted))
             if follower is None:
                 follower = Follower(entry.path)
                 follower.read_all()
                 if not self._closed:
-                    self._followers[place] = follower
+                    self._followers[entry.path] = follower
             return Reading(place, Member.of(follower.run, entry, self.view.wanted))
         except EostuiError as error:
             return Reading(place, None, str(error))
 
     def _follow(self, place: int) -> Reading | None:
         """Look at a live run; let go of it once it has ended."""
-        follower, entry = self._followers.get(place), self.view.entries[place]
+        entry = self.view.entries[place]
+        follower = self._followers.get(entry.path)
         if follower is None:  # let go of meanwhile
             return None
         update = follower.fetch()
@@ -95,7 +106,7 @@ class Comparing:
             changed |= follower.apply(update)
         ended = not update.more and follower.state not in (*LIVE_STATES, UNREADABLE)
         if ended:
-            self._followers.pop(place, None)
+            self._followers.pop(entry.path, None)
             follower.close()
         if follower.trouble:
             return Reading(place, None, follower.trouble)
@@ -111,7 +122,7 @@ class Comparing:
         return [
             Reading(place, None, f"{entry.path} is {GONE}; what was read of it is still shown")
             for place, entry in enumerate(self.view.entries)
-            if place not in self._followers
+            if entry.path not in self._followers
             and place not in self.view.troubles
             and not entry.path.exists()
         ]

@@ -24,6 +24,7 @@ from eostui.runs.run import Run
 from eostui.runs.shelf import Entry
 from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.schema import LIVE_STATES
+from eostui.sweeps.sweep import Sweep
 from eostui.tui import follower
 from eostui.tui.comparing import Comparing
 from eostui.tui.follower import Follower, Opened, Update
@@ -32,6 +33,7 @@ from eostui.tui.keys import Key, fill
 from eostui.tui.notices import Notice, Notices
 from eostui.tui.playback import Playback
 from eostui.tui.steering import Steering
+from eostui.tui.sweeping import FollowedSweep
 from eostui.tui.themes import DEFAULT
 
 #: Seconds over which the speed is taken.
@@ -116,6 +118,7 @@ class Session:
         steering: of that run; None without one, and for a playback.
         beside: the run that is drawn under it.
         comparing: the runs that are compared; None before any were chosen.
+        sweep: that is looked on at; None before one was chosen.
         view: what is drawn of both; None as long as there is no run to show.
         message: what goes on while there is none.
         progress: what an engine on its way does while a run is shown, or "".
@@ -134,6 +137,7 @@ class Session:
         self.steering: Steering | None = None
         self.beside: Follower | None = None
         self.comparing: Comparing | None = None
+        self.sweep: FollowedSweep | None = None
         self.view: RunView | None = None
         self.message = "starting"
         self.progress = ""
@@ -285,6 +289,15 @@ class Session:
             runs = ComparisonView(runs, unicode=self.settings.unicode)
         runs.write_key = self.key
         self.comparing = Comparing(runs)
+        self.revision += 1
+
+    def show_sweep(self, sweep: Sweep) -> None:
+        """Look on at a sweep, in place of the one before."""
+        if self.sweep is not None:
+            if self.sweep.path == sweep.path:
+                return
+            self.sweep.close()
+        self.sweep = FollowedSweep(sweep, unicode=self.settings.unicode)
         self.revision += 1
 
     # --- following ------------------------------------------------------------------------------------

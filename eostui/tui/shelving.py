@@ -16,6 +16,8 @@ from eostui.runs import edit, prune, shelf
 from eostui.runs.selection import Selection
 from eostui.runs.shelf import Entry
 from eostui.runs.shelf_index import is_run
+from eostui.sweeps.shelf import find_sweep
+from eostui.sweeps.sweep import Sweep
 from eostui.tui import files
 from eostui.tui.engines import Engines
 from eostui.tui.forks import Forks
@@ -44,11 +46,12 @@ class Shelving:
         forks: Forks,
         show_run: Callable[[], None],
         compare: Callable[[Selection], None],
+        show_sweep: Callable[[Sweep], None],
     ) -> None:
-        """`show_run` shows the run's charts, `compare` runs side by side."""
+        """`show_run` shows the run's charts, `compare` runs side by side, `show_sweep` a sweep."""
         self._app, self._session, self._questions = app, session, questions
         self._engines, self._forks, self._show_run = engines, forks, show_run
-        self._compare = compare
+        self._compare, self._show_sweep = compare, show_sweep
 
     def obey(self, asked: RunsScreen.Asked) -> None:
         """Do what a key asks for; `asked.what` is a method of this class."""
@@ -62,6 +65,20 @@ class Shelving:
         entry = self._readable(asked)
         if entry is not None and self._engines.change_to(entry.path):
             self._show_run()
+
+    def sweep(self, asked: RunsScreen.Asked) -> None:
+        """Show the sweep that a run is a member of."""
+        entry = self._readable(asked)
+        if entry is None:
+            return
+        path = find_sweep(entry.path.parent, entry.group) if entry.group else None
+        if path is None:
+            self._refuse(f"{entry.id} is a member of no sweep")
+            return
+        try:
+            self._show_sweep(Sweep(path))
+        except InputError as error:
+            self._refuse(str(error))
 
     def fork(self, asked: RunsScreen.Asked) -> None:
         """Ask how a run is forked."""

@@ -241,7 +241,7 @@ def waiting(view: ComparisonView, name: str) -> str:
     """Return why a chart of a column is empty."""
     count = len(view.entries)
     if not count:
-        return "no runs to compare"
+        return "no run has begun" if view.varying else "no runs to compare"
     if view.read < count:
         return f"reading the runs: {view.read} of {count}"
     if len(view.troubles) == count:

@@ -67,12 +67,15 @@ class ComparisonView:
         axis: what x counts, one of `AXES`.
         grouped: whether runs that differ in the seed alone are one curve, their mean.
         baseline: the place of the run on top of the others, None without one.
+        varying: settings in which they will differ once all have come.
         differing: whether all is drawn as its difference from the baseline.
         unicode: whether signs may be other than letters.
         write_key: writes a key of the live view by its id; None where nobody can press one.
     """
 
-    def __init__(self, entries: Sequence[Entry], *, unicode: bool = True) -> None:
+    def __init__(
+        self, entries: Sequence[Entry], *, varying: Sequence[str] = (), unicode: bool = True
+    ) -> None:
         self.entries = list(entries)
         self.members: list[Member | None] = [None] * len(self.entries)
         self.troubles: dict[int, str] = {}
@@ -84,7 +87,8 @@ class ComparisonView:
         self.unicode = unicode
         self.write_key: Callable[[str], str] | None = None
         self.revision = 0
-        self.family = Family.of(self.entries)
+        self.varying = tuple(varying)
+        self.family = Family.of(self.entries, varying)
         self._further: tuple[str, ...] = ()
         self._key: str | None = None
         self._groups: list[list[int]] = []
@@ -117,7 +121,37 @@ class ComparisonView:
         self.troubles.pop(place, None)
         before, self.entries[place] = self.entries[place], member.entry
         if settings_of(member.entry) != settings_of(before):
-            self.family = Family.of(self.entries)
+            self.family = Family.of(self.entries, self.varying)
+        self._changed()
+
+    def arrange(self, entries: Sequence[Entry]) -> None:
+        """Have these runs, in their order.
+
+        Of those that are here already nothing is read again, but of one that had ended and lives.
+        """
+        live = {entry.path for entry in entries if entry.live}
+        before = {
+            entry.path: place
+            for place, entry in enumerate(self.entries)
+            if entry.live or entry.path not in live
+        }
+        baseline = self.entries[self.baseline].path if self.baseline is not None else None
+        places = [before.get(entry.path) for entry in entries]
+        self.entries = [
+            entry if place is None else self.entries[place]
+            for entry, place in zip(entries, places, strict=True)
+        ]
+        self.members = [None if place is None else self.members[place] for place in places]
+        self.troubles = {
+            now: self.troubles[place]
+            for now, place in enumerate(places)
+            if place is not None and place in self.troubles
+        }
+        now = [entry.path for entry in self.entries]
+        self.baseline = now.index(baseline) if baseline in now else None
+        self.differing = self.differing and self.baseline is not None
+        self.family = Family.of(self.entries, self.varying)
+        self._traces.clear()  # they are by place
         self._changed()
 
     def refuse(self, place: int, sentence: str) -> None:

@@ -131,9 +131,19 @@ class CompareScreen(LinkedCharts):
         return "comparison"
 
     @property
+    def nothing(self) -> str:
+        """What stands in place of the charts before any runs are chosen."""
+        return self.session.fill("no runs are chosen: ‹compare.filter› chooses them")
+
+    @property
+    def comparing(self) -> Comparing | None:
+        """What reads the runs that are compared, None before any are chosen."""
+        return self.session.comparing
+
+    @property
     def compared(self) -> ComparisonView | None:
         """What is compared, None before any runs are chosen."""
-        return self.session.comparing.view if self.session.comparing is not None else None
+        return self.comparing.view if self.comparing is not None else None
 
     def compose(self) -> ComposeResult:
         """Lay out title, tabs, the charts, which curve is whose, and the keys."""
@@ -162,18 +172,18 @@ class CompareScreen(LinkedCharts):
     # --- reading --------------------------------------------------------------------------------------
 
     def _read_on(self) -> None:
-        if self.session.comparing is not None and not self._reading and self.is_current:
+        if self.comparing is not None and not self._reading and self.is_current:
             self._reading = True
-            self.run_worker(self._read(self.session.comparing), group="read", exit_on_error=False)
+            self.run_worker(self._read(self.comparing), group="read", exit_on_error=False)
 
     async def _read(self, comparing: Comparing) -> None:
         """Read what is lacking, one run after another, then look at live ones once."""
         try:
             more = True
-            while more and comparing is self.session.comparing and self.is_current:
+            while more and comparing is self.comparing and self.is_current:
                 more = comparing.behind
                 readings = await asyncio.to_thread(comparing.read)
-                if comparing is not self.session.comparing:
+                if comparing is not self.comparing:
                     return
                 comparing.take(readings)
                 for reading in readings:
@@ -194,7 +204,7 @@ class CompareScreen(LinkedCharts):
         before = self._view_revision, self._of
         view = self.compared
         self._view_revision = view.revision if view is not None else -1
-        return super().has_news() or before != (self._view_revision, self.session.comparing)
+        return super().has_news() or before != (self._view_revision, self.comparing)
 
     # --- drawing --------------------------------------------------------------------------------------
 
@@ -289,7 +299,7 @@ class CompareScreen(LinkedCharts):
     @property
     def _quantity(self) -> str:
         """The column that the crosshair reads: of the focused chart, that of `y` elsewhere."""
-        return QUANTITIES.get(PANELS[self.focused_panel].name) or (
+        return QUANTITIES.get(self._panels[self.focused_panel]) or (
             self.compared.quantity if self.compared is not None else ""
         )
 
@@ -297,31 +307,36 @@ class CompareScreen(LinkedCharts):
         """Draw everything that is visible."""
         if not self.is_mounted:
             return
-        if self._of is not self.session.comparing:
-            self._of, self.window, self.zoomed = self.session.comparing, Window(), False
+        if self._of is not self.comparing:
+            self._of, self.window, self.zoomed = self.comparing, Window(), False
             self.crosshair = None
             self._told.clear()
             for panel in PANELS:
                 self.query_one(f"#{panel.name}", ChartWidget).forget()
         view, width = self.compared, self.size.width
-        self.query_one("#title", TextBar).show(_title(view, width))
+        self.query_one("#title", TextBar).show(self.title_line(view))
         self.draw_keys(self.HINTS)
         if view is None:
-            choose = self.session.key("compare.filter")
             for panel in PANELS:
-                self.query_one(f"#{panel.name}", ChartWidget).show_waiting(
-                    f"no runs are chosen: {choose} chooses them", panel.name
-                )
-            self.query_one("#values", TextBar).show(Text("no runs are chosen"))
+                self.query_one(f"#{panel.name}", ChartWidget).show_waiting(self.nothing, panel.name)
+            self.query_one("#values", TextBar).show(Text(self.nothing))
             return
         if self.has_class("-tiny"):
             self.query_one("#values", TextBar).show(
-                Text("\n".join(short_lines(view)), no_wrap=True, overflow="ellipsis")
+                Text("\n".join(self.short_lines(view)), no_wrap=True, overflow="ellipsis")
             )
             return
         self.draw_tabs()
         self.query_one("#compared", TextBar).show(compared_line(view, width))
         self._draw_charts(view)
+
+    def title_line(self, view: ComparisonView | None) -> Text:
+        """Return the line at the top."""
+        return _title(view, self.size.width)
+
+    def short_lines(self, view: ComparisonView) -> list[str]:
+        """Return what is shown where there is no room for a chart."""
+        return short_lines(view)
 
     def _draw_charts(self, view: ComparisonView) -> None:
         x_range = self.x_range()
@@ -346,6 +361,8 @@ class CompareScreen(LinkedCharts):
             return None
         charts = []
         for index in self.shown_panels():
+            if index >= len(PANELS):  # no chart
+                continue
             kinds = PANELS[index].scales(view)
             scale = kinds[self._scale_choice[index] % len(kinds)]
             charts.append(wanted_panel(PANELS[index].name, view, scale))
@@ -497,7 +514,7 @@ class CompareScreen(LinkedCharts):
             )
             return
         view.show(differing=not view.differing)
-        self._scale_choice = [0] * len(PANELS)
+        self._scale_choice = [0] * len(self._scale_choice)
         self._changed(view, forget=("curves", "drives", "losses"))
 
     def action_fork(self) -> None:

@@ -71,6 +71,8 @@ class RunsScreen(ListScreen):
             "mark all runs that are listed, or take all marks away", group="runs"),
         Key("runs.compare", "c", "c", "screen.ask('compare')",
             "compare the marked runs, all that a filter shows, or that under the cursor", group="runs"),
+        Key("runs.sweep", "w", "w", "screen.ask('sweep')", "show the sweep that the run is a member of",
+            group="runs"),
         Key("fork", "f", "f", "screen.ask('fork')", "fork the run", group="runs"),
         Key("resume", "R", "R", "screen.ask('resume')", "go on with the run, which ended", group="runs"),
         Key("export", "x", "x", "screen.ask('export')", "export the marked runs as one CSV",

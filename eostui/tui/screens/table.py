@@ -17,6 +17,7 @@ from eostui.tui.screens.playback import PlaybackScreen
 from eostui.tui.screens.presets import PresetsScreen
 from eostui.tui.screens.runs import RunsScreen
 from eostui.tui.screens.screen import SessionScreen
+from eostui.tui.screens.sweep import SweepScreen
 from eostui.tui.session import Session
 
 
@@ -64,6 +65,10 @@ SCREENS: list[ScreenEntry] = [
     ScreenEntry(
         "compare", "O", "any number of runs side by side", CompareScreen,
         lambda session: session.comparing is not None,
+    ),
+    ScreenEntry(
+        "sweep", "f5", "a sweep: its members as they come, and a map of two settings", SweepScreen,
+        lambda session: session.sweep is not None,
     ),
     ScreenEntry("runs", "l", "the runs of the shelf", RunsScreen, of_run=False),
     ScreenEntry("presets", "P", "the presets, with what to look for", PresetsScreen, of_run=False),

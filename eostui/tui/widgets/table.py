@@ -102,6 +102,10 @@ class Table(Widget):
 
     # --- what is shown --------------------------------------------------------------------------------
 
+    def set_columns(self, columns: Sequence[Column]) -> None:
+        """Have other columns, for the rows that are shown next."""
+        self._columns = tuple(columns)
+
     @property
     def cursor(self) -> Hashable | None:
         """The key of the row under the cursor, None without rows."""
