@@ -15,8 +15,11 @@ MEASURED_EVERY = 25
 
 
 def facts(steps: int, problem: str = "", **others: str) -> dict[str, str]:
-    """Return the facts of a run of so many steps, of the usual problem or of the one named."""
-    settings = {"preset": "made", "steps": steps, "eta": 0.1}
+    """Return the facts of a run of so many steps, of the usual problem or of the one named.
+
+    It is judged to rest, or not, by its last fifth.
+    """
+    settings = {"preset": "made", "steps": steps, "eta": 0.1, "rest_window": max(steps // 5, 1)}
     config = RunConfig.build(settings | ({"problem": problem} if problem else {}), "test")
     return {
         "config": config.to_toml(), "created": str(time.time()), "status": "finished",

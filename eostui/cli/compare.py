@@ -97,8 +97,8 @@ def compare(
 
     The settings that differ are found, and the runs are called by them and by their names. In a
     terminal the Compare screen opens; elsewhere, and with --table, --json or -o, there is a table:
-    what differs, state, steps, S, κ, λ₂ and the loss over the last fifth with their standard errors
-    (in brackets where a run isn't at rest), test accuracy, phase.
+    what differs, state, steps, S, κ, λ₂ and the loss over the last steps (rest_window) with their
+    standard errors (in brackets where a run isn't at rest), test accuracy, phase.
 
     Examples:
 

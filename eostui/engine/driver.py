@@ -18,7 +18,7 @@ from eostui.engine.trajectory import Trajectory
 from eostui.probes import Probe, probes_of
 from eostui.problems import Problem
 from eostui.problems.batch import has_accuracy
-from eostui.runs.analysis.rest_test import RestWatch
+from eostui.runs.analysis.rest import RestWatch
 from eostui.runs.store.checkpoints import Checkpoint
 from eostui.runs.store.writer import Store
 from eostui.stability import WEIGHT_DECAY

@@ -11,7 +11,7 @@ from engines import assert_same_rows, entry, here, small
 from eostui.runs.analysis.controls import control_changes, controls_of
 from eostui.runs.analysis.diff import compare_runs
 from eostui.runs.analysis.phases import EDGE
-from eostui.runs.analysis.rest import not_at_rest
+from eostui.runs.analysis.rest import unsteady
 from eostui.runs.analysis.run_phases import PHASE_EVENT, classify, payload, spans
 from eostui.runs.analysis.summary import summarize_run
 from eostui.runs.fork import parent_controls_at
@@ -85,11 +85,9 @@ def test_a_run_whose_momentum_was_changed_is_not_at_rest(steered):
             (220, "η was changed at step 200"),
         ):
             past = run.until(until)
-            why = not_at_rest(resting, past.steps, past.measured, controls_of(run))
-            assert why == f"{said}, in its last fifth"
+            assert unsteady(resting, past.steps, controls_of(run), until * 4 // 5) == said
         only = [control for control in controls_of(run) if control.name == "momentum"]
-        why = not_at_rest(resting, run.steps, run.measured, only)
-        assert why == "μ was changed at step 400, in its last fifth"
+        assert unsteady(resting, run.steps, only, 399) == "μ was changed at step 400"
 
 
 def test_as_a_preset_it_repeats_to_the_bit(steered, tmp_path):

@@ -1,125 +1,151 @@
-"""Resting values are those of runs at rest; others say why they aren't."""
+"""The test of rest on series that are known to be at rest, or not, and how a run ends by it."""
 
 from __future__ import annotations
 
 import json
-import math
-import re
 
 import numpy as np
 import pytest
-from made import facts
-from typer.testing import CliRunner
+from engines import Engine, assert_same_rows, entry, here, small
+from scipy import stats
 
-from eostui.cli.app import app
-from eostui.runs.analysis.run_phases import PHASE_EVENT
-from eostui.runs.analysis.summary import summarize_run
+from eostui.runs.analysis.rest import LEAST_READINGS, RestWatch, not_level, rest_outcome
+from eostui.runs.analysis.stops import ended_by
+from eostui.runs.launch import Resume
 from eostui.runs.run import Run
-from eostui.runs.store.columns import MEASURED_AT, STORED_STEP_COLUMNS, exported
-from eostui.runs.store.writer import RunWriter
+from eostui.stop_condition import REST
 
-STEPS = 1000
-
-
-def made(path, *, phases=(("edge", 0),), sharpness=lambda _: 20.0, eta=lambda _: 0.1, cadence=25):
-    """Write a run of STEPS steps, 2/η 20, whose phases are told by events."""
-    writer = RunWriter(path, facts(STEPS, step_columns=json.dumps(STORED_STEP_COLUMNS)))
-    t = np.arange(STEPS + 1)
-    columns = dict.fromkeys(STORED_STEP_COLUMNS, 1.0)
-    columns |= {"loss": np.exp(-t / 300), "eta": np.array([eta(s) for s in t]), "weight_decay": 0.0}
-    rows = [np.broadcast_to(columns[name], len(t)) for name in STORED_STEP_COLUMNS]
-    writer.steps(0, np.stack(rows, axis=1))
-    for step in range(0, STEPS + 1, cadence):
-        writer.measurement(step, {"sharpness": sharpness(step)})
-    for phase, step in phases:
-        payload = {"from": None, "to": phase, "step": step, "why": "made so"}
-        writer.event(step, PHASE_EVENT, payload)
-    writer.close()
-    return path
+DRIFT, READINGS = 0.02, 40
 
 
-@pytest.mark.parametrize("phase", ["edge", "lowered edge", "collapsed", "converged"])
-def test_at_rest(tmp_path, phase):
-    """S alternates from reading to reading, as on the bounce: that is no drift."""
-    path = made(
-        tmp_path / "r", phases=[("sharpening", 0), (phase, 800)],
-        sharpness=lambda t: 18 + 4 * (t // 25 % 2),
-    )  # fmt: skip
-    found = summarize_run(path)
-    assert found["not_at_rest"] == ""
-    assert found["resting_sharpness"] == pytest.approx(20, abs=0.3)
-    assert found["resting_path_curvature"] == 1
-    shown = CliRunner().invoke(app, ["runs", "show", str(path)]).stdout
-    assert "at_rest                         over the last fifth" in shown
-    assert "resting_sharpness " in shown
+def noise(seed, size=READINGS):
+    return np.random.default_rng(seed).normal(size=size)
 
 
-@pytest.mark.parametrize(
-    ("changes", "why"),
-    [
-        ({"phases": [("sharpening", 0)]}, "its phase is sharpening"),
-        ({"phases": [("edge", 0), ("flattening", 500)]}, "its phase is flattening"),
-        ({"phases": [("edge", 0), ("diverged", 1000)]}, "its phase is diverged"),
-        ({"phases": [("sharpening", 0), ("edge", 850)]}, "from sharpening to edge at step 850"),
-        ({"sharpness": lambda t: 20 - t / 100}, r"S goes from 11\S* to 10\S* between the halves"),
-        ({"eta": lambda t: 0.1 if t < 900 else 0.11}, "η was changed at step 900"),
-        ({"cadence": 100}, "S was measured 3 times in its last fifth"),
-        ({"sharpness": lambda _: math.nan}, "S was measured 0 times"),
-    ],
-)
-def test_not_at_rest(tmp_path, changes, why):
-    path = made(tmp_path / "r", **changes)
-    told = json.loads(CliRunner().invoke(app, ["runs", "show", str(path), "--json"]).stdout)
-    assert [value for key, value in told.items() if key.startswith("resting_")] == [None] * 5
-    assert re.search(why, told["not_at_rest"])
-    shown = CliRunner().invoke(app, ["runs", "show", str(path)]).stdout
-    assert f"at_rest                         no: {told['not_at_rest']}" in shown
-    assert "resting_" not in shown
+def test_a_level_with_noise_is_at_rest():
+    """So is one that jumps between two levels at every reading, as S does on the bounce."""
+    found = [not_level(10 + 0.3 * noise(seed), DRIFT) for seed in range(200)]
+    assert sum(map(bool, found)) <= 20  # twice the error: a twentieth of them by chance
+    assert not not_level(10 + np.resize([2.0, -2.0], READINGS), DRIFT)
+    assert not not_level(np.full(READINGS, 10.0), DRIFT)
 
 
-def test_a_run_without_rows_is_not_at_rest(tmp_path):
-    RunWriter(tmp_path / "r", facts(10)).close()
-    assert summarize_run(tmp_path / "r")["not_at_rest"] == "it has no steps yet"
+@pytest.mark.parametrize("rise", [0.1, 0.3, -0.2])
+def test_a_trend_is_not(rise):
+    """A line by least squares would say so too."""
+    for seed in range(50):
+        series = 10 * (1 + rise * np.linspace(0, 1, READINGS)) + 0.05 * noise(seed)
+        fitted = stats.linregress(np.arange(READINGS), series)
+        assert abs(fitted.slope) > 5 * fitted.stderr
+        assert "S goes from" in not_level(series, DRIFT) or "known no better" in not_level(
+            series, DRIFT
+        )
 
 
-def test_columns_say_what_they_are(tmp_path):
-    """Where what is measured is measured, whose sign is a convention, what the prediction has."""
-    described = {column.name: column.description for column in exported(calibrated=True)}
-    for name in ("sharpness", "beta", "g", "grad_norm", "test_loss", "test_accuracy", "lambda_g"):
-        assert described[name].endswith(MEASURED_AT)
-    for name in ("loss", "step_cosine", "theta_norm", "path_curvature"):
-        assert MEASURED_AT not in described[name]
-    for name in ("g", "g_u", "g_perp"):
-        assert "over the decayed parameters" in described[name]
-    for name in ("g_u", "x"):
-        assert "convention" in described[name]
-    assert "D⁴x²/6" in described["x_predicted"]
-    assert "re-seated" in described["x_predicted"]
-    assert "infinite where L is" in described["loss_regularized"]
-    path = made(tmp_path / "r")
-    out = tmp_path / "out.csv"
-    CliRunner().invoke(app, ["export", str(path), "-o", str(out)])
-    sidecar = json.loads(out.with_suffix(".json").read_text())["columns"]
-    assert sidecar["step_cosine"]["description"] == described["step_cosine"]
-    assert sidecar["test_loss"]["description"] == described["test_loss"]
+def test_a_trend_below_the_drift_is_rest():
+    assert not not_level(10 * (1 + 0.025 * np.linspace(0, 1, READINGS)), DRIFT)
 
 
-def test_a_regularised_loss_is_infinite_where_the_loss_is(tmp_path):
-    writer = RunWriter(tmp_path / "r", facts(2))
-    rows = np.ones((3, 6))
-    rows[2, 0] = np.inf
-    writer.steps(0, rows)
-    writer.close()
-    with Run(tmp_path / "r") as run:
-        assert run.steps["loss_regularized"][2] == math.inf
+@pytest.mark.parametrize("periods", [0.5, 1.0, 1.5])
+def test_a_slow_oscillation_is_not_at_any_phase(periods):
+    """Though its halves may be alike: then its mean isn't known well enough."""
+    for phase in np.linspace(0, 2 * np.pi, 25):
+        series = 10 + 1.5 * np.sin(phase + 2 * np.pi * periods * np.arange(READINGS) / READINGS)
+        assert not_level(series, DRIFT), phase
 
 
-def test_control_events_are_counted_as_events(tmp_path):
-    """One command may change η and λ: it is one event."""
-    writer = RunWriter(tmp_path / "r", facts(2))
-    writer.steps(0, np.ones((3, 6)))
-    writer.event(1, "control", {"eta": [0.1, 0.2], "weight_decay": [0.0, 0.1]})
-    writer.close()
-    found = summarize_run(tmp_path / "r")
-    assert found["control_events"] == 1
-    assert "control_changes" not in found
+def test_two_levels_one_after_the_other_are_not():
+    for step in range(READINGS // 4, 3 * READINGS // 4):
+        series = np.where(np.arange(READINGS) < step, 10.0, 12.0)
+        assert not_level(series, DRIFT)
+
+
+def test_too_much_noise_is_not():
+    assert "known no better" in not_level(10 + 5 * noise(3), DRIFT)
+
+
+@pytest.mark.parametrize("count", [0, 1, LEAST_READINGS - 1])
+def test_few_readings_are_not(count):
+    assert not_level(np.full(count, 10.0), DRIFT) == (
+        f"S was measured {count} times, fewer than {LEAST_READINGS}"
+    )
+
+
+def test_a_watch_judges_its_window_alone():
+    """A phase that isn't one of rest, or a control that changed, begins it anew; it never looks ahead."""
+    watch, came = RestWatch(100, DRIFT), []
+    for step in range(0, 600, 5):
+        phase = "sharpening" if step < 50 else "edge"
+        changed_at = 300 if step >= 300 else 0
+        if watch.read(step, 10.0, phase, changed_at):
+            came.append(step)
+        elif step == 145:
+            assert "its phase is edge since step 50 alone" in watch.why
+        elif step == 320:
+            assert "its controls are what they are since step 300 alone" in watch.why
+    assert came == [*range(150, 300, 5), *range(400, 600, 5)]
+    late = RestWatch(100, DRIFT)
+    late.restore(json.loads(json.dumps(watch.state())))
+    assert late.read(600, 10.0, "edge", 300)
+    assert not late.read(605, 60.0, "edge", 300)
+
+
+#: It rests at the edge within some hundred steps.
+RESTING = {
+    "steps": 3000, "rest_window": 300, "rest_drift": 0.03, "cadence": 5, "far_cadence": 0, "eta": 0.3,
+    "test_cadence": 100_000,
+}  # fmt: skip
+
+
+def found(path):
+    with Run(path) as run:
+        return rest_outcome(run), ended_by(run.events), run.last_step, run.facts["sentence"]
+
+
+@pytest.fixture(scope="module")
+def rested(tmp_path_factory):
+    return here(small(**RESTING, stop_at="rest +20"), tmp_path_factory.mktemp("rested"))
+
+
+def test_a_run_ends_at_rest(rested):
+    """By its own readings: the same test over the record, window after window, comes to the same step."""
+    outcome, condition, last, sentence = found(rested)
+    assert condition.kind == REST
+    assert outcome.at_rest
+    assert outcome.why == ""
+    assert sentence == f"stopped as asked (S at rest, and 20 steps) at step {last}"
+    assert outcome.came_at == last - 20
+    with Run(rested) as run:
+        steps = run.measured["step"]
+        sharpness = run.measured["sharpness"]
+        at = steps == outcome.came_at
+        assert at.any()
+        window = sharpness[(steps > outcome.came_at - 300) & (steps <= outcome.came_at)]
+        assert not not_level(window, 0.03)
+        late = sharpness[steps > last - 300]
+    assert outcome.sharpness.value == pytest.approx(late.mean(), rel=1e-12)
+    assert outcome.sharpness.count == len(late)
+
+
+def test_killed_on_its_way_it_comes_to_rest_at_the_same_step(rested, tmp_path):
+    """Whatever was in the window when it was."""
+    came = found(rested)[0].came_at
+    engine = Engine(small(**RESTING, stop_at="rest +20"), tmp_path)
+    engine.reaches(came - 90)
+    engine.kill()
+    here(Resume(entry(engine.path)), tmp_path)
+    assert found(engine.path)[1:] == found(rested)[1:]
+    assert found(engine.path)[0] == found(rested)[0]
+    assert_same_rows(engine.path, rested)
+
+
+def test_a_run_that_never_rests_says_so(tmp_path):
+    """At its last step, in its sentence and in its outcome."""
+    path = here(small(**{**RESTING, "steps": 200}, stop_at="rest"), tmp_path)
+    outcome, condition, last, sentence = found(path)
+    assert condition is None
+    assert last == 200
+    assert sentence.startswith("finished after 200 steps, not at rest: its ")
+    assert not outcome.at_rest
+    assert outcome.why.startswith("it has 201 steps, fewer than the 300 of its window")
+    assert outcome.came_at is None

@@ -35,7 +35,8 @@ def show_run(run: RunName = None, runs_dir: RunsDir = None, as_json: AsJson = Fa
         summary = {
             key: value for key, value in summary.items() if not (unrest and "resting_" in key)
         }
-        summary["at_rest"] = f"no: {unrest}" if unrest else "over the last fifth"
+        since = summary.pop("at_rest_from")
+        summary["at_rest"] = f"no: {unrest}" if unrest else f"from step {since} on"
         for key, value in summary.items():
             shown = f"{value:.5g}" if isinstance(value, float) else printable(str(value))
             print(f"{key:<32}{shown}")

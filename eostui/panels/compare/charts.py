@@ -433,9 +433,9 @@ PANELS: tuple[ComparisonPanel, ...] = (
         ),
         _rest_chart,
         _rest_x,
-        "that quantity over the last fifth of each run at rest, with its standard error, against the "
-        "setting by which the runs are laid out (‹compare.key›). A run that isn't at rest is a broken "
-        "circle, and in no mean.",
+        "that quantity over the last steps (rest_window) of each run at rest, with its standard error, "
+        "against the setting by which the runs are laid out (‹compare.key›). A run that isn't at rest is "
+        "a broken circle, and in no mean.",
     ),
     ComparisonPanel(
         "drives",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from eostui.runs.analysis.controls import controls_of, description_of
 from eostui.runs.analysis.curvature_summary import without_alternation
-from eostui.runs.analysis.rest import not_at_rest
+from eostui.runs.analysis.rest import rest_outcome
 from eostui.runs.analysis.resting import Resting, onset, resting, resting_of
 from eostui.runs.analysis.run_phases import on_the_bounce, spans
 from eostui.runs.run import Run
@@ -47,7 +47,7 @@ class Member:
     Attributes:
         entry: as the shelf lists it, its state, step and controls as they were read.
         columns: what is kept of it, by name; a column that the run hasn't is there, without a value.
-        readings: over its last fifth, by name.
+        readings: over the window in which it is judged to rest or not, by name.
         unrest: why it isn't at rest there; "" if it is.
         onset: the first step at which S reaches the threshold, None without one.
         names: its columns that can be drawn.
@@ -71,6 +71,7 @@ class Member:
         """
         dynamics = description_of(run)
         phases = spans(run)
+        rest = rest_outcome(run)
         last = {control.name: run.steps[control.name][-1:] for control in controls_of(run)}
         entry = replace(
             entry,
@@ -87,8 +88,8 @@ class Member:
         return cls(
             entry,
             {name: kept(run, name) for name in wanted},
-            {name: _reading(run, name) for name in dict.fromkeys([*READ, *wanted])},
-            not_at_rest(phases, run.steps, run.measured, controls_of(run)),
+            {name: _reading(run, name, rest.first) for name in dict.fromkeys([*READ, *wanted])},
+            rest.why,
             onset(run),
             tuple(
                 dict.fromkeys(
@@ -153,11 +154,11 @@ def _g_ratio(run: Run) -> tuple[FloatArray, FloatArray]:
     return steps, ratio
 
 
-def _reading(run: Run, name: str) -> Resting:
+def _reading(run: Run, name: str, first: int) -> Resting:
     if name != G_RATIO:
-        return resting(run, name)
+        return resting(run, name, first)
     steps, values = _g_ratio(run)
-    return resting_of(values[steps >= len(run.steps) * 4 // 5])
+    return resting_of(values[steps >= first])
 
 
 def _kept(steps: NDArray[np.generic], values: FloatArray) -> Kept:

@@ -28,7 +28,7 @@ _UNREST = "({})"
 def rows(view: ComparisonView, room: float = math.inf) -> list[tuple[str, ...]]:
     """Return the table as texts, the titles first; a column in which nothing stands is left out.
 
-    Readings are over the last fifth of the steps; of a run that isn't at rest they stand in brackets.
+    Readings are over the last `rest_window` steps; of a run that isn't at rest they stand in brackets.
 
     Args:
         view: whose runs.

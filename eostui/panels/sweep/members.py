@@ -35,7 +35,7 @@ class MemberRow:
         settings: what the axes give it, each without its name.
         state: in a word.
         progress: its share, with a bar.
-        sharpness: over the last fifth of its steps, in brackets where it isn't at rest; – without any.
+        sharpness: over its last `rest_window` steps, in brackets where it isn't at rest; – without any.
         phase: its newest.
         left: how long it takes yet, "" where that isn't known.
         sentence: why there is nothing to be read of it, or why it failed.

@@ -13,7 +13,7 @@ from eostui.runs.analysis.bounce import median_cosine
 from eostui.runs.analysis.curvature_summary import balance
 from eostui.runs.analysis.damping import WINDOWS, after_onset, amplitudes, damping, floquet_rate
 from eostui.runs.analysis.duration import seconds_trained
-from eostui.runs.analysis.rest_test import rest_outcome
+from eostui.runs.analysis.rest import rest_outcome
 from eostui.runs.analysis.resting import late, onset, resting
 from eostui.runs.analysis.run_phases import on_the_bounce, spans
 from eostui.runs.run import Run

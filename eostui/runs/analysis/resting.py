@@ -1,4 +1,4 @@
-"""What a run reads at rest: a column's value over its last fifth, with the error of that value."""
+"""What a run reads at rest: a column's value over its last steps, with the error of that value."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eostui.runs.analysis.rest import LEAST_READINGS
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
 from eostui.stability import THRESHOLD
 
 #: Batches whose means give the error: successive values aren't independent, means of many nearly are.
 BATCHES = 8
+#: Readings that an error takes at least.
+_LEAST = 4
 #: Columns of which the median is told, not the mean: κ of a single step may be anything.
 _MEDIAN = ("path_curvature",)
 
 
 @dataclass(frozen=True)
 class Resting:
-    """A reading over the last fifth of a run.
+    """A reading over the last steps of a run.
 
     Attributes:
         value: the mean, of κ the median; NaN if nothing was read there.
@@ -33,16 +34,14 @@ class Resting:
     count: int = 0
 
 
-def resting(run: Run, name: str, first: int | None = None) -> Resting:
+def resting(run: Run, name: str, first: int) -> Resting:
     """Return a column over the last steps of a run, whether it rests there or not.
 
     Args:
         run: of any state.
         name: of a column of its steps or of its measured ones, a number a row.
-        first: the first of these steps; that of the last fifth if left out.
+        first: the first of these steps, as of `rest_outcome`.
     """
-    if first is None:
-        first = len(run.steps) * 4 // 5
     return resting_of(late(run, name, first), median=name in _MEDIAN)
 
 
@@ -73,7 +72,7 @@ def resting_of(values: FloatArray, *, median: bool = False) -> Resting:
     value = float(middle(values))
     size = len(values) // BATCHES // 2 * 2
     count = BATCHES
-    if not size and len(values) >= LEAST_READINGS:  # pairs, as many as there are
+    if not size and len(values) >= _LEAST:  # pairs, as many as there are
         size, count = 2, len(values) // 2
     if not size:
         return Resting(value, math.nan, len(values))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from eostui.runs.analysis.bounce import median_cosine
 from eostui.runs.analysis.controls import controls_of
-from eostui.runs.analysis.rest import not_at_rest
+from eostui.runs.analysis.rest import rest_outcome
 from eostui.runs.analysis.run_phases import spans
 from eostui.runs.calibration import summarize_seats
 from eostui.runs.run import Run
@@ -23,32 +23,32 @@ from eostui.runs.store import checkpoints, schema
 def summarize_run(path: Path) -> dict[str, Any]:
     """Return a run's identity, state and resting readings; NaN where they aren't known.
 
-    `not_at_rest` says why the run isn't at rest over its last fifth; "" if it is (see `rest`). Only
-    then are there `resting_*` of it: the mean of the measured sharpness with its deviation, the median
-    of the path curvature, and the share of steps that raised the loss. `step_cosine` is the median over
-    the newest steps. `phases`
-    are the phases in turn, each with its first and last step. `predictions` are those of the reduced
-    oscillator: one for each calibration and re-seating, with the step at which the network parted from
-    it, and the first hump of S* + q − 2/η, measured and predicted. `longest_repeat_*` tell how much has
-    to be repeated at most to fork at any step.
+    `not_at_rest` says why the run isn't at rest over its last steps; "" if it is (see `rest`), from
+    `at_rest_from` on. Only then are there `resting_*` of it: the mean of the measured sharpness with its
+    deviation, the median of the path curvature, and the share of steps that raised the loss.
+    `step_cosine` is the median over the newest steps. `phases` are the phases in turn, each with its
+    first and last step. `predictions` are those of the reduced oscillator: one for each calibration and
+    re-seating, with the step at which the network parted from it, and the first hump of S* + q − 2/η,
+    measured and predicted. `longest_repeat_*` tell how much has to be repeated at most to fork at any
+    step.
 
     Raises:
         InputError, RunFormatError: if the run can't be read.
     """
     with Run(path) as run:
         steps = run.steps
-        last_fifth = slice(len(steps) * 4 // 5, None)
-        measured = run.measured["step"] >= len(steps) * 4 // 5
+        rest = rest_outcome(run)
+        window = slice(rest.first, None)
+        measured = run.measured["step"] >= rest.first
         sharpness = _finite(run.measured["sharpness"][measured])
-        kappa = _finite(steps["path_curvature"][last_fifth])
-        rises = _finite(steps["loss_step_regularized"][last_fifth])
-        rises_plain = _finite(steps["loss_step"][last_fifth])
+        kappa = _finite(steps["path_curvature"][window])
+        rises = _finite(steps["loss_step_regularized"][window])
+        rises_plain = _finite(steps["loss_step"][window])
 
         origin = schema.own_steps_from(run.facts)
         repeated, seconds = checkpoints.longest_repeat(path, origin)
 
         phases = spans(run)
-        unrest = not_at_rest(phases, steps, run.measured, controls_of(run))
 
         resting = {
             "resting_sharpness": _of(np.mean, sharpness),
@@ -87,8 +87,9 @@ def summarize_run(path: Path) -> dict[str, Any]:
             "measurements_u_of_several": int(
                 (run.measured["u_error"] > run.config.vector_tolerance).sum()
             ),
-            "not_at_rest": unrest,
-            **{name: math.nan if unrest else value for name, value in resting.items()},
+            "not_at_rest": rest.why,
+            "at_rest_from": rest.first if rest.at_rest else math.nan,
+            **{name: value if rest.at_rest else math.nan for name, value in resting.items()},
         }
 
 

@@ -93,10 +93,10 @@ class SweepScreen(CompareScreen):
         text.append("\nSweep", "bold")
         about = (
             " (‹screen.sweep›): the members of a sweep, compared as in Compare as they begin; below them "
-            "a row for each: its settings, state, steps, S over the last fifth of them (in brackets where "
-            "that isn't at rest), phase, and how long it takes yet, by its pace of the last half minute. "
-            "Where two settings vary, beside it a map over both: the quantity of y at rest, or the "
-            "phases (‹sweep.map›).\n"
+            "a row for each: its settings, state, steps, S over the last of them (rest_window; in "
+            "brackets where that isn't at rest), phase, and how long it takes yet, by its pace of the "
+            "last half minute. Where two settings vary, beside it a map over both: the quantity of y at "
+            "rest, or the phases (‹sweep.map›).\n"
         )
         text.append(self.session.fill(about))
         return text
