@@ -15,6 +15,7 @@ from engines import PATIENCE, assert_same_rows, derived
 from eostui.runs.run import Run
 from eostui.sweeps import log
 from eostui.sweeps.shelf import sweeps_of
+from eostui.sweeps.summary import summary_of
 from eostui.sweeps.sweep import MemberState, Sweep
 
 #: Six members that take a part of a second each, of a network with checkpoints all the time.
@@ -70,6 +71,14 @@ def wait_for_states(sweep: Sweep, *wanted: str) -> list[MemberState]:
         time.sleep(0.02)
 
 
+def told(sweep: Sweep) -> list[dict[str, object]]:
+    """What the summary says of the members, but for who they are and how long they took."""
+    return [
+        {name: repr(value) for name, value in row.items() if name not in ("run", "seconds")}
+        for row in summary_of(sweep).rows
+    ]
+
+
 def assert_same_members(one: Sweep, other: Sweep) -> None:
     """All members of both are whole, and the same to the bit; each was begun once."""
     assert [each.settings for each in one.members] == [each.settings for each in other.members]
@@ -80,6 +89,7 @@ def assert_same_members(one: Sweep, other: Sweep) -> None:
             kinds = Counter(event.kind for event in run.events)
             assert run.state == "finished"
         assert kinds["started"] == 1
+    assert told(one) == told(other)
     begun = Counter(
         e["run"] for e in log.read(one.path) if e["kind"] == log.STARTED and not e["resumed"]
     )

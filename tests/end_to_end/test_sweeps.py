@@ -22,6 +22,7 @@ from sweep_runs import (
     sweep_on,
     wait_for_states,
 )
+from terminal import Terminal
 
 from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.schema import LIVE_STATES
@@ -153,25 +154,40 @@ def test_it_goes_on_when_the_terminal_is_gone(folder: Path, undisturbed: Sweep) 
     assert_same_members(sweep, undisturbed)
 
 
-@pytest.mark.parametrize("seed", range(3))
+def watched(sweep: Sweep) -> Terminal:
+    """A viewer of a sweep."""
+    return Terminal(
+        "attach", sweep.id, "--no-standby", cwd=sweep.path, EOSTUI_RUNS=str(sweep.path.parent),
+        OMP_NUM_THREADS="1",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "seed", [*range(3), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 10))]
+)
 def test_kill_9_at_any_instant_loses_nothing_and_runs_nothing_twice(
     folder: Path, undisturbed: Sweep, seed: int
 ) -> None:
-    """Again and again: of the sweep, or of any of the processes that train for it."""
+    """Again and again: of the sweep, of any of the processes that train for it, or of a viewer."""
     rng = random.Random(seed)
     process = program(folder, f"sweep {SMALL} --workers 2")
     sweep = sweep_on(folder)
-    for _ in range(5):
+    viewer = watched(sweep)
+    for kind in rng.choices(["sweep", "engine", "viewer"], k=5):
         wait_until(lambda: engines_of(folder) or process.poll() is not None)  # noqa: B023
-        time.sleep(rng.choice([rng.uniform(0, 0.1), rng.uniform(1, 3)]))
+        viewer.read(rng.choice([rng.uniform(0, 0.1), rng.uniform(1, 3)]))
         engines = sorted(engines_of(folder))
-        if rng.random() < 0.5 and engines:
+        if kind == "engine" and engines:
             os.kill(rng.choice(engines), signal.SIGKILL)
-            continue
-        process.kill()
-        done(process, None)
-        process = program(folder, f"resume {sweep.id}")
+        elif kind == "sweep":
+            process.kill()
+            done(process, None)
+            process = program(folder, f"resume {sweep.id}")
+        elif kind == "viewer":
+            os.kill(viewer.process.pid, signal.SIGKILL)
+            viewer = watched(sweep)
     done(process, None)
+    os.kill(viewer.process.pid, signal.SIGKILL)
     call(folder, f"resume {sweep.id}")
     assert_same_members(sweep, undisturbed)
 
