@@ -34,6 +34,8 @@ ERRORS = 3.0
 REPETITIONS, CONFIDENCE = 1000, 0.95
 #: The axis on which the values lie less evenly is taken where the scatter is below this share.
 BETTER = 0.5
+#: Two lines are a doubtful description where members scatter about them by so many of their errors.
+DOUBTFUL = 10.0
 #: Axes of a fit.
 LINEAR, LOGARITHMIC = "linear", "log"
 #: Outcomes.
@@ -56,6 +58,7 @@ class Knee:
         slope: b, in y by x, or by a tenfold of x on a logarithmic axis.
         change: how far beyond y₀ the fit is at its last member, with its standard error.
         scatter: of members about the fit beyond their errors.
+        error: of a member, its own: the median.
         axis: LINEAR or LOGARITHMIC.
         last: the largest x that the fit reaches.
         values: how many values of x were fitted.
@@ -75,11 +78,17 @@ class Knee:
     change: float = math.nan
     change_error: float = math.nan
     scatter: float = math.nan
+    error: float = math.nan
     axis: str = LINEAR
     last: float = math.nan
     values: int = 0
     members: int = 0
     seeds: int = 1
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether members scatter about the fit so widely that they hardly lie on two lines at all."""
+        return self.scatter > DOUBTFUL * self.error
 
     def level(self, x: FloatArray) -> FloatArray:
         """Return the fit at some x; NaN beyond its last member, and without a fit."""
@@ -409,6 +418,7 @@ def _judged(
         change=change,
         change_error=change_error,
         scatter=scatter,
+        error=float(np.median(readings.own_error)),
         axis=axis,
         last=float(readings.x[-1]),
         values=len(t),
@@ -419,7 +429,7 @@ def _judged(
     if not abs(change) > far:
         why = f"all lie about {line.baseline:.4g}, their outermost level no further off than {far:.2g}"
         return replace(fitted, why=why)
-    if line.bend <= t[0]:
+    if line.bend <= t[0] + 1e-9 * (t[-1] - t[1]):  # but for rounding
         way = "falls" if change < 0 else "rises"
         why = f"it {way} from the smallest value on: there is no level that it leaves"
         return replace(fitted, why=why)

@@ -83,6 +83,11 @@ class Transition:
                 f"{self.reading} leaves {found.baseline:.4g} ± {found.baseline_error:.2g} there, members "
                 f"scattering by {found.scatter:.2g} about the fit beyond their errors"
             )
+            if found.doubtful:
+                text += (
+                    f" of {found.error:.2g}: they hardly lie on a level and a line, so this is less a "
+                    "knee than where a smooth fall has grown"
+                )
             if found.between is not None:
                 text += (
                     f"; one value alone is off the level: it lies anywhere from {found.between[0]:.3g} "

@@ -10,6 +10,7 @@ import pytest
 from scipy.optimize import differential_evolution
 
 from eostui.sweeps.knee import KNEE, LINEAR, LOGARITHMIC, NO_KNEE, TOO_FEW, knee
+from eostui.sweeps.transition import Transition
 
 #: Coverage of the 95 % interval over 200 repetitions: three standard deviations of that count about it.
 LEAST_COVERAGE = 0.95 - 3 * math.sqrt(0.95 * 0.05 / 200)
@@ -31,6 +32,30 @@ def test_an_exact_knee_on_either_axis():
     assert (found.outcome, found.axis) == (KNEE, LOGARITHMIC)
     assert (found.position, found.slope) == pytest.approx((10**-3.7, -6))
     assert found.low < found.position < found.high
+
+
+def test_a_smooth_fall_is_told_from_a_knee():
+    """As that of S at rest on digits, by docs/experiments.md: on a logarithmic axis flat, then steep."""
+    decays = np.array([0, 1e-6, 1e-5, 2.37e-5, 5.62e-5, 1.33e-4, 3.16e-4, 7.5e-4, 1.78e-3, 4.2e-3])
+    resting = np.array([13.055, 13.050, 13.015, 12.974, 12.912, 12.621, 11.82, 9.82, 7.32, 5.11])
+    smooth = knee(decays, resting, np.full(10, 5e-3))
+    sharp = knee(decays, 13 - 2500 * np.maximum(decays - 2e-4, 0), np.full(10, 5e-3))
+    assert (smooth.outcome, sharp.outcome) == (KNEE, KNEE)
+    assert smooth.doubtful
+    assert not sharp.doubtful
+    said = [
+        Transition("weight_decay", "resting_sharpness", {}, each, None, ()).sentence()
+        for each in (smooth, sharp)
+    ]
+    assert "hardly lie on a level and a line" in said[0]
+    assert "hardly" not in said[1]
+
+
+def test_what_falls_in_proportion_from_the_first_on_leaves_no_level():
+    decays = np.concatenate([[0.0], np.geomspace(1e-5, 1e-3, 9)])
+    found = knee(decays, 13 - 2500 * decays, np.full(10, 5e-3))
+    assert found.outcome == NO_KNEE
+    assert "falls from the smallest value on" in found.why
 
 
 def test_the_order_of_members_and_the_sign_of_the_slope_are_nothing():
