@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from eostui.config import RunConfig
 from eostui.errors import InputError, RunFormatError, did_you_mean
+from eostui.optional_probes import OPTIONAL_PROBES
 from eostui.runs.calibration import Calibrations
 from eostui.runs.series import FloatArray, Series
 from eostui.runs.store.columns import (
@@ -158,7 +159,13 @@ class Run(Mapping[str, FloatArray]):
     @property
     def own_scalars(self) -> tuple[Column, ...]:
         """The columns of the user's own probes that are one number each."""
-        return tuple(column for column in self._own_measured if not column.shape)
+        optional = {
+            column.name
+            for name, probe in self._reader.probes.items()
+            if name in OPTIONAL_PROBES
+            for column in probe.columns
+        }
+        return tuple(c for c in self._own_measured if not c.shape and c.name not in optional)
 
     @property
     def last_step(self) -> int:
