@@ -293,8 +293,8 @@ def exported(
 
 
 def _at_its_point(column: Column) -> Column:
-    """Return a measured column that says where it is taken: everything measured is, θ's alone not."""
-    if column.name == HESSIAN_PRODUCTS.name:
+    """Return a measured column that says where it is taken, which a probe may have said of its own."""
+    if column.name == HESSIAN_PRODUCTS.name or "; taken at " in column.description:
         return column
     return replace(column, description=f"{column.description}; {MEASURED_AT}")
 
