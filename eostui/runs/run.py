@@ -158,6 +158,11 @@ class Run(Mapping[str, FloatArray]):
         return run_state(self.path, self.facts)
 
     @property
+    def further_scalars(self) -> tuple[Column, ...]:
+        """The columns of optional probes and of the user's own that are one number each."""
+        return tuple(column for column in self._own_measured if not column.shape)
+
+    @property
     def own_scalars(self) -> tuple[Column, ...]:
         """The columns of the user's own probes that are one number each."""
         optional = {
@@ -166,7 +171,7 @@ class Run(Mapping[str, FloatArray]):
             if name in OPTIONAL_PROBES
             for column in probe.columns
         }
-        return tuple(c for c in self._own_measured if not c.shape and c.name not in optional)
+        return tuple(column for column in self.further_scalars if column.name not in optional)
 
     @property
     def last_step(self) -> int:
@@ -388,7 +393,9 @@ def bounce_norms(norms: FloatArray, before: FloatArray, cosines: FloatArray) -> 
     Good to a few roundings of the longer one where they bounce; of two nearly equal steps, that flow, no
     better than to the root of a rounding, for no more is known of the cosine. Source: INST, Fig. 9.
     """
-    square: FloatArray = (norms - before) ** 2 + 2 * norms * before * (1 - cosines)
+    product = norms * before
+    turned = np.where(product > 0, 1 - cosines, 0.0)  # a step of length 0 has no cosine
+    square: FloatArray = (norms - before) ** 2 + 2 * product * turned
     return np.sqrt(square) / 4
 
 

@@ -28,11 +28,12 @@ def identity_holds(run):
     steps = run.steps
     eps = np.finfo(run.config.dtype).eps
     length, following = steps["step_norm"][:-2], steps["step_norm"][1:-1]
-    left = steps["step_cosine"][1:-1] * following / length
+    with np.errstate(invalid="ignore", divide="ignore"):
+        left = steps["step_cosine"][1:-1] * following / length
     right = 1 - steps["eta"][:-2] * (steps["path_curvature"][:-2] + steps["weight_decay"][:-2])
-    allowed = ROUNDINGS * eps * (1 + (steps["theta_norm"][:-2] / length))
+    allowed = ROUNDINGS * eps * (length + steps["theta_norm"][:-2])
     moves = (length > 0) & (following > 0)  # one of length 0 has no cosine
-    off = np.abs(left - right)[moves] / allowed[moves]
+    off = (np.abs(left - right) * length / allowed)[moves]
     assert off.max() < 1, (int(np.argmax(off)), off.max())
     return int(moves.sum())
 
@@ -47,9 +48,9 @@ def whole_or_begun(name, steps, folder, **changes):
 
 @pytest.mark.parametrize("name", TOYS)
 def test_the_identity_at_every_step_of_every_toy_preset(name, tmp_path):
-    """Of their first steps; the slow test has all of them."""
+    """Of their first ones; the slow test has all of them."""
     with whole_or_begun(name, 400, tmp_path) as run:
-        assert identity_holds(run) >= 290
+        assert identity_holds(run) >= 20  # some come to rest within those
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -64,12 +65,15 @@ def test_the_identity_at_every_step_of_the_digits_preset(dtype, tmp_path):
 @pytest.mark.parametrize("name", [*TOYS, "digits-mlp", "digits-mlp-tanh"])
 def test_the_identity_at_every_step_of_a_whole_run(name, tmp_path):
     with whole_or_begun(name, None, tmp_path) as run:
-        assert identity_holds(run) >= run.config.steps // 2
+        assert identity_holds(run) >= 20
 
 
 @pytest.mark.parametrize(
     ("problem", "arguments", "eta"),
-    [("two-layer-scalar", {"start": [3.0, 0.1]}, 0.25), ("elliptical-valley", {"a": 4.0}, 0.07)],
+    [
+        ("two-layer-scalar", {"start": [3.0, 0.1]}, 0.25),
+        ("elliptical-valley", {"a": 4.0, "start": [0.4, 0.1]}, 0.07),
+    ],
 )
 def test_the_bounce_norm_is_the_distance_from_the_midpoint_path(problem, arguments, eta, tmp_path):
     config = toy_config(problem, arguments, eta=eta, steps=120, weight_decay=0.01)
@@ -90,6 +94,9 @@ def test_lengths_of_a_bounce_in_closed_form():
     assert bounce_norms(one, one, one) == 0.0  # straight on
     assert bounce_norms(one, half, one) == 0.125
     assert bounce_norms(one, one, none) == pytest.approx(2**0.5 / 4)
+    assert bounce_norms(one, none, none * np.nan) == 0.25  # from rest
+    assert bounce_norms(none, none, none * np.nan) == 0.0
+    assert np.isnan(bounce_norms(one * np.nan, one, one))
 
 
 def quadratic(curvatures, start):
@@ -133,7 +140,8 @@ def test_of_other_dynamics_there_is_no_such_bound(tmp_path):
 
 def test_followed_row_by_row_they_are_those_of_the_whole_run(tmp_path):
     """A reading's bound waits for the row after it, wherever a viewer looks in between."""
-    config = toy_config("elliptical-valley", {"a": 4.0}, eta=0.07, steps=60, cadence=3)
+    start = {"a": 4.0, "start": [0.4, 0.1]}
+    config = toy_config("elliptical-valley", start, eta=0.07, steps=60, cadence=3)
     whole, _ = train(tmp_path, config)
     steps, measured = whole.steps, whole.measured
     arrived = [
