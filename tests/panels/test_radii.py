@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from edge_runs import make
 from engines import here, small
+from shown import SIZES, on_screen, screen_text, settled
 
+from eostui.panels.crosshair import values_at
 from eostui.panels.panel import chart_of, title_of
 from eostui.panels.sharpness import AT_RADII, SHARPNESS
 from eostui.panels.view import Overlay, RunView
 from eostui.runs.run import Run
-from eostui.tui.keys import KEYS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -55,7 +57,34 @@ def test_an_overlay_shows_the_same(run):
     assert other.radii == "none"
 
 
-def test_the_crosshair_and_a_key_know_them(run):
+def test_they_are_no_ones_own_and_the_crosshair_reads_them(run):
     assert {*AT_RADII} <= {column.name for column in run.further_scalars}
     assert run.own_scalars == ()
-    assert [key.keys for key in KEYS if key.action == "screen.switch_radii"] == ["B"]
+    read = {value.column: value.symbol for value in values_at(RunView(run, "finished"), 40)}
+    assert read["sharpness_at_radius"] == "Sδ"
+    assert {*AT_RADII} <= {*read}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_by_its_key(run, size):
+    async def check(app, pilot):
+        for shown in (("Sδ", True), ("S10δ", True), ("Sδ", False), ("Sδ", True)):
+            label, there = shown
+            assert (label in screen_text(app)) == there, shown
+            await pilot.press("B")
+            await settled(pilot)
+
+    on_screen(run.path, check, size)
+
+
+def test_of_a_run_without_it_the_key_says_so(tmp_path):
+    async def check(app, pilot):
+        before = [curve.label for curve in chart_of(SHARPNESS, app.session.view, "linear").curves]
+        await pilot.press("B")
+        await settled(pilot)
+        (told,) = app._notifications
+        assert "--probe radius" in told.message
+        after = [curve.label for curve in chart_of(SHARPNESS, app.session.view, "linear").curves]
+        assert after == before
+
+    on_screen(make(tmp_path / "plain"), check)
