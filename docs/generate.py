@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from eostui.cli.app import app
-from eostui.probes import PROBES, described
+from eostui.probes import OPTIONAL, PROBES, described
 from eostui.runs.analysis.outcome import COLUMNS
 from eostui.runs.store import columns
 from eostui.settings import settings, shown
@@ -64,6 +64,10 @@ def _columns() -> str:
     every = {column.name for column in (*columns.EVERY_STEP, *few)}
     calibrated = {column.name for column in columns.CALIBRATED}
     probes = {f"Of the probe `{probe.name}`": probe.columns for probe in described(PROBES)}
+    optional = {
+        f"Of the optional probe `{probe.name}`": probe.columns
+        for probe in described(tuple(OPTIONAL.values()))
+    }
     probed = {column.name for group in probes.values() for column in group}
     parts = [
         "# Columns",
@@ -74,7 +78,7 @@ def _columns() -> str:
         "empty where nothing was measured; columns marked * are left out where all of a run's "
         "cells are empty. Probes of your own add theirs, an array `c` as `c_1`, `c_2` and so "
         "on; dynamics other than gradient descent add their other controls and the threshold "
-        "without decay.",
+        "without decay. Optional probes measure in runs that name them: `--probe NAME`.",
         "What a probe measures is taken at θ_t, in runs whose `reading` is midpoint at "
         "(θ_{t−1} + 2θ_t + θ_{t+1})/4.",
     ]
@@ -85,6 +89,7 @@ def _columns() -> str:
             c for c in named if c.name not in every | calibrated | probed
         ],
         "From the first calibration on": columns.CALIBRATED,
+        **optional,
     }
     for title, group in groups.items():
         rows = ((f"`{c.name}`{'*' if c.optional else ''}", c.unit, c.description) for c in group)

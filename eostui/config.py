@@ -23,6 +23,7 @@ from pydantic import (
 from eostui import locations
 from eostui.errors import InputError, did_you_mean
 from eostui.fork_schedule import ForkSchedule
+from eostui.optional_probes import OPTIONAL_PROBES
 from eostui.schedule import ControlChange, check_schedule
 from eostui.stability import CONTROLS, STABILITY
 from eostui.stop_condition import StopCondition, parse
@@ -179,7 +180,9 @@ class RunConfig(BaseModel):
     )
     test_cadence: PositiveInt = Field(250, description="steps between test evaluations")
     probes: tuple[str, ...] = Field(
-        (), description='your own measurements, each a "file.py:Class", beside those of the program'
+        (),
+        description="what is measured beside what every run measures: names of the program's optional "
+        'probes, and measurements of your own, each a "file.py:Class"',
     )
 
     calibrate_at: Literal["never", "auto"] | Annotated[int, Field(ge=0)] = Field(
@@ -261,13 +264,16 @@ class RunConfig(BaseModel):
 
     @field_validator("probes")
     @classmethod
-    def _probes_are_files(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _probes_are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Put the program's first, in their order; to ask twice for one is to ask for it."""
+        own = tuple(probe for probe in value if ":" in probe)
         for probe in value:
-            if ":" not in probe:
+            if probe not in OPTIONAL_PROBES and probe not in own:
                 raise ValueError(
-                    f'`probes` has "{probe}", but each must be your own "file.py:Class"'
+                    f'`probes` has "{probe}", but each must be one of {", ".join(OPTIONAL_PROBES)}, '
+                    f'or your own "file.py:Class"{did_you_mean(probe, OPTIONAL_PROBES)}'
                 )
-        return value
+        return (*(name for name in OPTIONAL_PROBES if name in value), *own)
 
     @field_validator("problem_arguments")
     @classmethod

@@ -41,6 +41,13 @@ def complete_panel(incomplete: str) -> list[str]:
     return [f"{before}{comma}{name}" for name in names]
 
 
+def complete_probe(incomplete: str) -> list[str]:
+    """Return the program's optional probes that begin so."""
+    from eostui.optional_probes import OPTIONAL_PROBES
+
+    return [name for name in OPTIONAL_PROBES if name.startswith(incomplete)]
+
+
 def _ascii(wanted: bool) -> bool:
     """Obey --ascii before anything else is read: what is wrong with that is told in ASCII too."""
     if wanted:

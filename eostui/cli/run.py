@@ -15,6 +15,7 @@ from eostui.cli.options import (
     Settings,
     StopAt,
     View,
+    complete_probe,
     set_values,
 )
 from eostui.cli.start import show, start
@@ -54,8 +55,9 @@ def run(
     probe: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FILE.py:CLASS",
-            help="A measurement of your own beside those of the program; repeatable.",
+            metavar="NAME|FILE.py:CLASS",
+            help="An optional probe of the program, or a measurement of your own; repeatable.",
+            autocompletion=complete_probe,
         ),
     ] = None,
     name: Name = "",

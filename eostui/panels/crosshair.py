@@ -40,6 +40,7 @@ _COLUMNS = (
     ("loss", "L", "loss"),
     ("sharpness", "S", "sharpness"),
     ("path_curvature", "κ", "path"),
+    ("sharpness_at_radius", "Sδ", "norm"),
     ("step_cosine", "cos", "path"),
     ("beta_alpha", "βα", "warm"),
     ("lambda_g", "λg", "cool"),
@@ -88,7 +89,8 @@ def _columns(view: RunView) -> Iterator[tuple[str, str, str]]:
     yield UNDECAYED, view.dynamics.undecayed_label, "theory"
     if decays:
         yield THRESHOLD, view.dynamics.label, "theory"
-    yield from ((column.name, column.name, "test") for column in run.own_scalars)
+    known = {column for column, *_ in _COLUMNS}
+    yield from ((c.name, c.name, "test") for c in run.further_scalars if c.name not in known)
     yield from ((f"eig_{n}", nth("λ", n), "sharpness") for n in range(3, MOST_EIGENVALUES + 1))
 
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from eostui.charts.chart import Chart, Curve
 from eostui.charts.scales import Scale
 from eostui.panels.panel import Panel
 from eostui.panels.view import RunView
 from eostui.runs.analysis.curvature_summary import collapsed_level
 from eostui.runs.analysis.remarks import OF_TRUSTED, trusted_gradient
+
+#: Columns of the sharpness at radii, with their labels, colours and signs; that of the bounce on top.
+_AT_RADII = (
+    ("sharpness_at_10_radii", "S10δ", "test", "◦"),
+    ("sharpness_at_3_radii", "S3δ", "cool", "▪"),
+    ("sharpness_at_tenth_radius", "S0.1δ", "warm", "✶"),
+    ("sharpness_at_radius", "Sδ", "norm", "▴"),
+)
+#: Their names.
+AT_RADII = tuple(column for column, *_ in _AT_RADII[::-1])
 
 
 def _chart(view: RunView, kind: str) -> Chart:
@@ -30,13 +42,25 @@ def _chart(view: RunView, kind: str) -> Chart:
         rows, level = collapsed_level(steps, measured, view.off_the_bounce())
         x = view.x_measured[rows]
         curves.append(Curve(x, level, "theory", "dotted", "rest", ranged=False))
-    curves.append(sharpness)
+    curves += [*_at_radii(view), sharpness]
     return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting())
+
+
+def _at_radii(view: RunView) -> Iterator[Curve]:
+    """Yield the curves of S at radii, where it was measured and is to be drawn."""
+    shown = {"bounce": _AT_RADII[-1:], "all": _AT_RADII, "none": ()}[view.radii]
+    for column, label, colour, sign in shown:
+        if column in view.run.measured:
+            x, values = view.readings(column)
+            if len(x):
+                yield Curve(x, values, colour, label=label, sign=sign)
 
 
 def _title(view: RunView) -> tuple[str, ...]:
     whose = f" {OF_TRUSTED}" if trusted_gradient(view.run.facts) else ""
-    return (f"sharpness S{whose}", "path curvature κ")
+    labels = " ".join(curve.label for curve in _at_radii(view))
+    at_radii = (f"at a radius {labels}",) if labels else ()
+    return (f"sharpness S{whose}", "path curvature κ", *at_radii)
 
 
 _MEANING = """\
@@ -46,7 +70,10 @@ value: so from the next step on, which is still to be taken). "rest" (dotted) is
 a run that doesn't bounce would put S: S + βα/λ − g, the paper's collapsed level. κ is the path
 curvature, the curvature each step really met: κ = ⟨∇L(θ⁺) − ∇L(θ), Δθ⟩ / ‖Δθ‖². Its spread over the
 steps is stippled, its median a line. On ReLU networks with weight decay S may sink far below 2/η
-while κ stays there: the run is still at its edge.
+while κ stays there: the run is still at its edge. Sδ, of runs with the probe `radius`, is the largest
+curvature in any direction that two gradients a bounce apart tell of, ±δ from the step's middle with
+δ = ‖Δθ‖/2; with the probe `radii` at 0.1δ, 3δ and 10δ too (‹radii›). It is no less than κ, and S where
+L is quadratic over that distance.
 """
 
 SHARPNESS = Panel(
@@ -56,5 +83,5 @@ SHARPNESS = Panel(
     _chart,
     own_place=True,
     meaning=_MEANING,
-    columns=("sharpness", "path_curvature"),
+    columns=("sharpness", "path_curvature", *AT_RADII),
 )

@@ -24,6 +24,8 @@ from eostui.stability import THRESHOLD, UNDECAYED, Description, changed_to
 
 #: Points of which `s` draws the median, each time more. Even: of what alternates it is the middle.
 SMOOTHINGS = (20, 100, 500)
+#: At which radii `B` draws the sharpness, where it was measured, each time another.
+RADII = ("bounce", "all", "none")
 
 
 class RunView:
@@ -36,6 +38,7 @@ class RunView:
         state: its state, as a follower found it.
         flow_time: whether x is flow time; `toggle_axis` changes it.
         smoothing: of how many points medians are drawn over the raw curves, 0 for none.
+        radii: at which the sharpness is drawn, one of RADII.
         overlay: another run, drawn under this one.
         write_key: writes a key of the live view by its id; None where nobody can press one.
         medians: running median of κ.
@@ -47,6 +50,7 @@ class RunView:
         self.state = state
         self.flow_time = False
         self.smoothing = 0
+        self.radii = RADII[0]
         self._smooth: dict[tuple[str, int], BlockMedians] = {}
         self.overlay: Overlay | None = None
         self.write_key: Callable[[str], str] | None = None
@@ -62,11 +66,16 @@ class RunView:
         self.flow_time = not self.flow_time
         self.lay_over(self.overlay)
 
+    def switch_radii(self) -> None:
+        """Draw the sharpness at other radii, of the overlay too."""
+        self.radii = RADII[(RADII.index(self.radii) + 1) % len(RADII)]
+        self.lay_over(self.overlay)
+
     def lay_over(self, overlay: Overlay | None) -> None:
         """Show another run under this one, on the same x axis; None takes it away."""
         self.overlay = overlay
         if overlay is not None:
-            overlay.view.flow_time = self.flow_time
+            overlay.view.flow_time, overlay.view.radii = self.flow_time, self.radii
             if self.frozen != overlay.view.frozen:
                 overlay.view.freeze(frozen=self.frozen)
 

@@ -1,6 +1,6 @@
-"""What is measured: the table of probes that the program has, and a user's own.
+"""What is measured: the tables of probes that the program has, and a user's own.
 
-A probe is a file with a class and a line of `PROBES`; `probe_set.py` holds those of a run.
+A probe is a file with a class and a line of `PROBES` or `OPTIONAL`; `probe_set.py` holds those of a run.
 """
 
 from __future__ import annotations
@@ -12,25 +12,29 @@ from eostui.probes.drives import Drives
 from eostui.probes.held_out import HeldOut
 from eostui.probes.own import own_probe
 from eostui.probes.probe import Moment, Probe, Reading
+from eostui.probes.radius import Radii, Radius
 from eostui.probes.sharpness import Sharpness
 from eostui.probes.smallest_eigenvalue import SmallestEigenvalue
 from eostui.runs.store.columns import Column, ProbeColumns
 
-__all__ = ["PROBES", "Column", "Moment", "Probe", "Reading", "described", "probes_of"]
+__all__ = ["OPTIONAL", "PROBES", "Column", "Moment", "Probe", "Reading", "described", "probes_of"]
 
-#: All of the program, in the order in which they measure: a probe may use what those before it found.
+#: Those of every run, in the order in which they measure: a probe may use what those before it found.
 PROBES: tuple[type[Probe], ...] = (Sharpness, SmallestEigenvalue, Drives, HeldOut)
+#: Those that a run has where it names them: each name of `OPTIONAL_PROBES` with its class.
+OPTIONAL: dict[str, type[Probe]] = {kind.name: kind for kind in (Radius, Radii)}
 
 
 def probes_of(config: RunConfig) -> tuple[type[Probe], ...]:
-    """Return the program's probes, and after them a user's own, whose files are executed.
+    """Return the program's probes, those of every run first, and a user's own, whose files are executed.
 
     Raises:
         InputError: if there is no such probe, or its name or a column is another's.
     """
     kinds = list(PROBES)
     for reference in config.probes:
-        kinds.append(own_probe(reference, config, described(kinds)))
+        optional = OPTIONAL.get(reference)
+        kinds.append(optional or own_probe(reference, config, described(kinds)))
     return tuple(kinds)
 
 

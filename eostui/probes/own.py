@@ -18,6 +18,7 @@ from torch import Tensor
 from eostui.config import RunConfig
 from eostui.curvature.point import Point
 from eostui.errors import InputError, did_you_mean
+from eostui.optional_probes import OPTIONAL_PROBES
 from eostui.own_code import load_class, seeded, told
 from eostui.probes.probe import Cost, Moment, Probe, Reading, Value
 from eostui.problems import Problem
@@ -58,12 +59,17 @@ def own_probe(reference: str, config: RunConfig, before: Sequence[ProbeColumns])
 
 
 def try_probes(kinds: Sequence[type[Probe]], config: RunConfig, problem: Problem) -> None:
-    """Make each of a user's probes once. Raises InputError if one can't be made."""
+    """Make each of the probes that the config names once. Raises InputError if one can't be made."""
     for kind, reference in zip(
         kinds[len(kinds) - len(config.probes) :], config.probes, strict=True
     ):
         try:
-            made(kind, config, problem)
+            if reference in OPTIONAL_PROBES:
+                kind(config, problem)
+            else:
+                made(kind, config, problem)
+        except InputError as error:
+            raise InputError(f"`probes`: {reference}: {error}") from None
         except (Exception, SystemExit) as error:  # the user's code may raise anything
             raise InputError(f"`probes`: {reference} failed: {told(error)}") from error
 
@@ -80,6 +86,8 @@ def _refuse(own: type[Probe], before: Sequence[ProbeColumns]) -> str | None:
     name, columns = getattr(own, "name", None), getattr(own, "columns", None)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         return 'it has no name that a record can have: give the class a `name = "…"` of letters'
+    if name in OPTIONAL_PROBES:
+        return f"`{name}` is the name of a probe of the program: give the class another"
     if not isinstance(columns, tuple | list) or not columns:
         return "it has no `columns`: give the class a tuple of eostui.probes.Column"
     for column in columns:
@@ -112,6 +120,8 @@ def kept_from_harm(
         ProbeError: if it did so.
     """
     shared = {"θ": point.theta, "∇L": point.gradient}
+    if moment.theta is not None:
+        shared["θ_t"] = moment.theta
     if moment.displacement is not None:
         shared["the displacement"] = moment.displacement
     for other in moment.probes.values():

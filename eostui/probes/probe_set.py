@@ -12,7 +12,7 @@ from eostui.curvature.eigenpairs import NotFiniteError
 from eostui.curvature.point import Point
 from eostui.errors import printable
 from eostui.own_code import told
-from eostui.probes import PROBES
+from eostui.probes import OPTIONAL, PROBES
 from eostui.probes.own import ProbeError, checked, checked_state, kept_from_harm, made
 from eostui.probes.probe import Moment, Operator, Probe, Reading, hessian
 from eostui.probes.sharpness import Sharpness
@@ -41,8 +41,8 @@ _T = TypeVar("_T")
 class ProbeSet:
     """The probes of a run, in the order in which they measure.
 
-    What one of the program's own probes raises ends the run: it is what the run is for. A user's own that
-    fails is told, and turned off alone.
+    What a probe of every run raises ends the run: it is what the run is for. Any other that fails is
+    told, and turned off alone.
 
     Attributes:
         probes: by name.
@@ -70,7 +70,8 @@ class ProbeSet:
         self._stability, self._operator = stability, operator
         self._controls: dict[str, float] = dict(stability.at_start(config))
         self.changed_at = 0
-        self._own = {kind.name for kind in kinds if kind not in PROBES}
+        self._named = {kind.name for kind in kinds if kind not in PROBES}
+        self._own = self._named - {kind.name for kind in kinds if kind in OPTIONAL.values()}
         self._off: dict[str, str] = {}  # why, by name
         self._untold: list[str] = []  # those of them that the record doesn't tell of yet
         self.probes: dict[str, Probe] = {}
@@ -183,7 +184,9 @@ class ProbeSet:
 
     def _reading(self, probe: Probe, point: Point, moment: Moment) -> Reading:
         if probe.name not in self._own:
-            return probe.measure(point, moment)
+            return self._guarded(
+                probe.name, partial(probe.measure, point, moment), otherwise=Reading()
+            )
 
         def measure() -> Reading:
             with kept_from_harm(probe, point, moment, self._seed) as (own_point, own_moment):
@@ -202,18 +205,26 @@ class ProbeSet:
         return made(kind, config, problem) if kind.name in self._own else kind(config, problem)
 
     def _guarded(self, name: str, do: Callable[[], _T], otherwise: _T) -> _T:
-        """Do something of a probe; of a user's own, turn it off where it fails."""
-        if name not in self._own:
+        """Do something of a probe; turn off one that the config names where it fails.
+
+        Raises:
+            NotFiniteError: by one of the program: then nothing more can be measured at this point.
+        """
+        if name not in self._named:
             return do()
         if name in self._off:
             return otherwise
         try:
             return do()
+        except NotFiniteError as error:
+            if name not in self._own:
+                raise
+            why = told(error)
         except (Exception, SystemExit) as error:  # the user's code may raise anything
             why = str(error) if isinstance(error, ProbeError) else told(error)
-            self._off[name] = printable(why)[:500]
-            self._untold.append(name)
-            return otherwise
+        self._off[name] = printable(why)[:500]
+        self._untold.append(name)
+        return otherwise
 
 
 def _is_due(probe: Probe, moment: Moment) -> bool:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from eostui.config import RunConfig
 from eostui.errors import InputError, RunFormatError, did_you_mean
+from eostui.optional_probes import OPTIONAL_PROBES
 from eostui.runs.calibration import Calibrations
 from eostui.runs.series import FloatArray, Series
 from eostui.runs.store.columns import (
@@ -95,6 +96,7 @@ class Run(Mapping[str, FloatArray]):
         self._of_its_step = ["flow_time", "eta", "weight_decay", *controls]
         basic = [column.name for column in MEASURED]
         probes = self._reader.probes.values()
+        self._bounded = 0  # measured rows whose descent is bounded for good
         self._own_measured = [c for p in probes for c in p.columns if c.name not in basic]
         self.measured = Series(
             ["step", *self._of_its_step, *basic]
@@ -156,9 +158,20 @@ class Run(Mapping[str, FloatArray]):
         return run_state(self.path, self.facts)
 
     @property
+    def further_scalars(self) -> tuple[Column, ...]:
+        """The columns of optional probes and of the user's own that are one number each."""
+        return tuple(column for column in self._own_measured if not column.shape)
+
+    @property
     def own_scalars(self) -> tuple[Column, ...]:
         """The columns of the user's own probes that are one number each."""
-        return tuple(column for column in self._own_measured if not column.shape)
+        optional = {
+            column.name
+            for name, probe in self._reader.probes.items()
+            if name in OPTIONAL_PROBES
+            for column in probe.columns
+        }
+        return tuple(column for column in self.further_scalars if column.name not in optional)
 
     @property
     def last_step(self) -> int:
@@ -195,6 +208,7 @@ class Run(Mapping[str, FloatArray]):
         if len(news.steps):
             self._append_steps(news)
         self._append_readings(news)
+        self._bound_descent()
         try:
             self.calibrations.append(news.calibrated, news.events, self.steps)
             self.calibrations.compare(self.measured)
@@ -331,6 +345,10 @@ class Run(Mapping[str, FloatArray]):
             if arrival in stored:
                 arrivals = stored[arrival]
                 self.steps.write(name, moved, arrivals if before else arrivals[1:])
+        if last > (first := max(first, 1)):
+            norms = self.steps["step_norm"][first - 1 : last]
+            bounce = bounce_norms(norms[1:], norms[:-1], self.steps["step_cosine"][first:last])
+            self.steps.write("bounce_norm", slice(first, last), bounce)
 
     def _flow_time_after(self) -> float:
         if not len(self.steps):
@@ -355,6 +373,30 @@ class Run(Mapping[str, FloatArray]):
             np.divide(values.get("beta_alpha", nothing), decay, out=critical, where=decay > 0)
         values["g_critical"] = critical + decay
         self.measured.append(len(at), values)
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def _bound_descent(self) -> None:
+        """Bound the descent of what was measured last, whose step's length the row after it tells."""
+        if self.config.dynamics != "gradient-descent":
+            return
+        at = self.measured["step"][self._bounded :].astype(np.int64)
+        eta, decay, norm = (self.steps[name][at] for name in ("eta", "weight_decay", "step_norm"))
+        sharpness = self.measured["sharpness"][self._bounded :]
+        bound = -(2 - eta * (sharpness + decay)) * norm**2 / (2 * eta)
+        self.measured.write("descent_bound", slice(self._bounded, None), bound)
+        self._bounded = max(len(self.measured) - 1, 0)
+
+
+def bounce_norms(norms: FloatArray, before: FloatArray, cosines: FloatArray) -> FloatArray:
+    """Return ‖Δ − Δ′‖/4 of steps Δ and those before them, Δ′, from their lengths and cosines, shape (n,).
+
+    Good to a few roundings of the longer one where they bounce; of two nearly equal steps, that flow, no
+    better than to the root of a rounding, for no more is known of the cosine. Source: INST, Fig. 9.
+    """
+    product = norms * before
+    turned = np.where(product > 0, 1 - cosines, 0.0)  # a step of length 0 has no cosine
+    square: FloatArray = (norms - before) ** 2 + 2 * product * turned
+    return np.sqrt(square) / 4
 
 
 def pandas_here() -> Any:

@@ -179,6 +179,7 @@ KEYS = (
     Key("zoom", "z", "z", "screen.zoom_panel", "one panel, full screen; from a mark: x to it", "zoom"),
     Key("scale", "y", "y", "screen.toggle_scale", "log or linear in the focused panel", "log"),
     Key("smooth", "s", "s", "screen.smooth", "medians of 20, 100, 500 points over the raw curves"),
+    Key("radii", "B", "B", "screen.switch_radii", "S at the radius of the bounce, at all, at none"),
     Key("axis", "t", "t", "screen.toggle_axis", "step or flow time η·step as x", "time"),
     Key("pan.left", "left", "←", "screen.pan(-1)", "look back; the crosshair: a column back"),
     Key("pan.right", "right", "→", "screen.pan(1)", "look forward; the crosshair: a column on"),

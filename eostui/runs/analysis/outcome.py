@@ -29,6 +29,10 @@ EARLY_STEPS = (50, 100, 250, 500, 1000)
 _RESTING = {
     "sharpness": ("L/θ²", "S"),
     "path_curvature": ("L/θ²", "κ, its median"),
+    "sharpness_at_radius": ("L/θ²", "S_δ, of runs with the probe `radius`,"),
+    "sharpness_at_tenth_radius": ("L/θ²", "S at δ/10, of runs with the probe `radii`,"),
+    "sharpness_at_3_radii": ("L/θ²", "S at 3δ, of those,"),
+    "sharpness_at_10_radii": ("L/θ²", "S at 10δ, of those,"),
     "eig_2": ("L/θ²", "λ₂, the second eigenvalue"),
     "loss": ("L", "the loss"),
     "test_loss": ("L", "the loss on the test samples"),

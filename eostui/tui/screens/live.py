@@ -18,6 +18,7 @@ from eostui.panels import PANELS
 from eostui.panels.crosshair import Value, values_at
 from eostui.panels.overlay import legend
 from eostui.panels.panel import Panel, chart_of, in_last_place, title_of
+from eostui.panels.sharpness import AT_RADII
 from eostui.panels.view import SMOOTHINGS, RunView, is_bouncing
 from eostui.runs.analysis.controls import controls_at
 from eostui.runs.analysis.monitors import monitors
@@ -177,6 +178,16 @@ class LiveScreen(LinkedCharts):
             at = choices.index(self.view.smoothing)
             self.view.smoothing = choices[(at + 1) % len(choices)]
             self.draw()
+
+    def action_switch_radii(self) -> None:
+        """Draw the sharpness at the radius of the bounce, at all that were measured, or at none."""
+        if self.view is None:
+            return
+        if not any(name in self.view.run.measured for name in AT_RADII):
+            self.notify("this run measures S at no radius: begin one with --probe radius")
+            return
+        self.view.switch_radii()
+        self.draw()
 
     def action_freeze(self) -> None:
         """Freeze or thaw the view."""
