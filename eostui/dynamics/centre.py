@@ -5,9 +5,13 @@ With θ_t = c_t + (−1)^t ρ_t v_t, ‖v‖ = 1, the mean of two mirrored desce
     c⁺ = (1 − ηλ)c − (η/2)(∇L(c + ρv) + ∇L(c − ρv)),    ρ⁺ = ρ|1 − η(q + λ)|,
 
 where q = ⟨v, ∇L(c + ρv) − ∇L(c − ρv)⟩/(2ρ) is the secant curvature of the bounce. Nothing is expanded,
-so this holds in networks with kinks too; every 2-cycle of gradient descent is a fixed point of it. v is
-kept on the secant operator's leading direction by one iteration a step, v ← ∇L(c + ρv) − ∇L(c − ρv)
-normalised, whose two gradients are those of the step.
+so this holds in networks with kinks too; every 2-cycle of gradient descent is a fixed point of it.
+
+v is kept on the leading direction: each step turns it by the secant operator, whose two gradients are
+those of the step, and once more by the Hessian at c. Near the edge two such turns weigh a curvature A by
+(ηA/2)² ≈ ηA − 1, which is how descent itself makes the bounce grow along one direction and die along
+another: the bounce neither jumps to a direction that has just come to lead, nor lags behind. Slow
+directions, which descent would let stay in v for ever, are taken out of it.
 """
 
 from __future__ import annotations
@@ -18,14 +22,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from eostui.curvature.point import Point
+
 #: θ ↦ ∇L(θ), shape (P,).
 Gradient = Callable[[Tensor], Tensor]
-#: θ, v ↦ ∇L(θ) and the product of the Hessian there with v, each of shape (P,).
-GradientAndProduct = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+#: θ ↦ the derivatives there.
+PointAt = Callable[[Tensor], Point]
 
-#: A radius below so many times the square root of the precision of θ is too short for a difference of
-#: gradients: rounding is more of it than curvature.
-_SHORT = 4.0
+#: A bounce below so many times the precision of θ is too short for a difference of gradients.
+_SHORT = 64.0
 
 
 @dataclass(frozen=True)
@@ -61,44 +66,52 @@ class Bounce:
         eta: float,
         weight_decay: float,
         gradient: Gradient,
-        gradient_and_product: GradientAndProduct,
+        point_at: PointAt,
         decayed: Tensor | None = None,
     ) -> Bounce:
         """Return it one step further.
 
-        Where the bounce is shorter than a difference of gradients can tell, the Hessian at the centre
-        stands for the secant: one gradient and one product, in place of two gradients. It never becomes
-        shorter than the precision of c, as rounding keeps that of a network.
+        That takes two gradients, and one Hessian product at the centre. Where the bounce is shorter than
+        a difference of gradients can tell, the Hessian stands for the secant. The radius never falls
+        below the precision of c, as rounding keeps that of a network.
 
         Args:
             eta: η of the step.
             weight_decay: λ of the step.
             gradient: ∇L.
-            gradient_and_product: ∇L and a Hessian product at once.
+            point_at: the point at a θ, for Hessian products; it is released.
             decayed: 1 where a parameter decays and 0 elsewhere, shape (P,); None if all do.
         """
         centre, direction, radius = self.centre, self.direction, self.radius
-        precision = torch.finfo(centre.dtype).eps
-        size = torch.linalg.vector_norm(centre)
-        if float(radius) > _SHORT * precision**0.5 * float(size):
+        precision = torch.finfo(centre.dtype).eps * float(torch.linalg.vector_norm(centre))
+        point = point_at(centre)
+        if float(radius) > _SHORT * precision:
             ahead, behind = (
                 gradient(centre + radius * direction),
                 gradient(centre - radius * direction),
             )
             slope, change = (ahead + behind) / 2, (ahead - behind) / (2 * radius)
         else:
-            slope, change = gradient_and_product(centre, direction)
+            slope, change = point.gradient, point.hessian_product(direction)
         secant = torch.dot(direction, change)
+        turned = point.hessian_product(_unit(change, direction))
+        point.release()
         mask = 1.0 if decayed is None else decayed
-        keeps = weight_decay * torch.dot(direction, direction * mask)
-        length = torch.linalg.vector_norm(change)
-        follows = change / length * torch.sign(secant) if float(length) > 0 else direction
+        decay = weight_decay * torch.dot(direction, direction * mask)
         return Bounce(
             centre - eta * slope - eta * weight_decay * centre * mask,
-            follows,
-            (radius * torch.abs(1 - eta * (secant + keeps))).clamp(min=precision * float(size)),
+            _unit(turned, direction),
+            (radius * torch.abs(1 - eta * (secant + decay))).clamp(min=precision),
             secant,
         )
+
+
+def _unit(vector: Tensor, otherwise: Tensor) -> Tensor:
+    """Return a vector at length 1, on the side of another one; that where it has no length."""
+    length = torch.linalg.vector_norm(vector)
+    if not float(length) > 0:
+        return otherwise
+    return vector / torch.where(torch.dot(vector, otherwise) < 0, -length, length)
 
 
 def _anywhere(like: Tensor) -> Tensor:

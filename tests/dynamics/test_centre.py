@@ -36,21 +36,20 @@ class Moves:
     """Gradient descent with decay on a loss, and centre and bounce beside it."""
 
     def __init__(self, loss, eta, decay):
-        self.loss, self.eta, self.decay, self.products = loss, eta, decay, 0
+        self.loss, self.eta, self.decay, self.gradients = loss, eta, decay, 0
 
     def gradient(self, theta):
+        self.gradients += 1
         return plain_gradient(self.loss, theta)[1]
 
-    def gradient_and_product(self, theta, vector):
-        self.products += 1
-        point = Point(self.loss, theta)
-        return point.gradient, point.hessian_product(vector)
+    def point_at(self, theta):
+        return Point(self.loss, theta)
 
     def descend(self, theta):
         return (1 - self.eta * self.decay) * theta - self.eta * self.gradient(theta)
 
     def move(self, bounce):
-        return bounce.moved(self.eta, self.decay, self.gradient, self.gradient_and_product)
+        return bounce.moved(self.eta, self.decay, self.gradient, self.point_at)
 
 
 @pytest.mark.parametrize("x_star", [0.0, 0.05])
@@ -90,7 +89,7 @@ def test_it_is_the_mean_of_two_mirrored_descents():
         sizes.append(float(distance))
     assert max(sizes) > 0.2
     assert min(sizes) < 0.03  # it swung
-    assert moves.products == 0
+    assert moves.gradients == 600 * (2 + 2)  # two of each step of the three
 
 
 def test_the_direction_becomes_the_leading_one_and_the_radius_grows_as_it_must():
@@ -103,9 +102,9 @@ def test_the_direction_becomes_the_leading_one_and_the_radius_grows_as_it_must()
     bounce = Bounce.about(
         *(here + each for each in 1e-3 * torch.randn(3, 6, dtype=torch.float64, generator=rng))
     )
-    for _ in range(150):
+    for _ in range(60):
         before, bounce = bounce.radius, moves.move(bounce)
-    assert abs(float(bounce.direction @ basis[:, 0])) == pytest.approx(1, abs=1e-12)
+    assert abs(float(bounce.direction @ basis[:, 0])) == pytest.approx(1, abs=1e-11)
     assert float(bounce.secant) == pytest.approx(5, rel=1e-9)
     assert float(bounce.radius / before) == pytest.approx(abs(1 - 0.45 * 5.1), rel=1e-9)
 
@@ -114,7 +113,7 @@ def test_parameters_that_do_not_decay_do_not():
     moves = Moves(normal_form(0.0).loss, ETA, DECAY)
     bounce = Bounce.about(*(torch.tensor([x, 0.3], dtype=torch.float64) for x in (-0.1, 0.1, -0.1)))
     free = bounce.moved(
-        ETA, DECAY, moves.gradient, moves.gradient_and_product,
+        ETA, DECAY, moves.gradient, moves.point_at,
         decayed=torch.tensor([1.0, 0.0], dtype=torch.float64),
     )  # fmt: skip
     whole = moves.move(bounce)
@@ -131,15 +130,15 @@ def test_a_bounce_too_short_for_a_difference_is_moved_by_the_hessian(dtype):
     bounce = Bounce.about(still, still, still)
     assert float(bounce.radius) == 0
     bounce = moves.move(bounce)
-    assert moves.products == 1
+    assert moves.gradients == 0
     assert float(bounce.radius) == pytest.approx(torch.finfo(dtype).eps * 0.7, rel=1e-3)
-    for _ in range(30):
+    for _ in range(15):
         bounce = moves.move(bounce)
     before, bounce = bounce, moves.move(bounce)
     assert abs(float(bounce.direction[0])) == pytest.approx(1, abs=1e-6)
     sharpness = 2 / ETA + float(before.centre[1]) - S_STAR
     assert float(bounce.radius / before.radius) == pytest.approx(ETA * sharpness - 1, rel=1e-5)
-    assert moves.products == 32
+    assert moves.gradients == 0
 
 
 def test_a_step_where_nothing_curves_keeps_its_direction():
