@@ -3,4 +3,7 @@
 from __future__ import annotations
 
 #: What each measures, by its name, in the order in which they measure: one may use those before it.
-OPTIONAL_PROBES: dict[str, str] = {}
+OPTIONAL_PROBES: dict[str, str] = {
+    "radius": "the sharpness at the radius of the bounce, S_δ",
+    "radii": "the same at a tenth of that radius, and at three and ten times",
+}

@@ -266,6 +266,7 @@ class Trajectory:
             self.recorder.took(controls)
             moved = self._dynamics.step(here, self._gradient_seen(step, here, gradient), controls)
             self._carried = self._displaced(self._carried, gradient, moved, self.recorder.place)
+        moment.theta = here
         moment.displacement = displacement = self._own(self._carried.displacement)
         sharpness = None
         if due:

@@ -120,6 +120,8 @@ def kept_from_harm(
         ProbeError: if it did so.
     """
     shared = {"θ": point.theta, "∇L": point.gradient}
+    if moment.theta is not None:
+        shared["θ_t"] = moment.theta
     if moment.displacement is not None:
         shared["the displacement"] = moment.displacement
     for other in moment.probes.values():

@@ -61,6 +61,7 @@ class Moment:
         stability: up to which sharpness the dynamics is stable, by its controls.
         operator: that whose largest eigenvalue counts for it.
         changed_at: the step from which on the controls have been what they are.
+        theta: θ_t, shape (P,), which isn't the point of a midpoint reading; None where it isn't known.
         displacement: Δθ of this step, from θ_t to θ_{t+1}, shape (P,); None where it isn't known.
         probes: those of the run by name: a probe may read what one before it keeps.
         readings: of the probes before it at this step, by name.
@@ -71,6 +72,7 @@ class Moment:
     stability: Stability
     operator: Operator = hessian
     changed_at: int = 0
+    theta: Tensor | None = None
     displacement: Tensor | None = None
     probes: Mapping[str, Probe] = field(default_factory=dict)
     readings: dict[str, Reading] = field(default_factory=dict)

@@ -96,6 +96,7 @@ class Run(Mapping[str, FloatArray]):
         self._of_its_step = ["flow_time", "eta", "weight_decay", *controls]
         basic = [column.name for column in MEASURED]
         probes = self._reader.probes.values()
+        self._bounded = 0  # measured rows whose descent is bounded for good
         self._own_measured = [c for p in probes for c in p.columns if c.name not in basic]
         self.measured = Series(
             ["step", *self._of_its_step, *basic]
@@ -202,6 +203,7 @@ class Run(Mapping[str, FloatArray]):
         if len(news.steps):
             self._append_steps(news)
         self._append_readings(news)
+        self._bound_descent()
         try:
             self.calibrations.append(news.calibrated, news.events, self.steps)
             self.calibrations.compare(self.measured)
@@ -338,6 +340,10 @@ class Run(Mapping[str, FloatArray]):
             if arrival in stored:
                 arrivals = stored[arrival]
                 self.steps.write(name, moved, arrivals if before else arrivals[1:])
+        if last > (first := max(first, 1)):
+            norms = self.steps["step_norm"][first - 1 : last]
+            bounce = bounce_norms(norms[1:], norms[:-1], self.steps["step_cosine"][first:last])
+            self.steps.write("bounce_norm", slice(first, last), bounce)
 
     def _flow_time_after(self) -> float:
         if not len(self.steps):
@@ -362,6 +368,28 @@ class Run(Mapping[str, FloatArray]):
             np.divide(values.get("beta_alpha", nothing), decay, out=critical, where=decay > 0)
         values["g_critical"] = critical + decay
         self.measured.append(len(at), values)
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def _bound_descent(self) -> None:
+        """Bound the descent of what was measured last, whose step's length the row after it tells."""
+        if self.config.dynamics != "gradient-descent":
+            return
+        at = self.measured["step"][self._bounded :].astype(np.int64)
+        eta, decay, norm = (self.steps[name][at] for name in ("eta", "weight_decay", "step_norm"))
+        sharpness = self.measured["sharpness"][self._bounded :]
+        bound = -(2 - eta * (sharpness + decay)) * norm**2 / (2 * eta)
+        self.measured.write("descent_bound", slice(self._bounded, None), bound)
+        self._bounded = max(len(self.measured) - 1, 0)
+
+
+def bounce_norms(norms: FloatArray, before: FloatArray, cosines: FloatArray) -> FloatArray:
+    """Return ‖Δ − Δ′‖/4 of steps Δ and those before them, Δ′, from their lengths and cosines, shape (n,).
+
+    Good to a few roundings of the longer one where they bounce; of two nearly equal steps, that flow, no
+    better than to the root of a rounding, for no more is known of the cosine. Source: INST, Fig. 9.
+    """
+    square: FloatArray = (norms - before) ** 2 + 2 * norms * before * (1 - cosines)
+    return np.sqrt(square) / 4
 
 
 def pandas_here() -> Any:

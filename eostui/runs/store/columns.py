@@ -93,6 +93,9 @@ ARRIVALS = {
     "step_norm": "arrival_norm",
 }
 
+#: Columns of a step that follow from these, and what of them they take.
+FROM_ARRIVALS = {"bounce_norm": ("arrival_cosine", "arrival_norm")}
+
 #: θ itself, stored after the columns above for problems of at most two parameters.
 COORDINATES = (
     Column("theta_1", "θ", "first parameter θ₁, of a problem with at most two"),
@@ -137,6 +140,12 @@ EVERY_STEP = (
         "step_norm",
         "θ",
         "‖Δθ_t‖ of this step, η‖∇L_λ(θ_t)‖ in gradient descent; empty in the last row",
+    ),
+    Column(
+        "bounce_norm",
+        "θ",
+        "‖Δθ_t − Δθ_{t−1}‖/4, how far θ_t lies from the bounce's centre (θ_{t−1} + 2θ_t + θ_{t+1})/4; "
+        "empty in the first and the last row",
     ),
     Column("eta", "θ²/L", "learning rate η that moves θ_t to θ_{t+1}"),
     Column("weight_decay", "1/η", "weight decay λ that moves θ_t to θ_{t+1}"),
@@ -234,6 +243,13 @@ DERIVED = (
         "λ + βα/λ: a run whose g is larger collapses below its edge; empty at λ = 0",
         optional=True,
     ),
+    Column(
+        "descent_bound",
+        "L",
+        "−(η/2)(2 − η(S + λ))‖∇L_λ(θ_t)‖²: of gradient descent, what `loss_step_regularized` is at most "
+        "where L_λ curves by no more than S + λ on the step's way, and is if it curves by that",
+        optional=True,
+    ),
 )
 
 #: From the first calibration on, where a run has one; see runs/calibration.py.
@@ -257,7 +273,7 @@ CALIBRATED = (
 #: What stands first in an export, in this order; what isn't named here follows in its own.
 _EXPORT_ORDER = (
     "step", "flow_time", "loss", "loss_regularized", "loss_step", "loss_step_regularized",
-    "path_curvature", "step_cosine", "step_norm", "eta", "weight_decay", "theta_norm",
+    "path_curvature", "step_cosine", "step_norm", "bounce_norm", "eta", "weight_decay", "theta_norm",
     "decayed_norm", "sharpness", "sharpness_residual", "two_over_eta", "stability_threshold",
     "eig_2", "alpha", "beta",
     "beta_alpha", "g", "lambda_g", "g_u", "grad_norm",
@@ -284,6 +300,9 @@ def exported(
     for name, arrival in ARRIVALS.items():
         if arrival not in stored:
             del columns[name]
+    for name, arrivals in FROM_ARRIVALS.items():
+        if not {*arrivals} <= {*stored}:
+            del columns[name]
     few = (*COORDINATES, TRAIN_ACCURACY, *own)
     columns |= {column.name: column for column in few if column.name in stored}
     columns |= {column.name: _at_its_point(column) for column in measured}
@@ -293,8 +312,8 @@ def exported(
 
 
 def _at_its_point(column: Column) -> Column:
-    """Return a measured column that says where it is taken: everything measured is, θ's alone not."""
-    if column.name == HESSIAN_PRODUCTS.name:
+    """Return a measured column that says where it is taken, which a probe may have said of its own."""
+    if column.name == HESSIAN_PRODUCTS.name or "; taken at " in column.description:
         return column
     return replace(column, description=f"{column.description}; {MEASURED_AT}")
 
