@@ -16,6 +16,7 @@ directions, which descent would let stay in v for ever, are taken out of it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -108,12 +109,9 @@ class Bounce:
 
 def _unit(vector: Tensor, otherwise: Tensor) -> Tensor:
     """Return a vector at length 1, on the side of another one; that where it has no length."""
-    length = torch.linalg.vector_norm(vector)
-    if not float(length) > 0:
-        return otherwise
-    return vector / torch.where(torch.dot(vector, otherwise) < 0, -length, length)
+    length = math.copysign(float(torch.linalg.vector_norm(vector)), float(vector @ otherwise))
+    return vector / length if length else otherwise
 
 
 def _anywhere(like: Tensor) -> Tensor:
-    direction = torch.ones_like(like)
-    return direction / torch.linalg.vector_norm(direction)
+    return torch.full_like(like, like.numel() ** -0.5)
