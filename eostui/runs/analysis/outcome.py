@@ -29,6 +29,10 @@ EARLY_STEPS = (50, 100, 250, 500, 1000)
 _RESTING = {
     "sharpness": ("L/θ²", "S"),
     "path_curvature": ("L/θ²", "κ, its median"),
+    "centre_sharpness": (
+        "L/θ²",
+        "S at the centre of the bounce as the probe `centre` predicted it",
+    ),
     "eig_2": ("L/θ²", "λ₂, the second eigenvalue"),
     "loss": ("L", "the loss"),
     "test_loss": ("L", "the loss on the test samples"),
