@@ -12,13 +12,17 @@ those of the step, and once more by the Hessian at c. Near the edge two such tur
 (ηA/2)² ≈ ηA − 1, which is how descent itself makes the bounce grow along one direction and die along
 another: the bounce neither jumps to a direction that has just come to lead, nor lags behind. Slow
 directions, which descent would let stay in v for ever, are taken out of it.
+
+Along v the centre takes half a step. A whole one, by 1 − ηS ≈ −1, would let c bounce by itself, out of
+rounding too; with half a step, by 1 − ηS/2 ≈ 0, it is at once where ∇L balances along v, which is where
+the mean of a bounce is. Fixed points are the same.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -62,6 +66,15 @@ class Bounce:
         direction = away / radius if float(radius) > 0 else _anywhere(away)
         return cls(centre, direction, radius, torch.full_like(radius, torch.nan))
 
+    def unbegun(self, direction: Tensor) -> Bounce:
+        """Return it before it began, to grow along a unit vector: out of rounding, that is.
+
+        Until then what departs from the centre is the bend of the path, which doesn't grow.
+        """
+        return replace(
+            self, direction=direction.to(self.direction), radius=torch.zeros_like(self.radius)
+        )
+
     def moved(
         self,
         eta: float,
@@ -74,7 +87,7 @@ class Bounce:
 
         That takes two gradients, and one Hessian product at the centre. Where the bounce is shorter than
         a difference of gradients can tell, the Hessian stands for the secant. The radius never falls
-        below the precision of c, as rounding keeps that of a network.
+        below what rounding of c is along any one direction, as it keeps that of a network.
 
         Args:
             eta: η of the step.
@@ -99,10 +112,13 @@ class Bounce:
         point.release()
         mask = 1.0 if decayed is None else decayed
         decay = weight_decay * torch.dot(direction, direction * mask)
+        move = eta * (slope + weight_decay * centre * mask)
         return Bounce(
-            centre - eta * slope - eta * weight_decay * centre * mask,
+            centre - move + direction * torch.dot(direction, move) / 2,
             _unit(turned, direction),
-            (radius * torch.abs(1 - eta * (secant + decay))).clamp(min=precision),
+            (radius * torch.abs(1 - eta * (secant + decay))).clamp(
+                min=precision / centre.numel() ** 0.5
+            ),
             secant,
         )
 

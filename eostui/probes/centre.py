@@ -25,6 +25,8 @@ from eostui.runs.store.columns import Column
 #: The prediction has lost the run once its centre is off by more than this share of the way it went, and
 #: by more than the bounce.
 LOST = 0.1
+#: What departs from the centre is a bounce if its overlap with u is larger, else the bend of the path.
+ESTABLISHED = 0.7
 #: The dynamics whose bounce it is.
 _DERIVED_FOR = "gradient-descent"
 _PREDICTED = "predicted from the step at which the prediction began"
@@ -85,9 +87,19 @@ class Centre(Probe):
         if self.bounce is None:
             if not self._at_edge(moment):
                 return Reading()
-            self.bounce, self.origin, self.step = measured, measured.centre, moment.step
+            self.bounce = self._begun(measured, moment)
+            self.origin, self.step = measured.centre, moment.step
         self._catch_up(moment)
         return self._compared(measured, moment)
+
+    @staticmethod
+    def _begun(measured: Bounce, moment: Moment) -> Bounce:
+        """Return the bounce that is there, or is to begin along u where it is but the path's bend."""
+        eigenvectors = sharpness_of(moment).eigenvectors
+        if eigenvectors is None:
+            return measured
+        overlap = abs(float(eigenvectors[0].to(measured.direction) @ measured.direction))
+        return measured if overlap > ESTABLISHED else measured.unbegun(eigenvectors[0])
 
     def _at_edge(self, moment: Moment) -> bool:
         reading = moment.readings.get(Sharpness.name)

@@ -131,7 +131,7 @@ def test_a_bounce_too_short_for_a_difference_is_moved_by_the_hessian(dtype):
     assert float(bounce.radius) == 0
     bounce = moves.move(bounce)
     assert moves.gradients == 0
-    assert float(bounce.radius) == pytest.approx(torch.finfo(dtype).eps * 0.7, rel=1e-3)
+    assert float(bounce.radius) == pytest.approx(torch.finfo(dtype).eps * 0.7 / 2**0.5, rel=1e-3)
     for _ in range(15):
         bounce = moves.move(bounce)
     before, bounce = bounce, moves.move(bounce)
@@ -148,4 +148,16 @@ def test_a_step_where_nothing_curves_keeps_its_direction():
     after = moves.move(bounce)
     torch.testing.assert_close(after.direction, bounce.direction)
     torch.testing.assert_close(after.radius, bounce.radius)
-    torch.testing.assert_close(after.centre, bounce.centre - 0.1)
+    step = torch.tensor([0.05, 0.1])  # half of it along v
+    torch.testing.assert_close(after.centre, bounce.centre - step)
+
+
+def test_a_bounce_that_has_not_begun_is_not_the_bend_of_the_path():
+    points = (torch.tensor([0.0, t * t], dtype=torch.float64) for t in (1.0, 1.1, 1.2))
+    bent = Bounce.about(*points)
+    assert float(bent.radius) > 1e-3
+    unbegun = bent.unbegun(torch.tensor([1.0, 0.0], dtype=torch.float64))
+    assert float(unbegun.radius) == 0
+    after = Moves(normal_form(0.0).loss, ETA, 0.0).move(unbegun)
+    assert 0 < float(after.radius) < 1e-15
+    torch.testing.assert_close(unbegun.centre, bent.centre)
