@@ -6,4 +6,5 @@ from __future__ import annotations
 OPTIONAL_PROBES: dict[str, str] = {
     "radius": "the sharpness at the radius of the bounce, S_δ",
     "radii": "the same at a tenth of that radius, and at three and ten times",
+    "centre": "a prediction of S, of the bounce and of the loss, from the first reading at the edge on",
 }

@@ -249,6 +249,7 @@ class Trajectory:
                 return False
         here, raw = self._own(self.theta), self._config.reading == "raw"
         behind = self._own(self._carried.displacement)
+        moment.behind = None if "displacement" in self._unknown else behind
         shared = self._points.at(here) if due and raw else None
         if shared is not None:  # one graph for the step and its measurement
             known: Tensors = (shared.loss, shared.gradient)

@@ -1,5 +1,6 @@
 """The panels of a run, each a file of its own and a line of this table."""
 
+from eostui.panels.centre import CENTRE
 from eostui.panels.collapse import COLLAPSE
 from eostui.panels.cosine import COSINE
 from eostui.panels.drives import DRIVES
@@ -24,4 +25,5 @@ PANELS: list[Panel] = [
     COSINE,
     COLLAPSE,
     EIGENVALUES,
+    CENTRE,
 ]

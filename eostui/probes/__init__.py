@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from eostui.config import RunConfig
+from eostui.probes.centre import Centre
 from eostui.probes.drives import Drives
 from eostui.probes.held_out import HeldOut
 from eostui.probes.own import own_probe
@@ -22,7 +23,7 @@ __all__ = ["OPTIONAL", "PROBES", "Column", "Moment", "Probe", "Reading", "descri
 #: Those of every run, in the order in which they measure: a probe may use what those before it found.
 PROBES: tuple[type[Probe], ...] = (Sharpness, SmallestEigenvalue, Drives, HeldOut)
 #: Those that a run has where it names them: each name of `OPTIONAL_PROBES` with its class.
-OPTIONAL: dict[str, type[Probe]] = {kind.name: kind for kind in (Radius, Radii)}
+OPTIONAL: dict[str, type[Probe]] = {kind.name: kind for kind in (Radius, Radii, Centre)}
 
 
 def probes_of(config: RunConfig) -> tuple[type[Probe], ...]:

@@ -62,6 +62,7 @@ class Moment:
         operator: that whose largest eigenvalue counts for it.
         changed_at: the step from which on the controls have been what they are.
         theta: θ_t, shape (P,), which isn't the point of a midpoint reading; None where it isn't known.
+        behind: Δθ of the step before, shape (P,); None where there was none.
         displacement: Δθ of this step, from θ_t to θ_{t+1}, shape (P,); None where it isn't known.
         probes: those of the run by name: a probe may read what one before it keeps.
         readings: of the probes before it at this step, by name.
@@ -73,6 +74,7 @@ class Moment:
     operator: Operator = hessian
     changed_at: int = 0
     theta: Tensor | None = None
+    behind: Tensor | None = None
     displacement: Tensor | None = None
     probes: Mapping[str, Probe] = field(default_factory=dict)
     readings: dict[str, Reading] = field(default_factory=dict)

@@ -33,6 +33,10 @@ _RESTING = {
     "sharpness_at_tenth_radius": ("L/θ²", "S at δ/10, of runs with the probe `radii`,"),
     "sharpness_at_3_radii": ("L/θ²", "S at 3δ, of those,"),
     "sharpness_at_10_radii": ("L/θ²", "S at 10δ, of those,"),
+    "centre_sharpness": (
+        "L/θ²",
+        "S at the centre of the bounce as the probe `centre` predicted it",
+    ),
     "eig_2": ("L/θ²", "λ₂, the second eigenvalue"),
     "loss": ("L", "the loss"),
     "test_loss": ("L", "the loss on the test samples"),

@@ -18,6 +18,8 @@ NOTED, TURNED_OFF = "noted", "turned_off"
 PROBES_CHANGED = "probes_changed"
 #: Why a GPU's steps aren't captured as graphs, where they could be.
 UNCAPTURED = "uncaptured"
+#: That the prediction of centre and bounce has lost the run.
+CENTRE_LOST = "centre_lost"
 #: Whose S it is, where a gradient that isn't the loss's own was trusted.
 OF_TRUSTED = "of a trusted gradient"
 
@@ -48,6 +50,11 @@ def remark(event: Event) -> str:
         more = "".join(f", {key} {value}" for key, value in told["told"].items())
         return (
             f"at step {step} the probe {told.get('probe', '')} says: {told.get('kind', '')}{more}"
+        )
+    if event.kind == CENTRE_LOST:
+        return (
+            f"the prediction of centre and bounce has lost the run by step {step}: its centre is off by "
+            f"{told.get('distance', 0):.2g}, of a way of {told.get('way', 0):.2g}"
         )
     if event.kind == "audit":
         which = "S" if told.get("eigenvalue", 1) == 1 else f"eigenvalue {told['eigenvalue']}"
