@@ -3,4 +3,7 @@
 from __future__ import annotations
 
 #: What each measures, by its name, in the order in which they measure: one may use those before it.
-OPTIONAL_PROBES: dict[str, str] = {}
+OPTIONAL_PROBES: dict[str, str] = {
+    "ntk": "the neural tangent kernel of some samples, in three forms, and its alignment with the target",
+    "weyl": "λ₁ of the NTK on the whole batch beside S, and the bound ‖R‖₂ on how far they are apart",
+}

@@ -71,19 +71,7 @@ def kernels(made_of: Supervised, theta: Tensor) -> dict[Form, Tensor]:
     Raises:
         InputError: if nC is more than `MOST_ROWS`, or the outputs aren't a row for each sample.
     """
-    with torch.no_grad():
-        outputs = made_of.outputs(theta, made_of.inputs[:1])
-    samples = len(made_of.inputs)
-    if not isinstance(outputs, Tensor) or len(outputs) != 1:
-        raise InputError("the network's outputs must be a tensor with a row for each sample")
-    each = outputs.numel()
-    if samples * each > MOST_ROWS:
-        raise InputError(
-            f"K of {samples} samples with {each} outputs each has {samples * each} rows, more than "
-            f"{MOST_ROWS}: {max(MOST_ROWS // each, 1)} samples are as many as it can be had of"
-            if each <= MOST_ROWS
-            else f"a sample has {each} outputs, more than the {MOST_ROWS} rows that K may have"
-        )
+    samples, each = len(made_of.inputs), outputs_each(made_of, theta)
     chain = chain_of(made_of)
     if chain is not None and _is_dense(chain):
         gram = _gram_of_layers(chain, theta, each)
@@ -96,6 +84,23 @@ def kernels(made_of: Supervised, theta: Tensor) -> dict[Form, Tensor]:
         "summed": blocks.sum((1, 3)),
         "traced": blocks.diagonal(dim1=1, dim2=3).sum(-1),
     }
+
+
+def outputs_each(made_of: Supervised, theta: Tensor) -> int:
+    """Return how many outputs a sample has: C. Raises InputError as `kernels` does."""
+    with torch.no_grad():
+        outputs = made_of.outputs(theta, made_of.inputs[:1])
+    if not isinstance(outputs, Tensor) or len(outputs) != 1:
+        raise InputError("the network's outputs must be a tensor with a row for each sample")
+    samples, each = len(made_of.inputs), outputs.numel()
+    if each > MOST_ROWS:
+        raise InputError(f"a sample has {each} outputs, more than the {MOST_ROWS} rows K may have")
+    if samples * each > MOST_ROWS:
+        raise InputError(
+            f"K of {samples} samples with {each} outputs each has {samples * each} rows, more than "
+            f"{MOST_ROWS}: {MOST_ROWS // each} samples are as many as it can be had of"
+        )
+    return each
 
 
 def target_rows(made_of: Supervised, theta: Tensor, form: Form) -> Tensor | None:
