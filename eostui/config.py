@@ -190,8 +190,8 @@ class RunConfig(BaseModel):
     )
     ntk_samples: PositiveInt = Field(
         100,
-        description="samples that the probe `ntk` computes its kernel on: the first of a permutation that "
-        "is the same in every run",
+        description="samples on which the probe `ntk` computes its kernel: the first of a permutation "
+        "that is the same in every run",
     )
     ntk_split: Literal["train", "test"] = Field(
         "train", description="whether these are training or test samples"

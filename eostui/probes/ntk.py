@@ -17,6 +17,7 @@ from eostui.curvature.ntk import (
     target_rows,
 )  # fmt: skip
 from eostui.curvature.point import Point
+from eostui.errors import InputError
 from eostui.probes.probe import Moment, Probe, Reading, Value
 from eostui.problems import Problem
 from eostui.problems.subset import subset
@@ -62,8 +63,11 @@ class Ntk(Probe):
 
     def __init__(self, config: RunConfig, problem: Problem) -> None:
         super().__init__(config, problem)
-        self._samples = subset(problem, config.ntk_split, config.ntk_samples)
-        outputs_each(self._samples, problem.initial)  # too many are refused before a run
+        try:
+            self._samples = subset(problem, config.ntk_split, config.ntk_samples)
+            outputs_each(self._samples, problem.initial)  # too many are refused before a run
+        except InputError as error:
+            raise InputError(f"{error} (`ntk_samples`, `ntk_split`)") from None
 
     def due(self, moment: Moment) -> bool:
         """Whether it is time for it."""

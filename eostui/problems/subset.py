@@ -33,19 +33,8 @@ def subset(problem: Problem, split: Split, count: int | None = None) -> Supervis
         InputError: if it hasn't so many, or is a function of θ alone, or if its outputs for a sample
             depend on the others.
     """
-    parts = supervised_parts(problem.loss)
-    if not parts:
-        raise InputError(
-            "the problem is a function of θ alone: it has neither samples nor outputs, and so no NTK"
-        )
-    first = parts[0]
-    if split == "test":
-        if not isinstance(problem.test, HeldOutSamples):
-            raise InputError("the problem has no test samples")
-        inputs, targets = [problem.test.inputs], [problem.test.targets]
-    else:
-        inputs, targets = [part.inputs for part in parts], [part.targets for part in parts]
-    total = sum(map(len, inputs))
+    inputs, targets = _data(problem, split)
+    first, total = supervised_parts(problem.loss)[0], sum(map(len, inputs))
     if count is not None and not 1 <= count <= total:
         raise InputError(f"there are {total} {_WORDS[split]} samples, and {count} were asked for")
     if total > 1 and are_coupled(first.outputs, first.inputs, problem.initial):
@@ -62,6 +51,25 @@ def subset(problem: Problem, split: Split, count: int | None = None) -> Supervis
         share=1.0,
         convolutions=first.convolutions,
     )
+
+
+def how_many(problem: Problem, split: Split) -> int:
+    """Return how many samples there are. Raises InputError as `subset`."""
+    return sum(map(len, _data(problem, split)[0]))
+
+
+def _data(problem: Problem, split: Split) -> tuple[list[Tensor], list[Tensor]]:
+    """Return inputs and targets, in as many parts as they are held in."""
+    parts = supervised_parts(problem.loss)
+    if not parts:
+        raise InputError(
+            "the problem is a function of θ alone: it has neither samples nor outputs, and so no NTK"
+        )
+    if split == "train":
+        return [part.inputs for part in parts], [part.targets for part in parts]
+    if not isinstance(problem.test, HeldOutSamples):
+        raise InputError("the problem has no test samples")
+    return [problem.test.inputs], [problem.test.targets]
 
 
 _WORDS = {"train": "training", "test": "test"}

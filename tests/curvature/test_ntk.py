@@ -293,3 +293,24 @@ def test_targets_are_rows_as_the_kernel_has_them():
         module, lambda f, t: (f.sum(1) - t).square().mean(), x, torch.randn(4), convention=""
     )
     assert target_rows(subset(other, "train"), other.initial, "full") is None
+
+
+def test_a_large_matrix_has_its_first_eigenpairs_found_by_blocks():
+    """Against LAPACK: a falling spectrum with a triple eigenvalue, one of zeros, and one that is flat."""
+    size, count = 450, ntk.LEADING
+    generator = torch.Generator().manual_seed(5)
+    basis = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64)).Q
+    falling = 1 / torch.arange(1, size + 1).double() ** 1.5
+    falling[:3] = 2.0
+    matrix = (basis * falling) @ basis.T
+    values, vectors = ntk.leading_of_matrix(matrix)
+    wanted, oracle = scipy.linalg.eigh(matrix.numpy(), subset_by_index=[size - count, size - 1])
+    assert np.allclose(values, wanted[::-1], rtol=1e-12)
+    between = np.abs(np.linalg.svd(oracle[:, -3:].T @ vectors[:, :3].numpy())[1])
+    assert between.min() == pytest.approx(1, abs=1e-9)
+    for column in range(3, count):
+        assert abs(oracle[:, -1 - column] @ vectors[:, column].numpy()) > 1 - 1e-9
+
+    assert ntk.leading_of_matrix(torch.zeros(size, size).double())[0].tolist() == [0.0] * count
+    flat = ntk.leading_of_matrix(torch.eye(size).double())[0]
+    assert np.allclose(flat, 1)
