@@ -220,7 +220,7 @@ def _row(found: OnSamples) -> dict[str, Any]:
 
 def _table(found: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
     titles = ("run", "step", "L", "n", "λ₁ full", "λ₁ summed", "λ₁ traced", "alignment", "centred")
-    rows = [titles]
+    rows: list[tuple[str, ...]] = [titles]
     for each in found:
         for row in each["samples"]:
             traced = row["traced"]

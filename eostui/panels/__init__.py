@@ -1,5 +1,6 @@
 """The panels of a run, each a file of its own and a line of this table."""
 
+from eostui.panels.alignment import ALIGNMENT
 from eostui.panels.collapse import COLLAPSE
 from eostui.panels.cosine import COSINE
 from eostui.panels.drives import DRIVES
@@ -7,10 +8,12 @@ from eostui.panels.eigenvalues import EIGENVALUES
 from eostui.panels.loss import LOSS
 from eostui.panels.loss_step import LOSS_STEP
 from eostui.panels.norm import NORM
+from eostui.panels.ntk import NTK
 from eostui.panels.oscillator import OSCILLATOR
 from eostui.panels.panel import Panel
 from eostui.panels.probes import PROBES
 from eostui.panels.sharpness import SHARPNESS
+from eostui.panels.weyl import WEYL
 
 #: In the order of their keys.
 PANELS: list[Panel] = [
@@ -24,4 +27,7 @@ PANELS: list[Panel] = [
     COSINE,
     COLLAPSE,
     EIGENVALUES,
+    NTK,
+    ALIGNMENT,
+    WEYL,
 ]
