@@ -32,8 +32,8 @@ MOST_ROWS = 6000
 #: Eigenvectors whose alignment with the target is told.
 LEADING = 20
 #: A matrix of more rows than this has its first eigenvectors found in blocks of so many vectors, to
-#: residuals of this share of the first eigenvalue.
-_DENSE, _BLOCK, _FOUND = 400, 32, 1e-9
+#: residuals of this share of the first eigenvalue, which are looked at after every so many blocks.
+_DENSE, _BLOCK, _FOUND, _LOOK = 400, 32, 1e-7, 3
 #: Bytes of a Jacobian that is held as a whole; of a larger one two blocks of rows at a time are.
 _HELD = 2**29
 
@@ -203,6 +203,8 @@ def leading_of_matrix(matrix: Tensor) -> tuple[Tensor, Tensor]:
                 block = torch.linalg.qr(block - basis @ (basis.T @ block)).Q
             basis, block = torch.cat([basis, block], 1), matrix @ block
             products = torch.cat([products, block], 1)
+            if basis.shape[1] % (_LOOK * _BLOCK):
+                continue
             values, mix = torch.linalg.eigh(basis.T @ products)
             values, mix = values.flip(0)[:LEADING], mix.flip(1)[:, :LEADING]
             vectors = basis @ mix

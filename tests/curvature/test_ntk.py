@@ -307,10 +307,12 @@ def test_a_large_matrix_has_its_first_eigenpairs_found_by_blocks():
     wanted, oracle = scipy.linalg.eigh(matrix.numpy(), subset_by_index=[size - count, size - 1])
     assert np.allclose(values, wanted[::-1], rtol=1e-12)
     between = np.abs(np.linalg.svd(oracle[:, -3:].T @ vectors[:, :3].numpy())[1])
-    assert between.min() == pytest.approx(1, abs=1e-9)
+    assert between.min() == pytest.approx(1, abs=1e-6)
     for column in range(3, count):
-        assert abs(oracle[:, -1 - column] @ vectors[:, column].numpy()) > 1 - 1e-9
+        assert abs(oracle[:, -1 - column] @ vectors[:, column].numpy()) > 1 - 1e-6
 
     assert ntk.leading_of_matrix(torch.zeros(size, size).double())[0].tolist() == [0.0] * count
     flat = ntk.leading_of_matrix(torch.eye(size).double())[0]
     assert np.allclose(flat, 1)
+    low = basis[:, :3] @ basis[:, :3].T * 5
+    assert np.allclose(ntk.leading_of_matrix(low)[0], [5.0] * 3 + [0.0] * 17, atol=1e-12)
