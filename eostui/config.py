@@ -185,6 +185,18 @@ class RunConfig(BaseModel):
         'probes, and measurements of your own, each a "file.py:Class"',
     )
 
+    ntk_cadence: PositiveInt = Field(
+        500, description="steps between measurements of the probes `ntk` and `weyl`"
+    )
+    ntk_samples: PositiveInt = Field(
+        100,
+        description="samples on which the probe `ntk` computes its kernel: the first of a permutation "
+        "that is the same in every run",
+    )
+    ntk_split: Literal["train", "test"] = Field(
+        "train", description="whether these are training or test samples"
+    )
+
     calibrate_at: Literal["never", "auto"] | Annotated[int, Field(ge=0)] = Field(
         "never",
         description="when theory's prediction is laid over the run: auto, where S first crosses 2/η − λ; "

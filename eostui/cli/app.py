@@ -15,6 +15,7 @@ from eostui.cli.export import export
 from eostui.cli.figure import figure
 from eostui.cli.fork import fork
 from eostui.cli.locate import locate
+from eostui.cli.ntk import ntk
 from eostui.cli.plot import plot
 from eostui.cli.presets import presets
 from eostui.cli.presets.list import list_presets
@@ -70,6 +71,7 @@ COMMANDS = (
     (app, "plot", plot),
     (app, "figure", figure),
     (app, "compare", compare),
+    (app, "ntk", ntk),
     (app, "simulate", simulate),
     (app, "bench", bench),
     (app, "doctor", doctor),

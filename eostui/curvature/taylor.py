@@ -19,7 +19,16 @@ from torch import Tensor, nn
 
 from eostui.curvature.activations import ACTIVATIONS, is_standard
 from eostui.curvature.convolutions import Convolution, UnfoldedConvolution, can_unfold
-from eostui.curvature.layers import Affine, Bilinear, Dense, Elementwise, Flat, Node, laid_out
+from eostui.curvature.layers import (
+    Affine,
+    AffineNode,
+    Bilinear,
+    Dense,
+    Elementwise,
+    Flat,
+    Node,
+    laid_out,
+)
 from eostui.curvature.one_dnn import by_one_dnn
 from eostui.curvature.output_losses import OUTPUT_LOSSES, OutputLoss
 from eostui.curvature.pooling import Pool
@@ -231,6 +240,23 @@ class ChainDerivatives:
         product = torch.empty_like(self.gradient)
         self._backward(cotangent.clone(), lambda node, d: node.pull(d, product))
         return product
+
+    @torch.no_grad()
+    def layer_errors(self, cotangent: Tensor) -> list[tuple[AffineNode, Tensor]]:
+        """Return the layers with parameters from the last to the first, and what w is in their outputs.
+
+        The share of such a layer in Jᵀw is the sum over samples of the products of this and its input.
+        """
+        found: list[tuple[AffineNode, Tensor]] = []
+        unwanted = torch.empty_like(self.gradient)
+
+        def pull(node: Node, error: Tensor) -> Tensor | None:
+            if isinstance(node, AffineNode):
+                found.append((node, error))
+            return node.pull(error, unwanted)
+
+        self._backward(cotangent.clone(), pull)
+        return found
 
     def _push(self, vector: Tensor) -> Tensor:
         """Return ḟ along θ + εv, leaving the first-order coefficients in the nodes."""

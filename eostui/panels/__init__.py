@@ -1,6 +1,7 @@
 """The panels of a run, each a file of its own and a line of this table."""
 
 from eostui.panels.centre import CENTRE
+from eostui.panels.alignment import ALIGNMENT
 from eostui.panels.collapse import COLLAPSE
 from eostui.panels.cosine import COSINE
 from eostui.panels.drives import DRIVES
@@ -8,10 +9,12 @@ from eostui.panels.eigenvalues import EIGENVALUES
 from eostui.panels.loss import LOSS
 from eostui.panels.loss_step import LOSS_STEP
 from eostui.panels.norm import NORM
+from eostui.panels.ntk import NTK
 from eostui.panels.oscillator import OSCILLATOR
 from eostui.panels.panel import Panel
 from eostui.panels.probes import PROBES
 from eostui.panels.sharpness import SHARPNESS
+from eostui.panels.weyl import WEYL
 
 #: In the order of their keys.
 PANELS: list[Panel] = [
@@ -26,4 +29,7 @@ PANELS: list[Panel] = [
     COLLAPSE,
     EIGENVALUES,
     CENTRE,
+    NTK,
+    ALIGNMENT,
+    WEYL,
 ]

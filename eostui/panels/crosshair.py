@@ -52,6 +52,18 @@ _COLUMNS = (
     ("x", "x", "norm"),
     ("g", "g", "cool"),
     ("g_critical", "g crit", "theory"),
+    ("ntk_full", "λ₁(K)", "cool"),
+    ("ntk_summed", "summed", "warm"),
+    ("ntk_traced", "traced", "norm"),
+    ("ntk_batch", "λ₁(K) batch", "path"),
+    ("weyl_gap", "|S − λ₁(K)|", "cool"),
+    ("residual_norm", "‖R‖₂", "theory"),
+    ("ntk_full_alignment", "full", "cool"),
+    ("ntk_full_centred_alignment", "full, centred", "cool"),
+    ("ntk_summed_alignment", "summed", "warm"),
+    ("ntk_summed_centred_alignment", "summed, centred", "warm"),
+    ("ntk_traced_alignment", "traced", "norm"),
+    ("ntk_traced_centred_alignment", "traced, centred", "norm"),
 )
 #: What a step does to each of the losses.
 _CHANGES = {"loss": "loss_step", "loss_regularized": "loss_step_regularized"}

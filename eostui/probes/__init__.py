@@ -11,11 +11,13 @@ from eostui.config import RunConfig
 from eostui.probes.centre import Centre
 from eostui.probes.drives import Drives
 from eostui.probes.held_out import HeldOut
+from eostui.probes.ntk import Ntk
 from eostui.probes.own import own_probe
 from eostui.probes.probe import Moment, Probe, Reading
 from eostui.probes.radius import Radii, Radius
 from eostui.probes.sharpness import Sharpness
 from eostui.probes.smallest_eigenvalue import SmallestEigenvalue
+from eostui.probes.weyl import Weyl
 from eostui.runs.store.columns import Column, ProbeColumns
 
 __all__ = ["OPTIONAL", "PROBES", "Column", "Moment", "Probe", "Reading", "described", "probes_of"]
@@ -23,7 +25,9 @@ __all__ = ["OPTIONAL", "PROBES", "Column", "Moment", "Probe", "Reading", "descri
 #: Those of every run, in the order in which they measure: a probe may use what those before it found.
 PROBES: tuple[type[Probe], ...] = (Sharpness, SmallestEigenvalue, Drives, HeldOut)
 #: Those that a run has where it names them: each name of `OPTIONAL_PROBES` with its class.
-OPTIONAL: dict[str, type[Probe]] = {kind.name: kind for kind in (Radius, Radii, Centre)}
+OPTIONAL: dict[str, type[Probe]] = {
+    kind.name: kind for kind in (Radius, Radii, Centre, Ntk, Weyl)
+}
 
 
 def probes_of(config: RunConfig) -> tuple[type[Probe], ...]:

@@ -58,6 +58,7 @@ CALLS = {
     "resume": ("resume aaaa --steps 1", 2),
     "doctor": ("doctor", 0),
     "replay": ("replay aaaa", 2),
+    "ntk": ("ntk aaaa --samples many", 2),
     "sweep": ("sweep --set η=1", 2),
     "run": (f"run {TOY}", 0),
 }
@@ -291,6 +292,7 @@ JSON_CALLS = {
     "resume": ["--headless", "aaaa", "--steps", "1"],
     "fork": ["--headless", "aaaa", "--at", "9999"],
     "replay": ["bbbb", "--watch"],
+    "ntk": ["aaaa", "--samples", "many"],
     "doctor": [],
     "runs list": [],
     "runs show": ["broken"],
@@ -327,7 +329,14 @@ def test_every_command_with_json_prints_json(folder: Path, tmp_path: Path) -> No
     assert takes == set(JSON_CALLS)
     shutil.copytree(folder / "runs", tmp_path / "runs")
     env = environment(tmp_path)
-    refused = {"sweep", "resume", "fork", "replay", "bench"}  # each with a call that is wrong
+    refused = {
+        "sweep",
+        "resume",
+        "fork",
+        "replay",
+        "ntk",
+        "bench",
+    }  # each with a call that is wrong
     for name, arguments in JSON_CALLS.items():
         found = json_of(*name.split(), *arguments, env=env)
         assert (found is None) == (name in refused), name
