@@ -26,7 +26,7 @@ class Directions:
         numbers: of the directions kept, from 0 on; those seen last come first.
         begun: how many numbers were given.
         vectors: as they were last seen, shape (n, P); None before the first.
-        earlier: as they were before that, shape (n, P); the same where they were seen once.
+        earlier: as those in sight were before that, shape (k, P); the same where they were seen once.
     """
 
     def __init__(self, most: int, departed: int) -> None:
@@ -66,9 +66,8 @@ class Directions:
             if number < 0:
                 numbers[place] = self._unused(numbers)
         kept = [of for of in kept if self.numbers[of] not in numbers][: self._departed]
-        if self.vectors is not None and self.earlier is not None and kept:
+        if self.vectors is not None and kept:
             vectors = torch.cat([vectors, self.vectors[kept]])
-            earlier = torch.cat([earlier, self.earlier[kept]])
         self.numbers = [*numbers, *(self.numbers[of] for of in kept)]
         self.vectors, self.earlier = vectors, earlier
         return numbers, overlaps
@@ -92,9 +91,10 @@ class Directions:
         """Return the larger overlap of each vector with what each direction was, shape (k, n)."""
         if self.vectors is None or self.earlier is None:
             return np.empty((len(vectors), 0))
-        (one,) = read(vectors @ torch.cat([self.vectors, self.earlier]).T)
-        last, before = np.split(np.abs(one), 2, axis=1)
-        return np.asarray(np.maximum(last, before))
+        (found,) = read(vectors @ torch.cat([self.vectors, self.earlier]).T)
+        last, before = np.split(np.abs(found), [len(self.vectors)], axis=1)
+        last[:, : before.shape[1]] = np.maximum(last[:, : before.shape[1]], before)
+        return np.asarray(last)
 
     def _unused(self, taken: list[int]) -> int:
         """Return a number that no direction has had, or else one whose direction isn't seen any more."""

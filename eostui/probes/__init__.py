@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from eostui.config import RunConfig
 from eostui.probes.drives import Drives
 from eostui.probes.held_out import HeldOut
+from eostui.probes.hessian_trace import HessianTrace
 from eostui.probes.own import own_probe
 from eostui.probes.probe import Moment, Probe, Reading
 from eostui.probes.sharpness import Sharpness
 from eostui.probes.smallest_eigenvalue import SmallestEigenvalue
+from eostui.probes.spectral_density import SpectralDensity
+from eostui.probes.tracked_eigenvalues import TrackedEigenvalues
 from eostui.runs.store.columns import Column, ProbeColumns
 
 __all__ = ["OPTIONAL", "PROBES", "Column", "Moment", "Probe", "Reading", "described", "probes_of"]
@@ -21,7 +24,9 @@ __all__ = ["OPTIONAL", "PROBES", "Column", "Moment", "Probe", "Reading", "descri
 #: Those of every run, in the order in which they measure: a probe may use what those before it found.
 PROBES: tuple[type[Probe], ...] = (Sharpness, SmallestEigenvalue, Drives, HeldOut)
 #: Those that a run has where it names them: each name of `OPTIONAL_PROBES` with its class.
-OPTIONAL: dict[str, type[Probe]] = {}
+OPTIONAL: dict[str, type[Probe]] = {
+    kind.name: kind for kind in (TrackedEigenvalues, SpectralDensity, HessianTrace)
+}
 
 
 def probes_of(config: RunConfig) -> tuple[type[Probe], ...]:
