@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from eostui.curvature.basis import NotFiniteError
-from eostui.curvature.density import mean_and_error
 from eostui.curvature.host import like, read
+from eostui.quadrature import mean_and_error
 
 
 @dataclass(frozen=True)

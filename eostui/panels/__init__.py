@@ -2,6 +2,7 @@
 
 from eostui.panels.collapse import COLLAPSE
 from eostui.panels.cosine import COSINE
+from eostui.panels.density import DENSITY
 from eostui.panels.drives import DRIVES
 from eostui.panels.eigenvalues import EIGENVALUES
 from eostui.panels.loss import LOSS
@@ -11,6 +12,7 @@ from eostui.panels.oscillator import OSCILLATOR
 from eostui.panels.panel import Panel
 from eostui.panels.probes import PROBES
 from eostui.panels.sharpness import SHARPNESS
+from eostui.panels.trace import TRACE
 
 #: In the order of their keys.
 PANELS: list[Panel] = [
@@ -24,4 +26,6 @@ PANELS: list[Panel] = [
     COSINE,
     COLLAPSE,
     EIGENVALUES,
+    DENSITY,
+    TRACE,
 ]

@@ -10,10 +10,11 @@ import torch
 from oracles import dense_hessian, gradient
 
 from eostui.curvature.basis import NotFiniteError
-from eostui.curvature.density import AGREE, lanczos_quadrature
+from eostui.curvature.density import lanczos_quadrature
 from eostui.curvature.directions import random_direction, random_signs
 from eostui.curvature.point import Point
 from eostui.curvature.trace import hutchinson
+from eostui.quadrature import AGREE
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
