@@ -56,7 +56,7 @@ class Directions:
         earlier = vectors.clone()
         left = found.copy()
         while left.size and left.max() >= SAME:
-            place, of = np.unravel_index(int(left.argmax()), left.shape)
+            place, of = divmod(int(left.argmax()), left.shape[1])
             numbers[place], overlaps[place] = self.numbers[of], found[place, of]
             assert self.vectors is not None
             earlier[place] = self.vectors[of]

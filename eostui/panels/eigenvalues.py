@@ -46,8 +46,12 @@ def _chart(view: RunView, kind: str) -> Chart:
 
 def _by_rank(view: RunView) -> list[tuple[str, FloatArray, FloatArray]]:
     """Return the label, x and values of each eigenvalue in falling order."""
-    found = ((nth("λ", rank), *view.readings(name)) for rank, name in enumerate(COLUMNS, 1))
-    return [(label, x, values) for label, x, values in found if len(x)]
+    found = []
+    for rank, name in enumerate(COLUMNS, start=1):
+        x, values = view.readings(name)
+        if len(x):
+            found.append((nth("λ", rank), x, values))
+    return found
 
 
 def _tracked(view: RunView) -> list[tuple[str, FloatArray, FloatArray]]:

@@ -11,7 +11,7 @@ from eostui.runs.store.columns import Column
 #: Random starts, and steps of Lanczos from each: as many products as both together.
 DRAWS, STEPS = 4, 64
 #: Their numbers, beside those that searches draw.
-_FIRST_DRAW = 20_000
+FIRST_DRAW = 20_000
 
 
 class SpectralDensity(Probe):
@@ -47,7 +47,7 @@ class SpectralDensity(Probe):
         seed = self.config.seed
         found = lanczos_quadrature(
             moment.operator(point),
-            lambda number: random_signs(point.theta, seed, moment.step, _FIRST_DRAW + number),
+            lambda number: random_signs(point.theta, seed, moment.step, FIRST_DRAW + number),
             DRAWS,
             STEPS,
         )
