@@ -24,7 +24,7 @@ def lanczos_quadrature(
     draws: int,
     steps: int,
 ) -> Quadrature:
-    """Return the quadrature of the spectrum of a symmetric operator (Ubaru, Chen and Saad 2017, §3).
+    """Return the quadrature of the spectrum of a symmetric operator [SLQ].
 
     Lanczos from z/‖z‖ ends in a tridiagonal T of `steps` rows; the eigenvalues of T are the nodes, the
     squares of the first entries of its eigenvectors the weights. Every vector is made orthogonal to all

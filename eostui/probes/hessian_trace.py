@@ -22,7 +22,7 @@ _FIRST_DRAW = 30_000
 
 
 class HessianTrace(Probe):
-    """Estimates tr H by Hutchinson's draws, the leading eigenvectors taken exactly (MATH §7).
+    """Estimates tr H by Hutchinson's draws, the leading eigenvectors taken exactly.
 
     Attributes:
         samples: how many training samples it is of, NaN where the loss isn't one of samples.

@@ -15,7 +15,7 @@ FIRST_DRAW = 20_000
 
 
 class SpectralDensity(Probe):
-    """Estimates the density by stochastic Lanczos quadrature (MATH §5)."""
+    """Estimates the density by stochastic Lanczos quadrature [SLQ]."""
 
     name = "spectral_density"
     columns = (
