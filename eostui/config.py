@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     FiniteFloat,
+    NonNegativeInt,
     PositiveInt,
     ValidationError,
     ValidationInfo,
@@ -195,6 +196,23 @@ class RunConfig(BaseModel):
     )
     ntk_split: Literal["train", "test"] = Field(
         "train", description="whether these are training or test samples"
+    )
+    density_cadence: NonNegativeInt = Field(
+        1000,
+        description="steps between densities, of the probe spectral_density; 0: at `density_at` alone",
+    )
+    density_at: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (), description="further steps at which that probe measures"
+    )
+    trace_cadence: PositiveInt = Field(
+        250, description="steps between estimates of tr H, of the probe hessian_trace"
+    )
+    trace_draws: Annotated[int, Field(ge=2)] = Field(
+        32, description="random directions, and Hessian products, that an estimate of tr H takes"
+    )
+    trace_samples: NonNegativeInt = Field(
+        0,
+        description="training samples, at even distances in their order, that tr H is of; 0 for all",
     )
 
     calibrate_at: Literal["never", "auto"] | Annotated[int, Field(ge=0)] = Field(

@@ -9,4 +9,7 @@ OPTIONAL_PROBES: dict[str, str] = {
     "centre": "a prediction of S, of the bounce and of the loss, from the first reading at the edge on",
     "ntk": "the neural tangent kernel of some samples, in three forms, and its alignment with the target",
     "weyl": "λ₁ of the NTK on the whole batch beside S, and the bound ‖R‖₂ on how far they are apart",
+    "tracked_eigenvalues": "the largest eigenvalues by their directions, through crossings",
+    "spectral_density": "the density of the whole spectrum, every `density_cadence` steps",
+    "hessian_trace": "tr H with its standard error, every `trace_cadence` steps",
 }

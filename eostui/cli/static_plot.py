@@ -58,7 +58,8 @@ def _still(panel: Panel, view: RunView, scale: str) -> Still:
         chart = chart_of(panel, view, kind)
         if kind != "log" or not any((curve.y <= 0).any() for curve in chart.curves if curve.label):
             break
-    return Still(title_of(panel, view, kind), chart)
+    own_x = panel.own_x(view) if panel.own_x else None
+    return Still(title_of(panel, view, kind), chart, own_x)
 
 
 def _cosines(run: Run, width: int) -> str:

@@ -76,7 +76,8 @@ def _of_panel(view: RunView, panel: Panel, scale: str) -> Subplot:
         chart = chart_of(panel, view, kind)
         if kind != "log" or not _is_cut(chart):
             break
-    return _subplot(view, panel.name, panel.title(view)[0], _with_linear_part(chart))
+    own_x = panel.own_x(view) if panel.own_x else None
+    return _subplot(view, panel.name, panel.title(view)[0], _with_linear_part(chart), own_x)
 
 
 def _of_column(view: RunView, wanted: Wanted, unit: str) -> Subplot:
@@ -135,8 +136,10 @@ def _is_cut(chart: Chart) -> bool:
     return any((curve.y <= 0).any() for curve in chart.curves if curve.label)
 
 
-def _subplot(view: RunView, name: str, label: str, chart: Chart) -> Subplot:
+def _subplot(
+    view: RunView, name: str, label: str, chart: Chart, own_x: tuple[float, float] | None = None
+) -> Subplot:
     """Return a chart with its data: each curve under its label, or the meaning of its colour."""
     run = view.run.path.name
     data = [Points(curve.label or curve.colour, run, curve.x, curve.y) for curve in chart.curves]
-    return Subplot(name, label, chart, None, data)
+    return Subplot(name, label, chart, own_x, data)

@@ -1,9 +1,10 @@
 """The panels of a run, each a file of its own and a line of this table."""
 
-from eostui.panels.centre import CENTRE
 from eostui.panels.alignment import ALIGNMENT
+from eostui.panels.centre import CENTRE
 from eostui.panels.collapse import COLLAPSE
 from eostui.panels.cosine import COSINE
+from eostui.panels.density import DENSITY
 from eostui.panels.drives import DRIVES
 from eostui.panels.eigenvalues import EIGENVALUES
 from eostui.panels.loss import LOSS
@@ -14,6 +15,7 @@ from eostui.panels.oscillator import OSCILLATOR
 from eostui.panels.panel import Panel
 from eostui.panels.probes import PROBES
 from eostui.panels.sharpness import SHARPNESS
+from eostui.panels.trace import TRACE
 from eostui.panels.weyl import WEYL
 
 #: In the order of their keys.
@@ -32,4 +34,6 @@ PANELS: list[Panel] = [
     NTK,
     ALIGNMENT,
     WEYL,
+    DENSITY,
+    TRACE,
 ]

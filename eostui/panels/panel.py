@@ -30,6 +30,7 @@ class Panel:
             last of the table.
         meaning: what the help says of it.
         columns: of the export, what the crosshair reads first where this panel is shown alone.
+        own_x: its ends of x, of one that isn't drawn against the steps: it shows one step alone.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Panel:
     claims_place: Callable[[RunView], bool] = lambda _: False
     meaning: str = ""
     columns: tuple[str, ...] = ()
+    own_x: Callable[[RunView], tuple[float, float]] | None = None
 
 
 def in_last_place(
@@ -79,15 +81,17 @@ def chart_of(panel: Panel, view: RunView, kind: str) -> Chart:
         view: the run.
         kind: of the y scale.
     """
-    counts = FLOW_TIME if view.flow_time else STEPS
-    chart = replace(panel.build(view, kind), counts=counts)
+    chart = panel.build(view, kind)
+    if panel.own_x is None:
+        chart = replace(chart, counts=FLOW_TIME if view.flow_time else STEPS)
     if view.smoothing:
         curves = [each for curve in chart.curves for each in _smoothed(panel, view, curve)]
         chart = replace(chart, curves=curves)
     overlay = view.overlay
     if overlay is None or not chart.curves or not panel.comparable(view, overlay.view):
         return chart
-    left = -math.inf if overlay.parted is None else view.x_at(overlay.parted)
+    apart = overlay.parted is None or panel.own_x is not None
+    left = -math.inf if apart else view.x_at(overlay.parted or 0)
     return lay_under(chart, panel.build(overlay.view, kind), left)
 
 

@@ -36,6 +36,7 @@ class RunView:
         run: what is drawn: the same, or what it was when the view was frozen.
         seen: that up to the right end of what is drawn. Whatever is said of a state belongs to this.
         state: its state, as a follower found it.
+        at: the step that charts of one step alone are of: the crosshair's; None for the last in sight.
         flow_time: whether x is flow time; `toggle_axis` changes it.
         smoothing: of how many points medians are drawn over the raw curves, 0 for none.
         radii: at which the sharpness is drawn, one of RADII.
@@ -48,6 +49,7 @@ class RunView:
 
     def __init__(self, run: Run, state: str) -> None:
         self.state = state
+        self.at: int | None = None
         self.flow_time = False
         self.smoothing = 0
         self.radii = RADII[0]

@@ -11,12 +11,15 @@ from eostui.config import RunConfig
 from eostui.probes.centre import Centre
 from eostui.probes.drives import Drives
 from eostui.probes.held_out import HeldOut
+from eostui.probes.hessian_trace import HessianTrace
 from eostui.probes.ntk import Ntk
 from eostui.probes.own import own_probe
 from eostui.probes.probe import Moment, Probe, Reading
 from eostui.probes.radius import Radii, Radius
 from eostui.probes.sharpness import Sharpness
 from eostui.probes.smallest_eigenvalue import SmallestEigenvalue
+from eostui.probes.spectral_density import SpectralDensity
+from eostui.probes.tracked_eigenvalues import TrackedEigenvalues
 from eostui.probes.weyl import Weyl
 from eostui.runs.store.columns import Column, ProbeColumns
 
@@ -26,7 +29,17 @@ __all__ = ["OPTIONAL", "PROBES", "Column", "Moment", "Probe", "Reading", "descri
 PROBES: tuple[type[Probe], ...] = (Sharpness, SmallestEigenvalue, Drives, HeldOut)
 #: Those that a run has where it names them: each name of `OPTIONAL_PROBES` with its class.
 OPTIONAL: dict[str, type[Probe]] = {
-    kind.name: kind for kind in (Radius, Radii, Centre, Ntk, Weyl)
+    kind.name: kind
+    for kind in (
+        Radius,
+        Radii,
+        Centre,
+        Ntk,
+        Weyl,
+        TrackedEigenvalues,
+        SpectralDensity,
+        HessianTrace,
+    )  # fmt: skip
 }
 
 

@@ -25,7 +25,8 @@ from eostui.stability import Control, Description, at_start, changed_to, in_forc
 CHANGEABLE = (
     "steps", "stop_at", "rest_window", "rest_drift", "cadence", "far_cadence", "measure", "eigenvalues",
     "smallest_eigenvalue", "tolerance", "vector_tolerance", "test_cadence", "probes", "ntk_cadence",
-    "ntk_samples", "ntk_split", "calibrate_at",
+    "ntk_samples", "ntk_split", "density_cadence", "density_at", "trace_cadence", "trace_draws",
+    "trace_samples", "calibrate_at",
     "checkpoint_every", "checkpoint_budget", "device", "threads", "processes",
 )  # fmt: skip
 

@@ -18,8 +18,10 @@ from eostui.runs.calibration import Calibrations
 from eostui.runs.series import FloatArray, Series
 from eostui.runs.store.columns import (
     ARRIVALS,
+    AT_EDGE,
     COORDINATES,
     DERIVED,
+    EIGENVALUES,
     EVERY_STEP,
     MEASURED,
     MEASURED_SECONDS,
@@ -32,7 +34,7 @@ from eostui.runs.store.poller import News, Poller
 from eostui.runs.store.reader import RunReader, run_state
 from eostui.runs.store.readings import by_step
 from eostui.runs.store.rows import Event
-from eostui.stability import GRADIENT_DESCENT, UNDECAYED
+from eostui.stability import GRADIENT_DESCENT, THRESHOLD, UNDECAYED
 
 if TYPE_CHECKING:
     import pandas
@@ -372,6 +374,7 @@ class Run(Mapping[str, FloatArray]):
         with np.errstate(over="ignore"):
             np.divide(values.get("beta_alpha", nothing), decay, out=critical, where=decay > 0)
         values["g_critical"] = critical + decay
+        values["eigenvalues_at_edge"] = _at_edge(values, self.steps[THRESHOLD][at])
         self.measured.append(len(at), values)
 
     @np.errstate(over="ignore", invalid="ignore")
@@ -397,6 +400,17 @@ def bounce_norms(norms: FloatArray, before: FloatArray, cosines: FloatArray) -> 
     turned = np.where(product > 0, 1 - cosines, 0.0)  # a step of length 0 has no cosine
     square: FloatArray = (norms - before) ** 2 + 2 * product * turned
     return np.sqrt(square) / 4
+
+
+def _at_edge(values: Mapping[str, FloatArray], threshold: FloatArray) -> FloatArray:
+    """Return how many of the eigenvalues told lie at a threshold or above, NaN where none is told."""
+    told = [values[name] for name in EIGENVALUES if name in values]
+    counts = np.full(len(threshold), np.nan)
+    if told:
+        each = np.stack(told)
+        known = ~np.isnan(each[0])
+        counts[known] = (each >= AT_EDGE * threshold).sum(axis=0)[known]
+    return counts
 
 
 def pandas_here() -> Any:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from eostui import phase_names
 from eostui.runs.analysis.curvature_summary import BLOCK
 from eostui.runs.analysis.divergence import BOUND, DIVERGED_FACTOR
+from eostui.runs.store.columns import AT_EDGE
 
 #: Blocks in a row that a new phase must hold in.
 CONFIRM = 4
@@ -26,7 +27,7 @@ TURN = 0.02
 #: A run bounces from this median step cosine down, and no more above the other.
 BOUNCES, BOUNCES_NO_MORE = -0.5, -0.4
 #: Bouncing, S is well below the threshold under the first share of it, and no more above the second.
-LOWERED_BELOW, LOWERED_ABOVE = 0.92, 0.95
+LOWERED_BELOW, LOWERED_ABOVE = AT_EDGE, 0.95
 #: |βα − λg| against |βα| + |λg|: the drives balance below the first, and no more above the second.
 BALANCED, UNBALANCED = 0.15, 0.3
 #: Collapsed is at rest: S, if it falls at all, does so by less than this share in 100 steps at first.

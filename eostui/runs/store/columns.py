@@ -188,6 +188,8 @@ _SHARPNESS = (
     ),
     Column("eig_guard_residual", "1", "its residual, as a share of S"),
 )
+#: The largest eigenvalues in falling order.
+EIGENVALUES = ("sharpness", *(f"eig_{n}" for n in range(2, MOST_EIGENVALUES + 1)))
 _SMALLEST = (
     Column("eig_min", "L/θ²", "smallest eigenvalue of the Hessian", optional=True),
     Column("eig_min_residual", "1", "‖Hv − eig_min v‖/S of its unit vector v", optional=True),
@@ -233,6 +235,9 @@ MEASURED = (*_SHARPNESS, *_SMALLEST, *_DRIVES, HESSIAN_PRODUCTS, *_HELD_OUT)
 #: Of these, what came after that table.
 NOT_WIDE = ("eig_min_residual",)
 
+#: An eigenvalue is at the edge from this share of the threshold on, as phases have it of S.
+AT_EDGE = 0.92
+
 #: Derived from measured columns on reading.
 DERIVED = (
     Column("alpha", "θ²", "α = βα/β, the progressive-sharpening coefficient"),
@@ -248,6 +253,13 @@ DERIVED = (
         "L",
         "−(η/2)(2 − η(S + λ))‖∇L_λ(θ_t)‖²: of gradient descent, what `loss_step_regularized` is at most "
         "where L_λ curves by no more than S + λ on the step's way, and is if it curves by that",
+        optional=True,
+    ),
+    Column(
+        "eigenvalues_at_edge",
+        "1",
+        f"how many of the eigenvalues told are from {AT_EDGE:.0%} of the stability threshold on; where "
+        "all are there may be more",
         optional=True,
     ),
 )

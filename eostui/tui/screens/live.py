@@ -212,18 +212,36 @@ class LiveScreen(LinkedCharts):
     def _draw_charts(self, x_range: tuple[float, float]) -> None:
         if self.has_class("-tiny"):
             return
-        for index, panel in enumerate(PANELS):
-            widget = self.query_one(f"#{panel.name}", ChartWidget)
-            if widget.has_class("-hidden"):
-                continue
-            if self.view is None:
-                widget.show_waiting(self.session.message, panel.name)
-                continue
-            kind = panel.scales[self._scale_choice[index] % len(panel.scales)]
-            chart = chart_of(panel, self.view, kind)
-            title = title_of(panel, self.view, kind, chart)
-            widget.show(chart, x_range, title, self._legend())
+        for panel in PANELS:
+            self._draw_chart(panel, x_range)
         self.draw_crosshair()
+
+    def _draw_chart(self, panel: Panel, x_range: tuple[float, float]) -> None:
+        widget = self.query_one(f"#{panel.name}", ChartWidget)
+        if widget.has_class("-hidden"):
+            return
+        if self.view is None:
+            widget.show_waiting(self.session.message, panel.name)
+            return
+        kind = panel.scales[self._scale_choice[PANELS.index(panel)] % len(panel.scales)]
+        chart = chart_of(panel, self.view, kind)
+        title = title_of(panel, self.view, kind, chart)
+        stretch = panel.own_x(self.view) if panel.own_x else x_range
+        widget.show(chart, stretch, title, self._legend())
+
+    def draw_crosshair(self) -> None:
+        """Draw the crosshair, and the charts of one step alone where that is another now."""
+        at = self._cursor if self.crosshair is not None and self.last_step >= 0 else None
+        if self.view is not None and self.view.at != at:
+            self.view.at = at
+            for panel in PANELS:
+                if panel.own_x is not None:
+                    self._draw_chart(panel, self.x_range())
+        super().draw_crosshair()
+
+    def shares_x(self, chart: ChartWidget) -> bool:
+        """Return whether a chart is drawn against the steps: those of one step alone aren't."""
+        return all(panel.own_x is None for panel in PANELS if panel.name == chart.id)
 
     def figure(self) -> Picture | None:
         """Return the charts in sight, with their scales and their stretch of x."""

@@ -332,7 +332,8 @@ class RunsScreen(ListScreen):
         x_range = (0.0, max(nice_above(max(last, SHORTEST)), last))
         view.look(x_range[1])
         kind = panel.scales[0]
-        widget.show(chart_of(panel, view, kind), x_range, title_of(panel, view, kind))
+        stretch = panel.own_x(view) if panel.own_x else x_range
+        widget.show(chart_of(panel, view, kind), stretch, title_of(panel, view, kind))
 
     def draw_about(self) -> None:
         """Write down what is known of the run under the cursor, or how a run is begun."""
