@@ -3,4 +3,6 @@
 from __future__ import annotations
 
 #: What each measures, by its name, in the order in which they measure: one may use those before it.
-OPTIONAL_PROBES: dict[str, str] = {}
+OPTIONAL_PROBES: dict[str, str] = {
+    "rotations": "how far the leading eigenvectors have turned, and where they point",
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,8 @@ def overlaps(vectors: Tensor, others: Tensor) -> FloatArray:
 
 def vector_similarities(found: FloatArray) -> FloatArray:
     """Return |⟨v_i, w_i⟩|, shape (n, k), of `overlaps`: 1 where a vector is what it was, 0 across it."""
-    return np.minimum(np.abs(np.diagonal(found, axis1=1, axis2=2)), 1.0)
+    same: FloatArray = np.minimum(np.abs(np.diagonal(found, axis1=1, axis2=2)), 1.0)
+    return same
 
 
 def subspace_similarities(found: FloatArray) -> FloatArray:
@@ -39,15 +40,16 @@ def subspace_similarities(found: FloatArray) -> FloatArray:
     """
     if not len(found):
         return np.empty(0)
-    cosines = np.clip(np.linalg.svd(found, compute_uv=False), 0.0, 1.0)
-    return np.cos(np.sqrt((np.arccos(cosines) ** 2).mean(axis=1)))
+    angles = np.arccos(np.clip(np.linalg.svd(found, compute_uv=False), 0.0, 1.0))
+    alike: FloatArray = np.cos(np.sqrt((angles**2).mean(axis=1)))
+    return alike
 
 
 class EigenvectorHistory:
     """Eigenvectors of past steps, on their device: as many as have room.
 
-    It keeps those of the newest steps, of the one that is pinned, and of *landmarks*: every so many of the
-    steps that are offered as such, so that they reach from the first one to now. When these are too many,
+    It keeps those of the newest steps, of the one that is pinned, and of *landmarks*: every so many of
+    the steps offered as such, so that they reach from the first one to now. When these are too many,
     every second one is dropped.
 
     Attributes:
@@ -167,7 +169,8 @@ def cosines(vectors: Tensor, *directions: Tensor) -> FloatArray:
     rows = torch.stack(directions)
     products, squares = read(rows @ vectors.T, (rows * rows).sum(1))
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.minimum(np.abs(products) / np.sqrt(squares)[:, None], 1.0)
+        found: FloatArray = np.minimum(np.abs(products) / np.sqrt(squares)[:, None], 1.0)
+    return found
 
 
 def room_for(megabytes: float, vectors: int, like: Tensor) -> int:

@@ -12,6 +12,7 @@ from eostui.probes.drives import Drives
 from eostui.probes.held_out import HeldOut
 from eostui.probes.own import own_probe
 from eostui.probes.probe import Moment, Probe, Reading
+from eostui.probes.rotations import Rotations
 from eostui.probes.sharpness import Sharpness
 from eostui.probes.smallest_eigenvalue import SmallestEigenvalue
 from eostui.runs.store.columns import Column, ProbeColumns
@@ -21,7 +22,7 @@ __all__ = ["OPTIONAL", "PROBES", "Column", "Moment", "Probe", "Reading", "descri
 #: Those of every run, in the order in which they measure: a probe may use what those before it found.
 PROBES: tuple[type[Probe], ...] = (Sharpness, SmallestEigenvalue, Drives, HeldOut)
 #: Those that a run has where it names them: each name of `OPTIONAL_PROBES` with its class.
-OPTIONAL: dict[str, type[Probe]] = {}
+OPTIONAL: dict[str, type[Probe]] = {"rotations": Rotations}
 
 
 def probes_of(config: RunConfig) -> tuple[type[Probe], ...]:

@@ -17,7 +17,8 @@ from eostui.stability import CONTROLS
 #: where they differ in others.
 _OF_THE_MACHINE = (
     "preset", "steps", "pause_at", "checkpoint_every", "checkpoint_budget", "chunk_size", "device",
-    "threads", "processes", "cadence", "far_cadence", "test_cadence", "calibrate_at",
+    "threads", "processes", "cadence", "far_cadence", "test_cadence", "pin_at", "eigenvectors_budget",
+    "calibrate_at",
 )  # fmt: skip
 
 #: Letters of settings that a chart has no room for.

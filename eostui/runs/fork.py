@@ -24,8 +24,9 @@ from eostui.stability import Control, Description, at_start, changed_to, in_forc
 #: like) may change as well, as they may in any run.
 CHANGEABLE = (
     "steps", "stop_at", "rest_window", "rest_drift", "cadence", "far_cadence", "measure", "eigenvalues",
-    "smallest_eigenvalue", "tolerance", "vector_tolerance", "test_cadence", "probes", "calibrate_at",
-    "checkpoint_every", "checkpoint_budget", "device", "threads", "processes",
+    "smallest_eigenvalue", "tolerance", "vector_tolerance", "test_cadence", "probes", "pin_at",
+    "eigenvectors_budget", "calibrate_at", "checkpoint_every", "checkpoint_budget", "device",
+    "threads", "processes",
 )  # fmt: skip
 
 
@@ -77,9 +78,10 @@ def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConf
     kept["controls"] = _its_own_way(parent.config.controls, at, asked, fired)
     kept["forks"] = ()  # they are the parent's
     config = parent.config.changed(kept, where)
-    wanted = changes.get("calibrate_at") and config.calibrate_at
-    if isinstance(wanted, int) and wanted < at:
-        raise InputError(f"`calibrate_at` is {wanted}, but the {where} begins at step {at}")
+    for key in ("pin_at", "calibrate_at"):
+        wanted = changes.get(key) and getattr(config, key)
+        if isinstance(wanted, int) and wanted < at:
+            raise InputError(f"`{key}` is {wanted}, but the {where} begins at step {at}")
     if config.steps < at:
         raise InputError(
             f"{where} at step {at}: it ends after {config.steps} steps: give it more by --steps"

@@ -1,4 +1,4 @@
-"""Rotations of eigenvectors against closed forms, and the history of past ones against an unlimited one."""
+"""Rotations of eigenvectors against closed forms, and the history of past ones by what it promises."""
 
 from __future__ import annotations
 
