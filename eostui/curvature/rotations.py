@@ -161,6 +161,25 @@ class EigenvectorHistory:
             self._drop_before(self.steps[-1] - self.recent + 1)
 
 
+def vector_errors(values: FloatArray, residuals: FloatArray) -> FloatArray:
+    """Return a bound on the sine between each vector found and its eigenvector, shape (k,), 1 at most.
+
+    It is the residual over the gap to the nearest other eigenvalue (Davis & Kahan): what turns by less
+    may be the search's own.
+
+    Args:
+        values: the k eigenvalues found in falling order, and what is known of those after them.
+        residuals: ‖Hv − μv‖ of the k.
+    """
+    apart = np.abs(values[: len(residuals), None] - values[None])
+    np.fill_diagonal(apart, np.inf)
+    gaps = apart.min(axis=1)
+    errors = np.ones(len(residuals))
+    found = gaps > residuals
+    errors[found] = residuals[found] / gaps[found]
+    return errors
+
+
 def cosines(vectors: Tensor, *directions: Tensor) -> FloatArray:
     """Return |cos| of the angles between k unit vectors and other directions, shape (directions, k).
 

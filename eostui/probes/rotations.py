@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eostui.config import RunConfig
+from eostui.config import MOST_EIGENVALUES, RunConfig
 from eostui.curvature.directions import random_direction
 from eostui.curvature.eigenpairs import Target, leading_eigenpairs
+from eostui.curvature.hessian_memory import HessianMemory
 from eostui.curvature.host import FloatArray
 from eostui.curvature.point import Point
 from eostui.curvature.rotations import (
@@ -20,6 +22,7 @@ from eostui.curvature.rotations import (
     overlaps,
     room_for,
     subspace_similarities,
+    vector_errors,
     vector_similarities,
 )
 from eostui.errors import InputError
@@ -92,6 +95,13 @@ def _columns() -> tuple[Column, ...]:
         Column(
             "u_gradient_cosine", "1", f"|⟨u_k, ∇L⟩|/‖∇L‖, {each}", optional=True, shape=(VECTORS,)
         ),
+        Column(
+            "u_errors",
+            "1",
+            f"bound on the sine between each u_k found and its eigenvector, {each}: residual over gap",
+            optional=True,
+            shape=(VECTORS,),
+        ),
         Column("u_theta_cosine", "1", f"|⟨u_k, θ⟩|/‖θ‖, {each}", optional=True, shape=(VECTORS,)),
     )
 
@@ -106,6 +116,7 @@ class Rotations(Probe):
     Attributes:
         history: the eigenvectors of past steps.
         newest: the step at which S was measured last, None before the first.
+        memory: what is known of H from the last search, and from that for S.
     """
 
     name = "rotations"
@@ -145,7 +156,7 @@ class Rotations(Probe):
             raise
 
     def _measured(self, point: Point, moment: Moment) -> Reading:
-        vectors, products = self._eigenvectors(point, moment)
+        vectors, errors, products = self._eigenvectors(point, moment)
         step, history = moment.step, self.history
         found = np.empty((0, self.count, self.count))
         if history.vectors is not None:
@@ -163,6 +174,7 @@ class Rotations(Probe):
                 "map_span_similarity": compared[2],
                 "u_gradient_cosine": gradient,
                 "u_theta_cosine": theta,
+                "u_errors": _filled(errors[None])[0],
             },
             products,
         )
@@ -189,33 +201,47 @@ class Rotations(Probe):
             self.newest = step
         return reading
 
-    def _eigenvectors(self, point: Point, moment: Moment) -> tuple[Tensor, int]:
-        """Return the leading eigenvectors, shape (count, P), and the products that they took."""
+    def _eigenvectors(self, point: Point, moment: Moment) -> tuple[Tensor, FloatArray, int]:
+        """Return the leading eigenvectors, shape (count, P), their errors, and the products spent."""
         sharpness, known = sharpness_of(moment), 0
         theta, seed, step = point.theta, self.config.seed, moment.step
         if Sharpness.name in moment.readings and sharpness.eigenvectors is not None:
             start = sharpness.eigenvectors
             if len(start) >= self.count:
-                return start[: self.count], 0
+                return start[: self.count], self._errors_of(moment.readings[Sharpness.name]), 0
             if sharpness.guards is not None:
                 start = torch.cat([start, sharpness.guards])
-            known = 0 if sharpness.audited else self.count
+            known = 0 if sharpness.audited else self.count + 1
+            # a search replaces what it learned, so that S's own memory stays
+            self.memory = copy.copy(sharpness.memory)
         elif (vectors := self.history.vectors) is not None:
             two_ago = self.history.at(
                 step - 2
             )  # on the bounce u is nearer to that than to the last one
-            start, known = vectors[-1 if two_ago is None else two_ago], self.count
+            # a copy: where it lies in memory would show in the last digits
+            start = vectors[-1 if two_ago is None else two_ago].clone()
+            known = self.count + 1
         else:
             start = random_direction(theta, seed, step)[None]
         pairs = leading_eigenpairs(
             moment.operator(point),
             start,
             Target(self.count, value_tolerance=self.config.tolerance, vector_tolerance=None),
+            memory=self.memory,
             fresh=lambda number: random_direction(theta, seed, step, 1 + number),
             known=known,
             independent=True,
         )
-        return pairs.vectors, pairs.products
+        values = np.array([*pairs.values, *pairs.guard_values])
+        return pairs.vectors, vector_errors(values, np.array(pairs.residuals)), pairs.products
+
+    def _errors_of(self, reading: Reading) -> FloatArray:
+        """Return the errors of the eigenvectors that S's own search found."""
+        names = ["sharpness", *(f"eig_{n}" for n in range(2, MOST_EIGENVALUES + 1)), "eig_guard"]
+        names = [name for name in names if name in reading.values]
+        values = np.array([reading.values[name] for name in names], dtype=np.float64)
+        residuals = [reading.values[f"{name}_residual"] for name in names[: self.count]]
+        return vector_errors(values, np.array(residuals, dtype=np.float64) * abs(values[0]))
 
     def _pins(self, moment: Moment) -> bool:
         """Whether this is the step that is pinned."""
@@ -240,16 +266,21 @@ class Rotations(Probe):
 
     def state(self) -> dict[str, Any]:
         """Return the past: the eigenvectors too, so that a resumed run compares with the same."""
-        return {"newest": self.newest, **self.history.state()}
+        memory: dict[str, Any] = {"memory_values": self.memory.values.tolist()}
+        if self.memory.vectors is not None:
+            memory["memory_vectors"] = self.memory.vectors
+        return {"newest": self.newest, **memory, **self.history.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
-        self.newest = state["newest"]
+        self.newest, self.memory = state["newest"], HessianMemory()
+        self.memory.vectors = state.get("memory_vectors")
+        self.memory.values = np.array(state["memory_values"], dtype=np.float64)
         self.history.restore(state)
 
     def forget(self) -> None:
         """Begin without a past."""
-        self.newest = None
+        self.newest, self.memory = None, HessianMemory()
         self.history = EigenvectorHistory(self.room, max(LAGS), LANDMARKS)
 
 

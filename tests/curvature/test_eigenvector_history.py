@@ -15,6 +15,7 @@ from eostui.curvature.rotations import (
     overlaps,
     room_for,
     subspace_similarities,
+    vector_errors,
     vector_similarities,
 )
 
@@ -149,3 +150,15 @@ def test_a_history_with_less_room_takes_what_it_has_room_for(room):
     assert small.vectors is not None
     for place, step in enumerate(small.steps):
         assert torch.equal(small.vectors[place], orthonormal(step))
+
+
+def test_errors_bound_what_a_vector_is_off():
+    matrix = np.diag([5.0, 4, 1, 0.5])
+    tilted = np.linalg.qr(np.eye(4) + 0.01 * np.random.default_rng(0).normal(size=(4, 4)))[0].T
+    values = np.einsum("ki,ij,kj->k", tilted, matrix, tilted)
+    residuals = np.linalg.norm(tilted[:2] @ matrix - values[:2, None] * tilted[:2], axis=1)
+    sines = np.sqrt(1 - np.diag(tilted)[:2] ** 2)
+    found = vector_errors(values, residuals)
+    assert (sines <= 1.1 * found).all()
+    assert (found < 5 * sines).all()
+    np.testing.assert_array_equal(vector_errors(np.array([2.0, 2.0]), np.array([1e-9, 1e-9])), 1)
