@@ -10,6 +10,8 @@ from eostui.panels.norm import NORM
 from eostui.panels.oscillator import OSCILLATOR
 from eostui.panels.panel import Panel
 from eostui.panels.probes import PROBES
+from eostui.panels.rotation_map import ROTATION_MAP
+from eostui.panels.rotations import ROTATIONS
 from eostui.panels.sharpness import SHARPNESS
 
 #: In the order of their keys.
@@ -24,4 +26,6 @@ PANELS: list[Panel] = [
     COSINE,
     COLLAPSE,
     EIGENVALUES,
+    ROTATIONS,
+    ROTATION_MAP,
 ]

@@ -84,13 +84,13 @@ def test_a_known_rotation_is_recovered(tmp_path, plane):
         assert steps.tolist() == [t for t in range(0, 91, 4) if t < at[row]]
         firsts = m["map_similarity"][row][known]
         check(at[row] - steps, firsts, m["map_span_similarity"][row][known], [0])
-    np.testing.assert_allclose(m["u_gradient_cosine"][measured], 0, atol=1e-9)
+    np.testing.assert_allclose(m["u_gradient_cosine"][measured], 0, atol=1e-6)
 
 
 @pytest.fixture(scope="module")
 def bouncing(small_case):
     """A small network past its edge: its steps θ₀, θ₁, …, and the dense eigenvectors at each."""
-    case = small_case("mlp", activation="tanh", probes=("rotations",), cadence=5, eta=2.5, **{
+    case = small_case("mlp", activation="tanh", probes=("rotations",), cadence=5, eta=1.0, **{
         key: EXACT[key] for key in ("device", "threads", "tolerance")
     })  # fmt: skip
     theta, steps, spectra = case.theta, [], []
