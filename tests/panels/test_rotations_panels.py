@@ -14,6 +14,7 @@ from eostui.charts.scales import StickyRange
 from eostui.cli.static_plot import render
 from eostui.figures.draw import draw as draw_figure
 from eostui.figures.picture import Picture, Subplot
+from eostui.figures.style import styled
 from eostui.figures.wanted import Wanted
 from eostui.panels.rotation_map import ROTATION_MAP
 from eostui.panels.rotations import ROTATIONS
@@ -100,7 +101,8 @@ def test_plot_and_paper_have_it(turning):
     assert "▓" in lines
     chart = ROTATION_MAP.build(RunView(turning, "finished"), "linear")
     picture = Picture([Subplot("rotation_map", "s", chart)], (0.0, 100.0), [])
-    (axes,) = draw_figure(picture, 4.0).axes
+    with styled(4.0):
+        (axes,) = draw_figure(picture, 4.0).axes
     (mesh,) = axes.collections
     values = np.ma.filled(mesh.get_array(), np.nan)
     assert np.nanmax(values) == pytest.approx(similarity(5), abs=0.02)
