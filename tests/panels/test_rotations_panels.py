@@ -86,13 +86,10 @@ def test_the_map_is_drawn_in_cells(turning, unicode):
     inside = grid.codes[:22, 6:]
     # spans of which one vector of three turns keep a similarity of cos(π/2√3), 0.62, at the least
     drawn = [sign for sign in signs if (inside == ord(sign)).any()]
-    assert drawn == [*signs[3:]]
-    assert {*grid.colours[:22, 6:][inside == ord(signs[-1])]} <= {
-        "ramp 12",
-        "ramp 13",
-        "ramp 14",
-        "ramp 15",
-    }
+    assert {*signs[3:]} <= {*drawn}
+    assert not unicode or drawn == [*signs[3:]]  # curves have some of those of ASCII
+    brightest = {*grid.colours[:22, 6:][inside == ord(signs[-1])]}
+    assert brightest <= {"ramp 12", "ramp 13", "ramp 14", "ramp 15"}
 
 
 def test_plot_and_paper_have_it(turning):
