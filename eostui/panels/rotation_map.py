@@ -53,7 +53,7 @@ only pairs an even number of steps apart are drawn: the bounce would show in the
 
 ROTATION_MAP = Panel(
     "rotation_map",
-    lambda _: ("rotations: similarity of spans at steps t and s", "even t − s"),
+    lambda _: ("rotation map: steps s", "similarity of spans at t and s", "even t − s"),
     ("linear",),
     _chart,
     comparable=lambda _, __: False,
