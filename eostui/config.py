@@ -46,6 +46,8 @@ _OF_NETWORKS = {
 }  # fmt: skip
 #: Settings that act on your own "file.py:function" alone.
 _OF_OWN_PROBLEMS = {"trust_gradients"}
+#: Settings that act where an optional probe measures, by its name.
+_OF_PROBES = {"rotations": {"pin_at", "eigenvectors_budget"}}
 
 
 class RunConfig(BaseModel):
@@ -214,6 +216,16 @@ class RunConfig(BaseModel):
         0,
         description="training samples, at even distances in their order, that tr H is of; 0 for all",
     )
+    pin_at: Literal["edge"] | Annotated[int, Field(ge=0)] = Field(
+        "edge",
+        description="the step with whose eigenvectors the probe `rotations` compares later ones: edge, "
+        "the first reading of S at or above 2/η − λ; or a step",
+    )
+    eigenvectors_budget: Positive = Field(
+        100.0,
+        description="megabytes of the device that the probe `rotations` may take for past eigenvectors; "
+        "a checkpoint has them too",
+    )
 
     calibrate_at: Literal["never", "auto"] | Annotated[int, Field(ge=0)] = Field(
         "never",
@@ -341,10 +353,10 @@ class RunConfig(BaseModel):
                 f"`far_cadence` is {self.far_cadence}, but must be a multiple of `cadence`, "
                 f"{self.cadence}, or 0"
             )
-        if isinstance(self.calibrate_at, int) and self.calibrate_at >= self.steps:
-            raise ValueError(
-                f"`calibrate_at` is {self.calibrate_at}, but must be below `steps`, {self.steps}"
-            )
+        for key in ("pin_at", "calibrate_at"):
+            at = getattr(self, key)
+            if isinstance(at, int) and at >= self.steps:
+                raise ValueError(f"`{key}` is {at}, but must be below `steps`, {self.steps}")
         if self.kernel % 2 == 0:
             raise ValueError(f"`kernel` is {self.kernel}, but must be odd")
         return self
@@ -410,10 +422,13 @@ class RunConfig(BaseModel):
 
     def acting(self, *, mode: Literal["python", "json"] = "python") -> dict[str, Any]:
         """Return the settings that act: of a problem that isn't a network, not those of networks;
-        of dynamics without momentum, not that."""
+        of dynamics without momentum, not that; of an optional probe, where there is that."""
         unused = set() if self.problem == "network" else _OF_NETWORKS
         if ":" not in self.problem:
             unused = unused | _OF_OWN_PROBLEMS
+        for probe, settings in _OF_PROBES.items():
+            if probe not in self.probes:
+                unused = unused | settings
         unused = unused | (CONTROLS.keys() - self.controls_at_start().keys())
         return self.model_dump(mode=mode, exclude=unused)
 

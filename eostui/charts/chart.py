@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from eostui.charts.scales import FloatArray, Scale
+from eostui.charts.shades import Shades
 
 #: Colour of marks.
 MARK = "mark"
@@ -78,6 +79,7 @@ class Chart:
         waiting: shown in the middle while there is nothing to draw.
         counts: what the x axis counts.
         places: what stands on the x axis in place of round values, such as those of a setting.
+        shades: what is shaded below the curves, which say how far the y axis reaches.
     """
 
     curves: list[Curve]
@@ -87,3 +89,4 @@ class Chart:
     waiting: str = ""
     counts: str = STEPS
     places: tuple[tuple[float, str], ...] = ()
+    shades: Shades | None = None

@@ -14,6 +14,7 @@ from eostui.charts import dots
 from eostui.charts.chart import STEPS, Chart, Curve, Mark, Spot
 from eostui.charts.numbers import compact, tick_texts
 from eostui.charts.scales import FloatArray, Scale, StickyRange, linear_ticks
+from eostui.charts.shades import Shades, centres
 
 #: Characters of a label beside the plot.
 LABEL_ROOM = 11
@@ -51,6 +52,12 @@ class Frame:
         """Return the cell row of a place on the y scale, clipped to the plot."""
         share = (self.top - place) / (self.top - self.bottom)
         return min(max(int(share * self.height), 0), self.height - 1)
+
+    def shaded(self, shades: Shades, scale: Scale) -> FloatArray:
+        """Return the values of shades in the middle of each cell, shape (height, width)."""
+        x = centres(self.x0, self.x1, self.width)
+        places = centres(self.bottom, self.top, self.height)[::-1]
+        return shades.values(x, np.array([scale.backward(place) for place in places.tolist()]))
 
     def dots(self, x: FloatArray, places: FloatArray) -> NDArray[np.bool_]:
         """Return the dots, shape (4·height, 2·width), in which points lie; others have none."""

@@ -21,6 +21,7 @@ from eostui.charts.layout import (
     y_ticks,
 )
 from eostui.charts.scales import Scale, StickyRange
+from eostui.charts.shades import Shades, colours, signs
 
 #: Names of colours in the palette.
 AXIS, TITLE = "axis", "title"
@@ -100,6 +101,8 @@ def draw(
     frame = layout.frame
     y_axis(grid, frame, chart.scale)
     x_axis(grid, frame, chart.marks, unicode, chart.counts, chart.places)
+    if chart.shades is not None:
+        _shades(grid, frame, chart.shades, chart.scale, unicode)
     _curves(grid, layout, chart, unicode)
     for spot in chart.spots:
         if (cell := layout.cell(chart, spot)) is not None:
@@ -111,17 +114,26 @@ def draw(
     return grid
 
 
+def _shades(grid: Grid, frame: Frame, shaded: Shades, scale: Scale, unicode: bool) -> None:
+    """Fill the cells that have a value; the lines of marks are below them."""
+    values = frame.shaded(shaded, scale)
+    inside = (slice(0, frame.height), slice(frame.left, frame.left + frame.width))
+    codes = signs(values, unicode=unicode)
+    grid.codes[inside] = np.where(codes, codes, grid.codes[inside])
+    grid.colours[inside] = np.where(codes, colours(values), grid.colours[inside])
+
+
 def _curves(grid: Grid, layout: Layout, chart: Chart, unicode: bool) -> None:
     """Draw the curves. In a cell that several pass the latest is seen, and through it what is dashed:
     a threshold along which another curve lies stays in sight."""
     points, frame = layout.dots(chart.curves), layout.frame
-    signs = dots.braille if unicode else dots.ascii_art
-    codes = signs(points)
+    of_dots = dots.braille if unicode else dots.ascii_art
+    codes = of_dots(points)
     cells = codes > 0
     if dashed := [index for index, curve in enumerate(chart.curves) if curve.pattern == "dashed"]:
         for index in dashed:
             points[index + 1 :] |= points[index]
-        codes = signs(points)
+        codes = of_dots(points)
     inside = (slice(0, frame.height), slice(frame.left, frame.left + frame.width))
     for drawn, passed, curve in zip(codes, cells, chart.curves, strict=True):
         if curve.pattern == "pointed":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 from eostui.charts import dots
 from eostui.charts.chart import FLOW_TIME, STEPS, Chart, Curve, Mark, Spot
 from eostui.charts.layout import Layout, lay_out
+from eostui.charts.palette import RAMP
 from eostui.charts.scales import Scale, StickyRange
+from eostui.charts.shades import Shades
 from eostui.errors import printable
 from eostui.figures.picture import Picture, Subplot
 from eostui.figures.style import SIDE_BY_SIDE, ink
@@ -47,6 +50,8 @@ _MARKERS = {
     "■": ("s", True), "□": ("s", False), "▲": ("^", True), "△": ("^", False),
     "◌": ("8", False),
 }  # fmt: skip
+#: Cells of shades along each side, at most.
+_SHADES = 400
 #: Signs along one curve.
 _SIGNS = 8
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -129,6 +134,8 @@ def _draw_subplot(
         axes.set_ylabel(f"{printable(subplot.label)} (cut)")
     bottom, top = layout.frame.bottom, layout.frame.top
     _y_axis(axes, chart.scale, bottom, top)
+    if chart.shades is not None:
+        _draw_shades(axes, chart.shades, layout, cells, chart.scale)
     for mark in chart.marks:
         _draw_mark(axes, mark, left, right)
     points = 4 * max(len(chart.curves), 1)
@@ -138,6 +145,18 @@ def _draw_subplot(
     for spot in chart.spots:
         _draw_spot(axes, spot)
     _labels(axes, chart, (left, right), (bottom, top), height)
+
+
+def _draw_shades(axes: Axes, shaded: Shades, layout: Layout, columns: int, scale: Scale) -> None:
+    """Draw shades below all else, with the ramp's colours on paper."""
+    from matplotlib.colors import ListedColormap
+
+    frame = replace(layout.frame, width=min(columns, _SHADES), height=_SHADES)
+    x = np.linspace(frame.x0, frame.x1, frame.width + 1)
+    y = [scale.backward(at) for at in np.linspace(frame.bottom, frame.top, frame.height + 1)]
+    inks = ListedColormap([ink(f"ramp {index}") for index in range(len(RAMP))])
+    values = np.ma.masked_invalid(frame.shaded(shaded, scale)[::-1])
+    axes.pcolormesh(x, y, values, cmap=inks, vmin=0, vmax=1, zorder=0.5, rasterized=True)
 
 
 def _x_axis(axes: Axes, chart: Chart, shared: bool) -> None:

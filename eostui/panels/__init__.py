@@ -14,6 +14,8 @@ from eostui.panels.ntk import NTK
 from eostui.panels.oscillator import OSCILLATOR
 from eostui.panels.panel import Panel
 from eostui.panels.probes import PROBES
+from eostui.panels.rotation_map import ROTATION_MAP
+from eostui.panels.rotations import ROTATIONS
 from eostui.panels.sharpness import SHARPNESS
 from eostui.panels.trace import TRACE
 from eostui.panels.weyl import WEYL
@@ -36,4 +38,6 @@ PANELS: list[Panel] = [
     WEYL,
     DENSITY,
     TRACE,
+    ROTATIONS,
+    ROTATION_MAP,
 ]

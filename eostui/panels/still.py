@@ -30,7 +30,8 @@ from eostui.charts.layout import (
 )
 from eostui.charts.palette import COLOURS
 from eostui.charts.picture import AXIS, TITLE, plot_columns
-from eostui.charts.scales import StickyRange
+from eostui.charts.scales import Scale, StickyRange
+from eostui.charts.shades import Shades, colours, signs
 
 #: From this width on, the charts stand two by two.
 GRID_WIDTH = 110
@@ -120,6 +121,8 @@ def _draw(
         figure.ruler(axis, side).lim(0, end).alignment(lim="edge")
     _ticks(figure, layout.frame, chart, width if bottom else 0)
     _labels(figure, layout, chart, LABEL_ROOM + 1 if beside else 0)
+    if chart.shades is not None:
+        _shades(figure, layout.frame, chart.shades, chart.scale)
     _curves(figure, layout, chart)
     return figure.build()
 
@@ -146,6 +149,16 @@ def _labels(figure: Any, layout: Layout, chart: Chart, room: int) -> None:
         text = f" {label.curve.sign}{label.text}".ljust(room)[:room]
         texts.append((label.row, _coloured(text, label.curve.colour)))
     figure.ruler("y", 1).ticks(*_at_rows(layout.frame, texts))
+
+
+def _shades(figure: Any, frame: Frame, shaded: Shades, scale: Scale) -> None:
+    """Draw the cells that have a value, those of one sign and colour together."""
+    values = frame.shaded(shaded, scale)
+    codes, names = signs(values, unicode=True), colours(values)
+    for code, name in sorted({*zip(codes[codes > 0].tolist(), names[codes > 0], strict=True)}):
+        rows = np.argwhere((codes == code) & (names == name)).tolist()
+        cells = [(row, frame.left + column) for row, column in rows]
+        _signs(figure, frame, cells, chr(code), name)
 
 
 def _curves(figure: Any, layout: Layout, chart: Chart) -> None:

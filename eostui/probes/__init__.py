@@ -16,6 +16,7 @@ from eostui.probes.ntk import Ntk
 from eostui.probes.own import own_probe
 from eostui.probes.probe import Moment, Probe, Reading
 from eostui.probes.radius import Radii, Radius
+from eostui.probes.rotations import Rotations
 from eostui.probes.sharpness import Sharpness
 from eostui.probes.smallest_eigenvalue import SmallestEigenvalue
 from eostui.probes.spectral_density import SpectralDensity
@@ -27,20 +28,11 @@ __all__ = ["OPTIONAL", "PROBES", "Column", "Moment", "Probe", "Reading", "descri
 
 #: Those of every run, in the order in which they measure: a probe may use what those before it found.
 PROBES: tuple[type[Probe], ...] = (Sharpness, SmallestEigenvalue, Drives, HeldOut)
+_OPTIONAL: tuple[type[Probe], ...] = (
+    Radius, Radii, Centre, Ntk, Weyl, TrackedEigenvalues, SpectralDensity, HessianTrace, Rotations,
+)  # fmt: skip
 #: Those that a run has where it names them: each name of `OPTIONAL_PROBES` with its class.
-OPTIONAL: dict[str, type[Probe]] = {
-    kind.name: kind
-    for kind in (
-        Radius,
-        Radii,
-        Centre,
-        Ntk,
-        Weyl,
-        TrackedEigenvalues,
-        SpectralDensity,
-        HessianTrace,
-    )  # fmt: skip
-}
+OPTIONAL: dict[str, type[Probe]] = {kind.name: kind for kind in _OPTIONAL}
 
 
 def probes_of(config: RunConfig) -> tuple[type[Probe], ...]:

@@ -17,7 +17,8 @@ from eostui.stability import CONTROLS
 #: where they differ in others.
 _OF_THE_MACHINE = (
     "preset", "steps", "pause_at", "checkpoint_every", "checkpoint_budget", "chunk_size", "device",
-    "threads", "processes", "cadence", "far_cadence", "test_cadence", "ntk_cadence",
+    "threads", "processes", "cadence", "far_cadence", "test_cadence", "ntk_cadence", "density_cadence",
+    "trace_cadence", "pin_at", "eigenvectors_budget",
     "calibrate_at",
 )  # fmt: skip
 

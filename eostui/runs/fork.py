@@ -26,8 +26,8 @@ CHANGEABLE = (
     "steps", "stop_at", "rest_window", "rest_drift", "cadence", "far_cadence", "measure", "eigenvalues",
     "smallest_eigenvalue", "tolerance", "vector_tolerance", "test_cadence", "probes", "ntk_cadence",
     "ntk_samples", "ntk_split", "density_cadence", "density_at", "trace_cadence", "trace_draws",
-    "trace_samples", "calibrate_at",
-    "checkpoint_every", "checkpoint_budget", "device", "threads", "processes",
+    "trace_samples", "pin_at", "eigenvectors_budget", "calibrate_at", "checkpoint_every",
+    "checkpoint_budget", "device", "threads", "processes",
 )  # fmt: skip
 
 
@@ -79,9 +79,10 @@ def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConf
     kept["controls"] = _its_own_way(parent.config.controls, at, asked, fired)
     kept["forks"] = ()  # they are the parent's
     config = parent.config.changed(kept, where)
-    wanted = changes.get("calibrate_at") and config.calibrate_at
-    if isinstance(wanted, int) and wanted < at:
-        raise InputError(f"`calibrate_at` is {wanted}, but the {where} begins at step {at}")
+    for key in ("pin_at", "calibrate_at"):
+        wanted = changes.get(key) and getattr(config, key)
+        if isinstance(wanted, int) and wanted < at:
+            raise InputError(f"`{key}` is {wanted}, but the {where} begins at step {at}")
     if config.steps < at:
         raise InputError(
             f"{where} at step {at}: it ends after {config.steps} steps: give it more by --steps"
