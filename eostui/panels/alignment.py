@@ -49,4 +49,5 @@ ALIGNMENT = Panel(
     columns=tuple(
         f"ntk_{form}{centred}_alignment" for form, *_ in _FORMS for centred in ("", "_centred")
     ),
+    probes=("ntk",),
 )

@@ -65,4 +65,5 @@ CENTRE = Panel(
     _chart,
     meaning=_MEANING,
     columns=("sharpness", "centre_sharpness", "centre_radius", "centre_distance", "centre_way"),
+    probes=("centre",),
 )

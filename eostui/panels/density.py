@@ -142,4 +142,5 @@ DENSITY = Panel(
     _chart,
     meaning=_MEANING,
     own_x=_own_x,
+    probes=("spectral_density",),
 )

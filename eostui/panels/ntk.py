@@ -75,4 +75,5 @@ NTK = Panel(
     _chart,
     meaning=_MEANING,
     columns=("ntk_full", "ntk_summed", "ntk_traced", "ntk_batch"),
+    probes=("ntk", "weyl"),
 )

@@ -31,6 +31,8 @@ class Panel:
         meaning: what the help says of it.
         columns: of the export, what the crosshair reads first where this panel is shown alone.
         own_x: its ends of x, of one that isn't drawn against the steps: it shows one step alone.
+        probes: it draws what these measure, and has no tab in runs that have none of them; () if it has
+            something to draw of any run.
     """
 
     name: str
@@ -43,6 +45,12 @@ class Panel:
     meaning: str = ""
     columns: tuple[str, ...] = ()
     own_x: Callable[[RunView], tuple[float, float]] | None = None
+    probes: tuple[str, ...] = ()
+
+    def is_of(self, view: RunView | None) -> bool:
+        """Return whether there can be something to draw of a run, if there is one yet."""
+        asked = () if view is None else view.run.config.probes
+        return not self.probes or any(probe in asked for probe in self.probes)
 
 
 def in_last_place(

@@ -59,4 +59,5 @@ ROTATION_MAP = Panel(
     comparable=lambda _, __: False,
     meaning=_MEANING,
     columns=("pinned_span_similarity",),
+    probes=("rotations",),
 )

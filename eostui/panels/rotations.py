@@ -79,4 +79,5 @@ ROTATIONS = Panel(
     _chart,
     meaning=_MEANING,
     columns=("pinned_span_similarity", "span_similarity_after_2", "span_similarity_after_1"),
+    probes=("rotations",),
 )

@@ -43,4 +43,5 @@ TRACE = Panel(
     _chart,
     meaning=_MEANING,
     columns=("hessian_trace", "hessian_trace_error"),
+    probes=("hessian_trace",),
 )

@@ -40,4 +40,5 @@ WEYL = Panel(
     _chart,
     meaning=_MEANING,
     columns=("weyl_gap", "residual_norm"),
+    probes=("weyl",),
 )

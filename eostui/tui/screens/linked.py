@@ -57,7 +57,8 @@ class LinkedCharts(SessionScreen):
             keymap.of(key) for key in KEYS if key.id.startswith("panel.") and key.id[6:].isdigit()
         ]
         digits = [key.shown if key.keys else "" for key in keys][: len(self._panels)]
-        tabs = list(zip_longest(digits, self._panels, fillvalue=""))
+        named = zip_longest(digits, self._panels, fillvalue="")
+        tabs = [(n, key, name) for n, (key, name) in enumerate(named) if self.offers(n)]
         line = tabs_line(tabs, self.focused_panel, self.size.width)
         self.query_one("#tabs", TextBar).show(line)
 
@@ -158,7 +159,13 @@ class LinkedCharts(SessionScreen):
 
     def action_next_panel(self, direction: int) -> None:
         """Focus the panel after (+1) or before (−1), going round."""
-        self.action_panel((self.focused_panel + direction) % len(self._panels))
+        count = len(self._panels)
+        following = (self.focused_panel + direction * far for far in range(1, count + 1))
+        self.action_panel(next(n % count for n in following if self.offers(n % count)))
+
+    def offers(self, index: int) -> bool:
+        """Return whether a panel has a tab: whether it can have something to show."""
+        return index in range(len(self._panels))
 
     def on_grid_widget_title_clicked(self, event: GridWidget.TitleClicked) -> None:
         """Focus a panel whose title is clicked; two quick clicks show it alone, or all again."""

@@ -109,6 +109,10 @@ class LiveScreen(LinkedCharts):
                 self.query_one(f"#{panel.name}").set_class(hidden, "-hidden")
         self.query_one("#side").set_class(single and focused.own_place, "-hidden")
 
+    def offers(self, index: int) -> bool:
+        """Return whether a panel has a tab: those of probes that the run hasn't have none."""
+        return index == self.focused_panel or PANELS[index].is_of(self.view)
+
     def _corner_panel(self) -> Panel:
         """Return which panel has the place that several share: the focused one, or the last claimant."""
         return in_last_place(PANELS, self.view, PANELS[self.focused_panel])

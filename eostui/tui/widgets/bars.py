@@ -86,19 +86,25 @@ def fields_line(fields: Sequence[tuple[int, str, str]], width: int) -> Text:
     return line
 
 
-def tabs_line(tabs: Sequence[tuple[str, str]], active: int, width: int) -> Text:
-    """Return the tabs of the one-chart view: the key that chooses each, "" without one, and its name.
+def tabs_line(tabs: Sequence[tuple[int, str, str]], active: int, width: int) -> Text:
+    """Return the tabs of the one-chart view.
 
     Where there is no room for all, the first are left out up to where the active one is seen.
+
+    Args:
+        tabs: of each the number by which it is chosen, its key, "" without one, and its name.
+        active: the number of one of them.
+        width: cells.
     """
-    texts = [f" {key} {name} " if key else f" {name} " for key, name in tabs]
+    texts = [f" {key} {name} " if key else f" {name} " for _, key, name in tabs]
+    place = next((at for at, (number, *_) in enumerate(tabs) if number == active), 0)
     first = 0
-    while first < active and len("…" + "".join(texts[first : active + 1])) > width:
+    while first < place and len("…" + "".join(texts[first : place + 1])) > width:
         first += 1
     line = Text("…" if first else "", COLOURS["axis"], no_wrap=True, overflow="ellipsis")
-    for index, text in enumerate(texts[first:], first):
-        style = Style.parse(f"reverse {COLOURS['title']}" if index == active else COLOURS["axis"])
-        chosen = Style(meta={ACTION: f"screen.panel({index})"})
+    for (number, *_), text in zip(tabs[first:], texts[first:], strict=True):
+        style = Style.parse(f"reverse {COLOURS['title']}" if number == active else COLOURS["axis"])
+        chosen = Style(meta={ACTION: f"screen.panel({number})"})
         line.append(text, style + chosen)
     return line
 
