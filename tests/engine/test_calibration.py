@@ -494,8 +494,8 @@ def test_a_run_without_calibration_pays_nothing_a_step(tmp_path):
     as_format(run.path, 2)
     old = Run(run.path)
     new = run.columns()
-    # columns of format 5, and of 7
-    of_later = {"step_cosine", "step_norm", "bounce_norm", "train_accuracy"}
+    # columns of format 5, what follows from them, and of 7
+    of_later = {"step_cosine", "step_norm", "bounce_norm", "descent_bound", "train_accuracy"}
     assert new.keys() - old.columns().keys() == of_later
     for name, values in old.columns().items():
         np.testing.assert_array_equal(values, new[name])
