@@ -266,7 +266,8 @@ def compared(folder: Path) -> ComparisonView:
     """Two λ with two seeds each, in closed form; the last run is short, and not at rest."""
     entries = []
     for n, (decay, seed) in enumerate([(0.0, 0), (0.0, 1), (0.001, 0), (0.001, 1)]):
-        settings = {"preset": "made", "steps": 600, "eta": 0.1, "weight_decay": decay, "seed": seed}
+        settings = {"preset": "made", "steps": 600, "eta": 0.1, "weight_decay": decay, "seed": seed,
+                    "rest_window": 200}  # fmt: skip
         config = RunConfig.build(settings, "test").to_toml()
         stated = {"step_columns": json.dumps(STORED_STEP_COLUMNS), "created": f"{n + 1}.0",
                   "config": config, "name": f"run {n}"}  # fmt: skip
