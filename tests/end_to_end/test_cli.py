@@ -191,7 +191,10 @@ def test_list_show_and_export(trained: Shell) -> None:
     (sharpening,) = shown["phases"]
     assert (sharpening["phase"], sharpening["last"]) == ("sharpening", 60)
     text = trained("runs", "show", row["id"][-4:]).stdout
-    assert "at_rest                         no: its phase is sharpening\n" in text
+    assert (
+        "at_rest                         no: it has 61 steps, fewer than the 1000 of its window\n"
+        in text
+    )
     assert f"sharpening {sharpening['first']}–60\n" in text
 
     done = trained("export", "first", "-o", "out.csv")
