@@ -163,10 +163,11 @@ def test_toml_states_every_setting():
     import tomllib
 
     stated = set(tomllib.loads(RunConfig.build({}, "test").to_toml()))
-    own = RunConfig.build({"problem": "file.py:function", "dynamics": "heavy-ball"}, "test")
-    stated_of_own = set(tomllib.loads(own.to_toml()))
+    own = {"problem": "file.py:function", "dynamics": "heavy-ball", "probes": ["rotations"]}
+    stated_of_own = set(tomllib.loads(RunConfig.build(own, "test").to_toml()))
     assert stated | stated_of_own == set(RunConfig.keys())
-    assert stated_of_own - stated == {"trust_gradients", "momentum"}  # which act on nothing else
+    acting = {"trust_gradients", "momentum", "pin_at", "eigenvectors_budget"}
+    assert stated_of_own - stated == acting  # which act on nothing else
 
 
 def test_every_setting_is_described():

@@ -339,7 +339,7 @@ def test_what_the_newest_step_did_isnt_known_yet_which_is_no_gap(tmp_path):
 
 
 def test_the_command_completes_panels_and_refuses_those_of_several():
-    assert complete_panel("c") == ["cosine", "collapse"]
+    assert complete_panel("c") == ["cosine", "collapse", "centre"]
     assert complete_panel("loss,cos") == ["loss,cosine"]
     done = CliRunner().invoke(app, ["plot", "a", "b", "--panel", "loss"])
     assert str(done.exception).startswith("--panel is of one run here; `eostui figure")
