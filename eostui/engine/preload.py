@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from eostui.engine.handshake import Handshake
 
 #: What PyTorch and numpy load by themselves when a first run needs it; none of it touches a GPU.
-_LOADED_LATER = ("torch.fx.experimental.symbolic_shapes", "numpy.ma", "numpy.random")
+_LOADED_LATER = (
+    "torch._dynamo", "torch.fx.experimental.symbolic_shapes", "numpy.ma", "numpy.random",
+)  # fmt: skip
 
 
 def preload_and_await(handshake: Handshake, modules: Sequence[str] = ()) -> str:
