@@ -163,7 +163,7 @@ def watched(sweep: Sweep) -> Terminal:
 
 
 @pytest.mark.parametrize(
-    "seed", [*range(3), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 10))]
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))]
 )
 def test_kill_9_at_any_instant_loses_nothing_and_runs_nothing_twice(
     folder: Path, undisturbed: Sweep, seed: int

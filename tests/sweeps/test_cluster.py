@@ -194,6 +194,7 @@ def test_runs_are_sent_back_where_the_shelf_is_not_shared(
     assert_each_ended_once(sweep, undisturbed)
 
 
+@pytest.mark.slow
 def test_workers_come_later_and_a_member_that_lost_its_time_goes_on(tmp_path: Path) -> None:
     """SLURM ends a job by SIGTERM to all of it: nobody wanted that member to stop."""
     with cluster_in(tmp_path, 0) as cluster:
@@ -214,7 +215,7 @@ def test_workers_come_later_and_a_member_that_lost_its_time_goes_on(tmp_path: Pa
     assert len([event for event in events if not event["resumed"]]) == 3
 
 
-@pytest.mark.parametrize("more", ["", "--send-back"])
+@pytest.mark.parametrize("more", ["", pytest.param("--send-back", marks=pytest.mark.slow)])
 def test_ctrl_c_stops_members_and_resume_goes_on(
     tmp_path: Path, cluster: DaskCluster, undisturbed: Sweep, more: str
 ) -> None:
@@ -247,6 +248,7 @@ def test_a_sweep_that_is_killed_takes_its_members_along(
     assert sum(each.state == "stopped" for each in states) == 2
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_dies_ends_the_sweep_and_members_go_on_elsewhere(
     tmp_path: Path, cluster: DaskCluster, undisturbed: Sweep
 ) -> None:
