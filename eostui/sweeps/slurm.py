@@ -134,6 +134,7 @@ def cluster_of(jobs: Jobs, configs: Sequence[RunConfig]) -> SLURMCluster:
             security=Security() if encrypted else None,
             scheduler_options={
                 "dashboard": False,
+                "dashboard_address": "127.0.0.1:0",  # a port that nobody has: the usual one may be taken
                 **dask.config.get(f"{configured}.scheduler-options", {}),
             },
         )
