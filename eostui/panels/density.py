@@ -101,7 +101,7 @@ def _chart(view: RunView, kind: str) -> Chart:
         spots += [Spot(x, y, colour) for x, y in zip(alone.tolist(), heights.tolist(), strict=True)]
     marks = []
     if found.threshold > 0 and left < math.log10(found.threshold) < right:
-        marks.append(Mark(math.log10(found.threshold), view.dynamics.label))
+        marks.append(Mark(math.log10(found.threshold), view.thresholds()[-1][1]))
     places = tuple((float(n), f"1e{n}") for n in range(math.ceil(left), math.floor(right) + 1))
     return Chart(curves, Scale(kind), marks, spots, counts="|λ|", places=places)
 

@@ -86,7 +86,10 @@ def draw_stills(
     for index, tall in enumerate(heights.tolist()):
         size, bottom = (width // across, tall), index == down - 1
         row = stills[index * across : (index + 1) * across]
-        first, *others = [_draw(still, x_range, size, bottom=bottom) for still in row]
+        below = stills[(index + 1) * across : (index + 2) * across]
+        # an axis that the charts below don't share is written, where it leaves half of the height
+        own = any(still.x_range is not None for still in (*row, *below)) and tall >= 2 * _AXIS
+        first, *others = [_draw(still, x_range, size, bottom=bottom or own) for still in row]
         rows.append(first.hstack(others[0]) if others else first)
     return _text(rows, color)
 

@@ -231,3 +231,14 @@ def test_figures_state_their_data(measured: Path, tmp_path: Path) -> None:
         target, count = write_data(picture, tmp_path / "density.csv", Sheet())
         assert count > 100
         assert "|λ|" in json.dumps(json.loads(target.read_text()), ensure_ascii=False)
+
+
+def test_among_others_it_has_an_axis_of_its_own(measured: Path) -> None:
+    """And so has the chart above it, whose x isn't that of the one below."""
+    with Run(measured) as run:
+        wanted = [Wanted("loss"), Wanted("density"), Wanted("trace")]
+        lines = render(run, wanted, width=90, height=45, color=False).splitlines()
+        places = [n for n, line in enumerate(lines) if line.strip() in ("steps", "|λ|")]
+        assert [lines[n].strip() for n in places] == ["steps", "|λ|", "steps"]
+        assert "1e0" in lines[places[1] - 1]
+        assert "100" in lines[places[0] - 1]

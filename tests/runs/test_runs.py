@@ -107,7 +107,7 @@ def test_measured_columns_and_what_is_derived_from_them(tmp_path):
     assert list(table) == [
         column.name
         for column in exported(FIRST_STEP_COLUMNS)
-        if not column.optional or column.name in ("g_critical", "eigenvalues_at_edge")
+        if not column.optional or column.name == "g_critical"
     ]
     assert {len(values) for values in table.values()} == {30}
     assert np.flatnonzero(~np.isnan(table["sharpness"])).tolist() == [0, 20]
@@ -149,9 +149,7 @@ def test_pandas_frame_has_the_same_columns(tmp_path):
     run = Run(written(tmp_path / "r", rows(12), [(5, {"sharpness": 2.0})]))
     frame = run.frame()
     assert list(frame.columns) == [
-        column.name
-        for column in exported(FIRST_STEP_COLUMNS)
-        if not column.optional or column.name == "eigenvalues_at_edge"
+        column.name for column in exported(FIRST_STEP_COLUMNS) if not column.optional
     ]
     assert frame["step"].tolist() == list(range(12))
     np.testing.assert_array_equal(frame["loss"].to_numpy(), run.steps["loss"])

@@ -260,7 +260,6 @@ DERIVED = (
         "1",
         f"how many of the eigenvalues told are from {AT_EDGE:.0%} of the stability threshold on; where "
         "all are there may be more",
-        optional=True,
     ),
 )
 
