@@ -66,6 +66,25 @@ class Bounce:
         direction = away / radius if float(radius) > 0 else _anywhere(away)
         return cls(centre, direction, radius, torch.full_like(radius, torch.nan))
 
+    @property
+    def finite(self) -> bool:
+        """Whether it is still anywhere."""
+        return math.isfinite(float(self.radius + self.centre.sum()))
+
+    @property
+    def products(self) -> int:
+        """Hessian products that its next step takes."""
+        return 2 if self._is_short else 1
+
+    @property
+    def _is_short(self) -> bool:
+        return not float(self.radius) > _SHORT * self._precision
+
+    @property
+    def _precision(self) -> float:
+        """What rounding of c amounts to."""
+        return torch.finfo(self.centre.dtype).eps * float(torch.linalg.vector_norm(self.centre))
+
     def unbegun(self, direction: Tensor) -> Bounce:
         """Return it before it began, to grow along a unit vector: out of rounding, that is.
 
@@ -97,16 +116,13 @@ class Bounce:
             decayed: 1 where a parameter decays and 0 elsewhere, shape (P,); None if all do.
         """
         centre, direction, radius = self.centre, self.direction, self.radius
-        precision = torch.finfo(centre.dtype).eps * float(torch.linalg.vector_norm(centre))
         point = point_at(centre)
-        if float(radius) > _SHORT * precision:
-            ahead, behind = (
-                gradient(centre + radius * direction),
-                gradient(centre - radius * direction),
-            )
-            slope, change = (ahead + behind) / 2, (ahead - behind) / (2 * radius)
-        else:
+        if self._is_short:
             slope, change = point.gradient, point.hessian_product(direction)
+        else:
+            ahead = gradient(centre + radius * direction)
+            behind = gradient(centre - radius * direction)
+            slope, change = (ahead + behind) / 2, (ahead - behind) / (2 * radius)
         secant = torch.dot(direction, change)
         turned = point.hessian_product(_unit(change, direction))
         point.release()
@@ -117,7 +133,7 @@ class Bounce:
             centre - move + direction * torch.dot(direction, move) / 2,
             _unit(turned, direction),
             (radius * torch.abs(1 - eta * (secant + decay))).clamp(
-                min=precision / centre.numel() ** 0.5
+                min=self._precision / centre.numel() ** 0.5
             ),
             secant,
         )

@@ -46,6 +46,7 @@ class Centre(Probe):
         controls: η and λ that move it on from `step`.
         eigenvectors: of the Hessian at the predicted centre, from which the next search starts.
         lost: whether it was told that the prediction has lost the run.
+        escaped: whether it isn't finite any more: then there is no more of it.
     """
 
     name = "centre"
@@ -70,10 +71,12 @@ class Centre(Probe):
         self.origin: Tensor | None = None
         self.controls: dict[str, float] = {}
         self.eigenvectors: Tensor | None = None
-        self.lost = False
+        self.lost = self.escaped = False
 
     def due(self, moment: Moment) -> bool:
         """With S; and once it began where a control changes, to go on with the new one from there."""
+        if self.escaped:
+            return False
         changed = self.step >= 0 and moment.changed_at == moment.step
         return changed or sharpness_of(moment).due(moment)
 
@@ -89,8 +92,13 @@ class Centre(Probe):
                 return Reading()
             self.bounce = self._begun(measured, moment)
             self.origin, self.step = measured.centre, moment.step
-        self._catch_up(moment)
-        return self._compared(measured, moment)
+        products = self._catch_up(moment)
+        if not self.bounce.finite:  # nothing of the run's own is to fail for it
+            self.escaped = True
+            return Reading(remarks=[(CENTRE_LOST, {"escaped": True})], products=products)
+        reading = self._compared(measured, moment)
+        reading.products += products
+        return reading
 
     @staticmethod
     def _begun(measured: Bounce, moment: Moment) -> Bounce:
@@ -106,10 +114,16 @@ class Centre(Probe):
         sharpness = math.nan if reading is None else reading.values.get("sharpness", math.nan)
         return float(sharpness) >= moment.threshold
 
-    def _catch_up(self, moment: Moment) -> None:
-        """Move the prediction on to the step of the moment, by the controls since the last one."""
+    def _catch_up(self, moment: Moment) -> int:
+        """Move the prediction on to the step of the moment, by the controls since the last one.
+
+        Returns:
+            Hessian products spent on that.
+        """
         assert self.bounce is not None
+        spent = 0
         for _ in range(moment.step - self.step):
+            spent += self.bounce.products
             self.bounce = self.bounce.moved(
                 self.controls["eta"],
                 self.controls["weight_decay"],
@@ -118,6 +132,7 @@ class Centre(Probe):
                 self.problem.decayed,
             )
         self.step, self.controls = moment.step, dict(moment.controls)
+        return spent
 
     def _compared(self, measured: Bounce, moment: Moment) -> Reading:
         bounce, origin = self.bounce, self.origin
@@ -170,6 +185,7 @@ class Centre(Probe):
             "origin": self.origin,
             "eigenvectors": self.eigenvectors,
             "lost": self.lost,
+            "escaped": self.escaped,
             "centre": bounce and bounce.centre,
             "direction": bounce and bounce.direction,
             "radius": bounce and bounce.radius,
@@ -180,6 +196,7 @@ class Centre(Probe):
         """Take up what `state` returned."""
         self.step, self.controls, self.lost = state["step"], dict(state["controls"]), state["lost"]
         self.origin, self.eigenvectors = state["origin"], state["eigenvectors"]
+        self.escaped = state["escaped"]
         self.bounce = None
         if state["centre"] is not None:
             self.bounce = Bounce(

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from engines import assert_same_rows, here, small
 
+from eostui.curvature.point import Point
 from eostui.errors import InputError
+from eostui.probes import OPTIONAL, PROBES
+from eostui.probes.centre import Centre
+from eostui.probes.probe_set import ProbeSet
+from eostui.problems import build_problem
+from eostui.runs.analysis.remarks import CENTRE_LOST, remark
 from eostui.runs.launch import Fork, Resume
 from eostui.runs.run import Run
 from eostui.runs.shelf import read_entry
@@ -67,18 +76,65 @@ def test_a_fork_carries_it_on_and_follows_its_own_controls(tmp_path):
         assert abs(run.measured["centre_sharpness"][late][-1] - theirs[-1]) > 0.05
 
 
-def test_a_prediction_that_loses_the_run_says_so(tmp_path):
-    """A narrow valley of two parameters, entered by a leap that no mirrored twin takes."""
-    with Run(
-        here(small(problem="two-layer-scalar", eta=0.9, weight_decay=0.0, cadence=1, steps=60,
-                   dtype="float64", probes=["centre"]), tmp_path)
-    ) as run:  # fmt: skip
-        lost = [event for event in run.events if event.kind == "centre_lost"]
-        distance = run.measured["centre_distance"]
-        way = run.measured["centre_way"]
-        bounce = run.steps["bounce_norm"][run.measured["step"].astype(int)]
-        off = distance > np.maximum(0.1 * way, bounce)
-        assert len(lost) == int(off.any())
+class Astray(Centre):
+    """Begins so far from the run that it loses it, or isn't finite soon."""
+
+    name = "centre"
+    by = 0.5
+
+    def measure(self, point, moment):
+        began = self.bounce is None
+        reading = super().measure(point, moment)
+        if began and self.bounce is not None:
+            self.bounce = replace(self.bounce, radius=self.bounce.radius + self.by)
+        return reading
+
+
+@pytest.mark.parametrize(("by", "said"), [(0.5, "has lost the run"), (1e200, "escaped")])
+def test_a_prediction_that_goes_astray_says_so_once_and_the_run_goes_on(
+    tmp_path, monkeypatch, by, said
+):
+    monkeypatch.setitem(OPTIONAL, "centre", Astray)
+    monkeypatch.setattr(Astray, "by", by)
+    astray = here(small(**TOY), tmp_path)
+    alone = here(small(**{**TOY, "probes": []}), tmp_path)
+    with Run(astray) as run, Run(alone) as other:
+        told = [remark(event) for event in run.events if event.kind == CENTRE_LOST]
+        assert [said in each for each in told] == [True]
+        assert not [event for event in run.events if event.kind in ("unmeasured", "turned_off")]
+        known = np.isfinite(run.measured["centre_radius"])
+        assert known[-1] == (said != "escaped")
+        for name in ("sharpness", "beta", "eig_2"):
+            np.testing.assert_array_equal(run.measured[name], other.measured[name])
+        np.testing.assert_array_equal(run.steps["loss"], other.steps["loss"])
+
+
+def test_its_products_are_counted(tmp_path):
+    """One a step where the bounce can be told by gradients, beside those of S at the centre."""
+    moves = []
+    original = Point.hessian_product
+
+    def counted(self, vector):
+        moves.append(1)
+        return original(self, vector)
+
+    config = small(**TOY)
+    problem = build_problem(config, torch.device("cpu"), tmp_path, lambda _: None)
+    probes = ProbeSet(config, problem, [*PROBES, Centre])
+    theta = torch.tensor([0.3, 0.5], dtype=torch.float64)
+    behind = torch.tensor([0.6, 0.0], dtype=torch.float64)
+    spent = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Point, "hessian_product", counted)
+        for step in (7, 14):
+            moment = probes.moment(step, {"eta": 0.5, "weight_decay": 0.05})
+            moment.theta, moment.behind, moment.displacement = theta, behind, -behind
+            point, before = Point(problem.loss, theta), len(moves)
+            both = [probes.probes[name] for name in ("sharpness", "centre")]
+            readings = probes.measure(both, point, moment)
+            spent.append((sum(each.products for each in readings), len(moves) - before))
+    assert [said for said, _ in spent] == [done for _, done in spent]
+    assert spent[1][0] >= 7
 
 
 def test_other_dynamics_are_refused(tmp_path):

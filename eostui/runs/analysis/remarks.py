@@ -51,6 +51,8 @@ def remark(event: Event) -> str:
         return (
             f"at step {step} the probe {told.get('probe', '')} says: {told.get('kind', '')}{more}"
         )
+    if event.kind == CENTRE_LOST and told.get("escaped"):
+        return f"the prediction of centre and bounce escaped by step {step}: there is no more of it"
     if event.kind == CENTRE_LOST:
         return (
             f"the prediction of centre and bounce has lost the run by step {step}: its centre is off by "
