@@ -145,6 +145,10 @@ class CompareScreen(LinkedCharts):
         """What is compared, None before any runs are chosen."""
         return self.comparing.view if self.comparing is not None else None
 
+    def compose_below(self) -> ComposeResult:
+        """Lay out what stands below the charts: nothing here."""
+        yield from ()
+
     def compose(self) -> ComposeResult:
         """Lay out title, tabs, the charts, which curve is whose, and the keys."""
         yield TextBar(id="title")
@@ -152,6 +156,7 @@ class CompareScreen(LinkedCharts):
         with Container(id="charts"):
             for panel in PANELS:
                 yield ChartWidget(unicode=self.unicode, id=panel.name)
+        yield from self.compose_below()
         yield TextBar(id="compared")
         yield TextBar(id="crosshair")
         yield TextBar(id="keys")

@@ -26,8 +26,7 @@ from eostui.tui.keys import Hints, Key, on_this_screen
 from eostui.tui.screens.compare import CompareScreen
 from eostui.tui.session import Session
 from eostui.tui.sweeping import FollowedSweep, go_on
-from eostui.tui.widgets.bars import TextBar, fields_line
-from eostui.tui.widgets.chart import ChartWidget
+from eostui.tui.widgets.bars import fields_line
 from eostui.tui.widgets.map import MapWidget
 from eostui.tui.widgets.table import Column, Row, Table
 
@@ -124,20 +123,11 @@ class SweepScreen(CompareScreen):
         """What reads the members."""
         return self.followed.comparing if self.followed is not None else None
 
-    def compose(self) -> ComposeResult:
-        """Lay out title, tabs, the charts, the members and their map, and the keys."""
-        yield TextBar(id="title")
-        yield TextBar(id="tabs")
-        with Container(id="charts"):
-            for panel in PANELS:
-                yield ChartWidget(unicode=self.unicode, id=panel.name)
+    def compose_below(self) -> ComposeResult:
+        """Lay out the members and their map."""
         with Container(id="below"):
             yield Table((), unicode=self.unicode, id=MEMBERS)
             yield MapWidget(unicode=self.unicode, id=MAP)
-        yield TextBar(id="compared")
-        yield TextBar(id="crosshair")
-        yield TextBar(id="keys")
-        yield TextBar(id="values")
 
     # --- looking --------------------------------------------------------------------------------------
 
