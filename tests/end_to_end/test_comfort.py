@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -44,6 +45,7 @@ def finished(runs_dir: Path) -> Path:
 
 def clicked(terminal: Terminal, text: str, *, times: int = 1) -> None:
     """Click on a text that is shown, as a terminal says it (SGR: button, column, row, up or down)."""
+    terminal.wait_for(re.escape(text))
     lines = terminal.screen.display
     row = max(row for row, line in enumerate(lines) if text in line)
     column = lines[row].index(text)
