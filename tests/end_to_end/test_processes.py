@@ -210,6 +210,7 @@ def _names() -> tuple[str, ...]:
     return eval(EVERYTHING.partition("NAMES = ")[2].partition("\n)")[0] + ")")
 
 
+@pytest.mark.slow
 def test_what_a_probe_asks_in_vain_leaves_the_processes_in_step(tmp_path):
     """The probe is turned off, and the run is as without it: no answer is taken for another's."""
     (tmp_path / "probe.py").write_text(
@@ -250,6 +251,7 @@ def whole(tmp_path_factory) -> Path:
     return engine.path
 
 
+@pytest.mark.slow
 def test_a_replay_and_a_fork_start_as_many_and_are_the_same(whole):
     line = [sys.executable, "-m", "eostui", "replay", str(whole)]
     done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE)
@@ -309,6 +311,7 @@ def test_workers_end_with_an_engine_that_is_killed(tmp_path):
     assert not Path(folder).exists()
 
 
+@pytest.mark.slow
 def test_a_paused_run_whose_worker_is_killed_fails_when_it_is_stopped(tmp_path):
     engine = Engine(small(processes=2, steps=100_000), tmp_path)
     (worker,) = workers(engine.process._process.pid)
@@ -349,6 +352,7 @@ def test_torchrun_whose_worker_is_killed_ends_the_run_with_a_sentence(tmp_path):
         assert run.facts["sentence"] in told
 
 
+@pytest.mark.slow
 def test_a_run_of_torchrun_is_gone_on_with_and_replayed_by_it(tmp_path):
     run = [preset(tmp_path, small(steps=30)), "--headless"]
     path = finished(command("run", *run, runs=tmp_path), "finished after 30 steps")
@@ -379,6 +383,7 @@ def begun(folder: Path) -> Path:
     raise AssertionError("no run began")
 
 
+@pytest.mark.slow
 def test_torchrun_asked_for_another_number_than_the_run_has(tmp_path):
     process = command("run", "digits-mlp", "--headless", "--processes", "3", runs=tmp_path)
     _, told = process.communicate(timeout=PATIENCE)
@@ -500,6 +505,7 @@ def test_a_device_that_is_only_one(tmp_path):
         Processes(config("mlp", processes=2), torch.device("mps"), tmp_path)
 
 
+@pytest.mark.slow
 def test_more_processes_than_samples(tmp_path):
     line = [sys.executable, "-m", "eostui", "run", "digits-mlp", "--headless", "--runs-dir",
             str(tmp_path), "--set", "samples=2", "--processes", "3"]  # fmt: skip
