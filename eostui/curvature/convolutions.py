@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from eostui.curvature.layers import Bilinear, Coefficient, laid_out
+from eostui.curvature.layers import Bilinear, Coefficient, laid_out, summed_outer
 
 #: What matrix kernels read at once: rows of so many elements, or of a multiple, are aligned.
 _ALIGNED = 4
@@ -111,7 +111,7 @@ class UnfoldedConvolution(Bilinear):
     def outer(
         self, delta: Tensor, x: Tensor, weight: Tensor, bias: Coefficient, *, add: bool
     ) -> None:
-        product = _matrix(delta).T @ x.flatten(0, 2)
+        product = summed_outer(_matrix(delta), x.flatten(0, 2))
         size = weight[0].numel()
         result = product[:, :size].view(len(weight), *self.kernel, -1).permute(0, 3, 1, 2)
         weight.add_(result) if add else weight.copy_(result)
