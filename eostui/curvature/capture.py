@@ -437,6 +437,11 @@ class NoHost(TorchDispatchMode):  # type: ignore[no-untyped-call]
     A capture that fails may leave a library in disorder, so it isn't tried on what is refused here.
     """
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Say that PyTorch's compiler needn't be told of this: for that it would be loaded, in seconds."""
+        return False
+
     def __torch_dispatch__(
         self,
         func: Any,
