@@ -1,8 +1,8 @@
 """Whether images are pooled and unfolded by kernels in Triton: where it compiles, on a CUDA GPU.
 
-Their results are those of PyTorch's functions to the bit, so that a record of the one way replays on the
-other. Triton comes with PyTorch on most systems, and needs a C compiler with Python's headers when a kernel
-is first launched. So it is tried once, on a tiny image, and what it gives is compared.
+Their results are those of PyTorch's functions to the bit, so that a record of one way replays on the
+other. Triton comes with PyTorch on most systems, and needs a C compiler with Python's headers when a
+kernel is first launched. So it is tried once, on a tiny image, and what it gives is compared.
 `EOSTUI_TRITON=0` in the environment has PyTorch's functions taken.
 """
 
@@ -94,7 +94,7 @@ def tried(device: torch.device, dtype: torch.dtype) -> ImageKernels:
         Refused: if they didn't, or there is nothing to compile them with.
         Exception: whatever else kept them from it.
     """
-    if device.type == "cuda" and "CC" not in os.environ and not _has_headers():
+    if device.type == "cuda" and not _has_headers():
         raise Refused("Python's headers (Python.h) aren't there to compile them with")
     from eostui.curvature import triton_kernels
 
@@ -103,8 +103,8 @@ def tried(device: torch.device, dtype: torch.dtype) -> ImageKernels:
 
 
 def _has_headers() -> bool:
-    """Whether a C compiler finds Python's headers: without them it says so on stderr, at length."""
-    return (Path(sysconfig.get_paths()["include"]) / "Python.h").is_file()
+    """Whether a C compiler may find Python's headers: without them it says so on stderr, at length."""
+    return "CPATH" in os.environ or (Path(sysconfig.get_paths()["include"]) / "Python.h").is_file()
 
 
 @torch.no_grad()

@@ -1,13 +1,16 @@
 """Kernels in Triton that move the numbers of images about: each reads and writes memory once.
 
-Images come as (N, channels, height, width) and lie in memory pixel by pixel (channels-last). A program has a
-tile of pixels × channels. Each element of a result is written by one program, and nothing is added up, so
-that the results are the same to the bit at every call, and those of PyTorch's own functions.
+Images come as (N, channels, height, width) and lie in memory pixel by pixel (channels-last). A program
+has a tile of pixels × channels. Each element of a result is written by one program, and nothing is added
+up, so that the results are the same to the bit at every call, and those of PyTorch's own functions.
 
 Only `eostui/curvature/image_kernels.py` imports this module, where there is a GPU for it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import triton
@@ -114,9 +117,9 @@ def unfolded(
     return result
 
 
-# Each kernel has as its last arguments the number of all pixels (or windows) that tiles are made of, then,
-# as constants that it is compiled for, rows and columns of them in an image, channels, pixels and channels
-# of a tile. Offsets from the first image of a tile fit into 32 bits; where that begins needs 64.
+# Each kernel has as its last arguments the number of all pixels (of the result, or windows) of which tiles
+# are made, then, as constants that it is compiled for, their rows and columns in an image, the channels,
+# and a tile's pixels and channels. Within a tile offsets fit into 32 bits; where its image begins needs 64.
 
 
 @triton.jit
@@ -170,7 +173,7 @@ def _spread(
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHANNELS: tl.constexpr,
     PIXELS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    first, image, place, channel, known = _tile(pixels, ROWS, COLUMNS, PIXELS, BLOCK)
+    _first, image, place, channel, known = _tile(pixels, ROWS, COLUMNS, PIXELS, BLOCK)
     inside = known[:, None] & (channel < CHANNELS)[None, :]
 
     beyond, row, column = place // (ROWS * COLUMNS), place // COLUMNS % ROWS, place % COLUMNS
@@ -250,7 +253,15 @@ def _unfold(
         tl.store(rows + (starts + SIZE + after), value, mask=last)
 
 
-def _launch(kernel, like, shape, tile, warps, *tensors, sizes) -> None:  # type: ignore[no-untyped-def]
+def _launch(
+    kernel: Any,
+    like: Tensor,
+    shape: Sequence[int],
+    tile: int,
+    warps: int,
+    *tensors: Tensor,
+    sizes: Sequence[int],
+) -> None:
     """Have a kernel work at all tiles.
 
     Args:

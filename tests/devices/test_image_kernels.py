@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from eostui.curvature import convolutions, image_kernels, pooling
-from eostui.curvature.capture import NoHost, Program, Programs
+from eostui.curvature.capture import NoHost, Programs
 from eostui.curvature.convolutions import unfolded
 from eostui.curvature.layers import laid_out
 from eostui.curvature.point import Point
@@ -21,6 +22,7 @@ from eostui.problems.losses import half_squared_error
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+NAMES = ("pooled", "picked", "spread", "unfolded")
 BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
 
 
@@ -77,9 +79,10 @@ POOLED = [
 ]
 
 
+@pytest.mark.usefixtures("by_pytorch")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("samples", "channels", "height", "width", "window"), POOLED)
-def test_pooling(kernels, by_pytorch, device, samples, channels, height, width, window, dtype):
+def test_pooling(kernels, device, samples, channels, height, width, window, dtype):
     """The largest of a window, the first of equal ones, NaN and infinity among them; −0 is as 0."""
     x = drawn(samples, channels, height, width, dtype=dtype, device=device)
     x = x.round().clamp(-1, 1)  # also −0: most windows tie
@@ -128,12 +131,11 @@ UNFOLDED = [
 ]
 
 
+@pytest.mark.usefixtures("by_pytorch")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("ones", [0, 1])
 @pytest.mark.parametrize(("samples", "channels", "height", "width", "kernel", "padding"), UNFOLDED)
-def test_unfolding(
-    kernels, by_pytorch, device, samples, channels, height, width, kernel, padding, ones, dtype
-):
+def test_unfolding(kernels, device, samples, channels, height, width, kernel, padding, ones, dtype):
     """NaN, infinity and −0 are moved as they are; beside them stand ones, and zeros."""
     x = drawn(samples, channels, height, width, dtype=dtype, device=device)
     x[0, 0, 0, 0], x[0, -1, 1, 1], x[-1, 0, -1, -1] = torch.nan, -0.0, torch.inf
@@ -141,9 +143,7 @@ def test_unfolding(
     found = kernels.unfolded(x, kernel, padding, ones=ones, columns=wanted.shape[-1])
     assert found.is_contiguous()
     assert_same_bits(found, wanted)
-    other = kernels.unfolded(
-        x.contiguous(), kernel, padding, ones=ones, columns=wanted.shape[-1]
-    )
+    other = kernels.unfolded(x.contiguous(), kernel, padding, ones=ones, columns=wanted.shape[-1])
     assert_same_bits(other, wanted)
 
 
@@ -180,7 +180,7 @@ def test_a_network_has_the_same_derivatives(kernels, device, monkeypatch):
     vector = drawn(len(problem.initial), dtype=torch.float32, seed=3, device=device)
     asked = []
 
-    def with_kernels(x, window):
+    def with_kernels(_, window):
         asked.append(window)
         return kernels
 
@@ -196,37 +196,29 @@ def test_a_network_has_the_same_derivatives(kernels, device, monkeypatch):
 
 
 def test_what_gives_other_numbers_is_refused(kernels, device):
-    class Wrong:
-        def __init__(self, name):
-            self.name = name
+    def off(function):
+        def other(*arguments, **more):
+            results = function(*arguments, **more)
+            return (results[0] + 1, *results[1:]) if isinstance(results, tuple) else results + 1
 
-        def __getattr__(self, name):
-            function = getattr(kernels, name)
-            if name != self.name:
-                return function
-
-            def off(*arguments, **more):
-                results = function(*arguments, **more)
-                both = results if isinstance(results, tuple) else (results,)
-                both[0].flatten()[-1:].add_(1)  # of a copy, unless it is laid out in that order
-                return (both[0] + 1, *both[1:]) if len(both) > 1 else both[0] + 1
-
-            return off
+        return other
 
     at = torch.device(device)
     image_kernels.compare(kernels, at, torch.float32)
     image_kernels.compare(kernels, at, torch.float64)
-    for name in ("pooled", "picked", "spread", "unfolded"):
+    for name in NAMES:
+        wrong = {each: getattr(kernels, each) for each in NAMES}
+        wrong[name] = off(wrong[name])
         with pytest.raises(image_kernels.Refused):
-            image_kernels.compare(Wrong(name), at, torch.float32)
+            image_kernels.compare(SimpleNamespace(**wrong), at, torch.float32)
 
 
 def test_what_goes_wrong_is_a_reason(monkeypatch):
     """Whatever a compiler, a driver or a machine without them may raise; asked once."""
     calls = []
 
-    def failing(device, dtype):
-        calls.append(device)
+    def failing(*asked):
+        calls.append(asked)
         torch.ones(2).sum().item()  # reads a value, as a comparison does
         raise RuntimeError("Failed to find C compiler.\nPlease specify")
 
@@ -269,7 +261,7 @@ def test_kernels_are_captured_as_they_are_called(cuda):
             results += [node.output, node.push(x), node.transpose(node.output)]
         return tuple(results)
 
-    program: Program = programs.of(all_of_them)
+    program = programs.of(all_of_them)
     for seed in range(3):
         x = drawn(11, 32, 10, 13, dtype=torch.float32, seed=seed, device=cuda)
         found = [result.clone() for result in program(x)]
