@@ -117,9 +117,10 @@ def unfolded(
     return result
 
 
-# Each kernel has as its last arguments the number of all pixels (of the result, or windows) of which tiles
+# The last arguments of a kernel are the number of all pixels (of the result, or windows) of which tiles
 # are made, then, as constants that it is compiled for, their rows and columns in an image, the channels,
-# and a tile's pixels and channels. Within a tile offsets fit into 32 bits; where its image begins needs 64.
+# and a tile's pixels and channels. Within a tile offsets fit into 32 bits; where its image begins needs
+# 64.
 
 
 @triton.jit
