@@ -439,7 +439,7 @@ class NoHost(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Say that PyTorch's compiler needn't be told of this: for that it would be loaded, in seconds."""
+        """Say that PyTorch's compiler needn't be told of this: it would be loaded for that."""
         return False
 
     def __torch_dispatch__(
