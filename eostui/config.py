@@ -41,9 +41,12 @@ MOST_EIGENVALUES = 24
 #: Settings that act on problem = "network" alone.
 _OF_NETWORKS = {
     "data", "data_file", "layout", "samples", "test_samples", "selection", "standardize", "mean",
-    "deviation", "network", "depth", "width", "channels", "kernel", "activation", "bias", "loss",
+    "deviation", "network", "stages", "batch_norm_group", "depth", "width", "channels", "kernel", "activation", "bias", "loss",
     "decay_biases", "convolutions",
 }  # fmt: skip
+#: Networks that are set up by widths and depth, and those without batch normalisation.
+_BY_SIZES = ("mlp", "cnn")
+_WITHOUT_BATCH_NORM = (*_BY_SIZES, "vgg16")
 #: Settings that act on your own "file.py:function" alone.
 _OF_OWN_PROBLEMS = {"trust_gradients"}
 #: Settings that act where an optional probe measures, by its name.
@@ -94,7 +97,27 @@ class RunConfig(BaseModel):
     mean: tuple[FiniteFloat, ...] = Field((), description="a constant for each channel")
     deviation: tuple[Positive, ...] = Field((), description="a constant for each channel")
 
-    network: Literal["mlp", "cnn"] = Field("mlp", description="architecture")
+    network: Literal[
+        "mlp",
+        "cnn",
+        "vgg10",
+        "vgg16",
+        "vgg19",
+        "resnet20",
+        "preact-resnet18",
+        "preact-resnet34",
+        "scale-invariant-resnet18",
+    ] = Field("mlp", description="architecture: an MLP, a CNN, or a network of the papers by its name")
+    stages: tuple[tuple[PositiveInt, PositiveInt], ...] = Field(
+        (),
+        description="of a network of the papers, to make a smaller one: for each stage its channels, and "
+        "its convolutions (VGG) or blocks (ResNet); left out: as the paper has it",
+    )
+    batch_norm_group: NonNegativeInt = Field(
+        0,
+        description="samples that batch normalisation takes its statistics over, in the order of the data, "
+        "the last group of what is left (ghost batch normalisation); 0: all of them",
+    )
     depth: Annotated[int, Field(ge=0)] = Field(2, description="hidden layers of the MLP")
     width: PositiveInt = Field(100, description="units in each hidden layer of the MLP")
     channels: tuple[PositiveInt, ...] = Field(
@@ -357,6 +380,16 @@ class RunConfig(BaseModel):
             at = getattr(self, key)
             if isinstance(at, int) and at >= self.steps:
                 raise ValueError(f"`{key}` is {at}, but must be below `steps`, {self.steps}")
+        if self.stages and self.network in _BY_SIZES:
+            raise ValueError(
+                f'`stages` is for networks of the papers, but `network` is "{self.network}": its sizes '
+                "are `depth` and `width` (mlp), or `channels` (cnn)"
+            )
+        if self.batch_norm_group and self.network in _WITHOUT_BATCH_NORM:
+            raise ValueError(
+                f"`batch_norm_group` is {self.batch_norm_group}, but network "
+                f'"{self.network}" has no batch normalisation'
+            )
         if self.kernel % 2 == 0:
             raise ValueError(f"`kernel` is {self.kernel}, but must be odd")
         return self

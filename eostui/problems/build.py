@@ -54,6 +54,7 @@ def build_problem(
 
 
 def _network_problem(config: RunConfig, data: Dataset, device: torch.device) -> Problem:
+    _refuse_groups(config.batch_norm_group, len(data.x))
     dtype = getattr(torch, config.dtype)
     torch.manual_seed(config.seed)
     module = build_network(config, tuple(data.x.shape[1:]), data.y.shape[1])
@@ -78,7 +79,22 @@ def _network_problem(config: RunConfig, data: Dataset, device: torch.device) -> 
         convolutions=convolutions,
     )
     problem.facts.update(data.facts)
-    if config.network == "cnn":
+    if config.network in ("cnn", "vgg16"):  # chains of plain layers
         problem.facts[CONVOLUTIONS] = convolutions
     problem.facts[CHANCE_LOSS] = repr(loss.of_chance(data.y))
     return problem
+
+
+def _refuse_groups(size: int, samples: int) -> None:
+    """Raise InputError if samples can't be normalised in groups of this size."""
+    if size > samples:
+        raise InputError(
+            f"`batch_norm_group` is {size}, but there are only {samples} training samples: use fewer, or 0 "
+            "for all of them in one group"
+        )
+    if size and (size == 1 or samples % size == 1):
+        which = "each group has" if size == 1 else f"the last group of {samples} samples would have"
+        raise InputError(
+            f"`batch_norm_group` is {size}, so that {which} one sample alone, which has no variance: use "
+            "another size, or 0 for all samples in one group"
+        )

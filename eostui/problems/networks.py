@@ -1,7 +1,8 @@
-"""The networks, with PyTorch's default initialisation."""
+"""The networks, with PyTorch's default initialisation where they don't say otherwise."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from math import prod
 
@@ -9,6 +10,25 @@ from torch import nn
 
 from eostui.config import RunConfig
 from eostui.errors import InputError
+from eostui.problems.norms import GhostBatchNorm
+from eostui.problems.resnets import (
+    PREACT_RESNET18,
+    PREACT_RESNET34,
+    RESNET20,
+    preact_resnet,
+    resnet,
+    scale_invariant_resnet,
+)
+from eostui.problems.vgg import (
+    VGG10,
+    VGG16,
+    VGG19,
+    Images,
+    Norm,
+    Stages,
+    normalised_vgg,
+    plain_vgg,
+)
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -16,6 +36,20 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "gelu": nn.GELU,
     "elu": nn.ELU,
     "softplus": nn.Softplus,
+}
+
+Make = Callable[[Images, Stages, int, Norm, type[nn.Module]], nn.Module]
+
+SCALE_INVARIANT = "scale-invariant-resnet18"
+#: Networks by their names: what makes them, and their stages.
+_OF_PAPERS: dict[str, tuple[Make, Stages]] = {
+    "vgg10": (normalised_vgg, VGG10),
+    "vgg16": (plain_vgg, VGG16),
+    "vgg19": (normalised_vgg, VGG19),
+    "resnet20": (resnet, RESNET20),
+    "preact-resnet18": (preact_resnet, PREACT_RESNET18),
+    "preact-resnet34": (preact_resnet, PREACT_RESNET34),
+    SCALE_INVARIANT: (scale_invariant_resnet, PREACT_RESNET18),
 }
 
 
@@ -29,7 +63,26 @@ def build_network(config: RunConfig, input_shape: tuple[int, ...], outputs: int)
     """
     if config.network == "mlp":
         return _mlp(config, prod(input_shape), outputs)
-    return _cnn(config, input_shape, outputs)
+    if len(input_shape) != 3:
+        raise InputError(
+            f'`network` is "{config.network}", but the data has samples of shape {input_shape}: '
+            "it needs images (channels, height, width)"
+        )
+    if config.network == "cnn":
+        return _cnn(config, input_shape, outputs)
+    return _of_a_paper(config, input_shape, outputs)
+
+
+def _of_a_paper(config: RunConfig, images: Images, outputs: int) -> nn.Module:
+    """A network by its name in a paper, of `stages` of one's own where those are given."""
+    make, stages = _OF_PAPERS[config.network]
+    affine = config.network != SCALE_INVARIANT
+
+    def norm(channels: int) -> nn.Module:
+        return GhostBatchNorm(channels, config.batch_norm_group, affine=affine)
+
+    activation = ACTIVATIONS[config.activation]
+    return make(images, config.stages or stages, outputs, norm, activation)
 
 
 def _mlp(config: RunConfig, inputs: int, outputs: int) -> nn.Module:
@@ -41,13 +94,8 @@ def _mlp(config: RunConfig, inputs: int, outputs: int) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(sizes[-1], outputs, bias=config.bias))
 
 
-def _cnn(config: RunConfig, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
+def _cnn(config: RunConfig, input_shape: Images, outputs: int) -> nn.Module:
     """Convolutions that keep the size, each with activation and 2×2 max-pooling; a linear head."""
-    if len(input_shape) != 3:
-        raise InputError(
-            f'`network` is "cnn", but the data has samples of shape {input_shape}: '
-            "a CNN needs images (channels, height, width)"
-        )
     channels, height, width = input_shape
     layers: list[nn.Module] = []
     for before, after in pairwise((channels, *config.channels)):
