@@ -10,25 +10,10 @@ from torch import nn
 
 from eostui.config import RunConfig
 from eostui.errors import InputError
+from eostui.network_stages import STAGES, Stages
 from eostui.problems.norms import GhostBatchNorm
-from eostui.problems.resnets import (
-    PREACT_RESNET18,
-    PREACT_RESNET34,
-    RESNET20,
-    preact_resnet,
-    resnet,
-    scale_invariant_resnet,
-)
-from eostui.problems.vgg import (
-    VGG10,
-    VGG16,
-    VGG19,
-    Images,
-    Norm,
-    Stages,
-    normalised_vgg,
-    plain_vgg,
-)
+from eostui.problems.resnets import preact_resnet, resnet, scale_invariant_resnet
+from eostui.problems.vgg import Images, Norm, normalised_vgg, plain_vgg
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -40,16 +25,14 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 Make = Callable[[Images, Stages, int, Norm, type[nn.Module]], nn.Module]
 
-SCALE_INVARIANT = "scale-invariant-resnet18"
-#: Networks by their names: what makes them, and their stages.
-_OF_PAPERS: dict[str, tuple[Make, Stages]] = {
-    "vgg10": (normalised_vgg, VGG10),
-    "vgg16": (plain_vgg, VGG16),
-    "vgg19": (normalised_vgg, VGG19),
-    "resnet20": (resnet, RESNET20),
-    "preact-resnet18": (preact_resnet, PREACT_RESNET18),
-    "preact-resnet34": (preact_resnet, PREACT_RESNET34),
-    SCALE_INVARIANT: (scale_invariant_resnet, PREACT_RESNET18),
+_OF_PAPERS: dict[str, Make] = {
+    "vgg10": normalised_vgg,
+    "vgg16": plain_vgg,
+    "vgg19": normalised_vgg,
+    "resnet20": resnet,
+    "preact-resnet18": preact_resnet,
+    "preact-resnet34": preact_resnet,
+    "scale-invariant-resnet18": scale_invariant_resnet,
 }
 
 
@@ -75,14 +58,14 @@ def build_network(config: RunConfig, input_shape: tuple[int, ...], outputs: int)
 
 def _of_a_paper(config: RunConfig, images: Images, outputs: int) -> nn.Module:
     """A network by its name in a paper, of `stages` of one's own where those are given."""
-    make, stages = _OF_PAPERS[config.network]
-    affine = config.network != SCALE_INVARIANT
+    make = _OF_PAPERS[config.network]
 
     def norm(channels: int) -> nn.Module:
+        affine = make is not scale_invariant_resnet
         return GhostBatchNorm(channels, config.batch_norm_group, affine=affine)
 
-    activation = ACTIVATIONS[config.activation]
-    return make(images, config.stages or stages, outputs, norm, activation)
+    stages = config.stages or STAGES[config.network]
+    return make(images, stages, outputs, norm, ACTIVATIONS[config.activation])
 
 
 def _mlp(config: RunConfig, inputs: int, outputs: int) -> nn.Module:

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from eostui.errors import InputError
 from eostui.problems.batch import (
-    Chunk,
     Convolutions,
     LossFunction,
     Supervised,

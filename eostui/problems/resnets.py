@@ -1,7 +1,7 @@
-"""Residual networks. Stages are (channels, blocks); each but the first halves the image.
+"""Residual networks: blocks in stages, each of which but the first begins with half the image.
 
-Structures and counts are those by which the papers' parameters are met: INST's ResNet20 (He et al. 2016a),
-the pre-activation networks of WHY's code (He et al. 2016b), and its scale-invariant one.
+Structures are those by which the papers' numbers of parameters are met: INST's ResNet20 (He et al.
+2016a), the pre-activation networks of WHY's code (He et al. 2016b), and its scale-invariant one.
 """
 
 from __future__ import annotations
@@ -13,11 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from eostui.errors import InputError
-from eostui.problems.vgg import Images, Norm, Stages
-
-RESNET20: Stages = ((16, 3), (32, 3), (64, 3))
-PREACT_RESNET18: Stages = ((64, 2), (128, 2), (256, 2), (512, 2))
-PREACT_RESNET34: Stages = ((64, 3), (128, 4), (256, 6), (512, 3))
+from eostui.network_stages import Stages
+from eostui.problems.vgg import Images, Norm
 
 
 class _Place(NamedTuple):

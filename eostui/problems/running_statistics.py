@@ -33,7 +33,9 @@ def by_statistics(module: nn.Module) -> nn.Module:
     itself where it has none."""
     if not tracked_layers(module):
         return module
-    found = copy.deepcopy(module)
+    # the tensors stay the same ones: they are many, and stood in for wherever it is called
+    kept = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+    found = copy.deepcopy(module, kept)
     for layer in tracked_layers(found).values():
         layer.eval()
     return found

@@ -1,25 +1,20 @@
 """VGG networks: convolutions in stages, each of which ends in pooling, and dense layers.
 
-Stages are (channels, convolutions). Structures and counts are those by which the papers' parameters are
-met: INST's VGG10 and VGG19, and the VGG16 of WHY's code (configuration D).
+Structures are those by which the papers' numbers of parameters are met: INST's, and that of WHY's code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from torch import nn
 
 from eostui.errors import InputError
+from eostui.network_stages import Stages
 
-Stages = Sequence[tuple[int, int]]
 Images = tuple[int, int, int]
 #: channels ↦ a layer that normalises them.
 Norm = Callable[[int], nn.Module]
-
-VGG10: Stages = ((8, 3), (16, 3), (32, 3))
-VGG16: Stages = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
-VGG19: Stages = ((16, 6), (32, 6), (64, 6))
 
 
 def normalised_vgg(
