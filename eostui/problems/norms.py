@@ -134,7 +134,7 @@ class GhostBatchNorm(ElementaryBatchNorm):
         samples = len(inputs)
         size = min(self.group_size or samples, samples)
         whole = samples - samples % size
-        found = [inputs[:whole].unflatten(0, (-1, size))]
+        found = [inputs[:whole].reshape(-1, size, *inputs.shape[1:])]
         return found if whole == samples else [*found, inputs[None, whole:]]
 
 
