@@ -31,7 +31,10 @@ def on_noise(config: RunConfig, folder: Path, samples: int = 40) -> RunConfig:
         for key, most in (("samples", samples), ("test_samples", 20))
         if isinstance(value := getattr(config, key), int)
     }
-    return config.changed({"data": "npz", "data_file": str(file), **fewer})
+    groups = min(config.batch_norm_group, samples // 4)
+    chunks = groups if config.chunk_size and groups else 0
+    changed = {"batch_norm_group": groups, "chunk_size": chunks, **fewer}
+    return config.changed({"data": "npz", "data_file": str(file), **changed})
 
 
 def shrunk(config: RunConfig, folder: Path) -> RunConfig:
