@@ -13,6 +13,7 @@ from pydantic import (
     FiniteFloat,
     PositiveInt,
     ValidationInfo,
+    model_validator,
 )
 
 
@@ -93,6 +94,39 @@ class Chebyshev(ToyArguments):
     width: PositiveInt = Field(100, description="units in each hidden layer")
 
 
+class TwoLayerLinear(ToyArguments):
+    """1/(2N) Σ(f(x_n) − y_n)² with f(x) = AᵀWx/√m, W of shape (m, d), y = ±1 (REV §5)."""
+
+    samples: PositiveInt = Field(20, description="number of samples N")
+    inputs: PositiveInt = Field(10, description="inputs d")
+    width: PositiveInt = Field(64, description="hidden units m")
+    start: Literal["symmetric", "random", "rank-one"] = Field(
+        "symmetric",
+        description="symmetric: pairs of units with the same W and opposite A, so that all outputs are 0; "
+        "rank-one: W and A along one direction of the units",
+    )
+    output_scale: Positive = Field(1.0, description="‖A‖/√m at step 0, about")
+    hidden_scale: Positive = Field(
+        1.0, description="√(d/m)‖W‖ at step 0, about; ‖W‖_F for rank-one"
+    )
+    spectrum: Literal["gaussian", "geometric"] = Field(
+        "gaussian",
+        description="of the inputs: normal numbers; or XᵀX has the eigenvalues N, N/gap, N/gap², …",
+    )
+    gap: Annotated[FiniteFloat, Field(ge=1)] = Field(
+        3.0, description="ratio of neighbouring eigenvalues of XᵀX, of a geometric spectrum"
+    )
+    labels: Literal["random", "teacher"] = Field(
+        "random", description="random signs, or the sign of a random linear function of x"
+    )
+
+    @model_validator(mode="after")
+    def _units_pair(self) -> TwoLayerLinear:
+        if self.start == "symmetric" and self.width % 2:
+            raise ValueError(f"`width` is {self.width}, but must be even for a symmetric start")
+        return self
+
+
 #: By the name that a config's `problem` gives.
 TOYS: dict[str, type[ToyArguments]] = {
     "cubic-normal-form": CubicNormalForm,
@@ -102,4 +136,5 @@ TOYS: dict[str, type[ToyArguments]] = {
     "elliptical-valley": EllipticalValley,
     "deep-linear": DeepLinear,
     "chebyshev": Chebyshev,
+    "two-layer-linear": TwoLayerLinear,
 }

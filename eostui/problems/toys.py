@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from eostui import toys
 from eostui.problems.losses import half_squared_error
 from eostui.problems.problem import Problem
+from eostui.problems.two_layer_linear import two_layer_linear
 from eostui.stability import two_over_eta
 
 
@@ -143,4 +144,5 @@ _BUILDERS: dict[str, Callable[..., Problem]] = {
     "elliptical-valley": elliptical_valley,
     "deep-linear": deep_linear,
     "chebyshev": chebyshev,
+    "two-layer-linear": two_layer_linear,
 }
