@@ -1,8 +1,8 @@
 """The two-layer linear network f(x) = AᵀWx/√m in closed form: its NTK, and how a step changes it.
 
-Everything is for L = ‖D‖²/(2n), D = F − Y, whose NTK is M = JJᵀ/n; REV's loss and M are twice these, and
-descent on its loss with η is descent on this one with 2η. X has a sample in each column, Σ = XᵀX, and with
-decay s = 1 − ηλ shrinks θ first, so that REV's Lemmas 4 and 5 are the case s = 1 (MATH §5).
+Everything is for L = ‖D‖²/(2n), D = F − Y, whose NTK is M = JJᵀ/n; REV's loss and M are twice these,
+and descent on its loss with η is descent on this one with 2η. X has a sample in each column, Σ = XᵀX,
+and with decay s = 1 − ηλ shrinks θ first, so that REV's Lemmas 4 and 5 are the case s = 1 (MATH §5).
 """
 
 from __future__ import annotations
@@ -119,10 +119,14 @@ class TwoLayerLinear:
 def most_aligned(kernel: Tensor, target: Tensor) -> tuple[int, float]:
     """Return which eigenvector has the largest share of a target, 1 for the leading one, and its share.
 
+    Those of the eigenvalue 0, which are no particular ones, don't count.
+
     Args:
-        kernel: symmetric, shape (n, n).
+        kernel: symmetric and positive semidefinite, shape (n, n), not 0.
         target: shape (n,), not 0.
     """
-    shares = (torch.linalg.eigh(kernel).eigenvectors.T @ target).square() / (target @ target)
+    values, vectors = torch.linalg.eigh(kernel)
+    shares = (vectors.T @ target).square() / (target @ target)
+    shares[values <= len(values) * torch.finfo(values.dtype).eps * values[-1]] = 0.0
     index = int(shares.argmax())
     return len(target) - index, float(shares[index])

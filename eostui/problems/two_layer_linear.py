@@ -50,18 +50,18 @@ def two_layer_linear(arguments: toys.TwoLayerLinear, like: Tensor) -> Problem:
 
 def _inputs(arguments: toys.TwoLayerLinear) -> Tensor:
     """Return Xᵀ, shape (N, d)."""
-    normal = torch.randn(arguments.samples, arguments.inputs, dtype=_DOUBLE)
+    normal = torch.randn(arguments.points, arguments.inputs, dtype=_DOUBLE)
     if arguments.spectrum == "gaussian":
         return normal
     left, _, right = torch.linalg.svd(normal, full_matrices=False)
     rank = torch.arange(left.shape[1], dtype=_DOUBLE)
-    return left * torch.sqrt(arguments.samples * arguments.gap**-rank) @ right
+    return left * torch.sqrt(arguments.points * arguments.gap**-rank) @ right
 
 
 def _labels(arguments: toys.TwoLayerLinear, inputs: Tensor) -> Tensor:
     """Return Y, shape (N,): no 0 among them."""
     if arguments.labels == "random":
-        scores = torch.randn(arguments.samples, dtype=_DOUBLE)
+        scores = torch.randn(arguments.points, dtype=_DOUBLE)
     else:
         scores = inputs @ torch.randn(arguments.inputs, dtype=_DOUBLE)
     return torch.where(scores < 0, -1.0, 1.0).to(_DOUBLE)

@@ -326,7 +326,7 @@ def test_presets(shell: Shell) -> None:
         "cifar5k-mlp", "cifar5k-mlp-decay", "cifar5k-cnn", "cifar5k-mlp-tanh", "own-problem",
         "toy-normal-form", "toy-two-layer", "toy-four-layer", "toy-diagonal-net",
         "toy-elliptical-valley", "toy-deep-linear", "toy-chebyshev", "toy-one-direction",
-        "rev-linear",
+        "rev-linear", "rev-quadratic", "rev-digits-tanh", "rev-tanh",
     }  # fmt: skip
     assert wanted | {"mine"} == names
     assert shell("presets", "show", "digits-mlp").stdout.startswith("# The edge of stability")
