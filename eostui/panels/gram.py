@@ -57,7 +57,7 @@ of the data's Σ = XᵀX, and the ‖A‖² part is what the output layer drives
 RESIDUAL = Panel(
     "residual",
     lambda _: ("outputs · residual ⟨F, D⟩", "below 0 ‖A‖² grows"),
-    ("symlog", "linear"),
+    ("linear", "symlog"),
     _residual,
     meaning="""\
 The outputs F of the two-layer linear network times its residual D = F − Y. To first order

@@ -32,7 +32,7 @@ class TwoLayerLinear(Probe):
                "v₁ᵀMv₁ are apart by twice this at most"),
         Column("output_norm_squared", "θ²", "‖A‖² of the output layer"),
         Column("output_residual", "f²", "⟨F, D⟩ of outputs F and residual D = F − Y"),
-        Column("lemma_4_error", "1", "how far D after the step is from Lemma 4, as a share of ‖D‖"),
+        Column("lemma_4_error", "1", "how far D after the step is from Lemma 4, as a share of ‖Y‖"),
         Column("lemma_5_error", "1", "how far M after the step is from Lemma 5, as a share of ‖M‖"),
         Column("ntk_ratio", "x²", "κ = m‖F‖²/‖A‖⁴ of M ∝ Σ + κ ŷŷᵀ, the form of a network of rank one"),
         Column("rank_one_defect", "1", "‖XᵀWᵀWX − (m/‖A‖²)FFᵀ‖/‖XᵀWᵀWX‖, 0 for a network of rank one"),
@@ -94,7 +94,7 @@ class TwoLayerLinear(Probe):
         residual = after.residual - before.residual_after(eta, decay)
         kernel = after.kernel - before.kernel_after(eta, decay)
         return {
-            "lemma_4_error": residual.norm() / after.residual.norm(),
+            "lemma_4_error": residual.norm() / self._targets.norm(),
             "lemma_5_error": kernel.norm() / after.kernel.norm(),
         }
 
