@@ -7,6 +7,7 @@ and with decay s = 1 − ηλ shrinks θ first, so that REV's Lemmas 4 and 5 are
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -47,13 +48,13 @@ class TwoLayerLinear:
     @property
     def activations(self) -> Tensor:
         """XᵀWᵀWX, shape (n, n)."""
-        seen = self.hidden @ self.inputs
-        return seen.T @ seen
+        seen: Tensor = self.hidden @ self.inputs
+        return torch.mm(seen.T, seen)
 
     @property
     def outputs(self) -> Tensor:
         """F, shape (n,)."""
-        return self.output @ self.hidden @ self.inputs / self.width**0.5
+        return self.output @ self.hidden @ self.inputs / math.sqrt(self.width)
 
     @property
     def residual(self) -> Tensor:
@@ -106,7 +107,8 @@ class TwoLayerLinear:
         Where W = A wᵀ has rank one, XᵀWᵀWX is (m/‖A‖²)FFᵀ.
         """
         outputs = self.outputs
-        return self.width * (outputs @ outputs) / self.output_norm**2
+        ratio: Tensor = self.width * (outputs @ outputs) / self.output_norm**2
+        return ratio
 
     @property
     def rank_one_defect(self) -> Tensor:

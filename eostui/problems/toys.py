@@ -75,7 +75,7 @@ def diagonal_net(arguments: toys.DiagonalNet, like: Tensor) -> Problem:
     For (θ₁θ₂)² that is on the axes, where S = 2(θ₁² + θ₂²).
     """
     degree = arguments.degree
-    sizes = arguments.terms or (len(arguments.start),)
+    sizes = list(arguments.terms) or [len(arguments.start)]
 
     def loss(theta: Tensor) -> Tensor:
         terms = [_product(term.unbind()) for term in torch.split(theta, sizes)]

@@ -55,7 +55,8 @@ def _inputs(arguments: toys.TwoLayerLinear) -> Tensor:
         return normal
     left, _, right = torch.linalg.svd(normal, full_matrices=False)
     rank = torch.arange(left.shape[1], dtype=_DOUBLE)
-    return left * torch.sqrt(arguments.points * arguments.gap**-rank) @ right
+    singular = torch.sqrt(arguments.points * arguments.gap**-rank)
+    return torch.mm(left * singular, right)
 
 
 def _labels(arguments: toys.TwoLayerLinear, inputs: Tensor) -> Tensor:
