@@ -331,6 +331,7 @@ def test_presets(shell: Shell) -> None:
             for twin in ("", "digits-")
             for name in ("mlp", "vgg10", "vgg19", "vgg19-augmented", "resnet20-augmented")
         ),
+        "rev-linear", "rev-quadratic", "rev-digits-tanh", "rev-tanh",
     }  # fmt: skip
     assert wanted | {"mine"} == names
     assert shell("presets", "show", "digits-mlp").stdout.startswith("# The edge of stability")
