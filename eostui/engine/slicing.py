@@ -111,8 +111,7 @@ class Slicer:
         Raises:
             InputError, EostuiError: as `slices`.
         """
-        first = max(step - steps_before, self._origin, 0)
-        thetas = self._thetas_at(range(first, step + 2))
+        thetas = self._thetas_at(range(step - steps_before, step + 2), step)
         with self._rebuilt.at_work():
             directions = _Directions(self._rebuilt, thetas[step], self._config, step)
             directions.find(None)
