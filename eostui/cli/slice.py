@@ -160,7 +160,8 @@ def slice_(
             )
         else:
             cuts = _cut(record, entry, folder, lambda s: list(s.slices(steps, names, extent)))
-    for remark in dict.fromkeys(each for found in (*planes, *cuts) for each in found.remarks):
+    all_found: list[Plane | Slice] = [*planes, *cuts]
+    for remark in dict.fromkeys(each for found in all_found for each in found.remarks):
         print(f"eostui: {printable(remark)}", file=sys.stderr)
     if csv:
         _write_csv(csv, planes, cuts, entry.id)
@@ -307,8 +308,9 @@ def _write_csv(target: str, planes: Sequence[Plane], cuts: Sequence[Slice], run:
         Column("sharpness_residual", "1", "‖Hv − Sv‖/S of it"),
     ]
     values = ("x", "loss", "sharpness", "residual")
+    all_found: list[Plane | Slice] = [*planes, *cuts]
     parts = {
-        "step": [np.full(found.loss.size, found.step) for found in (*planes, *cuts)],
+        "step": [np.full(found.loss.size, found.step) for found in all_found],
         **{name: [getattr(cut, name) for cut in cuts] for name in values},
     }
     texts = {"along": [np.full(len(cut.x), cut.along, dtype=object) for cut in cuts]}

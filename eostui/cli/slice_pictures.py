@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -49,7 +50,7 @@ def of_slices(
 
 def of_plane(plane: Plane, *, width: int, height: int, color: bool) -> None:
     """Print the maps of L and S over a plane, side by side where the width allows it."""
-    titles, unicode = plane_titles(plane), speaks_unicode(Console().file)
+    titles, unicode = plane_titles(plane), speaks_unicode(sys.stdout)
     across = 2 if width >= GRID_WIDTH else 1
     maps = (
         plane_map(plane, plane.loss, thresholds=False),

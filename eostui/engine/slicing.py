@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +17,12 @@ from eostui.curvature.eigenpairs import Eigenpairs, NotFiniteError
 from eostui.curvature.point import Point
 from eostui.curvature.slices import Searcher, Values, over_line, over_plane
 from eostui.dynamics.dynamics import Dynamics
+from eostui.engine.handshake import TELL_EVERY, Handshake
 from eostui.engine.origin import origin_of
 from eostui.engine.rebuilt import Rebuilt
-from eostui.errors import InputError
+from eostui.errors import EostuiError, InputError
 from eostui.runs.analysis.controls import description_of
+from eostui.runs.request import SliceRequest, StartRequest
 from eostui.runs.run import Run
 from eostui.slices import (
     DIRECTIONS,
@@ -39,10 +43,16 @@ Progress = Callable[[str, int, int], None]
 _LENGTHS = {"step": "step_norm", "bounce": "bounce_norm"}
 #: A plane on which the path is flat along one axis has this share of the other's extent there.
 _THINNEST = 0.1
+#: Bytes of θ that are kept at most, beside those that are needed.
+_MOST_KEPT = 100e6
 
 
 class Slicer:
-    """Cuts through the landscape of a run at its steps."""
+    """Cuts through the landscape of a run at its steps.
+
+    Attributes:
+        run: whose record says where θ was.
+    """
 
     def __init__(
         self,
@@ -51,6 +61,7 @@ class Slicer:
         data_dir: Path,
         say: Callable[[str], None],
         progress: Progress,
+        kept: int = 1,
     ) -> None:
         """Build the problem of a run.
 
@@ -60,12 +71,14 @@ class Slicer:
             data_dir: where the data sets are.
             say: told what isn't as it was.
             progress: told of steps that are repeated, and of points.
+            kept: θ of so many steps before one is kept, as long as they fit into _MOST_KEPT bytes: a
+                slice there repeats no steps.
 
         Raises:
             InputError: as `Rebuilt` does.
             RunFormatError: if the record is damaged.
         """
-        self._run, self._config, self._progress = run, config, progress
+        self.run, self._config, self._progress, self._kept = run, config, progress, kept
         self._origin = origin_of(run.path)
         self._rebuilt = Rebuilt(run.path, config, data_dir, say)
         self._thetas: dict[int, Tensor] = {}
@@ -172,14 +185,20 @@ class Slicer:
 
         Raises InputError if the one that is `needed` isn't.
         """
-        wanted = [step for step in steps if self._origin <= step <= self._run.last_step]
-        if needed not in wanted:
-            wanted = [needed]  # refused below, with the reason
-        self._thetas = {step: theta for step, theta in self._thetas.items() if step in wanted}
-        for step in wanted:
-            if step not in self._thetas:
-                self._thetas[step] = self._rebuilt.theta(step, self._repeated)
-        return dict(sorted(self._thetas.items()))
+        there = [step for step in steps if self._origin <= step <= self.run.last_step]
+        if needed not in there:
+            there = [needed]  # refused below, with the reason
+        initial = self._rebuilt.problem.initial
+        kept = min(self._kept, int(_MOST_KEPT / (initial.numel() * initial.element_size())))
+        missing = [step for step in there if step not in self._thetas]
+        if missing:  # those before them lie on the way
+            begin = max(min(missing[0], needed - kept), self._origin)
+            wanted = range(begin, there[-1] + 1)
+            self._thetas = {step: each for step, each in self._thetas.items() if step in wanted}
+            for step in wanted:
+                if step not in self._thetas:
+                    self._thetas[step] = self._rebuilt.theta(step, self._repeated)
+        return {step: self._thetas[step] for step in there}
 
     def _repeated(self, now: int, first: int, until: int) -> None:
         self._progress("repeating steps", now - first, until - first)
@@ -188,7 +207,7 @@ class Slicer:
         """Return the length of a unit, the longest of these steps. Raises InputError without one."""
         if unit not in _LENGTHS:
             return 1.0
-        lengths = self._run.steps[_LENGTHS[unit]]
+        lengths = self.run.steps[_LENGTHS[unit]]
         found = [lengths[max(step - before, 0)] for step in steps for before in (0, 1)]
         # the newest row doesn't have its own yet: the step before it stands for it
         own = found[::2] if np.isfinite(found[::2]).any() else found[1::2]
@@ -197,7 +216,7 @@ class Slicer:
             where = f"step {steps[0]}" if len(steps) == 1 else "these steps"
             what = {"step": "how far θ moves", "bounce": "a bounce"}[unit]
             raise InputError(
-                f"{self._run.path.name} has no record of {what} at {where} to count by: say how far in θ"
+                f"{self.run.path.name} has no record of {what} at {where} to count by: say how far in θ"
             )
         return longest
 
@@ -205,8 +224,8 @@ class Slicer:
         self, thetas: Mapping[int, Tensor], step: int, first: Tensor, second: Tensor | None = None
     ) -> list[Place]:
         """Return where θ of each step lies on the line or the plane through θ of this one."""
-        losses, places = self._run.steps["loss"], []
-        measured = self._run.measured
+        losses, places = self.run.steps["loss"], []
+        measured = self.run.measured
         sharpness = dict(
             zip(measured["step"].tolist(), measured["sharpness"].tolist(), strict=True)
         )
@@ -229,11 +248,60 @@ class Slicer:
     def _thresholds(self, step: int) -> dict[str, float]:
         if self._rebuilt.dynamics.operator is not Dynamics.operator:
             return {}  # what is stable is told by another operator's eigenvalue than S
-        steps, dynamics = self._run.steps, description_of(self._run)
+        steps, dynamics = self.run.steps, description_of(self.run)
         found = {dynamics.undecayed_label: float(steps[UNDECAYED][step])}
         if steps["weight_decay"][step]:
             found[dynamics.label] = float(steps[THRESHOLD][step])
         return found
+
+
+def answer(
+    request: StartRequest, first: SliceRequest, more: Iterable[str], handshake: Handshake
+) -> None:
+    """Tell each slice or plane that is asked for, and before it how far that is.
+
+    Args:
+        request: whose run it is.
+        first: what is asked for first.
+        more: JSON of what is asked for then, a line each.
+        handshake: by which it is told: as `slice`, or as `error` with a sentence.
+
+    Raises:
+        InputError, EostuiError: if the problem can't be built.
+    """
+    told, began = 0.0, time.monotonic()
+
+    def progress(text: str, done: int, total: int) -> None:
+        nonlocal told, began
+        now = time.monotonic()
+        if done <= 1:
+            began = now
+        elif now - told >= TELL_EVERY:
+            told, left = now, (total - done) * (now - began) / done
+            handshake.say("progress", f"{text}: {done} of {total}, {left:.0f} s left")
+
+    config = RunConfig.from_toml(request.config, "request")
+    slicer: Slicer | None = None
+    for asked in chain([first], map(SliceRequest.model_validate_json, more)):
+        with Run(request.path) as run:  # anew: it may be live
+            if slicer is None:
+                slicer = Slicer(
+                    run, config, request.data_dir, lambda text: handshake.say("progress", text),
+                    progress, kept=asked.steps_before,
+                )  # fmt: skip
+            slicer.run = run
+            try:
+                handshake.say("slice", "", found=_asked_for(slicer, asked).as_json())
+            except EostuiError as error:
+                handshake.say("error", str(error), exit_code=error.exit_code)
+
+
+def _asked_for(slicer: Slicer, asked: SliceRequest) -> Slice | Plane:
+    extent = Extent(asked.reach, points=asked.points)
+    if not asked.along:
+        return slicer.plane(asked.step, extent, asked.steps_before)
+    (cut,) = slicer.slices([asked.step], [asked.along], extent)
+    return cut
 
 
 class _Directions:

@@ -1,4 +1,4 @@
-"""Slices at steps of a record: where θ lies on them, how far they go, and what they can't be cut along."""
+"""Slices at steps of a record: where θ lies on them, how far they go, along what there are none."""
 
 from __future__ import annotations
 
