@@ -187,7 +187,7 @@ class Slicer:
         """
         there = [step for step in steps if self._origin <= step <= self.run.last_step]
         if needed not in there:
-            there = [needed]  # refused below, with the reason
+            self._rebuilt.theta(needed, self._repeated)  # is refused, with the reason
         initial = self._rebuilt.problem.initial
         kept = min(self._kept, int(_MOST_KEPT / (initial.numel() * initial.element_size())))
         missing = [step for step in there if step not in self._thetas]

@@ -18,7 +18,8 @@ _SIGNS = {-1: "○", 0: "●", 1: "◇"}
 def loss_chart(cut: Slice, kind: str = "linear") -> Chart:
     """Return L along a slice over its quadratic at θ_t, with the record's L at the run's own steps."""
     here = cut.loss[len(cut.x) // 2]
-    quadratic = here + cut.slope * cut.x + cut.curvature * cut.x**2 / 2
+    with np.errstate(over="ignore", invalid="ignore"):  # far out
+        quadratic = here + cut.slope * cut.x + cut.curvature * cut.x**2 / 2
     curves = [
         Curve(cut.x, quadratic, "theory", "dotted", "quadratic", digits=0, ranged=False),
         Curve(cut.x, cut.loss, "loss", label="L", digits=0),
