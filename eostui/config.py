@@ -118,6 +118,20 @@ class RunConfig(BaseModel):
     momentum: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(
         0.9, description="momentum μ at the start, of dynamics that have one"
     )
+    sharp_step: NotNegative = Field(
+        1.0,
+        description="step along the sharpest eigenvectors of the Hessian, those last measured whose "
+        "eigenvalue is above `sharp_above`, as a share of what it would be: 0, or below 1 for a smaller η "
+        "along them; 1 for no intervention",
+    )
+    other_step: NotNegative = Field(
+        1.0,
+        description="step in all other directions, as a share: 0 to move along the sharpest only",
+    )
+    sharp_above: NotNegative = Field(
+        1.0,
+        description="which eigenvectors these are: their eigenvalue is above this times 2/η − λ",
+    )
     controls: tuple[ControlChange, ...] = Field(
         (),
         description="changes of η, λ, μ: each a `step`, an `epoch` (here a step) or `at_accuracy`, the "

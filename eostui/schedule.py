@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from eostui.errors import did_you_mean
-from eostui.stability import CONTROLS, Control, refuse
+from eostui.stability import CONTROLS, INTERVENTIONS, Control, refuse
 
 #: The event in which a run records that a change began which isn't over with its step, or that came by
 #: itself: `at_accuracy` of the change, `warm_up` ([from, to] by name) with its `steps`.
@@ -69,6 +69,9 @@ class ControlChange(BaseModel):
     eta: Annotated[FiniteFloat, Field(gt=0, strict=True)] | None = None
     weight_decay: Annotated[FiniteFloat, Field(ge=0, strict=True)] | None = None
     momentum: Annotated[FiniteFloat, Field(ge=0, lt=1, strict=True)] | None = None
+    sharp_step: Annotated[FiniteFloat, Field(ge=0, strict=True)] | None = None
+    other_step: Annotated[FiniteFloat, Field(ge=0, strict=True)] | None = None
+    sharp_above: Annotated[FiniteFloat, Field(ge=0, strict=True)] | None = None
     warm_up: Annotated[int, Field(ge=1, strict=True)] | None = None
     warm_up_from: dict[str, Annotated[FiniteFloat, Field(ge=0, strict=True)]] | None = None
 
@@ -143,6 +146,8 @@ class ControlChange(BaseModel):
 #: Keys of a change that are no controls.
 _WHEN = ("step", "epoch", "at_accuracy")
 _NOT_CONTROLS = (*_WHEN, "warm_up", "warm_up_from")
+#: Controls that any dynamics has.
+_OF_ANY = {control.name for control in INTERVENTIONS}
 
 
 def check_schedule(
@@ -176,7 +181,8 @@ def check_schedule(
             if name not in CONTROLS:
                 near = did_you_mean(name, [*_WHEN, "warm_up", "warm_up_from", *start])
                 raise ValueError(f"change {number} of `controls`: unknown key `{name}`{near}")
-            has = ", ".join(f"`{control}`" for control in start)
+            its_own = (control for control in start if control not in _OF_ANY)
+            has = ", ".join(f"`{control}`" for control in its_own)
             raise ValueError(f"{where} changes `{name}`, but the dynamics has only {has}")
         changed = {name: value for name, value in change.values().items() if name in start}
         if change.at is not None:

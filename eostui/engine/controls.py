@@ -161,7 +161,11 @@ class Controls:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
-        self.values = {control.name: state[control.name] for control in self.stability.controls}
+        # a checkpoint of an older version has no interventions
+        self.values = {
+            control.name: state.get(control.name, control.initial)
+            for control in self.stability.steered
+        }
         schedule = state.get(_SCHEDULE, {})  # of an older version there is none
         self.ramps = {name: Ramp(*values) for name, values in schedule.get("ramps", {}).items()}
         known = schedule.get("accuracy")
