@@ -26,7 +26,7 @@ from eostui.errors import InputError, did_you_mean
 from eostui.fork_schedule import ForkSchedule
 from eostui.optional_probes import OPTIONAL_PROBES
 from eostui.schedule import ControlChange, check_schedule
-from eostui.stability import CONTROLS, STABILITY
+from eostui.stability import CONTROLS, INTERVENTIONS, STABILITY
 from eostui.stop_condition import StopCondition, parse
 from eostui.text import parse_number, parse_toml
 from eostui.toys import TOYS
@@ -46,6 +46,8 @@ _OF_NETWORKS = {
 }  # fmt: skip
 #: Settings that act on your own "file.py:function" alone.
 _OF_OWN_PROBLEMS = {"trust_gradients"}
+#: Settings of an intervention in the steps.
+_INTERVENTIONS = {control.name for control in INTERVENTIONS}
 #: Settings that act where an optional probe measures, by its name.
 _OF_PROBES = {"rotations": {"pin_at", "eigenvectors_budget"}}
 
@@ -121,8 +123,8 @@ class RunConfig(BaseModel):
     sharp_step: NotNegative = Field(
         1.0,
         description="step along the sharpest eigenvectors of the Hessian, those last measured whose "
-        "eigenvalue is above `sharp_above`, as a share of what it would be: 0, or below 1 for a smaller η "
-        "along them; 1 for no intervention",
+        "eigenvalue is above `sharp_above`, as a share of what it would be: 0, or a smaller η along "
+        "them; 1 for no intervention",
     )
     other_step: NotNegative = Field(
         1.0,
@@ -134,8 +136,9 @@ class RunConfig(BaseModel):
     )
     controls: tuple[ControlChange, ...] = Field(
         (),
-        description="changes of η, λ, μ: each a `step`, an `epoch` (here a step) or `at_accuracy`, the "
-        "share of training samples, with `eta`, `weight_decay`, `momentum` or several; with "
+        description="changes of η, λ, μ and interventions: each a `step`, an `epoch` (here a step) or "
+        "`at_accuracy`, the share of training samples, with `eta` or `eta_factor`, which multiplies η, "
+        "`weight_decay`, `momentum`, `sharp_step`, `other_step`, `sharp_above` or several; with "
         "`warm_up` they get there in so many even steps, from where they are or from `warm_up_from`",
     )
     warm_up: Annotated[int, Field(ge=0)] = Field(
@@ -389,8 +392,10 @@ class RunConfig(BaseModel):
     def _forks_have_settings(self) -> RunConfig:
         for schedule in self.forks if self.dynamics in STABILITY else ():
             for key in schedule.changes:
-                if key not in type(self).model_fields:
-                    near = did_you_mean(key, [*ForkSchedule.model_fields, *type(self).model_fields])
+                if key not in (*type(self).model_fields, "eta_factor"):
+                    near = did_you_mean(
+                        key, [*ForkSchedule.model_fields, "eta_factor", *type(self).model_fields]
+                    )
                     raise ValueError(f"`forks`: unknown key `{key}`{near}")
         return self
 
@@ -444,6 +449,9 @@ class RunConfig(BaseModel):
             if probe not in self.probes:
                 unused = unused | settings
         unused = unused | (CONTROLS.keys() - self.controls_at_start().keys())
+        if not any(name in change.changed for change in self.controls for name in _INTERVENTIONS):
+            plain = all(getattr(self, each.name) == each.initial for each in INTERVENTIONS)
+            unused = unused | (_INTERVENTIONS if plain else set())
         return self.model_dump(mode=mode, exclude=unused)
 
     def to_toml(self) -> str:

@@ -112,9 +112,7 @@ THRESHOLD, UNDECAYED = "stability_threshold", "stability_undecayed"
 #: The fact in which a run describes its dynamics.
 FACT = "dynamics"
 #: All by name.
-CONTROLS = {
-    control.name: control for control in (ETA, WEIGHT_DECAY, MOMENTUM, *INTERVENTIONS)
-}
+CONTROLS = {control.name: control for control in (ETA, WEIGHT_DECAY, MOMENTUM, *INTERVENTIONS)}
 
 
 def intervenes(controls: ControlValues) -> bool:

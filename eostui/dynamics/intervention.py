@@ -5,8 +5,8 @@ shares σ along them and ρ across,
 
     Δ′ = ρ Δ + (σ − ρ) VᵀV Δ,
 
-so that on a quadratic a coordinate above the bound moves as with σ η, and every other one as with ρ η. With
-σ = 0 nothing moves along them, with ρ = 0 nothing moves but along them (INST, App. G and Fig. 10).
+so that on a quadratic a coordinate above the bound moves as with σ η, and every other one as with ρ η.
+With σ = 0 nothing moves along them, with ρ = 0 nothing but along them (INST, App. G and Fig. 10).
 """
 
 from __future__ import annotations

@@ -202,7 +202,7 @@ class Controls:
             writer.event(step, SCHEDULED, told)
             self._begin_ramps(step, told)
         if not ramps:
-            self._set_or_tell(change.values(), writer, step)
+            self._set_or_tell(change.values_after(self.values), writer, step)
 
     def _begin_ramps(self, step: int, told: Mapping[str, Any]) -> None:
         for name, (start, end) in told.get("warm_up", {}).items():

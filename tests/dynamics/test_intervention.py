@@ -35,7 +35,9 @@ def turned_quadratic(seed=3):
     [(0.0, 1.0, 1.0), (0.25, 1.0, 1.0), (1.0, 0.0, 1.0), (0.5, 0.75, 0.5), (2.0, 1.0, 1.3)],
 )
 @pytest.mark.parametrize("dynamics", ["gradient-descent", "heavy-ball"])
-def test_each_coordinate_of_a_quadratic_moves_by_its_own_share(tmp_path, along, across, above, dynamics):
+def test_each_coordinate_of_a_quadratic_moves_by_its_own_share(
+    tmp_path, along, across, above, dynamics
+):
     """Against the closed form: with curvature s above the bound z⁺ = z + σ(μ(z − z⁻) − η(s + λ)z)."""
     eta, decay, momentum = 0.1, 0.5, 0.25 if dynamics == "heavy-ball" else 0.0
     problem, q = turned_quadratic()
@@ -45,7 +47,7 @@ def test_each_coordinate_of_a_quadratic_moves_by_its_own_share(tmp_path, along, 
     )  # fmt: skip
     run, status = train(tmp_path, own, problem)
     threshold = (2 + 2 * momentum) / eta - decay
-    share = np.where(CURVATURES > above * threshold, along, across)
+    share = np.where(above * threshold < CURVATURES, along, across)
     z = before = q.T @ problem.initial.numpy()
     norms, losses = [], []
     for _ in range(len(run.steps)):
