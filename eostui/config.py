@@ -49,7 +49,10 @@ _OF_OWN_PROBLEMS = {"trust_gradients"}
 #: Settings of an intervention in the steps.
 _INTERVENTIONS = {control.name for control in INTERVENTIONS}
 #: Settings that act where an optional probe measures, by its name.
-_OF_PROBES = {"rotations": {"pin_at", "eigenvectors_budget"}}
+_OF_PROBES = {
+    "rotations": {"pin_at", "eigenvectors_budget"},
+    "flow": {"flow_at", "flow_substeps"},
+}
 
 
 class RunConfig(BaseModel):
@@ -244,6 +247,15 @@ class RunConfig(BaseModel):
         "a checkpoint has them too",
     )
 
+    flow_at: Literal["edge"] | Annotated[int, Field(ge=0)] = Field(
+        "edge",
+        description="where the probe `flow` begins its small-step flow: edge, the first reading of S at "
+        "or above 2/η − λ; or a step",
+    )
+    flow_substeps: PositiveInt = Field(
+        10, description="steps of η/flow_substeps that it takes for each step of the run"
+    )
+
     calibrate_at: Literal["never", "auto"] | Annotated[int, Field(ge=0)] = Field(
         "never",
         description="when theory's prediction is laid over the run: auto, where S first crosses 2/η − λ; "
@@ -370,7 +382,7 @@ class RunConfig(BaseModel):
                 f"`far_cadence` is {self.far_cadence}, but must be a multiple of `cadence`, "
                 f"{self.cadence}, or 0"
             )
-        for key in ("pin_at", "calibrate_at"):
+        for key in ("pin_at", "flow_at", "calibrate_at"):
             at = getattr(self, key)
             if isinstance(at, int) and at >= self.steps:
                 raise ValueError(f"`{key}` is {at}, but must be below `steps`, {self.steps}")

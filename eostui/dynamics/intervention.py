@@ -38,6 +38,11 @@ class Intervention:
         self._by: tuple[object, ...] = ()
         self._vectors: Tensor | None = None
 
+    @property
+    def stands(self) -> bool:
+        """Whether steps have length 0: along eigenvectors above the bound only, and there is none."""
+        return bool(self.carried) and not self.above and self._by[1] == 0
+
     def set(
         self,
         controls: Mapping[str, float],

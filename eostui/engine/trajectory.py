@@ -25,7 +25,7 @@ from eostui.probes.probe import Moment, Probe, Reading, Value
 from eostui.probes.probe_set import ProbeSet
 from eostui.problems import Problem
 from eostui.problems.batch import has_accuracy, loss_of_rows, parts_of
-from eostui.runs.analysis.remarks import UNCAPTURED
+from eostui.runs.analysis.remarks import STANDS, UNCAPTURED
 from eostui.runs.analysis.run_phases import chance_of
 from eostui.runs.store.columns import COORDINATES
 from eostui.runs.store.readings import ProbeReading
@@ -118,6 +118,7 @@ class Trajectory:
             config, problem, dynamics, self.probes.sharpness, self.recorder, self.programs.release
         )
         self._intervention = Intervention()
+        self._stands = False  # whether that was told
         self._begin_at(theta)
         self._state = State(())
         self._advance = self.programs.of(self._advanced, self._state)
@@ -170,10 +171,11 @@ class Trajectory:
         }
         if "previous" not in self._unknown:
             del kept["displacement"]  # the difference of both
-        return kept
+        return {**kept, "stands": self._stands}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
+        self._stands = state.get("stands", False)
         theta, previous = state["theta"], state.get("previous")
         displacement = state.get("displacement") if previous is None else theta - previous
         self._begin_at(theta)
@@ -242,7 +244,7 @@ class Trajectory:
         step, self.measured = self.next_step, {}
         moment = self.probes.moment(step, controls)
         due = self.probes.due(moment)
-        self._intervene(controls)
+        self._intervene(controls, settled=not due)
         if self._program_dynamics is not None:
             self._program_dynamics.set(controls)
             if not due:  # 1 to 3 in one
@@ -271,7 +273,7 @@ class Trajectory:
         if shared is not None and self._intervention.carried:
             gradient = self._own(gradient)
             due, told = self._measure_sharpness(due, shared, moment)
-            self._intervene(controls)
+        self._intervene(controls)
         if self._program_dynamics is not None:
             self._run(self._move, gradient)
         else:
@@ -292,8 +294,11 @@ class Trajectory:
         self.next_step = step + 1
         return waited
 
-    def _intervene(self, controls: Mapping[str, float]) -> None:
-        """Let the next steps be by the intervention that the controls ask for, and by the u's of now."""
+    def _intervene(self, controls: Mapping[str, float], *, settled: bool = True) -> None:
+        """Let the next steps be by the intervention that the controls ask for, and by the u's of now.
+
+        Once it is settled which these are it is told if θ stands still by them.
+        """
         found = self.probes.sharpness
         self._intervention.set(
             controls,
@@ -302,6 +307,10 @@ class Trajectory:
             found.eigenvectors,
             self.theta,
         )
+        if settled:
+            told, self._stands = self._stands, self._intervention.stands
+            if self._stands and not told:
+                self._writer.event(self.next_step, STANDS, {})
 
     def _measure_sharpness(
         self, due: Sequence[Probe], point: Point, moment: Moment

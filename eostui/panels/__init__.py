@@ -7,6 +7,7 @@ from eostui.panels.cosine import COSINE
 from eostui.panels.density import DENSITY
 from eostui.panels.drives import DRIVES
 from eostui.panels.eigenvalues import EIGENVALUES
+from eostui.panels.flow import FLOW
 from eostui.panels.loss import LOSS
 from eostui.panels.loss_step import LOSS_STEP
 from eostui.panels.norm import NORM
@@ -33,6 +34,7 @@ PANELS: list[Panel] = [
     COLLAPSE,
     EIGENVALUES,
     CENTRE,
+    FLOW,
     NTK,
     ALIGNMENT,
     WEYL,

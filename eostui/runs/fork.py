@@ -35,8 +35,8 @@ CHANGEABLE = (
     "steps", "stop_at", "rest_window", "rest_drift", "cadence", "far_cadence", "measure", "eigenvalues",
     "smallest_eigenvalue", "tolerance", "vector_tolerance", "test_cadence", "probes", "ntk_cadence",
     "ntk_samples", "ntk_split", "density_cadence", "density_at", "trace_cadence", "trace_draws",
-    "trace_samples", "pin_at", "eigenvectors_budget", "calibrate_at", "checkpoint_every",
-    "checkpoint_budget", "device", "threads", "processes",
+    "trace_samples", "pin_at", "flow_at", "flow_substeps", "eigenvectors_budget", "calibrate_at",
+    "checkpoint_every", "checkpoint_budget", "device", "threads", "processes",
 )  # fmt: skip
 
 
@@ -88,7 +88,7 @@ def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConf
     kept["controls"] = _its_own_way(parent.config.controls, at, asked, fired)
     kept["forks"] = ()  # they are the parent's
     config = parent.config.changed(kept, where)
-    for key in ("pin_at", "calibrate_at"):
+    for key in ("pin_at", "flow_at", "calibrate_at"):
         wanted = changes.get(key) and getattr(config, key)
         if isinstance(wanted, int) and wanted < at:
             raise InputError(f"`{key}` is {wanted}, but the {where} begins at step {at}")
