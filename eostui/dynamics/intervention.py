@@ -95,5 +95,5 @@ def intervened(theta: Tensor, moved: Tensor, carried: Sequence[Tensor]) -> Tenso
         return moved
     vectors, shares, *across = carried
     step = moved - theta
-    along = (shares * (vectors @ step)) @ vectors
+    along = torch.mv(vectors.T, shares * torch.mv(vectors, step))
     return moved + along if not across else theta + across[0] * step + along

@@ -67,7 +67,8 @@ def remark(event: Event) -> str:
     if event.kind == FLOW_COARSE:
         return (
             f"the small-step flow is none from step {step} on: its S, {told.get('sharpness', 0):.4g}, "
-            f"is at {told.get('limit', 0):.4g}, up to which its own steps are stable: more `flow_substeps`"
+            f"is at {told.get('limit', 0):.4g}, up to which its own steps are stable: take more "
+            "`flow_substeps`"
         )
     if event.kind == STANDS:
         return (
