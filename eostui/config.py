@@ -27,7 +27,7 @@ from eostui.fork_schedule import ForkSchedule
 from eostui.network_stages import STAGES, WITHOUT_BATCH_NORM
 from eostui.optional_probes import OPTIONAL_PROBES
 from eostui.schedule import ControlChange, check_schedule
-from eostui.stability import CONTROLS, STABILITY
+from eostui.stability import CONTROLS, INTERVENTIONS, STABILITY
 from eostui.stop_condition import StopCondition, parse
 from eostui.text import parse_number, parse_toml
 from eostui.toys import TOYS
@@ -47,8 +47,13 @@ _OF_NETWORKS = {
 }  # fmt: skip
 #: Settings that act on your own "file.py:function" alone.
 _OF_OWN_PROBLEMS = {"trust_gradients"}
+#: Settings of an intervention in the steps.
+_INTERVENTIONS = {control.name for control in INTERVENTIONS}
 #: Settings that act where an optional probe measures, by its name.
-_OF_PROBES = {"rotations": {"pin_at", "eigenvectors_budget"}}
+_OF_PROBES = {
+    "rotations": {"pin_at", "eigenvectors_budget"},
+    "flow": {"flow_at", "flow_substeps"},
+}
 
 
 class RunConfig(BaseModel):
@@ -159,10 +164,25 @@ class RunConfig(BaseModel):
     momentum: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(
         0.9, description="momentum μ at the start, of dynamics that have one"
     )
+    sharp_step: NotNegative = Field(
+        1.0,
+        description="step along the sharpest eigenvectors of the Hessian, those last measured whose "
+        "eigenvalue is above `sharp_above`, as a share of what it would be: 0, or a smaller η along "
+        "them; 1 for no intervention",
+    )
+    other_step: NotNegative = Field(
+        1.0,
+        description="step in all other directions, as a share: 0 to move along the sharpest only",
+    )
+    sharp_above: NotNegative = Field(
+        1.0,
+        description="which eigenvectors these are: their eigenvalue is above this times 2/η − λ",
+    )
     controls: tuple[ControlChange, ...] = Field(
         (),
-        description="changes of η, λ, μ: each a `step`, an `epoch` (here a step) or `at_accuracy`, the "
-        "share of training samples, with `eta`, `weight_decay`, `momentum` or several; with "
+        description="changes of η, λ, μ and interventions: each a `step`, an `epoch` (here a step) or "
+        "`at_accuracy`, the share of training samples, with `eta` or `eta_factor`, which multiplies η, "
+        "`weight_decay`, `momentum`, `sharp_step`, `other_step`, `sharp_above` or several; with "
         "`warm_up` they get there in so many even steps, from where they are or from `warm_up_from`",
     )
     warm_up: Annotated[int, Field(ge=0)] = Field(
@@ -266,6 +286,15 @@ class RunConfig(BaseModel):
         100.0,
         description="megabytes of the device that the probe `rotations` may take for past eigenvectors; "
         "a checkpoint has them too",
+    )
+
+    flow_at: Literal["edge"] | Annotated[int, Field(ge=0)] = Field(
+        "edge",
+        description="where the probe `flow` begins its small-step flow: edge, the first reading of S at "
+        "or above 2/η − λ; or a step",
+    )
+    flow_substeps: PositiveInt = Field(
+        10, description="steps of η/flow_substeps that it takes for each step of the run"
     )
 
     calibrate_at: Literal["never", "auto"] | Annotated[int, Field(ge=0)] = Field(
@@ -394,7 +423,7 @@ class RunConfig(BaseModel):
                 f"`far_cadence` is {self.far_cadence}, but must be a multiple of `cadence`, "
                 f"{self.cadence}, or 0"
             )
-        for key in ("pin_at", "calibrate_at"):
+        for key in ("pin_at", "flow_at", "calibrate_at"):
             at = getattr(self, key)
             if isinstance(at, int) and at >= self.steps:
                 raise ValueError(f"`{key}` is {at}, but must be below `steps`, {self.steps}")
@@ -427,8 +456,10 @@ class RunConfig(BaseModel):
     def _forks_have_settings(self) -> RunConfig:
         for schedule in self.forks if self.dynamics in STABILITY else ():
             for key in schedule.changes:
-                if key not in type(self).model_fields:
-                    near = did_you_mean(key, [*ForkSchedule.model_fields, *type(self).model_fields])
+                if key not in (*type(self).model_fields, "eta_factor"):
+                    near = did_you_mean(
+                        key, [*ForkSchedule.model_fields, "eta_factor", *type(self).model_fields]
+                    )
                     raise ValueError(f"`forks`: unknown key `{key}`{near}")
         return self
 
@@ -482,6 +513,9 @@ class RunConfig(BaseModel):
             if probe not in self.probes:
                 unused = unused | settings
         unused = unused | (CONTROLS.keys() - self.controls_at_start().keys())
+        if not any(name in change.changed for change in self.controls for name in _INTERVENTIONS):
+            plain = all(getattr(self, each.name) == each.initial for each in INTERVENTIONS)
+            unused = unused | (_INTERVENTIONS if plain else set())
         return self.model_dump(mode=mode, exclude=unused)
 
     def to_toml(self) -> str:

@@ -7,6 +7,7 @@ OPTIONAL_PROBES: dict[str, str] = {
     "radius": "the sharpness at the radius of the bounce, S_δ",
     "radii": "the same at a tenth of that radius, and at three and ten times",
     "centre": "a prediction of S, of the bounce and of the loss, from the first reading at the edge on",
+    "flow": "S and L of a small-step gradient flow beside the run, from the same θ",
     "ntk": "the neural tangent kernel of some samples, in three forms, and its alignment with the target",
     "weyl": "λ₁ of the NTK on the whole batch beside S, and the bound ‖R‖₂ on how far they are apart",
     "tracked_eigenvalues": "the largest eigenvalues by their directions, through crossings",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -17,7 +18,7 @@ from pydantic import (
 )
 
 from eostui.errors import did_you_mean
-from eostui.stability import CONTROLS, Control, refuse
+from eostui.stability import CONTROLS, ETA, INTERVENTIONS, Control, refuse
 
 #: The event in which a run records that a change began which isn't over with its step, or that came by
 #: itself: `at_accuracy` of the change, `warm_up` ([from, to] by name) with its `steps`.
@@ -56,6 +57,7 @@ class ControlChange(BaseModel):
     was. Controls of your own dynamics come by their names beside these.
 
     Attributes:
+        eta_factor: what η is multiplied by, whatever it is then: 0.2 cuts it to a fifth.
         warm_up: steps over which the controls go to their new values.
         warm_up_from: where they come from, by name; from where they are if left out.
     """
@@ -69,6 +71,10 @@ class ControlChange(BaseModel):
     eta: Annotated[FiniteFloat, Field(gt=0, strict=True)] | None = None
     weight_decay: Annotated[FiniteFloat, Field(ge=0, strict=True)] | None = None
     momentum: Annotated[FiniteFloat, Field(ge=0, lt=1, strict=True)] | None = None
+    sharp_step: Annotated[FiniteFloat, Field(ge=0, strict=True)] | None = None
+    other_step: Annotated[FiniteFloat, Field(ge=0, strict=True)] | None = None
+    sharp_above: Annotated[FiniteFloat, Field(ge=0, strict=True)] | None = None
+    eta_factor: Annotated[FiniteFloat, Field(gt=0, strict=True)] | None = None
     warm_up: Annotated[int, Field(ge=1, strict=True)] | None = None
     warm_up_from: dict[str, Annotated[FiniteFloat, Field(ge=0, strict=True)]] | None = None
 
@@ -84,18 +90,20 @@ class ControlChange(BaseModel):
                     else "none is"
                 )
             )
-        if not self.values():
+        if self.eta is not None and self.eta_factor is not None:
+            raise ValueError(f"{self.where} has `eta` and `eta_factor`: give one of them")
+        if not self.changed:
             raise ValueError(
                 f"{self.where} changes nothing: give "
-                f"{', '.join(f'`{name}`' for name in CONTROLS)} or several"
+                f"{', '.join(f'`{name}`' for name in (*CONTROLS, 'eta_factor'))} or several"
             )
         if self.warm_up_from is not None and self.warm_up is None:
             raise ValueError(
                 f"{self.where} has `warm_up_from`, but no `warm_up`: over how many steps?"
             )
         for name in self.warm_up_from or {}:
-            if name not in self.values():
-                near = did_you_mean(name, self.values())
+            if name not in self.changed:
+                near = did_you_mean(name, self.changed)
                 raise ValueError(
                     f"`warm_up_from` of {self.where} has `{name}`, which it doesn't change{near}"
                 )
@@ -112,6 +120,16 @@ class ControlChange(BaseModel):
             for name, value in dict(self).items()
             if name not in _NOT_CONTROLS and value is not None
         }
+
+    def values_after(self, now: Mapping[str, float]) -> dict[str, float]:
+        """Return all new values by name, also what the controls in force before make of `eta_factor`."""
+        cut = {} if self.eta_factor is None else {ETA.name: now[ETA.name] * self.eta_factor}
+        return {**self.values(), **cut}
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The names of the controls that it changes."""
+        return tuple(self.values_after({ETA.name: math.nan}))
 
     @property
     def at(self) -> int | None:
@@ -136,13 +154,15 @@ class ControlChange(BaseModel):
         if self.warm_up is None:
             return {}
         start = {**now, **(self.warm_up_from or {})}
-        values = self.values().items()
+        values = self.values_after(now).items()
         return {name: Ramp(step, start[name], end, self.warm_up) for name, end in values}
 
 
 #: Keys of a change that are no controls.
 _WHEN = ("step", "epoch", "at_accuracy")
-_NOT_CONTROLS = (*_WHEN, "warm_up", "warm_up_from")
+_NOT_CONTROLS = (*_WHEN, "eta_factor", "warm_up", "warm_up_from")
+#: Controls that any dynamics has.
+_OF_ANY = {control.name for control in INTERVENTIONS}
 
 
 def check_schedule(
@@ -171,14 +191,17 @@ def check_schedule(
             raise ValueError(f"{where} comes after {100 * reached:g} %: their accuracies must rise")
         before = before if change.at is None else change.at
         reached = change.at_accuracy or reached
-        others = [name for name in change.values() if name not in start]
+        others = [name for name in change.changed if name not in start]
         for name in others if complete else ():
             if name not in CONTROLS:
-                near = did_you_mean(name, [*_WHEN, "warm_up", "warm_up_from", *start])
+                near = did_you_mean(name, [*_NOT_CONTROLS, *start])
                 raise ValueError(f"change {number} of `controls`: unknown key `{name}`{near}")
-            has = ", ".join(f"`{control}`" for control in start)
+            its_own = (control for control in start if control not in _OF_ANY)
+            has = ", ".join(f"`{control}`" for control in its_own)
             raise ValueError(f"{where} changes `{name}`, but the dynamics has only {has}")
-        changed = {name: value for name, value in change.values().items() if name in start}
+        changed = {
+            name: value for name, value in change.values_after(controls).items() if name in start
+        }
         if change.at is not None:
             controls |= changed
         # what comes by an accuracy may come at any time: by itself it must be right

@@ -78,12 +78,49 @@ class Control:
 ETA = Control("eta", "η", "learning rate", factor=1.1, positive=True)
 WEIGHT_DECAY = Control("weight_decay", "λ", "weight decay", factor=1.25, start=1e-4)
 MOMENTUM = Control("momentum", "μ", "momentum", factor=1.1, below=1.0, start=0.1)
+#: An intervention in the steps of any dynamics: other lengths along the sharpest eigenvectors of the
+#: Hessian, and across them (MATH §6). With both shares 1 there is none.
+SHARP_STEP = Control(
+    "sharp_step",
+    "η_u/η",
+    "step along eigenvectors above the bound, as a share of what it would be",
+    factor=2.0,
+    start=1 / 16,
+    initial=1.0,
+)
+OTHER_STEP = Control(
+    "other_step",
+    "η_⊥/η",
+    "step in all other directions, as a share of what it would be",
+    factor=2.0,
+    start=1 / 16,
+    initial=1.0,
+)
+SHARP_ABOVE = Control(
+    "sharp_above",
+    "bound",
+    "eigenvalue above which an eigenvector is among the sharpest, in units of 2/η − λ",
+    factor=1.1,
+    start=0.1,
+    initial=1.0,
+)
+#: What any run is steered by beside the controls of its dynamics. They have no columns: events tell when
+#: they changed.
+INTERVENTIONS = (SHARP_STEP, OTHER_STEP, SHARP_ABOVE)
 #: Columns of every step that dynamics other than gradient descent store beside their controls.
 THRESHOLD, UNDECAYED = "stability_threshold", "stability_undecayed"
 #: The fact in which a run describes its dynamics.
 FACT = "dynamics"
 #: All by name.
-CONTROLS = {control.name: control for control in (ETA, WEIGHT_DECAY, MOMENTUM)}
+CONTROLS = {control.name: control for control in (ETA, WEIGHT_DECAY, MOMENTUM, *INTERVENTIONS)}
+
+
+def intervenes(controls: ControlValues) -> bool:
+    """Return whether steps by these controls aren't those of the dynamics itself."""
+    return any(
+        controls.get(share.name, share.initial) != share.initial
+        for share in (SHARP_STEP, OTHER_STEP)
+    )
 
 
 @dataclass(frozen=True)
@@ -106,13 +143,18 @@ class Stability:
         """Return the sharpness up to which it is stable; decay adds λ to every curvature."""
         return self.undecayed(controls) - controls["weight_decay"]
 
+    @property
+    def steered(self) -> tuple[Control, ...]:
+        """What a run of it is steered by: its controls, and interventions."""
+        return (*self.controls, *INTERVENTIONS)
+
     def at_start(self, settings: object) -> dict[str, float]:
-        """Return its controls at step 0, by name."""
-        return at_start(self.controls, settings)
+        """Return what steers a run of it at step 0, by name."""
+        return at_start(self.steered, settings)
 
     def refuse(self, controls: Mapping[str, object]) -> str | None:
         """Return why these controls can't be used together, or None; η and λ are among them."""
-        if refusal := refuse(controls, {control.name: control for control in self.controls}):
+        if refusal := refuse(controls, {control.name: control for control in self.steered}):
             return refusal
         try:
             threshold = float(self.threshold(controls))

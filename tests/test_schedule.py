@@ -41,7 +41,10 @@ def test_what_dynamics_of_your_own_have_their_file_says():
         ([{"step": 3, "eta": 0.1}, {"step": 3, "eta": 0.2}], ["step 3", "must rise"]),
         (
             [{"step": 3}],
-            ["step 3 changes nothing: give `eta`, `weight_decay`, `momentum` or several"],
+            [
+                "step 3 changes nothing: give `eta`, `weight_decay`, `momentum`, "
+                "`sharp_step`, `other_step`, `sharp_above`, `eta_factor` or several"
+            ],
         ),
         (
             [{"step": 3, "eta": 0.5}, {"step": 5, "weight_decay": 2.0}],

@@ -35,7 +35,8 @@ def test_thresholds_take_numbers_and_arrays():
 
 def test_controls_at_the_start_are_settings_or_their_own():
     config = RunConfig.build({"eta": 0.02, "weight_decay": 0.01}, "test")
-    assert OWN.at_start(config) == {"eta": 0.02, "weight_decay": 0.01, "lag": 0.125}
+    none = {"sharp_step": 1.0, "other_step": 1.0, "sharp_above": 1.0}
+    assert OWN.at_start(config) == {"eta": 0.02, "weight_decay": 0.01, "lag": 0.125, **none}
     assert HEAVY_BALL.at_start(config)["momentum"] == config.momentum
 
 

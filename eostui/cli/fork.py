@@ -11,8 +11,11 @@ from eostui.cli.options import (
     Group,
     Name,
     Number,
+    OtherStep,
     RunName,
     Settings,
+    SharpAbove,
+    SharpStep,
     StopAt,
     Trust,
     View,
@@ -35,6 +38,12 @@ def fork(
     ] = None,
     weight_decay: Annotated[Number, typer.Option(help="Weight decay λ from there on.")] = None,
     momentum: Annotated[Number, typer.Option(help="Momentum μ from there on.")] = None,
+    eta_factor: Annotated[
+        Number, typer.Option(help="What η is multiplied by from there on, in place of --eta.")
+    ] = None,
+    sharp_step: SharpStep = None,
+    other_step: OtherStep = None,
+    sharp_above: SharpAbove = None,
     steps: Annotated[int | None, typer.Option(help="Steps it shall have in all.")] = None,
     stop_at: StopAt = None,
     length: Annotated[
@@ -72,6 +81,8 @@ def fork(
 
       eostui fork --eta 2/20 --headless               the newest run, from where it is
 
+      eostui fork k3f9 --at 60 --sharp-step 0        nothing moves along eigenvectors above 2/η − λ
+
       eostui fork k3f9 --every 200 --length 100 --eta 1e-4 --weight-decay 0
 
     With --every or --scheduled they are made one after another, in one group; what is there already isn't
@@ -79,7 +90,7 @@ def fork(
     """
     from eostui import locations, torchrun
     from eostui.runs import shelf
-    from eostui.runs.fork import newest_fork_step
+    from eostui.runs.fork import newest_fork_step, with_eta_cut
     from eostui.runs.launch import Fork
     from eostui.runs.trust import refuse_foreign_code
 
@@ -89,7 +100,15 @@ def fork(
     changes = set_values(
         assign,
         {"steps": steps, "stop_at": stop_at},
-        {"eta": eta, "weight_decay": weight_decay, "momentum": momentum},
+        {
+            "eta": eta,
+            "eta_factor": eta_factor,
+            "weight_decay": weight_decay,
+            "momentum": momentum,
+            "sharp_step": sharp_step,
+            "other_step": other_step,
+            "sharp_above": sharp_above,
+        },
     )
     if every is not None or scheduled:
         from eostui.cli.fork_series import make_forks, schedules_of
@@ -107,5 +126,5 @@ def fork(
         if steps is not None:
             raise InputError("--length and --steps both say how long it is: give one of them")
         changes["steps"] = step + length - 1
-    branch = Fork(entry, step, changes, changed_data)
+    branch = Fork(entry, step, with_eta_cut(entry, step, changes), changed_data)
     start(branch, view, name=name, group=group)

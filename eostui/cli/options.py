@@ -133,6 +133,19 @@ PresetFilter = Annotated[
     ),
 ]
 Number = str | None
+SharpStep = Annotated[
+    Number,
+    typer.Option(
+        help="Step along eigenvectors above the bound, as a share of what it would be: 0 for none."
+    ),
+]
+OtherStep = Annotated[
+    Number,
+    typer.Option(help="Step in all other directions, as a share: 0 to move along them only."),
+]
+SharpAbove = Annotated[
+    Number, typer.Option(help="The bound of both, in units of 2/η − λ; 1 if left out.")
+]
 Name = Annotated[str, typer.Option(help="A name to find the run by.")]
 Group = Annotated[
     str, typer.Option(metavar="TEXT", help="What runs that belong together share, to list them by.")

@@ -11,8 +11,11 @@ from eostui.cli.options import (
     Group,
     Name,
     Number,
+    OtherStep,
     PresetName,
     Settings,
+    SharpAbove,
+    SharpStep,
     StopAt,
     View,
     complete_probe,
@@ -28,6 +31,9 @@ def run(
     eta: Annotated[Number, typer.Option(help="Learning rate η, such as 0.02 or 2/100.")] = None,
     weight_decay: Annotated[Number, typer.Option(help="Weight decay λ.")] = None,
     momentum: Annotated[Number, typer.Option(help="Momentum μ, of dynamics that have one.")] = None,
+    sharp_step: SharpStep = None,
+    other_step: OtherStep = None,
+    sharp_above: SharpAbove = None,
     dynamics: Annotated[
         str | None,
         typer.Option(help="gradient-descent, heavy-ball, or your own FILE.py:CLASS."),
@@ -98,7 +104,14 @@ def run(
             "chunk_size": chunk_size,
             "calibrate_at": calibrate_at,
         },
-        {"eta": eta, "weight_decay": weight_decay, "momentum": momentum},
+        {
+            "eta": eta,
+            "weight_decay": weight_decay,
+            "momentum": momentum,
+            "sharp_step": sharp_step,
+            "other_step": other_step,
+            "sharp_above": sharp_above,
+        },
     )
     if config.processes == 1 < torchrun.processes():
         values.setdefault("processes", torchrun.processes())

@@ -46,7 +46,7 @@ def dynamics_of(config: RunConfig) -> type[Dynamics]:
     found = cast("type[Dynamics]", load_class(name, "dynamics", Dynamics, config.seed))
     if refusal := _refuse(found):
         raise InputError(f"`dynamics`: {name}: {refusal}")
-    known = {control.name: control for control in found.stability.controls}
+    known = {control.name: control for control in found.stability.steered}
     try:
         check_schedule(found.stability.at_start(config), config.controls, known)
     except ValueError as error:

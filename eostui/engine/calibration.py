@@ -27,6 +27,7 @@ from eostui.probes.drives import drives
 from eostui.probes.sharpness import Sharpness
 from eostui.problems import Problem
 from eostui.runs.calibration import CALIBRATED, RESEATED, in_noise
+from eostui.stability import intervenes
 
 #: How well u is found, x and q being taken along it from now on: as the precision allows.
 CONVERGED = {
@@ -35,6 +36,11 @@ CONVERGED = {
 }
 #: On the way to a crossing S alone is asked for.
 ON_THE_WAY = Target(wanted=1, value_tolerance=1e-7, vector_tolerance=None)
+
+#: Why nothing is calibrated during an intervention.
+NO_PLAIN_STEPS = (
+    "the reduced oscillator is of plain steps: with an intervention there is no prediction"
+)
 
 #: What a calibrator's state has of its reference, and of the last point below a crossing.
 FRAME = ("origin", "axes", "alpha", "below_step", "below_theta")
@@ -167,6 +173,9 @@ class Calibrator:
         if self._wanted != "auto":
             return
         controls = dict(controls)
+        if intervenes(controls):  # there is no way back over such a step
+            self._below, self._since = None, []
+            return
         above = sharpness is not None and self._is_crossed(sharpness, controls)
         if above and self._below is not None:
             self._since.append(controls)
@@ -227,6 +236,8 @@ class Calibrator:
         """Freeze the frame at θ and tell it; return why not, or None."""
         if refusal := refuse_calibration(type(self._dynamics)):
             return refusal
+        if intervenes(controls):
+            return NO_PLAIN_STEPS
         self._recorder.flush()
         self._make_room()
         point = Point(self._problem.loss, theta)
@@ -241,7 +252,8 @@ class Calibrator:
             point.release()
         self._frame = ReferenceFrame(self._recorder.precise(theta), axes, told["alpha"])
         number = self._recorder.begin_calibration()
-        told |= {"number": number, "step": step, **controls}
+        told |= {"number": number, "step": step}
+        told |= {c.name: controls[c.name] for c in self._dynamics.stability.controls}
         self._writer.event(step, CALIBRATED, told)
         return None
 

@@ -161,7 +161,11 @@ class Controls:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
-        self.values = {control.name: state[control.name] for control in self.stability.controls}
+        # a checkpoint of an older version has no interventions
+        self.values = {
+            control.name: state.get(control.name, control.initial)
+            for control in self.stability.steered
+        }
         schedule = state.get(_SCHEDULE, {})  # of an older version there is none
         self.ramps = {name: Ramp(*values) for name, values in schedule.get("ramps", {}).items()}
         known = schedule.get("accuracy")
@@ -198,7 +202,7 @@ class Controls:
             writer.event(step, SCHEDULED, told)
             self._begin_ramps(step, told)
         if not ramps:
-            self._set_or_tell(change.values(), writer, step)
+            self._set_or_tell(change.values_after(self.values), writer, step)
 
     def _begin_ramps(self, step: int, told: Mapping[str, Any]) -> None:
         for name, (start, end) in told.get("warm_up", {}).items():

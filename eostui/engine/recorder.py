@@ -15,11 +15,11 @@ from torch import Tensor
 from eostui.curvature.capture import is_captured_on
 from eostui.runs.analysis.divergence import first_diverged
 from eostui.runs.analysis.phase_classifier import PhaseClassifier
-from eostui.runs.analysis.phase_signals import signal_columns
+from eostui.runs.analysis.phase_signals import plain_arrivals, signal_columns
 from eostui.runs.analysis.run_phases import PHASE_EVENT, payload
 from eostui.runs.store.columns import COORDINATES, STORED_STEP_COLUMNS, TRAIN_ACCURACY
 from eostui.runs.store.writer import Store
-from eostui.stability import GRADIENT_DESCENT, THRESHOLD, UNDECAYED, Stability
+from eostui.stability import GRADIENT_DESCENT, THRESHOLD, UNDECAYED, Stability, intervenes
 
 #: Rows are handed to the store at least this often, in seconds of training.
 FLUSH_EVERY = 0.1
@@ -101,6 +101,7 @@ class Recorder:
             else None
         )
         self._controls = np.empty((CAPACITY, 2 + len(stability.step_columns)))
+        self._intervened = np.zeros(CAPACITY + 1, dtype=np.bool_)  # first: of the step before
         self._count = 0
         self._flushed: NDArray[np.float64] | None = None  # the newest row that was
         self.place = torch.zeros(1, dtype=torch.int64, device=like.device)
@@ -120,6 +121,7 @@ class Recorder:
             "calibrations": self.calibrations,
             "first_loss": self._first_loss,
             "phases": self.phases.state(),
+            "intervened": bool(self._intervened[0]),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -127,6 +129,7 @@ class Recorder:
         self.next_step, self.calibration = state["next_step"], state["calibration"]
         self.calibrations = state.get("calibrations", self.calibration)
         self._first_loss = state["first_loss"]
+        self._intervened[0] = state.get("intervened", False)  # an older version had none
         phases = PhaseClassifier.restored(state["phases"])
         if phases is None:
             self.begin_phases()
@@ -197,6 +200,7 @@ class Recorder:
             Divergence: as `flush` does.
         """
         self._controls[self._count : self._count + rows] = self._of_controls(controls)
+        self._intervened[self._count + 1 : self._count + rows + 1] = intervenes(controls)
         self._count += rows
         self.next_step += rows
         if self._count == CAPACITY or time.monotonic() - self._flushed_at > FLUSH_EVERY:
@@ -261,7 +265,9 @@ class Recorder:
             if self.calibration:
                 self.writer.calibrated(self.calibration, first, projections[: len(matrix)])
             # the columns of the phases come first
-            for change in self.phases.feed(matrix[:, : len(self.phases.columns)]):
+            signals = plain_arrivals(matrix[:, : len(self.phases.columns)], self._intervened[:-1])
+            self._intervened[0] = self._intervened[self._count]
+            for change in self.phases.feed(signals):
                 self.writer.event(change.step, PHASE_EVENT, payload(change))
             self._count = 0
             self.place.zero_()

@@ -14,17 +14,18 @@ from eostui.curvature.point import Point, Points, plain_gradient, training_pass
 from eostui.curvature.shards import ShardedLoss
 from eostui.dynamics import DYNAMICS, Dynamics
 from eostui.dynamics.dynamics import ProgramDynamics
+from eostui.dynamics.intervention import Intervention, intervened
 from eostui.dynamics.path import path_curvature, step_cosine
 from eostui.engine.calibration import Calibrator
 from eostui.engine.landscape import LandscapeMapper
 from eostui.engine.pace import Pace
 from eostui.engine.recorder import Recorder
 from eostui.engine.snapshot import Stateful
-from eostui.probes.probe import Moment, Probe, Value
+from eostui.probes.probe import Moment, Probe, Reading, Value
 from eostui.probes.probe_set import ProbeSet
 from eostui.problems import Problem
 from eostui.problems.batch import has_accuracy, loss_of_rows, parts_of
-from eostui.runs.analysis.remarks import UNCAPTURED
+from eostui.runs.analysis.remarks import STANDS, UNCAPTURED
 from eostui.runs.analysis.run_phases import chance_of
 from eostui.runs.store.columns import COORDINATES
 from eostui.runs.store.readings import ProbeReading
@@ -132,6 +133,8 @@ class Trajectory:
         self.calibrator = Calibrator(
             config, problem, dynamics, self.probes.sharpness, self.recorder, self.programs.release
         )
+        self._intervention = Intervention()
+        self._stands = False  # whether that was told
         self._begin_at(theta)
         self._state = State(())
         self._advance = self.programs.of(self._advanced, self._state, ahead=True)
@@ -187,11 +190,12 @@ class Trajectory:
         }
         if "previous" not in self._unknown:
             del kept["displacement"]  # the difference of both
-        return kept
+        return {**kept, "stands": self._stands}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
         self._take_back()
+        self._stands = state.get("stands", False)
         theta, previous = state["theta"], state.get("previous")
         displacement = state.get("displacement") if previous is None else theta - previous
         self._begin_at(theta)
@@ -259,10 +263,12 @@ class Trajectory:
         # 3. θ_{t+1} by the dynamics, with cosine and length of this step for the next row.
         # 4. What is due: at θ_t, or at the midpoint (θ_{t−1} + 2θ_t + θ_{t+1})/4, which needs 3.
         # 5. The calibrator looks; on to θ_{t+1}.
+        #    With an intervention S comes before 3, where it is read at θ_t: the step is along these u.
         self._take_back()
         step, self.measured = self.next_step, {}
         moment = self.probes.moment(step, controls)
         due = self.probes.due(moment)
+        self._intervene(controls, settled=not due)
         if self._program_dynamics is not None:
             self._program_dynamics.set(controls)
             if not due:  # 1 to 3 in one
@@ -284,27 +290,71 @@ class Trajectory:
         gradient = known[1]
         if self._program_dynamics is not None:
             self._run(self._record, *known)
-            self.recorder.took(controls)
-            self._run(self._move, gradient)
         else:
             self.recorder.place = self._write_row(self._carried, *known)
-            self.recorder.took(controls)
+        self.recorder.took(controls)
+        told: list[Reading] = []
+        if shared is not None and self._intervention.carried:
+            gradient = self._own(gradient)
+            due, told = self._measure_sharpness(due, shared, moment)
+        self._intervene(controls)
+        if self._program_dynamics is not None:
+            self._run(self._move, gradient)
+        else:
             moved = self._dynamics.step(here, self._gradient_seen(step, here, gradient), controls)
+            moved = intervened(here, moved, self._intervention.carried)
             self._carried = self._displaced(self._carried, gradient, moved, self.recorder.place)
         moment.theta = here
         moment.displacement = displacement = self._own(self._carried.displacement)
         sharpness = None
-        if due:
+        if waited := bool(due or told or moment.readings):
             # raises Divergence: nothing is measured where θ isn't finite; and a viewer, or whoever is
             # left after a crash, has the rows before the measurement is paid for
             self.recorder.flush()
-            if onward:
+            if onward and not self._intervention.carried:
                 self._run_ahead(controls)
-            self._measure(due, shared or self._midpoint(here, displacement, behind), moment)
+            point = shared or self._midpoint(here, displacement, behind)
+            self._measure(due, point, moment, told)
             sharpness = self.probes.sharpness_at(moment)
         self.calibrator.watch(step, here, controls, sharpness)
         self.next_step = step + 1
-        return bool(due)
+        return waited
+
+    def _intervene(self, controls: Mapping[str, float], *, settled: bool = True) -> None:
+        """Let the next steps be by the intervention that the controls ask for, and by the u's of now.
+
+        Once it is settled which these are it is told if θ stands still by them.
+        """
+        found = self.probes.sharpness
+        self._intervention.set(
+            controls,
+            float(self._dynamics.stability.threshold(controls)),
+            found.values,
+            found.eigenvectors,
+            self.theta,
+        )
+        if settled:
+            told, self._stands = self._stands, self._intervention.stands
+            if self._stands and not told:
+                self._writer.event(self.next_step, STANDS, {})
+
+    def _measure_sharpness(
+        self, due: Sequence[Probe], point: Point, moment: Moment
+    ) -> tuple[list[Probe], list[Reading]]:
+        """Find S and u at θ_t before the step that is to be along them, if that is due.
+
+        Returns:
+            The probes that are still due, none where S can't be had; and what else there is to tell.
+        """
+        first = [probe for probe in due if probe is self.probes.sharpness]
+        self.recorder.flush()
+        told = [
+            reading
+            for reading in self.probes.measure(first, point, moment)
+            if reading is not moment.readings.get(reading.probe)
+        ]
+        measured = len(first) == len(moment.readings)
+        return [probe for probe in due if measured and probe not in first], told
 
     def _can_lap(self, controls: Mapping[str, float], end: int) -> bool:
         """Return whether the next LAP steps are captured ones before `end`, none of which is measured."""
@@ -320,6 +370,7 @@ class Trajectory:
         """Take LAP unmeasured steps as one: a small network's step is sooner done than asked for."""
         assert self._program_dynamics is not None
         self._program_dynamics.set(controls)
+        self._intervene(controls)
         self.recorder.make_room(LAP)
         self._run(self._lap)
         self._took_unmeasured(controls, LAP)
@@ -415,22 +466,28 @@ class Trajectory:
         """Return what the trajectory and its dynamics hand on after a step from θ_t."""
         dynamics = self._program_dynamics
         assert dynamics is not None
-        dynamics.carry(own)
+        count = len(own) - len(self._intervention.carried)
+        dynamics.carry(own[:count])
         moved = dynamics.advance(carried.theta, gradient)
-        return (*self._displaced(carried, gradient, moved, place), *dynamics.carried())
+        moved = intervened(carried.theta, moved, own[count:])
+        displaced = self._displaced(carried, gradient, moved, place)
+        return (*displaced, *dynamics.carried(), *own[count:])
 
     def _run(self, program: Program, *inputs: Tensor) -> None:
         """Run a part of a step, which takes up what the one before handed on."""
         dynamics = self._program_dynamics
         assert dynamics is not None
-        self._state.tensors = (*self._carried, *dynamics.carried())
+        asked = self._intervention.carried
+        self._state.tensors = (*self._carried, *dynamics.carried(), *asked)
         self._carried, own = self._parted(program(*inputs))
-        dynamics.carry(own)
+        count = len(own) - len(asked)
+        dynamics.carry(own[:count])
+        self._intervention.carried = own[count:]  # where they lie for the program: copied once
         self.recorder.place = self._carried.place
 
     @staticmethod
     def _parted(tensors: Tensors) -> tuple[Carried, Tensors]:
-        """Return what the trajectory hands on, and what its dynamics does."""
+        """Return what the trajectory hands on, and what its dynamics and an intervention do."""
         count = len(Carried._fields)
         return Carried(*tensors[:count]), tensors[count:]
 
@@ -481,9 +538,12 @@ class Trajectory:
         """
         return self._points.at(theta + (ahead - behind) / 4)
 
-    def _measure(self, due: Sequence[Probe], point: Point, moment: Moment) -> None:
-        """Record what the probes that are due say; it is written with the next rows."""
-        readings = self.probes.measure(due, point, moment)
+    def _measure(
+        self, due: Sequence[Probe], point: Point, moment: Moment, told: Sequence[Reading]
+    ) -> None:
+        """Record what the probes that are due say, after what was told; it is written with the next
+        rows."""
+        readings = [*told, *self.probes.measure(due, point, moment)]
         point.release()
         self._points.leave()
         values: dict[str, Value] = {}

@@ -8,6 +8,7 @@ from eostui.panels.density import DENSITY
 from eostui.panels.drives import DRIVES
 from eostui.panels.eigenvalues import EIGENVALUES
 from eostui.panels.gram import GRAM, RESIDUAL
+from eostui.panels.flow import FLOW
 from eostui.panels.loss import LOSS
 from eostui.panels.loss_step import LOSS_STEP
 from eostui.panels.norm import NORM
@@ -35,6 +36,7 @@ PANELS: list[Panel] = [
     COLLAPSE,
     EIGENVALUES,
     CENTRE,
+    FLOW,
     NTK,
     ALIGNMENT,
     WEYL,

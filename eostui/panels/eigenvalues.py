@@ -37,6 +37,9 @@ def _chart(view: RunView, kind: str) -> Chart:
             )
             for values, label, coming in view.thresholds()
         ] + curves[::-1]
+    if curves and (of_sharpest := view.sharp_threshold()):
+        limit, label = of_sharpest
+        curves.insert(0, Curve(view.x, limit, "theory", "dashed", label, yields="far"))
     x, smallest = view.readings("eig_min")
     if len(x):
         curves.append(Curve(x, smallest, "loss", label="λ min", sign="▿", yields="flattening"))

@@ -38,6 +38,9 @@ def _chart(view: RunView, kind: str) -> Chart:
         Curve(view.x, values, "theory", "dashed", label, yields="far", extended=True, coming=coming)
         for values, label, coming in view.thresholds()
     ]
+    if of_sharpest := view.sharp_threshold():
+        limit, label = of_sharpest
+        curves.append(Curve(view.x, limit, "theory", "dashed", label, yields="far"))
     if decays:
         rows, level = collapsed_level(steps, measured, view.off_the_bounce())
         x = view.x_measured[rows]
@@ -73,7 +76,9 @@ steps is stippled, its median a line. On ReLU networks with weight decay S may s
 while κ stays there: the run is still at its edge. Sδ, of runs with the probe `radius`, is the largest
 curvature in any direction that two gradients a bounce apart tell of, ±δ from the step's middle with
 δ = ‖Δθ‖/2; with the probe `radii` at 0.1δ, 3δ and 10δ too (‹radii›). It is no less than κ, and S where
-L is quadratic over that distance.
+L is quadratic over that distance. During an intervention (‹further.type›) steps along eigenvectors above
+the bound are stable up to 2/η_u − λ (dashed too), at any S where they have length 0; all lines but that
+one are still those of plain steps.
 """
 
 SHARPNESS = Panel(

@@ -20,7 +20,19 @@ from eostui.runs.ancestry import forked_at
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
 from eostui.runs.store.schema import LIVE_STATES
-from eostui.stability import THRESHOLD, UNDECAYED, Description, changed_to
+from eostui.stability import (
+    INTERVENTIONS,
+    MOMENTUM,
+    OTHER_STEP,
+    SHARP_ABOVE,
+    SHARP_STEP,
+    STABILITY,
+    THRESHOLD,
+    UNDECAYED,
+    Description,
+    changed_to,
+    intervenes,
+)
 
 #: Points of which `s` draws the median, each time more. Even: of what alternates it is the middle.
 SMOOTHINGS = (20, 100, 500)
@@ -162,7 +174,7 @@ class RunView:
 
     def marks(self) -> list[Mark]:
         """Return a mark for every fork and every change of a control, in the order of their steps."""
-        symbols = {control.name: control.symbol for control in self.dynamics.controls}
+        symbols = {c.name: c.symbol for c in (*self.dynamics.controls, *INTERVENTIONS)}
         changes = [event for event in self.run.events if event.kind == "control"]
         texts, last = [], None
         for event in changes:
@@ -237,6 +249,23 @@ class RunView:
             for name, label in columns
         ]
 
+    def sharp_threshold(self) -> tuple[FloatArray, str] | None:
+        """Return up to which sharpness the steps along the sharpest eigenvectors are stable, at every
+        step, NaN where they are as all others or there are none; and its label. None if it is nowhere.
+
+        Along them all that a step is made of is σ of itself, as by ση and σμ.
+        """
+        steps, stability = self.run.steps, STABILITY.get(self.dynamics.name)
+        share = np.where(steps[SHARP_STEP.name] == 1, np.nan, steps[SHARP_STEP.name])
+        share = np.where(share > 0, share, np.nan)
+        if stability is None or not np.isfinite(share).any():
+            return None
+        scaled = {
+            each.name: steps[each.name] * (share if each.name in ("eta", MOMENTUM.name) else 1)
+            for each in stability.controls
+        }
+        return stability.threshold(scaled), self.dynamics.label.replace("η", "η_u")
+
     def waiting(self, *, measured: bool = True) -> str:
         """Return what a chart waits for, or that there is nothing to wait for.
 
@@ -248,6 +277,25 @@ class RunView:
         if not measured:
             return "no finite value"
         return "measuring for the first time" if self.live else "nothing was measured"
+
+
+def intervention(controls: Mapping[str, float], threshold: str) -> str:
+    """Return what an intervention by these controls does, in words; "" where there is none.
+
+    Args:
+        controls: of a run, by name.
+        threshold: what that of its dynamics is called.
+    """
+    if not intervenes(controls):
+        return ""
+    shares = " ".join(
+        f"{share.symbol} {control(controls[share.name])}"
+        for share in (SHARP_STEP, OTHER_STEP)
+        if controls[share.name] != share.initial
+    )
+    above = controls[SHARP_ABOVE.name]
+    bound = f"({threshold})" if above == 1 else f"{control(above)}·({threshold})"
+    return f"{shares} for S > {bound}"
 
 
 def _told(controls: Mapping[str, float], symbols: Mapping[str, str]) -> str:

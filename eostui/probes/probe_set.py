@@ -169,7 +169,7 @@ class ProbeSet:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned, of this version or an older one."""
         if "controls" in state:
-            self._controls = dict(state["controls"])
+            self._controls |= state["controls"]  # an older version's has no interventions
         else:
             self._controls |= {name: state[name] for name in self._controls if name in state}
             state = {**_translated(state), "changed_at": state.get("changed_at", 0)}

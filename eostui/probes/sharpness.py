@@ -39,6 +39,7 @@ class Sharpness(Probe):
     Attributes:
         readings: how often it measured before.
         sharpness: S last found.
+        values: the leading eigenvalues last found, each of the eigenvector in its place.
         eigenvectors: the leading unit eigenvectors last found, shape (k, P), first u, the one of S: at
             this point once this probe has run, and the warm start of the next reading.
         guards: the vectors followed beyond them, shape (m, P): the warm start of the next search too.
@@ -124,6 +125,7 @@ class Sharpness(Probe):
     def forget(self) -> None:
         """Drop what was found so far: the next search starts cold."""
         self.sharpness: float | None = None
+        self.values: list[float] = []
         self.eigenvectors: Tensor | None = None
         self.guards: Tensor | None = None
         self.earlier: Tensor | None = None
@@ -229,7 +231,7 @@ class Sharpness(Probe):
             # what a look in a fresh direction showed is in none of the earlier ones
             self.others = None if pairs.overlooked else self._followed()[1:]
         self.eigenvectors, self.guards = vectors, pairs.guard_vectors
-        self.sharpness = pairs.values[0]
+        self.sharpness, self.values = pairs.values[0], list(pairs.values)
         return overlap
 
     def _remarks_on(self, pairs: Eigenpairs) -> list[tuple[str, dict[str, Any]]]:
@@ -252,7 +254,7 @@ class Sharpness(Probe):
 
 #: What is kept as it is in a checkpoint: all but the memory, which has parts.
 _KEPT = (
-    "readings", "unconverged", "degenerate", "sharpness", "eigenvectors", "guards", "earlier",
+    "readings", "unconverged", "degenerate", "sharpness", "values", "eigenvectors", "guards", "earlier",
     "turned", "others",
 )  # fmt: skip
 

@@ -15,7 +15,7 @@ from eostui.oscillator import Parameters, simulate
 from eostui.oscillator.orbit import ESCAPED
 from eostui.runs.series import FloatArray, Series
 from eostui.runs.store.rows import Event
-from eostui.stability import GRADIENT_DESCENT
+from eostui.stability import GRADIENT_DESCENT, SHARP_STEP
 
 #: Kinds of the events in which an engine tells of a calibration and of a re-seating.
 CALIBRATED, RESEATED = "calibrated", "reseated"
@@ -206,11 +206,14 @@ class Calibrations:
 def _orbit(
     calibration: Calibration, state: tuple[float, float], moving: FloatArray, steps: Series
 ) -> tuple[FloatArray, FloatArray]:
-    """Return x and q from `state` on, one more than there are `moving` steps; NaN after an escape."""
+    """Return x and q from `state` on, one more than there are `moving` steps; NaN after an escape, and
+    after a step with an intervention, which isn't the map's."""
     found = np.full((2, len(moving) + 1), np.nan)
     found[:, 0] = state
     if len(moving) and (np.abs(found[:, 0]) <= ESCAPED).all():
         at = moving.astype(np.int64)
+        intervened = np.flatnonzero(np.isfinite(steps[SHARP_STEP.name][at]))
+        at = at[: intervened[0]] if len(intervened) else at
         orbit = simulate(
             calibration.parameters,
             state,

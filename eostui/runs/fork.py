@@ -18,7 +18,16 @@ from eostui.runs.store.reader import RunReader, facts_of
 from eostui.runs.store.readings import ProbeReading, one_by_one, unpacked
 from eostui.runs.store.writer import RunWriter
 from eostui.schedule import SCHEDULED, ControlChange
-from eostui.stability import Control, Description, at_start, changed_to, in_force, refuse
+from eostui.stability import (
+    ETA,
+    INTERVENTIONS,
+    Control,
+    Description,
+    at_start,
+    changed_to,
+    in_force,
+    refuse,
+)
 
 #: What a fork may change: how long it goes on, what is measured and when. Its controls (η, λ and the
 #: like) may change as well, as they may in any run.
@@ -26,13 +35,13 @@ CHANGEABLE = (
     "steps", "stop_at", "rest_window", "rest_drift", "cadence", "far_cadence", "measure", "eigenvalues",
     "smallest_eigenvalue", "tolerance", "vector_tolerance", "test_cadence", "probes", "ntk_cadence",
     "ntk_samples", "ntk_split", "density_cadence", "density_at", "trace_cadence", "trace_draws",
-    "trace_samples", "pin_at", "eigenvectors_budget", "calibrate_at", "checkpoint_every",
-    "checkpoint_budget", "device", "threads", "processes",
+    "trace_samples", "pin_at", "flow_at", "flow_substeps", "eigenvectors_budget", "calibrate_at",
+    "checkpoint_every", "checkpoint_budget", "device", "threads", "processes",
 )  # fmt: skip
 
 
 def parent_controls(parent: Entry) -> dict[str, Control]:
-    """Return the controls of a run's dynamics by name.
+    """Return what a run is steered by, by name: the controls of its dynamics, and interventions.
 
     Raises:
         RunFormatError: if its record is damaged.
@@ -41,7 +50,7 @@ def parent_controls(parent: Entry) -> dict[str, Control]:
         description = Description.of_facts(facts_of(parent.path))
     except ValueError as error:
         raise RunFormatError(f"{parent.path}: {error}") from None
-    return {control.name: control for control in description.controls}
+    return {control.name: control for control in (*description.controls, *INTERVENTIONS)}
 
 
 def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConfig:
@@ -79,7 +88,7 @@ def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConf
     kept["controls"] = _its_own_way(parent.config.controls, at, asked, fired)
     kept["forks"] = ()  # they are the parent's
     config = parent.config.changed(kept, where)
-    for key in ("pin_at", "calibrate_at"):
+    for key in ("pin_at", "flow_at", "calibrate_at"):
         wanted = changes.get(key) and getattr(config, key)
         if isinstance(wanted, int) and wanted < at:
             raise InputError(f"`{key}` is {wanted}, but the {where} begins at step {at}")
@@ -88,6 +97,23 @@ def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConf
             f"{where} at step {at}: it ends after {config.steps} steps: give it more by --steps"
         )
     return config
+
+
+def with_eta_cut(parent: Entry, at: int, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the changes of a fork with `eta_factor`, if it is among them, as the η that it makes.
+
+    Raises:
+        InputError: if it can't be a factor of η, or η is given too.
+    """
+    changes = dict(changes)
+    factor = changes.pop("eta_factor", None)
+    if factor is None:
+        return changes
+    if ETA.name in changes:
+        raise InputError("`eta` and `eta_factor` both say what η is: give one of them")
+    if refusal := ETA.refusal(factor, "`eta_factor`"):
+        raise InputError(refusal)
+    return {**changes, ETA.name: parent_controls_at(parent, at)[ETA.name] * factor}
 
 
 def newest_fork_step(last_step: int, state: str) -> int:
@@ -117,10 +143,12 @@ def _its_own_way(
         keys = change.model_dump()
         if comes:
             keys = {key: value for key, value in keys.items() if key not in asked}
+            if ETA.name in asked:
+                keys.pop("eta_factor", None)
             start = keys.pop("warm_up_from", {})
             if start := {key: value for key, value in start.items() if key not in asked}:
                 keys["warm_up_from"] = start
-        if not comes or any(key not in asked for key in change.values()):
+        if not comes or any(key not in asked for key in change.changed):
             left.append(ControlChange(**keys))
     return tuple(left)
 

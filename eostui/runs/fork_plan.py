@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from eostui.errors import InputError
 from eostui.fork_schedule import ForkSchedule
-from eostui.runs.fork import parent_controls, parent_controls_at
+from eostui.runs.fork import parent_controls, parent_controls_at, with_eta_cut
 from eostui.runs.launch import Fork, Resume
 from eostui.runs.shelf import Entry
 
@@ -68,7 +68,8 @@ def planned_forks(
         for step in schedule.steps(last):
             if step < parent.origin:
                 continue
-            changes = {**schedule.changes, "steps": step + schedule.length - 1}
+            changes = with_eta_cut(parent, step, schedule.changes)
+            changes["steps"] = step + schedule.length - 1
             fork = Fork(parent, step, changes, changed_data)
             config = fork.config  # says at once why there can't be one
             made = next((each for each in mine if _is(each, fork, config.steps)), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,17 @@ from eostui.runs.store.poller import News, Poller
 from eostui.runs.store.reader import RunReader, run_state
 from eostui.runs.store.readings import by_step
 from eostui.runs.store.rows import Event
-from eostui.stability import GRADIENT_DESCENT, THRESHOLD, UNDECAYED
+from eostui.stability import (
+    GRADIENT_DESCENT,
+    INTERVENTIONS,
+    SHARP_STEP,
+    THRESHOLD,
+    UNDECAYED,
+    at_start,
+    changed_to,
+    in_force,
+    intervenes,
+)
 
 if TYPE_CHECKING:
     import pandas
@@ -52,8 +63,8 @@ class Run(Mapping[str, FloatArray]):
         facts: id, name, status, versions, device, dtype, threads and the rest, as text.
         config: the run's configuration.
         steps: columns known for every step (`EVERY_STEP`, `stability_undecayed`, `COORDINATES` of a
-            problem with at most two parameters, `train_accuracy` of one that has it, and what its
-            dynamics has), one row a step from step 0.
+            problem with at most two parameters, `train_accuracy` of one that has it, what its dynamics
+            has, and interventions), one row a step from step 0.
         measured: columns known at measured steps (`MEASURED`, what its own probes fill, `DERIVED`,
             `MEASURED_SECONDS`), with their `step`, and the `flow_time` and controls of that step; those
             of arrays have shape (n, *shape).
@@ -90,7 +101,8 @@ class Run(Mapping[str, FloatArray]):
             *self.coordinates, *accuracy,
             *(c.name for c in self._reader.dynamics_columns if c.name in stored),
         ]  # fmt: skip
-        self.steps = Series(list(dict.fromkeys((*of_every_run, *self._as_stored))))
+        interventions = [share.name for share in INTERVENTIONS]
+        self.steps = Series(list(dict.fromkeys((*of_every_run, *self._as_stored, *interventions))))
         if UNDECAYED not in self._as_stored:  # of gradient descent it is 2/η
             self.steps.call(UNDECAYED, "two_over_eta")
         not_controls = {*of_every_run, *self.coordinates, *accuracy, UNDECAYED}
@@ -286,11 +298,14 @@ class Run(Mapping[str, FloatArray]):
             self._reader.dynamics_columns,
             self._own_measured,
             calibrated=len(self.calibrations) > 0,
+            intervened=bool(np.isfinite(self.steps[SHARP_STEP.name]).any()),
         )
         return tuple(
             column
             for column in columns
-            if not column.optional or np.isfinite(self.measured[column.name]).any()
+            if not column.optional
+            or column.name in self.steps
+            or np.isfinite(self.measured[column.name]).any()
         )
 
     def frame(self, *, measured_only: bool = False) -> pandas.DataFrame:
@@ -334,6 +349,7 @@ class Run(Mapping[str, FloatArray]):
                 **{name: stored[name] for name in self._as_stored},
             },
         )
+        self._append_interventions(before)
         # what a step did is known with the row after it, so the last row before these gets it too
         first = max(before - 1, 0)
         last = len(self.steps) - 1
@@ -351,6 +367,21 @@ class Run(Mapping[str, FloatArray]):
             norms = self.steps["step_norm"][first - 1 : last]
             bounce = bounce_norms(norms[1:], norms[:-1], self.steps["step_cosine"][first:last])
             self.steps.write("bounce_norm", slice(first, last), bounce)
+
+    def _append_interventions(self, first: int) -> None:
+        """Write the shares of the steps from `first` on that are those of an intervention."""
+        names = {share.name for share in INTERVENTIONS}
+        changes = [
+            (event.step, changed_to(event.payload))
+            for event in self.events
+            if event.kind == "control" and names & event.payload.keys()
+        ]
+        start = at_start(INTERVENTIONS, self.config)
+        bounds = sorted({first, *(at for at, _ in changes if at > first), len(self.steps)})
+        for begin, end in pairwise(at for at in bounds if at <= len(self.steps)):
+            shares = in_force(start, changes, begin)
+            for name in names if intervenes(shares) else ():
+                self.steps.write(name, slice(begin, end), np.full(end - begin, shares[name]))
 
     def _flow_time_after(self) -> float:
         if not len(self.steps):
@@ -385,7 +416,9 @@ class Run(Mapping[str, FloatArray]):
         at = self.measured["step"][self._bounded :].astype(np.int64)
         eta, decay, norm = (self.steps[name][at] for name in ("eta", "weight_decay", "step_norm"))
         sharpness = self.measured["sharpness"][self._bounded :]
+        plain = np.isnan(self.steps[SHARP_STEP.name][at])  # another step than −η∇L_λ isn't bounded
         bound = -(2 - eta * (sharpness + decay)) * norm**2 / (2 * eta)
+        bound = np.where(plain, bound, np.nan)
         self.measured.write("descent_bound", slice(self._bounded, None), bound)
         self._bounded = max(len(self.measured) - 1, 0)
 

@@ -16,7 +16,7 @@ from textual.binding import Binding, BindingType
 from eostui.panels import PANELS
 from eostui.runs.launch import RESUMABLE_STATES
 from eostui.runs.store.schema import LIVE_STATES
-from eostui.stability import ETA, MOMENTUM, WEIGHT_DECAY, Control
+from eostui.stability import ETA, INTERVENTIONS, MOMENTUM, SHARP_STEP, WEIGHT_DECAY, Control
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,9 @@ _OF_CONTROLS: tuple[tuple[Control, tuple[str, str], tuple[str, str], str, str], 
     (ETA, ("left_square_bracket,D", "[ D"), ("right_square_bracket,E", "] E"), "[ ]", "e"),
     (WEIGHT_DECAY, ("left_curly_bracket,A", "{ A"), ("right_curly_bracket,W", "} W"), "{ }", "w"),
 )
-#: What turns the further control of a dynamics, the one beside η and λ, as μ of heavy ball.
+#: What turns a further control, one beside η and λ: μ of heavy ball, then interventions.
 FURTHER = "further"
+_NAMES = ", ".join(control.symbol for control in INTERVENTIONS)
 
 
 def turning(control: Control, direction: int, of: str = "") -> str:
@@ -114,22 +115,23 @@ KEYS = (
     *_control_keys(),
     Key(
         f"{FURTHER}.down", "left_parenthesis", "(", f"turn('{FURTHER}', -1)",
-        f"{MOMENTUM.symbol} ÷ {MOMENTUM.factor:g}, or the further control of other dynamics down",
+        f"{SHARP_STEP.symbol} ÷ {SHARP_STEP.factor:g}, down to 0, or the further control chosen down",
         group="training", needs="live",
     ),
     Key(
         f"{FURTHER}.up", "right_parenthesis", ")", f"turn('{FURTHER}', 1)",
-        f"{MOMENTUM.symbol} × {MOMENTUM.factor:g}, or the further control of other dynamics up",
+        f"{SHARP_STEP.symbol} × {SHARP_STEP.factor:g}, or the further control chosen up",
         group="training", needs="live",
     ),
     Key(
         f"{FURTHER}.type", "m", "m", f"type_control('{FURTHER}')",
-        f"type a value for {MOMENTUM.symbol}, or for the further control of other dynamics",
+        f"type a value for {SHARP_STEP.symbol}, or for the further control chosen",
         group="training", needs="live",
     ),
     Key(
         f"{FURTHER}.next", "M", "M", "next_further",
-        "the next of several further controls, to turn and type", group="training", needs="live",
+        f"choose the next further control: {_NAMES} (of heavy ball {MOMENTUM.symbol} first)",
+        group="training", needs="live",
     ),
     Key(
         "undo", "u", "u", "undo", "undo the last change of a control made here",

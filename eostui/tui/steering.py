@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from eostui.errors import InputError
-from eostui.runs.analysis.controls import controls_at, controls_of, description_of
+from eostui.runs.analysis.controls import controls_at, steered_by
 from eostui.runs.ancestry import forked_at
 from eostui.runs.run import Run
 from eostui.runs.store import commands
 from eostui.runs.store.rows import Event
-from eostui.stability import ETA, WEIGHT_DECAY, Control, refuse
+from eostui.stability import ETA, INTERVENTIONS, WEIGHT_DECAY, Control, intervenes, refuse
 from eostui.tui.keys import FURTHER
 
 
@@ -73,33 +73,32 @@ class Steering:
 
     @property
     def controls(self) -> dict[str, Control]:
-        """What the run is steered by."""
-        return {control.name: control for control in controls_of(self.run)}
+        """What the run is steered by: η, λ, what else its dynamics has, and interventions."""
+        return {control.name: control for control in steered_by(self.run)}
 
     @property
     def further(self) -> list[Control]:
-        """What its dynamics is steered by beside η and λ, the chosen one first."""
+        """What it is steered by beside η and λ, the chosen one first."""
         controls = [each for each in self.controls.values() if each not in (ETA, WEIGHT_DECAY)]
-        at = self._chosen % max(len(controls), 1)
+        at = self._chosen % len(controls)
         return controls[at:] + controls[:at]
 
     def choose_next(self) -> Control:
-        """Choose the next of the further controls; return it. Raises InputError if there is none."""
+        """Choose the next of the further controls; return it."""
         self._chosen += 1
         return self.named(FURTHER)
 
-    def named(self, name: str) -> Control:
-        """Return a control by name, FURTHER for the chosen further one.
+    @property
+    def hinted(self) -> str:
+        """The symbol of the further control where it is the dynamics' own, or one of an intervention
+        that acts; "" where it needs no hint."""
+        control = self.further[0]
+        acts = control not in INTERVENTIONS or intervenes(self.target)
+        return control.symbol if acts else ""
 
-        Raises:
-            InputError: if there is none.
-        """
-        if name != FURTHER:
-            return self.controls[name]
-        if not self.further:
-            dynamics = description_of(self.run).name
-            raise InputError(f"{dynamics} has no control beside η and λ")
-        return self.further[0]
+    def named(self, name: str) -> Control:
+        """Return a control by name, FURTHER for the chosen further one."""
+        return self.further[0] if name == FURTHER else self.controls[name]
 
     @property
     def target(self) -> dict[str, float]:

@@ -10,7 +10,7 @@ from eostui.charts.numbers import compact, control, grouped
 from eostui.charts.palette import COLOURS, PHASE_COLOURS
 from eostui.panels.oscillator import agreement
 from eostui.panels.overlay import short
-from eostui.panels.view import RunView
+from eostui.panels.view import RunView, intervention
 from eostui.runs.analysis.controls import controls_at, controls_of
 from eostui.runs.analysis.stops import pending
 from eostui.runs.store.schema import LIVE_STATES
@@ -35,7 +35,7 @@ def title_line(session: Session, width: int) -> Text:
 
 def _fields(session: Session, view: RunView) -> list[Field]:
     run, state = view.newest, view.state
-    symbols = {control.name: control.symbol for control in controls_of(run)}
+    values = controls_at(run)
     elsewhere = "" if view.is_newest else f"view up to step {grouped(view.seen.last_step)}"
     residual = run.measured.newest("sharpness_residual")
     phase_colour = PHASE_COLOURS[view.phase.letter] if view.phase else COLOURS["axis"]
@@ -55,9 +55,10 @@ def _fields(session: Session, view: RunView) -> list[Field]:
         (2, elsewhere, COLOURS["cool"]),
         (7, speed, COLOURS["axis"]),
         *(
-            (0, f"{symbols[name]} {control(value)}", f"bold {COLOURS['mark']}")
-            for name, value in controls_at(run).items()
+            (0, f"{each.symbol} {control(values[each.name])}", f"bold {COLOURS['mark']}")
+            for each in controls_of(run)
         ),
+        (1, intervention(values, view.dynamics.label), f"bold {COLOURS['warm']}"),
         (6, agreement(view), COLOURS["theory"]),
         (9, "" if math.isnan(residual) else f"residual {compact(residual, 2)}", COLOURS["axis"]),
         (8, f"{run.facts.get('device', '')} {run.config.dtype}", COLOURS["axis"]),

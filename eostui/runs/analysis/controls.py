@@ -7,6 +7,7 @@ import math
 from eostui.errors import RunFormatError
 from eostui.runs.run import Run
 from eostui.stability import (
+    INTERVENTIONS,
     STABILITY,
     THRESHOLD,
     UNDECAYED,
@@ -39,6 +40,15 @@ def controls_of(run: Run) -> tuple[Control, ...]:
     return tuple(control for control in description_of(run).controls if control.name in run.steps)
 
 
+def steered_by(run: Run) -> tuple[Control, ...]:
+    """Return the controls of a run's dynamics, and after them interventions, which any run has.
+
+    Raises:
+        RunFormatError: if what it states about its dynamics is damaged.
+    """
+    return (*controls_of(run), *INTERVENTIONS)
+
+
 def control_changes(run: Run) -> dict[int, dict[str, float]]:
     """Return what its controls were set to, by step: the last of several changes at one step."""
     changes: dict[int, dict[str, float]] = {}
@@ -53,7 +63,7 @@ def controls_at(run: Run, step: float = math.inf) -> dict[str, float]:
     changes = (
         (event.step, changed_to(event.payload)) for event in run.events if event.kind == "control"
     )
-    return in_force(at_start(controls_of(run), run.config), changes, step)
+    return in_force(at_start(steered_by(run), run.config), changes, step)
 
 
 def coming_thresholds(run: Run) -> dict[str, float | None]:

@@ -44,6 +44,23 @@ def control_values(columns: Mapping[str, FloatArray]) -> FloatArray:
     )
 
 
+def plain_arrivals(rows: FloatArray, intervened: NDArray[np.bool_]) -> FloatArray:
+    """Return rows without the lengths of steps with an intervention: ‖Δθ‖/η isn't ‖∇L_λ‖ of these.
+
+    So none is called converged, or stuck, for steps that were made short or long.
+
+    Args:
+        rows: whose columns begin with STORED_STEP_COLUMNS, shape (n, k).
+        intervened: whether the step that led to each row was one, shape (n,) or longer.
+    """
+    intervened = intervened[: len(rows)]
+    if not intervened.any():
+        return rows
+    rows = rows.copy()
+    rows[intervened, STORED_STEP_COLUMNS.index("arrival_norm")] = np.nan
+    return rows
+
+
 @dataclass(frozen=True)
 class Block:
     """BLOCK steps, summed up.

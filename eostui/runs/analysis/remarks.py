@@ -20,6 +20,10 @@ PROBES_CHANGED = "probes_changed"
 UNCAPTURED = "uncaptured"
 #: That the prediction of centre and bounce has lost the run.
 CENTRE_LOST = "centre_lost"
+#: That the small-step flow beside the run is none any more, by the size of its steps.
+FLOW_COARSE = "flow_coarse"
+#: That θ stands still: a step is to be along eigenvectors alone, and none is above the bound.
+STANDS = "stands"
 #: Whose S it is, where a gradient that isn't the loss's own was trusted.
 OF_TRUSTED = "of a trusted gradient"
 
@@ -57,6 +61,19 @@ def remark(event: Event) -> str:
         return (
             f"the prediction of centre and bounce has lost the run by step {step}: its centre is off by "
             f"{told.get('distance', 0):.2g}, of a way of {told.get('way', 0):.2g}"
+        )
+    if event.kind == FLOW_COARSE and told.get("escaped"):
+        return f"the small-step flow escaped by step {step}: there is no more of it"
+    if event.kind == FLOW_COARSE:
+        return (
+            f"the small-step flow is none from step {step} on: its S, {told.get('sharpness', 0):.4g}, "
+            f"is at {told.get('limit', 0):.4g}, up to which its own steps are stable: take more "
+            "`flow_substeps`"
+        )
+    if event.kind == STANDS:
+        return (
+            f"θ stands still from step {step} on: it is to move along eigenvectors above the bound only "
+            "(η_⊥/η 0), and none is"
         )
     if event.kind == "audit":
         which = "S" if told.get("eigenvalue", 1) == 1 else f"eigenvalue {told['eigenvalue']}"

@@ -26,7 +26,7 @@ from eostui.runs.analysis.run_phases import Span, spans
 from eostui.runs.analysis.stops import REACHED
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray, Series
-from eostui.stability import Control
+from eostui.stability import INTERVENTIONS, Control
 from eostui.stop_condition import REST
 
 #: Phases in which a run can rest.
@@ -203,8 +203,10 @@ def unsteady(phases: Sequence[Span], steps: Series, controls: Iterable[Control],
     for span in phases:
         if span.last >= first and span.phase not in PHASES_OF_REST:
             return f"its phase was {span.phase.name} up to step {span.last}"
-    for control in controls:
-        changed = np.flatnonzero(np.diff(steps[control.name][first:]))
+    for control in (*controls, *INTERVENTIONS):
+        # an intervention's columns are empty where there is none
+        values = np.nan_to_num(steps[control.name][first:], nan=control.initial)
+        changed = np.flatnonzero(np.diff(values))
         if len(changed):
             return f"{control.symbol} was changed at step {first + int(changed[-1]) + 1}"
     return ""

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from eostui.runs.analysis.controls import controls_of, description_of
 from eostui.runs.analysis.phase_classifier import PhaseChange, PhaseClassifier
-from eostui.runs.analysis.phase_signals import signal_columns
+from eostui.runs.analysis.phase_signals import plain_arrivals, signal_columns
 from eostui.runs.analysis.phases import BY_NAME, EDGE, LOWERED, Phase
 from eostui.runs.series import FloatArray
 from eostui.runs.store.columns import ARRIVALS, STORED_STEP_COLUMNS
 from eostui.runs.store.rows import Event
-from eostui.stability import GRADIENT_DESCENT, THRESHOLD
+from eostui.stability import GRADIENT_DESCENT, SHARP_STEP, THRESHOLD
 
 if TYPE_CHECKING:
     from eostui.runs.run import Run
@@ -115,7 +115,8 @@ def classify(run: Run) -> list[PhaseChange]:
         threshold_label=dynamics.label,
     )
     changes = []
-    rows = stored_rows(run, columns)
+    intervened = np.isfinite(run.steps[SHARP_STEP.name])
+    rows = plain_arrivals(stored_rows(run, columns), np.concatenate(([False], intervened[:-1])))
     measured = run.measured
     at = measured["step"].astype(np.int64)
     for first in range(0, len(rows), _ROWS_AT_ONCE):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from eostui.config import MOST_EIGENVALUES
-from eostui.stability import GRADIENT_DESCENT, Stability
+from eostui.stability import GRADIENT_DESCENT, INTERVENTIONS, Stability
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,14 @@ EVERY_STEP = (
     Column("decayed_norm", "θ", "‖θ‖ over the parameters that decay acts on"),
     Column("two_over_eta", "L/θ²", "2/η, the stability limit of gradient descent without decay"),
     Column("stability_threshold", "L/θ²", "2/η − λ, the stability limit with decay"),
+)
+
+#: Known for every step of an intervention, from the events of controls; empty where there is none.
+INTERVENED = tuple(
+    Column(
+        share.name, "1", f"{share.symbol} of an intervention: {share.description}", optional=True
+    )
+    for share in INTERVENTIONS
 )
 
 #: Where what is measured is measured.
@@ -297,6 +305,7 @@ def exported(
     measured: Sequence[Column] = (),
     *,
     calibrated: bool = False,
+    intervened: bool = False,
 ) -> tuple[Column, ...]:
     """Return all columns in the order of the CSV; those of arrays aren't flattened.
 
@@ -305,6 +314,7 @@ def exported(
         own: of its steps, what its dynamics has.
         measured: what its own probes fill beside `MEASURED`.
         calibrated: whether it has calibrations.
+        intervened: whether there were interventions in its steps.
     """
     every = (*EVERY_STEP, *(_at_its_point(column) for column in (*MEASURED, *DERIVED)))
     columns = {column.name: column for column in every}
@@ -319,7 +329,7 @@ def exported(
     columns |= {column.name: _at_its_point(column) for column in measured}
     first = tuple(columns.pop(name) for name in _EXPORT_ORDER if name in columns)
     ordered = first + tuple(columns.values())
-    return ordered + (CALIBRATED if calibrated else ())
+    return ordered + (INTERVENED if intervened else ()) + (CALIBRATED if calibrated else ())
 
 
 def _at_its_point(column: Column) -> Column:

@@ -20,6 +20,7 @@ from eostui.runs.store.columns import (
     EVERY_STEP,
     FIRST_STEP_COLUMNS,
     HESSIAN_PRODUCTS,
+    INTERVENED,
     MEASURED,
     MEASURED_SECONDS,
     STORED_STEP_COLUMNS,
@@ -39,7 +40,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _TAKEN = {
     column.name
     for column in (
-        *EVERY_STEP, *COORDINATES, *DERIVED, *CALIBRATED, HESSIAN_PRODUCTS, MEASURED_SECONDS,
+        *EVERY_STEP, *INTERVENED, *COORDINATES, *DERIVED, *CALIBRATED, HESSIAN_PRODUCTS,
+        MEASURED_SECONDS,
     )
 } | {UNDECAYED}  # fmt: skip
 #: Those that what a dynamics stores for every step can't have; its thresholds are others.

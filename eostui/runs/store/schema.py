@@ -31,7 +31,7 @@ LIVE_STATES = ("running", "paused")
 #: Kinds of the events that follow from the steps alone: whoever repeats these makes them again.
 DERIVED_EVENTS = (
     "phase", "audit", "unmeasured", "unconverged", "calibrated", "reseated", "unmapped",
-    "noted", "turned_off",
+    "noted", "turned_off", "flow_coarse", "stands",
 )  # fmt: skip
 
 #: Facts of a step before which a run's steps can't be taken again: they are another run's, or of other

@@ -95,7 +95,7 @@ class SessionScreen(Screen[None]):
         width = self.size.width
         self.query_one("#title", TextBar).show(title_line(self.session, width))
         steering = self.session.steering
-        further = steering.further[0].symbol if steering is not None and steering.further else ""
+        further = "" if steering is None else steering.hinted
         hints = self.HINTS or training_hints(self.session.state, further)
         self.draw_keys(hints)
 
