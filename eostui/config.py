@@ -111,7 +111,7 @@ class RunConfig(BaseModel):
 
     dynamics: str = Field(
         "gradient-descent",
-        description='"gradient-descent", "heavy-ball", or your own "file.py:Class"',
+        description='"gradient-descent", "heavy-ball", "nesterov", or your own "file.py:Class"',
     )
     eta: Positive = Field(0.15, description="learning rate η at the start")
     weight_decay: NotNegative = Field(0.0, description="weight decay λ at the start")

@@ -10,7 +10,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, TypeVar
 
 #: No control is larger: a step in float32 couldn't be multiplied by it.
@@ -95,16 +95,21 @@ class Stability:
         undecayed: the threshold without decay.
         label: of the threshold, as charts write it.
         undecayed_label: of the threshold without decay.
+        lowered: by how much decay lowers it; coupled, it adds λ to every curvature.
+        gradient_from_steps: whether ‖∇L_λ‖ follows from the steps: Δθ_t = −η∇L_λ + μΔθ_{t−1}, without μ
+            where that is no control.
     """
 
     controls: tuple[Control, ...]
     undecayed: Callable[[ControlValues], Any]
     label: str
     undecayed_label: str
+    lowered: Callable[[ControlValues], Any] = lambda controls: controls["weight_decay"]
+    gradient_from_steps: bool = True
 
     def threshold(self, controls: ControlValues) -> Any:
-        """Return the sharpness up to which it is stable; decay adds λ to every curvature."""
-        return self.undecayed(controls) - controls["weight_decay"]
+        """Return the sharpness up to which it is stable, with decay."""
+        return self.undecayed(controls) - self.lowered(controls)
 
     def at_start(self, settings: object) -> dict[str, float]:
         """Return its controls at step 0, by name."""
@@ -153,9 +158,24 @@ HEAVY_BALL = Stability(
     "(2+2μ)/η−λ",
     "(2+2μ)/η",
 )
+#: x⁺ = θ − η(∇L + λθ), θ⁺ = x⁺ + μ(x⁺ − x): on a curvature s, with c = η(s + λ), both roots of
+#: z² − (1 + μ)(1 − c)z + μ(1 − c) lie within the unit circle exactly while 0 < (1 + 2μ)c < 2 + 2μ.
+NESTEROV = Stability(
+    (ETA, WEIGHT_DECAY, MOMENTUM),
+    lambda controls: (
+        (2 + 2 * controls["momentum"]) / ((1 + 2 * controls["momentum"]) * controls["eta"])
+    ),
+    "(2+2μ)/((1+2μ)η)−λ",
+    "(2+2μ)/((1+2μ)η)",
+    gradient_from_steps=False,
+)
 #: Of every dynamics that the program has, by the name that a config's `dynamics` gives. The classes stand
 #: in `DYNAMICS` (eostui/dynamics), by the same names: they need torch, which a viewer must not load.
-STABILITY = {"gradient-descent": GRADIENT_DESCENT, "heavy-ball": HEAVY_BALL}
+STABILITY = {
+    "gradient-descent": GRADIENT_DESCENT,
+    "heavy-ball": HEAVY_BALL,
+    "nesterov": NESTEROV,
+}
 
 
 @dataclass(frozen=True)
@@ -167,17 +187,22 @@ class Description:
         controls: what it is steered by.
         label: of the threshold, as charts write it.
         undecayed_label: of the threshold without decay.
+        gradient_from_steps: whether ‖∇L_λ‖ follows from the steps, as `Stability` has it.
     """
 
     name: str
     controls: tuple[Control, ...]
     label: str
     undecayed_label: str
+    gradient_from_steps: bool = True
 
     @classmethod
     def of(cls, name: str, stability: Stability) -> Description:
         """Describe a dynamics."""
-        return cls(name, stability.controls, stability.label, stability.undecayed_label)
+        shared = {
+            each.name: getattr(stability, each.name) for each in fields(cls) if each.name != "name"
+        }
+        return cls(name, **shared)
 
     @classmethod
     def of_facts(cls, facts: Mapping[str, str]) -> Description:
@@ -192,19 +217,35 @@ class Description:
             stated = json.loads(facts[FACT])
             controls = tuple(_control(values) for values in stated.pop("controls"))
             texts = [str(stated[name]) for name in ("name", "label", "undecayed_label")]
+            others = _others(cls, stated)
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
             raise ValueError(f"the fact `{FACT}` is damaged") from None
         if not {ETA.name, WEIGHT_DECAY.name} <= {control.name for control in controls}:
             raise ValueError(f"the fact `{FACT}` names no η or no λ")
-        return cls(texts[0], controls, *texts[1:])
+        return cls(texts[0], controls, *texts[1:], **others)
 
     def to_json(self) -> str:
-        """Return it as the text of the fact; a bound that isn't there is left out."""
+        """Return it as the text of the fact; a bound that isn't there is left out, and what is as usual."""
         controls = [
             {name: value for name, value in vars(control).items() if value != math.inf}
             for control in self.controls
         ]
-        return json.dumps({**vars(self), "controls": controls}, ensure_ascii=False)
+        usual = {each.name: each.default for each in fields(self)}
+        stated = {
+            name: value for name, value in vars(self).items() if value != usual.get(name, MISSING)
+        }
+        return json.dumps({**stated, "controls": controls}, ensure_ascii=False)
+
+
+def _others(kind: type[Description], stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a fact states of what is as usual where it doesn't. Raises TypeError if it can't be."""
+    found = {}
+    for each in fields(kind):
+        if each.default is not MISSING and each.name in stated:
+            found[each.name] = stated[each.name]
+            if type(stated[each.name]) is not type(each.default):
+                raise TypeError(each.name)
+    return found
 
 
 def _control(values: Mapping[str, Any]) -> Control:

@@ -20,7 +20,7 @@ from eostui.cli.options import (
 )
 from eostui.cli.start import show, start
 from eostui.errors import InputError
-from eostui.stability import CONTROLS
+from eostui.stability import CONTROLS, STABILITY
 
 
 def run(
@@ -30,7 +30,7 @@ def run(
     momentum: Annotated[Number, typer.Option(help="Momentum μ, of dynamics that have one.")] = None,
     dynamics: Annotated[
         str | None,
-        typer.Option(help="gradient-descent, heavy-ball, or your own FILE.py:CLASS."),
+        typer.Option(help=f"{', '.join(STABILITY)}, or your own FILE.py:CLASS."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps to train.")] = None,
     stop_at: StopAt = None,

@@ -85,6 +85,7 @@ class Recorder:
             chance=chance if stability is GRADIENT_DESCENT else None,
             columns=signal_columns(stability.step_columns),
             threshold_label=stability.label,
+            gradient_from_steps=stability.gradient_from_steps,
         )
         self.precision = torch.float32 if like.device.type == "mps" else torch.float64
         few = tuple(column.name for column in COORDINATES[:coordinates])

@@ -73,6 +73,7 @@ def uncaptured(path):
         {"network": "cnn", "samples": 20, "width": 2, "steps": 50},
         {"loss": "cross-entropy", "decay_biases": False},
         {"dynamics": "heavy-ball", "eta": 0.05},
+        {"dynamics": "nesterov", "eta": 0.05},
         {"reading": "midpoint", "smallest_eigenvalue": True},
         {"calibrate_at": 22, "eta": 0.5},
         {"problem": "four-layer-scalar", "eta": 0.1, "far_cadence": 0, "dtype": "float64"},

@@ -94,6 +94,7 @@ class PhaseClassifier:
         chance: the loss of the best constant prediction, None where there is no such thing.
         columns: of the rows that it takes in, as `signal_columns` has them.
         threshold_label: how its reasons name the threshold.
+        gradient_from_steps: whether ‖∇L_λ‖ follows from the steps; else nothing is called converged.
     """
 
     phase: str | None = None
@@ -101,6 +102,7 @@ class PhaseClassifier:
     chance: float | None = None
     columns: tuple[str, ...] = STORED_STEP_COLUMNS
     threshold_label: str = GRADIENT_DESCENT.label
+    gradient_from_steps: bool = True
     _rows: list[list[float]] = field(default_factory=list)
     _scanned: int = 0
     _readings: list[SharpnessReading] = field(default_factory=list)
@@ -184,7 +186,8 @@ class PhaseClassifier:
         """
         return PhaseClassifier(
             step=step, chance=self.chance, columns=self.columns,
-            threshold_label=self.threshold_label, _start_loss=start_loss,
+            threshold_label=self.threshold_label, gradient_from_steps=self.gradient_from_steps,
+            _start_loss=start_loss,
         )  # fmt: skip
 
     @classmethod
@@ -213,7 +216,9 @@ class PhaseClassifier:
 
     def _take(self, first: int, rows: FloatArray) -> list[PhaseChange]:
         """Judge one block."""
-        block, steps, self._before = summarize(first, rows, self._before, self.columns)
+        block, steps, self._before = summarize(
+            first, rows, self._before, self.columns, gradient_from_steps=self.gradient_from_steps
+        )
         if block.jumped:  # what was before the change says nothing of what is after it
             self._candidate, self._candidate_blocks = None, 0
         if self._first_gradient is None and math.isfinite(block.gradient):

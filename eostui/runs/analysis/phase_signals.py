@@ -100,6 +100,8 @@ def summarize(
     rows: FloatArray,
     before: StepBefore | None,
     names: Sequence[str] = STORED_STEP_COLUMNS,
+    *,
+    gradient_from_steps: bool = True,
 ) -> tuple[Block, BlockSteps, StepBefore]:
     """Sum up the BLOCK steps that lead from each of BLOCK + 1 stored rows to the next.
 
@@ -108,6 +110,7 @@ def summarize(
         rows: shape (BLOCK + 1, len(names)).
         before: of the step before the first, or None.
         names: of the columns, as `signal_columns` has them.
+        gradient_from_steps: whether ‖∇L_λ‖ follows from the steps.
 
     Returns:
         The block, its steps one by one, and its last step as the next block's `before`.
@@ -129,7 +132,7 @@ def summarize(
         loss=median(loss[:-1].tolist()),
         cosine=median(_cosines(column["arrival_cosine"][1:], kappa, eta, decay)),
         kappa=median(steps.kappa.tolist()),
-        gradient=median(_gradient_norms(column, eta).tolist()),
+        gradient=median(_gradient_norms(column, eta).tolist()) if gradient_from_steps else math.nan,
         promised=float((norm**2 / eta).sum()),
         jumped=bool(steered.any()) and _jumps(threshold, before.threshold),
     )

@@ -113,6 +113,7 @@ def classify(run: Run) -> list[PhaseChange]:
         chance=chance_of(facts) if dynamics.label == GRADIENT_DESCENT.label else None,
         columns=columns,
         threshold_label=dynamics.label,
+        gradient_from_steps=dynamics.gradient_from_steps,
     )
     changes = []
     rows = stored_rows(run, columns)
