@@ -46,6 +46,8 @@ _OF_NETWORKS = {
 }  # fmt: skip
 #: Settings that act on your own "file.py:function" alone.
 _OF_OWN_PROBLEMS = {"trust_gradients"}
+#: Settings that act on some of the program's dynamics alone; a control acts on those that have it.
+_OF_DYNAMICS = {"beta2": {"adamw", "rmsprop"}, "epsilon": {"adamw", "rmsprop"}}
 #: Settings that act where an optional probe measures, by its name.
 _OF_PROBES = {"rotations": {"pin_at", "eigenvectors_budget"}}
 
@@ -111,17 +113,25 @@ class RunConfig(BaseModel):
 
     dynamics: str = Field(
         "gradient-descent",
-        description='"gradient-descent", "heavy-ball", "nesterov", or your own "file.py:Class"',
+        description='"' + '", "'.join(STABILITY) + '", or your own "file.py:Class"',
     )
     eta: Positive = Field(0.15, description="learning rate η at the start")
     weight_decay: NotNegative = Field(0.0, description="weight decay λ at the start")
     momentum: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(
         0.9, description="momentum μ at the start, of dynamics that have one"
     )
+    beta1: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(
+        0.9, description="β₁ of adamw at the start: the share of the mean gradient kept a step"
+    )
+    beta2: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(
+        0.999,
+        description="β₂ of adamw and rmsprop: the share of the mean squared gradient kept a step",
+    )
+    epsilon: Positive = Field(1e-8, description="ε of adamw and rmsprop, added to the root of that")
     controls: tuple[ControlChange, ...] = Field(
         (),
-        description="changes of η, λ, μ: each a `step`, an `epoch` (here a step) or `at_accuracy`, the "
-        "share of training samples, with `eta`, `weight_decay`, `momentum` or several; with "
+        description="changes of η, λ, μ, β₁: each a `step`, an `epoch` (here a step) or `at_accuracy`, "
+        "the share of training samples, with `eta`, `weight_decay`, `momentum`, `beta1` or several; with "
         "`warm_up` they get there in so many even steps, from where they are or from `warm_up_from`",
     )
     warm_up: Annotated[int, Field(ge=0)] = Field(
@@ -422,7 +432,7 @@ class RunConfig(BaseModel):
 
     def acting(self, *, mode: Literal["python", "json"] = "python") -> dict[str, Any]:
         """Return the settings that act: of a problem that isn't a network, not those of networks;
-        of dynamics without momentum, not that; of an optional probe, where there is that."""
+        of dynamics without momentum, not that, and so on; of an optional probe, where there is that."""
         unused = set() if self.problem == "network" else _OF_NETWORKS
         if ":" not in self.problem:
             unused = unused | _OF_OWN_PROBLEMS
@@ -430,6 +440,10 @@ class RunConfig(BaseModel):
             if probe not in self.probes:
                 unused = unused | settings
         unused = unused | (CONTROLS.keys() - self.controls_at_start().keys())
+        if self.dynamics in STABILITY:  # one of your own may read any
+            unused = unused | {
+                key for key, having in _OF_DYNAMICS.items() if self.dynamics not in having
+            }
         return self.model_dump(mode=mode, exclude=unused)
 
     def to_toml(self) -> str:

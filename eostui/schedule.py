@@ -69,6 +69,7 @@ class ControlChange(BaseModel):
     eta: Annotated[FiniteFloat, Field(gt=0, strict=True)] | None = None
     weight_decay: Annotated[FiniteFloat, Field(ge=0, strict=True)] | None = None
     momentum: Annotated[FiniteFloat, Field(ge=0, lt=1, strict=True)] | None = None
+    beta1: Annotated[FiniteFloat, Field(ge=0, lt=1, strict=True)] | None = None
     warm_up: Annotated[int, Field(ge=1, strict=True)] | None = None
     warm_up_from: dict[str, Annotated[FiniteFloat, Field(ge=0, strict=True)]] | None = None
 

@@ -78,12 +78,15 @@ class Control:
 ETA = Control("eta", "η", "learning rate", factor=1.1, positive=True)
 WEIGHT_DECAY = Control("weight_decay", "λ", "weight decay", factor=1.25, start=1e-4)
 MOMENTUM = Control("momentum", "μ", "momentum", factor=1.1, below=1.0, start=0.1)
+BETA1 = Control(
+    "beta1", "β₁", "share of the mean gradient that is kept", factor=1.1, below=1.0, start=0.1
+)
 #: Columns of every step that dynamics other than gradient descent store beside their controls.
 THRESHOLD, UNDECAYED = "stability_threshold", "stability_undecayed"
 #: The fact in which a run describes its dynamics.
 FACT = "dynamics"
 #: All by name.
-CONTROLS = {control.name: control for control in (ETA, WEIGHT_DECAY, MOMENTUM)}
+CONTROLS = {control.name: control for control in (ETA, WEIGHT_DECAY, MOMENTUM, BETA1)}
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ class Stability:
         lowered: by how much decay lowers it; coupled, it adds λ to every curvature.
         gradient_from_steps: whether ‖∇L_λ‖ follows from the steps: Δθ_t = −η∇L_λ + μΔθ_{t−1}, without μ
             where that is no control.
+        operator: that whose largest eigenvalue it bounds, as charts write it; "" for the Hessian.
     """
 
     controls: tuple[Control, ...]
@@ -106,6 +110,7 @@ class Stability:
     undecayed_label: str
     lowered: Callable[[ControlValues], Any] = lambda controls: controls["weight_decay"]
     gradient_from_steps: bool = True
+    operator: str = ""
 
     def threshold(self, controls: ControlValues) -> Any:
         """Return the sharpness up to which it is stable, with decay."""
@@ -169,12 +174,44 @@ NESTEROV = Stability(
     "(2+2μ)/((1+2μ)η)",
     gradient_from_steps=False,
 )
+#: What takes the place of H where steps are by P⁻¹∇L.
+PRECONDITIONED = "P^-½HP^-½"
+#: θ⁺ = (1 − ηλ)θ − ηP⁻¹∇L: on a curvature s of P^{-1/2}HP^{-1/2}, P held, the factor is 1 − η(s + λ).
+RMSPROP = Stability(
+    (ETA, WEIGHT_DECAY),
+    lambda controls: two_over_eta(controls["eta"]),
+    "2/η−λ",
+    "2/η",
+    gradient_from_steps=False,
+    operator=PRECONDITIONED,
+)
+
+
+def _averaged(controls: ControlValues) -> Any:
+    """Return by what a mean of gradients raises the threshold."""
+    return (1 + controls["beta1"]) / (1 - controls["beta1"])
+
+
+#: θ⁺ = (1 − ηλ)θ − ηP⁻¹m, m⁺ = β₁m + (1 − β₁)∇L: on a curvature s of P^{-1/2}HP^{-1/2}, P held, and with
+#: a = 1 − ηλ, both roots of z² − (a + β₁ − (1 − β₁)ηs)z + aβ₁ lie within the unit circle exactly while
+#: −ηλ < ηs < (1 + a)(1 + β₁)/(1 − β₁).
+ADAMW = Stability(
+    (ETA, WEIGHT_DECAY, BETA1),
+    lambda controls: two_over_eta(controls["eta"]) * _averaged(controls),
+    "(2/η−λ)(1+β₁)/(1−β₁)",
+    "(2/η)(1+β₁)/(1−β₁)",
+    lowered=lambda controls: controls["weight_decay"] * _averaged(controls),
+    gradient_from_steps=False,
+    operator=PRECONDITIONED,
+)
 #: Of every dynamics that the program has, by the name that a config's `dynamics` gives. The classes stand
 #: in `DYNAMICS` (eostui/dynamics), by the same names: they need torch, which a viewer must not load.
 STABILITY = {
     "gradient-descent": GRADIENT_DESCENT,
     "heavy-ball": HEAVY_BALL,
     "nesterov": NESTEROV,
+    "adamw": ADAMW,
+    "rmsprop": RMSPROP,
 }
 
 
@@ -188,6 +225,7 @@ class Description:
         label: of the threshold, as charts write it.
         undecayed_label: of the threshold without decay.
         gradient_from_steps: whether ‖∇L_λ‖ follows from the steps, as `Stability` has it.
+        operator: whose sharpness is measured, "" for the Hessian.
     """
 
     name: str
@@ -195,6 +233,7 @@ class Description:
     label: str
     undecayed_label: str
     gradient_from_steps: bool = True
+    operator: str = ""
 
     @classmethod
     def of(cls, name: str, stability: Stability) -> Description:
@@ -225,7 +264,7 @@ class Description:
         return cls(texts[0], controls, *texts[1:], **others)
 
     def to_json(self) -> str:
-        """Return it as the text of the fact; a bound that isn't there is left out, and what is as usual."""
+        """Return it as the text of the fact, without a bound that isn't there and what is as usual."""
         controls = [
             {name: value for name, value in vars(control).items() if value != math.inf}
             for control in self.controls

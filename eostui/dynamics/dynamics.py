@@ -53,6 +53,13 @@ class Dynamics(ABC):
         """Return v ↦ the product with the symmetric operator whose largest eigenvalue counts: H v."""
         return point.hessian_product
 
+    def preconditioner(self) -> Tensor | None:
+        """Return the diagonal of P, shape (P,), where `operator` is P^{-1/2} H P^{-1/2}; else None.
+
+        It is that of the newest step taken. κ and the drives are then taken in its metric too.
+        """
+        return None
+
     def state(self) -> dict[str, Any]:
         """Return what outlives a step, by name: tensors, and values that JSON can hold."""
         return {}

@@ -26,9 +26,9 @@ class Nesterov(ProgramDynamics):
 
         |μ(1 − c)| < 1,   c > 0   and   1 + (1 + 2μ)(1 − c) > 0.
 
-    For 0 ≤ μ < 1 the last one ends first, at c = (2 + 2μ)/(1 + 2μ), where one root is −1. So the threshold
-    of the sharpness is **(2 + 2μ)/((1 + 2μ)η) − λ**, as Cohen et al. (arXiv 2103.00065, §2 and appendix N)
-    have it: below that of gradient descent, where heavy ball's is above.
+    For 0 ≤ μ < 1 the last one ends first, at c = (2 + 2μ)/(1 + 2μ), where one root is −1. So the
+    threshold of the sharpness is **(2 + 2μ)/((1 + 2μ)η) − λ**, as Cohen et al. (arXiv 2103.00065, §2 and
+    appendix N) have it: below that of gradient descent, where heavy ball's is above.
     """
 
     name = "nesterov"

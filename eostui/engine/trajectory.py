@@ -274,6 +274,8 @@ class Trajectory:
             # raises Divergence: nothing is measured where θ isn't finite; and a viewer, or whoever is
             # left after a crash, has the rows before the measurement is paid for
             self.recorder.flush()
+            metric = self._dynamics.preconditioner()
+            moment.scale = None if metric is None else metric.rsqrt()
             self._measure(due, shared or self._midpoint(here, displacement, behind), moment)
             sharpness = self.probes.sharpness_at(moment)
         self.calibrator.watch(step, here, controls, sharpness)
@@ -309,10 +311,10 @@ class Trajectory:
 
     def _advanced(self, *tensors: Tensor) -> Tensors:
         """An unmeasured step."""
-        carried, own = self._parted(tensors)
+        carried, _ = self._taken_up(tensors)
         known = training_pass(self._problem.loss, carried.theta)
         place = self._write_row(carried, *known)
-        return self._onward(carried, own, known[1], place)
+        return self._onward(carried, known[1], place)
 
     def _lapped(self, *tensors: Tensor) -> Tensors:
         """LAP unmeasured steps."""
@@ -323,20 +325,19 @@ class Trajectory:
     def _recorded(self, *tensors: Tensor) -> Tensors:
         """The row of a step whose L and ∇L are there already, and the accuracy where there is one."""
         count = 3 if self.recorder.has_accuracy else 2
-        carried, own = self._parted(tensors[count:])
+        carried, own = self._taken_up(tensors[count:])
         place = self._write_row(carried, *tensors[:count])
         return (*carried._replace(place=place), *own)
 
     def _moved(self, gradient: Tensor, *tensors: Tensor) -> Tensors:
         """The rest of a step, after its row."""
-        carried, own = self._parted(tensors)
-        return self._onward(carried, own, gradient, carried.place)
+        carried, _ = self._taken_up(tensors)
+        return self._onward(carried, gradient, carried.place)
 
-    def _onward(self, carried: Carried, own: Tensors, gradient: Tensor, place: Tensor) -> Tensors:
+    def _onward(self, carried: Carried, gradient: Tensor, place: Tensor) -> Tensors:
         """Return what the trajectory and its dynamics hand on after a step from θ_t."""
         dynamics = self._program_dynamics
         assert dynamics is not None
-        dynamics.carry(own)
         moved = dynamics.advance(carried.theta, gradient)
         return (*self._displaced(carried, gradient, moved, place), *dynamics.carried())
 
@@ -348,6 +349,13 @@ class Trajectory:
         self._carried, own = self._parted(program(*inputs))
         dynamics.carry(own)
         self.recorder.place = self._carried.place
+
+    def _taken_up(self, tensors: Tensors) -> tuple[Carried, Tensors]:
+        """Let the dynamics have what it handed on; return both parts of it all."""
+        assert self._program_dynamics is not None
+        carried, own = self._parted(tensors)
+        self._program_dynamics.carry(own)
+        return carried, own
 
     @staticmethod
     def _parted(tensors: Tensors) -> tuple[Carried, Tensors]:
@@ -366,7 +374,12 @@ class Trajectory:
             loss,
             norm,
             norm if decayed is None else self.recorder.norm(theta * decayed),
-            path_curvature(gradient, carried.gradient, carried.displacement),
+            path_curvature(
+                gradient,
+                carried.gradient,
+                carried.displacement,
+                self._dynamics.preconditioner(),  # still that of the step that led here
+            ),
             carried.cosine,
             carried.norm,
             (*(theta.unbind() if self._coordinates else ()), *accuracy),

@@ -60,7 +60,8 @@ def _title(view: RunView) -> tuple[str, ...]:
     whose = f" {OF_TRUSTED}" if trusted_gradient(view.run.facts) else ""
     labels = " ".join(curve.label for curve in _at_radii(view))
     at_radii = (f"at a radius {labels}",) if labels else ()
-    return (f"sharpness S{whose}", "path curvature κ", *at_radii)
+    operator = f" of {view.dynamics.operator}" if view.dynamics.operator else ""
+    return (f"sharpness S{operator}{whose}", "path curvature κ", *at_radii)
 
 
 _MEANING = """\
@@ -73,7 +74,8 @@ steps is stippled, its median a line. On ReLU networks with weight decay S may s
 while κ stays there: the run is still at its edge. Sδ, of runs with the probe `radius`, is the largest
 curvature in any direction that two gradients a bounce apart tell of, ±δ from the step's middle with
 δ = ‖Δθ‖/2; with the probe `radii` at 0.1δ, 3δ and 10δ too (‹radii›). It is no less than κ, and S where
-L is quadratic over that distance.
+L is quadratic over that distance. Dynamics that precondition their gradients by P have S and κ of
+P^-½HP^-½, against a threshold of their own; the title says so.
 """
 
 SHARPNESS = Panel(

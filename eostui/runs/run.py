@@ -34,7 +34,7 @@ from eostui.runs.store.poller import News, Poller
 from eostui.runs.store.reader import RunReader, run_state
 from eostui.runs.store.readings import by_step
 from eostui.runs.store.rows import Event
-from eostui.stability import GRADIENT_DESCENT, THRESHOLD, UNDECAYED
+from eostui.stability import GRADIENT_DESCENT, THRESHOLD, UNDECAYED, Description
 
 if TYPE_CHECKING:
     import pandas
@@ -93,6 +93,9 @@ class Run(Mapping[str, FloatArray]):
         self.steps = Series(list(dict.fromkeys((*of_every_run, *self._as_stored))))
         if UNDECAYED not in self._as_stored:  # of gradient descent it is 2/η
             self.steps.call(UNDECAYED, "two_over_eta")
+        self._operator = Description.of_facts(
+            self.facts
+        ).operator  # the reader refuses a damaged one
         not_controls = {*of_every_run, *self.coordinates, *accuracy, UNDECAYED}
         controls = [name for name in self._as_stored if name not in not_controls]
         self._of_its_step = ["flow_time", "eta", "weight_decay", *controls]
@@ -286,6 +289,7 @@ class Run(Mapping[str, FloatArray]):
             self._reader.dynamics_columns,
             self._own_measured,
             calibrated=len(self.calibrations) > 0,
+            operator=self._operator,
         )
         return tuple(
             column

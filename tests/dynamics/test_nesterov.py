@@ -62,9 +62,7 @@ def moved(problem, controls, steps, kind=Nesterov):
 def test_the_step_is_torchs(momentum):
     """Also the first, from rest, and with coupled decay."""
     problem, eta, decay = quadratic(3.0, 8.0, 0.1), 0.1, 0.4
-    found, _ = moved(
-        problem, {"eta": eta, "weight_decay": decay, "momentum": momentum}, 30
-    )
+    found, _ = moved(problem, {"eta": eta, "weight_decay": decay, "momentum": momentum}, 30)
     theta = problem.initial.clone().requires_grad_()
     optimizer = torch.optim.SGD(
         [theta], lr=eta, momentum=momentum, nesterov=momentum > 0, weight_decay=decay

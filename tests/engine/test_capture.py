@@ -74,6 +74,8 @@ def uncaptured(path):
         {"loss": "cross-entropy", "decay_biases": False},
         {"dynamics": "heavy-ball", "eta": 0.05},
         {"dynamics": "nesterov", "eta": 0.05},
+        {"dynamics": "adamw", "eta": 0.003},
+        {"dynamics": "rmsprop", "eta": 0.003, "decay_biases": False},
         {"reading": "midpoint", "smallest_eigenvalue": True},
         {"calibrate_at": 22, "eta": 0.5},
         {"problem": "four-layer-scalar", "eta": 0.1, "far_cadence": 0, "dtype": "float64"},

@@ -229,6 +229,11 @@ BUILT_IN_COLUMNS = (
 HESSIAN_PRODUCTS = Column("hessian_products", "1", "Hessian products spent on this measurement")
 MEASURED_SECONDS = Column("measured_seconds", "s", "time that the readings of this step took")
 
+#: What is of S, and so of the operator whose eigenvalue it is.
+_OF_OPERATOR = {
+    "path_curvature", *(c.name for c in (*_SHARPNESS, *_SMALLEST, *_DRIVES) if c.name != "grad_norm"),
+}  # fmt: skip
+
 #: Known at measured steps, in the order of the table that formats before 6 had of them.
 MEASURED = (*_SHARPNESS, *_SMALLEST, *_DRIVES, HESSIAN_PRODUCTS, *_HELD_OUT)
 
@@ -297,6 +302,7 @@ def exported(
     measured: Sequence[Column] = (),
     *,
     calibrated: bool = False,
+    operator: str = "",
 ) -> tuple[Column, ...]:
     """Return all columns in the order of the CSV; those of arrays aren't flattened.
 
@@ -305,6 +311,7 @@ def exported(
         own: of its steps, what its dynamics has.
         measured: what its own probes fill beside `MEASURED`.
         calibrated: whether it has calibrations.
+        operator: what takes the place of the Hessian, "" where that is it.
     """
     every = (*EVERY_STEP, *(_at_its_point(column) for column in (*MEASURED, *DERIVED)))
     columns = {column.name: column for column in every}
@@ -317,6 +324,9 @@ def exported(
     few = (*COORDINATES, TRAIN_ACCURACY, *own)
     columns |= {column.name: column for column in few if column.name in stored}
     columns |= {column.name: _at_its_point(column) for column in measured}
+    for name in _OF_OPERATOR & columns.keys() if operator else ():
+        told = f"{columns[name].description}; of {operator} with the P of this step, in P^½θ"
+        columns[name] = replace(columns[name], description=told)
     first = tuple(columns.pop(name) for name in _EXPORT_ORDER if name in columns)
     ordered = first + tuple(columns.values())
     return ordered + (CALIBRATED if calibrated else ())
