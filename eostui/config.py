@@ -47,9 +47,16 @@ _OF_NETWORKS = {
 #: Settings that act on your own "file.py:function" alone.
 _OF_OWN_PROBLEMS = {"trust_gradients"}
 #: Settings that act on some of the program's dynamics alone; a control acts on those that have it.
-_OF_DYNAMICS = {"beta2": {"adamw", "rmsprop"}, "epsilon": {"adamw", "rmsprop"}}
+_BATCHES = {name for name, stability in STABILITY.items() if stability.batches}
+_OF_DYNAMICS = {
+    "beta2": {"adamw", "rmsprop"}, "epsilon": {"adamw", "rmsprop"}, "batch_size": _BATCHES,
+    "replacement": _BATCHES, "batch_ends": _BATCHES,
+}  # fmt: skip
 #: Settings that act where an optional probe measures, by its name.
-_OF_PROBES = {"rotations": {"pin_at", "eigenvectors_budget"}}
+_OF_PROBES = {
+    "rotations": {"pin_at", "eigenvectors_budget"},
+    "batch_sharpness": {"batch_sharpness_cadence", "batch_sharpness_draws"},
+}
 
 
 class RunConfig(BaseModel):
@@ -128,6 +135,19 @@ class RunConfig(BaseModel):
         description="β₂ of adamw and rmsprop: the share of the mean squared gradient kept a step",
     )
     epsilon: Positive = Field(1e-8, description="ε of adamw and rmsprop, added to the root of that")
+    batch_size: PositiveInt = Field(
+        128, description="samples in each batch of sgd; all of them: gradient descent"
+    )
+    replacement: bool = Field(
+        False,
+        description="whether each batch of sgd is drawn by itself, and a sample may come twice; else an "
+        "epoch is a permutation drawn by the seed, and what doesn't fill a batch is left out",
+    )
+    batch_ends: bool = Field(
+        True,
+        description="whether each batch is seen at the end of its step too, for batch_loss_step and "
+        "batch_path_curvature: a step is then two passes",
+    )
     controls: tuple[ControlChange, ...] = Field(
         (),
         description="changes of η, λ, μ, β₁: each a `step`, an `epoch` (here a step) or `at_accuracy`, "
@@ -225,6 +245,12 @@ class RunConfig(BaseModel):
     trace_samples: NonNegativeInt = Field(
         0,
         description="training samples, at even distances in their order, that tr H is of; 0 for all",
+    )
+    batch_sharpness_cadence: PositiveInt = Field(
+        250, description="steps between readings of the probe batch_sharpness"
+    )
+    batch_sharpness_draws: Annotated[int, Field(ge=2)] = Field(
+        32, description="batches that a reading of it takes, drawn as the run draws its own"
     )
     pin_at: Literal["edge"] | Annotated[int, Field(ge=0)] = Field(
         "edge",
@@ -373,6 +399,17 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> RunConfig:
+        if self.dynamics in _BATCHES and self.processes > 1:
+            raise ValueError(
+                f"`processes` is {self.processes}, but must be 1 with the dynamics {self.dynamics}: a "
+                "batch is computed by one process"
+            )
+        for change in self.controls if self.dynamics in _BATCHES else ():
+            if change.epoch is not None:
+                raise ValueError(
+                    f"{change.where}: with the dynamics {self.dynamics} an epoch is many steps: "
+                    "give `step`"
+                )
         check_schedule(self.controls_at_start(), self.controls, complete=self.dynamics in STABILITY)
         return self
 

@@ -12,5 +12,6 @@ OPTIONAL_PROBES: dict[str, str] = {
     "tracked_eigenvalues": "the largest eigenvalues by their directions, through crossings",
     "spectral_density": "the density of the whole spectrum, every `density_cadence` steps",
     "hessian_trace": "tr H with its standard error, every `trace_cadence` steps",
+    "batch_sharpness": "the mean curvature along batches' gradients, of dynamics that see batches",
     "rotations": "how far the leading eigenvectors have turned, and where they point",
 }

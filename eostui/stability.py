@@ -83,6 +83,10 @@ BETA1 = Control(
 )
 #: Columns of every step that dynamics other than gradient descent store beside their controls.
 THRESHOLD, UNDECAYED = "stability_threshold", "stability_undecayed"
+#: Columns of every step of dynamics that see batches: of the batch B of that step.
+BATCH_LOSS, BATCH_LOSS_STEP = "batch_loss", "batch_loss_step"
+BATCH_CURVATURE = "batch_path_curvature"
+BATCH_COLUMNS = (BATCH_LOSS, BATCH_LOSS_STEP, BATCH_CURVATURE)
 #: The fact in which a run describes its dynamics.
 FACT = "dynamics"
 #: All by name.
@@ -102,6 +106,8 @@ class Stability:
         gradient_from_steps: whether ‖∇L_λ‖ follows from the steps: Δθ_t = −η∇L_λ + μΔθ_{t−1}, without μ
             where that is no control.
         operator: that whose largest eigenvalue it bounds, as charts write it; "" for the Hessian.
+        batches: whether a step sees a batch of the samples alone: L, κ and signs of a step are then that
+            batch's, in columns of their own; L of all samples is had where something is measured.
     """
 
     controls: tuple[Control, ...]
@@ -111,6 +117,7 @@ class Stability:
     lowered: Callable[[ControlValues], Any] = lambda controls: controls["weight_decay"]
     gradient_from_steps: bool = True
     operator: str = ""
+    batches: bool = False
 
     def threshold(self, controls: ControlValues) -> Any:
         """Return the sharpness up to which it is stable, with decay."""
@@ -138,12 +145,13 @@ class Stability:
     @property
     def step_columns(self) -> tuple[str, ...]:
         """What is stored for every step beside `eta` and `weight_decay`: none for gradient descent, whose
-        thresholds follow from these two; of others the other controls and both thresholds."""
+        thresholds follow from these two; of others the other controls, both thresholds, and what is a
+        batch's."""
         if self is GRADIENT_DESCENT:
             return ()
         names = [control.name for control in self.controls]
         others = [name for name in names if name not in (ETA.name, WEIGHT_DECAY.name)]
-        return (*others, THRESHOLD, UNDECAYED)
+        return (*others, THRESHOLD, UNDECAYED, *(BATCH_COLUMNS if self.batches else ()))
 
 
 def two_over_eta(eta: _Number) -> _Number:
@@ -204,6 +212,16 @@ ADAMW = Stability(
     gradient_from_steps=False,
     operator=PRECONDITIONED,
 )
+#: θ⁺ = θ − η(∇L_B + λθ): where all batches have the curvature s alone the factor is 1 − η(s + λ). Else it
+#: is the batch sharpness that is found at 2/η − λ (MATH §7).
+SGD = Stability(
+    (ETA, WEIGHT_DECAY),
+    lambda controls: two_over_eta(controls["eta"]),
+    "2/η−λ",
+    "2/η",
+    gradient_from_steps=False,
+    batches=True,
+)
 #: Of every dynamics that the program has, by the name that a config's `dynamics` gives. The classes stand
 #: in `DYNAMICS` (eostui/dynamics), by the same names: they need torch, which a viewer must not load.
 STABILITY = {
@@ -212,6 +230,7 @@ STABILITY = {
     "nesterov": NESTEROV,
     "adamw": ADAMW,
     "rmsprop": RMSPROP,
+    "sgd": SGD,
 }
 
 
@@ -226,6 +245,7 @@ class Description:
         undecayed_label: of the threshold without decay.
         gradient_from_steps: whether ‖∇L_λ‖ follows from the steps, as `Stability` has it.
         operator: whose sharpness is measured, "" for the Hessian.
+        batches: whether a step sees a batch of the samples alone.
     """
 
     name: str
@@ -234,6 +254,7 @@ class Description:
     undecayed_label: str
     gradient_from_steps: bool = True
     operator: str = ""
+    batches: bool = False
 
     @classmethod
     def of(cls, name: str, stability: Stability) -> Description:

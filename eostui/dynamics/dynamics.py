@@ -31,6 +31,16 @@ class Dynamics(ABC):
         """Take what it needs to know of the run."""
         self.config, self.problem = config, problem
 
+    @classmethod
+    def prepared(cls, config: RunConfig, problem: Problem) -> Problem:
+        """Return the problem as it is trained, before there is a run.
+
+        Raises:
+            InputError: if the dynamics can't be had on it.
+        """
+        del config
+        return problem
+
     @abstractmethod
     def step(self, theta: Tensor, gradient: Tensor, controls: Mapping[str, float]) -> Tensor:
         """Return θ_{t+1}, shape (P,), and take in whatever the next step needs.

@@ -114,6 +114,7 @@ class EngineSession:
             self.probes = probes_of(config)
             if ":" in config.dynamics:
                 try_dynamics(self.dynamics, config, self.problem)
+            self.problem = self.dynamics.prepared(config, self.problem)
             try_probes(self.probes, config, self.problem)
         if lines:
             said = [self.problem.facts[SAID]] if SAID in self.problem.facts else []

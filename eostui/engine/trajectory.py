@@ -126,12 +126,15 @@ class Trajectory:
         # a user's own may do on the host what it will
         self._program_dynamics = (
             dynamics
-            if isinstance(dynamics, ProgramDynamics) and type(dynamics) in DYNAMICS.values()
+            if isinstance(dynamics, ProgramDynamics)
+            and type(dynamics) in DYNAMICS.values()
+            and not dynamics.stability.batches  # the host draws them
             else None
         )
         self.pace = Pace(theta.device)
         if self.programs.captures and self._program_dynamics is None:
-            self._untold.append(f"a step of the dynamics {dynamics.name} is the host's")
+            whose = "a batch" if dynamics.stability.batches else "a step"
+            self._untold.append(f"{whose} of the dynamics {dynamics.name} is the host's")
         if isinstance(problem.loss, ShardedLoss):
             count = problem.loss.shards.count
             self.programs.refuse(f"the samples are shared out among {count} processes")
@@ -251,22 +254,26 @@ class Trajectory:
         behind = self._own(self._carried.displacement)
         moment.behind = None if "displacement" in self._unknown else behind
         shared = self._points.at(here) if due and raw else None
+        known: Tensors | None = None
         if shared is not None:  # one graph for the step and its measurement
-            known: Tensors = (shared.loss, shared.gradient)
+            known = (shared.loss, shared.gradient)
             if shared.accuracy is not None:
                 known = (*known, shared.accuracy)
-        else:
+        elif due or not self._dynamics.stability.batches:
             known = training_pass(self._problem.loss, here)
-        gradient = known[1]
-        if self._program_dynamics is not None:
+        if self._dynamics.stability.batches:
+            self._step_by_batch(step, here, known, controls)
+        elif self._program_dynamics is not None:
+            assert known is not None
             self._run(self._record, *known)
             self.recorder.took(controls)
-            self._run(self._move, gradient)
+            self._run(self._move, known[1])
         else:
+            assert known is not None
             self.recorder.place = self._write_row(self._carried, *known)
             self.recorder.took(controls)
-            moved = self._dynamics.step(here, self._gradient_seen(step, here, gradient), controls)
-            self._carried = self._displaced(self._carried, gradient, moved, self.recorder.place)
+            moved = self._dynamics.step(here, self._gradient_seen(step, here, known[1]), controls)
+            self._carried = self._displaced(self._carried, known[1], moved, self.recorder.place)
         moment.theta = here
         moment.displacement = displacement = self._own(self._carried.displacement)
         sharpness = None
@@ -281,6 +288,37 @@ class Trajectory:
         self.calibrator.watch(step, here, controls, sharpness)
         self.next_step = step + 1
         return bool(due)
+
+    def _step_by_batch(
+        self, step: int, here: Tensor, known: Tensors | None, controls: Mapping[str, float]
+    ) -> None:
+        """Take a step by its batch, and record it with what is known of all samples.
+
+        κ and the loss at both ends of the step are of the same batch: those of the next one would differ
+        by the batches too. Where a batch is all samples, L and ∇L are its own.
+        """
+        rows, loss = self._dynamics.batch(step), self._problem.loss
+        if rows is None:
+            known = known or training_pass(loss, here)
+            before, gradient = known[:2]
+        else:
+            loss = loss_of_rows(loss, rows, self._problem.chunk_size)
+            before, gradient = plain_gradient(loss, here)
+        moved = self._dynamics.step(here, gradient, controls)
+        unknown = torch.full_like(before, float("nan"))
+        change, curvature = unknown, unknown
+        if self._config.batch_ends:
+            after, gradient_after = plain_gradient(loss, moved)
+            change = self.recorder.precise(after) - self.recorder.precise(before)
+            curvature = path_curvature(gradient_after, gradient, moved - here)
+        if known is None:
+            known = (unknown, gradient, *((unknown,) if self.recorder.has_accuracy else ()))
+        of_batch = (before, change, curvature)
+        self.recorder.place = self._write_row(self._carried, *known, of_batch=of_batch)
+        self.recorder.took(controls)
+        nowhere = torch.full_like(here, float("nan"))  # κ of all samples isn't had
+        self._carried = self._displaced(self._carried, nowhere, moved, self.recorder.place)
+        self._unknown.add("gradient")
 
     def _can_lap(self, controls: Mapping[str, float], end: int) -> bool:
         """Return whether the next LAP steps are captured ones before `end`, none of which is measured."""
@@ -364,7 +402,12 @@ class Trajectory:
         return Carried(*tensors[:count]), tensors[count:]
 
     def _write_row(
-        self, carried: Carried, loss: Tensor, gradient: Tensor, *accuracy: Tensor
+        self,
+        carried: Carried,
+        loss: Tensor,
+        gradient: Tensor,
+        *accuracy: Tensor,
+        of_batch: Tensors = (),
     ) -> Tensor:
         """Write the row of θ_t; return the place of the next one."""
         theta, decayed = carried.theta, self._problem.decayed
@@ -382,7 +425,7 @@ class Trajectory:
             ),
             carried.cosine,
             carried.norm,
-            (*(theta.unbind() if self._coordinates else ()), *accuracy),
+            (*of_batch, *(theta.unbind() if self._coordinates else ()), *accuracy),
             self.calibrator.project(theta),
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from eostui.config import RunConfig
+from eostui.probes.batch_sharpness import BatchSharpness
 from eostui.probes.centre import Centre
 from eostui.probes.drives import Drives
 from eostui.probes.held_out import HeldOut
@@ -29,7 +30,8 @@ __all__ = ["OPTIONAL", "PROBES", "Column", "Moment", "Probe", "Reading", "descri
 #: Those of every run, in the order in which they measure: a probe may use what those before it found.
 PROBES: tuple[type[Probe], ...] = (Sharpness, SmallestEigenvalue, Drives, HeldOut)
 _OPTIONAL: tuple[type[Probe], ...] = (
-    Radius, Radii, Centre, Ntk, Weyl, TrackedEigenvalues, SpectralDensity, HessianTrace, Rotations,
+    Radius, Radii, Centre, Ntk, Weyl, TrackedEigenvalues, SpectralDensity, HessianTrace,
+    BatchSharpness, Rotations,
 )  # fmt: skip
 #: Those that a run has where it names them: each name of `OPTIONAL_PROBES` with its class.
 OPTIONAL: dict[str, type[Probe]] = {kind.name: kind for kind in _OPTIONAL}

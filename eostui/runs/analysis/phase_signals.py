@@ -13,10 +13,17 @@ from numpy.typing import NDArray
 from eostui.runs.analysis.phases import JUMP, LEVEL_STEPS, STALE_STEPS, TURN
 from eostui.runs.series import FloatArray
 from eostui.runs.store.columns import STORED_STEP_COLUMNS
-from eostui.stability import GRADIENT_DESCENT, MOMENTUM, THRESHOLD, UNDECAYED
+from eostui.stability import (
+    BATCH_COLUMNS,
+    BATCH_LOSS,
+    GRADIENT_DESCENT,
+    MOMENTUM,
+    THRESHOLD,
+    UNDECAYED,
+)
 
 #: Columns that aren't controls.
-_NO_CONTROLS = {*STORED_STEP_COLUMNS, THRESHOLD} - {"eta", "weight_decay"}
+_NO_CONTROLS = {*STORED_STEP_COLUMNS, THRESHOLD, *BATCH_COLUMNS} - {"eta", "weight_decay"}
 
 
 def signal_columns(of_dynamics: Iterable[str] = ()) -> tuple[str, ...]:
@@ -27,6 +34,19 @@ def signal_columns(of_dynamics: Iterable[str] = ()) -> tuple[str, ...]:
             thresholds; of gradient descent nothing.
     """
     return (*STORED_STEP_COLUMNS, *(name for name in of_dynamics if name != UNDECAYED))
+
+
+def bounded_loss(rows: FloatArray, names: Sequence[str]) -> FloatArray:
+    """Return the loss by which a run may diverge, shape (n,): L, or the batch's where L isn't known.
+
+    Args:
+        rows: shape (n, len(names)).
+        names: of their columns, `loss` first.
+    """
+    if BATCH_LOSS not in names:
+        return rows[:, 0]
+    known = np.isnan(rows[:, 0])
+    return np.where(known, rows[:, list(names).index(BATCH_LOSS)], rows[:, 0])
 
 
 def thresholds(columns: Mapping[str, FloatArray]) -> FloatArray:

@@ -1,0 +1,60 @@
+"""Mini-batch stochastic gradient descent with coupled decay (MATH §7)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from eostui.config import RunConfig
+from eostui.dynamics.batches import Batches
+from eostui.dynamics.gradient_descent import GradientDescent
+from eostui.errors import InputError
+from eostui.problems import Problem
+from eostui.problems.batch import supervised_parts
+from eostui.stability import SGD as STABILITY_OF_SGD
+
+
+class SGD(GradientDescent):
+    """θ⁺ = θ − η(∇L_B + λθ), B the batch of the step.
+
+    On a quadratic with one curvature s in all batches it is stable while s < 2/η − λ. Where batches
+    differ no threshold of the full batch's sharpness decides: what is found at 2/η − λ there is the batch
+    sharpness E_B[⟨∇L_B, H_B∇L_B⟩/‖∇L_B‖²], while S stays below (Andreyev & Beneventano, arXiv
+    2412.20553).
+    """
+
+    name = "sgd"
+    stability = STABILITY_OF_SGD
+
+    def __init__(self, config: RunConfig, problem: Problem) -> None:
+        super().__init__(config, problem)
+        self.batches = batches_of(config, problem)
+
+    @classmethod
+    def prepared(cls, config: RunConfig, problem: Problem) -> Problem:
+        """Refuse what has no such batches."""
+        batches_of(config, problem)
+        return problem
+
+    def batch(self, step: int) -> Tensor | None:
+        """Return the rows of the samples that this step sees; None for all."""
+        return self.batches.rows(step)
+
+
+def batches_of(config: RunConfig, problem: Problem) -> Batches:
+    """Return the batches of a run.
+
+    Raises:
+        InputError: if its problem has no samples, or fewer than a batch has.
+    """
+    samples = sum(len(part.inputs) for part in supervised_parts(problem.loss))
+    if not samples:
+        raise InputError(
+            f"`dynamics` is {config.dynamics}, which draws batches of samples, and this problem is a "
+            "function of θ alone: it has none"
+        )
+    if config.batch_size > samples:
+        raise InputError(
+            f"`batch_size` is {config.batch_size}, but there are {samples} training samples: it must be "
+            "at most that"
+        )
+    return Batches(samples, config.batch_size, config.seed, replacement=config.replacement)
