@@ -51,6 +51,7 @@ _BATCHES = {name for name, stability in STABILITY.items() if stability.batches}
 _OF_DYNAMICS = {
     "beta2": {"adamw", "rmsprop"}, "epsilon": {"adamw", "rmsprop"}, "batch_size": _BATCHES,
     "replacement": _BATCHES, "batch_ends": _BATCHES,
+    "project_every": {"sphere-sgd"},
 }  # fmt: skip
 #: Settings that act where an optional probe measures, by its name.
 _OF_PROBES = {
@@ -142,6 +143,9 @@ class RunConfig(BaseModel):
         False,
         description="whether each batch of sgd is drawn by itself, and a sample may come twice; else an "
         "epoch is a permutation drawn by the seed, and what doesn't fill a batch is left out",
+    )
+    project_every: PositiveInt | Literal["epoch"] = Field(
+        1, description="steps of sphere-sgd between projections onto the unit sphere; or an epoch"
     )
     batch_ends: bool = Field(
         True,

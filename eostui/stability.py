@@ -184,6 +184,13 @@ NESTEROV = Stability(
 )
 #: What takes the place of H where steps are by P⁻¹∇L.
 PRECONDITIONED = "P^-½HP^-½"
+#: And where θ stays on a sphere: T projects onto the space tangent to it.
+TANGENT = "THT"
+#: What each of these is, as columns tell it.
+OPERATORS = {
+    PRECONDITIONED: f"{PRECONDITIONED} in place of H, with the P of this step, in P^½θ",
+    TANGENT: f"{TANGENT} in place of H, T the projection onto the space tangent to the sphere at θ_t",
+}
 #: θ⁺ = (1 − ηλ)θ − ηP⁻¹∇L: on a curvature s of P^{-1/2}HP^{-1/2}, P held, the factor is 1 − η(s + λ).
 RMSPROP = Stability(
     (ETA, WEIGHT_DECAY),
@@ -222,6 +229,18 @@ SGD = Stability(
     gradient_from_steps=False,
     batches=True,
 )
+#: The same with its length put to 1: a curvature s within the space tangent to the sphere has the factor
+#: (1 − ηλ − ηs)/(1 − ηλ), for L(cθ) = L(θ).
+SPHERE = Stability(
+    (ETA, WEIGHT_DECAY),
+    lambda controls: two_over_eta(controls["eta"]),
+    "2/η−2λ",
+    "2/η",
+    lowered=lambda controls: 2 * controls["weight_decay"],
+    gradient_from_steps=False,
+    operator=TANGENT,
+    batches=True,
+)
 #: Of every dynamics that the program has, by the name that a config's `dynamics` gives. The classes stand
 #: in `DYNAMICS` (eostui/dynamics), by the same names: they need torch, which a viewer must not load.
 STABILITY = {
@@ -231,6 +250,7 @@ STABILITY = {
     "adamw": ADAMW,
     "rmsprop": RMSPROP,
     "sgd": SGD,
+    "sphere-sgd": SPHERE,
 }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from eostui.config import MOST_EIGENVALUES
-from eostui.stability import GRADIENT_DESCENT, Stability
+from eostui.stability import GRADIENT_DESCENT, OPERATORS, Stability
 
 
 @dataclass(frozen=True)
@@ -325,7 +325,7 @@ def exported(
     columns |= {column.name: column for column in few if column.name in stored}
     columns |= {column.name: _at_its_point(column) for column in measured}
     for name in _OF_OPERATOR & columns.keys() if operator else ():
-        told = f"{columns[name].description}; of {operator} with the P of this step, in P^½θ"
+        told = f"{columns[name].description}; of {OPERATORS.get(operator, operator)}"
         columns[name] = replace(columns[name], description=told)
     first = tuple(columns.pop(name) for name in _EXPORT_ORDER if name in columns)
     ordered = first + tuple(columns.values())
