@@ -56,6 +56,7 @@ _OF_DYNAMICS = {
 #: Settings that act where an optional probe measures, by its name.
 _OF_PROBES = {
     "rotations": {"pin_at", "eigenvectors_budget"},
+    "ema": {"ema_decay"},
     "batch_sharpness": {"batch_sharpness_cadence", "batch_sharpness_draws"},
 }
 
@@ -255,6 +256,10 @@ class RunConfig(BaseModel):
     )
     batch_sharpness_draws: Annotated[int, Field(ge=2)] = Field(
         32, description="batches that a reading of it takes, drawn as the run draws its own"
+    )
+    ema_decay: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(
+        0.999,
+        description="β of the probe ema: the share of the average of the iterates kept a step",
     )
     pin_at: Literal["edge"] | Annotated[int, Field(ge=0)] = Field(
         "edge",

@@ -13,6 +13,7 @@ _SYNONYMS = {
     "beta1": "β1 β₁ betas",
     "beta2": "β2 β₂ rho smoothing",
     "epsilon": "ε eps",
+    "ema_decay": "ema emadecay averaging",
     "batch_size": "batch batchsize minibatch bs",
     "steps": "epoch epochs iteration iterations iters niter nsteps maxsteps numsteps t",
     "width": "hidden units hiddenunits hiddensize hiddendim neurons",

@@ -20,6 +20,7 @@ from eostui.engine.landscape import LandscapeMapper
 from eostui.engine.pace import Pace
 from eostui.engine.recorder import Recorder
 from eostui.engine.snapshot import Stateful
+from eostui.probes.ema import Ema
 from eostui.probes.probe import Moment, Probe, Value
 from eostui.probes.probe_set import ProbeSet
 from eostui.problems import Problem
@@ -116,6 +117,8 @@ class Trajectory:
         self.calibrator = Calibrator(
             config, problem, dynamics, self.probes.sharpness, self.recorder, self.programs.release
         )
+        self._averages = config.ema_decay if Ema in probes else None
+        self._average: Tensor | None = None  # of the iterates so far
         self._begin_at(theta)
         self._state = State(())
         self._advance = self.programs.of(self._advanced, self._state)
@@ -171,11 +174,14 @@ class Trajectory:
         }
         if "previous" not in self._unknown:
             del kept["displacement"]  # the difference of both
+        if self._average is not None:
+            kept["average"] = self._own(self._average)
         return kept
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
         theta, previous = state["theta"], state.get("previous")
+        self._average = None if self._averages is None else state.get("average")
         displacement = state.get("displacement") if previous is None else theta - previous
         self._begin_at(theta)
         known = {"gradient": state["gradient"], "previous": previous, "displacement": displacement}
@@ -283,6 +289,7 @@ class Trajectory:
             self.recorder.flush()
             metric = self._dynamics.preconditioner()
             moment.scale = None if metric is None else metric.rsqrt()
+            moment.average = None if self._average is None else self._own(self._average)
             self._measure(due, shared or self._midpoint(here, displacement, behind), moment)
             sharpness = self.probes.sharpness_at(moment)
         self.calibrator.watch(step, here, controls, sharpness)
@@ -349,7 +356,7 @@ class Trajectory:
 
     def _advanced(self, *tensors: Tensor) -> Tensors:
         """An unmeasured step."""
-        carried, _ = self._taken_up(tensors)
+        carried = self._taken_up(tensors)
         known = training_pass(self._problem.loss, carried.theta)
         place = self._write_row(carried, *known)
         return self._onward(carried, known[1], place)
@@ -363,13 +370,13 @@ class Trajectory:
     def _recorded(self, *tensors: Tensor) -> Tensors:
         """The row of a step whose L and ∇L are there already, and the accuracy where there is one."""
         count = 3 if self.recorder.has_accuracy else 2
-        carried, own = self._taken_up(tensors[count:])
+        carried = self._taken_up(tensors[count:])
         place = self._write_row(carried, *tensors[:count])
-        return (*carried._replace(place=place), *own)
+        return (*carried._replace(place=place), *self._handed_on())
 
     def _moved(self, gradient: Tensor, *tensors: Tensor) -> Tensors:
         """The rest of a step, after its row."""
-        carried, _ = self._taken_up(tensors)
+        carried = self._taken_up(tensors)
         return self._onward(carried, gradient, carried.place)
 
     def _onward(self, carried: Carried, gradient: Tensor, place: Tensor) -> Tensors:
@@ -377,29 +384,30 @@ class Trajectory:
         dynamics = self._program_dynamics
         assert dynamics is not None
         moved = dynamics.advance(carried.theta, gradient)
-        return (*self._displaced(carried, gradient, moved, place), *dynamics.carried())
+        return (*self._displaced(carried, gradient, moved, place), *self._handed_on())
 
     def _run(self, program: Program, *inputs: Tensor) -> None:
         """Run a part of a step, which takes up what the one before handed on."""
-        dynamics = self._program_dynamics
-        assert dynamics is not None
-        self._state.tensors = (*self._carried, *dynamics.carried())
-        self._carried, own = self._parted(program(*inputs))
-        dynamics.carry(own)
+        self._state.tensors = (*self._carried, *self._handed_on())
+        self._carried = self._taken_up(program(*inputs))
         self.recorder.place = self._carried.place
 
-    def _taken_up(self, tensors: Tensors) -> tuple[Carried, Tensors]:
-        """Let the dynamics have what it handed on; return both parts of it all."""
-        assert self._program_dynamics is not None
-        carried, own = self._parted(tensors)
-        self._program_dynamics.carry(own)
-        return carried, own
-
-    @staticmethod
-    def _parted(tensors: Tensors) -> tuple[Carried, Tensors]:
-        """Return what the trajectory hands on, and what its dynamics does."""
+    def _taken_up(self, tensors: Tensors) -> Carried:
+        """Return what the trajectory handed on; the dynamics and the average get what is theirs."""
         count = len(Carried._fields)
-        return Carried(*tensors[:count]), tensors[count:]
+        own = tensors[count:]
+        if self._averages is not None and own:  # before the first row there is none
+            *own_tensors, self._average = own
+            own = tuple(own_tensors)
+        assert self._program_dynamics is not None
+        self._program_dynamics.carry(own)
+        return Carried(*tensors[:count])
+
+    def _handed_on(self) -> Tensors:
+        """Return what is handed on beside the trajectory's own: the dynamics' and the average, last."""
+        assert self._program_dynamics is not None
+        average = () if self._average is None else (self._average,)
+        return (*self._program_dynamics.carried(), *average)
 
     def _write_row(
         self,
@@ -411,6 +419,9 @@ class Trajectory:
     ) -> Tensor:
         """Write the row of θ_t; return the place of the next one."""
         theta, decayed = carried.theta, self._problem.decayed
+        if self._averages is not None:
+            before = theta if self._average is None else self._average
+            self._average = before + (1 - self._averages) * (theta - before)
         norm = self.recorder.norm(theta)
         return self.recorder.write(
             carried.place,

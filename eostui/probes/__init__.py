@@ -11,6 +11,7 @@ from eostui.config import RunConfig
 from eostui.probes.batch_sharpness import BatchSharpness
 from eostui.probes.centre import Centre
 from eostui.probes.drives import Drives
+from eostui.probes.ema import Ema
 from eostui.probes.held_out import HeldOut
 from eostui.probes.hessian_trace import HessianTrace
 from eostui.probes.ntk import Ntk
@@ -31,7 +32,7 @@ __all__ = ["OPTIONAL", "PROBES", "Column", "Moment", "Probe", "Reading", "descri
 PROBES: tuple[type[Probe], ...] = (Sharpness, SmallestEigenvalue, Drives, HeldOut)
 _OPTIONAL: tuple[type[Probe], ...] = (
     Radius, Radii, Centre, Ntk, Weyl, TrackedEigenvalues, SpectralDensity, HessianTrace,
-    BatchSharpness, Rotations,
+    BatchSharpness, Ema, Rotations,
 )  # fmt: skip
 #: Those that a run has where it names them: each name of `OPTIONAL_PROBES` with its class.
 OPTIONAL: dict[str, type[Probe]] = {kind.name: kind for kind in _OPTIONAL}

@@ -75,6 +75,7 @@ class Moment:
         behind: Δθ of the step before, shape (P,); None where there was none.
         scale: the diagonal of P^{-1/2}, shape (P,), where the operator is P^{-1/2} H P^{-1/2}: u and all
             that is said of S is then in the coordinates P^{1/2}θ; None where it is H, or a user's own.
+        average: the moving average of the iterates up to θ_t, shape (P,), where a probe is of it.
         displacement: Δθ of this step, from θ_t to θ_{t+1}, shape (P,); None where it isn't known.
         probes: those of the run by name: a probe may read what one before it keeps.
         readings: of the probes before it at this step, by name.
@@ -89,6 +90,7 @@ class Moment:
     behind: Tensor | None = None
     displacement: Tensor | None = None
     scale: Tensor | None = None
+    average: Tensor | None = None
     probes: Mapping[str, Probe] = field(default_factory=dict)
     readings: dict[str, Reading] = field(default_factory=dict)
 
