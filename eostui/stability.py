@@ -296,13 +296,15 @@ class Description:
         try:
             stated = json.loads(facts[FACT])
             controls = tuple(_control(values) for values in stated.pop("controls"))
-            texts = [str(stated[name]) for name in ("name", "label", "undecayed_label")]
+            name, label, undecayed_label = (
+                str(stated[name]) for name in ("name", "label", "undecayed_label")
+            )
             others = _others(cls, stated)
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
             raise ValueError(f"the fact `{FACT}` is damaged") from None
         if not {ETA.name, WEIGHT_DECAY.name} <= {control.name for control in controls}:
             raise ValueError(f"the fact `{FACT}` names no η or no λ")
-        return cls(texts[0], controls, *texts[1:], **others)
+        return cls(name, controls, label, undecayed_label, **others)
 
     def to_json(self) -> str:
         """Return it as the text of the fact, without a bound that isn't there and what is as usual."""

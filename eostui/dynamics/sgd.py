@@ -5,11 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from eostui.config import RunConfig
-from eostui.dynamics.batches import Batches
+from eostui.curvature.batches import batches_of
 from eostui.dynamics.gradient_descent import GradientDescent
-from eostui.errors import InputError
 from eostui.problems import Problem
-from eostui.problems.batch import supervised_parts
 from eostui.stability import SGD as STABILITY_OF_SGD
 
 
@@ -38,23 +36,3 @@ class SGD(GradientDescent):
     def batch(self, step: int) -> Tensor | None:
         """Return the rows of the samples that this step sees; None for all."""
         return self.batches.rows(step)
-
-
-def batches_of(config: RunConfig, problem: Problem) -> Batches:
-    """Return the batches of a run.
-
-    Raises:
-        InputError: if its problem has no samples, or fewer than a batch has.
-    """
-    samples = sum(len(part.inputs) for part in supervised_parts(problem.loss))
-    if not samples:
-        raise InputError(
-            f"`dynamics` is {config.dynamics}, which draws batches of samples, and this problem is a "
-            "function of θ alone: it has none"
-        )
-    if config.batch_size > samples:
-        raise InputError(
-            f"`batch_size` is {config.batch_size}, but there are {samples} training samples: it must be "
-            "at most that"
-        )
-    return Batches(samples, config.batch_size, config.seed, replacement=config.replacement)

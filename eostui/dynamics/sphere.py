@@ -62,7 +62,10 @@ class SphereSGD(SGD):
     def step(self, theta: Tensor, gradient: Tensor, controls: Mapping[str, float]) -> Tensor:
         """Return θ_{t+1}, shape (P,), of length 1 where this step is projected."""
         moved = super().step(theta, gradient, controls)
-        return moved / moved.norm() if self._projects else moved
+        if self._projects:
+            length: Tensor = torch.linalg.vector_norm(moved)
+            moved = moved / length
+        return moved
 
     def operator(self, point: Point) -> Callable[[Tensor], Tensor]:
         """Return v ↦ T H T v, T the projection onto the space tangent to the sphere at θ."""

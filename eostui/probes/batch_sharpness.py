@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from eostui.config import RunConfig
+from eostui.curvature.batches import batches_of
 from eostui.curvature.point import Point
-from eostui.dynamics.sgd import batches_of
 from eostui.errors import InputError
 from eostui.probes.probe import Moment, Probe, Reading
 from eostui.problems import Problem

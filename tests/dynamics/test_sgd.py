@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from toy_runs import build, toy_config, train
 
 from eostui.config import RunConfig
+from eostui.curvature.batches import Batches
 from eostui.curvature.point import Point, plain_gradient
-from eostui.dynamics.batches import Batches
 from eostui.dynamics.sgd import SGD
 from eostui.engine.replay import replay
 from eostui.engine.session import EngineSession

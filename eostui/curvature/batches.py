@@ -5,7 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from eostui.config import RunConfig
 from eostui.curvature.directions import keyed
+from eostui.errors import InputError
+from eostui.problems import Problem
+from eostui.problems.batch import supervised_parts
 
 #: The numbers of these draws, beside those of directions.
 _EPOCHS, _ASIDE = 50_000, 50_001
@@ -59,3 +63,23 @@ class Batches:
 
     def _cut(self, permutation: Tensor, number: int) -> Tensor:
         return permutation[number * self._size : (number + 1) * self._size]
+
+
+def batches_of(config: RunConfig, problem: Problem) -> Batches:
+    """Return the batches of a run.
+
+    Raises:
+        InputError: if its problem has no samples, or fewer than a batch has.
+    """
+    samples = sum(len(part.inputs) for part in supervised_parts(problem.loss))
+    if not samples:
+        raise InputError(
+            f"`dynamics` is {config.dynamics}, which draws batches of samples, and this problem is a "
+            "function of θ alone: it has none"
+        )
+    if config.batch_size > samples:
+        raise InputError(
+            f"`batch_size` is {config.batch_size}, but there are {samples} training samples: it must be "
+            "at most that"
+        )
+    return Batches(samples, config.batch_size, config.seed, replacement=config.replacement)
