@@ -41,7 +41,7 @@ def test_what_dynamics_of_your_own_have_their_file_says():
         ([{"step": 3, "eta": 0.1}, {"step": 3, "eta": 0.2}], ["step 3", "must rise"]),
         (
             [{"step": 3}],
-            ["step 3 changes nothing: give `eta`, `weight_decay`, `momentum` or several"],
+            ["step 3 changes nothing: give `eta`, `weight_decay`, `momentum`, `beta1` or several"],
         ),
         (
             [{"step": 3, "eta": 0.5}, {"step": 5, "weight_decay": 2.0}],
@@ -74,7 +74,7 @@ def test_momentum_is_stated_where_it_acts():
     ("values", "parts"),
     [
         ({"dynamics": "heavy-bal"}, ['`dynamics` is "heavy-bal"', "did you mean `heavy-ball`?"]),
-        ({"dynamics": "sgd"}, ["gradient-descent, heavy-ball", '"file.py:Class"']),
+        ({"dynamics": "adagrad"}, ["gradient-descent, heavy-ball", '"file.py:Class"']),
         ({"probes": ["mine.py"]}, ['`probes` has "mine.py"', '"file.py:Class"']),
         ({"momentum": 1.0}, ["`momentum` is 1", "less than 1"]),
     ],

@@ -61,15 +61,14 @@ class SphereSGD(SGD):
     @torch.no_grad()
     def step(self, theta: Tensor, gradient: Tensor, controls: Mapping[str, float]) -> Tensor:
         """Return θ_{t+1}, shape (P,), of length 1 where this step is projected."""
-        moved = super().step(theta, gradient, controls)
+        moved: Tensor = super().step(theta, gradient, controls)
         if self._projects:
-            length: Tensor = torch.linalg.vector_norm(moved)
-            moved = moved / length
+            moved = moved / moved.norm()
         return moved
 
     def operator(self, point: Point) -> Callable[[Tensor], Tensor]:
         """Return v ↦ T H T v, T the projection onto the space tangent to the sphere at θ."""
-        outward = point.theta / point.theta.norm()
+        outward: Tensor = point.theta / point.theta.norm()
 
         def tangent(vector: Tensor) -> Tensor:
             return vector - outward * torch.dot(outward, vector)
