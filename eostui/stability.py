@@ -220,7 +220,7 @@ ADAMW = Stability(
     operator=PRECONDITIONED,
 )
 #: θ⁺ = θ − η(∇L_B + λθ): where all batches have the curvature s alone the factor is 1 − η(s + λ). Else it
-#: is the batch sharpness that is found at 2/η − λ (MATH §7).
+#: is the batch sharpness that 2/η − λ bounds (MATH §7).
 SGD = Stability(
     (ETA, WEIGHT_DECAY),
     lambda controls: two_over_eta(controls["eta"]),

@@ -15,9 +15,8 @@ class SGD(GradientDescent):
     """θ⁺ = θ − η(∇L_B + λθ), B the batch of the step.
 
     On a quadratic with one curvature s in all batches it is stable while s < 2/η − λ. Where batches
-    differ no threshold of the full batch's sharpness decides: what is found at 2/η − λ there is the batch
-    sharpness E_B[⟨∇L_B, H_B∇L_B⟩/‖∇L_B‖²], while S stays below (Andreyev & Beneventano, arXiv
-    2412.20553).
+    differ no threshold of the full batch's sharpness decides: Andreyev & Beneventano (arXiv 2412.20553)
+    find the batch sharpness E_B[⟨∇L_B, H_B∇L_B⟩/‖∇L_B‖²] at 2/η − λ, while S stays below.
     """
 
     name = "sgd"
