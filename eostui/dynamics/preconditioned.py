@@ -66,8 +66,7 @@ class Preconditioned(ProgramDynamics):
         metric = self.preconditioner()
         if metric is None:
             return point.hessian_product
-        scale = metric.rsqrt()
-        return lambda vector: scale * point.hessian_product(scale * vector)
+        return scaled_hessian(metric.rsqrt())(point)
 
     def carried(self) -> tuple[Tensor, ...]:
         """Return the means; nothing before the first step."""
@@ -84,6 +83,11 @@ class Preconditioned(ProgramDynamics):
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
         self._carried = tuple(state[f"carried_{number}"] for number in range(len(state)))
+
+
+def scaled_hessian(scale: Tensor) -> Callable[[Point], Callable[[Tensor], Tensor]]:
+    """Return the operator P^{-1/2} H P^{-1/2} at any point, of the diagonal of P^{-1/2}, shape (P,)."""
+    return lambda point: lambda vector: scale * point.hessian_product(scale * vector)
 
 
 def mean_square(before: Tensor, gradient: Tensor, kept: float) -> Tensor:
