@@ -49,10 +49,19 @@ _OF_NETWORKS = {
 _OF_OWN_PROBLEMS = {"trust_gradients"}
 #: Settings of an intervention in the steps.
 _INTERVENTIONS = {control.name for control in INTERVENTIONS}
+#: Settings that act on some of the program's dynamics alone; a control acts on those that have it.
+_BATCHES = {name for name, stability in STABILITY.items() if stability.batches}
+_OF_DYNAMICS = {
+    "beta2": {"adamw", "rmsprop"}, "epsilon": {"adamw", "rmsprop"}, "batch_size": _BATCHES,
+    "replacement": _BATCHES, "batch_ends": _BATCHES,
+    "project_every": {"sphere-sgd"},
+}  # fmt: skip
 #: Settings that act where an optional probe measures, by its name.
 _OF_PROBES = {
     "rotations": {"pin_at", "eigenvectors_budget"},
     "flow": {"flow_at", "flow_substeps"},
+    "ema": {"ema_decay"},
+    "batch_sharpness": {"batch_sharpness_cadence", "batch_sharpness_draws"},
 }
 
 
@@ -157,7 +166,7 @@ class RunConfig(BaseModel):
 
     dynamics: str = Field(
         "gradient-descent",
-        description='"gradient-descent", "heavy-ball", or your own "file.py:Class"',
+        description='"' + '", "'.join(STABILITY) + '", or your own "file.py:Class"',
     )
     eta: Positive = Field(0.15, description="learning rate η at the start")
     weight_decay: NotNegative = Field(0.0, description="weight decay λ at the start")
@@ -178,11 +187,35 @@ class RunConfig(BaseModel):
         1.0,
         description="which eigenvectors these are: their eigenvalue is above this times 2/η − λ",
     )
+    beta1: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(
+        0.9, description="β₁ of adamw at the start: the share of the mean gradient kept a step"
+    )
+    beta2: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(
+        0.999,
+        description="β₂ of adamw and rmsprop: the share of the mean squared gradient kept a step",
+    )
+    epsilon: Positive = Field(1e-8, description="ε of adamw and rmsprop, added to the root of that")
+    batch_size: PositiveInt = Field(
+        128, description="samples in each batch of sgd; all of them: gradient descent"
+    )
+    replacement: bool = Field(
+        False,
+        description="whether each batch of sgd is drawn by itself, and a sample may come twice; else an "
+        "epoch is a permutation drawn by the seed, and what doesn't fill a batch is left out",
+    )
+    project_every: PositiveInt | Literal["epoch"] = Field(
+        1, description="steps of sphere-sgd between projections onto the unit sphere; or an epoch"
+    )
+    batch_ends: bool = Field(
+        True,
+        description="whether each batch is seen at the end of its step too, for batch_loss_step and "
+        "batch_path_curvature: a step is then two passes",
+    )
     controls: tuple[ControlChange, ...] = Field(
         (),
-        description="changes of η, λ, μ and interventions: each a `step`, an `epoch` (here a step) or "
-        "`at_accuracy`, the share of training samples, with `eta` or `eta_factor`, which multiplies η, "
-        "`weight_decay`, `momentum`, `sharp_step`, `other_step`, `sharp_above` or several; with "
+        description="changes of η, λ, μ, β₁ and interventions: each a `step`, an `epoch` (here a step) "
+        "or `at_accuracy`, the share of training samples, with `eta` or `eta_factor`, which multiplies η, "
+        "`weight_decay`, `momentum`, `beta1`, `sharp_step`, `other_step`, `sharp_above` or several; with "
         "`warm_up` they get there in so many even steps, from where they are or from `warm_up_from`",
     )
     warm_up: Annotated[int, Field(ge=0)] = Field(
@@ -276,6 +309,16 @@ class RunConfig(BaseModel):
     trace_samples: NonNegativeInt = Field(
         0,
         description="training samples, at even distances in their order, that tr H is of; 0 for all",
+    )
+    batch_sharpness_cadence: PositiveInt = Field(
+        250, description="steps between readings of the probe batch_sharpness"
+    )
+    batch_sharpness_draws: Annotated[int, Field(ge=2)] = Field(
+        32, description="batches that a reading of it takes, drawn as the run draws its own"
+    )
+    ema_decay: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(
+        0.999,
+        description="β of the probe ema: the share of the average of the iterates kept a step",
     )
     pin_at: Literal["edge"] | Annotated[int, Field(ge=0)] = Field(
         "edge",
@@ -444,6 +487,24 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> RunConfig:
+        if self.dynamics in _BATCHES and self.processes > 1:
+            raise ValueError(
+                f"`processes` is {self.processes}, but must be 1 with the dynamics {self.dynamics}: a "
+                "batch is computed by one process"
+            )
+        for change in self.controls if self.dynamics in _BATCHES else ():
+            if change.epoch is not None:
+                raise ValueError(
+                    f"{change.where}: with the dynamics {self.dynamics} an epoch is many steps: "
+                    "give `step`"
+                )
+        if self.dynamics in STABILITY and STABILITY[self.dynamics].operator:
+            for each in INTERVENTIONS:
+                if getattr(self, each.name) != each.initial:
+                    raise ValueError(
+                        f"`{each.name}` is {getattr(self, each.name):g}, but the dynamics {self.dynamics} "
+                        "has no interventions: its eigenvectors aren't the Hessian's"
+                    )
         check_schedule(self.controls_at_start(), self.controls, complete=self.dynamics in STABILITY)
         return self
 
@@ -505,7 +566,7 @@ class RunConfig(BaseModel):
 
     def acting(self, *, mode: Literal["python", "json"] = "python") -> dict[str, Any]:
         """Return the settings that act: of a problem that isn't a network, not those of networks;
-        of dynamics without momentum, not that; of an optional probe, where there is that."""
+        of dynamics without momentum, not that, and so on; of an optional probe, where there is that."""
         unused = set() if self.problem == "network" else _OF_NETWORKS
         if ":" not in self.problem:
             unused = unused | _OF_OWN_PROBLEMS
@@ -516,6 +577,10 @@ class RunConfig(BaseModel):
         if not any(name in change.changed for change in self.controls for name in _INTERVENTIONS):
             plain = all(getattr(self, each.name) == each.initial for each in INTERVENTIONS)
             unused = unused | (_INTERVENTIONS if plain else set())
+        if self.dynamics in STABILITY:  # one of your own may read any
+            unused = unused | {
+                key for key, having in _OF_DYNAMICS.items() if self.dynamics not in having
+            }
         return self.model_dump(mode=mode, exclude=unused)
 
     def to_toml(self) -> str:

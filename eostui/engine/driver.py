@@ -52,8 +52,9 @@ class Driver:
             InputError: if there is no such dynamics, or such a probe.
         """
         self.step = 0
-        self._config, self._problem = config, problem
+        self._config = config
         self._dynamics = dynamics or dynamics_of(config)
+        self._problem = self._dynamics.prepared(config, problem)
         self._probes = probes_of(config) if probes is None else probes
         self.controls = Controls.of(config, self._dynamics.stability)
         self.rest = RestWatch.of(config)

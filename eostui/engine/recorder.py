@@ -15,11 +15,18 @@ from torch import Tensor
 from eostui.curvature.capture import is_captured_on
 from eostui.runs.analysis.divergence import first_diverged
 from eostui.runs.analysis.phase_classifier import PhaseClassifier
-from eostui.runs.analysis.phase_signals import plain_arrivals, signal_columns
+from eostui.runs.analysis.phase_signals import bounded_loss, plain_arrivals, signal_columns
 from eostui.runs.analysis.run_phases import PHASE_EVENT, payload
 from eostui.runs.store.columns import COORDINATES, STORED_STEP_COLUMNS, TRAIN_ACCURACY
 from eostui.runs.store.writer import Store
-from eostui.stability import GRADIENT_DESCENT, THRESHOLD, UNDECAYED, Stability, intervenes
+from eostui.stability import (
+    BATCH_COLUMNS,
+    GRADIENT_DESCENT,
+    THRESHOLD,
+    UNDECAYED,
+    Stability,
+    intervenes,
+)
 
 #: Rows are handed to the store at least this often, in seconds of training.
 FLUSH_EVERY = 0.1
@@ -85,13 +92,17 @@ class Recorder:
             chance=chance if stability is GRADIENT_DESCENT else None,
             columns=signal_columns(stability.step_columns),
             threshold_label=stability.label,
+            gradient_from_steps=stability.gradient_from_steps,
         )
         self.precision = torch.float32 if like.device.type == "mps" else torch.float64
         few = tuple(column.name for column in COORDINATES[:coordinates])
         self.has_accuracy, self._coordinates = accuracy, coordinates
         last = (TRAIN_ACCURACY.name,) if accuracy else ()
         self._names = STORED_STEP_COLUMNS + stability.step_columns + few + last
-        self._width = len(_DEVICE_COLUMNS) + coordinates + len(last)
+        of_batch = len(BATCH_COLUMNS) if stability.batches else 0
+        self._first_coordinate = of_batch
+        self._width = len(_DEVICE_COLUMNS) + of_batch + coordinates + len(last)
+        self._of_phases = [self._names.index(name) for name in self.phases.columns]
         self._rows = like.new_zeros((CAPACITY, self._width + 2), dtype=self.precision)
         self._narrow = self._rows[:, : self._width]
         # index_copy_, where it is deterministic on CUDA, sorts its one index
@@ -100,7 +111,8 @@ class Recorder:
             if is_captured_on(like.device)
             else None
         )
-        self._controls = np.empty((CAPACITY, 2 + len(stability.step_columns)))
+        self._further = stability.step_columns[: len(stability.step_columns) - of_batch]
+        self._controls = np.empty((CAPACITY, 2 + len(self._further)))
         self._intervened = np.zeros(CAPACITY + 1, dtype=np.bool_)  # first: of the step before
         self._count = 0
         self._flushed: NDArray[np.float64] | None = None  # the newest row that was
@@ -168,9 +180,9 @@ class Recorder:
     ) -> Tensor:
         """Write the next row on the device at `place`, shape (1,); return the place of the one after it.
 
-        Nothing here looks at a value: it is part of a step's program. `others` are θ's coordinates where
-        they are kept and the accuracy where there is one, `projections` x and q where there is a
-        calibration. `took` counts the row.
+        Nothing here looks at a value: it is part of a step's program. `others` are what is of a batch
+        where steps see batches, θ's coordinates where they are kept and the accuracy where there is one,
+        `projections` x and q where there is a calibration. `took` counts the row.
         """
         arrivals = (arrival_curvature, arrival_cosine, arrival_norm)
         values = (loss, theta_norm, decayed_norm, *arrivals, *others, *projections)
@@ -208,7 +220,7 @@ class Recorder:
 
     def _of_controls(self, controls: Mapping[str, float]) -> list[float]:
         """Return what a row tells of the controls: themselves, and up to which sharpness they do."""
-        further = self._stability.step_columns
+        further = self._further
         if not further:
             return [controls["eta"], controls["weight_decay"]]
         told = {
@@ -259,13 +271,13 @@ class Recorder:
                 matrix = matrix[: divergence.step - first + 1]
                 self.next_step = divergence.step + 1
             if self._observe is not None:  # where it diverged is far off what is worth a look
-                seen = others[: len(matrix) - (divergence is not None), : self._coordinates]
+                first_one, kept = self._first_coordinate, len(matrix) - (divergence is not None)
+                seen = others[:kept, first_one : first_one + self._coordinates]
                 self._observe(seen)
             self.writer.steps(first, matrix, self._names)
             if self.calibration:
                 self.writer.calibrated(self.calibration, first, projections[: len(matrix)])
-            # the columns of the phases come first
-            signals = plain_arrivals(matrix[:, : len(self.phases.columns)], self._intervened[:-1])
+            signals = plain_arrivals(matrix[:, self._of_phases], self._intervened[:-1])
             self._intervened[0] = self._intervened[self._count]
             for change in self.phases.feed(signals):
                 self.writer.event(change.step, PHASE_EVENT, payload(change))
@@ -277,7 +289,7 @@ class Recorder:
             raise divergence
 
     def _divergence(self, first: int, matrix: NDArray[np.float64]) -> Divergence | None:
-        loss = matrix[:, 0]
+        loss = bounded_loss(matrix, self._names)
         if self._first_loss is None and math.isfinite(loss[0]):
             self._first_loss = float(loss[0])
         found = first_diverged(loss, matrix[:, 1], self._first_loss)

@@ -16,11 +16,13 @@ from eostui.dynamics import DYNAMICS, Dynamics
 from eostui.dynamics.dynamics import ProgramDynamics
 from eostui.dynamics.intervention import Intervention, intervened
 from eostui.dynamics.path import path_curvature, step_cosine
+from eostui.dynamics.preconditioned import scaled_hessian
 from eostui.engine.calibration import Calibrator
 from eostui.engine.landscape import LandscapeMapper
 from eostui.engine.pace import Pace
 from eostui.engine.recorder import Recorder
 from eostui.engine.snapshot import Stateful
+from eostui.probes.ema import Ema
 from eostui.probes.probe import Moment, Probe, Reading, Value
 from eostui.probes.probe_set import ProbeSet
 from eostui.problems import Problem
@@ -135,6 +137,8 @@ class Trajectory:
         )
         self._intervention = Intervention()
         self._stands = False  # whether that was told
+        self._averages = config.ema_decay if Ema in probes else None
+        self._average: Tensor | None = None  # of the iterates so far
         self._begin_at(theta)
         self._state = State(())
         self._advance = self.programs.of(self._advanced, self._state, ahead=True)
@@ -146,12 +150,15 @@ class Trajectory:
         # a user's own may do on the host what it will
         self._program_dynamics = (
             dynamics
-            if isinstance(dynamics, ProgramDynamics) and type(dynamics) in DYNAMICS.values()
+            if isinstance(dynamics, ProgramDynamics)
+            and type(dynamics) in DYNAMICS.values()
+            and not dynamics.stability.batches  # the host draws them
             else None
         )
         self.pace = Pace(theta.device)
         if self.programs.captures and self._program_dynamics is None:
-            self._untold.append(f"a step of the dynamics {dynamics.name} is the host's")
+            whose = "a batch" if dynamics.stability.batches else "a step"
+            self._untold.append(f"{whose} of the dynamics {dynamics.name} is the host's")
         if isinstance(problem.loss, ShardedLoss):
             count = problem.loss.shards.count
             self.programs.refuse(f"the samples are shared out among {count} processes")
@@ -190,6 +197,8 @@ class Trajectory:
         }
         if "previous" not in self._unknown:
             del kept["displacement"]  # the difference of both
+        if self._average is not None:
+            kept["average"] = self._own(self._average)
         return {**kept, "stands": self._stands}
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -197,6 +206,7 @@ class Trajectory:
         self._take_back()
         self._stands = state.get("stands", False)
         theta, previous = state["theta"], state.get("previous")
+        self._average = None if self._averages is None else state.get("average")
         displacement = state.get("displacement") if previous is None else theta - previous
         self._begin_at(theta)
         known = {"gradient": state["gradient"], "previous": previous, "displacement": displacement}
@@ -281,29 +291,36 @@ class Trajectory:
         behind = self._own(self._carried.displacement)
         moment.behind = None if "displacement" in self._unknown else behind
         shared = self._points.at(here) if due and raw else None
+        known: Tensors | None = None
         if shared is not None:  # one graph for the step and its measurement
-            known: Tensors = (shared.loss, shared.gradient)
+            known = (shared.loss, shared.gradient)
             if shared.accuracy is not None:
                 known = (*known, shared.accuracy)
-        else:
+        elif due or not self._dynamics.stability.batches:
             known = training_pass(self._problem.loss, here)
-        gradient = known[1]
-        if self._program_dynamics is not None:
-            self._run(self._record, *known)
-        else:
-            self.recorder.place = self._write_row(self._carried, *known)
-        self.recorder.took(controls)
         told: list[Reading] = []
-        if shared is not None and self._intervention.carried:
-            gradient = self._own(gradient)
-            due, told = self._measure_sharpness(due, shared, moment)
-        self._intervene(controls)
-        if self._program_dynamics is not None:
-            self._run(self._move, gradient)
+        if self._dynamics.stability.batches:
+            self._intervene(controls)
+            self._step_by_batch(step, here, known, controls)
         else:
-            moved = self._dynamics.step(here, self._gradient_seen(step, here, gradient), controls)
-            moved = intervened(here, moved, self._intervention.carried)
-            self._carried = self._displaced(self._carried, gradient, moved, self.recorder.place)
+            assert known is not None
+            gradient = known[1]
+            if self._program_dynamics is not None:
+                self._run(self._record, *known)
+            else:
+                self.recorder.place = self._write_row(self._carried, *known)
+            self.recorder.took(controls)
+            if shared is not None and self._intervention.carried:
+                gradient = self._own(gradient)
+                due, told = self._measure_sharpness(due, shared, moment)
+            self._intervene(controls)
+            if self._program_dynamics is not None:
+                self._run(self._move, gradient)
+            else:
+                seen = self._gradient_seen(step, here, gradient)
+                moved = self._dynamics.step(here, seen, controls)
+                moved = intervened(here, moved, self._intervention.carried)
+                self._carried = self._displaced(self._carried, gradient, moved, self.recorder.place)
         moment.theta = here
         moment.displacement = displacement = self._own(self._carried.displacement)
         sharpness = None
@@ -311,6 +328,12 @@ class Trajectory:
             # raises Divergence: nothing is measured where θ isn't finite; and a viewer, or whoever is
             # left after a crash, has the rows before the measurement is paid for
             self.recorder.flush()
+            # taken before steps that are done ahead write over what the dynamics carries
+            metric = self._dynamics.preconditioner()
+            if metric is not None:
+                moment.scale = metric.rsqrt()
+                moment.operator = scaled_hessian(moment.scale)
+            moment.average = None if self._average is None else self._own(self._average)
             if onward and not self._intervention.carried:
                 self._run_ahead(controls)
             point = shared or self._midpoint(here, displacement, behind)
@@ -355,6 +378,38 @@ class Trajectory:
         ]
         measured = len(first) == len(moment.readings)
         return [probe for probe in due if measured and probe not in first], told
+
+    def _step_by_batch(
+        self, step: int, here: Tensor, known: Tensors | None, controls: Mapping[str, float]
+    ) -> None:
+        """Take a step by its batch, and record it with what is known of all samples.
+
+        κ and the loss at both ends of the step are of the same batch: those of the next one would differ
+        by the batches too. Where a batch is all samples, L and ∇L are its own.
+        """
+        rows, loss = self._dynamics.batch(step), self._problem.loss
+        if rows is None:
+            known = known or training_pass(loss, here)
+            before, gradient = known[:2]
+        else:
+            loss = loss_of_rows(loss, rows, self._problem.chunk_size)
+            before, gradient = plain_gradient(loss, here)
+        moved = self._dynamics.step(here, gradient, controls)
+        moved = intervened(here, moved, self._intervention.carried)
+        unknown = torch.full_like(before, float("nan"))
+        change, curvature = unknown, unknown
+        if self._config.batch_ends:
+            after, gradient_after = plain_gradient(loss, moved)
+            change = self.recorder.precise(after) - self.recorder.precise(before)
+            curvature = path_curvature(gradient_after, gradient, moved - here)
+        if known is None:
+            known = (unknown, gradient, *((unknown,) if self.recorder.has_accuracy else ()))
+        of_batch = (before, change, curvature)
+        self.recorder.place = self._write_row(self._carried, *known, of_batch=of_batch)
+        self.recorder.took(controls)
+        nowhere = torch.full_like(here, float("nan"))  # κ of all samples isn't had
+        self._carried = self._displaced(self._carried, nowhere, moved, self.recorder.place)
+        self._unknown.add("gradient")
 
     def _can_lap(self, controls: Mapping[str, float], end: int) -> bool:
         """Return whether the next LAP steps are captured ones before `end`, none of which is measured."""
@@ -439,10 +494,10 @@ class Trajectory:
 
     def _advanced(self, *tensors: Tensor) -> Tensors:
         """An unmeasured step."""
-        carried, own = self._parted(tensors)
+        carried = self._taken_up(tensors)
         known = training_pass(self._problem.loss, carried.theta)
         place = self._write_row(carried, *known)
-        return self._onward(carried, own, known[1], place)
+        return self._onward(carried, known[1], place)
 
     def _lapped(self, *tensors: Tensor) -> Tensors:
         """LAP unmeasured steps."""
@@ -453,59 +508,78 @@ class Trajectory:
     def _recorded(self, *tensors: Tensor) -> Tensors:
         """The row of a step whose L and ∇L are there already, and the accuracy where there is one."""
         count = 3 if self.recorder.has_accuracy else 2
-        carried, own = self._parted(tensors[count:])
+        carried = self._taken_up(tensors[count:])
         place = self._write_row(carried, *tensors[:count])
-        return (*carried._replace(place=place), *own)
+        return (*carried._replace(place=place), *self._handed_on())
 
     def _moved(self, gradient: Tensor, *tensors: Tensor) -> Tensors:
         """The rest of a step, after its row."""
-        carried, own = self._parted(tensors)
-        return self._onward(carried, own, gradient, carried.place)
+        carried = self._taken_up(tensors)
+        return self._onward(carried, gradient, carried.place)
 
-    def _onward(self, carried: Carried, own: Tensors, gradient: Tensor, place: Tensor) -> Tensors:
+    def _onward(self, carried: Carried, gradient: Tensor, place: Tensor) -> Tensors:
         """Return what the trajectory and its dynamics hand on after a step from θ_t."""
         dynamics = self._program_dynamics
         assert dynamics is not None
-        count = len(own) - len(self._intervention.carried)
-        dynamics.carry(own[:count])
         moved = dynamics.advance(carried.theta, gradient)
-        moved = intervened(carried.theta, moved, own[count:])
-        displaced = self._displaced(carried, gradient, moved, place)
-        return (*displaced, *dynamics.carried(), *own[count:])
+        moved = intervened(carried.theta, moved, self._intervention.carried)
+        return (*self._displaced(carried, gradient, moved, place), *self._handed_on())
 
     def _run(self, program: Program, *inputs: Tensor) -> None:
         """Run a part of a step, which takes up what the one before handed on."""
-        dynamics = self._program_dynamics
-        assert dynamics is not None
-        asked = self._intervention.carried
-        self._state.tensors = (*self._carried, *dynamics.carried(), *asked)
-        self._carried, own = self._parted(program(*inputs))
-        count = len(own) - len(asked)
-        dynamics.carry(own[:count])
-        self._intervention.carried = own[count:]  # where they lie for the program: copied once
+        self._state.tensors = (*self._carried, *self._handed_on())
+        self._carried = self._taken_up(program(*inputs))
         self.recorder.place = self._carried.place
 
-    @staticmethod
-    def _parted(tensors: Tensors) -> tuple[Carried, Tensors]:
-        """Return what the trajectory hands on, and what its dynamics and an intervention do."""
-        count = len(Carried._fields)
-        return Carried(*tensors[:count]), tensors[count:]
+    def _taken_up(self, tensors: Tensors) -> Carried:
+        """Return what the trajectory handed on; the others of `_handed_on` get what is theirs."""
+        asked = len(self._intervention.carried)
+        count, end = len(Carried._fields), len(tensors) - asked
+        own = tensors[count:end]
+        # where they lie for a program: copied once
+        self._intervention.carried = tensors[end:]
+        if self._averages is not None and own:  # before the first row there is none
+            *own_tensors, self._average = own
+            own = tuple(own_tensors)
+        assert self._program_dynamics is not None
+        self._program_dynamics.carry(own)
+        return Carried(*tensors[:count])
+
+    def _handed_on(self) -> Tensors:
+        """Return what is handed on beside the trajectory's own: what is the dynamics', then the average,
+        then the intervention's."""
+        assert self._program_dynamics is not None
+        average = () if self._average is None else (self._average,)
+        return (*self._program_dynamics.carried(), *average, *self._intervention.carried)
 
     def _write_row(
-        self, carried: Carried, loss: Tensor, gradient: Tensor, *accuracy: Tensor
+        self,
+        carried: Carried,
+        loss: Tensor,
+        gradient: Tensor,
+        *accuracy: Tensor,
+        of_batch: Tensors = (),
     ) -> Tensor:
         """Write the row of θ_t; return the place of the next one."""
         theta, decayed = carried.theta, self._problem.decayed
+        if self._averages is not None:
+            before = theta if self._average is None else self._average
+            self._average = before + (1 - self._averages) * (theta - before)
         norm = self.recorder.norm(theta)
         return self.recorder.write(
             carried.place,
             loss,
             norm,
             norm if decayed is None else self.recorder.norm(theta * decayed),
-            path_curvature(gradient, carried.gradient, carried.displacement),
+            path_curvature(
+                gradient,
+                carried.gradient,
+                carried.displacement,
+                self._dynamics.preconditioner(),  # still that of the step that led here
+            ),
             carried.cosine,
             carried.norm,
-            (*(theta.unbind() if self._coordinates else ()), *accuracy),
+            (*of_batch, *(theta.unbind() if self._coordinates else ()), *accuracy),
             self.calibrator.project(theta),
         )
 

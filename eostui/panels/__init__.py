@@ -7,8 +7,8 @@ from eostui.panels.cosine import COSINE
 from eostui.panels.density import DENSITY
 from eostui.panels.drives import DRIVES
 from eostui.panels.eigenvalues import EIGENVALUES
-from eostui.panels.gram import GRAM, RESIDUAL
 from eostui.panels.flow import FLOW
+from eostui.panels.gram import GRAM, RESIDUAL
 from eostui.panels.loss import LOSS
 from eostui.panels.loss_step import LOSS_STEP
 from eostui.panels.norm import NORM

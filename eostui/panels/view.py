@@ -97,7 +97,7 @@ class RunView:
         """Take in the rows that the run gained, or the same run at another step."""
         self.newest = run
         self.run = self.seen = self._frozen or run
-        self.medians.update(self.run.steps["path_curvature"][:-1])
+        self.medians.update(self.run.steps[self.run.of_step("path_curvature")][:-1])
         self.phases = recorded_spans(self.run.events, self.run.last_step)
 
     @property

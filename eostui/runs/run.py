@@ -36,11 +36,16 @@ from eostui.runs.store.reader import RunReader, run_state
 from eostui.runs.store.readings import by_step
 from eostui.runs.store.rows import Event
 from eostui.stability import (
+    BATCH_COLUMNS,
+    BATCH_CURVATURE,
+    BATCH_LOSS,
+    BATCH_LOSS_STEP,
     GRADIENT_DESCENT,
     INTERVENTIONS,
     SHARP_STEP,
     THRESHOLD,
     UNDECAYED,
+    Description,
     at_start,
     changed_to,
     in_force,
@@ -49,6 +54,14 @@ from eostui.stability import (
 
 if TYPE_CHECKING:
     import pandas
+
+#: What a batch has of its step in place of what all samples would.
+_OF_BATCH = {
+    "loss": BATCH_LOSS,
+    "loss_step": BATCH_LOSS_STEP,
+    "loss_step_regularized": BATCH_LOSS_STEP,
+    "path_curvature": BATCH_CURVATURE,
+}
 
 
 class Run(Mapping[str, FloatArray]):
@@ -105,7 +118,12 @@ class Run(Mapping[str, FloatArray]):
         self.steps = Series(list(dict.fromkeys((*of_every_run, *self._as_stored, *interventions))))
         if UNDECAYED not in self._as_stored:  # of gradient descent it is 2/η
             self.steps.call(UNDECAYED, "two_over_eta")
-        not_controls = {*of_every_run, *self.coordinates, *accuracy, UNDECAYED}
+        self._operator = Description.of_facts(
+            self.facts
+        ).operator  # the reader refuses a damaged one
+        not_controls = {
+            *of_every_run, *self.coordinates, *accuracy, UNDECAYED, *BATCH_COLUMNS,
+        }  # fmt: skip
         controls = [name for name in self._as_stored if name not in not_controls]
         self._of_its_step = ["flow_time", "eta", "weight_decay", *controls]
         basic = [column.name for column in MEASURED]
@@ -170,6 +188,20 @@ class Run(Mapping[str, FloatArray]):
     def state(self) -> str:
         """running, paused, finished, stopped, diverged, failed, or interrupted (its engine is gone)."""
         return run_state(self.path, self.facts)
+
+    def of_step(self, name: str) -> str:
+        """Return the column that has what `name` is of gradient descent: where a step sees a batch, that
+        batch's twin of `loss`, `loss_step`, `loss_step_regularized` or `path_curvature`."""
+        return _OF_BATCH[name] if BATCH_LOSS in self.steps else name
+
+    def loss_at(self, step: int = -1) -> float:
+        """Return L at a row, or where that isn't known, under mini-batches, the newest before it."""
+        losses = self.steps["loss"]
+        row = step % len(losses) if len(losses) else 0
+        if BATCH_LOSS in self.steps:
+            known = np.flatnonzero(np.isfinite(losses[: row + 1]))
+            row = int(known[-1]) if len(known) else row
+        return float(losses[row]) if len(losses) else np.nan
 
     @property
     def further_scalars(self) -> tuple[Column, ...]:
@@ -299,6 +331,7 @@ class Run(Mapping[str, FloatArray]):
             self._own_measured,
             calibrated=len(self.calibrations) > 0,
             intervened=bool(np.isfinite(self.steps[SHARP_STEP.name]).any()),
+            operator=self._operator,
         )
         return tuple(
             column

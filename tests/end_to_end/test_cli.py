@@ -323,6 +323,8 @@ def test_presets(shell: Shell) -> None:
     wanted = {
         "digits-mlp", "digits-mlp-lowered-edge", "digits-mlp-collapse", "digits-mlp-tanh",
         "digits-mlp-tour", "digits-mlp-heavy-ball", "digits-cnn",
+        "digits-mlp-nesterov", "digits-mlp-adamw", "digits-mlp-rmsprop", "digits-mlp-sgd",
+        "digits-sphere",
         "cifar5k-mlp", "cifar5k-mlp-decay", "cifar5k-cnn", "cifar5k-mlp-tanh", "own-problem",
         "toy-normal-form", "toy-two-layer", "toy-four-layer", "toy-diagonal-net",
         "toy-elliptical-valley", "toy-deep-linear", "toy-chebyshev", "toy-one-direction",

@@ -149,6 +149,10 @@ def outcome(run: Run) -> dict[str, Any]:
     balanced = balance(steps, measured, on_the_bounce(run, phases))
     after = after_onset(run)
     damped, sizes = damping(*after), amplitudes(after[1])
+
+    def up(column: str) -> float:
+        return signs.summarize(steps[column], length).up_share
+
     row = nothing() | {
         "run": run.path.name,
         "name": run.facts.get("name", ""),
@@ -166,8 +170,8 @@ def outcome(run: Run) -> dict[str, Any]:
         "tail_sharpness": float(tail.mean()) if len(tail) else math.nan,
         "onset": _or_nan(begun),
         "critical_weight_decay": balanced.critical,
-        "up_share": signs.summarize(steps["loss_step"], length).up_share,
-        "up_share_regularized": signs.summarize(steps["loss_step_regularized"], length).up_share,
+        "up_share": up(run.of_step("loss_step")),
+        "up_share_regularized": up(run.of_step("loss_step_regularized")),
         "step_cosine": median_cosine(steps["step_cosine"], length),
         "damping": damped.rate,
         "damping_error": damped.error,

@@ -321,7 +321,7 @@ class LiveScreen(LinkedCharts):
             shown = view.medians.rows < len(run.steps)
             lines += [f"κ {compact(value)}" for value in view.medians.medians[shown][-1:]]
         if len(run.steps):
-            lines.append(f"L {compact(run.steps['loss'][-1])}")
+            lines.append(f"L {compact(run.loss_at())}")
         return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
 
