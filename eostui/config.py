@@ -502,8 +502,8 @@ class RunConfig(BaseModel):
             for each in INTERVENTIONS:
                 if getattr(self, each.name) != each.initial:
                     raise ValueError(
-                        f"`{each.name}` is {getattr(self, each.name):g}, but the dynamics {self.dynamics} "
-                        "has no interventions: its eigenvectors aren't the Hessian's"
+                        f"`{each.name}` is {getattr(self, each.name):g}, but the dynamics "
+                        f"{self.dynamics} has no interventions: its eigenvectors aren't the Hessian's"
                     )
         check_schedule(self.controls_at_start(), self.controls, complete=self.dynamics in STABILITY)
         return self

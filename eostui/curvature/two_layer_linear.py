@@ -115,8 +115,8 @@ class TwoLayerLinear:
         """‖XᵀWᵀWX − (m/‖A‖²)FFᵀ‖_F/‖XᵀWᵀWX‖_F: 0 where the rank-one form is exact."""
         outputs, activations = self.outputs, self.activations
         wanted = self.width / self.output_norm * torch.outer(outputs, outputs)
-        defect: Tensor = torch.linalg.vector_norm(activations - wanted)
-        return defect / torch.linalg.vector_norm(activations)
+        defect: Tensor = (activations - wanted).norm() / activations.norm()
+        return defect
 
 
 def most_aligned(kernel: Tensor, target: Tensor) -> tuple[int, float]:
