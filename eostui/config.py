@@ -422,13 +422,17 @@ class RunConfig(BaseModel):
 
     def acting(self, *, mode: Literal["python", "json"] = "python") -> dict[str, Any]:
         """Return the settings that act: of a problem that isn't a network, not those of networks;
-        of dynamics without momentum, not that; of an optional probe, where there is that."""
+        of dynamics without momentum, not that; of an optional probe that isn't asked for, which may be
+        turned on later, those that aren't the default's."""
         unused = set() if self.problem == "network" else _OF_NETWORKS
         if ":" not in self.problem:
             unused = unused | _OF_OWN_PROBLEMS
         for probe, settings in _OF_PROBES.items():
             if probe not in self.probes:
-                unused = unused | settings
+                unused = unused | {
+                    name for name in settings
+                    if getattr(self, name) == type(self).model_fields[name].default
+                }  # fmt: skip
         unused = unused | (CONTROLS.keys() - self.controls_at_start().keys())
         return self.model_dump(mode=mode, exclude=unused)
 

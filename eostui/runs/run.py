@@ -58,6 +58,8 @@ class Run(Mapping[str, FloatArray]):
             `MEASURED_SECONDS`), with their `step`, and the `flow_time` and controls of that step; those
             of arrays have shape (n, *shape).
         events: everything that happened, oldest first.
+        spent: the `step` of every reading of a probe and the `seconds` that it took, NaN where that isn't
+            on record, by name.
         landscape: the newest map of a two-parameter problem, or None.
         calibrations: x and q of the calibrated steps, measured and predicted.
     """
@@ -97,9 +99,9 @@ class Run(Mapping[str, FloatArray]):
         controls = [name for name in self._as_stored if name not in not_controls]
         self._of_its_step = ["flow_time", "eta", "weight_decay", *controls]
         basic = [column.name for column in MEASURED]
-        probes = self._reader.probes.values()
         self._bounded = 0  # measured rows whose descent is bounded for good
-        self._own_measured = [c for p in probes for c in p.columns if c.name not in basic]
+        self._own_measured = self._columns_of_own_probes()
+        self.spent: dict[str, Series] = {}
         self.measured = Series(
             ["step", *self._of_its_step, *basic]
             + [column.name for column in (*self._own_measured, *DERIVED, MEASURED_SECONDS)],
@@ -209,6 +211,7 @@ class Run(Mapping[str, FloatArray]):
         self.events.extend(news.events)
         if len(news.steps):
             self._append_steps(news)
+        self._take_probes()
         self._append_readings(news)
         self._bound_descent()
         try:
@@ -357,7 +360,28 @@ class Run(Mapping[str, FloatArray]):
             return 0.0
         return float(self.steps["flow_time"][-1] + self.steps["eta"][-1])
 
+    @property
+    def probes(self) -> tuple[str, ...]:
+        """The names of all probes that the run states, those that were turned off among them."""
+        return tuple(self._reader.probes)
+
+    def _columns_of_own_probes(self) -> list[Column]:
+        basic = {column.name for column in MEASURED}
+        probes = self._reader.probes.values()
+        return [c for probe in probes for c in probe.columns if c.name not in basic]
+
+    def _take_probes(self) -> None:
+        """Take in columns of probes that were turned on since."""
+        columns = self._columns_of_own_probes()
+        if len(columns) != len(self._own_measured):
+            for column in columns:
+                self.measured.add(column.name, column.shape)
+            self._own_measured = columns
+
     def _append_readings(self, news: News) -> None:
+        for name, each in news.readings.items():
+            spent = self.spent.setdefault(name, Series(["step", "seconds"]))
+            spent.append(len(each), {"step": each.steps, "seconds": each.seconds})
         values = by_step(news.readings, self._reader.probes)
         if not values:
             return
