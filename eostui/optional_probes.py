@@ -14,3 +14,16 @@ OPTIONAL_PROBES: dict[str, str] = {
     "hessian_trace": "tr H with its standard error, every `trace_cadence` steps",
     "rotations": "how far the leading eigenvectors have turned, and where they point",
 }
+
+#: What a reading takes, in steps of bare descent of `digits-mlp`, and how often (`eostui bench --probes`).
+READING_COSTS: dict[str, str] = {
+    "radius": "40 steps every 500",
+    "radii": "130 steps every 500",
+    "centre": "3 steps every step",
+    "ntk": "? steps every 500",
+    "weyl": "? steps every 500",
+    "tracked_eigenvalues": "1 step every 25",
+    "spectral_density": "? steps every 2500",
+    "hessian_trace": "? steps every 500",
+    "rotations": "? steps every 25",
+}

@@ -19,8 +19,8 @@ from eostui.engine.trajectory import Trajectory
 from eostui.probes import Probe, probes_of
 from eostui.problems import Problem
 from eostui.problems.batch import has_accuracy
-from eostui.runs.analysis.rest import RestWatch
 from eostui.runs.analysis.probe_costs import TRAINING_SECONDS, TrainingTime
+from eostui.runs.analysis.rest import RestWatch
 from eostui.runs.store.checkpoints import Checkpoint
 from eostui.runs.store.reader import facts_of
 from eostui.runs.store.writer import Store

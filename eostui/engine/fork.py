@@ -76,7 +76,9 @@ def fork(
     with session.making(path, facts) as writer:
         copy_history(parent, writer, state, session.config.reading)
         asked = [
-            event for event in Record.of(parent, state).controls.get(at, []) if event.kind != SWITCHED
+            event
+            for event in Record.of(parent, state).controls.get(at, [])
+            if event.kind != SWITCHED
         ]
         change = _change(session, state, asked, controls)
         if change is not None:
