@@ -239,6 +239,14 @@ class Run(Mapping[str, FloatArray]):
         """Return the columns that `columns` and the export have, in their order."""
         return tuple(flat for column in self._exported() for flat in column.flattened())
 
+    def arrays(self) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
+        """Return of each column that is an array the columns of its numbers, and its shape."""
+        return {
+            column.name: (tuple(flat.name for flat in column.flattened()), column.shape)
+            for column in self._exported()
+            if column.shape
+        }
+
     def columns(
         self,
         *,
