@@ -58,8 +58,8 @@ class Run(Mapping[str, FloatArray]):
             `MEASURED_SECONDS`), with their `step`, and the `flow_time` and controls of that step; those
             of arrays have shape (n, *shape).
         events: everything that happened, oldest first.
-        spent: the `step` of every reading of a probe and the `seconds` that it took, NaN where that isn't
-            on record, by name.
+        spent: of every reading of a probe its `step`, the `seconds` that it took and its Hessian
+            `products`, NaN where they aren't on record, by name.
         landscape: the newest map of a two-parameter problem, or None.
         calibrations: x and q of the calibrated steps, measured and predicted.
     """
@@ -388,8 +388,9 @@ class Run(Mapping[str, FloatArray]):
 
     def _append_readings(self, news: News) -> None:
         for name, each in news.readings.items():
-            spent = self.spent.setdefault(name, Series(["step", "seconds"]))
-            spent.append(len(each), {"step": each.steps, "seconds": each.seconds})
+            spent = self.spent.setdefault(name, Series(["step", "seconds", "products"]))
+            of_it = {"step": each.steps, "seconds": each.seconds, "products": each.products}
+            spent.append(len(each), of_it)
         values = by_step(news.readings, self._reader.probes)
         if not values:
             return
