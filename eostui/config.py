@@ -174,6 +174,11 @@ class RunConfig(BaseModel):
         f"and one more, {MOST_EIGENVALUES} at most",
     )
     smallest_eigenvalue: bool = Field(False, description="whether eig_min is measured too")
+    spectrum_cadence: NonNegativeInt = Field(
+        0,
+        description="steps between measurements of the eigenvalues after S, where `eigenvalues` asks for "
+        "any: they come with an S whose step is a multiple of this; 0: with every S",
+    )
     tolerance: Annotated[FiniteFloat, Field(gt=0, lt=1)] = Field(
         1e-5,
         description="error of every eigenvalue told, as a share of S, at which the eigensolver stops",

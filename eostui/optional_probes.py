@@ -15,7 +15,7 @@ OPTIONAL_PROBES: dict[str, str] = {
     "rotations": "how far the leading eigenvectors have turned, and where they point",
 }
 
-#: What a reading takes, in steps of bare descent of `digits-mlp`, and how often (`eostui bench --probes`).
+#: What a reading takes, in steps of bare descent of `digits-mlp`, and how often: `eostui bench --probes`.
 READING_COSTS: dict[str, str] = {
     "radius": "40 steps every 500",
     "radii": "130 steps every 500",

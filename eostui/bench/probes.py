@@ -64,8 +64,8 @@ def time_probes(
         narrate: told what is done.
 
     Returns:
-        `steps`, `bare_step` in seconds, and `probes`: `ProbeTimes` by name, those of every run first, among
-        them `spectrum of 5`: S with so many eigenvalues.
+        `steps`, `bare_step` in seconds, and `probes`: `ProbeTimes` by name, those of every run first,
+        among them `spectrum of 5`: S with so many eigenvalues.
     """
     start = dataclasses.replace(problem, initial=theta)
     found: dict[str, ProbeTimes] = {}

@@ -54,8 +54,8 @@ def export(
     lacks is empty there.
     A live run is written as it is at one moment, and stderr and the JSON file say so. An existing file
     is replaced when the new one is whole. Parquet (extra `parquet`) has the explanations inside as well;
-    NumPy's .npz has an array for each column, and arrays, such as eigenvalues by direction, in their shape;
-    TensorBoard (extra `tensorboard`) gets a folder of event files for each run, called by its name.
+    NumPy's .npz has an array for each column, what a probe fills with arrays in its shape; TensorBoard
+    (extra `tensorboard`) gets a folder of event files for each run, called by its name.
 
     Examples:
 

@@ -25,7 +25,8 @@ from eostui.stability import Control, Description, at_start, changed_to, in_forc
 #: like) may change as well, as they may in any run.
 CHANGEABLE = (
     "steps", "stop_at", "rest_window", "rest_drift", "cadence", "far_cadence", "measure", "eigenvalues",
-    "smallest_eigenvalue", "tolerance", "vector_tolerance", "test_cadence", "probes", "ntk_cadence",
+    "spectrum_cadence", "smallest_eigenvalue", "tolerance", "vector_tolerance", "test_cadence",
+    "probes", "ntk_cadence",
     "ntk_samples", "ntk_split", "density_cadence", "density_at", "trace_cadence", "trace_draws",
     "trace_samples", "pin_at", "eigenvectors_budget", "calibrate_at", "checkpoint_every",
     "checkpoint_budget", "device", "threads", "processes",

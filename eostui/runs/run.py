@@ -407,7 +407,9 @@ class Run(Mapping[str, FloatArray]):
         with np.errstate(over="ignore"):
             np.divide(values.get("beta_alpha", nothing), decay, out=critical, where=decay > 0)
         values["g_critical"] = critical + decay
-        values["eigenvalues_at_edge"] = _at_edge(values, self.steps[THRESHOLD][at])
+        values["eigenvalues_at_edge"] = _at_edge(
+            values, self.steps[THRESHOLD][at], whole=not self.config.spectrum_cadence
+        )
         self.measured.append(len(at), values)
 
     @np.errstate(over="ignore", invalid="ignore")
@@ -435,13 +437,16 @@ def bounce_norms(norms: FloatArray, before: FloatArray, cosines: FloatArray) -> 
     return np.sqrt(square) / 4
 
 
-def _at_edge(values: Mapping[str, FloatArray], threshold: FloatArray) -> FloatArray:
-    """Return how many of the eigenvalues told lie at a threshold or above, NaN where none is told."""
+def _at_edge(values: Mapping[str, FloatArray], threshold: FloatArray, *, whole: bool) -> FloatArray:
+    """Return how many of the eigenvalues told lie at a threshold or above, NaN where none is told.
+
+    Where not each reading is of the `whole` of them, those of S alone don't tell.
+    """
     told = [values[name] for name in EIGENVALUES if name in values]
     counts = np.full(len(threshold), np.nan)
     if told:
         each = np.stack(told)
-        known = ~np.isnan(each[0])
+        known = ~np.isnan(each[0] if whole or len(told) < 2 else each[1])
         counts[known] = (each >= AT_EDGE * threshold).sum(axis=0)[known]
     return counts
 
