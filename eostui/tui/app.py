@@ -499,7 +499,11 @@ class EostuiApp(App[str]):
                 self.notify(f"the probe {name} is asked to measure no more")
 
         head = "turn a probe on (●) or off:" if live else "this run's probes (● on):"
-        self.questions.ask(PickDialog(head, rows(run), wide=True), chosen, self.questions.scene())
+        self.questions.ask(
+            PickDialog(head, rows(run, self.size.width * 96 // 100 - 14), wide=True),
+            chosen,
+            self.questions.scene(),
+        )
 
     def action_take_reading(self) -> None:
         """Show the oscillator at the newest measurement of the run."""

@@ -55,8 +55,11 @@ def shares_line(run: Run, width: int) -> Text | None:
     return fields_line(fields, width)
 
 
-def rows(run: Run) -> dict[str, str]:
-    """Return a row for each probe that can be turned on or off, by name: whether it is on, its cost."""
+def rows(run: Run, width: int) -> dict[str, str]:
+    """Return a row for each probe that can be turned on or off, by name: whether it is on, its cost.
+
+    What doesn't fit in `width` cells is left out.
+    """
     on, costs, off = probes_on(run), probe_costs(run), failed(run)
     own = [name for each, name in names_of(run.config, run.probes).items() if ":" in each]
     found = {}
@@ -65,7 +68,9 @@ def rows(run: Run) -> dict[str, str]:
         cost = costs.get(name) if name in on else None
         told = "failed" if name in off else _cost(name, cost)
         text = OPTIONAL_PROBES.get(name, "a measurement of your own")
-        found[name] = f"{sign} {name:<20}{told:<26}{text}"
+        row = Text(f"{sign} {name:<20}{told:<26}{text}")
+        row.truncate(max(width, 24), overflow="ellipsis")
+        found[name] = row.plain
     return found
 
 

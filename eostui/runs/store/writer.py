@@ -93,6 +93,7 @@ class RunWriter:
         self._wide: WideRow | None = None
         self._pending: list[tuple[str, tuple[Any, ...]]] = []
         self._failed = False
+        self._more_columns: dict[str, str] = {}  # of probes that came since
         self.derived_events = 0
         with ExitStack() as undone:
             if facts is not None:
@@ -222,6 +223,15 @@ class RunWriter:
         probes = {**self.probes, probe.name: probe}
         self.fact(PROBES_FACT, probes_fact(probes.values()))
         self.probes = probes
+        more = {
+            flat.name: f"{flat.unit}: {flat.description}"
+            for column in probe.columns
+            for flat in column.flattened()
+        }
+        found = self._database.execute("SELECT value FROM run WHERE key = 'columns'").fetchone()
+        self._more_columns |= more
+        told = json.loads(found[0]) if found else {}
+        self.fact("columns", json.dumps({**told, **self._more_columns}))
 
     def measurement(self, step: int, values: Mapping[str, Any], point: str = "raw") -> None:
         """Append what was measured at a step, each probe's columns as a reading of it.
