@@ -67,6 +67,7 @@ SCREENS: list[ScreenEntry] = [
         lambda session: session.watch is not None,
     ),
     ScreenEntry("landscape", "f3", "landscape of two parameters", LandscapeScreen, _of_two_parameters),
+    ScreenEntry("oscillator", "f4", "the reduced oscillator", OscillatorScreen),
     ScreenEntry(
         "spectrum", "f6", "the Hessian's spectrum: eigenvalues, density, rotations", SpectrumScreen,
         _of_a_run,
@@ -75,7 +76,6 @@ SCREENS: list[ScreenEntry] = [
         "function", "f7", "function space: the NTK beside S, alignments, the Weyl gap",
         FunctionSpaceScreen, _of_a_run,
     ),
-    ScreenEntry("oscillator", "f4", "the reduced oscillator", OscillatorScreen),
     ScreenEntry(
         "compare", "O", "any number of runs side by side", CompareScreen,
         lambda session: session.comparing is not None,
