@@ -102,7 +102,7 @@ class Recorder:
         )
         self._controls = np.empty((CAPACITY, 2 + len(stability.step_columns)))
         self._count = 0
-        self._newest: int | None = None  # where the newest row is, flushed or not
+        self._flushed: NDArray[np.float64] | None = None  # the newest row that was
         self.place = torch.zeros(1, dtype=torch.int64, device=like.device)
         self._first_loss: float | None = None
         self._flushed_at = time.monotonic()
@@ -198,7 +198,6 @@ class Recorder:
         """
         self._controls[self._count : self._count + rows] = self._of_controls(controls)
         self._count += rows
-        self._newest = self._count - 1
         self.next_step += rows
         if self._count == CAPACITY or time.monotonic() - self._flushed_at > FLUSH_EVERY:
             self.flush()
@@ -216,13 +215,17 @@ class Recorder:
         return [float(told[name]) for name in ("eta", "weight_decay", *further)]
 
     def newest_loss(self) -> float:
-        """Return L of the newest row, NaN before there is one; this waits for the device."""
-        return math.nan if self._newest is None else float(self._rows[self._newest, 0])
+        """Return L of the newest row, NaN before there is one; this may wait for the device."""
+        return self._newest(0)
 
     def newest_accuracy(self) -> float:
         """Return the accuracy on the training samples of the newest row, as `newest_loss`."""
-        known = self._newest is not None and self.has_accuracy
-        return float(self._rows[self._newest, self._width - 1]) if known else math.nan
+        return self._newest(self._width - 1) if self.has_accuracy else math.nan
+
+    def _newest(self, place: int) -> float:
+        if self._count:
+            return float(self._rows[self._count - 1, place])
+        return math.nan if self._flushed is None else float(self._flushed[place])
 
     def precise(self, vector: Tensor) -> Tensor:
         """Return the vector in the precision of the rows."""
@@ -241,6 +244,7 @@ class Recorder:
         divergence = None
         if self._count:
             values = self._rows[: self._count].cpu().double().numpy()
+            self._flushed = values[-1]
             scalars, others, projections = np.split(
                 values, [len(_DEVICE_COLUMNS), self._width], axis=1
             )

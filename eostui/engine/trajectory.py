@@ -32,6 +32,8 @@ from eostui.runs.store.writer import Store
 
 #: Unmeasured steps that are captured together too.
 LAP = 8
+#: Laps that are done beside a measurement, at most.
+LAPS_AHEAD = 8
 
 
 class Carried(NamedTuple):
@@ -56,6 +58,20 @@ class Carried(NamedTuple):
     cosine: Tensor
     norm: Tensor
     place: Tensor
+
+
+class Ahead(NamedTuple):
+    """Laps that were asked of the device as if nothing came of the measurement that they are beside.
+
+    Attributes:
+        laps: how many.
+        controls: those of their steps.
+        before: what was handed on to the first of them.
+    """
+
+    laps: int
+    controls: dict[str, float]
+    before: Tensors
 
 
 class Trajectory:
@@ -118,10 +134,11 @@ class Trajectory:
         )
         self._begin_at(theta)
         self._state = State(())
-        self._advance = self.programs.of(self._advanced, self._state)
-        self._lap = self.programs.of(self._lapped, self._state)
-        self._record = self.programs.of(self._recorded, self._state)
-        self._move = self.programs.of(self._moved, self._state)
+        self._advance = self.programs.of(self._advanced, self._state, ahead=True)
+        self._lap = self.programs.of(self._lapped, self._state, ahead=True)
+        self._record = self.programs.of(self._recorded, self._state, ahead=True)
+        self._move = self.programs.of(self._moved, self._state, ahead=True)
+        self._ahead: Ahead | None = None
         self._points = Points(problem.loss, self.programs)
         # a user's own may do on the host what it will
         self._program_dynamics = (
@@ -157,11 +174,13 @@ class Trajectory:
     @property
     def theta(self) -> Tensor:
         """θ of the step that comes next, shape (P,): good until that is taken."""
+        self._take_back()
         return self._carried.theta
 
     def state(self) -> dict[str, Any]:
         """Return θ, and the θ and ∇L of the step before: the next one needs both, and with the L on
         record they tell whether it is the same problem that is gone on with."""
+        self._take_back()
         kept = {
             name: None if name in self._unknown else self._own(getattr(self._carried, name))
             for name in ("theta", "gradient", "cosine", "previous", "displacement")
@@ -172,6 +191,7 @@ class Trajectory:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
+        self._take_back()
         theta, previous = state["theta"], state.get("previous")
         displacement = state.get("displacement") if previous is None else theta - previous
         self._begin_at(theta)
@@ -211,18 +231,21 @@ class Trajectory:
             self._writer.event(self.next_step, UNCAPTURED, {"reason": reason})
         self._untold.clear()
         end = self.next_step + most
+        done = self._take_ahead(controls, end)
         while self.next_step < end:
             while self._can_lap(controls, end):
                 self._take_lap(controls)
-            if self.next_step < end and self.take_step(controls):  # it waited for the device
-                return
-        self.pace.end(most)
+            if self.next_step < end and self.take_step(controls, most > LAP):
+                return  # it waited for the device
+        if most > done:
+            self.pace.end(most - done)
 
-    def take_step(self, controls: Mapping[str, float]) -> bool:
+    def take_step(self, controls: Mapping[str, float], onward: bool = False) -> bool:
         """Record the row of θ_t, compute θ_{t+1}, measure what is due at θ_t, and move on.
 
         Args:
             controls: those of this step, by name.
+            onward: whether it is likely that the steps after it are by the same controls.
 
         Returns:
             Whether something was due.
@@ -236,6 +259,7 @@ class Trajectory:
         # 3. θ_{t+1} by the dynamics, with cosine and length of this step for the next row.
         # 4. What is due: at θ_t, or at the midpoint (θ_{t−1} + 2θ_t + θ_{t+1})/4, which needs 3.
         # 5. The calibrator looks; on to θ_{t+1}.
+        self._take_back()
         step, self.measured = self.next_step, {}
         moment = self.probes.moment(step, controls)
         due = self.probes.due(moment)
@@ -274,6 +298,8 @@ class Trajectory:
             # raises Divergence: nothing is measured where θ isn't finite; and a viewer, or whoever is
             # left after a crash, has the rows before the measurement is paid for
             self.recorder.flush()
+            if onward:
+                self._run_ahead(controls)
             self._measure(due, shared or self._midpoint(here, displacement, behind), moment)
             sharpness = self.probes.sharpness_at(moment)
         self.calibrator.watch(step, here, controls, sharpness)
@@ -284,20 +310,73 @@ class Trajectory:
         """Return whether the next LAP steps are captured ones before `end`, none of which is measured."""
         if not self._advance.captured or self.next_step + LAP > end:
             return False
-        steps = range(self.next_step, self.next_step + LAP)
+        return self._is_unmeasured(self.next_step, LAP, controls)
+
+    def _is_unmeasured(self, first: int, count: int, controls: Mapping[str, float]) -> bool:
+        steps = range(first, first + count)
         return not any(self.probes.due(self.probes.moment(step, controls)) for step in steps)
 
     def _take_lap(self, controls: Mapping[str, float]) -> None:
         """Take LAP unmeasured steps as one: a small network's step is sooner done than asked for."""
         assert self._program_dynamics is not None
         self._program_dynamics.set(controls)
-        self.measured = {}
         self.recorder.make_room(LAP)
         self._run(self._lap)
-        for _ in range(LAP):
+        self._took_unmeasured(controls, LAP)
+
+    def _took_unmeasured(self, controls: Mapping[str, float], steps: int) -> None:
+        self.measured = {}
+        for _ in range(steps):
             self.calibrator.watch(self.next_step, self._carried.previous, controls, None)
             self.next_step += 1
-        self.recorder.took(controls, LAP)
+        self.recorder.took(controls, steps)
+
+    def _run_ahead(self, controls: Mapping[str, float]) -> None:
+        """Have laps after a measured step done beside its measurement, which keeps the host busy.
+
+        They count when they are taken; until then they can be taken back. All rows must be flushed.
+        """
+        if not self._lap.captured or self.programs.ahead is None:
+            return
+        first, laps = self.next_step + 1, 0
+        while laps < LAPS_AHEAD and self._is_unmeasured(first + laps * LAP, LAP, controls):
+            laps += 1
+        if not laps:
+            return
+        before = tuple(torch.empty_like(tensor) for tensor in self._state.fixed)
+        torch._foreach_copy_(before, self._state.fixed)
+        self._ahead = Ahead(laps, dict(controls), before)
+        with self.programs.ahead.beside():
+            for _ in range(laps):
+                self._run(self._lap)
+
+    def _take_ahead(self, controls: Mapping[str, float], end: int) -> int:
+        """Take the steps that were done ahead, where they are those that come next; return how many."""
+        ahead = self._ahead
+        if ahead is None:
+            return 0
+        steps = ahead.laps * LAP
+        if not (
+            self._lap.captured  # or rows may have come to hold more
+            and ahead.controls == dict(controls)
+            and self.next_step + steps <= end
+            and self._is_unmeasured(self.next_step, steps, controls)
+        ):
+            self._take_back()
+            return 0
+        assert self.programs.ahead is not None
+        self._ahead = None
+        self.programs.ahead.join()
+        self._took_unmeasured(controls, steps)
+        return steps
+
+    def _take_back(self) -> None:
+        """Be again before the steps that were done ahead, if there are any."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            assert self.programs.ahead is not None
+            self.programs.ahead.join()
+            torch._foreach_copy_(self._state.fixed, ahead.before)
 
     def calibrate(self, asked: list[str], controls: Mapping[str, float]) -> None:
         """Calibrate or re-seat at θ_t, before its row is recorded, as `asked`; empties it.

@@ -23,6 +23,7 @@ from eostui.problems.batch import (
     trained_parameters,
 )
 from eostui.problems.differentiable import equal_to_rounding
+from eostui.problems.losses import accuracy as classes_told_right
 from eostui.problems.memory import automatic_chunk_size, unfolded_bytes
 from eostui.problems.subject import Subject
 from eostui.problems.trial import look
@@ -234,12 +235,14 @@ def _is_of_every_step(
 ) -> bool:
     """Return whether an accuracy can be had of every step: a scalar tensor, without a look at a value.
 
-    Tensors of the device `meta` have no values to look at.
+    Tensors of the device `meta` have no values to look at. This project's own doesn't look, and isn't
+    asked there: PyTorch's ways to `meta` load its compiler, which takes longer than all else here.
     """
+    here = made_of.inputs.device if accuracy is classes_told_right else torch.device("meta")
     for count in (2, len(made_of.inputs)):  # a module may be made for one size of batch
         try:
             found = made_of.outputs(theta, made_of.inputs[:count])
-            right = accuracy(found.to("meta"), made_of.targets[:count].to("meta"))
+            right = accuracy(found.to(here), made_of.targets[:count].to(here))
         except Exception:  # the user's code may raise anything; what is wrong with it the tests say
             continue
         return isinstance(right, Tensor) and right.numel() == 1
