@@ -24,6 +24,6 @@ def probe_lines(found: dict[str, Any]) -> list[str]:
             often = f"{every:.4g} steps" if every > 1 else "step"
             share = f"{100 * reading / every:.1f} %"
         lines.append(
-            f"{name:<24}{reading:>7.4g} steps{times['products']:>11.1f}{often:>13}{share:>22}"
+            f"{name:<24}{reading:>7.3g} steps{times['products']:>11.1f}{often:>13}{share:>22}"
         )
     return lines
