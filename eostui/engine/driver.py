@@ -185,6 +185,7 @@ class Driver:
         known = TrainingTime.of_facts(facts_of(self._writer.path))
         self._time = known or TrainingTime(self.trajectory.next_step, 0.0)
         self._begun = time.perf_counter() - self._time.seconds
+        self.controls.training_seconds = self._time.seconds
 
     def _tell_time(self) -> None:
         """Record what training took so far, beside readings of which it is known what they took."""
