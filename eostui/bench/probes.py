@@ -77,7 +77,7 @@ def time_probes(
             names.append(name)
         except InputError as error:
             found[name] = ProbeTimes(why_not=str(error))
-    bare = []
+    bare: list[float] = []
 
     def descend() -> None:
         at = theta

@@ -61,6 +61,7 @@ class Sharpness(Probe):
         super().__init__(config, problem)
         self.readings = 0
         self.unconverged = self.degenerate = False
+        self.spectrum: Tensor | None = None
         self.forget()
 
     def due(self, moment: Moment) -> bool:
@@ -136,7 +137,7 @@ class Sharpness(Probe):
         self.earlier: Tensor | None = None
         self.turned: list[float] | None = None
         self.others: Tensor | None = None
-        self.spectrum: Tensor | None = None
+        self.spectrum = None
         self.memory = HessianMemory()
 
     def _searched(
