@@ -24,6 +24,7 @@ from pydantic import (
 from eostui import locations
 from eostui.errors import InputError, did_you_mean
 from eostui.fork_schedule import ForkSchedule
+from eostui.network_stages import STAGES, WITHOUT_BATCH_NORM
 from eostui.optional_probes import OPTIONAL_PROBES
 from eostui.schedule import ControlChange, check_schedule
 from eostui.stability import CONTROLS, STABILITY
@@ -41,8 +42,8 @@ MOST_EIGENVALUES = 24
 #: Settings that act on problem = "network" alone.
 _OF_NETWORKS = {
     "data", "data_file", "layout", "samples", "test_samples", "selection", "standardize", "mean",
-    "deviation", "network", "depth", "width", "channels", "kernel", "activation", "bias", "loss",
-    "decay_biases", "convolutions",
+    "deviation", "static_augmentation", "network", "stages", "batch_norm_group", "depth", "width",
+    "channels", "kernel", "activation", "bias", "loss", "decay_biases", "convolutions",
 }  # fmt: skip
 #: Settings that act on your own "file.py:function" alone.
 _OF_OWN_PROBLEMS = {"trust_gradients"}
@@ -88,13 +89,53 @@ class RunConfig(BaseModel):
     selection: Literal["first", "balanced", "random"] = Field(
         "first", description="which samples: the first, equally many a class, or drawn by the seed"
     )
-    standardize: Literal["constants", "channels", "global", "none"] = Field(
-        "global", description="by the `mean` and `deviation` given, or by those of the data"
+    standardize: Literal[
+        "constants",
+        "channels",
+        "global",
+        "pixels",
+        "cifar10",
+        "cifar10-why",
+        "cifar10-why-vgg",
+        "none",
+    ] = Field(
+        "global",
+        description="by the `mean` and `deviation` given; by those of the data: of channels, of all, or "
+        "of each pixel; or by customary constants: cifar10 (deviations .2470 .2435 .2616), cifar10-why "
+        "(.2023 .1994 .2010), cifar10-why-vgg (those, then ImageNet's)",
     )
     mean: tuple[FiniteFloat, ...] = Field((), description="a constant for each channel")
     deviation: tuple[Positive, ...] = Field((), description="a constant for each channel")
 
-    network: Literal["mlp", "cnn"] = Field("mlp", description="architecture")
+    static_augmentation: NonNegativeInt = Field(
+        0,
+        description="copies of each training image that are the training samples, each cropped from 4 "
+        "black pixels around it and flipped or not, as the seed draws it once; 0: the images themselves",
+    )
+
+    network: Literal[
+        "mlp",
+        "cnn",
+        "vgg10",
+        "vgg16",
+        "vgg19",
+        "resnet20",
+        "preact-resnet18",
+        "preact-resnet34",
+        "scale-invariant-resnet18",
+    ] = Field(
+        "mlp", description="architecture: an MLP, a CNN, or a network of the papers by its name"
+    )
+    stages: tuple[tuple[PositiveInt, PositiveInt], ...] = Field(
+        (),
+        description="of a network of the papers, to make a smaller one: for each stage its channels, and "
+        "its convolutions (VGG) or blocks (ResNet); left out: as the paper has it",
+    )
+    batch_norm_group: NonNegativeInt = Field(
+        0,
+        description="samples that batch normalisation takes its statistics over, in the order of the "
+        "data, the last group of what is left (ghost batch normalisation); 0: all of them",
+    )
     depth: Annotated[int, Field(ge=0)] = Field(2, description="hidden layers of the MLP")
     width: PositiveInt = Field(100, description="units in each hidden layer of the MLP")
     channels: tuple[PositiveInt, ...] = Field(
@@ -362,6 +403,17 @@ class RunConfig(BaseModel):
             at = getattr(self, key)
             if isinstance(at, int) and at >= self.steps:
                 raise ValueError(f"`{key}` is {at}, but must be below `steps`, {self.steps}")
+        if self.stages and self.network not in STAGES:
+            raise ValueError(
+                f'`stages` is for networks of the papers, but `network` is "{self.network}": its sizes '
+                "are `depth` and `width` (mlp), or `channels` (cnn)"
+            )
+        normalised = self.network in STAGES and self.network not in WITHOUT_BATCH_NORM
+        if self.batch_norm_group and not normalised:
+            raise ValueError(
+                f"`batch_norm_group` is {self.batch_norm_group}, but network "
+                f'"{self.network}" has no batch normalisation'
+            )
         if self.kernel % 2 == 0:
             raise ValueError(f"`kernel` is {self.kernel}, but must be odd")
         return self

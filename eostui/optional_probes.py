@@ -13,6 +13,8 @@ OPTIONAL_PROBES: dict[str, str] = {
     "spectral_density": "the density of the whole spectrum, every `density_cadence` steps",
     "hessian_trace": "tr H with its standard error, every `trace_cadence` steps",
     "rotations": "how far the leading eigenvectors have turned, and where they point",
+    "two_layer_linear": "M, ‖A‖² and ⟨F, D⟩ of the problem two-layer-linear, and the lemmas about them",
+    "diagonal_net": "where u points in the problem diagonal-net, and how a step turns it",
 }
 
 #: What a reading costs on the edge of `digits-mlp`, in steps of bare descent, and in how many steps there

@@ -21,6 +21,29 @@ DEPENDENT = 1e-9
 BLURRED = 1e-4
 
 
+#: Elements of a piece, and pieces at most, of inner products that a GPU's multiprocessors share.
+_PIECE, _PIECES = 2048, 256
+
+
+def inner_products(some: Tensor, rows: Tensor) -> Tensor:
+    """Return the inner products of some vectors with all, shape (m, n), as a sum of pieces.
+
+    A library's matrix product gives so small a result, however long its sums, to few multiprocessors.
+    """
+    length = rows.shape[1]
+    pieces = max(1, min(length // _PIECE, _PIECES))
+    if pieces == 1:
+        return some @ rows.T
+    size = length // pieces
+    within = size * pieces
+
+    def in_pieces(vectors: Tensor) -> Tensor:
+        return vectors[:, :within].unflatten(1, (pieces, size)).transpose(0, 1)
+
+    total = torch.bmm(in_pieces(some), in_pieces(rows).transpose(1, 2)).sum(0)
+    return total.addmm_(some[:, within:], rows[:, within:].T) if within < length else total
+
+
 class GramBasis(Basis):
     """A basis that reads all inner products of what it holds, the memory's vectors Q included.
 
@@ -92,7 +115,7 @@ class GramBasis(Basis):
         # of what is remembered too, once: orthonormal but for rounding, which would add up
         begin, end = (self._remembered + 2 * known if known else 0), self._end
         rows = self._all[:end]
-        (found,) = read(rows[begin:] @ rows.T)
+        (found,) = read(inner_products(rows[begin:], rows))
         if not np.isfinite(found).all():
             raise NotFiniteError("a Hessian product isn't finite, or its square")
         self._gram[begin:end, :end] = found

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from eostui.config import RunConfig
 from eostui.probes.centre import Centre
+from eostui.probes.diagonal_net import DiagonalNet
 from eostui.probes.drives import Drives
 from eostui.probes.held_out import HeldOut
 from eostui.probes.hessian_trace import HessianTrace
@@ -21,6 +22,7 @@ from eostui.probes.sharpness import Sharpness
 from eostui.probes.smallest_eigenvalue import SmallestEigenvalue
 from eostui.probes.spectral_density import SpectralDensity
 from eostui.probes.tracked_eigenvalues import TrackedEigenvalues
+from eostui.probes.two_layer_linear import TwoLayerLinear
 from eostui.probes.weyl import Weyl
 from eostui.runs.store.columns import Column, ProbeColumns
 
@@ -30,6 +32,7 @@ __all__ = ["OPTIONAL", "PROBES", "Column", "Moment", "Probe", "Reading", "descri
 PROBES: tuple[type[Probe], ...] = (Sharpness, SmallestEigenvalue, Drives, HeldOut)
 _OPTIONAL: tuple[type[Probe], ...] = (
     Radius, Radii, Centre, Ntk, Weyl, TrackedEigenvalues, SpectralDensity, HessianTrace, Rotations,
+    TwoLayerLinear, DiagonalNet,
 )  # fmt: skip
 #: Those that a run has where it names them: each name of `OPTIONAL_PROBES` with its class.
 OPTIONAL: dict[str, type[Probe]] = {kind.name: kind for kind in _OPTIONAL}

@@ -205,6 +205,14 @@ def test_start_directions_that_are_independent_are_taken_together(counted):
         assert counted.waits <= waits + 2  # residuals this small are looked at themselves
 
 
+@pytest.mark.parametrize("length", [3, 5000, 9001])
+def test_inner_products_in_pieces_are_inner_products(length, device):
+    vectors = torch.randn(7, length, generator=torch.Generator().manual_seed(length)).double()
+    found = gram_basis.inner_products(vectors[-2:].to(device), vectors.to(device)).cpu()
+    exact = vectors.numpy().astype(np.longdouble)
+    np.testing.assert_allclose(found, exact[-2:] @ exact.T, rtol=0, atol=1e-12 * length**0.5)
+
+
 def test_small_matrices_go_to_a_device_and_back(device):
     """As they were; on the way there a GPU isn't waited for."""
     matrices = [np.random.default_rng(number).normal(size=(number, 5)) for number in (1, 3, 7)]

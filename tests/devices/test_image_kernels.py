@@ -89,7 +89,8 @@ def test_pooling(kernels, device, samples, channels, height, width, window, dtyp
     x = drawn(samples, channels, height, width, dtype=dtype, device=device)
     x = x.round().clamp(-1, 1)  # also −0: most windows tie
     x[drawn(*x.shape, seed=1, device=device) > 1.5] = torch.nan
-    x[drawn(*x.shape, seed=2, device=device) > 1.5] = -torch.inf
+    # never a window of nothing else: PyTorch's kernel for channels-last then names another's on CUDA
+    x[..., ::2][drawn(*x.shape, seed=2, device=device)[..., ::2] > 1.5] = -torch.inf
     wanted = Pool(nn.MaxPool2d(window), by_windows=True).at(x, torch.empty(0))
     assert isinstance(wanted, PoolNode)
     node = CodedPoolNode(kernels, window, x)

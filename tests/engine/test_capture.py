@@ -71,6 +71,7 @@ def uncaptured(path):
         {},
         {"activation": "tanh", "dtype": "float64", "eta": 0.05},
         {"network": "cnn", "samples": 20, "width": 2, "steps": 50},
+        {"network": "vgg10", "stages": [[2, 1]], "batch_norm_group": 8, "samples": 20, "steps": 50},
         {"loss": "cross-entropy", "decay_biases": False},
         {"dynamics": "heavy-ball", "eta": 0.05},
         {"reading": "midpoint", "smallest_eigenvalue": True},

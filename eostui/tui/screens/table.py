@@ -18,6 +18,7 @@ from eostui.tui.screens.playback import PlaybackScreen
 from eostui.tui.screens.presets import PresetsScreen
 from eostui.tui.screens.runs import RunsScreen
 from eostui.tui.screens.screen import SessionScreen
+from eostui.tui.screens.slices import SlicesScreen
 from eostui.tui.screens.spectrum import SpectrumScreen
 from eostui.tui.screens.sweep import SweepScreen
 from eostui.tui.session import Session
@@ -83,6 +84,10 @@ SCREENS: list[ScreenEntry] = [
     ScreenEntry(
         "sweep", "f5", "a sweep: its members as they come, and a map of two settings", SweepScreen,
         lambda session: session.sweep is not None,
+    ),
+    ScreenEntry(
+        "slices", "X", "slices of the landscape at a step: L and S along −∇L, u, ∇S", SlicesScreen,
+        lambda session: session.run is not None, of_run=False,
     ),
     ScreenEntry("runs", "l", "the runs of the shelf", RunsScreen, of_run=False),
     ScreenEntry("presets", "P", "the presets, with what to look for", PresetsScreen, of_run=False),
