@@ -214,7 +214,7 @@ class RunConfig(BaseModel):
     controls: tuple[ControlChange, ...] = Field(
         (),
         description="changes of η, λ, μ, β₁ and interventions: each a `step`, an `epoch` (here a step) "
-        "or `at_accuracy`, the share of training samples, with `eta` or `eta_factor`, which multiplies η, "
+        "or `at_accuracy`, the share of training samples, with `eta` or `eta_factor`, a factor of η, "
         "`weight_decay`, `momentum`, `beta1`, `sharp_step`, `other_step`, `sharp_above` or several; with "
         "`warm_up` they get there in so many even steps, from where they are or from `warm_up_from`",
     )
@@ -268,6 +268,11 @@ class RunConfig(BaseModel):
         f"and one more, {MOST_EIGENVALUES} at most",
     )
     smallest_eigenvalue: bool = Field(False, description="whether eig_min is measured too")
+    spectrum_cadence: NonNegativeInt = Field(
+        0,
+        description="steps between measurements of the eigenvalues after S, where `eigenvalues` asks for "
+        "any: they come with an S whose step is a multiple of this; 0: with every S",
+    )
     tolerance: Annotated[FiniteFloat, Field(gt=0, lt=1)] = Field(
         1e-5,
         description="error of every eigenvalue told, as a share of S, at which the eigensolver stops",
@@ -566,13 +571,17 @@ class RunConfig(BaseModel):
 
     def acting(self, *, mode: Literal["python", "json"] = "python") -> dict[str, Any]:
         """Return the settings that act: of a problem that isn't a network, not those of networks;
-        of dynamics without momentum, not that, and so on; of an optional probe, where there is that."""
+        of dynamics without momentum, not that, and so on; of an optional probe that isn't asked for,
+        which may be turned on later, those that aren't the default's."""
         unused = set() if self.problem == "network" else _OF_NETWORKS
         if ":" not in self.problem:
             unused = unused | _OF_OWN_PROBLEMS
         for probe, settings in _OF_PROBES.items():
             if probe not in self.probes:
-                unused = unused | settings
+                unused = unused | {
+                    name for name in settings
+                    if getattr(self, name) == type(self).model_fields[name].default
+                }  # fmt: skip
         unused = unused | (CONTROLS.keys() - self.controls_at_start().keys())
         if not any(name in change.changed for change in self.controls for name in _INTERVENTIONS):
             plain = all(getattr(self, each.name) == each.initial for each in INTERVENTIONS)

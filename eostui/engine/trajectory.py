@@ -69,11 +69,13 @@ class Ahead(NamedTuple):
     Attributes:
         laps: how many.
         controls: those of their steps.
+        probes: those that were on.
         before: what was handed on to the first of them.
     """
 
     laps: int
     controls: dict[str, float]
+    probes: list[str]
     before: Tensors
 
 
@@ -137,8 +139,7 @@ class Trajectory:
         )
         self._intervention = Intervention()
         self._stands = False  # whether that was told
-        self._averages = config.ema_decay if Ema in probes else None
-        self._average: Tensor | None = None  # of the iterates so far
+        self._average: Tensor | None = None  # of the iterates so far, where there is the probe for it
         self._begin_at(theta)
         self._state = State(())
         self._advance = self.programs.of(self._advanced, self._state, ahead=True)
@@ -206,7 +207,7 @@ class Trajectory:
         self._take_back()
         self._stands = state.get("stands", False)
         theta, previous = state["theta"], state.get("previous")
-        self._average = None if self._averages is None else state.get("average")
+        self._average = state.get("average")
         displacement = state.get("displacement") if previous is None else theta - previous
         self._begin_at(theta)
         known = {"gradient": state["gradient"], "previous": previous, "displacement": displacement}
@@ -451,7 +452,7 @@ class Trajectory:
             return
         before = tuple(torch.empty_like(tensor) for tensor in self._state.fixed)
         torch._foreach_copy_(before, self._state.fixed)
-        self._ahead = Ahead(laps, dict(controls), before)
+        self._ahead = Ahead(laps, dict(controls), self.probes.on, before)
         with self.programs.ahead.beside():
             for _ in range(laps):
                 self._run(self._lap)
@@ -465,6 +466,7 @@ class Trajectory:
         if not (
             self._lap.captured  # or rows may have come to hold more
             and ahead.controls == dict(controls)
+            and ahead.probes == self.probes.on
             and self.next_step + steps <= end
             and self._is_unmeasured(self.next_step, steps, controls)
         ):
@@ -527,6 +529,10 @@ class Trajectory:
 
     def _run(self, program: Program, *inputs: Tensor) -> None:
         """Run a part of a step, which takes up what the one before handed on."""
+        if self._averages is None:
+            self._average = None
+        elif self._average is None:  # the probe was turned on
+            self._average = self._carried.theta.clone()
         self._state.tensors = (*self._carried, *self._handed_on())
         self._carried = self._taken_up(program(*inputs))
         self.recorder.place = self._carried.place
@@ -538,12 +544,17 @@ class Trajectory:
         own = tensors[count:end]
         # where they lie for a program: copied once
         self._intervention.carried = tensors[end:]
-        if self._averages is not None and own:  # before the first row there is none
+        if self._average is not None:
             *own_tensors, self._average = own
             own = tuple(own_tensors)
         assert self._program_dynamics is not None
         self._program_dynamics.carry(own)
         return Carried(*tensors[:count])
+
+    @property
+    def _averages(self) -> float | None:
+        """How much of the average is kept a step; None without the probe `ema`."""
+        return self._config.ema_decay if Ema.name in self.probes.on else None
 
     def _handed_on(self) -> Tensors:
         """Return what is handed on beside the trajectory's own: what is the dynamics', then the average,

@@ -266,6 +266,13 @@ class RunView:
         }
         return stability.threshold(scaled), self.dynamics.label.replace("η", "η_u")
 
+    def way_to(self, *probes: str) -> str:
+        """Return how a run gets these probes: by a key where it lives and one can press it, or a flag."""
+        named = " or ".join(probes)
+        if self.write_key is not None and self.live:
+            return f"{self.write_key('probes')} turns on {named}"
+        return f"--probe {named}"
+
     def waiting(self, *, measured: bool = True) -> str:
         """Return what a chart waits for, or that there is nothing to wait for.
 
