@@ -163,10 +163,12 @@ def test_toml_states_every_setting():
     import tomllib
 
     stated = set(tomllib.loads(RunConfig.build({}, "test").to_toml()))
-    own = {"problem": "file.py:function", "dynamics": "heavy-ball", "probes": ["rotations"]}
+    own = {"problem": "file.py:function", "dynamics": "heavy-ball", "probes": ["rotations", "flow"]}
+    own |= {"sharp_step": 0.5}
     stated_of_own = set(tomllib.loads(RunConfig.build(own, "test").to_toml()))
     assert stated | stated_of_own == set(RunConfig.keys())
     acting = {"trust_gradients", "momentum", "pin_at", "eigenvectors_budget"}
+    acting |= {"flow_at", "flow_substeps", "sharp_step", "other_step", "sharp_above"}
     assert stated_of_own - stated == acting  # which act on nothing else
 
 
