@@ -163,8 +163,13 @@ def test_toml_states_every_setting():
     import tomllib
 
     stated = set(tomllib.loads(RunConfig.build({}, "test").to_toml()))
-    probes = ["rotations", "ema", "batch_sharpness"]
-    own = {"problem": "file.py:function", "dynamics": "heavy-ball", "probes": probes}
+    probes = ["rotations", "flow", "ema", "batch_sharpness"]
+    own = {
+        "problem": "file.py:function",
+        "dynamics": "heavy-ball",
+        "probes": probes,
+        "sharp_step": 0.5,
+    }
     stated_of_own = set(tomllib.loads(RunConfig.build(own, "test").to_toml()))
     of_dynamics = {
         "adamw": {"beta1", "beta2", "epsilon"},
@@ -179,7 +184,8 @@ def test_toml_states_every_setting():
     assert stated | stated_of_own | of_all == set(RunConfig.keys())
     acting = {
         "trust_gradients", "momentum", "pin_at", "eigenvectors_budget", "ema_decay",
-        "batch_sharpness_cadence", "batch_sharpness_draws",
+        "batch_sharpness_cadence", "batch_sharpness_draws", "flow_at", "flow_substeps", "sharp_step",
+        "other_step", "sharp_above",
     }  # fmt: skip
     assert stated_of_own - stated == acting  # which act on nothing else
 

@@ -57,6 +57,7 @@ def test_they_are_those_of_the_dynamics(steered):
     assert (summary["eta"], summary["weight_decay"], summary["momentum"]) == (0.13, 0.01, 0.1)
     assert summary["stability_threshold"] == 2.2 / 0.13 - 0.01
     in_force = {"eta": 0.13, "weight_decay": 0.0, "momentum": 0.0}
+    in_force |= {"sharp_step": 1.0, "other_step": 1.0, "sharp_above": 1.0}
     assert parent_controls_at(entry(steered), 399) == in_force
     assert parent_controls_at(entry(steered), 199) == in_force | {"eta": 0.12, "momentum": 0.5}
 

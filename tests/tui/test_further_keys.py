@@ -9,11 +9,18 @@ from made import facts, make_run, rows
 from shown import on_screen
 from textual.pilot import Pilot
 
-from eostui.errors import InputError
 from eostui.runs.run import Run
 from eostui.runs.store import commands
 from eostui.runs.store.writer import RunWriter
-from eostui.stability import FACT, HEAVY_BALL, MOMENTUM, STABILITY, Control, Description
+from eostui.stability import (
+    FACT,
+    HEAVY_BALL,
+    INTERVENTIONS,
+    MOMENTUM,
+    STABILITY,
+    Control,
+    Description,
+)
 from eostui.tui.app import EostuiApp
 from eostui.tui.keys import FURTHER, training_hints
 from eostui.tui.steering import Steering
@@ -35,13 +42,15 @@ def steered(path: Path, *controls: Control) -> Run:
 
 
 def test_keys_turn_the_further_control(tmp_path: Path) -> None:
-    """Of several the chosen one; a run that has none says so."""
+    """Of several the chosen one; one of the dynamics first, and then interventions, which any run has."""
     with steered(tmp_path / "r", MOMENTUM, DAMPING) as run:
         steering = Steering(run)
         steering.turn(FURTHER, 1)
         assert steering.choose_next() == DAMPING
         steering.turn(FURTHER, 1)
         steering.turn(FURTHER, 1)
+        assert steering.hinted == "ν"
+        assert [steering.choose_next() for _ in INTERVENTIONS] == [*INTERVENTIONS]
         assert steering.choose_next() == MOMENTUM
         asked = [
             {name: value for name, value in content.items() if name in ("momentum", "damping")}
@@ -49,9 +58,13 @@ def test_keys_turn_the_further_control(tmp_path: Path) -> None:
         ]
     assert asked == [{"momentum": 0.99}, {"damping": 0.5}, {"damping": 1.0}]
     with steered(tmp_path / "s") as run:
-        for press in (lambda: Steering(run).turn(FURTHER, 1), Steering(run).choose_next):
-            with pytest.raises(InputError, match="has no control beside η and λ"):
-                press()
+        steering = Steering(run)
+        assert steering.hinted == ""  # no intervention acts: the key bar needs no hint
+        for _ in range(5):  # from 1 to 1/16, and to 0
+            steering.turn(FURTHER, -1)
+        asked = [content["sharp_step"] for _, content in commands.take(run.path)]
+        assert asked == [0.5, 0.25, 0.125, 0.0625, 0.0]
+        assert steering.hinted == "η_u/η"
 
 
 def test_the_key_bar_says_how_to_leave_a_zoom(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from eostui.tui.screens.fork import ForkDialog
 from eostui.tui.session import Settings
 from eostui.tui.steering import Steering
 
+NO_INTERVENTION = {"sharp_step": 1.0, "other_step": 1.0, "sharp_above": 1.0}
+
 
 def test_momentum_is_shown_steered_and_forked(tmp_path: Path) -> None:
     """With a real engine: η turned by a key, a fork with another μ, μ changed and taken back there."""
@@ -47,7 +49,7 @@ def test_momentum_is_shown_steered_and_forked(tmp_path: Path) -> None:
             await pilot.press("f")
             await sees(lambda: isinstance(app.screen, ForkDialog) and app.screen.query(Input))
             assert [field.id for field in app.screen.query(Input)] == [
-                "step", "eta", "weight_decay", "momentum", "steps",
+                "step", "eta", "weight_decay", "momentum", *NO_INTERVENTION, "steps",
             ]  # fmt: skip
             assert app.screen.query_one("#momentum", Input).value == "0.75"
             app.screen.query_one("#momentum", Input).value = "0.5"
@@ -71,18 +73,19 @@ def test_momentum_is_shown_steered_and_forked(tmp_path: Path) -> None:
     for path in tmp_path.iterdir():
         with Run(path) as run:
             controls = controls_at(run)
-            assert list(controls) == ["eta", "weight_decay", "momentum"]
+            assert list(controls) == ["eta", "weight_decay", "momentum", *NO_INTERVENTION]
             assert thresholds_now(run) == {"(2+2μ)/η": HEAVY_BALL.threshold(controls)}
             changed = [event.step for event in run.events if event.kind == "control"]
             assert controls_at(run, changed[0] - 1) == {
-                "eta": 0.01, "weight_decay": 0.0, "momentum": 0.75,
+                "eta": 0.01, "weight_decay": 0.0, "momentum": 0.75, **NO_INTERVENTION,
             }  # fmt: skip
             assert float(run.steps["eta"][changed[0]]) == controls_at(run, changed[0])["eta"]
 
 
-def test_a_run_that_states_nothing_has_two_controls(tmp_path: Path) -> None:
+def test_a_run_that_states_nothing_has_two_controls_and_interventions(tmp_path: Path) -> None:
     with Run(make_run(tmp_path / "made-aaaa", 30)) as run:
-        assert list(Steering(run).target) == ["eta", "weight_decay"]
+        assert list(Steering(run).target) == ["eta", "weight_decay", *NO_INTERVENTION]
+        assert {name: Steering(run).target[name] for name in NO_INTERVENTION} == NO_INTERVENTION
         with pytest.raises(KeyError):
             Steering(run).turn("momentum", 1)
         assert commands.take(run.path) == []
