@@ -114,8 +114,9 @@ class TwoLayerLinear:
         """‖XᵀWᵀWX − (m/‖A‖²)FFᵀ‖_F/‖XᵀWᵀWX‖_F: 0 where the rank-one form is exact."""
         outputs, activations = self.outputs, self.activations
         wanted = self.width / self.output_norm * torch.outer(outputs, outputs)
-        defect: Tensor = torch.linalg.matrix_norm(activations - wanted)
-        return defect / torch.linalg.matrix_norm(activations)
+        norm = torch.linalg.matrix_norm
+        share: Tensor = norm(activations - wanted) / norm(activations)
+        return share
 
 
 def most_aligned(kernel: Tensor, target: Tensor) -> tuple[int, float]:
