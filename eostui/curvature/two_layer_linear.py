@@ -107,16 +107,16 @@ class TwoLayerLinear:
         Where W = A wᵀ has rank one, XᵀWᵀWX is (m/‖A‖²)FFᵀ.
         """
         outputs = self.outputs
-        ratio: Tensor = self.width * (outputs @ outputs) / self.output_norm**2
-        return ratio
+        return self.width * torch.dot(outputs, outputs) / self.output_norm.square()
 
     @property
     def rank_one_defect(self) -> Tensor:
         """‖XᵀWᵀWX − (m/‖A‖²)FFᵀ‖_F/‖XᵀWᵀWX‖_F: 0 where the rank-one form is exact."""
         outputs, activations = self.outputs, self.activations
         wanted = self.width / self.output_norm * torch.outer(outputs, outputs)
-        defect: Tensor = (activations - wanted).norm() / activations.norm()
-        return defect
+        norm = torch.linalg.matrix_norm
+        share: Tensor = norm(activations - wanted) / norm(activations)
+        return share
 
 
 def most_aligned(kernel: Tensor, target: Tensor) -> tuple[int, float]:
