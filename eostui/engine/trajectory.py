@@ -139,7 +139,9 @@ class Trajectory:
         )
         self._intervention = Intervention()
         self._stands = False  # whether that was told
-        self._average: Tensor | None = None  # of the iterates so far, where there is the probe for it
+        self._average: Tensor | None = (
+            None  # of the iterates so far, where there is the probe for it
+        )
         self._begin_at(theta)
         self._state = State(())
         self._advance = self.programs.of(self._advanced, self._state, ahead=True)
