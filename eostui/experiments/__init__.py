@@ -1,1 +1,1 @@
-"""Experiments of papers: what is claimed, which runs it takes, what is read off them, and what decides."""
+"""Experiments of papers: what is claimed, which runs show it, what is read, and what decides."""

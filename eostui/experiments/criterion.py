@@ -7,8 +7,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeFloat, PositiveInt
-from pydantic import model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    NonNegativeFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from eostui.experiments.readings import READINGS, NotReadError, Row, Rows, Value, check
 
@@ -37,9 +44,10 @@ class Compared(BaseModel):
 class Criterion(Compared):
     """One of the conditions of an experiment's verdict.
 
-    With `above`, the reading has to exceed `value` by more than `margin`; short of it by more than that it
-    differs; in between nothing is decided. `below` mirrors this. With `near` it has to lie within `margin`
-    of it. Two standard errors over seeds, where they are known, have to clear the bound too.
+    With `above`, the reading has to exceed `value` by more than `margin`; short of it by more than
+    that it differs; in between nothing is decided. `below` mirrors this. With `near` it has to lie
+    within `margin` of it. Two standard errors over seeds, where they are known, have to clear the
+    bound too.
     """
 
     says: str = Field(min_length=1, description="what it asks, in words")
@@ -154,7 +162,10 @@ def _verdict(
     if criterion.must_be == "near":
         ahead, bound = criterion.margin - abs(ahead), unsure
     else:
-        ahead, bound = (ahead if criterion.must_be == "above" else -ahead), criterion.margin + unsure
+        ahead, bound = (
+            (ahead if criterion.must_be == "above" else -ahead),
+            criterion.margin + unsure,
+        )
     if ahead > bound or (criterion.must_be == "near" and ahead == bound):
         return AGREES, ""
     if ahead < -bound:

@@ -78,10 +78,12 @@ class Experiment(PresetFile):
     definition: Definition
 
     def preset(self, *, paper_scale: bool = False) -> str:
-        """Return what it runs: the name of a preset of either kind. Raises InputError if there is none."""
+        """Return the preset that it runs, of either kind. Raises InputError if there is none."""
         found = self.definition.paper_scale if paper_scale else self.definition.twin
         if not found:
-            raise InputError(f"experiment {self.name} has no runs at a paper's size: leave that out")
+            raise InputError(
+                f"experiment {self.name} has no runs at a paper's size: leave that out"
+            )
         return found
 
     def plan(self, *, paper_scale: bool = False) -> Plan:

@@ -1,8 +1,8 @@
 """Readings: from the rows of a summary to one number, with its error and what it is of.
 
-Each is a function of rows and of the arguments that an experiment's file gives it. Members that lack what
-is read are left out, and named; where too few are left, `NotReadError` says why. Repetitions over seeds are
-read seed by seed, and give the standard error of their mean.
+Each is a function of rows and of the arguments that an experiment's file gives it. Members that lack
+what is read are left out, and named; where too few are left, `NotReadError` says why. Repetitions over
+seeds are read seed by seed, and give the standard error of their mean.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from eostui.errors import InputError, did_you_mean
+from eostui.errors import did_you_mean
 from eostui.runs.family import is_number, symbol_of, told
 from eostui.sweeps.knee import KNEE, TOO_FEW
 from eostui.sweeps.transition import SEED, transitions
@@ -216,7 +216,9 @@ def check(name: str, arguments: Mapping[str, Any]) -> None:
         if not isinstance(value, str):
             raise ValueError(f"reading `{name}`: `{key}` is {value!r}, but must be a text")
         if key == "at" and value not in ("smallest", "largest"):
-            raise ValueError(f'reading `{name}`: `at` is "{value}", but must be smallest or largest')
+            raise ValueError(
+                f'reading `{name}`: `at` is "{value}", but must be smallest or largest'
+            )
     for key, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and key not in arguments:
             raise ValueError(f"reading `{name}`: its argument `{key}` is missing")
@@ -280,7 +282,9 @@ def _by_seed(
     whole = [group for group in seeds.values() if len({_number(r, over) for r, _ in group}) > 1]
     if not whole:
         symbol = symbol_of(over)
-        raise NotReadError(f"it takes two values of {symbol}, {len(found)} members can be read", left_out)
+        raise NotReadError(
+            f"it takes two values of {symbol}, {len(found)} members can be read", left_out
+        )
     values = np.array([read(group, over) for group in whole])
     if not np.isfinite(values).all():
         raise NotReadError(f"`{column}` is 0 where the change is counted from", left_out)
@@ -337,14 +341,10 @@ def _mean(found: _Found, left_out: Sequence[str]) -> Value:
     if not found:
         raise NotReadError("no member can be read", left_out)
     values = np.array([value for _, value in found])
-    return Value(
-        float(values.mean()), _error(values), _seeds(found), len(values), tuple(left_out)
-    )
+    return Value(float(values.mean()), _error(values), _seeds(found), len(values), tuple(left_out))
 
 
-def _extreme(
-    found: _Found, left_out: Sequence[str], take: Callable[[list[float]], float]
-) -> Value:
+def _extreme(found: _Found, left_out: Sequence[str], take: Callable[[list[float]], float]) -> Value:
     if not found:
         raise NotReadError("no member can be read", left_out)
     value = take([value for _, value in found])
