@@ -65,9 +65,9 @@ def reproduce(
 
     Without a name: lists all by paper, with how they stand on the shelf. Each experiment is a file that
     states the claim, the runs that it takes, what is read and the criterion: agrees, differs, or
-    undecided and why. Members that are on the shelf aren't trained again, and an interrupted call goes on where it
-    stopped. Numbers and verdict are kept in the sweep's folder. The exit code is 0 whatever the verdicts,
-    1 when a member failed, 130 when interrupted.
+    undecided and why. Members that are on the shelf aren't trained again, and an interrupted call goes
+    on where it stopped. Numbers and verdict are kept in the sweep's folder. The exit code is 0 whatever
+    the verdicts, 1 when a member failed, 130 when interrupted.
 
     Examples:
 
