@@ -80,11 +80,14 @@ def reproduce(
       eostui reproduce all --dry-run
     """
     from eostui import locations
-    from eostui.experiments.experiment import ALL, by_paper, wanted
+    from eostui.experiments.experiment import ALL, wanted
 
     machines.check()
     folders = locations.runs_dir(runs_dir), locations.data_dir(data_dir)
-    chosen = wanted(names) if names else by_paper(wanted([ALL]))
+    meant = wanted(names or [ALL])
+    for sentence in meant.left_out:
+        _narrate(sentence)
+    chosen: Sequence[Experiment] = meant.experiments
     if paper_scale:
         chosen = _of_a_papers_size(chosen, names or [])
     if dry_run:
@@ -120,7 +123,7 @@ def _list(
     chosen: Sequence[Experiment], runs_dir: Path, *, paper_scale: bool, as_json: bool
 ) -> list[Result]:
     """Print how experiments stand; return the results that there are."""
-    from eostui.charts.numbers import age
+    from eostui.charts.numbers import age, grouped
     from eostui.experiments.results import OnShelf, standing
 
     shelf = OnShelf(runs_dir)
@@ -128,20 +131,14 @@ def _list(
     if as_json:
         print_json([_standing_json(each) for each in found])
     else:
-        rows = [("experiment", "paper", "state", "members", "took", "where")]
+        rows = [("experiment", "paper", "state", "members", "steps", "took", "where")]
         for each in found:
             definition = each.experiment.definition
             took = age(each.result["seconds"]) if each.result else "—"
             done = f"{each.complete} of {each.plan.count}"
-            row = (
-                each.experiment.name,
-                definition.paper,
-                each.state,
-                done,
-                took,
-                definition.figure,
-            )
-            rows.append(row)
+            steps = grouped(sum(config.steps for config in each.plan.configs()))
+            name, where = each.experiment.name, definition.figure
+            rows.append((name, definition.paper, each.state, done, steps, took, where))
         print_table(rows, named=0)
     return [each.result for each in found if each.result is not None]
 

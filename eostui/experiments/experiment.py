@@ -125,17 +125,32 @@ def load(name_or_path: str) -> Experiment:
     return experiment
 
 
-def wanted(names: Iterable[str]) -> list[Experiment]:
-    """Return the experiments that names mean: each of one, of a paper, a path, or `all`; each once.
+@dataclass(frozen=True)
+class Wanted:
+    """What names mean.
+
+    Attributes:
+        experiments: each once.
+        left_out: a sentence for each file among all, or among a paper's, that isn't valid.
+    """
+
+    experiments: tuple[Experiment, ...]
+    left_out: tuple[str, ...] = ()
+
+
+def wanted(names: Iterable[str]) -> Wanted:
+    """Return the experiments that names mean: each of one, of a paper, a path, or `all`.
 
     Raises:
-        InputError: if a name means none, or a file isn't valid.
+        InputError: if a name means none, or the file of one that is named isn't valid.
     """
     found: dict[Path, Experiment] = {}
+    left_out: dict[str, None] = {}
     for name in names:
-        for each in _meant(name):
-            found[each.path] = each
-    return list(found.values())
+        meant = _meant(name)
+        found |= {each.path: each for each in meant.experiments}
+        left_out |= dict.fromkeys(meant.left_out)
+    return Wanted(tuple(found.values()), tuple(left_out))
 
 
 def by_paper(experiments: Iterable[Experiment]) -> list[Experiment]:
@@ -147,11 +162,16 @@ def _rank(paper: str) -> tuple[int, str]:
     return (_PAPERS.index(paper) if paper in _PAPERS else len(_PAPERS)), paper
 
 
-def _meant(name: str) -> list[Experiment]:
+def _meant(name: str) -> Wanted:
     known = available()
     if name in known or name.endswith(".toml") or "/" in name:
-        return [load(name)]
-    every = [load(each) for each in known]
+        return Wanted((load(name),))
+    every, left_out = [], []
+    for each in known:
+        try:
+            every.append(load(each))
+        except InputError as error:  # one that is wrong hides no other
+            left_out.append(str(error))
     of_paper = [e for e in every if name == ALL or e.definition.paper.casefold() == name.casefold()]
     if not of_paper:
         papers = {each.definition.paper.casefold() for each in every}
@@ -159,7 +179,7 @@ def _meant(name: str) -> list[Experiment]:
             f"there is no experiment and no paper `{name}`{did_you_mean(name, [*known, *papers, ALL])} "
             "(`eostui reproduce` lists them all; your own can be given by path)"
         )
-    return by_paper(of_paper)
+    return Wanted(tuple(by_paper(of_paper)), tuple(left_out))
 
 
 def _check(experiment: Experiment, where: str) -> None:

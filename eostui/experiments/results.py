@@ -18,6 +18,7 @@ from eostui.experiments.experiment import Experiment
 from eostui.experiments.readings import Rows
 from eostui.runs.analysis.outcome import nothing
 from eostui.runs.run import Run
+from eostui.runs.store.reader import RunReader
 from eostui.sweeps.plan import Plan
 from eostui.sweeps.shelf import sweeps_of
 from eostui.sweeps.summary import SummaryReader, write_whole
@@ -26,6 +27,8 @@ from eostui.sweeps.transition import SEED
 from eostui.text import plain
 
 _FORMAT = 1
+#: What a result has at least.
+_KEYS = {"experiment", "verdict", "digest", "criteria", "members", "seconds", "made_with"}
 #: States of an experiment without a verdict: nothing there, a part of its members, all of them, and a
 #: verdict by criteria other than those of now.
 NEVER_RUN, BEGUN, DONE, OUTDATED = "never run", "begun", "done", "criteria changed"
@@ -100,7 +103,7 @@ def stored(sweep: Sweep, experiment: Experiment) -> Result | None:
     """Return the result that is kept of an experiment; None if there is none that can be read."""
     with contextlib.suppress(OSError, ValueError):
         content = json.loads(result_file(sweep, experiment).read_text(encoding="utf-8"))
-        if isinstance(content, dict) and content.get("format") == _FORMAT:
+        if isinstance(content, dict) and content.get("format") == _FORMAT and {*content} >= _KEYS:
             return content
     return None
 
@@ -186,8 +189,11 @@ def _made_with(sweep: Sweep) -> dict[str, str]:
 def _facts(sweep: Sweep) -> Iterator[Mapping[str, str]]:
     for state in sweep.states():
         if state.entry is not None:
-            with contextlib.suppress(EostuiError), Run(state.member.path) as run:
-                yield run.facts
+            with (
+                contextlib.suppress(EostuiError),
+                contextlib.closing(RunReader(state.member.path)) as reader,
+            ):
+                yield reader.facts()
 
 
 def _told(plan: Plan) -> str:

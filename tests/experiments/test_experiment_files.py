@@ -38,11 +38,11 @@ def test_shipped_experiments_load_with_their_presets():
 
 
 def test_names_mean_experiments_papers_or_all():
-    every = wanted(["all"])
+    every = wanted(["all"]).experiments
     assert {each.name for each in every} == set(available())
     assert [e.definition.paper for e in every] == [e.definition.paper for e in by_paper(every)]
-    assert {each.definition.paper for each in wanted(["wd"])} == {"WD"}
-    named = wanted(["wd-a7", "wd", "wd-a7"])
+    assert {each.definition.paper for each in wanted(["wd"]).experiments} == {"WD"}
+    named = wanted(["wd-a7", "wd", "wd-a7"]).experiments
     assert named[0].name == "wd-a7"
     assert len(named) == len({each.name for each in named})
 
@@ -63,13 +63,20 @@ def test_own_files_are_found_by_name_and_by_path(tmp_path, monkeypatch):
     folder = tmp_path / "presets" / "experiments"
     folder.mkdir(parents=True)
     (folder / "mine.toml").write_text(FILE)
-    assert wanted(["mine"])[0].name == load("mine").name == "mine"
+    assert wanted(["mine"]).experiments[0].name == load("mine").name == "mine"
     assert load(str(folder / "mine.toml")).plan().count == 6
-    (folder / "small.toml").write_text('preset = "toy-two-layer"\n\n[axes]\nseed = [1, 2]\n')
-    (folder / "mine.toml").write_text(FILE.replace('"digits-wd-a7"', '"./small.toml"'))
+    (tmp_path / "small.toml").write_text('preset = "toy-two-layer"\n\n[axes]\nseed = [1, 2]\n')
+    (folder / "mine.toml").write_text(FILE.replace('"digits-wd-a7"', '"../../small.toml"'))
     assert load("mine").plan().count == 2
     with pytest.raises(InputError, match="mine has no runs at a paper's size"):
         load("mine").plan(paper_scale=True)
+    (folder / "wrong.toml").write_text("paper = 3")
+    every = wanted(["all"])
+    assert {each.name for each in every.experiments} == {*available()} - {"wrong"}
+    assert len(every.left_out) == 1
+    assert every.left_out[0].startswith("experiment wrong: ")
+    with pytest.raises(InputError, match="experiment wrong: "):
+        wanted(["wrong"])
 
 
 @pytest.mark.parametrize(
