@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import (
     BaseModel,
@@ -20,7 +20,9 @@ from pydantic import (
 from eostui.experiments.readings import READINGS, NotReadError, Row, Rows, Value, check
 
 #: Verdicts, of a criterion and of an experiment.
-AGREES, DIFFERS, UNDECIDED = "agrees", "differs", "undecided"
+AGREES: Final = "agrees"
+DIFFERS: Final = "differs"
+UNDECIDED: Final = "undecided"
 Verdict = Literal["agrees", "differs", "undecided"]
 #: Standard errors by which a value has to clear the margin.
 ERRORS = 2.0
