@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from eostui.charts.chart import Chart, Curve, Mark, Spot
+from eostui.charts.layout import LABEL_ROOM, Told, labelled
 from eostui.charts.picture import draw
 from eostui.charts.scales import Scale, StickyRange
 
