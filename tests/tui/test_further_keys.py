@@ -9,7 +9,6 @@ from made import facts, make_run, rows
 from shown import on_screen
 from textual.pilot import Pilot
 
-from eostui.errors import InputError
 from eostui.runs.run import Run
 from eostui.runs.store import commands
 from eostui.runs.store.writer import RunWriter
