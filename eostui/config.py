@@ -24,6 +24,7 @@ from pydantic import (
 from eostui import locations
 from eostui.errors import InputError, did_you_mean
 from eostui.fork_schedule import ForkSchedule
+from eostui.network_stages import STAGES, WITHOUT_BATCH_NORM
 from eostui.optional_probes import OPTIONAL_PROBES
 from eostui.schedule import ControlChange, check_schedule
 from eostui.stability import CONTROLS, INTERVENTIONS, STABILITY
@@ -41,17 +42,26 @@ MOST_EIGENVALUES = 24
 #: Settings that act on problem = "network" alone.
 _OF_NETWORKS = {
     "data", "data_file", "layout", "samples", "test_samples", "selection", "standardize", "mean",
-    "deviation", "network", "depth", "width", "channels", "kernel", "activation", "bias", "loss",
-    "decay_biases", "convolutions",
+    "deviation", "static_augmentation", "network", "stages", "batch_norm_group", "depth", "width",
+    "channels", "kernel", "activation", "bias", "loss", "decay_biases", "convolutions",
 }  # fmt: skip
 #: Settings that act on your own "file.py:function" alone.
 _OF_OWN_PROBLEMS = {"trust_gradients"}
 #: Settings of an intervention in the steps.
 _INTERVENTIONS = {control.name for control in INTERVENTIONS}
+#: Settings that act on some of the program's dynamics alone; a control acts on those that have it.
+_BATCHES = {name for name, stability in STABILITY.items() if stability.batches}
+_OF_DYNAMICS = {
+    "beta2": {"adamw", "rmsprop"}, "epsilon": {"adamw", "rmsprop"}, "batch_size": _BATCHES,
+    "replacement": _BATCHES, "batch_ends": _BATCHES,
+    "project_every": {"sphere-sgd"},
+}  # fmt: skip
 #: Settings that act where an optional probe measures, by its name.
 _OF_PROBES = {
     "rotations": {"pin_at", "eigenvectors_budget"},
     "flow": {"flow_at", "flow_substeps"},
+    "ema": {"ema_decay"},
+    "batch_sharpness": {"batch_sharpness_cadence", "batch_sharpness_draws"},
 }
 
 
@@ -93,13 +103,53 @@ class RunConfig(BaseModel):
     selection: Literal["first", "balanced", "random"] = Field(
         "first", description="which samples: the first, equally many a class, or drawn by the seed"
     )
-    standardize: Literal["constants", "channels", "global", "none"] = Field(
-        "global", description="by the `mean` and `deviation` given, or by those of the data"
+    standardize: Literal[
+        "constants",
+        "channels",
+        "global",
+        "pixels",
+        "cifar10",
+        "cifar10-why",
+        "cifar10-why-vgg",
+        "none",
+    ] = Field(
+        "global",
+        description="by the `mean` and `deviation` given; by those of the data: of channels, of all, or "
+        "of each pixel; or by customary constants: cifar10 (deviations .2470 .2435 .2616), cifar10-why "
+        "(.2023 .1994 .2010), cifar10-why-vgg (those, then ImageNet's)",
     )
     mean: tuple[FiniteFloat, ...] = Field((), description="a constant for each channel")
     deviation: tuple[Positive, ...] = Field((), description="a constant for each channel")
 
-    network: Literal["mlp", "cnn"] = Field("mlp", description="architecture")
+    static_augmentation: NonNegativeInt = Field(
+        0,
+        description="copies of each training image that are the training samples, each cropped from 4 "
+        "black pixels around it and flipped or not, as the seed draws it once; 0: the images themselves",
+    )
+
+    network: Literal[
+        "mlp",
+        "cnn",
+        "vgg10",
+        "vgg16",
+        "vgg19",
+        "resnet20",
+        "preact-resnet18",
+        "preact-resnet34",
+        "scale-invariant-resnet18",
+    ] = Field(
+        "mlp", description="architecture: an MLP, a CNN, or a network of the papers by its name"
+    )
+    stages: tuple[tuple[PositiveInt, PositiveInt], ...] = Field(
+        (),
+        description="of a network of the papers, to make a smaller one: for each stage its channels, and "
+        "its convolutions (VGG) or blocks (ResNet); left out: as the paper has it",
+    )
+    batch_norm_group: NonNegativeInt = Field(
+        0,
+        description="samples that batch normalisation takes its statistics over, in the order of the "
+        "data, the last group of what is left (ghost batch normalisation); 0: all of them",
+    )
     depth: Annotated[int, Field(ge=0)] = Field(2, description="hidden layers of the MLP")
     width: PositiveInt = Field(100, description="units in each hidden layer of the MLP")
     channels: tuple[PositiveInt, ...] = Field(
@@ -116,7 +166,7 @@ class RunConfig(BaseModel):
 
     dynamics: str = Field(
         "gradient-descent",
-        description='"gradient-descent", "heavy-ball", or your own "file.py:Class"',
+        description='"' + '", "'.join(STABILITY) + '", or your own "file.py:Class"',
     )
     eta: Positive = Field(0.15, description="learning rate η at the start")
     weight_decay: NotNegative = Field(0.0, description="weight decay λ at the start")
@@ -137,11 +187,35 @@ class RunConfig(BaseModel):
         1.0,
         description="which eigenvectors these are: their eigenvalue is above this times 2/η − λ",
     )
+    beta1: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(
+        0.9, description="β₁ of adamw at the start: the share of the mean gradient kept a step"
+    )
+    beta2: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(
+        0.999,
+        description="β₂ of adamw and rmsprop: the share of the mean squared gradient kept a step",
+    )
+    epsilon: Positive = Field(1e-8, description="ε of adamw and rmsprop, added to the root of that")
+    batch_size: PositiveInt = Field(
+        128, description="samples in each batch of sgd; all of them: gradient descent"
+    )
+    replacement: bool = Field(
+        False,
+        description="whether each batch of sgd is drawn by itself, and a sample may come twice; else an "
+        "epoch is a permutation drawn by the seed, and what doesn't fill a batch is left out",
+    )
+    project_every: PositiveInt | Literal["epoch"] = Field(
+        1, description="steps of sphere-sgd between projections onto the unit sphere; or an epoch"
+    )
+    batch_ends: bool = Field(
+        True,
+        description="whether each batch is seen at the end of its step too, for batch_loss_step and "
+        "batch_path_curvature: a step is then two passes",
+    )
     controls: tuple[ControlChange, ...] = Field(
         (),
-        description="changes of η, λ, μ and interventions: each a `step`, an `epoch` (here a step) or "
-        "`at_accuracy`, the share of training samples, with `eta` or `eta_factor`, which multiplies η, "
-        "`weight_decay`, `momentum`, `sharp_step`, `other_step`, `sharp_above` or several; with "
+        description="changes of η, λ, μ, β₁ and interventions: each a `step`, an `epoch` (here a step) "
+        "or `at_accuracy`, the share of training samples, with `eta` or `eta_factor`, a factor of η, "
+        "`weight_decay`, `momentum`, `beta1`, `sharp_step`, `other_step`, `sharp_above` or several; with "
         "`warm_up` they get there in so many even steps, from where they are or from `warm_up_from`",
     )
     warm_up: Annotated[int, Field(ge=0)] = Field(
@@ -194,6 +268,11 @@ class RunConfig(BaseModel):
         f"and one more, {MOST_EIGENVALUES} at most",
     )
     smallest_eigenvalue: bool = Field(False, description="whether eig_min is measured too")
+    spectrum_cadence: NonNegativeInt = Field(
+        0,
+        description="steps between measurements of the eigenvalues after S, where `eigenvalues` asks for "
+        "any: they come with an S whose step is a multiple of this; 0: with every S",
+    )
     tolerance: Annotated[FiniteFloat, Field(gt=0, lt=1)] = Field(
         1e-5,
         description="error of every eigenvalue told, as a share of S, at which the eigensolver stops",
@@ -235,6 +314,16 @@ class RunConfig(BaseModel):
     trace_samples: NonNegativeInt = Field(
         0,
         description="training samples, at even distances in their order, that tr H is of; 0 for all",
+    )
+    batch_sharpness_cadence: PositiveInt = Field(
+        250, description="steps between readings of the probe batch_sharpness"
+    )
+    batch_sharpness_draws: Annotated[int, Field(ge=2)] = Field(
+        32, description="batches that a reading of it takes, drawn as the run draws its own"
+    )
+    ema_decay: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(
+        0.999,
+        description="β of the probe ema: the share of the average of the iterates kept a step",
     )
     pin_at: Literal["edge"] | Annotated[int, Field(ge=0)] = Field(
         "edge",
@@ -386,12 +475,41 @@ class RunConfig(BaseModel):
             at = getattr(self, key)
             if isinstance(at, int) and at >= self.steps:
                 raise ValueError(f"`{key}` is {at}, but must be below `steps`, {self.steps}")
+        if self.stages and self.network not in STAGES:
+            raise ValueError(
+                f'`stages` is for networks of the papers, but `network` is "{self.network}": its sizes '
+                "are `depth` and `width` (mlp), or `channels` (cnn)"
+            )
+        normalised = self.network in STAGES and self.network not in WITHOUT_BATCH_NORM
+        if self.batch_norm_group and not normalised:
+            raise ValueError(
+                f"`batch_norm_group` is {self.batch_norm_group}, but network "
+                f'"{self.network}" has no batch normalisation'
+            )
         if self.kernel % 2 == 0:
             raise ValueError(f"`kernel` is {self.kernel}, but must be odd")
         return self
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> RunConfig:
+        if self.dynamics in _BATCHES and self.processes > 1:
+            raise ValueError(
+                f"`processes` is {self.processes}, but must be 1 with the dynamics {self.dynamics}: a "
+                "batch is computed by one process"
+            )
+        for change in self.controls if self.dynamics in _BATCHES else ():
+            if change.epoch is not None:
+                raise ValueError(
+                    f"{change.where}: with the dynamics {self.dynamics} an epoch is many steps: "
+                    "give `step`"
+                )
+        if self.dynamics in STABILITY and STABILITY[self.dynamics].operator:
+            for each in INTERVENTIONS:
+                if getattr(self, each.name) != each.initial:
+                    raise ValueError(
+                        f"`{each.name}` is {getattr(self, each.name):g}, but the dynamics "
+                        f"{self.dynamics} has no interventions: its eigenvectors aren't the Hessian's"
+                    )
         check_schedule(self.controls_at_start(), self.controls, complete=self.dynamics in STABILITY)
         return self
 
@@ -453,17 +571,25 @@ class RunConfig(BaseModel):
 
     def acting(self, *, mode: Literal["python", "json"] = "python") -> dict[str, Any]:
         """Return the settings that act: of a problem that isn't a network, not those of networks;
-        of dynamics without momentum, not that; of an optional probe, where there is that."""
+        of dynamics without momentum, not that, and so on; of an optional probe that isn't asked for,
+        which may be turned on later, those that aren't the default's."""
         unused = set() if self.problem == "network" else _OF_NETWORKS
         if ":" not in self.problem:
             unused = unused | _OF_OWN_PROBLEMS
         for probe, settings in _OF_PROBES.items():
             if probe not in self.probes:
-                unused = unused | settings
+                unused = unused | {
+                    name for name in settings
+                    if getattr(self, name) == type(self).model_fields[name].default
+                }  # fmt: skip
         unused = unused | (CONTROLS.keys() - self.controls_at_start().keys())
         if not any(name in change.changed for change in self.controls for name in _INTERVENTIONS):
             plain = all(getattr(self, each.name) == each.initial for each in INTERVENTIONS)
             unused = unused | (_INTERVENTIONS if plain else set())
+        if self.dynamics in STABILITY:  # one of your own may read any
+            unused = unused | {
+                key for key, having in _OF_DYNAMICS.items() if self.dynamics not in having
+            }
         return self.model_dump(mode=mode, exclude=unused)
 
     def to_toml(self) -> str:

@@ -13,5 +13,23 @@ OPTIONAL_PROBES: dict[str, str] = {
     "tracked_eigenvalues": "the largest eigenvalues by their directions, through crossings",
     "spectral_density": "the density of the whole spectrum, every `density_cadence` steps",
     "hessian_trace": "tr H with its standard error, every `trace_cadence` steps",
+    "batch_sharpness": "the mean curvature along batches' gradients, of dynamics that see batches",
+    "ema": "loss and accuracy at the moving average of the iterates, on training and test samples",
     "rotations": "how far the leading eigenvectors have turned, and where they point",
+    "two_layer_linear": "M, ‖A‖² and ⟨F, D⟩ of the problem two-layer-linear, and the lemmas about them",
+    "diagonal_net": "where u points in the problem diagonal-net, and how a step turns it",
+}
+
+#: What a reading costs on the edge of `digits-mlp`, in steps of bare descent, and in how many steps there
+#: is one: `eostui bench digits-mlp --probes --place edge`. That of `centre` is two gradients a step.
+READING_COSTS: dict[str, str] = {
+    "radius": "costs 47 steps in 500",
+    "radii": "costs 180 steps in 500",
+    "centre": "costs 2 steps a step",
+    "ntk": "costs 180 steps in 500",
+    "weyl": "costs 200 steps in 500",
+    "tracked_eigenvalues": "costs nothing",
+    "spectral_density": "costs 620 steps in 1000",
+    "hessian_trace": "costs 84 steps in 250",
+    "rotations": "costs 39 steps in 8",
 }

@@ -75,6 +75,7 @@ class ControlChange(BaseModel):
     other_step: Annotated[FiniteFloat, Field(ge=0, strict=True)] | None = None
     sharp_above: Annotated[FiniteFloat, Field(ge=0, strict=True)] | None = None
     eta_factor: Annotated[FiniteFloat, Field(gt=0, strict=True)] | None = None
+    beta1: Annotated[FiniteFloat, Field(ge=0, lt=1, strict=True)] | None = None
     warm_up: Annotated[int, Field(ge=1, strict=True)] | None = None
     warm_up_from: dict[str, Annotated[FiniteFloat, Field(ge=0, strict=True)]] | None = None
 

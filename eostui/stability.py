@@ -10,7 +10,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, TypeVar
 
 #: No control is larger: a step in float32 couldn't be multiplied by it.
@@ -107,12 +107,21 @@ SHARP_ABOVE = Control(
 #: What any run is steered by beside the controls of its dynamics. They have no columns: events tell when
 #: they changed.
 INTERVENTIONS = (SHARP_STEP, OTHER_STEP, SHARP_ABOVE)
+BETA1 = Control(
+    "beta1", "β₁", "share of the mean gradient that is kept", factor=1.1, below=1.0, start=0.1
+)
 #: Columns of every step that dynamics other than gradient descent store beside their controls.
 THRESHOLD, UNDECAYED = "stability_threshold", "stability_undecayed"
+#: Columns of every step of dynamics that see batches: of the batch B of that step.
+BATCH_LOSS, BATCH_LOSS_STEP = "batch_loss", "batch_loss_step"
+BATCH_CURVATURE = "batch_path_curvature"
+BATCH_COLUMNS = (BATCH_LOSS, BATCH_LOSS_STEP, BATCH_CURVATURE)
 #: The fact in which a run describes its dynamics.
 FACT = "dynamics"
 #: All by name.
-CONTROLS = {control.name: control for control in (ETA, WEIGHT_DECAY, MOMENTUM, *INTERVENTIONS)}
+CONTROLS = {
+    control.name: control for control in (ETA, WEIGHT_DECAY, MOMENTUM, BETA1, *INTERVENTIONS)
+}
 
 
 def intervenes(controls: ControlValues) -> bool:
@@ -132,21 +141,32 @@ class Stability:
         undecayed: the threshold without decay.
         label: of the threshold, as charts write it.
         undecayed_label: of the threshold without decay.
+        lowered: by how much decay lowers it; coupled, it adds λ to every curvature.
+        gradient_from_steps: whether ‖∇L_λ‖ follows from the steps: Δθ_t = −η∇L_λ + μΔθ_{t−1}, without μ
+            where that is no control.
+        operator: that whose largest eigenvalue it bounds, as charts write it; "" for the Hessian.
+        batches: whether a step sees a batch of the samples alone: L, κ and signs of a step are then that
+            batch's, in columns of their own; L of all samples is had where something is measured.
     """
 
     controls: tuple[Control, ...]
     undecayed: Callable[[ControlValues], Any]
     label: str
     undecayed_label: str
+    lowered: Callable[[ControlValues], Any] = lambda controls: controls["weight_decay"]
+    gradient_from_steps: bool = True
+    operator: str = ""
+    batches: bool = False
 
     def threshold(self, controls: ControlValues) -> Any:
-        """Return the sharpness up to which it is stable; decay adds λ to every curvature."""
-        return self.undecayed(controls) - controls["weight_decay"]
+        """Return the sharpness up to which it is stable, with decay."""
+        return self.undecayed(controls) - self.lowered(controls)
 
     @property
     def steered(self) -> tuple[Control, ...]:
-        """What a run of it is steered by: its controls, and interventions."""
-        return (*self.controls, *INTERVENTIONS)
+        """What a run of it is steered by: its controls, and interventions where its S is the Hessian's:
+        a step along eigenvectors of another operator is none along directions of θ."""
+        return self.controls if self.operator else (*self.controls, *INTERVENTIONS)
 
     def at_start(self, settings: object) -> dict[str, float]:
         """Return what steers a run of it at step 0, by name."""
@@ -170,12 +190,13 @@ class Stability:
     @property
     def step_columns(self) -> tuple[str, ...]:
         """What is stored for every step beside `eta` and `weight_decay`: none for gradient descent, whose
-        thresholds follow from these two; of others the other controls and both thresholds."""
+        thresholds follow from these two; of others the other controls, both thresholds, and what is a
+        batch's."""
         if self is GRADIENT_DESCENT:
             return ()
         names = [control.name for control in self.controls]
         others = [name for name in names if name not in (ETA.name, WEIGHT_DECAY.name)]
-        return (*others, THRESHOLD, UNDECAYED)
+        return (*others, THRESHOLD, UNDECAYED, *(BATCH_COLUMNS if self.batches else ()))
 
 
 def two_over_eta(eta: _Number) -> _Number:
@@ -195,9 +216,87 @@ HEAVY_BALL = Stability(
     "(2+2μ)/η−λ",
     "(2+2μ)/η",
 )
+#: x⁺ = θ − η(∇L + λθ), θ⁺ = x⁺ + μ(x⁺ − x): on a curvature s, with c = η(s + λ), both roots of
+#: z² − (1 + μ)(1 − c)z + μ(1 − c) lie within the unit circle exactly while 0 < (1 + 2μ)c < 2 + 2μ.
+NESTEROV = Stability(
+    (ETA, WEIGHT_DECAY, MOMENTUM),
+    lambda controls: (
+        (2 + 2 * controls["momentum"]) / ((1 + 2 * controls["momentum"]) * controls["eta"])
+    ),
+    "(2+2μ)/((1+2μ)η)−λ",
+    "(2+2μ)/((1+2μ)η)",
+    gradient_from_steps=False,
+)
+#: What takes the place of H where steps are by P⁻¹∇L.
+PRECONDITIONED = "P^-½HP^-½"
+#: And where θ stays on a sphere: T projects onto the space tangent to it.
+TANGENT = "THT"
+#: What each of these is, as columns tell it.
+OPERATORS = {
+    PRECONDITIONED: f"{PRECONDITIONED} in place of H, with the P of this step, in P^½θ",
+    TANGENT: f"{TANGENT} in place of H, T the projection onto the space tangent to the sphere at θ_t",
+}
+#: θ⁺ = (1 − ηλ)θ − ηP⁻¹∇L: on a curvature s of P^{-1/2}HP^{-1/2}, P held, the factor is 1 − η(s + λ).
+RMSPROP = Stability(
+    (ETA, WEIGHT_DECAY),
+    lambda controls: two_over_eta(controls["eta"]),
+    "2/η−λ",
+    "2/η",
+    gradient_from_steps=False,
+    operator=PRECONDITIONED,
+)
+
+
+def _averaged(controls: ControlValues) -> Any:
+    """Return by what a mean of gradients raises the threshold."""
+    return (1 + controls["beta1"]) / (1 - controls["beta1"])
+
+
+#: θ⁺ = (1 − ηλ)θ − ηP⁻¹m, m⁺ = β₁m + (1 − β₁)∇L: on a curvature s of P^{-1/2}HP^{-1/2}, P held, and with
+#: a = 1 − ηλ, both roots of z² − (a + β₁ − (1 − β₁)ηs)z + aβ₁ lie within the unit circle exactly while
+#: −ηλ < ηs < (1 + a)(1 + β₁)/(1 − β₁).
+ADAMW = Stability(
+    (ETA, WEIGHT_DECAY, BETA1),
+    lambda controls: two_over_eta(controls["eta"]) * _averaged(controls),
+    "(2/η−λ)(1+β₁)/(1−β₁)",
+    "(2/η)(1+β₁)/(1−β₁)",
+    lowered=lambda controls: controls["weight_decay"] * _averaged(controls),
+    gradient_from_steps=False,
+    operator=PRECONDITIONED,
+)
+#: θ⁺ = θ − η(∇L_B + λθ): where all batches have the curvature s alone the factor is 1 − η(s + λ). Else it
+#: is the batch sharpness that 2/η − λ bounds (MATH §7).
+SGD = Stability(
+    (ETA, WEIGHT_DECAY),
+    lambda controls: two_over_eta(controls["eta"]),
+    "2/η−λ",
+    "2/η",
+    gradient_from_steps=False,
+    batches=True,
+)
+#: The same with its length put to 1: a curvature s within the space tangent to the sphere has the factor
+#: (1 − ηλ − ηs)/(1 − ηλ), for L(cθ) = L(θ).
+SPHERE = Stability(
+    (ETA, WEIGHT_DECAY),
+    lambda controls: two_over_eta(controls["eta"]),
+    "2/η−2λ",
+    "2/η",
+    lowered=lambda controls: 2 * controls["weight_decay"],
+    gradient_from_steps=False,
+    operator=TANGENT,
+    batches=True,
+)
 #: Of every dynamics that the program has, by the name that a config's `dynamics` gives. The classes stand
 #: in `DYNAMICS` (eostui/dynamics), by the same names: they need torch, which a viewer must not load.
-STABILITY = {"gradient-descent": GRADIENT_DESCENT, "heavy-ball": HEAVY_BALL}
+STABILITY = {
+    "gradient-descent": GRADIENT_DESCENT,
+    "heavy-ball": HEAVY_BALL,
+    "nesterov": NESTEROV,
+    "adamw": ADAMW,
+    "rmsprop": RMSPROP,
+    "sgd": SGD,
+    "sphere-sgd": SPHERE,
+}
 
 
 @dataclass(frozen=True)
@@ -209,17 +308,26 @@ class Description:
         controls: what it is steered by.
         label: of the threshold, as charts write it.
         undecayed_label: of the threshold without decay.
+        gradient_from_steps: whether ‖∇L_λ‖ follows from the steps, as `Stability` has it.
+        operator: whose sharpness is measured, "" for the Hessian.
+        batches: whether a step sees a batch of the samples alone.
     """
 
     name: str
     controls: tuple[Control, ...]
     label: str
     undecayed_label: str
+    gradient_from_steps: bool = True
+    operator: str = ""
+    batches: bool = False
 
     @classmethod
     def of(cls, name: str, stability: Stability) -> Description:
         """Describe a dynamics."""
-        return cls(name, stability.controls, stability.label, stability.undecayed_label)
+        shared = {
+            each.name: getattr(stability, each.name) for each in fields(cls) if each.name != "name"
+        }
+        return cls(name, **shared)
 
     @classmethod
     def of_facts(cls, facts: Mapping[str, str]) -> Description:
@@ -233,20 +341,38 @@ class Description:
         try:
             stated = json.loads(facts[FACT])
             controls = tuple(_control(values) for values in stated.pop("controls"))
-            texts = [str(stated[name]) for name in ("name", "label", "undecayed_label")]
+            name, label, undecayed_label = (
+                str(stated[name]) for name in ("name", "label", "undecayed_label")
+            )
+            others = _others(cls, stated)
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
             raise ValueError(f"the fact `{FACT}` is damaged") from None
         if not {ETA.name, WEIGHT_DECAY.name} <= {control.name for control in controls}:
             raise ValueError(f"the fact `{FACT}` names no η or no λ")
-        return cls(texts[0], controls, *texts[1:])
+        return cls(name, controls, label, undecayed_label, **others)
 
     def to_json(self) -> str:
-        """Return it as the text of the fact; a bound that isn't there is left out."""
+        """Return it as the text of the fact, without a bound that isn't there and what is as usual."""
         controls = [
             {name: value for name, value in vars(control).items() if value != math.inf}
             for control in self.controls
         ]
-        return json.dumps({**vars(self), "controls": controls}, ensure_ascii=False)
+        usual = {each.name: each.default for each in fields(self)}
+        stated = {
+            name: value for name, value in vars(self).items() if value != usual.get(name, MISSING)
+        }
+        return json.dumps({**stated, "controls": controls}, ensure_ascii=False)
+
+
+def _others(kind: type[Description], stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a fact states of what is as usual where it doesn't. Raises TypeError if it can't be."""
+    found = {}
+    for each in fields(kind):
+        if each.default is not MISSING and each.name in stated:
+            found[each.name] = stated[each.name]
+            if type(stated[each.name]) is not type(each.default):
+                raise TypeError(each.name)
+    return found
 
 
 def _control(values: Mapping[str, Any]) -> Control:

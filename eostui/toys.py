@@ -13,6 +13,7 @@ from pydantic import (
     FiniteFloat,
     PositiveInt,
     ValidationInfo,
+    model_validator,
 )
 
 
@@ -24,7 +25,12 @@ def _two(value: object, info: ValidationInfo) -> object:
     return tuple(value)
 
 
+def _listed(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
 Pair = Annotated[tuple[FiniteFloat, FiniteFloat], BeforeValidator(_two)]
+Vector = Annotated[tuple[FiniteFloat, ...], BeforeValidator(_listed), Field(min_length=1)]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 
 
@@ -58,9 +64,41 @@ class FourLayerScalar(ToyArguments):
 
 
 class DiagonalNet(ToyArguments):
-    """L(θ₁, θ₂) = (θ₁θ₂)²."""
+    """L = Θ^degree; Θ is the sum of the terms, each the product of some θ: θ₁θ₂ for two parameters."""
 
-    start: Pair = Field((-0.1, 10.0), description="(θ₁, θ₂) at step 0")
+    start: Vector = Field((-0.1, 10.0), description="(θ₁, θ₂, …) at step 0, term by term")
+    degree: Annotated[int, Field(ge=2, multiple_of=2)] = Field(
+        2, description="of the polynomial, even: its least value is at Θ = 0"
+    )
+    terms: Annotated[tuple[PositiveInt, ...], BeforeValidator(_listed)] = Field(
+        (),
+        description="how many parameters each term multiplies, such as [2, 3]; [] for one of all",
+    )
+
+    @model_validator(mode="after")
+    def _terms_share_out_the_start(self) -> DiagonalNet:
+        if self.terms and sum(self.terms) != len(self.start):
+            raise ValueError(
+                f"`terms` is {list(self.terms)}, but its sum must be the {len(self.start)} parameters "
+                "of `start`"
+            )
+        return self
+
+
+class Quadratic(ToyArguments):
+    """L(θ) = ½ Σ curvature_k θ_k²: a step multiplies θ_k by 1 − η curvature_k (REV, Example 2.1)."""
+
+    curvatures: Vector = Field((10.0, 1.0), description="eigenvalues of the Hessian, in any order")
+    start: Vector = Field((1.0, 1.0), description="(θ₁, θ₂, …) at step 0, one for each")
+
+    @model_validator(mode="after")
+    def _one_for_each(self) -> Quadratic:
+        if len(self.start) != len(self.curvatures):
+            raise ValueError(
+                f"`start` has {len(self.start)} values and `curvatures` {len(self.curvatures)}: "
+                "they must have one for each parameter"
+            )
+        return self
 
 
 class EllipticalValley(ToyArguments):
@@ -93,13 +131,48 @@ class Chebyshev(ToyArguments):
     width: PositiveInt = Field(100, description="units in each hidden layer")
 
 
+class TwoLayerLinear(ToyArguments):
+    """1/(2N) Σ(f(x_n) − y_n)² with f(x) = AᵀWx/√m, W of shape (m, d), y = ±1 (REV §5)."""
+
+    points: PositiveInt = Field(20, description="number of samples N")
+    inputs: PositiveInt = Field(10, description="inputs d")
+    width: PositiveInt = Field(64, description="hidden units m")
+    start: Literal["symmetric", "random", "rank-one"] = Field(
+        "symmetric",
+        description="symmetric: pairs of units with the same W and opposite A, all outputs 0; "
+        "rank-one: W and A along one direction of the units",
+    )
+    output_scale: Positive = Field(1.0, description="‖A‖/√m at step 0, about")
+    hidden_scale: Positive = Field(
+        1.0, description="√(d/m)‖W‖ at step 0, about; ‖W‖_F for rank-one"
+    )
+    spectrum: Literal["gaussian", "geometric"] = Field(
+        "gaussian",
+        description="of the inputs: normal numbers; or XᵀX has the eigenvalues N, N/gap, N/gap², …",
+    )
+    gap: Annotated[FiniteFloat, Field(ge=1)] = Field(
+        3.0, description="ratio of neighbouring eigenvalues of XᵀX, of a geometric spectrum"
+    )
+    labels: Literal["random", "teacher"] = Field(
+        "random", description="random signs, or the sign of a random linear function of x"
+    )
+
+    @model_validator(mode="after")
+    def _units_pair(self) -> TwoLayerLinear:
+        if self.start == "symmetric" and self.width % 2:
+            raise ValueError(f"`width` is {self.width}, but must be even for a symmetric start")
+        return self
+
+
 #: By the name that a config's `problem` gives.
 TOYS: dict[str, type[ToyArguments]] = {
     "cubic-normal-form": CubicNormalForm,
     "two-layer-scalar": TwoLayerScalar,
     "four-layer-scalar": FourLayerScalar,
     "diagonal-net": DiagonalNet,
+    "quadratic": Quadratic,
     "elliptical-valley": EllipticalValley,
     "deep-linear": DeepLinear,
     "chebyshev": Chebyshev,
+    "two-layer-linear": TwoLayerLinear,
 }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 LossFunction = Callable[[Tensor], Tensor]
@@ -16,6 +17,14 @@ ACTIVATION = {
     "gelu": lambda z: z * 0.5 * (1 + torch.erf(z / 2**0.5)),
     "elu": lambda z: torch.where(z > 0, z, torch.exp(z) - 1),
     "softplus": lambda z: torch.log1p(torch.exp(z)),
+}
+
+_MODULES = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "gelu": nn.GELU,
+    "elu": nn.ELU,
+    "softplus": nn.Softplus,
 }
 
 
@@ -109,3 +118,13 @@ def unit(size: int, seed: int) -> Tensor:
     """A repeatable random unit vector in float64."""
     vector = torch.randn(size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return vector / vector.norm()
+
+
+def mlp_module(theta: Tensor, widths: Sequence[int], activation: str) -> nn.Sequential:
+    """A module with parameters θ, of layers from `widths`: what libraries of curvature take."""
+    layers: list[nn.Module] = []
+    for before, after in itertools.pairwise(widths):
+        layers += [nn.Linear(before, after, dtype=theta.dtype), _MODULES[activation]()]
+    module = nn.Sequential(*layers[:-1])
+    nn.utils.vector_to_parameters(theta, module.parameters())
+    return module

@@ -11,7 +11,8 @@ from made import facts
 
 from eostui.config import RunConfig
 from eostui.runs.analysis.run_phases import PHASE_EVENT
-from eostui.runs.store.columns import STORED_STEP_COLUMNS
+from eostui.runs.store.columns import BUILT_IN_COLUMNS, STORED_STEP_COLUMNS, Column, ProbeColumns
+from eostui.runs.store.own_columns import PROBES_FACT, probes_fact
 from eostui.runs.store.writer import RunWriter
 
 STEPS = 2000
@@ -25,6 +26,17 @@ def resting_sharpness(decay: float, seed: int = 0) -> float:
     return 19 - SLOPE * beyond + 0.1 * seed
 
 
+def kernel(decay: float) -> dict[str, float]:
+    """What the probes `ntk` and `weyl` read, but for their arrays: each column another value."""
+    forms = {"full": 12.0, "summed": 40.0, "traced": 80.0}
+    values = {"ntk_batch": 13 / (1 + 100 * decay)}
+    for form, largest in forms.items():
+        values[f"ntk_{form}"] = largest / (1 + 100 * decay)
+        values[f"ntk_{form}_alignment"] = 0.5 + 10 * decay + largest / 1000
+        values[f"ntk_{form}_centred_alignment"] = 0.6 + 10 * decay + largest / 1000
+    return values
+
+
 def make(
     path: Path,
     decay: float = 0.0,
@@ -33,18 +45,25 @@ def make(
     drift: float = 0.0,
     diverges: bool = False,
     between: bool = False,
+    kernels: bool = False,
     **others: str,
 ) -> Path:
     """Write a run of 2000 steps, 2/η 20: S sharpens for 500, overshoots to 20.5, then rests; L falls,
     every second step from 500 on goes up.
 
     βα is 10 up to step 300, then that which λg, of g 200, reaches where λ is DRIVES_CROSS; `between` the
-    readings are some of the test loss alone.
+    readings are some of the test loss alone. With `kernels` every fifth reading has those of `kernel`,
+    by turns a tenth more and a tenth less.
     """
     t = np.arange(STEPS + 1)
     settings = {"preset": "made", "steps": STEPS, "eta": 0.1, "weight_decay": decay, "seed": seed}
     config = RunConfig.build(settings, "test").to_toml()
     told = {"config": config, "step_columns": json.dumps(STORED_STEP_COLUMNS), **others}
+    if kernels:
+        columns_of_kernels = tuple(Column(name, "1", name) for name in kernel(decay))
+        told[PROBES_FACT] = probes_fact(
+            [*BUILT_IN_COLUMNS, ProbeColumns("ntk", "many products", columns_of_kernels)]
+        )
     writer = RunWriter(path, facts(STEPS) | told)
     bounces = t > 500
     loss = np.exp(-t / 500) * (1 + 0.1 * bounces * (-1.0) ** t)
@@ -70,6 +89,9 @@ def make(
                 "g_u": 0.0, "test_loss": 0.5, "test_accuracy": 0.9,
             },
         )  # fmt: skip
+        if kernels and step % 50 == 0:
+            turn = 0.1 * (-1) ** (step // 50)
+            writer.measurement(step, {name: x + turn for name, x in kernel(decay).items()})
         if between and step < STEPS:
             writer.measurement(step + 5, {"test_loss": 0.5})
     for phase, step in (("sharpening", 0), ("edge", 501), *([("diverged", STEPS)] * diverges)):

@@ -5,6 +5,8 @@ So whatever a graph couldn't have is missed here too: a number that the host com
 a branch that wasn't taken is never taken, what was kept from another call isn't made anew.
 """
 
+import contextlib
+
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -99,7 +101,8 @@ class TapeCapturer:
 
     def __init__(self, device):
         assert device.type == "cpu"
-        self.graphs, self.aside_calls, self.releases = [], 0, 0
+        self.graphs, self.aside_calls, self.releases, self.needed = [], 0, 0, 0
+        self.besides, self.joins = 0, 0
         CAPTURERS.append(self)
 
     def aside(self, function):
@@ -119,6 +122,14 @@ class TapeCapturer:
         drop()
         self.releases += 1
 
+    @contextlib.contextmanager
+    def beside(self):
+        self.besides += 1
+        yield
+
+    def join(self):
+        self.joins += 1
+
 
 #: Those made since the last `tape`.
 CAPTURERS = []
@@ -129,3 +140,8 @@ def tape(monkeypatch, make=TapeCapturer):
     CAPTURERS.clear()
     monkeypatch.setitem(capture.CAPTURERS, "cpu", make)
     return CAPTURERS
+
+
+def graphs(capturers):
+    """Return all that these captured."""
+    return [graph for capturer in capturers for graph in capturer.graphs]

@@ -163,12 +163,30 @@ def test_toml_states_every_setting():
     import tomllib
 
     stated = set(tomllib.loads(RunConfig.build({}, "test").to_toml()))
-    own = {"problem": "file.py:function", "dynamics": "heavy-ball", "probes": ["rotations", "flow"]}
-    own |= {"sharp_step": 0.5}
+    probes = ["rotations", "flow", "ema", "batch_sharpness"]
+    own = {
+        "problem": "file.py:function",
+        "dynamics": "heavy-ball",
+        "probes": probes,
+        "sharp_step": 0.5,
+    }
     stated_of_own = set(tomllib.loads(RunConfig.build(own, "test").to_toml()))
-    assert stated | stated_of_own == set(RunConfig.keys())
-    acting = {"trust_gradients", "momentum", "pin_at", "eigenvectors_budget"}
-    acting |= {"flow_at", "flow_substeps", "sharp_step", "other_step", "sharp_above"}
+    of_dynamics = {
+        "adamw": {"beta1", "beta2", "epsilon"},
+        "rmsprop": {"beta2", "epsilon"},
+        "sgd": {"batch_size", "replacement", "batch_ends"},
+        "sphere-sgd": {"batch_size", "replacement", "batch_ends", "project_every"},
+    }
+    for name, settings in of_dynamics.items():
+        its = set(tomllib.loads(RunConfig.build({"dynamics": name}, "test").to_toml()))
+        assert its - stated == settings
+    of_all = set.union(*of_dynamics.values())
+    assert stated | stated_of_own | of_all == set(RunConfig.keys())
+    acting = {
+        "trust_gradients", "momentum", "pin_at", "eigenvectors_budget", "ema_decay",
+        "batch_sharpness_cadence", "batch_sharpness_draws", "flow_at", "flow_substeps", "sharp_step",
+        "other_step", "sharp_above",
+    }  # fmt: skip
     assert stated_of_own - stated == acting  # which act on nothing else
 
 

@@ -43,7 +43,7 @@ def test_what_dynamics_of_your_own_have_their_file_says():
             [{"step": 3}],
             [
                 "step 3 changes nothing: give `eta`, `weight_decay`, `momentum`, "
-                "`sharp_step`, `other_step`, `sharp_above`, `eta_factor` or several"
+                "`sharp_step`, `other_step`, `sharp_above`, `eta_factor`, `beta1` or several"
             ],
         ),
         (
@@ -77,7 +77,7 @@ def test_momentum_is_stated_where_it_acts():
     ("values", "parts"),
     [
         ({"dynamics": "heavy-bal"}, ['`dynamics` is "heavy-bal"', "did you mean `heavy-ball`?"]),
-        ({"dynamics": "sgd"}, ["gradient-descent, heavy-ball", '"file.py:Class"']),
+        ({"dynamics": "adagrad"}, ["gradient-descent, heavy-ball", '"file.py:Class"']),
         ({"probes": ["mine.py"]}, ['`probes` has "mine.py"', '"file.py:Class"']),
         ({"momentum": 1.0}, ["`momentum` is 1", "less than 1"]),
     ],

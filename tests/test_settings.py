@@ -63,7 +63,12 @@ def test_bounds_are_those_that_are_checked():
 
 
 def test_one_by_name_and_all_of_a_toy():
-    assert [each.toy for each in find("width")] == ["", "deep-linear", "chebyshev"]
+    assert [each.toy for each in find("width")] == [
+        "",
+        "deep-linear",
+        "chebyshev",
+        "two-layer-linear",
+    ]
     assert {each.toy for each in find("chebyshev")} == {"chebyshev"}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,15 +16,25 @@ SIGNS, ASCII_SIGNS = "·░▒▓█", ".:=*#"
 
 
 @dataclass(frozen=True)
+class Line:
+    """A line in a figure where what is shaded has this value, from 0 to 1, with what stands on it."""
+
+    value: float
+    label: str
+
+
+@dataclass(frozen=True)
 class Shades:
     """What is shaded.
 
     Attributes:
         values: from x of shape (n,) and y of shape (m,) to the values there, shape (m, n), from 0 to 1;
             NaN where there is none.
+        lines: drawn over it in figures.
     """
 
     values: Callable[[FloatArray, FloatArray], FloatArray]
+    lines: Sequence[Line] = ()
 
 
 def centres(low: float, high: float, count: int) -> FloatArray:

@@ -38,6 +38,7 @@ from eostui.cli.runs.repair import repair
 from eostui.cli.runs.show import show_run
 from eostui.cli.runs.summary import summary
 from eostui.cli.simulate import simulate
+from eostui.cli.slice import slice_
 from eostui.cli.stop import stop
 from eostui.cli.sweep import sweep
 
@@ -72,6 +73,7 @@ COMMANDS = (
     (app, "figure", figure),
     (app, "compare", compare),
     (app, "ntk", ntk),
+    (app, "slice", slice_),
     (app, "simulate", simulate),
     (app, "bench", bench),
     (app, "doctor", doctor),

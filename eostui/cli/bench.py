@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eostui.cli.bench_probes import probe_lines
 from eostui.cli.options import AsJson, DataDir, Device, PresetName, set_values
 from eostui.cli.output import print_json
 from eostui.cli.progress import ProgressBar
@@ -17,13 +18,18 @@ from eostui.errors import EostuiError, InputError, Interrupted
 if TYPE_CHECKING:
     from torch import Tensor
 
+#: Steps of each whole-run comparison, and of a run with all probes on: two densities after the first.
+STEPS, STEPS_WITH_PROBES = 500, 2001
 #: Where along a trajectory to measure.
 PLACES = ("before", "edge", "both")
 
 
 def bench(
     preset: PresetName = "digits-mlp",
-    steps: Annotated[int, typer.Option(help="Steps of each whole-run comparison.")] = 500,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Steps of each whole-run comparison, 500; with --probes of a run, 2001."),
+    ] = None,
     points: Annotated[int, typer.Option(help="Measurements compared with SciPy.")] = 20,
     place: Annotated[
         str,
@@ -59,6 +65,12 @@ def bench(
         bool,
         typer.Option("--start", help="Time how soon the next run is there instead: some minutes."),
     ] = False,
+    probes: Annotated[
+        bool,
+        typer.Option(
+            "--probes", help="Time each optional probe instead, in steps of bare descent."
+        ),
+    ] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -73,12 +85,17 @@ def bench(
 
       eostui bench cifar5k-cnn --set samples=1000 --steps 100 --place before
 
+      eostui bench digits-mlp --probes --place edge
+
       eostui bench --store
 
     On CUDA it also tells for how long the GPU was busy, and how often it was started and waited for. A
     measurement is told by what it adds to a step.
     """
-    others = {"store": store, "shelf": shelf, "terminal": terminal, "sweep": sweep, "start": start}
+    others = {
+        "store": store, "shelf": shelf, "terminal": terminal, "sweep": sweep, "start": start,
+        "probes": probes,
+    }  # fmt: skip
     parts = [name for name, on in others.items() if on]
     if len(parts) > 1:
         raise InputError(f"--{parts[0]} and --{parts[1]} are benches of their own: choose one")
@@ -87,22 +104,20 @@ def bench(
 
         bench_start(as_json)
         return
-    if parts:
+    if parts and not probes:
         from eostui.cli.bench_parts import bench_part
 
         bench_part(parts[0], as_json)
         return
+    if steps is None:
+        steps = STEPS_WITH_PROBES if probes else STEPS
     for name, value in (("--steps", steps), ("--points", points)):
         if value < 1:
             raise InputError(f"{name} is {value}, but must be at least 1")
     if place not in PLACES:
         raise InputError(f"--place is {place}, but must be one of {', '.join(PLACES)}")
-    try:
-        import scipy  # noqa: F401
-    except ImportError:
-        raise InputError(
-            "`eostui bench` needs SciPy: python -m pip install 'eostui[bench]'"
-        ) from None
+    if not probes:
+        _require_scipy()
     from eostui import locations, presets
 
     config = presets.load(preset).config.changed(
@@ -118,7 +133,7 @@ def bench(
         try:
             _measure(
                 config, steps, points, (place, edge_limit), locations.data_dir(data_dir),
-                results, _Narrator(bar, table),
+                results, _Narrator(bar, table), probes=probes,
             )  # fmt: skip
         except NotFiniteError as error:
             trouble = InputError(f"θ diverged ({error}): choose a smaller `--set eta=…`")
@@ -131,6 +146,15 @@ def bench(
         print_json(results)
     if trouble is not None:
         raise trouble
+
+
+def _require_scipy() -> None:
+    try:
+        import scipy  # noqa: F401
+    except ImportError:
+        raise InputError(
+            "`eostui bench` needs SciPy: python -m pip install 'eostui[bench]'"
+        ) from None
 
 
 class _Narrator:
@@ -159,6 +183,8 @@ def _measure(
     data_dir: Any,
     results: dict[str, Any],
     narrator: _Narrator,
+    *,
+    probes: bool,
 ) -> None:
     """Measure, and put each figure into `results` as soon as it is there."""
     from eostui.bench import measure
@@ -187,6 +213,13 @@ def _measure(
 
     def at(place: str, theta: Tensor, step: int) -> None:
         narrator.place = f"{place}: "
+        if probes:
+            from eostui.bench.probes import time_probes
+
+            timed = time_probes(config, problem, theta, steps, facts, narrator)
+            results["places"][place] = {"from_step": step, **timed}
+            narrator.measured()
+            return
         pieces = measure.time_pieces(config, problem, theta, narrator)
         found: dict[str, Any] = {"from_step": step, "pieces": pieces}
         results["places"][place] = found
@@ -267,6 +300,8 @@ def _table(results: dict[str, Any]) -> list[str]:
 
 def _lines(found: dict[str, Any]) -> list[str]:
     """Return the lines of the table for one place, as far as it was measured."""
+    if "probes" in found:
+        return probe_lines(found)
     pieces = found["pieces"]
     step = pieces["bare_step"]
     lines = [f"{'one step of bare descent':<36}{step * 1e3:10.2f} ms"]

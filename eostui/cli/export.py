@@ -36,7 +36,7 @@ def export(
     format: Annotated[
         str | None,
         typer.Option(
-            metavar="csv|jsonl|parquet|tensorboard",
+            metavar="csv|jsonl|parquet|npz|tensorboard",
             help="How it is written; by the file's ending if left out, as CSV without one.",
         ),
     ] = None,
@@ -54,7 +54,8 @@ def export(
     lacks is empty there.
     A live run is written as it is at one moment, and stderr and the JSON file say so. An existing file
     is replaced when the new one is whole. Parquet (extra `parquet`) has the explanations inside as well;
-    TensorBoard (extra `tensorboard`) gets a folder of event files for each run, called by its name.
+    NumPy's .npz has an array for each column, what a probe fills with arrays in its shape; TensorBoard
+    (extra `tensorboard`) gets a folder of event files for each run, called by its name.
 
     Examples:
 
@@ -65,6 +66,8 @@ def export(
       eostui export baseline decay -o both.parquet
 
       eostui export -o run.csv.gz
+
+      eostui export k3f9 -o run.npz
 
       eostui export --filter "preset:digits* weight_decay>0" -o decayed.csv
 

@@ -145,4 +145,4 @@ def _reading(run: Run) -> str:
     sharpness, limit = run.measured.newest("sharpness"), run.steps[UNDECAYED][-1]
     label = description_of(run).undecayed_label
     whose = f" {OF_TRUSTED}" if trusted_gradient(run.facts) else ""
-    return f"S{whose} {sharpness:.4g} of {label} {limit:.4g}  L {run.steps['loss'][-1]:.3g}"
+    return f"S{whose} {sharpness:.4g} of {label} {limit:.4g}  L {run.loss_at():.3g}"

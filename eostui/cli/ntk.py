@@ -61,7 +61,7 @@ def ntk(
     traced one with the target, plain and centred. --json has these of all forms, ‖K‖, the first 20
     eigenvalues and the share of the target in each of their eigenvectors. Where n·C is more than 6000
     λ₁ alone is told, which needs no matrix. Smaller samples are part of larger ones, and in every run
-    the same.
+    the same. Of several runs, or a sweep's, the settings that differ stand beside them.
 
     Steps are taken once more from the checkpoint before, as a fork would: on a CPU the same to the bit.
 
@@ -75,6 +75,7 @@ def ntk(
     """
     from eostui import locations
     from eostui.runs import shelf
+    from eostui.runs.family import Family
     from eostui.runs.selection import select
     from eostui.runs.trust import refuse_foreign_code
 
@@ -100,17 +101,20 @@ def ntk(
     for entry in entries:
         refuse_foreign_code(entry.config, entry.path, trusted=trust)
     found: list[dict[str, Any]] = []
+    family = Family.of(entries)
     with ProgressBar("loading PyTorch") as bar:
-        for entry, step in zip(entries, steps, strict=True):
+        for entry, settings, step in zip(entries, family.settings, steps, strict=True):
             if step is not None:
-                found.append(_of_run(entry, step, counts, split, locations.data_dir(data_dir), bar))
+                told = _of_run(entry, step, counts, split, locations.data_dir(data_dir), bar)
+                own = {key: settings[key] for key in family.differing if key in settings}
+                found.append(told | {"settings": own})
     if not found:
         raise InputError(f"no run has reached a loss of {at_loss:g}")
     if as_json:
         print_json(found)
         return
-    print_table(_table(found), named=0)
-    for each in found:
+    print_table(_table(found, family.differing), named=0)
+    for each in found if len(counts) > 1 else ():
         print(printable(_sentence(each, split)))
 
 
@@ -218,8 +222,21 @@ def _row(found: OnSamples) -> dict[str, Any]:
     return row
 
 
-def _table(found: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
-    titles = ("run", "step", "L", "n", "λ₁ full", "λ₁ summed", "λ₁ traced", "alignment", "centred")
+def _table(found: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[tuple[str, ...]]:
+    from eostui.runs.family import symbol_of, told
+
+    titles = (
+        "run",
+        *map(symbol_of, keys),
+        "step",
+        "L",
+        "n",
+        "λ₁ full",
+        "λ₁ summed",
+        "λ₁ traced",
+        "alignment",
+        "centred",
+    )
     rows: list[tuple[str, ...]] = [titles]
     for each in found:
         for row in each["samples"]:
@@ -227,6 +244,7 @@ def _table(found: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
             rows.append(
                 (
                     each["name"] or each["run"],
+                    *(told(own[key]) if key in (own := each["settings"]) else "—" for key in keys),
                     str(each["step"]),
                     f"{each['loss']:.4g}",
                     str(row["n"]),
@@ -247,8 +265,6 @@ def _sentence(each: dict[str, Any], split: str) -> str:
 
     counts = [row["n"] for row in each["samples"]]
     name, what = each["name"] or each["run"], "test" if split == "test" else "training"
-    if len(counts) < 2:
-        return f"{name}: λ₁ on {counts[0]} {what} samples"
     settled = settled_at(counts, [row["full"]["largest"] for row in each["samples"]])
     if settled is None:
         return (

@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from eostui.cli.tables import Table
 from eostui.oscillator import Orbit, Parameters, Survey, leading_order, regime, stages
 from eostui.oscillator.envelope import prediction
 from eostui.oscillator.parameters import FloatArray
 from eostui.runs.store.columns import Column
 from eostui.stability import GRADIENT_DESCENT
-
-Table = dict[str, NDArray[Any]]
 
 ORBIT_COLUMNS = (
     Column("step", "steps", "steps of the map before this row"),

@@ -23,7 +23,7 @@ from eostui.cli.options import (
 )
 from eostui.cli.start import show, start
 from eostui.errors import InputError
-from eostui.stability import CONTROLS
+from eostui.stability import CONTROLS, STABILITY
 
 
 def run(
@@ -36,7 +36,7 @@ def run(
     sharp_above: SharpAbove = None,
     dynamics: Annotated[
         str | None,
-        typer.Option(help="gradient-descent, heavy-ball, or your own FILE.py:CLASS."),
+        typer.Option(help=f"{', '.join(STABILITY)}, or your own FILE.py:CLASS."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps to train.")] = None,
     stop_at: StopAt = None,

@@ -6,23 +6,21 @@ import os
 import shutil
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from eostui.cli.options import AsciiOnly, AsJson, Height, Number, Theme, Width
-from eostui.cli.output import plain, print_json, print_presets
+from eostui.cli.output import print_json, print_presets
 from eostui.cli.progress import ProgressBar
 from eostui.cli.start import show
-from eostui.cli.streams import data_stream, sayable
+from eostui.cli.streams import sayable
+from eostui.cli.tables import write_table
 from eostui.errors import EXIT_DIVERGED, InputError
 
 if TYPE_CHECKING:
-    from eostui.cli.oscillator_tables import Table
     from eostui.oscillator.parameters import FloatArray
     from eostui.oscillator_presets import Simulation
-    from eostui.runs.store.columns import Column
 
 
 def _complete(incomplete: str) -> list[str]:
@@ -132,7 +130,7 @@ def _orbit(simulation: Simulation, csv: str, as_json: bool, room: tuple[int, int
         summary = {"settings": simulation.settings(), **summarize(orbit)}
         table = orbit_table(orbit) if csv else {}
     if csv:
-        _write_csv(csv, table, ORBIT_COLUMNS, summary)
+        write_table(csv, table, ORBIT_COLUMNS, summary)
     if as_json:
         print_json(summary)
     elif not csv:
@@ -177,7 +175,7 @@ def _survey(
     settings = {k: v for k, v in simulation.settings().items() if k not in axes}
     if csv:
         columns = (*(Column(name, "", "swept") for name in axes), *GRID_COLUMNS)
-        _write_csv(csv, table, columns, {"settings": settings, "grid": grid})
+        write_table(csv, table, columns, {"settings": settings, "grid": grid})
     if as_json:
         print_json({"settings": settings, "grid": grid,
                     "points": {name: column.tolist() for name, column in table.items()}})  # fmt: skip
@@ -187,22 +185,3 @@ def _survey(
         Console(width=max(room[0], 20)).print(
             regime_map(axes, found, width=room[0], height=room[1])
         )
-
-
-def _write_csv(
-    target: str, table: Table, columns: tuple[Column, ...], description: dict[str, Any]
-) -> None:
-    """Write a table to stdout, or to a file with its JSON file beside it."""
-    from eostui import locations
-    from eostui.runs.export import export_columns, write_columns
-
-    if target == "-":
-        write_columns(table, data_stream())
-        return
-    meanings = {c.name: {"unit": c.unit, "description": c.description} for c in columns}
-    path = locations.expanded(Path(target))
-    with ProgressBar(f"writing {path.name}") as report:
-        sidecar, rows = export_columns(
-            table, path, plain({**description, "columns": meanings}), report
-        )
-    print(f"{rows} rows in {path}, columns explained in {sidecar}", file=sys.stderr)

@@ -167,8 +167,7 @@ def conducted(
         print(sweep.path)
     if signals.stops:
         return 128 + signals.number
-    good = all(each.state in ("finished", "diverged") for each in states)
-    return 0 if good else EXIT_FAILED
+    return 0 if all(each.complete for each in states) else EXIT_FAILED
 
 
 def _follow(conductor: Conductor, signals: NotedSignals, narrate: Console) -> None:
@@ -241,7 +240,9 @@ def _tell_end(sweep: Sweep, states: Sequence[MemberState], narrate: Console) -> 
         narrate.print(line, markup=False, soft_wrap=True)
     if len(named) > _NAMED:
         narrate.print(f"  and {len(named) - _NAMED} more: `eostui runs list --group {sweep.id}`")
-    if any(each.state in ("waiting", "stopped", "interrupted") for each in states):
+    if any(
+        each.state in ("waiting", "stopped", "interrupted") and not each.complete for each in states
+    ):
         narrate.print(f"`eostui resume {sweep.id}` goes on", markup=False, soft_wrap=True)
     elif counts["failed"]:
         narrate.print(

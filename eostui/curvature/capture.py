@@ -15,7 +15,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import torch
@@ -28,6 +29,9 @@ ROOM = 1.25
 NO_MEMORY = "the GPU's memory doesn't hold its graphs"
 #: Set to 0, it has programs called where they could be captured.
 SWITCH = "EOSTUI_CAPTURE"
+#: Bytes that a program may need for its results and on the way if it is to be done beside others, whose
+#: memory it then doesn't share. What needs more keeps the device busy by itself.
+APART = 256e6
 
 Tensors = tuple[Tensor, ...]
 
@@ -44,7 +48,13 @@ class Graph(Protocol):
 
 
 class Capturer(Protocol):
-    """How a kind of device captures; all its graphs share their memory."""
+    """How a kind of device captures; all its graphs share their memory.
+
+    Attributes:
+        needed: bytes that calls took at most since the last capture.
+    """
+
+    needed: int
 
     def aside(self, function: Callable[[], Tensors]) -> Tensors:
         """Call a function where it would be captured."""
@@ -54,6 +64,12 @@ class Capturer(Protocol):
 
     def release(self, drop: Callable[[], None]) -> None:
         """Drop graphs, once nothing of them is at work, and give their memory back."""
+
+    def beside(self) -> AbstractContextManager[object]:
+        """Have what is asked for within done beside what is asked for after it, until `join`."""
+
+    def join(self) -> None:
+        """Have what is asked for from here on done after what was to be done beside."""
 
 
 class CudaCapturer:
@@ -68,7 +84,7 @@ class CudaCapturer:
         self._device = device
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle()
-        self._needed = 0  # bytes that calls took since the last capture
+        self.needed = 0
 
     def aside(self, function: Callable[[], Tensors]) -> Tensors:
         """Call a function on the side stream: what libraries need there is there before a capture.
@@ -83,7 +99,7 @@ class CudaCapturer:
             outputs = function()
         current.wait_stream(self._stream)
         took = torch.cuda.max_memory_allocated(self._device) - before
-        self._needed = max(self._needed, took)
+        self.needed = max(self.needed, took)
         return outputs
 
     def capture(self, function: Callable[[], Tensors]) -> tuple[Graph, Tensors]:
@@ -95,7 +111,7 @@ class CudaCapturer:
         """
         torch.cuda.synchronize(self._device)
         torch.cuda.empty_cache()
-        needed, self._needed = self._needed, 0
+        needed, self.needed = self.needed, 0
         if torch.cuda.mem_get_info(self._device)[0] < ROOM * needed:
             raise Uncapturable(NO_MEMORY)
         graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
@@ -123,6 +139,17 @@ class CudaCapturer:
             torch.cuda.empty_cache()
         self._pool = torch.cuda.graph_pool_handle()
 
+    @contextlib.contextmanager
+    def beside(self) -> Iterator[None]:
+        """Have graphs of this capturer replayed on its side stream, after what was asked for before."""
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._stream):
+            yield
+
+    def join(self) -> None:
+        """Have the current stream wait for the side stream."""
+        torch.cuda.current_stream(self._device).wait_stream(self._stream)
+
 
 #: By the kind of device: where programs are captured. Elsewhere they are called.
 CAPTURERS: dict[str, Callable[[torch.device], Capturer]] = {"cuda": CudaCapturer}
@@ -138,13 +165,17 @@ class Programs:
 
     Attributes:
         capturer: of their device; None where programs are called.
+        ahead: of the programs that may be done beside all others, on memory of their own; None before
+            the first is captured, and where they need too much of it.
         refusal: why none is captured, where that isn't asked for by `EOSTUI_CAPTURE=0`; else None.
     """
 
     def __init__(self, device: torch.device, tell: Callable[[str], None]) -> None:
         """Begin without a graph; `tell` is told once why none is captured, where they could be."""
         make = CAPTURERS.get(device.type)
+        self._make, self._device = make, device
         self.capturer = None if make is None else make(device)
+        self.ahead: Capturer | None = None
         self.refusal: str | None = None
         self._tell = tell
         self._wanted = os.environ.get(SWITCH, "1") != "0"
@@ -167,6 +198,7 @@ class Programs:
         *,
         after: Program | None = None,
         forget: Callable[[], None] = lambda: None,
+        ahead: bool = False,
     ) -> Program:
         """Return the program of a function of tensors.
 
@@ -178,8 +210,10 @@ class Programs:
             after: a program that leaves in memory what this one reads: it is called before, and with it
                 this one is captured and freed.
             forget: drops what the last call left beside its results.
+            ahead: whether it may be done beside others that aren't; those that may be never are beside
+                each other.
         """
-        program = Program(self, function, state, after, forget)
+        program = Program(self, function, state, after, forget, ahead)
         self._programs.append(program)
         return program
 
@@ -197,6 +231,15 @@ class Programs:
         if self.captured:
             self._release()
 
+    def apart(self) -> Capturer:
+        """Return what captures programs that may be done beside others, once one was called aside."""
+        assert self.capturer is not None
+        assert self._make is not None
+        if not any(program.captured and program.ahead for program in self._programs):
+            small = self.capturer.needed <= APART
+            self.ahead = (self.ahead or self._make(self._device)) if small else None
+        return self.ahead or self.capturer
+
     def _release(self) -> None:
         def drop() -> None:
             for program in self._programs:
@@ -204,6 +247,8 @@ class Programs:
 
         assert self.capturer is not None
         self.capturer.release(drop)
+        if self.ahead is not None:
+            self.ahead.release(lambda: None)
 
 
 class State:
@@ -245,9 +290,10 @@ class Program:
         state: State | None,
         after: Program | None,
         forget: Callable[[], None],
+        ahead: bool,
     ) -> None:
         self._programs, self._function, self._state = programs, function, state
-        self._after, self._forget = after, forget
+        self._after, self._forget, self.ahead = after, forget, ahead
         self._inputs: Tensors = ()
         self._outputs: Tensors = ()
         self._addresses = 0  # of the state, by their number
@@ -300,12 +346,15 @@ class Program:
 
     def _captured(self) -> Tensors:
         """Capture, and replay once; where that isn't possible, call."""
-        capturer, state = self._programs.capturer, self._state
+        programs, state = self._programs, self._state
+        capturer = programs.capturer
         assert capturer is not None
         fixed = () if state is None else state.fixed
         try:
             with NoHost():  # type: ignore[no-untyped-call]
                 capturer.aside(lambda: self._function(*self._inputs, *fixed))
+            if self.ahead:
+                capturer = programs.apart()
             called = capturer.aside(lambda: self._function(*self._inputs, *fixed))
             if state is not None and not _alike(fixed, called):
                 return self._called()  # from the next call on there is all to go on from
@@ -320,7 +369,7 @@ class Program:
                 raise Uncapturable("replayed, it gives other numbers than called")
         except Exception as error:  # of the function's own it comes again, as it is called
             self._forget()
-            self._programs.refuse(_reason(error))
+            programs.refuse(_reason(error))
             return self._called()
         self._graph, self._outputs = graph, outputs
         return outputs
@@ -387,6 +436,11 @@ class NoHost(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     A capture that fails may leave a library in disorder, so it isn't tried on what is refused here.
     """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Say that PyTorch's compiler needn't be told of this: it would be loaded for that."""
+        return False
 
     def __torch_dispatch__(
         self,

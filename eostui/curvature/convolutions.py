@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from eostui.curvature.layers import Bilinear, Coefficient, laid_out
+from eostui.curvature.image_kernels import kernels_for
+from eostui.curvature.layers import Bilinear, Coefficient, laid_out, summed_outer
 
 #: What matrix kernels read at once: rows of so many elements, or of a multiple, are aligned.
 _ALIGNED = 4
@@ -111,7 +112,7 @@ class UnfoldedConvolution(Bilinear):
     def outer(
         self, delta: Tensor, x: Tensor, weight: Tensor, bias: Coefficient, *, add: bool
     ) -> None:
-        product = _matrix(delta).T @ x.flatten(0, 2)
+        product = summed_outer(_matrix(delta), x.flatten(0, 2))
         size = weight[0].numel()
         result = product[:, :size].view(len(weight), *self.kernel, -1).permute(0, 3, 1, 2)
         weight.add_(result) if add else weight.copy_(result)
@@ -145,14 +146,18 @@ def unfolded(x: Tensor, kernel: tuple[int, int], padding: tuple[int, int], *, on
     """
     samples, channels, height, width = x.shape
     (tall, wide), (top, left) = kernel, padding
+    size = tall * wide * channels
+    columns = _aligned(size + ones)
+    kernels = kernels_for(x, kernel)
+    if kernels is not None:
+        return kernels.unfolded(x, kernel, padding, ones=ones, columns=columns)
     padded = x.new_zeros(samples, height + 2 * top, width + 2 * left, channels)
     padded[:, top : top + height, left : left + width].copy_(x.permute(0, 2, 3, 1))
     shape = (samples, height + 2 * top - tall + 1, width + 2 * left - wide + 1)
     sample, row, pixel, _ = padded.stride()
     # the pixels of a kernel's row lie side by side
     windows = padded.as_strided((*shape, tall, wide * channels), (sample, row, pixel, row, 1))
-    size = tall * wide * channels
-    result = x.new_empty(*shape, _aligned(size + ones))
+    result = x.new_empty(*shape, columns)
     into = result[..., :size].view(*shape, tall, -1)
     if channels * x.element_size() % _WIDEST.itemsize == 0:  # bits are copied, whatever they mean
         into, windows = into.view(_WIDEST), windows.view(_WIDEST)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from eostui.curvature.image_kernels import ImageKernels, kernels_for
 from eostui.curvature.layers import Selection, laid_out
 
 
@@ -25,13 +26,17 @@ class Pool:
         tiles = self.settings == (*[_pair(module.kernel_size)] * 2, (0, 0), (1, 1), False)
         self.window = _pair(module.kernel_size) if by_windows and tiles else None
 
-    def at(self, x: Tensor, theta: Tensor) -> PoolNode:
+    def at(self, x: Tensor, theta: Tensor) -> PoolNode | CodedPoolNode:
         """Return the node at input x."""
-        return PoolNode(self, x)
+        kernels = None if self.window is None else kernels_for(x, self.window)
+        if self.window is None or kernels is None:
+            return PoolNode(self, x)
+        return CodedPoolNode(kernels, self.window, x)
 
 
-def _pair(size: int | tuple[int, ...]) -> tuple[int, ...]:
-    return (size, size) if isinstance(size, int) else size
+def _pair(size: int | tuple[int, ...]) -> tuple[int, int]:
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
 
 
 class PoolNode(Selection):
@@ -55,6 +60,21 @@ class PoolNode(Selection):
             error, self.x, *self.pool.settings, self.indices
         )
         return spread
+
+
+class CodedPoolNode(Selection):
+    """The same of windows side by side, by kernels of ours: which element it is takes a byte."""
+
+    def __init__(self, kernels: ImageKernels, window: tuple[int, int], x: Tensor) -> None:
+        self.kernels, self.window = kernels, window
+        self.size = (x.shape[2], x.shape[3])
+        self.output, self.codes = kernels.pooled(x, window)
+
+    def push(self, dx: Tensor) -> Tensor:
+        return self.kernels.picked(dx, self.codes, self.window)
+
+    def transpose(self, error: Tensor) -> Tensor:
+        return self.kernels.spread(error, self.codes, self.window, self.size)
 
 
 def _largest(x: Tensor, pool: Pool) -> tuple[Tensor, Tensor]:

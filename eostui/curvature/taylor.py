@@ -73,7 +73,11 @@ def _make_chain(supervised: Supervised) -> Chain | None:
     if loss is None or type(modules) is not nn.Sequential or not _is_plain(modules):
         return None
     how = supervised.convolutions
-    inputs = laid_out(supervised.inputs, _layout(how))
+    inputs = supervised.inputs
+    if any(type(module) in (nn.Conv2d, nn.MaxPool2d) for module in modules):
+        inputs = laid_out(inputs, _layout(how))
+    else:
+        how = "native"  # rows are taken from images as they are, without a copy at every step
     layers: list[Layer] = []
     start = 0
     sample = supervised.inputs[:1]

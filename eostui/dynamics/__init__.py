@@ -11,9 +11,14 @@ from __future__ import annotations
 from typing import cast
 
 from eostui.config import RunConfig
+from eostui.dynamics.adamw import AdamW
 from eostui.dynamics.dynamics import Dynamics
 from eostui.dynamics.gradient_descent import GradientDescent
 from eostui.dynamics.heavy_ball import HeavyBall
+from eostui.dynamics.nesterov import Nesterov
+from eostui.dynamics.rmsprop import RMSProp
+from eostui.dynamics.sgd import SGD
+from eostui.dynamics.sphere import SphereSGD
 from eostui.errors import InputError, did_you_mean
 from eostui.own_code import load_class
 from eostui.runs.store.own_columns import dynamics_columns_of
@@ -24,8 +29,8 @@ __all__ = ["DYNAMICS", "Dynamics", "dynamics_of"]
 
 #: By the name that a config's `dynamics` gives; `STABILITY` has the same names.
 DYNAMICS: dict[str, type[Dynamics]] = {
-    GradientDescent.name: GradientDescent,
-    HeavyBall.name: HeavyBall,
+    kind.name: kind
+    for kind in (GradientDescent, HeavyBall, Nesterov, AdamW, RMSProp, SGD, SphereSGD)
 }
 
 

@@ -31,6 +31,16 @@ class Dynamics(ABC):
         """Take what it needs to know of the run."""
         self.config, self.problem = config, problem
 
+    @classmethod
+    def prepared(cls, config: RunConfig, problem: Problem) -> Problem:
+        """Return the problem as it is trained, before there is a run.
+
+        Raises:
+            InputError: if the dynamics can't be had on it.
+        """
+        del config
+        return problem
+
     @abstractmethod
     def step(self, theta: Tensor, gradient: Tensor, controls: Mapping[str, float]) -> Tensor:
         """Return θ_{t+1}, shape (P,), and take in whatever the next step needs.
@@ -52,6 +62,13 @@ class Dynamics(ABC):
     def operator(self, point: Point) -> Callable[[Tensor], Tensor]:
         """Return v ↦ the product with the symmetric operator whose largest eigenvalue counts: H v."""
         return point.hessian_product
+
+    def preconditioner(self) -> Tensor | None:
+        """Return the diagonal of P, shape (P,), where `operator` is P^{-1/2} H P^{-1/2}; else None.
+
+        It is that of the newest step taken. κ and the drives are then taken in its metric too.
+        """
+        return None
 
     def state(self) -> dict[str, Any]:
         """Return what outlives a step, by name: tensors, and values that JSON can hold."""

@@ -6,10 +6,20 @@ import torch
 from torch import Tensor
 
 
-def path_curvature(gradient_after: Tensor, gradient_before: Tensor, displacement: Tensor) -> Tensor:
-    """Return κ = ⟨∇L(θ⁺) − ∇L(θ), Δθ⟩/‖Δθ‖², a scalar; NaN for a step of length 0 (MATH §2)."""
+def path_curvature(
+    gradient_after: Tensor,
+    gradient_before: Tensor,
+    displacement: Tensor,
+    preconditioner: Tensor | None = None,
+) -> Tensor:
+    """Return κ = ⟨∇L(θ⁺) − ∇L(θ), Δθ⟩/‖Δθ‖², a scalar; NaN for a step of length 0 (MATH §2).
+
+    With the diagonal of a `preconditioner` P, shape (P,), it is over ⟨Δθ, PΔθ⟩: the curvature met in the
+    coordinates P^{1/2}θ.
+    """
+    measured = displacement if preconditioner is None else preconditioner * displacement
     return torch.dot(gradient_after - gradient_before, displacement) / torch.dot(
-        displacement, displacement
+        displacement, measured
     )
 
 

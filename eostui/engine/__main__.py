@@ -1,10 +1,10 @@
 """The engine process: `python -m eostui.engine`, started by eostui.runs.launch, never by hand.
 
 It reads one `StartRequest` (JSON) from stdin and answers with JSON lines: `progress` while it gets ready,
-then `ready` with the run directory, or `error` with a sentence and an exit code. From then on its output
-goes to `engine.log`, and everything it has to say is in the run directory. With `--preload` it loads
-PyTorch first, and then waits to be asked (`preload.py`); with `--template` it does that for any number
-of engines, which are copies of it (`template.py`).
+then `ready` with the run directory, or `error` with a sentence and an exit code; where no run is asked
+for, what is. After `ready` its output goes to `engine.log`, and everything it has to say is in the run
+directory. With `--preload` it loads PyTorch first, and then waits to be asked (`preload.py`); with
+`--template` it does that for any number of engines, which are copies of it (`template.py`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,13 @@ from eostui.engine.handshake import Handshake
 from eostui.engine.preload import preload_and_await
 from eostui.engine.template import Life, become_engine
 from eostui.errors import EXIT_DIVERGED, EXIT_FAILED, EostuiError, StoreError
-from eostui.runs.request import DevicesRequest, ForkRequest, ResumeRequest, StartRequest
+from eostui.runs.request import (
+    DevicesRequest,
+    ForkRequest,
+    ResumeRequest,
+    SliceRequest,
+    StartRequest,
+)
 from eostui.runs.standby import PRELOAD
 from eostui.runs.template import TEMPLATE
 
@@ -62,7 +68,7 @@ def _request(handshake: Handshake, life: Life | None) -> StartRequest:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         return StartRequest.read(text)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    request = StartRequest.read(sys.stdin.read())
+    request = StartRequest.read(sys.stdin.readline())  # what else is asked may follow, a line each
     if life is None:
         handshake.say("progress", "loading PyTorch")
     return request
@@ -73,6 +79,11 @@ def _run(request: StartRequest, handshake: Handshake, life: Life | None = None) 
         from eostui.engine.device import automatic_devices
 
         handshake.say("devices", "", memory=automatic_devices())
+        return 0
+    if isinstance(request.begin, SliceRequest):
+        from eostui.engine.slicing import answer
+
+        answer(request, request.begin, sys.stdin, handshake)
         return 0
     from eostui.engine.session import EngineSession
 

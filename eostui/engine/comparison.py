@@ -18,7 +18,7 @@ from eostui.engine.tolerances import apart, projections_apart
 from eostui.runs.record import Record
 from eostui.runs.store import schema
 from eostui.runs.store.checkpoints import Checkpoint
-from eostui.runs.store.columns import HESSIAN_PRODUCTS
+from eostui.runs.store.columns import HESSIAN_PRODUCTS, ProbeColumns
 from eostui.runs.store.landscape import Landscape
 from eostui.runs.store.readings import ProbeReading, counts_products, packed
 from eostui.runs.store.rows import Event, in_columns
@@ -200,6 +200,11 @@ class ComparingWriter:
         for name in apart(self._tolerant, before, after, self._record.row(step)):
             if name in names:
                 self.note(step, name, before[name], after[name])
+
+    def measures(self, probe: ProbeColumns) -> None:
+        """Hand on that there is one more probe; those of the record are stated there."""
+        if self._onward and probe.name not in self._record.probes:
+            self._onward.measures(probe)
 
     def _end_step(self) -> None:
         """Compare what the readings of a step cost together, now that there are no more of it."""

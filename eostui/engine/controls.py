@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from eostui.config import RunConfig
 from eostui.errors import InputError
 from eostui.runs.analysis.stops import ASKED, REACHED
+from eostui.runs.analysis.switched_probes import SWITCHED
 from eostui.runs.edit import refuse_name, refuse_note
 from eostui.runs.store import commands
 from eostui.runs.store.rows import Event
@@ -57,6 +59,9 @@ class Controls:
         stops: what ends the run once it holds, beside its steps.
         steps: that it takes at most.
         knows_accuracy: whether the problem has one on its training samples.
+        switch: turns the probe of a name on or off, once there are probes; returns whether that changed
+            anything, and raises InputError where it can't be.
+        training_seconds: what training took so far, pauses apart.
     """
 
     stability: Stability
@@ -75,6 +80,8 @@ class Controls:
     stops: tuple[Stop, ...] = ()
     steps: float = math.inf
     knows_accuracy: bool = True
+    switch: Callable[[str, bool], bool] | None = None
+    training_seconds: float = 0.0
     _polled_at: float = 0.0
     _warm_up: int = 0
     _most_reached: float = 0.0  # of the accuracies that a change waited for
@@ -134,8 +141,8 @@ class Controls:
         return bool(taken)
 
     def repeat(self, step: int, events: Iterable[Event]) -> None:
-        """Do again what is on record of a step: changes of controls, the scheduled ones among them, and
-        calibrations."""
+        """Do again what is on record of a step: changes of controls, the scheduled ones among them,
+        calibrations, and probes that were turned on or off."""
         for event in events:
             self.schedule = {at: change for at, change in self.schedule.items() if at != step}
             if event.kind == "control":
@@ -146,6 +153,10 @@ class Controls:
             elif event.kind == SCHEDULED:
                 self._count_reached([event.payload.get("at_accuracy", 0.0)])
                 self._begin_ramps(step, event.payload)
+            elif event.kind == SWITCHED:
+                if self.switch is not None:
+                    with contextlib.suppress(InputError):  # its readings will be missed
+                        self.switch(event.payload["probe"], event.payload["on"])
             else:
                 self.asked.append(event.payload["what"])
 
@@ -265,6 +276,8 @@ class Controls:
         if kind in ("calibrate", "reseat"):
             self.asked.append(kind)
             return None
+        if kind == SWITCHED:
+            return self._switch(content, writer, step)
         if kind in ("rename", "note"):
             return _tell(content, writer)
         return f"unknown command `{kind}`"
@@ -298,6 +311,21 @@ class Controls:
             if condition.kind == STEP and float(condition.value) >= self.steps:
                 return f"the run ends at step {self.steps} anyway"
         self.stop_at(asked, writer, step)
+        return None
+
+    def _switch(self, content: Mapping[str, Any], writer: Store, step: int) -> str | None:
+        """Turn a probe on or off from this step on; return why not, or None."""
+        probe, on = content.get("probe"), content.get("on")
+        if not isinstance(probe, str) or not isinstance(on, bool) or self.switch is None:
+            return "a probe is turned on or off by its name: `probe`, with `on` true or false"
+        try:
+            changed = self.switch(probe, on)
+        except InputError as error:
+            return str(error)
+        if changed:
+            # how long it is on for is told by what training took until then
+            told = {"probe": probe, "on": on, "seconds": round(self.training_seconds, 6)}
+            writer.event(step, SWITCHED, told)
         return None
 
     def _pause(self, pause: bool, writer: Store, step: int) -> None:

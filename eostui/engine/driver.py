@@ -6,6 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from eostui.config import RunConfig
 from eostui.dynamics import Dynamics, dynamics_of
@@ -18,8 +19,10 @@ from eostui.engine.trajectory import Trajectory
 from eostui.probes import Probe, probes_of
 from eostui.problems import Problem
 from eostui.problems.batch import has_accuracy
+from eostui.runs.analysis.probe_costs import TRAINING_SECONDS, TrainingTime
 from eostui.runs.analysis.rest import RestWatch
 from eostui.runs.store.checkpoints import Checkpoint
+from eostui.runs.store.reader import facts_of
 from eostui.runs.store.writer import Store
 from eostui.stability import WEIGHT_DECAY
 from eostui.stop_condition import LOSS, REST, TRAIN_ACCURACY, Seen, Stop
@@ -52,8 +55,9 @@ class Driver:
             InputError: if there is no such dynamics, or such a probe.
         """
         self.step = 0
-        self._config, self._problem = config, problem
+        self._config = config
         self._dynamics = dynamics or dynamics_of(config)
+        self._problem = self._dynamics.prepared(config, problem)
         self._probes = probes_of(config) if probes is None else probes
         self.controls = Controls.of(config, self._dynamics.stability)
         self.rest = RestWatch.of(config)
@@ -83,6 +87,7 @@ class Driver:
         if not self._parts:
             self.begin(writer)
         recorder = self.trajectory.recorder
+        self._begin_clock()
         if self.trajectory.next_step:  # a run that was killed may not have looked at its last row
             self.step = self.trajectory.next_step - 1
             self._look()
@@ -94,6 +99,7 @@ class Driver:
                     self.step = max(self.step - 1, 0)  # the newest row
                     return "stopped", f"{self.controls.stop_reason} at step {self.step}"
                 self._take_steps(self._most_steps())
+                self._tell_time()
                 self.step = self.trajectory.next_step - 1
                 self._look()
                 if self._checkpointer.due():
@@ -165,10 +171,29 @@ class Driver:
             "checkpointer": self._checkpointer,
             "rest": self.rest,
         }
+        self.controls.switch = self._switch
         self.controls.knows_accuracy = has_accuracy(self._problem.loss)
         if past is not None and past.checkpoint is not None:
             restore(past.checkpoint, self._parts, self._problem.initial.device)
             self.trajectory.next_step = past.checkpoint.step
+
+    def _switch(self, probe: str, on: bool) -> bool:
+        """Turn a probe on or off; return whether that changed anything. Raises InputError."""
+        return self.trajectory.probes.switch(probe, self._writer.measures, on=on)
+
+    def _begin_clock(self) -> None:
+        """Go on counting what training takes, or begin to."""
+        known = TrainingTime.of_facts(facts_of(self._writer.path))
+        self._time = known or TrainingTime(self.trajectory.next_step, 0.0)
+        self._begun = time.perf_counter() - self._time.seconds
+        self.controls.training_seconds = self._time.seconds
+
+    def _tell_time(self) -> None:
+        """Record what training took so far, beside readings of which it is known what they took."""
+        self.controls.training_seconds = time.perf_counter() - self._begun
+        if self.trajectory.measured:
+            self._time = replace(self._time, seconds=self.controls.training_seconds)
+            self._writer.fact(TRAINING_SECONDS, self._time.to_json())
 
     def _take_steps(self, most: int) -> None:
         """Take a stretch of steps, and note whether S crossed its threshold since it was measured before:
@@ -222,11 +247,13 @@ class Driver:
         if self.controls.waits():
             self.save()
             self._status("paused")
+            waited = time.perf_counter()
             while self.controls.waits():
                 time.sleep(PAUSED_POLL)
                 if self.controls.poll(self._writer.path, self._writer, step):
                     self._writer.flush()
                     self._serve(step)
+            self._begun += time.perf_counter() - waited
             self._checkpointer.waited()
             if not self.controls.paused:
                 self._status("running")

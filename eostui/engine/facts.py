@@ -45,6 +45,7 @@ def initial_facts(
     stored = stored_columns(
         problem.initial.numel(), dynamics.stability, accuracy=has_accuracy(problem.loss)
     )
+    columns = exported(stored, own, more, operator=dynamics.stability.operator)
     return {
         "id": run_id,
         "name": name,
@@ -63,9 +64,7 @@ def initial_facts(
         "torch": torch.__version__,
         "numpy": numpy.__version__,
         "python": platform.python_version(),
-        "columns": json.dumps(
-            {c.name: f"{c.unit}: {c.description}" for c in exported(stored, own, more)}
-        ),
+        "columns": json.dumps({c.name: f"{c.unit}: {c.description}" for c in columns}),
         "step_columns": json.dumps(stored),
         FACT: description,
         "probes": probes_fact(described(kinds)),

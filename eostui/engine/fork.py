@@ -16,8 +16,10 @@ from eostui.engine.same_problem import Recognition
 from eostui.engine.session import EngineSession
 from eostui.engine.snapshot import restore
 from eostui.errors import InputError
+from eostui.probes import PROBES
 from eostui.runs.analysis.remarks import PROBES_CHANGED
 from eostui.runs.analysis.stops import KINDS, inherited
+from eostui.runs.analysis.switched_probes import SWITCHED
 from eostui.runs.fork import copy_history
 from eostui.runs.record import Record
 from eostui.runs.store import checkpoints
@@ -64,6 +66,8 @@ def fork(
     if "calibrate_at" in session.changed:  # it counts from here on, whatever the parent waits for
         wanted = {"calibrator.wanted": session.config.calibrate_at}
         state = replace(state, plain={**state.plain, **wanted})
+    on = [kind.name for kind in session.probes[len(PROBES) :]]
+    state = replace(state, plain={**state.plain, "probes.on": on})  # what its config says
     facts = {**session.facts(path, name), "parent": parent.name, "parent_step": str(at)}
     probes = joined(
         probe_columns_of(facts), probe_columns_of(facts_of(parent))
@@ -71,7 +75,11 @@ def fork(
     facts[PROBES_FACT] = probes_fact(probes)
     with session.making(path, facts) as writer:
         copy_history(parent, writer, state, session.config.reading)
-        asked = Record.of(parent, state).controls.get(at, [])
+        asked = [
+            event
+            for event in Record.of(parent, state).controls.get(at, [])
+            if event.kind != SWITCHED
+        ]
         change = _change(session, state, asked, controls)
         if change is not None:
             writer.past_event(change)

@@ -17,7 +17,7 @@ from eostui.runs.store.filesystem import open_regular
 from eostui.runs.store.schema import ENGINE_LOG
 
 #: Seconds between words on how far something is.
-_TELL_EVERY = 0.25
+TELL_EVERY = 0.25
 
 
 class _Log(io.FileIO):
@@ -56,7 +56,7 @@ class Handshake:
         now = time.monotonic()
         if step == first + 1:
             self._began = now
-        if now - self._told < _TELL_EVERY or step == first:
+        if now - self._told < TELL_EVERY or step == first:
             return
         self._told = now
         left = (last - step) * (now - self._began) / (step - first)

@@ -11,10 +11,8 @@ from collections.abc import Sequence
 
 from eostui.engine.handshake import Handshake
 
-#: What PyTorch and numpy load by themselves when a first run needs it; none of it touches a GPU.
-_LOADED_LATER = (
-    "torch._dynamo", "torch.fx.experimental.symbolic_shapes", "numpy.ma", "numpy.random",
-)  # fmt: skip
+#: What numpy loads by itself when a first run needs it.
+_LOADED_LATER = ("numpy.ma", "numpy.random")
 
 
 def preload_and_await(handshake: Handshake, modules: Sequence[str] = ()) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils import deterministic
 
 from eostui.config import RunConfig
+from eostui.dynamics.dynamics import Dynamics
 from eostui.engine.comparison import Progress
 from eostui.engine.device import available_devices, prepare_machine
 from eostui.engine.origin import began_on_other_data, newest_sound, origin_of, whole_fact
@@ -34,6 +35,7 @@ class Rebuilt:
 
     Attributes:
         problem: what is trained, on the device of the run, or on the CPU where that isn't there.
+        dynamics: the class of how it moves.
     """
 
     def __init__(
@@ -60,9 +62,10 @@ class Rebuilt:
             )
         machine = {"device": str(device), "threads": whole_fact(path, "threads", "1")}
         self._config = config.changed(machine, f"{path}")
-        with self._at_work():
+        with self.at_work():
             self._session = EngineSession(self._config, data_dir, say, alone=True)
             self.problem: Problem = self._session.problem
+            self.dynamics: type[Dynamics] = self._session.dynamics
             self._newest: Checkpoint | None = None  # of the steps that were repeated last
             self._recognition = self._recognise(_first_checkpoint(path))
         if self._recognition.changed:
@@ -87,7 +90,7 @@ class Rebuilt:
             raise InputError(_before_origin(path, step, origin))
         stored = [file.step for file in checkpoints.files(path) if origin <= file.step <= step]
         begin = self._newest
-        with self._at_work():
+        with self.at_work():
             if begin is None or not max(stored, default=0) <= begin.step <= step:
                 begin = newest_sound(path, step, origin)[0]
                 self._recognition = self._recognise(begin)
@@ -103,7 +106,7 @@ class Rebuilt:
         return theta_of(self._newest, self.problem.initial.device)
 
     @contextmanager
-    def _at_work(self) -> Iterator[None]:
+    def at_work(self) -> Iterator[None]:
         """Compute as the run did, and leave the process as it was."""
         with _process_kept(torch.device(self._config.device)):
             prepare_machine(self._config)

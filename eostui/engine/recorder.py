@@ -15,11 +15,18 @@ from torch import Tensor
 from eostui.curvature.capture import is_captured_on
 from eostui.runs.analysis.divergence import first_diverged
 from eostui.runs.analysis.phase_classifier import PhaseClassifier
-from eostui.runs.analysis.phase_signals import plain_arrivals, signal_columns
+from eostui.runs.analysis.phase_signals import bounded_loss, plain_arrivals, signal_columns
 from eostui.runs.analysis.run_phases import PHASE_EVENT, payload
 from eostui.runs.store.columns import COORDINATES, STORED_STEP_COLUMNS, TRAIN_ACCURACY
 from eostui.runs.store.writer import Store
-from eostui.stability import GRADIENT_DESCENT, THRESHOLD, UNDECAYED, Stability, intervenes
+from eostui.stability import (
+    BATCH_COLUMNS,
+    GRADIENT_DESCENT,
+    THRESHOLD,
+    UNDECAYED,
+    Stability,
+    intervenes,
+)
 
 #: Rows are handed to the store at least this often, in seconds of training.
 FLUSH_EVERY = 0.1
@@ -85,13 +92,17 @@ class Recorder:
             chance=chance if stability is GRADIENT_DESCENT else None,
             columns=signal_columns(stability.step_columns),
             threshold_label=stability.label,
+            gradient_from_steps=stability.gradient_from_steps,
         )
         self.precision = torch.float32 if like.device.type == "mps" else torch.float64
         few = tuple(column.name for column in COORDINATES[:coordinates])
         self.has_accuracy, self._coordinates = accuracy, coordinates
         last = (TRAIN_ACCURACY.name,) if accuracy else ()
         self._names = STORED_STEP_COLUMNS + stability.step_columns + few + last
-        self._width = len(_DEVICE_COLUMNS) + coordinates + len(last)
+        of_batch = len(BATCH_COLUMNS) if stability.batches else 0
+        self._first_coordinate = of_batch
+        self._width = len(_DEVICE_COLUMNS) + of_batch + coordinates + len(last)
+        self._of_phases = [self._names.index(name) for name in self.phases.columns]
         self._rows = like.new_zeros((CAPACITY, self._width + 2), dtype=self.precision)
         self._narrow = self._rows[:, : self._width]
         # index_copy_, where it is deterministic on CUDA, sorts its one index
@@ -100,10 +111,11 @@ class Recorder:
             if is_captured_on(like.device)
             else None
         )
-        self._controls = np.empty((CAPACITY, 2 + len(stability.step_columns)))
+        self._further = stability.step_columns[: len(stability.step_columns) - of_batch]
+        self._controls = np.empty((CAPACITY, 2 + len(self._further)))
         self._intervened = np.zeros(CAPACITY + 1, dtype=np.bool_)  # first: of the step before
         self._count = 0
-        self._newest: int | None = None  # where the newest row is, flushed or not
+        self._flushed: NDArray[np.float64] | None = None  # the newest row that was
         self.place = torch.zeros(1, dtype=torch.int64, device=like.device)
         self._first_loss: float | None = None
         self._flushed_at = time.monotonic()
@@ -168,9 +180,9 @@ class Recorder:
     ) -> Tensor:
         """Write the next row on the device at `place`, shape (1,); return the place of the one after it.
 
-        Nothing here looks at a value: it is part of a step's program. `others` are θ's coordinates where
-        they are kept and the accuracy where there is one, `projections` x and q where there is a
-        calibration. `took` counts the row.
+        Nothing here looks at a value: it is part of a step's program. `others` are what is of a batch
+        where steps see batches, θ's coordinates where they are kept and the accuracy where there is one,
+        `projections` x and q where there is a calibration. `took` counts the row.
         """
         arrivals = (arrival_curvature, arrival_cosine, arrival_norm)
         values = (loss, theta_norm, decayed_norm, *arrivals, *others, *projections)
@@ -202,14 +214,13 @@ class Recorder:
         self._controls[self._count : self._count + rows] = self._of_controls(controls)
         self._intervened[self._count + 1 : self._count + rows + 1] = intervenes(controls)
         self._count += rows
-        self._newest = self._count - 1
         self.next_step += rows
         if self._count == CAPACITY or time.monotonic() - self._flushed_at > FLUSH_EVERY:
             self.flush()
 
     def _of_controls(self, controls: Mapping[str, float]) -> list[float]:
         """Return what a row tells of the controls: themselves, and up to which sharpness they do."""
-        further = self._stability.step_columns
+        further = self._further
         if not further:
             return [controls["eta"], controls["weight_decay"]]
         told = {
@@ -220,13 +231,17 @@ class Recorder:
         return [float(told[name]) for name in ("eta", "weight_decay", *further)]
 
     def newest_loss(self) -> float:
-        """Return L of the newest row, NaN before there is one; this waits for the device."""
-        return math.nan if self._newest is None else float(self._rows[self._newest, 0])
+        """Return L of the newest row, NaN before there is one; this may wait for the device."""
+        return self._newest(0)
 
     def newest_accuracy(self) -> float:
         """Return the accuracy on the training samples of the newest row, as `newest_loss`."""
-        known = self._newest is not None and self.has_accuracy
-        return float(self._rows[self._newest, self._width - 1]) if known else math.nan
+        return self._newest(self._width - 1) if self.has_accuracy else math.nan
+
+    def _newest(self, place: int) -> float:
+        if self._count:
+            return float(self._rows[self._count - 1, place])
+        return math.nan if self._flushed is None else float(self._flushed[place])
 
     def precise(self, vector: Tensor) -> Tensor:
         """Return the vector in the precision of the rows."""
@@ -245,6 +260,7 @@ class Recorder:
         divergence = None
         if self._count:
             values = self._rows[: self._count].cpu().double().numpy()
+            self._flushed = values[-1]
             scalars, others, projections = np.split(
                 values, [len(_DEVICE_COLUMNS), self._width], axis=1
             )
@@ -255,13 +271,13 @@ class Recorder:
                 matrix = matrix[: divergence.step - first + 1]
                 self.next_step = divergence.step + 1
             if self._observe is not None:  # where it diverged is far off what is worth a look
-                seen = others[: len(matrix) - (divergence is not None), : self._coordinates]
+                first_one, kept = self._first_coordinate, len(matrix) - (divergence is not None)
+                seen = others[:kept, first_one : first_one + self._coordinates]
                 self._observe(seen)
             self.writer.steps(first, matrix, self._names)
             if self.calibration:
                 self.writer.calibrated(self.calibration, first, projections[: len(matrix)])
-            # the columns of the phases come first
-            signals = plain_arrivals(matrix[:, : len(self.phases.columns)], self._intervened[:-1])
+            signals = plain_arrivals(matrix[:, self._of_phases], self._intervened[:-1])
             self._intervened[0] = self._intervened[self._count]
             for change in self.phases.feed(signals):
                 self.writer.event(change.step, PHASE_EVENT, payload(change))
@@ -273,7 +289,7 @@ class Recorder:
             raise divergence
 
     def _divergence(self, first: int, matrix: NDArray[np.float64]) -> Divergence | None:
-        loss = matrix[:, 0]
+        loss = bounded_loss(matrix, self._names)
         if self._first_loss is None and math.isfinite(loss[0]):
             self._first_loss = float(loss[0])
         found = first_diverged(loss, matrix[:, 1], self._first_loss)

@@ -23,7 +23,7 @@ from eostui.problems import Problem
 from eostui.runs.store.checkpoints import Checkpoint
 from eostui.runs.store.lookup import row_at
 from eostui.runs.store.reader import RunReader
-from eostui.stability import GRADIENT_DESCENT, UNDECAYED
+from eostui.stability import BATCH_LOSS, GRADIENT_DESCENT, UNDECAYED
 
 #: The flag by which a user goes on with a problem that isn't what it was.
 FLAG = "--changed-data"
@@ -106,7 +106,9 @@ def recognise(
         changed, rounded = changes(then, now, path)
     else:
         changed, rounded = _other_counts(then, now), []
-    recomputed = _recompute(problem, point, row) if point and row else None
+    # where steps see batches L of all samples is on record at some steps alone
+    known = row and not math.isnan(row["loss"] if BATCH_LOSS in row else 0.0)
+    recomputed = _recompute(problem, point, row) if point and known else None
     if recomputed and recomputed.changed:
         changed.append(recomputed.changed)
     probes = changed_probes(then, now, path)

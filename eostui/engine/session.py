@@ -30,7 +30,7 @@ from eostui.probes.own import try_probes
 from eostui.problems import build_problem
 from eostui.problems.batch import has_accuracy
 from eostui.problems.convolutions import CONVOLUTIONS
-from eostui.runs.analysis.remarks import SAID, TRUSTED
+from eostui.runs.analysis.remarks import NOT_INVARIANT, SAID, TRUSTED
 from eostui.runs.store.reader import facts_of
 from eostui.runs.store.writer import RunWriter, not_begun
 from eostui.stop_condition import TRAIN_ACCURACY
@@ -114,6 +114,9 @@ class EngineSession:
             self.probes = probes_of(config)
             if ":" in config.dynamics:
                 try_dynamics(self.dynamics, config, self.problem)
+            self.problem = self.dynamics.prepared(config, self.problem)
+            if text := self.problem.facts.get(NOT_INVARIANT):
+                say(f"the network isn't scale-invariant: {text}")
             try_probes(self.probes, config, self.problem)
         if lines:
             said = [self.problem.facts[SAID]] if SAID in self.problem.facts else []
@@ -177,7 +180,7 @@ class EngineSession:
 
     def remark(self, writer: RunWriter, step: int) -> None:
         """Begin the record with what its reader must know of the problem."""
-        for kind in (SAID, TRUSTED):
+        for kind in (SAID, TRUSTED, NOT_INVARIANT):
             if text := self.problem.facts.get(kind):
                 writer.event(step, kind, {"text": text})
 

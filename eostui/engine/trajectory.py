@@ -16,11 +16,13 @@ from eostui.dynamics import DYNAMICS, Dynamics
 from eostui.dynamics.dynamics import ProgramDynamics
 from eostui.dynamics.intervention import Intervention, intervened
 from eostui.dynamics.path import path_curvature, step_cosine
+from eostui.dynamics.preconditioned import scaled_hessian
 from eostui.engine.calibration import Calibrator
 from eostui.engine.landscape import LandscapeMapper
 from eostui.engine.pace import Pace
 from eostui.engine.recorder import Recorder
 from eostui.engine.snapshot import Stateful
+from eostui.probes.ema import Ema
 from eostui.probes.probe import Moment, Probe, Reading, Value
 from eostui.probes.probe_set import ProbeSet
 from eostui.problems import Problem
@@ -33,6 +35,8 @@ from eostui.runs.store.writer import Store
 
 #: Unmeasured steps that are captured together too.
 LAP = 8
+#: Laps that are done beside a measurement, at most.
+LAPS_AHEAD = 8
 
 
 class Carried(NamedTuple):
@@ -57,6 +61,22 @@ class Carried(NamedTuple):
     cosine: Tensor
     norm: Tensor
     place: Tensor
+
+
+class Ahead(NamedTuple):
+    """Laps that were asked of the device as if nothing came of the measurement that they are beside.
+
+    Attributes:
+        laps: how many.
+        controls: those of their steps.
+        probes: those that were on.
+        before: what was handed on to the first of them.
+    """
+
+    laps: int
+    controls: dict[str, float]
+    probes: list[str]
+    before: Tensors
 
 
 class Trajectory:
@@ -119,22 +139,29 @@ class Trajectory:
         )
         self._intervention = Intervention()
         self._stands = False  # whether that was told
+        self._average: Tensor | None = (
+            None  # of the iterates so far, where there is the probe for it
+        )
         self._begin_at(theta)
         self._state = State(())
-        self._advance = self.programs.of(self._advanced, self._state)
-        self._lap = self.programs.of(self._lapped, self._state)
-        self._record = self.programs.of(self._recorded, self._state)
-        self._move = self.programs.of(self._moved, self._state)
+        self._advance = self.programs.of(self._advanced, self._state, ahead=True)
+        self._lap = self.programs.of(self._lapped, self._state, ahead=True)
+        self._record = self.programs.of(self._recorded, self._state, ahead=True)
+        self._move = self.programs.of(self._moved, self._state, ahead=True)
+        self._ahead: Ahead | None = None
         self._points = Points(problem.loss, self.programs)
         # a user's own may do on the host what it will
         self._program_dynamics = (
             dynamics
-            if isinstance(dynamics, ProgramDynamics) and type(dynamics) in DYNAMICS.values()
+            if isinstance(dynamics, ProgramDynamics)
+            and type(dynamics) in DYNAMICS.values()
+            and not dynamics.stability.batches  # the host draws them
             else None
         )
         self.pace = Pace(theta.device)
         if self.programs.captures and self._program_dynamics is None:
-            self._untold.append(f"a step of the dynamics {dynamics.name} is the host's")
+            whose = "a batch" if dynamics.stability.batches else "a step"
+            self._untold.append(f"{whose} of the dynamics {dynamics.name} is the host's")
         if isinstance(problem.loss, ShardedLoss):
             count = problem.loss.shards.count
             self.programs.refuse(f"the samples are shared out among {count} processes")
@@ -160,23 +187,29 @@ class Trajectory:
     @property
     def theta(self) -> Tensor:
         """θ of the step that comes next, shape (P,): good until that is taken."""
+        self._take_back()
         return self._carried.theta
 
     def state(self) -> dict[str, Any]:
         """Return θ, and the θ and ∇L of the step before: the next one needs both, and with the L on
         record they tell whether it is the same problem that is gone on with."""
+        self._take_back()
         kept = {
             name: None if name in self._unknown else self._own(getattr(self._carried, name))
             for name in ("theta", "gradient", "cosine", "previous", "displacement")
         }
         if "previous" not in self._unknown:
             del kept["displacement"]  # the difference of both
+        if self._average is not None:
+            kept["average"] = self._own(self._average)
         return {**kept, "stands": self._stands}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
+        self._take_back()
         self._stands = state.get("stands", False)
         theta, previous = state["theta"], state.get("previous")
+        self._average = state.get("average")
         displacement = state.get("displacement") if previous is None else theta - previous
         self._begin_at(theta)
         known = {"gradient": state["gradient"], "previous": previous, "displacement": displacement}
@@ -215,18 +248,21 @@ class Trajectory:
             self._writer.event(self.next_step, UNCAPTURED, {"reason": reason})
         self._untold.clear()
         end = self.next_step + most
+        done = self._take_ahead(controls, end)
         while self.next_step < end:
             while self._can_lap(controls, end):
                 self._take_lap(controls)
-            if self.next_step < end and self.take_step(controls):  # it waited for the device
-                return
-        self.pace.end(most)
+            if self.next_step < end and self.take_step(controls, most > LAP):
+                return  # it waited for the device
+        if most > done:
+            self.pace.end(most - done)
 
-    def take_step(self, controls: Mapping[str, float]) -> bool:
+    def take_step(self, controls: Mapping[str, float], onward: bool = False) -> bool:
         """Record the row of θ_t, compute θ_{t+1}, measure what is due at θ_t, and move on.
 
         Args:
             controls: those of this step, by name.
+            onward: whether it is likely that the steps after it are by the same controls.
 
         Returns:
             Whether something was due.
@@ -241,6 +277,7 @@ class Trajectory:
         # 4. What is due: at θ_t, or at the midpoint (θ_{t−1} + 2θ_t + θ_{t+1})/4, which needs 3.
         # 5. The calibrator looks; on to θ_{t+1}.
         #    With an intervention S comes before 3, where it is read at θ_t: the step is along these u.
+        self._take_back()
         step, self.measured = self.next_step, {}
         moment = self.probes.moment(step, controls)
         due = self.probes.due(moment)
@@ -257,29 +294,36 @@ class Trajectory:
         behind = self._own(self._carried.displacement)
         moment.behind = None if "displacement" in self._unknown else behind
         shared = self._points.at(here) if due and raw else None
+        known: Tensors | None = None
         if shared is not None:  # one graph for the step and its measurement
-            known: Tensors = (shared.loss, shared.gradient)
+            known = (shared.loss, shared.gradient)
             if shared.accuracy is not None:
                 known = (*known, shared.accuracy)
-        else:
+        elif due or not self._dynamics.stability.batches:
             known = training_pass(self._problem.loss, here)
-        gradient = known[1]
-        if self._program_dynamics is not None:
-            self._run(self._record, *known)
-        else:
-            self.recorder.place = self._write_row(self._carried, *known)
-        self.recorder.took(controls)
         told: list[Reading] = []
-        if shared is not None and self._intervention.carried:
-            gradient = self._own(gradient)
-            due, told = self._measure_sharpness(due, shared, moment)
-        self._intervene(controls)
-        if self._program_dynamics is not None:
-            self._run(self._move, gradient)
+        if self._dynamics.stability.batches:
+            self._intervene(controls)
+            self._step_by_batch(step, here, known, controls)
         else:
-            moved = self._dynamics.step(here, self._gradient_seen(step, here, gradient), controls)
-            moved = intervened(here, moved, self._intervention.carried)
-            self._carried = self._displaced(self._carried, gradient, moved, self.recorder.place)
+            assert known is not None
+            gradient = known[1]
+            if self._program_dynamics is not None:
+                self._run(self._record, *known)
+            else:
+                self.recorder.place = self._write_row(self._carried, *known)
+            self.recorder.took(controls)
+            if shared is not None and self._intervention.carried:
+                gradient = self._own(gradient)
+                due, told = self._measure_sharpness(due, shared, moment)
+            self._intervene(controls)
+            if self._program_dynamics is not None:
+                self._run(self._move, gradient)
+            else:
+                seen = self._gradient_seen(step, here, gradient)
+                moved = self._dynamics.step(here, seen, controls)
+                moved = intervened(here, moved, self._intervention.carried)
+                self._carried = self._displaced(self._carried, gradient, moved, self.recorder.place)
         moment.theta = here
         moment.displacement = displacement = self._own(self._carried.displacement)
         sharpness = None
@@ -287,6 +331,14 @@ class Trajectory:
             # raises Divergence: nothing is measured where θ isn't finite; and a viewer, or whoever is
             # left after a crash, has the rows before the measurement is paid for
             self.recorder.flush()
+            # taken before steps that are done ahead write over what the dynamics carries
+            metric = self._dynamics.preconditioner()
+            if metric is not None:
+                moment.scale = metric.rsqrt()
+                moment.operator = scaled_hessian(moment.scale)
+            moment.average = None if self._average is None else self._own(self._average)
+            if onward and not self._intervention.carried:
+                self._run_ahead(controls)
             point = shared or self._midpoint(here, displacement, behind)
             self._measure(due, point, moment, told)
             sharpness = self.probes.sharpness_at(moment)
@@ -330,11 +382,46 @@ class Trajectory:
         measured = len(first) == len(moment.readings)
         return [probe for probe in due if measured and probe not in first], told
 
+    def _step_by_batch(
+        self, step: int, here: Tensor, known: Tensors | None, controls: Mapping[str, float]
+    ) -> None:
+        """Take a step by its batch, and record it with what is known of all samples.
+
+        κ and the loss at both ends of the step are of the same batch: those of the next one would differ
+        by the batches too. Where a batch is all samples, L and ∇L are its own.
+        """
+        rows, loss = self._dynamics.batch(step), self._problem.loss
+        if rows is None:
+            known = known or training_pass(loss, here)
+            before, gradient = known[:2]
+        else:
+            loss = loss_of_rows(loss, rows, self._problem.chunk_size)
+            before, gradient = plain_gradient(loss, here)
+        moved = self._dynamics.step(here, gradient, controls)
+        moved = intervened(here, moved, self._intervention.carried)
+        unknown = torch.full_like(before, float("nan"))
+        change, curvature = unknown, unknown
+        if self._config.batch_ends:
+            after, gradient_after = plain_gradient(loss, moved)
+            change = self.recorder.precise(after) - self.recorder.precise(before)
+            curvature = path_curvature(gradient_after, gradient, moved - here)
+        if known is None:
+            known = (unknown, gradient, *((unknown,) if self.recorder.has_accuracy else ()))
+        of_batch = (before, change, curvature)
+        self.recorder.place = self._write_row(self._carried, *known, of_batch=of_batch)
+        self.recorder.took(controls)
+        nowhere = torch.full_like(here, float("nan"))  # κ of all samples isn't had
+        self._carried = self._displaced(self._carried, nowhere, moved, self.recorder.place)
+        self._unknown.add("gradient")
+
     def _can_lap(self, controls: Mapping[str, float], end: int) -> bool:
         """Return whether the next LAP steps are captured ones before `end`, none of which is measured."""
         if not self._advance.captured or self.next_step + LAP > end:
             return False
-        steps = range(self.next_step, self.next_step + LAP)
+        return self._is_unmeasured(self.next_step, LAP, controls)
+
+    def _is_unmeasured(self, first: int, count: int, controls: Mapping[str, float]) -> bool:
+        steps = range(first, first + count)
         return not any(self.probes.due(self.probes.moment(step, controls)) for step in steps)
 
     def _take_lap(self, controls: Mapping[str, float]) -> None:
@@ -342,13 +429,64 @@ class Trajectory:
         assert self._program_dynamics is not None
         self._program_dynamics.set(controls)
         self._intervene(controls)
-        self.measured = {}
         self.recorder.make_room(LAP)
         self._run(self._lap)
-        for _ in range(LAP):
+        self._took_unmeasured(controls, LAP)
+
+    def _took_unmeasured(self, controls: Mapping[str, float], steps: int) -> None:
+        self.measured = {}
+        for _ in range(steps):
             self.calibrator.watch(self.next_step, self._carried.previous, controls, None)
             self.next_step += 1
-        self.recorder.took(controls, LAP)
+        self.recorder.took(controls, steps)
+
+    def _run_ahead(self, controls: Mapping[str, float]) -> None:
+        """Have laps after a measured step done beside its measurement, which keeps the host busy.
+
+        They count when they are taken; until then they can be taken back. All rows must be flushed.
+        """
+        if not self._lap.captured or self.programs.ahead is None:
+            return
+        first, laps = self.next_step + 1, 0
+        while laps < LAPS_AHEAD and self._is_unmeasured(first + laps * LAP, LAP, controls):
+            laps += 1
+        if not laps:
+            return
+        before = tuple(torch.empty_like(tensor) for tensor in self._state.fixed)
+        torch._foreach_copy_(before, self._state.fixed)
+        self._ahead = Ahead(laps, dict(controls), self.probes.on, before)
+        with self.programs.ahead.beside():
+            for _ in range(laps):
+                self._run(self._lap)
+
+    def _take_ahead(self, controls: Mapping[str, float], end: int) -> int:
+        """Take the steps that were done ahead, where they are those that come next; return how many."""
+        ahead = self._ahead
+        if ahead is None:
+            return 0
+        steps = ahead.laps * LAP
+        if not (
+            self._lap.captured  # or rows may have come to hold more
+            and ahead.controls == dict(controls)
+            and ahead.probes == self.probes.on
+            and self.next_step + steps <= end
+            and self._is_unmeasured(self.next_step, steps, controls)
+        ):
+            self._take_back()
+            return 0
+        assert self.programs.ahead is not None
+        self._ahead = None
+        self.programs.ahead.join()
+        self._took_unmeasured(controls, steps)
+        return steps
+
+    def _take_back(self) -> None:
+        """Be again before the steps that were done ahead, if there are any."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            assert self.programs.ahead is not None
+            self.programs.ahead.join()
+            torch._foreach_copy_(self._state.fixed, ahead.before)
 
     def calibrate(self, asked: list[str], controls: Mapping[str, float]) -> None:
         """Calibrate or re-seat at θ_t, before its row is recorded, as `asked`; empties it.
@@ -360,10 +498,10 @@ class Trajectory:
 
     def _advanced(self, *tensors: Tensor) -> Tensors:
         """An unmeasured step."""
-        carried, own = self._parted(tensors)
+        carried = self._taken_up(tensors)
         known = training_pass(self._problem.loss, carried.theta)
         place = self._write_row(carried, *known)
-        return self._onward(carried, own, known[1], place)
+        return self._onward(carried, known[1], place)
 
     def _lapped(self, *tensors: Tensor) -> Tensors:
         """LAP unmeasured steps."""
@@ -374,59 +512,87 @@ class Trajectory:
     def _recorded(self, *tensors: Tensor) -> Tensors:
         """The row of a step whose L and ∇L are there already, and the accuracy where there is one."""
         count = 3 if self.recorder.has_accuracy else 2
-        carried, own = self._parted(tensors[count:])
+        carried = self._taken_up(tensors[count:])
         place = self._write_row(carried, *tensors[:count])
-        return (*carried._replace(place=place), *own)
+        return (*carried._replace(place=place), *self._handed_on())
 
     def _moved(self, gradient: Tensor, *tensors: Tensor) -> Tensors:
         """The rest of a step, after its row."""
-        carried, own = self._parted(tensors)
-        return self._onward(carried, own, gradient, carried.place)
+        carried = self._taken_up(tensors)
+        return self._onward(carried, gradient, carried.place)
 
-    def _onward(self, carried: Carried, own: Tensors, gradient: Tensor, place: Tensor) -> Tensors:
+    def _onward(self, carried: Carried, gradient: Tensor, place: Tensor) -> Tensors:
         """Return what the trajectory and its dynamics hand on after a step from θ_t."""
         dynamics = self._program_dynamics
         assert dynamics is not None
-        count = len(own) - len(self._intervention.carried)
-        dynamics.carry(own[:count])
         moved = dynamics.advance(carried.theta, gradient)
-        moved = intervened(carried.theta, moved, own[count:])
-        displaced = self._displaced(carried, gradient, moved, place)
-        return (*displaced, *dynamics.carried(), *own[count:])
+        moved = intervened(carried.theta, moved, self._intervention.carried)
+        return (*self._displaced(carried, gradient, moved, place), *self._handed_on())
 
     def _run(self, program: Program, *inputs: Tensor) -> None:
         """Run a part of a step, which takes up what the one before handed on."""
-        dynamics = self._program_dynamics
-        assert dynamics is not None
-        asked = self._intervention.carried
-        self._state.tensors = (*self._carried, *dynamics.carried(), *asked)
-        self._carried, own = self._parted(program(*inputs))
-        count = len(own) - len(asked)
-        dynamics.carry(own[:count])
-        self._intervention.carried = own[count:]  # where they lie for the program: copied once
+        if self._averages is None:
+            self._average = None
+        elif self._average is None:  # the probe was turned on
+            self._average = self._carried.theta.clone()
+        self._state.tensors = (*self._carried, *self._handed_on())
+        self._carried = self._taken_up(program(*inputs))
         self.recorder.place = self._carried.place
 
-    @staticmethod
-    def _parted(tensors: Tensors) -> tuple[Carried, Tensors]:
-        """Return what the trajectory hands on, and what its dynamics and an intervention do."""
-        count = len(Carried._fields)
-        return Carried(*tensors[:count]), tensors[count:]
+    def _taken_up(self, tensors: Tensors) -> Carried:
+        """Return what the trajectory handed on; the others of `_handed_on` get what is theirs."""
+        asked = len(self._intervention.carried)
+        count, end = len(Carried._fields), len(tensors) - asked
+        own = tensors[count:end]
+        # where they lie for a program: copied once
+        self._intervention.carried = tensors[end:]
+        if self._average is not None:
+            *own_tensors, self._average = own
+            own = tuple(own_tensors)
+        assert self._program_dynamics is not None
+        self._program_dynamics.carry(own)
+        return Carried(*tensors[:count])
+
+    @property
+    def _averages(self) -> float | None:
+        """How much of the average is kept a step; None without the probe `ema`."""
+        return self._config.ema_decay if Ema.name in self.probes.on else None
+
+    def _handed_on(self) -> Tensors:
+        """Return what is handed on beside the trajectory's own: what is the dynamics', then the average,
+        then the intervention's."""
+        assert self._program_dynamics is not None
+        average = () if self._average is None else (self._average,)
+        return (*self._program_dynamics.carried(), *average, *self._intervention.carried)
 
     def _write_row(
-        self, carried: Carried, loss: Tensor, gradient: Tensor, *accuracy: Tensor
+        self,
+        carried: Carried,
+        loss: Tensor,
+        gradient: Tensor,
+        *accuracy: Tensor,
+        of_batch: Tensors = (),
     ) -> Tensor:
         """Write the row of θ_t; return the place of the next one."""
         theta, decayed = carried.theta, self._problem.decayed
+        if self._averages is not None:
+            before = theta if self._average is None else self._average
+            self._average = before + (1 - self._averages) * (theta - before)
         norm = self.recorder.norm(theta)
         return self.recorder.write(
             carried.place,
             loss,
             norm,
             norm if decayed is None else self.recorder.norm(theta * decayed),
-            path_curvature(gradient, carried.gradient, carried.displacement),
+            path_curvature(
+                gradient,
+                carried.gradient,
+                carried.displacement,
+                self._dynamics.preconditioner(),  # still that of the step that led here
+            ),
             carried.cosine,
             carried.norm,
-            (*(theta.unbind() if self._coordinates else ()), *accuracy),
+            (*of_batch, *(theta.unbind() if self._coordinates else ()), *accuracy),
             self.calibrator.project(theta),
         )
 

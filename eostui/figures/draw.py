@@ -157,6 +157,12 @@ def _draw_shades(axes: Axes, shaded: Shades, layout: Layout, columns: int, scale
     inks = ListedColormap([ink(f"ramp {index}") for index in range(len(RAMP))])
     values = np.ma.masked_invalid(frame.shaded(shaded, scale)[::-1])
     axes.pcolormesh(x, y, values, cmap=inks, vmin=0, vmax=1, zorder=0.5, rasterized=True)
+    for line in shaded.lines:
+        middles = [(np.add(ends[1:], ends[:-1]) / 2) for ends in (x, y)]
+        drawn = axes.contour(
+            *middles, values, [line.value], colors="white", linewidths=1.2, zorder=1
+        )
+        axes.clabel(drawn, fmt={line.value: printable(line.label)}, fontsize="x-small")
 
 
 def _x_axis(axes: Axes, chart: Chart, shared: bool) -> None:

@@ -8,10 +8,12 @@ from eostui.panels.density import DENSITY
 from eostui.panels.drives import DRIVES
 from eostui.panels.eigenvalues import EIGENVALUES
 from eostui.panels.flow import FLOW
+from eostui.panels.gram import GRAM, RESIDUAL
 from eostui.panels.loss import LOSS
 from eostui.panels.loss_step import LOSS_STEP
 from eostui.panels.norm import NORM
 from eostui.panels.ntk import NTK
+from eostui.panels.orientation import ORIENTATION
 from eostui.panels.oscillator import OSCILLATOR
 from eostui.panels.panel import Panel
 from eostui.panels.probes import PROBES
@@ -42,4 +44,7 @@ PANELS: list[Panel] = [
     TRACE,
     ROTATIONS,
     ROTATION_MAP,
+    GRAM,
+    RESIDUAL,
+    ORIENTATION,
 ]

@@ -16,7 +16,9 @@ from eostui.panels.view import RunView
 def _chart(view: RunView, kind: str) -> Chart:
     measured = view.run.measured
     if "centre_sharpness" not in measured:
-        return Chart([], Scale(kind), view.marks(), waiting="no prediction: --probe centre")
+        return Chart(
+            [], Scale(kind), view.marks(), waiting=f"no prediction: {view.way_to('centre')}"
+        )
     x, predicted = view.readings("centre_sharpness")
     if not len(x):
         return Chart(

@@ -38,7 +38,10 @@ class Value(NamedTuple):
 #: Columns with their symbols and colours, the most important first.
 _COLUMNS = (
     ("loss", "L", "loss"),
+    ("batch_loss", "LB", "loss"),
     ("sharpness", "S", "sharpness"),
+    ("batch_sharpness", "SB", "norm"),
+    ("batch_path_curvature", "κB", "path"),
     ("path_curvature", "κ", "path"),
     ("sharpness_at_radius", "Sδ", "norm"),
     ("step_cosine", "cos", "path"),
@@ -66,7 +69,11 @@ _COLUMNS = (
     ("ntk_traced_centred_alignment", "traced, centred", "norm"),
 )
 #: What a step does to each of the losses.
-_CHANGES = {"loss": "loss_step", "loss_regularized": "loss_step_regularized"}
+_CHANGES = {
+    "loss": "loss_step",
+    "loss_regularized": "loss_step_regularized",
+    "batch_loss": "batch_loss_step",
+}
 #: Values looked through at once for the last one known.
 _PIECE = 1024
 _BELOW = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -115,6 +122,8 @@ def _value(view: RunView, step: int, column: str, symbol: str, colour: str) -> I
     """Yield the value of a column at a step, nothing where there is none at or before."""
     run = view.run
     if column in run.steps:
+        if run.of_step("loss") != "loss" and np.isnan(run.steps[column][step]):
+            return  # of all samples, which that step doesn't know
         change = run.steps[_CHANGES[column]][step] if column in _CHANGES else np.nan
         yield Value(column, symbol, float(run.steps[column][step]), step, colour, float(change))
         return

@@ -108,7 +108,7 @@ def _chart(view: RunView, kind: str) -> Chart:
 
 def _waiting(view: RunView) -> str:
     if "density_nodes" not in view.run.measured:
-        return "no density: --probe spectral_density"
+        return f"no density: {view.way_to('spectral_density')}"
     return view.waiting()
 
 

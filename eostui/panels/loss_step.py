@@ -15,17 +15,21 @@ _SAMPLE = 4001
 
 
 def _chart(view: RunView, kind: str) -> Chart:
-    steps = view.run.steps
+    steps, column = view.run.steps, view.run.of_step("loss_step")
     curves = []
     if len(steps) > 1:
         ends, x = view.x[[0, -1]], view.x[:-1]  # what the newest step does isn't known yet
         curves.append(Curve(ends, np.zeros(2), "theory", "dashed", extended=True))
-        if steps["weight_decay"].any():
+        if steps["weight_decay"].any() and not view.dynamics.batches:
             regularized = steps["loss_step_regularized"][:-1]
             curves.append(Curve(x, regularized, "cool", "stippled", "ΔLλ", yields="flattening"))
-        curves.append(Curve(x, steps["loss_step"][:-1], "loss", label="ΔL"))
-    scale = Scale(kind, linear_part(_some(steps["loss_step"])))
+        curves.append(Curve(x, steps[column][:-1], "loss", label=_label(view)))
+    scale = Scale(kind, linear_part(_some(steps[column])))
     return Chart(curves, scale, view.marks(), waiting=view.waiting(measured=False))
+
+
+def _label(view: RunView) -> str:
+    return "ΔLB" if view.dynamics.batches else "ΔL"
 
 
 def _some(values: FloatArray) -> FloatArray:
@@ -36,15 +40,16 @@ def _some(values: FloatArray) -> FloatArray:
 _MEANING = """\
 ΔL = L(θ⁺) − L(θ), what each step does to the loss, and the same of Lλ where weights decay. symlog shows
 both signs at any size: at the edge every other step goes up (zoom in: ‹span.in› or the wheel),
-and the band stays about 0 while the loss falls in the long run.
+and the band stays about 0 while the loss falls in the long run. ΔLB, under mini-batches, is what a step
+does to the loss of its own batch.
 """
 
 LOSS_STEP = Panel(
     "steps",
     lambda view: (
         ("loss step ΔL", "regularized ΔLλ")
-        if view.run.steps["weight_decay"].any()
-        else ("loss step ΔL",)
+        if view.run.steps["weight_decay"].any() and not view.dynamics.batches
+        else (f"loss step {_label(view)}",)
     ),
     ("symlog", "linear"),
     _chart,

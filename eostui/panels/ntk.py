@@ -39,9 +39,9 @@ def _chart(view: RunView, kind: str) -> Chart:
 
 def waiting_for(view: RunView, *probes: str) -> str:
     """Return why there is nothing to draw of any of these probes."""
-    asked = [probe for probe in probes if probe in view.run.config.probes]
+    asked = [probe for probe in probes if probe in view.run.probes]
     if not asked:
-        return f"no kernel: --probe {' or '.join(probes)}"
+        return f"no kernel: {view.way_to(*probes)}"
     for event in view.run.events:
         if event.kind == TURNED_OFF and event.payload.get("probe") in asked:
             return f"the probe {event.payload['probe']} was turned off"

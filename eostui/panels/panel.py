@@ -49,7 +49,7 @@ class Panel:
 
     def is_of(self, view: RunView | None) -> bool:
         """Return whether there can be something to draw of a run, if there is one yet."""
-        asked = () if view is None else view.run.config.probes
+        asked = () if view is None else view.run.probes
         return not self.probes or any(probe in asked for probe in self.probes)
 
 

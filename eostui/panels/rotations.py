@@ -24,7 +24,7 @@ _OF_RHO = "similarity_after_2"
 def waiting(view: RunView) -> str:
     """Return what a chart of rotations waits for, or why there is none."""
     if "pinned_step" not in view.run.measured:
-        return "the probe rotations isn't on: --probe rotations"
+        return f"the probe rotations isn't on: {view.way_to('rotations')}"
     return view.waiting()
 
 

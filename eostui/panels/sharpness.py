@@ -28,11 +28,11 @@ def _chart(view: RunView, kind: str) -> Chart:
     sharpness = Curve(x, values, "sharpness", label="S", sign="•", smooths=True)
     if not len(sharpness.y) and view.live:  # the first reading is on its way
         return Chart([], Scale(kind), view.marks(), waiting=view.waiting())
-    decays = steps["weight_decay"].any()
-    medians = view.medians
+    decays = steps["weight_decay"].any() and not view.dynamics.batches
+    medians, curvature = view.medians, view.run.of_step("path_curvature")
     curves = [
-        Curve(view.x, steps["path_curvature"], "path spread", "stippled", ranged=False),
-        Curve(view.x[medians.rows], medians.medians, "path", label="κ"),
+        Curve(view.x, steps[curvature], "path spread", "stippled", ranged=False),
+        Curve(view.x[medians.rows], medians.medians, "path", label=_kappa(view)),
     ]
     curves += [  # κ of a run at its edge lies along them, and would hide them
         Curve(view.x, values, "theory", "dashed", label, yields="far", extended=True, coming=coming)
@@ -45,6 +45,9 @@ def _chart(view: RunView, kind: str) -> Chart:
         rows, level = collapsed_level(steps, measured, view.off_the_bounce())
         x = view.x_measured[rows]
         curves.append(Curve(x, level, "theory", "dotted", "rest", ranged=False))
+    if "batch_sharpness" in measured:
+        x, values = view.readings("batch_sharpness")
+        curves.append(Curve(x, values, "norm", label="SB", sign="▴"))
     curves += [*_at_radii(view), sharpness]
     return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting())
 
@@ -59,11 +62,16 @@ def _at_radii(view: RunView) -> Iterator[Curve]:
                 yield Curve(x, values, colour, label=label, sign=sign)
 
 
+def _kappa(view: RunView) -> str:
+    return "κB" if view.dynamics.batches else "κ"
+
+
 def _title(view: RunView) -> tuple[str, ...]:
     whose = f" {OF_TRUSTED}" if trusted_gradient(view.run.facts) else ""
     labels = " ".join(curve.label for curve in _at_radii(view))
     at_radii = (f"at a radius {labels}",) if labels else ()
-    return (f"sharpness S{whose}", "path curvature κ", *at_radii)
+    operator = f" of {view.dynamics.operator}" if view.dynamics.operator else ""
+    return (f"sharpness S{operator}{whose}", f"path curvature {_kappa(view)}", *at_radii)
 
 
 _MEANING = """\
@@ -79,6 +87,9 @@ curvature in any direction that two gradients a bounce apart tell of, ±δ from 
 L is quadratic over that distance. During an intervention (‹further.type›) steps along eigenvectors above
 the bound are stable up to 2/η_u − λ (dashed too), at any S where they have length 0; all lines but that
 one are still those of plain steps.
+Dynamics that precondition their gradients by P have S and κ of P^-½HP^-½, against a threshold of their
+own; the title says so. Under mini-batches S may stay below 2/η − λ all along: what that bounds is SB, the
+mean curvature along batches' gradients (probe `batch_sharpness`), and κB is that of each step's batch.
 """
 
 SHARPNESS = Panel(

@@ -11,7 +11,7 @@ from eostui.panels.view import RunView
 
 def _chart(view: RunView, kind: str) -> Chart:
     if "hessian_trace" not in view.run.measured:
-        return Chart([], Scale(kind), waiting="no trace: --probe hessian_trace")
+        return Chart([], Scale(kind), waiting=f"no trace: {view.way_to('hessian_trace')}")
     x, trace, error = view.readings("hessian_trace", "hessian_trace_error")
     curves = []
     if len(x):

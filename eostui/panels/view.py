@@ -97,7 +97,7 @@ class RunView:
         """Take in the rows that the run gained, or the same run at another step."""
         self.newest = run
         self.run = self.seen = self._frozen or run
-        self.medians.update(self.run.steps["path_curvature"][:-1])
+        self.medians.update(self.run.steps[self.run.of_step("path_curvature")][:-1])
         self.phases = recorded_spans(self.run.events, self.run.last_step)
 
     @property
@@ -265,6 +265,13 @@ class RunView:
             for each in stability.controls
         }
         return stability.threshold(scaled), self.dynamics.label.replace("η", "η_u")
+
+    def way_to(self, *probes: str) -> str:
+        """Return how a run gets these probes: by a key where it lives and one can press it, or a flag."""
+        named = " or ".join(probes)
+        if self.write_key is not None and self.live:
+            return f"{self.write_key('probes')} turns on {named}"
+        return f"--probe {named}"
 
     def waiting(self, *, measured: bool = True) -> str:
         """Return what a chart waits for, or that there is nothing to wait for.

@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from eostui.config import RunConfig
+from eostui.probes.batch_sharpness import BatchSharpness
 from eostui.probes.centre import Centre
+from eostui.probes.diagonal_net import DiagonalNet
 from eostui.probes.drives import Drives
+from eostui.probes.ema import Ema
 from eostui.probes.flow import Flow
 from eostui.probes.held_out import HeldOut
 from eostui.probes.hessian_trace import HessianTrace
@@ -22,6 +25,7 @@ from eostui.probes.sharpness import Sharpness
 from eostui.probes.smallest_eigenvalue import SmallestEigenvalue
 from eostui.probes.spectral_density import SpectralDensity
 from eostui.probes.tracked_eigenvalues import TrackedEigenvalues
+from eostui.probes.two_layer_linear import TwoLayerLinear
 from eostui.probes.weyl import Weyl
 from eostui.runs.store.columns import Column, ProbeColumns
 
@@ -30,7 +34,8 @@ __all__ = ["OPTIONAL", "PROBES", "Column", "Moment", "Probe", "Reading", "descri
 #: Those of every run, in the order in which they measure: a probe may use what those before it found.
 PROBES: tuple[type[Probe], ...] = (Sharpness, SmallestEigenvalue, Drives, HeldOut)
 _OPTIONAL: tuple[type[Probe], ...] = (
-    Radius, Radii, Centre, Flow, Ntk, Weyl, TrackedEigenvalues, SpectralDensity, HessianTrace, Rotations,
+    Radius, Radii, Centre, Flow, Ntk, Weyl, TrackedEigenvalues, SpectralDensity, HessianTrace,
+    BatchSharpness, Ema, Rotations, TwoLayerLinear, DiagonalNet,
 )  # fmt: skip
 #: Those that a run has where it names them: each name of `OPTIONAL_PROBES` with its class.
 OPTIONAL: dict[str, type[Probe]] = {kind.name: kind for kind in _OPTIONAL}

@@ -40,8 +40,10 @@ class Drives(Probe):
         eigenvectors = sharpness_of(moment).eigenvectors
         if eigenvectors is None:
             raise ValueError("the drives need the eigenvector that the sharpness probe finds")
-        self.sharpness_gradient = point.third_derivative(eigenvectors[0])
-        values = drives(point, eigenvectors[0], self.sharpness_gradient, self.problem.decayed)
+        u, scale = eigenvectors[0], moment.scale
+        # with P held S = uᵀP^{-1/2}HP^{-1/2}u, whose gradient in θ is D³L along w = P^{-1/2}u
+        self.sharpness_gradient = point.third_derivative(u if scale is None else scale * u)
+        values = drives(point, u, self.sharpness_gradient, self.problem.decayed, scale)
         if not values:
             return Reading(remarks=[("unmeasured", {"reason": "∇S isn't finite here: no drives"})])
         return Reading({**values})
@@ -60,7 +62,11 @@ class Drives(Probe):
 
 
 def drives(
-    point: Point, u: Tensor, sharpness_gradient: Tensor, decayed: Tensor | None
+    point: Point,
+    u: Tensor,
+    sharpness_gradient: Tensor,
+    decayed: Tensor | None,
+    scale: Tensor | None = None,
 ) -> dict[str, float]:
     """Return β, βα, g, g_u and the alignments theory takes as small, by column; {} if one isn't finite.
 
@@ -72,15 +78,20 @@ def drives(
         u: the unit eigenvector of S there, shape (P,).
         sharpness_gradient: ∇S, shape (P,).
         decayed: 1 where decay acts and 0 elsewhere, shape (P,); None for everywhere.
+        scale: the diagonal of P^{-1/2}, shape (P,), of an S in the coordinates P^{1/2}θ: all but
+            grad_norm is of these; None for θ itself.
     """
     pulled = point.theta if decayed is None else point.theta * decayed
-    rows = _accurate(torch.stack([sharpness_gradient, point.gradient, pulled, u]))
+    vectors = [sharpness_gradient, point.gradient, pulled]
+    if scale is not None:
+        vectors = [sharpness_gradient * scale, point.gradient * scale, pulled / scale]
+    rows = _accurate(torch.stack([*vectors, u]))
     gradient = _accurate(point.gradient)
     # ‖∇L‖ alone depends on no u: a record of any version has it to the bit, which a dot product repeats
     products, square = read(rows @ rows.T, gradient @ gradient)
     if not np.isfinite(products).all():
         return {}
-    (beta, minus_beta_alpha, g, ds_u), (*_, dl_u), (*_, g_u), _ = products.tolist()
+    (beta, minus_beta_alpha, g, ds_u), (_, steepness, _, dl_u), (*_, g_u), _ = products.tolist()
     gradient_square = float(square)
     beta_alpha = -minus_beta_alpha
     grad_norm = gradient_square**0.5
@@ -96,8 +107,9 @@ def drives(
     }
     if beta > 0:
         values["sharpness_gradient_u"] = abs(ds_u) / beta**0.5
-    if grad_norm > 0:
-        values["gradient_u"] = abs(dl_u) / grad_norm
+    length = grad_norm if scale is None else float(steepness) ** 0.5
+    if length > 0:
+        values["gradient_u"] = abs(dl_u) / length
     return values
 
 

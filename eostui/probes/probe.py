@@ -17,7 +17,7 @@ from eostui.curvature.point import Point
 from eostui.errors import InputError
 from eostui.problems import Problem
 from eostui.runs.store.columns import BUILT_IN_COLUMNS, Column
-from eostui.stability import Stability
+from eostui.stability import STABILITY, Stability
 
 #: A scalar, or an array of its column's shape.
 Value = float | NDArray[np.float64]
@@ -32,6 +32,16 @@ _COLUMNS = {probe.name: probe.columns for probe in BUILT_IN_COLUMNS}
 def hessian(point: Point) -> Callable[[Tensor], Tensor]:
     """Return v ↦ H v at a point: the operator of gradient descent."""
     return point.hessian_product
+
+
+def refuse_preconditioned(config: RunConfig, probe: str) -> None:
+    """Raise InputError where S isn't the Hessian's, by a probe that compares it with what is."""
+    stability = STABILITY.get(config.dynamics)
+    if stability is not None and stability.operator:
+        raise InputError(
+            f'the probe "{probe}" compares S with curvatures of the Hessian, and with the dynamics '
+            f"{config.dynamics} S is that of {stability.operator}: leave it out"
+        )
 
 
 def built_in_columns(name: str) -> tuple[Column, ...]:
@@ -63,6 +73,9 @@ class Moment:
         changed_at: the step from which on the controls have been what they are.
         theta: θ_t, shape (P,), which isn't the point of a midpoint reading; None where it isn't known.
         behind: Δθ of the step before, shape (P,); None where there was none.
+        scale: the diagonal of P^{-1/2}, shape (P,), where the operator is P^{-1/2} H P^{-1/2}: u and all
+            that is said of S is then in the coordinates P^{1/2}θ; None where it is H, or a user's own.
+        average: the moving average of the iterates up to θ_t, shape (P,), where a probe is of it.
         displacement: Δθ of this step, from θ_t to θ_{t+1}, shape (P,); None where it isn't known.
         probes: those of the run by name: a probe may read what one before it keeps.
         readings: of the probes before it at this step, by name.
@@ -76,6 +89,8 @@ class Moment:
     theta: Tensor | None = None
     behind: Tensor | None = None
     displacement: Tensor | None = None
+    scale: Tensor | None = None
+    average: Tensor | None = None
     probes: Mapping[str, Probe] = field(default_factory=dict)
     readings: dict[str, Reading] = field(default_factory=dict)
 

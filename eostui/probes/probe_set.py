@@ -10,14 +10,15 @@ from typing import Any, TypeVar
 from eostui.config import RunConfig
 from eostui.curvature.eigenpairs import NotFiniteError
 from eostui.curvature.point import Point
-from eostui.errors import printable
+from eostui.errors import InputError, did_you_mean, printable
 from eostui.own_code import told
-from eostui.probes import OPTIONAL, PROBES
+from eostui.probes import OPTIONAL, PROBES, described
 from eostui.probes.own import ProbeError, checked, checked_state, kept_from_harm, made
 from eostui.probes.probe import Moment, Operator, Probe, Reading, hessian
 from eostui.probes.sharpness import Sharpness
 from eostui.problems import Problem
 from eostui.runs.analysis.remarks import TURNED_OFF
+from eostui.runs.store.columns import ProbeColumns
 from eostui.stability import GRADIENT_DESCENT, Stability
 
 #: Where checkpoints of older versions kept what each probe keeps now: by its name there.
@@ -70,17 +71,18 @@ class ProbeSet:
         self._stability, self._operator = stability, operator
         self._controls: dict[str, float] = dict(stability.at_start(config))
         self.changed_at = 0
-        self._named = {kind.name for kind in kinds if kind not in PROBES}
-        self._own = self._named - {kind.name for kind in kinds if kind in OPTIONAL.values()}
+        self._config, self._problem = config, problem
+        of_every_run = {kind.name: kind for kind in kinds if kind in PROBES}
+        own = {kind.name: kind for kind in kinds if kind not in (*PROBES, *OPTIONAL.values())}
+        self._own = {*own}
+        #: those that can be turned on and off, in the order in which they measure
+        self._switched = {**OPTIONAL, **own}
+        self._order = [*of_every_run, *self._switched]
         self._off: dict[str, str] = {}  # why, by name
         self._untold: list[str] = []  # those of them that the record doesn't tell of yet
         self.probes: dict[str, Probe] = {}
         for kind in kinds:
-            probe: Probe | None = self._guarded(
-                kind.name, partial(self._made, kind, config, problem), otherwise=None
-            )
-            if probe is not None:
-                self.probes[kind.name] = probe
+            self._begin(kind)
 
     @staticmethod
     def sharpness_at(moment: Moment) -> float | None:
@@ -146,6 +148,47 @@ class ProbeSet:
         self._untold.clear()
         self._forget()
 
+    def switch(self, name: str, record: Callable[[ProbeColumns], object], *, on: bool) -> bool:
+        """Turn a probe on, which begins anew then, or off; return whether that changed anything.
+
+        One that failed and was turned off alone is tried again.
+
+        Args:
+            name: of an optional one, or of a user's own that the config names.
+            record: told of one that is to measure, before it does; what it refuses stays off.
+            on: whether it measures from here on.
+
+        Raises:
+            InputError: if there is none of that name, it can't measure this run, or not be recorded.
+        """
+        if name not in self._switched:
+            if name in self._order:
+                raise InputError(f"the probe {name} measures in every run: it can't be turned off")
+            raise InputError(f"there is no probe `{name}`{did_you_mean(name, self._switched)}")
+        if on == (name in self.probes and name not in self._off):
+            return False
+        if on:
+            kind = self._switched[name]
+            try:
+                probe = self._made(kind, self._config, self._problem)
+            except InputError as error:
+                raise InputError(f"the probe {name} can't be turned on: {error}") from None
+            except (Exception, SystemExit) as error:  # the user's code may raise anything
+                raise InputError(f"the probe {name} failed: {printable(told(error))}") from error
+            record(described([kind])[0])
+            self._drop(name)
+            self.probes[name] = probe
+            self._sort()
+        else:
+            self._drop(name)
+        return True
+
+    @property
+    def on(self) -> list[str]:
+        """The names of those that aren't of every run and are on, or failed and are told of."""
+        names = (name for name in self._order if name in self.probes or name in self._off)
+        return [name for name in names if name in self._switched]
+
     def turn_on(self) -> None:
         """Let probes that were turned off measure again: their source is another."""
         self._off = {name: why for name, why in self._off.items() if name not in self.probes}
@@ -164,6 +207,7 @@ class ProbeSet:
             "changed_at": self.changed_at,
             "off": dict(self._off),
             "untold": list(self._untold),
+            "on": self.on,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -174,6 +218,8 @@ class ProbeSet:
             self._controls |= {name: state[name] for name in self._controls if name in state}
             state = {**_translated(state), "changed_at": state.get("changed_at", 0)}
         self.changed_at = state["changed_at"]
+        if "on" in state:
+            self._begin_those(state["on"])
         off, untold = state.get("off", {}), state.get("untold", [])
         # one that couldn't be made stays off: there is nothing to turn on
         self._off |= {name: why for name, why in off.items() if name in self.probes}
@@ -181,6 +227,31 @@ class ProbeSet:
         for probe in self.probes.values():
             if own := _of(probe.name, state):
                 self._guarded(probe.name, partial(probe.restore, own), otherwise=None)
+
+    def _begin(self, kind: type[Probe]) -> None:
+        """Make a probe anew, or take note of why it can't be."""
+        probe: Probe | None = self._guarded(
+            kind.name, partial(self._made, kind, self._config, self._problem), otherwise=None
+        )
+        if probe is not None:
+            self.probes[kind.name] = probe
+
+    def _begin_those(self, names: Sequence[str]) -> None:
+        """Have those on that were, beside the probes of every run."""
+        for name in set(self.on) - set(names):
+            self._drop(name)
+        for name in names:
+            if name in self._switched and name not in self.on:
+                self._begin(self._switched[name])
+        self._sort()
+
+    def _drop(self, name: str) -> None:
+        self.probes.pop(name, None)
+        self._off.pop(name, None)
+        self._untold = [each for each in self._untold if each != name]
+
+    def _sort(self) -> None:
+        self.probes = {name: self.probes[name] for name in self._order if name in self.probes}
 
     def _reading(self, probe: Probe, point: Point, moment: Moment) -> Reading:
         if probe.name not in self._own:
@@ -210,7 +281,7 @@ class ProbeSet:
         Raises:
             NotFiniteError: by one of the program: then nothing more can be measured at this point.
         """
-        if name not in self._named:
+        if name not in self._switched:
             return do()
         if name in self._off:
             return otherwise

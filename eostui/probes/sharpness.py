@@ -47,6 +47,8 @@ class Sharpness(Probe):
             shape (2, P); None until there are two readings.
         turned: overlaps of u with these; None where they aren't known.
         others: the eigenvectors and guards after the first one reading before, shape (m, P).
+        spectrum: the eigenvectors after the first and the guards of the last reading that looked for all
+            of them, shape (m, P), while S alone is measured; else None.
         memory: what is known of H from the readings so far.
         unconverged: whether the last search ended before it was good enough.
         degenerate: whether u was then one direction among several, for all that could be told.
@@ -60,6 +62,7 @@ class Sharpness(Probe):
         super().__init__(config, problem)
         self.readings = 0
         self.unconverged = self.degenerate = False
+        self.spectrum: Tensor | None = None
         self.forget()
 
     def due(self, moment: Moment) -> bool:
@@ -85,7 +88,12 @@ class Sharpness(Probe):
 
     def measure(self, point: Point, moment: Moment) -> Reading:
         """Find S and u, the eigenvalues asked for, and how well each is found."""
-        pairs, remarks = self._searched(point, moment)
+        alone = self._measures_alone(moment)
+        if alone and self.spectrum is None and self.eigenvectors is not None:
+            self._narrow()
+        pairs, remarks = self._searched(point, moment, alone=alone)
+        if not alone:
+            self.spectrum = None
         self.readings += 1
         remarks += self._remarks_on(pairs)
         first = pairs.values[0]
@@ -131,10 +139,11 @@ class Sharpness(Probe):
         self.earlier: Tensor | None = None
         self.turned: list[float] | None = None
         self.others: Tensor | None = None
+        self.spectrum = None
         self.memory = HessianMemory()
 
     def _searched(
-        self, point: Point, moment: Moment
+        self, point: Point, moment: Moment, *, alone: bool = False
     ) -> tuple[Eigenpairs, list[tuple[str, dict[str, Any]]]]:
         """Search from where the eigenvectors were last, and in a fresh direction where those may err.
 
@@ -145,10 +154,13 @@ class Sharpness(Probe):
         audits = self.readings % AUDIT_EVERY == 0
         start, independent = self._start(point.theta, step)
         known = 0 if self.eigenvectors is None or audits else len(start)
+        if self.spectrum is not None and not alone:  # where they were, some of them S's guards now
+            start, independent = torch.cat([start, self.spectrum]), False
+            known = known and len(self.spectrum) + 1
         pairs = leading_eigenpairs(
             moment.operator(point),
             start,
-            self._target(moment),
+            self._target(moment, alone=alone),
             memory=self.memory,
             fresh=lambda number: random_direction(point.theta, seed, step, 1 + number),
             known=known,
@@ -165,11 +177,25 @@ class Sharpness(Probe):
                     return pairs, [("audit", told)]
         return pairs, []
 
-    def _target(self, moment: Moment) -> Target:
+    def _measures_alone(self, moment: Moment) -> bool:
+        """Return whether the eigenvalues after S aren't due: `spectrum_cadence` has them rarer."""
+        every = self.config.spectrum_cadence
+        return every > 0 and self.config.eigenvalues != 1 and moment.step % every != 0
+
+    def _narrow(self) -> None:
+        """Follow u and the pair after it alone, and keep the others as they are."""
+        assert self.eigenvectors is not None
+        self.spectrum = self._followed()[1:]
+        self.eigenvectors, self.guards = self.eigenvectors[:1], self.spectrum[:1]
+        self.others = None
+
+    def _target(self, moment: Moment, *, alone: bool = False) -> Target:
         """Return what is looked for, from the config and from what the dynamics is stable up to."""
         config = self.config
         wanted, above = config.eigenvalues, float("inf")
-        if wanted == "edge":
+        if alone:
+            wanted = 1
+        elif wanted == "edge":
             wanted, above = 1, FOLLOWED_FROM * moment.undecayed
         return Target(
             wanted=wanted,
@@ -255,7 +281,7 @@ class Sharpness(Probe):
 #: What is kept as it is in a checkpoint: all but the memory, which has parts.
 _KEPT = (
     "readings", "unconverged", "degenerate", "sharpness", "values", "eigenvectors", "guards", "earlier",
-    "turned", "others",
+    "turned", "others", "spectrum",
 )  # fmt: skip
 
 

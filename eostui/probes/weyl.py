@@ -14,7 +14,7 @@ from eostui.curvature.eigenpairs import Eigenpairs, Target, leading_eigenpairs
 from eostui.curvature.point import Point
 from eostui.curvature.weyl import is_half_squared_error, kernel_product, residual_product
 from eostui.errors import InputError
-from eostui.probes.probe import Moment, Probe, Reading, hessian
+from eostui.probes.probe import Moment, Probe, Reading, hessian, refuse_preconditioned
 from eostui.probes.sharpness import relative, sharpness_of
 from eostui.problems import Problem
 from eostui.problems.batch import supervised_parts
@@ -50,6 +50,7 @@ class Weyl(Probe):
 
     def __init__(self, config: RunConfig, problem: Problem) -> None:
         super().__init__(config, problem)
+        refuse_preconditioned(config, self.name)
         if not supervised_parts(problem.loss):
             raise InputError(
                 "the problem is a function of θ alone: it has no outputs, and so no NTK"

@@ -2,7 +2,7 @@
 
 from eostui.problems.batch import Chunk, SummedLoss
 from eostui.problems.build import build_problem
-from eostui.problems.norms import ElementaryBatchNorm, ElementaryLayerNorm
+from eostui.problems.norms import ElementaryBatchNorm, ElementaryLayerNorm, GhostBatchNorm
 from eostui.problems.problem import Evaluation, Problem
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "ElementaryBatchNorm",
     "ElementaryLayerNorm",
     "Evaluation",
+    "GhostBatchNorm",
     "Problem",
     "SummedLoss",
     "build_problem",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -101,9 +102,15 @@ def trained_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in module.named_parameters() if p.requires_grad}
 
 
-def function_of_theta(
-    module: nn.Module, dtype: torch.dtype | None = None
-) -> Callable[[Tensor, Tensor], Tensor]:
+class FunctionOfTheta(Protocol):
+    """(θ, inputs) ↦ outputs; buffers by name stand in for the module's own."""
+
+    def __call__(
+        self, theta: Tensor, batch: Tensor, buffers: Mapping[str, Tensor] = ..., /
+    ) -> Tensor: ...
+
+
+def function_of_theta(module: nn.Module, dtype: torch.dtype | None = None) -> FunctionOfTheta:
     """Return (θ, inputs) ↦ outputs.
 
     Args:
@@ -117,14 +124,16 @@ def function_of_theta(
     held = {name: c.to(dtype) if c.is_floating_point() else c for name, c in constants.items()}
     places = _places(module)
 
-    def outputs(theta: Tensor, batch: Tensor) -> Tensor:
+    def outputs(
+        theta: Tensor, batch: Tensor, buffers: Mapping[str, Tensor] = MappingProxyType({}), /
+    ) -> Tensor:
         # one split: its backward pass is one concatenation, whatever the number of layers
         pieces = torch.split(theta, sizes)
         views = {
             name: piece.view(shape)
             for name, piece, shape in zip(parameters, pieces, shapes, strict=True)
         }
-        values = {**views, **held}
+        values = {**views, **held, **buffers}
         placed = {place: values[name] for place, name in places.items() if name in values}
         # tied by hand: PyTorch would put a module that comes twice back in the wrong order, and leave
         # the last θ in it

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from eostui.config import RunConfig
 from eostui.errors import InputError
@@ -54,21 +56,26 @@ def build_problem(
 
 
 def _network_problem(config: RunConfig, data: Dataset, device: torch.device) -> Problem:
+    _refuse_groups(config.batch_norm_group, len(data.x))
     dtype = getattr(torch, config.dtype)
     torch.manual_seed(config.seed)
-    module = build_network(config, tuple(data.x.shape[1:]), data.y.shape[1])
+    shape = data.x.shape[1:] if data.images is None else data.images.shape
+    module = build_network(config, tuple(shape), data.y.shape[1])
+    if data.images is not None:
+        module = nn.Sequential(data.images, module)
     module = module.to(device=device, dtype=dtype)
     loss = LOSSES[config.loss]
     convolutions = config.convolutions
     if convolutions == "auto":
         convolutions = default_convolutions(device)
+    inputs_dtype = dtype if data.images is None else data.x.dtype
     test = None
     if data.test_x is not None and data.test_y is not None:
-        test = (data.test_x.to(device, dtype), data.test_y.to(device, dtype))
+        test = (data.test_x.to(device, inputs_dtype), data.test_y.to(device, dtype))
     problem = Problem.from_module(
         module,
         loss.function,
-        data.x.to(device, dtype),
+        data.x.to(device, inputs_dtype),
         data.y.to(device, dtype),
         convention=loss.convention,
         test=test,
@@ -78,7 +85,24 @@ def _network_problem(config: RunConfig, data: Dataset, device: torch.device) -> 
         convolutions=convolutions,
     )
     problem.facts.update(data.facts)
-    if config.network == "cnn":
+    if data.images is not None:
+        problem = replace(problem, arrays={**problem.arrays, "images": data.images.images})
+    elif config.network in ("cnn", "vgg16"):  # chains of plain layers
         problem.facts[CONVOLUTIONS] = convolutions
     problem.facts[CHANCE_LOSS] = repr(loss.of_chance(data.y))
     return problem
+
+
+def _refuse_groups(size: int, samples: int) -> None:
+    """Raise InputError if samples can't be normalised in groups of this size."""
+    if size > samples:
+        raise InputError(
+            f"`batch_norm_group` is {size}, but there are only {samples} training samples: use "
+            "fewer, or 0 for all of them in one group"
+        )
+    if size and (size == 1 or samples % size == 1):
+        which = "each group has" if size == 1 else f"the last group of {samples} samples would have"
+        raise InputError(
+            f"`batch_norm_group` is {size}, so that {which} one sample alone, which has no variance: use "
+            "another size, or 0 for all samples in one group"
+        )

@@ -15,6 +15,7 @@ from torch import Tensor
 from eostui import locations
 from eostui.config import RunConfig
 from eostui.errors import InputError
+from eostui.problems.augmentation import AugmentedImages, drawn_views, whole_images
 from eostui.problems.downloads import load_torchvision
 from eostui.problems.files import RawData, read_npz
 from eostui.problems.inputs import compare_scales, in_words, read_inputs, standardiser
@@ -31,6 +32,8 @@ class Dataset:
         test_x: held-out inputs, or None.
         test_y: held-out targets, or None.
         classes: number of classes; 0 for regression.
+        images: what `x` and `test_x` are views of, the rows (views, 4) of `AugmentedImages`; None where
+            they are the inputs themselves.
         facts: what was made of the data, for the record.
         warnings: what of that may not be meant, a sentence each.
     """
@@ -40,6 +43,7 @@ class Dataset:
     test_x: Tensor | None
     test_y: Tensor | None
     classes: int
+    images: AugmentedImages | None = None
     facts: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -70,7 +74,7 @@ def load_dataset(
     if config.data == "npz":
         read = {**inputs.facts, **targets.facts}
         narrate(f"{raw.source}: {read['inputs']} ({read['layout']}); y {read['targets']}")
-    standardise, standardised = standardiser(config, inputs, warn)
+    standardise = standardiser(config, inputs, warn)
     chosen = _select(config, raw.source, targets, warn)
     test_x, test_y = inputs.test_x, targets.test_y
     if test_x is None and len(chosen) < len(inputs.x):
@@ -81,19 +85,30 @@ def load_dataset(
     taken = inputs.x[chosen]
     x, held = standardise(taken), None if test_x is None else standardise(test_x)
     compare_scales(config, x, held, warn)
+    y, facts = targets.tensor(targets.y[chosen]), {}
+    train, test = torch.from_numpy(x), None if held is None else torch.from_numpy(held)
+    images = None
+    if copies := config.static_augmentation:
+        images = AugmentedImages.of(raw.source, taken, test_x, standardise)
+        train = drawn_views(len(taken), copies, config.seed)
+        test = None if test_x is None else whole_images(len(test_x), before=len(taken))
+        y = y.repeat(copies, 1)
+        facts = {"static_augmentation": f"{copies} crops, flipped or not, of {len(taken)} images"}
     return Dataset(
-        x=torch.from_numpy(x),
-        y=targets.tensor(targets.y[chosen]),
-        test_x=None if held is None else torch.from_numpy(held),
+        x=train,
+        y=y,
+        images=images,
+        test_x=test,
         test_y=None if test_y is None else targets.tensor(test_y),
         classes=targets.classes,
         facts={
             "data": raw.source,
             **inputs.facts,
             **targets.facts,
-            "samples": str(len(chosen)),
+            "samples": str(len(train)),
             "test_samples": str(0 if held is None else len(held)),
-            "standardized": standardised,
+            "standardized": standardise.told,
+            **facts,
             "range": f"{in_words(taken)}; standardised {in_words(x)}",
             **({"warnings": "\n".join(warnings)} if warnings else {}),
         },

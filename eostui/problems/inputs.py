@@ -25,6 +25,26 @@ OTHER_SCALE = 10.0
 _ROUNDINGS = 4
 
 
+#: Mean and deviation of CIFAR-10's channels, customary ones.
+_MEAN, _DEVIATION = np.array([0.4914, 0.4822, 0.4465]), np.array([0.2470, 0.2435, 0.2616])
+#: Those of WHY's code: of each image the deviation within it, and the mean of these over images.
+_WHY_MEAN = np.array([125.307, 122.961, 113.8575]) / 255
+_WHY_DEVIATION = np.array([51.5865, 50.847, 51.255]) / 255
+#: Customary ones of ImageNet, by which that code standardises once more before its VGG.
+_IMAGENET_MEAN, _IMAGENET_DEVIATION = (
+    np.array([0.485, 0.456, 0.406]),
+    np.array([0.229, 0.224, 0.225]),
+)
+#: Constants by the name that `standardize` has for them.
+NAMED = {
+    "cifar10": (_MEAN, _DEVIATION),
+    "cifar10-why": (_WHY_MEAN, _WHY_DEVIATION),
+    "cifar10-why-vgg": (
+        _WHY_MEAN + _WHY_DEVIATION * _IMAGENET_MEAN, _WHY_DEVIATION * _IMAGENET_DEVIATION
+    ),
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Inputs:
     """Inputs in float64, before standardisation.
@@ -165,31 +185,50 @@ def _arranged(x: NDArray[Any], divisor: float, layout: ChannelOrder | None) -> F
     return values
 
 
+@dataclass(frozen=True)
+class Standardiser:
+    """Subtracts a mean and divides by a deviation, both shaped to broadcast over samples.
+
+    Attributes:
+        source: the file or data set, for sentences.
+        mean: of what the inputs are before.
+        deviation: likewise.
+        dtype: the precision in which the result must have squares.
+        told: what it does, in words.
+    """
+
+    source: str
+    mean: Floats
+    deviation: Floats
+    dtype: str
+    told: str
+
+    @np.errstate(over="ignore")
+    def __call__(self, values: Floats) -> Floats:
+        """Standardise inputs. Raises InputError if the result can't be held."""
+        result: Floats = (values - self.mean) / self.deviation
+        if not max(result.max(), -result.min()) <= square_limit(self.dtype):
+            raise InputError(
+                f"{self.source}: the inputs range from {in_words(values)} and, standardised, from "
+                f"{in_words(result)}, the squares of which {self.dtype} can't hold: scale them"
+            )
+        return result
+
+
 @np.errstate(over="ignore", invalid="ignore")  # what overflows is refused by its value
-def standardiser(
-    config: RunConfig, inputs: Inputs, warn: Warn
-) -> tuple[Callable[[Floats], Floats], str]:
-    """Return what standardises inputs, by moments over all samples of `inputs.x`, and it in words.
+def standardiser(config: RunConfig, inputs: Inputs, warn: Warn) -> Standardiser:
+    """Return what standardises inputs, where by moments by those over all samples of `inputs.x`.
 
     Raises:
         InputError: if the inputs are constant, their moments or the result can't be held, or the
             constants of the config don't fit the channels.
     """
     mean, deviation = _moments(config, inputs, warn)
-    limit = square_limit(config.dtype)
-
-    @np.errstate(over="ignore")
-    def standardise(values: Floats) -> Floats:
-        result: Floats = (values - mean) / deviation
-        if not max(result.max(), -result.min()) <= limit:
-            raise InputError(
-                f"{inputs.source}: the inputs range from {in_words(values)} and, standardised, from "
-                f"{in_words(result)}, the squares of which {config.dtype} can't hold: scale them"
-            )
-        return result
-
     told = f"mean {_digits(mean)}, deviation {_digits(deviation)}"
-    return standardise, f"{config.standardize}: {told}"
+    if config.standardize == "pixels":
+        told = f"{mean.size} means {in_words(mean)}, as many deviations {in_words(deviation)}"
+    told = f"{config.standardize}: {told}"
+    return Standardiser(inputs.source, mean, deviation, config.dtype, told)
 
 
 def square_limit(dtype: str) -> float:
@@ -201,6 +240,10 @@ def _moments(config: RunConfig, inputs: Inputs, warn: Warn) -> tuple[Floats, Flo
     """Return the mean and deviation to standardise by, shaped to broadcast over samples."""
     x = inputs.x
     shape = (1, -1) + (1,) * (x.ndim - 2)
+    if config.standardize in NAMED:
+        return _named(config.standardize, inputs)
+    if config.standardize == "pixels":
+        return _of_pixels(inputs, warn)
     axes = (0, 2, 3) if config.standardize == "channels" and x.ndim == 4 else None
     constant = _constant(inputs, axes)
     if config.standardize in ("constants", "none"):
@@ -227,6 +270,44 @@ def _moments(config: RunConfig, inputs: Inputs, warn: Warn) -> tuple[Floats, Flo
     return mean, deviation
 
 
+def _named(name: str, inputs: Inputs) -> tuple[Floats, Floats]:
+    """Return constants by their name, for images of three channels."""
+    if inputs.x.ndim != 4 or inputs.x.shape[1] != 3:
+        raise InputError(
+            f'`standardize` is "{name}", which is of images with 3 channels, but the samples of '
+            f"{inputs.source} have shape {inputs.x.shape[1:]}"
+        )
+    mean, deviation = (np.reshape(values, (1, 3, 1, 1)) for values in NAMED[name])
+    return mean, deviation
+
+
+def _of_pixels(inputs: Inputs, warn: Warn) -> tuple[Floats, Floats]:
+    """Return the mean and deviation of each value of a sample over all samples, as Cohen et al. 2021.
+
+    Values that are the same in all training samples have no deviation: they are divided by 1, and so 0.
+    """
+    x = inputs.x
+    mean, deviation = x.mean(0, keepdims=True), x.std(0, keepdims=True)
+    low, high = x.min(0, keepdims=True), x.max(0, keepdims=True)
+    size = np.maximum(np.abs(low), np.abs(high))
+    same = high - low <= _ROUNDINGS * inputs.rounding * size
+    if same.all():
+        raise InputError(
+            f"{inputs.source}: all samples are the same, and can't be standardised by their deviation"
+        )
+    if not np.isfinite(deviation).all() or not (deviation[~same] > 0).all():
+        raise InputError(
+            f"{inputs.source}: the inputs range from {in_words(x)}, and float64 can't hold the "
+            "squares that their deviation is made of: scale them"
+        )
+    if same.any():
+        warn(
+            f"{int(same.sum())} of the {same.size} pixels are the same in all training samples: they "
+            "become 0"
+        )
+    return np.where(same, low, mean), np.where(same, 1.0, deviation)
+
+
 def _constant(inputs: Inputs, axes: tuple[int, ...] | None) -> str:
     """Return that the inputs, or which of their channels, don't vary; "" if they do.
 
@@ -251,11 +332,12 @@ def _constant(inputs: Inputs, axes: tuple[int, ...] | None) -> str:
 def compare_scales(config: RunConfig, x: Floats, test_x: Floats | None, warn: Warn) -> None:
     """Warn if standardised inputs show that constants don't fit, or that test inputs lie elsewhere."""
     mean, deviation = float(x.mean()), float(x.std())
-    if config.standardize == "constants" and (
+    if config.standardize in ("constants", *NAMED) and (
         abs(mean) > OTHER_SCALE or not 1 / OTHER_SCALE < deviation < OTHER_SCALE
     ):
+        which = "`mean` and `deviation`" if config.standardize == "constants" else "the constants"
         warn(
-            "`mean` and `deviation` don't fit the inputs, which standardised by them have mean "
+            f"{which} don't fit the inputs, which standardised by them have mean "
             f"{mean:.3g} and deviation {deviation:.3g}, {in_words(x)}"
         )
     if test_x is None or not deviation:

@@ -1,7 +1,8 @@
-"""The networks, with PyTorch's default initialisation."""
+"""The networks, with PyTorch's default initialisation where they don't say otherwise."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from math import prod
 
@@ -9,6 +10,10 @@ from torch import nn
 
 from eostui.config import RunConfig
 from eostui.errors import InputError
+from eostui.network_stages import STAGES, Stages
+from eostui.problems.norms import GhostBatchNorm
+from eostui.problems.resnets import preact_resnet, resnet, scale_invariant_resnet
+from eostui.problems.vgg import Images, Norm, normalised_vgg, plain_vgg
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -16,6 +21,18 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "gelu": nn.GELU,
     "elu": nn.ELU,
     "softplus": nn.Softplus,
+}
+
+Make = Callable[[Images, Stages, int, Norm, type[nn.Module]], nn.Module]
+
+_OF_PAPERS: dict[str, Make] = {
+    "vgg10": normalised_vgg,
+    "vgg16": plain_vgg,
+    "vgg19": normalised_vgg,
+    "resnet20": resnet,
+    "preact-resnet18": preact_resnet,
+    "preact-resnet34": preact_resnet,
+    "scale-invariant-resnet18": scale_invariant_resnet,
 }
 
 
@@ -29,7 +46,26 @@ def build_network(config: RunConfig, input_shape: tuple[int, ...], outputs: int)
     """
     if config.network == "mlp":
         return _mlp(config, prod(input_shape), outputs)
-    return _cnn(config, input_shape, outputs)
+    if len(input_shape) != 3:
+        raise InputError(
+            f'`network` is "{config.network}", but the data has samples of shape {input_shape}: '
+            "it needs images (channels, height, width)"
+        )
+    if config.network == "cnn":
+        return _cnn(config, input_shape, outputs)
+    return _of_a_paper(config, input_shape, outputs)
+
+
+def _of_a_paper(config: RunConfig, images: Images, outputs: int) -> nn.Module:
+    """A network by its name in a paper, of `stages` of one's own where those are given."""
+    make = _OF_PAPERS[config.network]
+
+    def norm(channels: int) -> nn.Module:
+        affine = make is not scale_invariant_resnet
+        return GhostBatchNorm(channels, config.batch_norm_group, affine=affine)
+
+    stages = config.stages or STAGES[config.network]
+    return make(images, stages, outputs, norm, ACTIVATIONS[config.activation])
 
 
 def _mlp(config: RunConfig, inputs: int, outputs: int) -> nn.Module:
@@ -41,13 +77,8 @@ def _mlp(config: RunConfig, inputs: int, outputs: int) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(sizes[-1], outputs, bias=config.bias))
 
 
-def _cnn(config: RunConfig, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
+def _cnn(config: RunConfig, input_shape: Images, outputs: int) -> nn.Module:
     """Convolutions that keep the size, each with activation and 2×2 max-pooling; a linear head."""
-    if len(input_shape) != 3:
-        raise InputError(
-            f'`network` is "cnn", but the data has samples of shape {input_shape}: '
-            "a CNN needs images (channels, height, width)"
-        )
     channels, height, width = input_shape
     layers: list[nn.Module] = []
     for before, after in pairwise((channels, *config.channels)):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -12,18 +14,24 @@ from torch import Tensor, nn
 
 from eostui.errors import InputError
 from eostui.problems.batch import (
-    Chunk,
     Convolutions,
     LossFunction,
     Supervised,
     batch_loss,
     function_of_theta,
-    parts_of,
     slices,
+    supervised_parts,
     trained_parameters,
 )
 from eostui.problems.differentiable import equal_to_rounding
+from eostui.problems.losses import accuracy as classes_told_right
 from eostui.problems.memory import automatic_chunk_size, unfolded_bytes
+from eostui.problems.running_statistics import (
+    by_statistics,
+    group_sizes,
+    outputs_by_statistics,
+    running_statistics,
+)
 from eostui.problems.subject import Subject
 from eostui.problems.trial import look
 
@@ -45,7 +53,7 @@ class HeldOutSamples:
     """A module's loss and accuracy on held-out samples.
 
     Attributes:
-        outputs: (θ, inputs) ↦ the module's outputs.
+        outputs: θ ↦ (inputs ↦ the module's outputs).
         loss: (outputs, targets) ↦ their mean loss.
         accuracy: (outputs, targets) ↦ the share that is right, or None.
         inputs: shape (n, …).
@@ -53,7 +61,7 @@ class HeldOutSamples:
         chunk_size: samples evaluated at a time; 0 for all.
     """
 
-    outputs: Callable[[Tensor, Tensor], Tensor]
+    outputs: Callable[[Tensor], Callable[[Tensor], Tensor]]
     loss: Callable[[Tensor, Tensor], Tensor]
     accuracy: Callable[[Tensor, Tensor], Tensor] | None
     inputs: Tensor
@@ -63,9 +71,9 @@ class HeldOutSamples:
     @torch.no_grad()
     def __call__(self, theta: Tensor) -> Evaluation:
         """Evaluate the module at θ."""
-        value, right = 0.0, 0.0
+        value, right, outputs = 0.0, 0.0, self.outputs(theta)
         for rows, share in slices(len(self.inputs), self.chunk_size):
-            predicted, wanted = self.outputs(theta, self.inputs[rows]), self.targets[rows]
+            predicted, wanted = outputs(self.inputs[rows]), self.targets[rows]
             value += share * float(self.loss(predicted, wanted))
             if self.accuracy is not None:
                 right += share * float(self.accuracy(predicted, wanted))
@@ -161,12 +169,17 @@ class Problem:
         _look_at_first(made_of, initial)
         _refuse_broadcast(made_of, initial)
         if chunk_size == "auto":
-            chunk_size = _automatic(module, loss, inputs, targets, convolutions)
+            fitting = _automatic(module, loss, inputs, targets, convolutions)
+            chunk_size = _of_whole_groups(module, fitting)
         if chunk_size >= len(inputs):
             chunk_size = 0
+        if chunk_size:
+            _refuse_torn_groups(module, chunk_size)
+        tested_as = by_statistics(module)
+        alone = function_of_theta(tested_as)
         if chunk_size or test is not None:
-            _refuse_coupling(outputs, inputs, initial)
-        if chunk_size and not is_mean(made_of, initial):
+            _refuse_coupling(alone, inputs, initial)
+        if chunk_size and not is_mean(replace(made_of, outputs=alone), initial):
             raise InputError(
                 "the loss isn't a mean over samples, so it can't be summed in chunks: set `chunk_size` "
                 "to 0, or divide the loss by the number of samples"
@@ -180,22 +193,25 @@ class Problem:
         if not decay_biases:
             masks = [torch.full((p.numel(),), float(p.ndim > 1)) for p in trained.values()]
             decayed = torch.cat(masks).to(initial)
+        summed = batch_loss(
+            outputs,
+            loss,
+            inputs,
+            targets,
+            chunk_size,
+            module,
+            convolutions,
+            accuracy=accuracy if of_every_step else None,
+        )
+        held_out = None
+        if test is not None:
+            seen = partial(outputs_by_statistics, tested_as, supervised_parts(summed))
+            held_out = HeldOutSamples(seen, loss, accuracy, *test, chunk_size=chunk_size)
         return cls(
             initial=initial,
-            loss=batch_loss(
-                outputs,
-                loss,
-                inputs,
-                targets,
-                chunk_size,
-                module,
-                convolutions,
-                accuracy=accuracy if of_every_step else None,
-            ),
+            loss=summed,
             convention=convention,
-            test=None
-            if test is None
-            else HeldOutSamples(outputs, loss, accuracy, *test, chunk_size=chunk_size),
+            test=held_out,
             decayed=decayed,
             facts=facts,
             chunk_size=chunk_size,
@@ -204,7 +220,8 @@ class Problem:
         )
 
     def module(self, theta: Tensor) -> nn.Module:
-        """Return a copy of the module that this was made from, with θ as its trained parameters.
+        """Return a copy of the module that this was made from, with θ as its trained parameters, and the
+        running statistics of the training samples there if it has any.
 
         Args:
             theta: shape (P,).
@@ -212,10 +229,10 @@ class Problem:
         Raises:
             InputError: if it is made of a function of θ alone, or the module can't be copied.
         """
-        part = parts_of(self.loss)[0]
-        supervised = part.supervised if isinstance(part, Chunk) else None
-        if supervised is None:
+        parts = supervised_parts(self.loss)
+        if not parts:
             raise InputError("its loss is a function of θ alone: there is no module in it")
+        supervised = parts[0]
         parameters = trained_parameters(supervised.module).values()
         pieces = torch.split(theta.detach(), [parameter.numel() for parameter in parameters])
         placed = {
@@ -223,9 +240,11 @@ class Problem:
             for parameter, piece in zip(parameters, pieces, strict=True)
         }
         try:
-            return copy.deepcopy(supervised.module, placed)
+            module = copy.deepcopy(supervised.module, placed)
         except Exception as error:
             raise InputError(f"its module can't be copied: {error}") from None
+        module.load_state_dict(running_statistics(parts, theta.detach()), strict=False)
+        return module
 
 
 @torch.no_grad()
@@ -234,12 +253,14 @@ def _is_of_every_step(
 ) -> bool:
     """Return whether an accuracy can be had of every step: a scalar tensor, without a look at a value.
 
-    Tensors of the device `meta` have no values to look at.
+    Tensors of the device `meta` have no values to look at. This project's own doesn't look, and isn't
+    asked there: PyTorch's ways to `meta` load its compiler, which takes longer than all else here.
     """
+    here = made_of.inputs.device if accuracy is classes_told_right else torch.device("meta")
     for count in (2, len(made_of.inputs)):  # a module may be made for one size of batch
         try:
             found = made_of.outputs(theta, made_of.inputs[:count])
-            right = accuracy(found.to("meta"), made_of.targets[:count].to("meta"))
+            right = accuracy(found.to(here), made_of.targets[:count].to(here))
         except Exception:  # the user's code may raise anything; what is wrong with it the tests say
             continue
         return isinstance(right, Tensor) and right.numel() == 1
@@ -330,6 +351,30 @@ def _automatic(
         torch.cuda.mem_get_info(inputs.device)[0],
         unfolded_bytes(module, inputs[:1].cpu()) if convolutions == "unfolded" else 0,
     )
+
+
+def _of_whole_groups(module: nn.Module, chunk_size: int) -> int:
+    """Return the chunk of whole groups nearest below a size, of one at least; 0 where that is all."""
+    groups = group_sizes(module)
+    if not chunk_size or not groups or 0 in groups:
+        return 0 if groups else chunk_size
+    together = math.lcm(*groups)
+    return max(chunk_size // together, 1) * together
+
+
+def _refuse_torn_groups(module: nn.Module, chunk_size: int) -> None:
+    """Raise InputError if chunks would cut through groups that are normalised together."""
+    groups = group_sizes(module)
+    if 0 in groups:
+        raise InputError(
+            f"`chunk_size` is {chunk_size}, but the network normalises all samples together: set it to "
+            "0, or normalise groups of samples (`batch_norm_group`; `group_size` of GhostBatchNorm)"
+        )
+    if groups and chunk_size % (together := math.lcm(*groups)):
+        raise InputError(
+            f"`chunk_size` is {chunk_size}, but groups of {together} samples are normalised together: "
+            f"it must be a multiple of that, such as {_of_whole_groups(module, chunk_size)}, or 0"
+        )
 
 
 @torch.no_grad()

@@ -6,8 +6,10 @@ names that configs use, and the arguments, are in `eostui/toys.py`. Torch is see
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 from eostui import toys
 from eostui.problems.losses import half_squared_error
 from eostui.problems.problem import Problem
+from eostui.problems.two_layer_linear import two_layer_linear
 from eostui.stability import two_over_eta
 
 
@@ -67,9 +70,44 @@ def four_layer_scalar(arguments: toys.FourLayerScalar, like: Tensor) -> Problem:
 
 
 def diagonal_net(arguments: toys.DiagonalNet, like: Tensor) -> Problem:
-    """Return z(θ₁θ₂) with z = Θ²: least on the axes, where S = 2(θ₁² + θ₂²) (INST; MATH §6)."""
+    """Return Θ^q with Θ a sum of products of parameters, least at Θ = 0 (INST; MATH §6).
+
+    For (θ₁θ₂)² that is on the axes, where S = 2(θ₁² + θ₂²).
+    """
+    degree = arguments.degree
+    sizes = list(arguments.terms) or [len(arguments.start)]
+
+    def loss(theta: Tensor) -> Tensor:
+        terms = [_product(term.unbind()) for term in torch.split(theta, sizes)]
+        return sum(terms[1:], start=terms[0]) ** degree
+
+    numbers = iter(range(1, len(arguments.start) + 1))
+    names = ["".join(_named(next(numbers)) for _ in range(size)) for size in sizes]
     return Problem(
-        like.new_tensor(arguments.start), lambda theta: (theta[0] * theta[1]) ** 2, "(θ₁θ₂)²"
+        like.new_tensor(arguments.start), loss, f"({' + '.join(names)}){_raised(degree)}"
+    )
+
+
+def _product(factors: Sequence[Tensor]) -> Tensor:
+    """Return the product, one factor after another: its derivatives hold where some are 0 too."""
+    return functools.reduce(operator.mul, factors)
+
+
+def _named(number: int) -> str:
+    return "θ" + str(number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
+
+
+def _raised(power: int) -> str:
+    return str(power).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def quadratic(arguments: toys.Quadratic, like: Tensor) -> Problem:
+    """Return ½ Σ c_k θ_k²: θ_k is (1 − η c_k)^t θ_k at step t (REV, Example 2.1)."""
+    curvatures = like.new_tensor(arguments.curvatures)
+    return Problem(
+        like.new_tensor(arguments.start),
+        lambda theta: 0.5 * (curvatures * theta * theta).sum(),
+        "½ Σ curvature θ²",
     )
 
 
@@ -140,7 +178,9 @@ _BUILDERS: dict[str, Callable[..., Problem]] = {
     "two-layer-scalar": two_layer_scalar,
     "four-layer-scalar": four_layer_scalar,
     "diagonal-net": diagonal_net,
+    "quadratic": quadratic,
     "elliptical-valley": elliptical_valley,
     "deep-linear": deep_linear,
     "chebyshev": chebyshev,
+    "two-layer-linear": two_layer_linear,
 }

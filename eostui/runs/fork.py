@@ -8,6 +8,7 @@ from typing import Any
 
 from eostui.config import RunConfig
 from eostui.errors import InputError, RunFormatError
+from eostui.runs.analysis.switched_probes import FORKED, SWITCHED, names_of, probes_in_force
 from eostui.runs.record import is_control
 from eostui.runs.shelf import Entry
 from eostui.runs.store import schema
@@ -33,10 +34,12 @@ from eostui.stability import (
 #: like) may change as well, as they may in any run.
 CHANGEABLE = (
     "steps", "stop_at", "rest_window", "rest_drift", "cadence", "far_cadence", "measure", "eigenvalues",
-    "smallest_eigenvalue", "tolerance", "vector_tolerance", "test_cadence", "probes", "ntk_cadence",
+    "spectrum_cadence", "smallest_eigenvalue", "tolerance", "vector_tolerance", "test_cadence",
+    "probes", "ntk_cadence",
     "ntk_samples", "ntk_split", "density_cadence", "density_at", "trace_cadence", "trace_draws",
-    "trace_samples", "pin_at", "flow_at", "flow_substeps", "eigenvectors_budget", "calibrate_at",
-    "checkpoint_every", "checkpoint_budget", "device", "threads", "processes",
+    "trace_samples", "ema_decay", "batch_sharpness_cadence", "batch_sharpness_draws", "pin_at", "flow_at",
+    "flow_substeps", "eigenvectors_budget", "calibrate_at", "checkpoint_every", "checkpoint_budget",
+    "device", "threads", "processes",
 )  # fmt: skip
 
 
@@ -84,6 +87,7 @@ def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConf
     if refusal:
         raise InputError(f"{where} at step {at}: {refusal}")
     kept = {key: value for key, value in changes.items() if key not in controls}
+    kept.setdefault("probes", _probes_on(parent, at))
     fired = _accuracies_reached(parent, at) if asked else set()
     kept["controls"] = _its_own_way(parent.config.controls, at, asked, fired)
     kept["forks"] = ()  # they are the parent's
@@ -124,6 +128,22 @@ def newest_fork_step(last_step: int, state: str) -> int:
     """
     past_it = state in ("finished", "stopped", "interrupted")
     return max(last_step + past_it, 0)
+
+
+def _probes_on(parent: Entry, at: int) -> tuple[str, ...]:
+    """Return the probes that a run measures by at a step, as a config names them.
+
+    Raises:
+        RunFormatError: if its record is damaged.
+    """
+    reader = RunReader(parent.path)
+    try:
+        switches = events_of(reader, SWITCHED, FORKED)
+    finally:
+        reader.close()
+    references = {name: each for each, name in names_of(parent.config, reader.probes).items()}
+    on = probes_in_force(parent.config, reader.probes, switches, at)
+    return tuple(references.get(name, name) for name in on)
 
 
 def _its_own_way(
@@ -215,7 +235,10 @@ def copy_history(parent: Path, writer: RunWriter, checkpoint: Checkpoint, readin
                 if derived:
                     of_history = told <= checkpoint.events
                 else:  # at the step itself, what acts from it on
-                    of_history = event.step < step or (event.step == step and is_control(event))
+                    of_history = event.step < step or (
+                        # which probes are on then is in the fork's config
+                        event.step == step and is_control(event) and event.kind != SWITCHED
+                    )
                 if of_history:
                     writer.past_event(event)
     finally:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eostui.runs.analysis.switched_probes import SWITCHED
 from eostui.runs.calibration import CALIBRATED
 from eostui.runs.store import schema
 from eostui.runs.store.checkpoints import Checkpoint
@@ -33,7 +34,8 @@ class Record:
         products: Hessian products spent at a step, by step, where any are counted.
         calibrated: x and q, by number of the calibration and step.
         derived: the events that follow from the steps, told since `first`, in order.
-        controls: changes of η and λ and calibrations that were asked for, by step.
+        controls: changes of η and λ, calibrations that were asked for, and probes that were turned on or
+            off, by step.
         refused: the step and the payload of each refusal: of those, some come again with the steps.
         facts: of the run.
         betas: β of each calibration, by its number.
@@ -120,7 +122,7 @@ class Record:
 
 
 def is_control(event: Event) -> bool:
-    """Return whether an event changed what the engine does: η, λ at once or from then on, or an asked-for
-    calibration."""
+    """Return whether an event changed what the engine does: η, λ at once or from then on, an asked-for
+    calibration, or a probe that was turned on or off."""
     calibration = event.kind == "obeyed" and event.payload.get("what") in ("calibrate", "reseat")
-    return event.kind in ("control", SCHEDULED) or calibration
+    return event.kind in ("control", SCHEDULED, SWITCHED) or calibration

@@ -54,6 +54,26 @@ class DevicesRequest(_Typed):
     kind: Literal["devices"] = "devices"
 
 
+class SliceRequest(_Typed):
+    """No run: the landscape around a step of the run at the request's `path` is told. More may be asked
+    for in lines that follow, until stdin ends.
+
+    Attributes:
+        step: of that run.
+        along: the direction of a slice; "" for a plane.
+        reach: how far each way, as in `Extent`.
+        points: along each axis.
+        steps_before: of the path on a plane.
+    """
+
+    kind: Literal["slice"] = "slice"
+    step: int
+    along: str = ""
+    reach: float = 2.0
+    points: int = 41
+    steps_before: int = 20
+
+
 class StartRequest(_Typed):
     """All that an engine process is told.
 
@@ -76,7 +96,8 @@ class StartRequest(_Typed):
     watched: bool = False
     device: str = ""
     begin: Annotated[
-        NewRequest | ResumeRequest | ForkRequest | DevicesRequest, Field(discriminator="kind")
+        NewRequest | ResumeRequest | ForkRequest | DevicesRequest | SliceRequest,
+        Field(discriminator="kind"),
     ] = NewRequest()
 
     @classmethod

@@ -36,11 +36,16 @@ from eostui.runs.store.reader import RunReader, run_state
 from eostui.runs.store.readings import by_step
 from eostui.runs.store.rows import Event
 from eostui.stability import (
+    BATCH_COLUMNS,
+    BATCH_CURVATURE,
+    BATCH_LOSS,
+    BATCH_LOSS_STEP,
     GRADIENT_DESCENT,
     INTERVENTIONS,
     SHARP_STEP,
     THRESHOLD,
     UNDECAYED,
+    Description,
     at_start,
     changed_to,
     in_force,
@@ -49,6 +54,14 @@ from eostui.stability import (
 
 if TYPE_CHECKING:
     import pandas
+
+#: What a batch has of its step in place of what all samples would.
+_OF_BATCH = {
+    "loss": BATCH_LOSS,
+    "loss_step": BATCH_LOSS_STEP,
+    "loss_step_regularized": BATCH_LOSS_STEP,
+    "path_curvature": BATCH_CURVATURE,
+}
 
 
 class Run(Mapping[str, FloatArray]):
@@ -69,6 +82,8 @@ class Run(Mapping[str, FloatArray]):
             `MEASURED_SECONDS`), with their `step`, and the `flow_time` and controls of that step; those
             of arrays have shape (n, *shape).
         events: everything that happened, oldest first.
+        spent: of every reading of a probe its `step`, the `seconds` that it took and its Hessian
+            `products`, NaN where they aren't on record, by name.
         landscape: the newest map of a two-parameter problem, or None.
         calibrations: x and q of the calibrated steps, measured and predicted.
     """
@@ -105,13 +120,18 @@ class Run(Mapping[str, FloatArray]):
         self.steps = Series(list(dict.fromkeys((*of_every_run, *self._as_stored, *interventions))))
         if UNDECAYED not in self._as_stored:  # of gradient descent it is 2/η
             self.steps.call(UNDECAYED, "two_over_eta")
-        not_controls = {*of_every_run, *self.coordinates, *accuracy, UNDECAYED}
+        self._operator = Description.of_facts(
+            self.facts
+        ).operator  # the reader refuses a damaged one
+        not_controls = {
+            *of_every_run, *self.coordinates, *accuracy, UNDECAYED, *BATCH_COLUMNS,
+        }  # fmt: skip
         controls = [name for name in self._as_stored if name not in not_controls]
         self._of_its_step = ["flow_time", "eta", "weight_decay", *controls]
         basic = [column.name for column in MEASURED]
-        probes = self._reader.probes.values()
         self._bounded = 0  # measured rows whose descent is bounded for good
-        self._own_measured = [c for p in probes for c in p.columns if c.name not in basic]
+        self._own_measured = self._columns_of_own_probes()
+        self.spent: dict[str, Series] = {}
         self.measured = Series(
             ["step", *self._of_its_step, *basic]
             + [column.name for column in (*self._own_measured, *DERIVED, MEASURED_SECONDS)],
@@ -171,6 +191,20 @@ class Run(Mapping[str, FloatArray]):
         """running, paused, finished, stopped, diverged, failed, or interrupted (its engine is gone)."""
         return run_state(self.path, self.facts)
 
+    def of_step(self, name: str) -> str:
+        """Return the column that has what `name` is of gradient descent: where a step sees a batch, that
+        batch's twin of `loss`, `loss_step`, `loss_step_regularized` or `path_curvature`."""
+        return _OF_BATCH[name] if BATCH_LOSS in self.steps else name
+
+    def loss_at(self, step: int = -1) -> float:
+        """Return L at a row, or where that isn't known, under mini-batches, the newest before it."""
+        losses = self.steps["loss"]
+        row = step % len(losses) if len(losses) else 0
+        if BATCH_LOSS in self.steps:
+            known = np.flatnonzero(np.isfinite(losses[: row + 1]))
+            row = int(known[-1]) if len(known) else row
+        return float(losses[row]) if len(losses) else np.nan
+
     @property
     def further_scalars(self) -> tuple[Column, ...]:
         """The columns of optional probes and of the user's own that are one number each."""
@@ -221,6 +255,7 @@ class Run(Mapping[str, FloatArray]):
         self.events.extend(news.events)
         if len(news.steps):
             self._append_steps(news)
+        self._take_probes()
         self._append_readings(news)
         self._bound_descent()
         try:
@@ -247,6 +282,14 @@ class Run(Mapping[str, FloatArray]):
     def exported(self) -> tuple[Column, ...]:
         """Return the columns that `columns` and the export have, in their order."""
         return tuple(flat for column in self._exported() for flat in column.flattened())
+
+    def arrays(self) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
+        """Return of each column that is an array the columns of its numbers, and its shape."""
+        return {
+            column.name: (tuple(flat.name for flat in column.flattened()), column.shape)
+            for column in self._exported()
+            if column.shape
+        }
 
     def columns(
         self,
@@ -299,6 +342,7 @@ class Run(Mapping[str, FloatArray]):
             self._own_measured,
             calibrated=len(self.calibrations) > 0,
             intervened=bool(np.isfinite(self.steps[SHARP_STEP.name]).any()),
+            operator=self._operator,
         )
         return tuple(
             column
@@ -388,7 +432,29 @@ class Run(Mapping[str, FloatArray]):
             return 0.0
         return float(self.steps["flow_time"][-1] + self.steps["eta"][-1])
 
+    @property
+    def probes(self) -> tuple[str, ...]:
+        """The names of all probes that the run states, those that were turned off among them."""
+        return tuple(self._reader.probes)
+
+    def _columns_of_own_probes(self) -> list[Column]:
+        basic = {column.name for column in MEASURED}
+        probes = self._reader.probes.values()
+        return [c for probe in probes for c in probe.columns if c.name not in basic]
+
+    def _take_probes(self) -> None:
+        """Take in columns of probes that were turned on since."""
+        columns = self._columns_of_own_probes()
+        if len(columns) != len(self._own_measured):
+            for column in columns:
+                self.measured.add(column.name, column.shape)
+            self._own_measured = columns
+
     def _append_readings(self, news: News) -> None:
+        for name, each in news.readings.items():
+            spent = self.spent.setdefault(name, Series(["step", "seconds", "products"]))
+            of_it = {"step": each.steps, "seconds": each.seconds, "products": each.products}
+            spent.append(len(each), of_it)
         values = by_step(news.readings, self._reader.probes)
         if not values:
             return
@@ -405,7 +471,9 @@ class Run(Mapping[str, FloatArray]):
         with np.errstate(over="ignore"):
             np.divide(values.get("beta_alpha", nothing), decay, out=critical, where=decay > 0)
         values["g_critical"] = critical + decay
-        values["eigenvalues_at_edge"] = _at_edge(values, self.steps[THRESHOLD][at])
+        values["eigenvalues_at_edge"] = _at_edge(
+            values, self.steps[THRESHOLD][at], whole=not self.config.spectrum_cadence
+        )
         self.measured.append(len(at), values)
 
     @np.errstate(over="ignore", invalid="ignore")
@@ -435,13 +503,16 @@ def bounce_norms(norms: FloatArray, before: FloatArray, cosines: FloatArray) -> 
     return np.sqrt(square) / 4
 
 
-def _at_edge(values: Mapping[str, FloatArray], threshold: FloatArray) -> FloatArray:
-    """Return how many of the eigenvalues told lie at a threshold or above, NaN where none is told."""
+def _at_edge(values: Mapping[str, FloatArray], threshold: FloatArray, *, whole: bool) -> FloatArray:
+    """Return how many of the eigenvalues told lie at a threshold or above, NaN where none is told.
+
+    Where not each reading is of the `whole` of them, those of S alone don't tell.
+    """
     told = [values[name] for name in EIGENVALUES if name in values]
     counts = np.full(len(threshold), np.nan)
     if told:
         each = np.stack(told)
-        known = ~np.isnan(each[0])
+        known = ~np.isnan(each[0] if whole or len(told) < 2 else each[1])
         counts[known] = (each >= AT_EDGE * threshold).sum(axis=0)[known]
     return counts
 

@@ -59,6 +59,10 @@ class Series:
         known = np.flatnonzero(~np.isnan(column))
         return float(column[known[-1]]) if len(known) else math.nan
 
+    def add(self, name: str, shape: tuple[int, ...] = ()) -> None:
+        """Have one more column, NaN so far, if there is none of that name."""
+        self._shapes.setdefault(name, shape)
+
     def call(self, name: str, column: str) -> None:
         """Have a column by a second name, without a copy of it."""
         self._same[name] = column

@@ -26,7 +26,6 @@ from eostui.runs.store.liveness import engine_alive
 from eostui.sweeps import log, remote
 from eostui.sweeps.parcel import pack, refuse_other_run, unpack
 from eostui.sweeps.sweep import WAITING, Member, MemberState, Sweep, state_of
-from eostui.sweeps.training import DONE_STATES
 from eostui.version import __version__
 
 if TYPE_CHECKING:
@@ -189,7 +188,7 @@ class Cluster:
         """
         _finish_exchange(member)
         found, tries, parcel = state_of(member), _TRIES, None
-        while not self._stopped and found.state not in DONE_STATES:
+        while not self._stopped and not found.complete:
             said = self._said(member, found, parcel)
             if said is None:  # it was let go
                 found = state_of(member)

@@ -67,7 +67,7 @@ def unfinished(states: Sequence[MemberState], *, failed: bool = False) -> list[M
     left = [
         each.member
         for each in states
-        if each.state in (WAITING, "stopped", "interrupted", *LIVE_STATES)
+        if (each.state in (WAITING, "stopped", "interrupted", *LIVE_STATES) and not each.complete)
         or (failed and each.state == "failed")
     ]
     return sorted(left, key=_longest_first)

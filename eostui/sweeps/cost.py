@@ -13,6 +13,7 @@ from pathlib import Path
 
 from eostui.config import RunConfig
 from eostui.errors import InputError
+from eostui.network_stages import STAGES
 from eostui.runs.prune import shown_size
 
 #: Of data sets: samples to train on, inputs, pixels of a channel.
@@ -115,7 +116,8 @@ def refuse_disk(folder: Path, needed: float) -> None:
 
 def _samples(config: RunConfig) -> int:
     most = _DATA[config.data][0]
-    return most if config.samples == "all" else min(config.samples, most)
+    images = most if config.samples == "all" else min(config.samples, most)
+    return images * max(config.static_augmentation, 1)
 
 
 def _layers(config: RunConfig) -> list[tuple[int, int]]:
@@ -127,11 +129,31 @@ def _layers(config: RunConfig) -> list[tuple[int, int]]:
     if config.network == "mlp":
         sizes = [inputs, *[config.width] * config.depth, classes]
         return [(a * b, 1) for a, b in pairwise(sizes)]
+    if config.network in STAGES:
+        return [
+            (9 * before * channels, places)
+            for before, channels, places in _stage_convolutions(config, inputs, pixels)
+        ] + [((config.stages or STAGES[config.network])[-1][0] * classes, 1)]
     layers, before = [], max(inputs // pixels, 1)
     for channels in config.channels:
         layers.append((config.kernel**2 * before * channels, pixels))
         before, pixels = channels, max(pixels // 4, 1)
     return [*layers, (before * pixels * classes, 1)]
+
+
+def _stage_convolutions(config: RunConfig, inputs: int, pixels: int) -> list[tuple[int, int, int]]:
+    """Return of each 3×3 convolution of a network of the papers: channels in and out, and places.
+
+    Shortcuts and dense layers between stages and head are small beside them.
+    """
+    found, before = [], max(inputs // pixels, 1)
+    for number, (channels, layers) in enumerate(config.stages or STAGES[config.network]):
+        vgg = config.network.startswith("vgg")
+        for _ in range(layers if vgg else 2 * layers + (not number)):
+            places = max(pixels // 4**number, 1)
+            found.append((before, channels, places))
+            before = channels
+    return found
 
 
 def _units(config: RunConfig) -> list[int]:
@@ -141,6 +163,10 @@ def _units(config: RunConfig) -> list[int]:
     _, inputs, pixels = _DATA[config.data]
     if config.network == "mlp":
         return [inputs, *[config.width] * config.depth]
+    if config.network in STAGES:
+        # of each convolution, what is normalised and what is activated are kept too
+        layers = _stage_convolutions(config, inputs, pixels)
+        return [inputs, *(3 * channels * places for _, channels, places in layers)]
     outputs = [channels * pixels // 4**n for n, channels in enumerate(config.channels)]
     unfolded = [config.kernel**2 * outputs[0]]
     return [inputs, *outputs, *unfolded]

@@ -22,9 +22,12 @@ import tomli_w
 
 from eostui.config import RunConfig
 from eostui.errors import EostuiError, InputError
+from eostui.runs.analysis.stops import KINDS, ended_by
 from eostui.runs.shelf import Entry, new_run_path, read_entry
 from eostui.runs.shelf_index import Stamp, is_run, stamp_of
 from eostui.runs.store.liveness import engine_alive
+from eostui.runs.store.lookup import events_of
+from eostui.runs.store.reader import RunReader
 from eostui.runs.store.schema import DATABASE
 from eostui.sweeps import log
 from eostui.sweeps.plan import MOST_MEMBERS, Axis, Plan, canonical, merged, within
@@ -38,6 +41,8 @@ _MEMBERS_LOCK, _WRITER_LOCK = "members.lock", "manifest.lock"
 
 #: The state of a member whose run isn't there yet; others are those of runs.
 WAITING = "waiting"
+#: States of runs that came to their end.
+_ENDS = ("finished", "diverged")
 
 
 @dataclass(frozen=True)
@@ -66,12 +71,14 @@ class MemberState:
         entry: its run as the shelf lists it; None as long as there is none, or it can't be read.
         state: WAITING, or its run's.
         sentence: why it can't be read or failed, or how it ended.
+        complete: whether it came to its end: its last step, what it was to stop at, or divergence.
     """
 
     member: Member
     entry: Entry | None
     state: str
     sentence: str = ""
+    complete: bool = False
 
 
 class Sweep:
@@ -197,7 +204,7 @@ class Sweep:
             kept = self._ended.get(member.number)
             if kept is None or stamp is None or kept[0] != stamp:
                 state = state_of(member, refused)
-                if stamp is not None and state.state in ("finished", "diverged"):
+                if stamp is not None and state.complete:
                     self._ended[member.number] = stamp, state
                 states.append(state)
             else:
@@ -283,11 +290,21 @@ def state_of(member: Member, refused: Mapping[str, str] = MappingProxyType({})) 
         return MemberState(member, None, WAITING if sentence is None else "failed", sentence or "")
     try:
         entry = read_entry(member.path)
+        complete = entry.state in _ENDS or (entry.state == "stopped" and _as_asked(member.path))
     except EostuiError as error:
         if never_began(member.path):
             return MemberState(member, None, WAITING)
         return MemberState(member, None, "unreadable", str(error))
-    return MemberState(member, entry, entry.state, entry.sentence)
+    return MemberState(member, entry, entry.state, entry.sentence, complete)
+
+
+def _as_asked(path: Path) -> bool:
+    """Return whether what a run was to stop at ended it, and nobody. Raises RunFormatError."""
+    reader = RunReader(path)
+    try:
+        return ended_by(events_of(reader, *KINDS)) is not None
+    finally:
+        reader.close()
 
 
 def _write(

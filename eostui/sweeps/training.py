@@ -22,8 +22,6 @@ from eostui.runs.template import CopiedEngine
 from eostui.sweeps import log
 from eostui.sweeps.sweep import Member, MemberState, never_began, state_of
 
-#: States of members with which nothing more is to be done.
-DONE_STATES = ("finished", "diverged")
 #: Times that a member is begun in one go, where its process was killed.
 _TRIES = 2
 #: The file whose lock is held by who downloads into a data folder.
@@ -75,7 +73,7 @@ class Training:
         while True:
             self._wait_for_others()
             found = state_of(self.member)
-            if self._stopped or found.state in DONE_STATES:
+            if self._stopped or found.complete:
                 return found.state, found.sentence
             try:
                 code = self._train(found)

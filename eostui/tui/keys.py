@@ -161,6 +161,10 @@ KEYS = (
         "stop_at", "b", "b", "stop_at", "stop at a step, a loss, a phase, an accuracy, rest",
         group="training", needs="live",
     ),
+    Key(
+        "probes", "K", "K", "probes", "turn optional probes on or off, with what each takes of the time",
+        group="training",
+    ),
     Key("note", "N", "N", "note", "write a note on this run", group="training"),
     Key("export", "x", "x", "export", "export as CSV into this folder", "csv", "training"),
     Key(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from textual.notifications import SeverityLevel
 
-from eostui.runs.analysis.remarks import SAID, TRUSTED, remark
+from eostui.runs.analysis.remarks import NOT_INVARIANT, SAID, TRUSTED, remark
 from eostui.runs.calibration import description
 from eostui.runs.run import Run
 from eostui.runs.store.ending import end_sentence
@@ -38,7 +38,9 @@ class Notices:
 
     def at_start(self, run: Run) -> Iterator[Notice]:
         """Yield what to say of a run whose engine was started here, when it is shown first."""
-        yield from self._remarks(event for event in run.events if event.kind in (SAID, TRUSTED))
+        yield from self._remarks(
+            event for event in run.events if event.kind in (SAID, TRUSTED, NOT_INVARIANT)
+        )
         yield from _difference(run.events)
         for text in run.facts.get("problem.warnings", "").splitlines():
             yield Notice(text, "warning", _LONG)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from eostui.errors import InputError
 from eostui.runs.analysis.controls import controls_at, steered_by
+from eostui.runs.analysis.switched_probes import SWITCHED
 from eostui.runs.ancestry import forked_at
 from eostui.runs.run import Run
 from eostui.runs.store import commands
@@ -167,6 +168,10 @@ class Steering:
         if not self.paused:
             self.pause(True)
         self.send("step")
+
+    def switch_probe(self, name: str, *, on: bool) -> None:
+        """Ask for a probe to measure, or to measure no more."""
+        self.send(SWITCHED, probe=name, on=on)
 
     def send(self, kind: str, **content: Any) -> str:
         """Send a command with what it says; return its id.

@@ -76,11 +76,17 @@ def test_a_table_with_a_line_for_each_number_and_a_sentence_for_each_run(folder)
     found = called(folder, "first", "second", "--split", "test", "--samples", "10,20")
     assert found.exit_code == 0, found.stderr
     lines = found.stdout.splitlines()
-    assert lines[0].split()[:4] == ["run", "step", "L", "n"]
-    assert [line.split()[0] for line in lines[1:5]] == ["first", "first", "second", "second"]
-    assert [line.split()[3] for line in lines[1:5]] == ["10", "20", "10", "20"]
+    titles = lines[0].split()
+    assert titles[:3] == ["run", "η", "probes"]
+    cells = [line.split() for line in lines[1:5]]
+    assert [each[0] for each in cells] == ["first", "first", "second", "second"]
+    assert [each[1] for each in cells] == ["0.3", "0.3", "0.1", "0.1"]
+    assert [each[titles.index("n")] for each in cells] == ["10", "20", "10", "20"]
     assert all("test samples" in line for line in lines[5:])
     assert len(lines) == 7
+    alone = called(folder, "first", "--samples", "10").stdout.splitlines()
+    assert alone[0].split()[:4] == ["run", "step", "L", "n"]
+    assert len(alone) == 2  # of one number of samples there is nothing to say
 
 
 def test_runs_are_compared_at_equal_loss(folder):
@@ -93,6 +99,7 @@ def test_runs_are_compared_at_equal_loss(folder):
     assert found.exit_code == 0, found.stderr
     told = json.loads(found.stdout)
     assert told[0]["step"] == reached
+    assert [each["settings"]["eta"] for each in told] == [0.3, 0.1]
     assert all(each["loss"] <= level * (1 + 1e-6) for each in told)
     found = called(folder, "first", "--at-loss", repr(least / 2))
     assert "is left out: its loss is" in found.stderr

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from eostui.curvature import convolutions
 from eostui.curvature.convolutions import UnfoldedConvolution, can_unfold, unfolded
-from eostui.curvature.layers import laid_out
+from eostui.curvature.layers import laid_out, pieces_of_sum, summed_outer
 from eostui.curvature.point import Point, plain_gradient
 from eostui.curvature.pooling import Pool
 from eostui.problems import Problem
@@ -34,6 +34,28 @@ SHAPES = [
 def drawn(*shape, dtype=torch.float64, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 700])
+@pytest.mark.parametrize("pieces", [1, 3, 7])
+def test_a_sum_in_pieces_is_the_sum(rows, pieces):
+    """Rows that are left over too, from fewer of them than there are pieces on."""
+    delta, x = drawn(rows, 5), drawn(rows, 4, seed=1)
+    wanted = torch.einsum("nh,nk->hk", delta, x)
+    torch.testing.assert_close(summed_outer(delta, x, pieces), wanted, rtol=1e-13, atol=1e-13)
+
+
+def test_long_sums_of_a_device_are_right(device):
+    """In pieces where that is faster: of errors that are no rows in memory too."""
+    for rows, outputs, inputs in ((5000, 10, 200), (20_011, 32, 28), (600, 100, 64)):
+        delta = drawn(rows, outputs).to(device)
+        x = drawn(rows, inputs, seed=1).to(device)
+        wanted = drawn(rows, outputs).T @ drawn(rows, inputs, seed=1)
+        assert (pieces_of_sum(delta, x) > 1) == (device != "cpu" and rows > 600)
+        for errors in (delta, delta.T.contiguous().T):
+            found = summed_outer(errors, x).cpu()
+            torch.testing.assert_close(found, wanted, rtol=1e-11, atol=1e-11)
+            torch.testing.assert_close(summed_outer(errors, x, 8).cpu(), found)
 
 
 def cnn(kind=nn.ReLU, channels=4):

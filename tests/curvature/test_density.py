@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from oracles import dense_hessian, gradient
+from oracles import dense_hessian, gradient, mlp_module
 
 from eostui.curvature.basis import NotFiniteError
 from eostui.curvature.density import lanczos_quadrature
@@ -58,6 +58,36 @@ def test_moments_are_those_of_each_start_up_to_the_degree_of_the_rule(order):
     assert value == pytest.approx(each.mean(), rel=1e-10)
     assert error == pytest.approx(each.std(ddof=1) / 3**0.5, rel=1e-6, abs=1e-9 * abs(value))
     assert rule.moment(8)[0] != pytest.approx(of_each(8).mean(), rel=1e-6)
+
+
+def test_nodes_weights_and_trace_are_those_of_curvlinops(small_case, monkeypatch):
+    """From the same draws as its Lanczos and its Hutchinson take, on the Hessian that it has."""
+    import curvlinops
+    from curvlinops.papyan2020traces.spectrum import fast_lanczos
+
+    case = small_case("mlp", activation="tanh")
+    module = mlp_module(case.theta, [5, 4, 4, 3], "tanh")
+    hessian = curvlinops.HessianLinearOperator(
+        module, torch.nn.MSELoss(), list(module.parameters()), [(case.inputs, case.targets)]
+    )
+    point, draw = Point(case.problem.loss, case.theta), signs(len(case.theta))
+    rule = lanczos_quadrature(point.hessian_product, draw, 3, 6)
+    estimate = hutchinson(point.hessian_product, draw, 3)
+    traces = []
+    for number in range(3):
+        start = draw(number)
+        monkeypatch.setattr(
+            "curvlinops.papyan2020traces.spectrum.randn",
+            lambda *_, start=start, **__: start.clone(),
+        )
+        nodes, vectors = (each.detach().numpy() for each in fast_lanczos(hessian, 6))
+        np.testing.assert_allclose(rule.nodes[number], 1.5 * nodes, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(rule.weights[number], vectors[0] ** 2, rtol=0, atol=1e-8)
+        monkeypatch.setattr(
+            "curvlinops.trace.hutchinson.random_vector", lambda *_, start=start, **__: start
+        )
+        traces.append(1.5 * float(curvlinops.hutchinson_trace(hessian, 1)))
+    assert estimate.value == pytest.approx(np.mean(traces), rel=1e-10)
 
 
 def test_first_moment_is_hutchinsons_estimate_from_the_same_draws():

@@ -7,10 +7,12 @@ import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
+from oracles import mlp_module
 from scipy.sparse.linalg import eigsh
 
 from eostui.curvature import eigenpairs
 from eostui.curvature.eigenpairs import PER_PAIR, Target, leading_eigenpairs
+from eostui.curvature.point import Point
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -80,6 +82,24 @@ def test_wishart_matrix_agrees_with_scipy():
     overlaps = np.abs(pairs.vectors.numpy() @ vectors[:, ::-1])
     np.testing.assert_allclose(overlaps, np.eye(2), atol=1e-6)
     check_honest(pairs, operator, 1e-12)
+
+
+def test_those_of_a_network_agree_with_scipys_on_curvlinops_products(small_case):
+    from curvlinops import HessianLinearOperator
+
+    case = small_case("mlp", activation="gelu")
+    module = mlp_module(case.theta, [5, 4, 4, 3], "gelu")
+    theirs = HessianLinearOperator(
+        module, torch.nn.MSELoss(), list(module.parameters()), [(case.inputs, case.targets)]
+    ).to_scipy()
+    wanted, vectors = eigsh(theirs, k=3, which="LA", tol=1e-13)
+    point = Point(case.problem.loss, case.theta)
+    pairs = leading_eigenpairs(
+        point.hessian_product, random_start(len(case.theta)), within(1e-9, wanted=3)
+    )
+    np.testing.assert_allclose(pairs.values, 1.5 * wanted[::-1], rtol=1e-12)  # C/2 of three outputs
+    overlaps = np.abs(np.sum(pairs.vectors.numpy() * vectors.T[::-1], axis=1))
+    np.testing.assert_allclose(overlaps, 1, rtol=1e-10)
 
 
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-3, 1e-5])

@@ -9,7 +9,7 @@ import pytest
 import scipy.linalg
 import torch
 from conftest import ACTIVATIONS, NETWORKS
-from oracles import cnn, dense_hessian, gradient, mlp
+from oracles import cnn, dense_hessian, gradient, mlp, mlp_module
 from torch import nn
 
 from eostui.curvature import ntk
@@ -109,6 +109,26 @@ def test_a_module_of_any_kind_has_a_kernel():
     found = kernels(chosen, problem.initial)
     for form, wanted in by_definition(jacobian).items():
         assert relative(found[form], wanted) < 1e-12
+
+
+def test_kernels_and_their_eigenvalues_by_curvlinops(small_case):
+    """The three forms from its Jacobian, and eig(K full) from its Gauss–Newton matrix."""
+    from curvlinops import GGNLinearOperator, JacobianLinearOperator
+
+    case = small_case("mlp", activation="softplus")
+    chosen = subset(case.problem, "train", 6)
+    module = mlp_module(case.theta, [5, 4, 4, 3], "softplus")
+    parameters, data = list(module.parameters()), [(chosen.inputs, torch.zeros(6, 3).double())]
+    identity = torch.eye(len(case.theta), dtype=torch.float64)
+    jacobian = (JacobianLinearOperator(module, parameters, data) @ identity).detach()
+    found = kernels(chosen, case.theta)
+    for form, wanted in by_definition(jacobian.reshape(6, 3, -1)).items():
+        assert relative(found[form], wanted) < 1e-12
+    matrix = GGNLinearOperator(module, nn.MSELoss(), parameters, data) @ identity
+    theirs = torch.linalg.eigvalsh(1.5 * matrix.detach()).flip(0)  # C/2: it averages over outputs
+    ours = torch.linalg.eigvalsh(found["full"]).flip(0)
+    assert len(ours) == 18
+    torch.testing.assert_close(ours, theirs[:18], rtol=0, atol=1e-12 * float(ours[0]))
 
 
 @pytest.mark.parametrize("chunk_size", [0, 3])

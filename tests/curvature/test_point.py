@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from conftest import ACTIVATIONS, LOSSES, NETWORKS
-from oracles import LOSS, cnn, dense_hessian, dense_third, gradient, mlp, unit
+from oracles import LOSS, cnn, dense_hessian, dense_third, gradient, mlp, mlp_module, unit
 
 from eostui.curvature.point import Point, plain_gradient
 from eostui.errors import InputError
@@ -156,22 +156,24 @@ def test_hessian_is_symmetric_and_linear(small_case):
     assert relative(point.hessian_product(3 * v + w), 3 * hv + hw) < 1e-13
 
 
-def test_hessian_product_agrees_with_curvlinops(small_case):
-    """curvlinops averages squared errors over samples and outputs, so ours is C/2 times its own."""
-    from curvlinops import HessianLinearOperator
+@pytest.mark.parametrize("loss", ["mse", "cross-entropy"])
+def test_products_agree_with_those_of_curvlinops(small_case, loss):
+    """Hv and Gv. curvlinops averages squared errors over outputs too: ours is C/2 times its own."""
+    from curvlinops import GGNLinearOperator, HessianLinearOperator
     from torch import nn
 
-    case = small_case("mlp", activation="tanh")
-    module = nn.Sequential(
-        nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 3)
-    ).double()
-    nn.utils.vector_to_parameters(case.theta, module.parameters())
-    operator = HessianLinearOperator(
-        module, nn.MSELoss(), list(module.parameters()), [(case.inputs, case.targets)]
-    )
-    vector = unit(len(case.theta), 9)
-    wanted = (case.targets.shape[1] / 2) * (operator @ vector).detach()
-    assert relative(Point(case.problem.loss, case.theta).hessian_product(vector), wanted) < 1e-12
+    case = small_case("mlp", activation="tanh", loss=loss)
+    module = mlp_module(case.theta, [5, 4, 4, 3], "tanh")
+    its_loss, targets, scale = nn.MSELoss(), case.targets, case.targets.shape[1] / 2
+    if loss == "cross-entropy":
+        its_loss, targets, scale = nn.CrossEntropyLoss(), case.targets.argmax(1), 1.0
+    point, vector = Point(case.problem.loss, case.theta), unit(len(case.theta), 9)
+    for operator, product in (
+        (HessianLinearOperator, point.hessian_product),
+        (GGNLinearOperator, point.gauss_newton_product),
+    ):
+        theirs = operator(module, its_loss, list(module.parameters()), [(case.inputs, targets)])
+        assert relative(product(vector), scale * (theirs @ vector).detach()) < 1e-12
 
 
 def test_quadratic_loss_has_its_matrix_as_hessian_and_no_third_derivative():

@@ -323,9 +323,17 @@ def test_presets(shell: Shell) -> None:
     wanted = {
         "digits-mlp", "digits-mlp-lowered-edge", "digits-mlp-collapse", "digits-mlp-tanh",
         "digits-mlp-tour", "digits-mlp-heavy-ball", "digits-cnn",
+        "digits-mlp-nesterov", "digits-mlp-adamw", "digits-mlp-rmsprop", "digits-mlp-sgd",
+        "digits-sphere",
         "cifar5k-mlp", "cifar5k-mlp-decay", "cifar5k-cnn", "cifar5k-mlp-tanh", "own-problem",
         "toy-normal-form", "toy-two-layer", "toy-four-layer", "toy-diagonal-net",
         "toy-elliptical-valley", "toy-deep-linear", "toy-chebyshev", "toy-one-direction",
+        *(
+            f"{twin}inst-{name}"
+            for twin in ("", "digits-")
+            for name in ("mlp", "vgg10", "vgg19", "vgg19-augmented", "resnet20-augmented")
+        ),
+        "rev-linear", "rev-quadratic", "rev-digits-tanh", "rev-tanh",
     }  # fmt: skip
     assert wanted | {"mine"} == names
     assert shell("presets", "show", "digits-mlp").stdout.startswith("# The edge of stability")

@@ -60,6 +60,7 @@ CALLS = {
     "doctor": ("doctor", 0),
     "replay": ("replay aaaa", 2),
     "ntk": ("ntk aaaa --samples many", 2),
+    "slice": ("slice aaaa --along nowhere", 2),
     "sweep": ("sweep --set η=1", 2),
     "run": (f"run {TOY}", 0),
 }
@@ -294,6 +295,7 @@ JSON_CALLS = {
     "fork": ["--headless", "aaaa", "--at", "9999"],
     "replay": ["bbbb", "--watch"],
     "ntk": ["aaaa", "--samples", "many"],
+    "slice": ["aaaa", "--along", "nowhere"],
     "doctor": [],
     "runs list": [],
     "runs show": ["broken"],
@@ -337,6 +339,7 @@ def test_every_command_with_json_prints_json(folder: Path, tmp_path: Path) -> No
         "fork",
         "replay",
         "ntk",
+        "slice",
         "bench",
     }  # each with a call that is wrong
     for name, arguments in JSON_CALLS.items():

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from engines import assert_same_rows, entry, here, small
 from oracles import dense_hessian, dense_third, gradient
 from probed import Probed, measure_drives, measure_sharpness, measure_smallest
 
@@ -24,6 +25,7 @@ from eostui.engine.facts import initial_facts
 from eostui.probes.sharpness import AUDIT_EVERY, FOLLOWED_FROM
 from eostui.problems import Problem
 from eostui.runs.analysis.remarks import remark
+from eostui.runs.launch import Fork
 from eostui.runs.run import Run
 from eostui.runs.store import commands
 from eostui.runs.store.rows import Event
@@ -571,3 +573,37 @@ def test_a_change_in_mid_run_is_looked_at_at_once(tmp_path, controls, after):
         changes = [event.step for event in run.events if event.kind == "control"]
         assert changes == ([] if controls == {"eta": ETA} else [53])
         assert measured_at(run) == [0, 5, 10, 15, 20, 40, *after]
+
+
+def test_the_eigenvalues_after_s_have_a_cadence_of_their_own(small_case):
+    """S is as good as ever between, and they where they are due: found again from where they were."""
+    case = with_settings(small_case("mlp"), eigenvalues=4, spectrum_cadence=20, eta=0.2, cadence=5)
+    probed, theta = Probed(case.config, case.problem), case.theta
+    spent = {True: [], False: []}
+    for step in range(0, 61, 5):
+        probed.at(step, 0.2, 0.0)
+        values, exact = (
+            measure_sharpness(Point(case.problem.loss, theta), probed),
+            spectrum(case, theta),
+        )
+        told = followed(values)
+        assert len(told) == (4 if step % 20 == 0 else 1)
+        np.testing.assert_allclose(told, exact[0][: len(told)], rtol=0, atol=2e-5 * exact[0][0])
+        overlap = abs(float(probed.eigenvectors[0] @ exact[1][0]))
+        assert overlap > 0.999
+        spent[step % 20 == 0].append(probed.products)
+        for _ in range(5):
+            theta = theta - 0.2 * gradient(case.problem.loss, theta)
+    assert np.mean(spent[False]) < 0.7 * np.mean(spent[True])
+
+
+def test_a_cadence_of_the_spectrum_is_gone_on_with_to_the_bit(tmp_path):
+    config = small(steps=60, eigenvalues=3, spectrum_cadence=20, far_cadence=0, checkpoint_every=0)
+    whole = here(config, tmp_path / "whole")
+    forked = here(Fork(entry(whole), 33, {}), tmp_path / "fork")
+    assert_same_rows(whole, forked)
+    with Run(forked) as run:
+        full = run.measured["step"][np.isfinite(run.measured["eig_3"])]
+        assert full.tolist() == [0, 20, 40, 60]
+        counted = run.measured["step"][np.isfinite(run.measured["eigenvalues_at_edge"])]
+        assert counted.tolist() == full.tolist()

@@ -325,6 +325,68 @@ def test_edge_of_the_diagonal_net():
     assert 2 * float(ends[0.0095] @ ends[0.0095]) > 1 / 0.0095
 
 
+@pytest.mark.parametrize(
+    ("start", "degree", "terms", "told"),
+    [
+        ([-0.1, 10.0, 3.0], 2, [], "(θ₁θ₂θ₃)²"),
+        ([0.5, -1.5, 2.0, 0.7], 4, [2, 2], "(θ₁θ₂ + θ₃θ₄)⁴"),
+        ([0.4, 0.0, 2.0, 1.0, -1.0, 0.3], 6, [1, 3, 2], "(θ₁ + θ₂θ₃θ₄ + θ₅θ₆)⁶"),
+    ],
+)
+def test_diagonal_nets_of_more_parameters_are_their_formula(start, degree, terms, told):
+    """INST, App. B and E: gradient z′Θ_a/θ_i; H is z″ΘΘᵀ-like with z′∂²Θ beside it; D³ by differences."""
+    arguments = {"start": start, "degree": degree, "terms": terms}
+    problem = build(toy_config("diagonal-net", arguments))
+    assert problem.convention == told
+    groups = (
+        np.split(np.arange(len(start)), np.cumsum(terms)[:-1]) if terms else [range(len(start))]
+    )
+    theta = np.array(start)
+    total = sum(np.prod(theta[list(group)]) for group in groups)
+    slope, bend = np.zeros(len(start)), np.zeros((len(start),) * 2)
+    for group in groups:
+        for i in group:
+            slope[i] = np.prod([theta[k] for k in group if k != i])
+            for j in group:
+                if i != j:
+                    bend[i, j] = np.prod([theta[k] for k in group if k not in (i, j)])
+    first, second = degree * total ** (degree - 1), degree * (degree - 1) * total ** (degree - 2)
+    point = Point(problem.loss, problem.initial)
+    assert float(point.loss) == pytest.approx(total**degree)
+    np.testing.assert_allclose(point.gradient.numpy(), first * slope, rtol=1e-12, atol=1e-12)
+    hessian = torch.stack([point.hessian_product(e) for e in torch.eye(len(start)).double()])
+    wanted = second * np.outer(slope, slope) + first * bend
+    np.testing.assert_allclose(hessian.numpy(), wanted, rtol=1e-12, atol=1e-12)
+    u = torch.linspace(-1, 1, len(start), dtype=torch.float64)
+    torch.testing.assert_close(
+        point.curvature_gradient(u)[1], dense_third(problem.loss, problem.initial, u)
+    )
+
+
+@pytest.mark.parametrize(
+    ("curvature", "motion"), [(8.0, "monotone"), (15.0, "oscillates"), (21.0, "diverges")]
+)
+def test_descent_on_a_quadratic_is_its_closed_form(tmp_path, curvature, motion):
+    """REV, Example 2.1, η = 0.1: (1 − ηc)^t, monotone below 1/η, oscillating to 2/η, then diverging.
+
+    And Lemma 1 with ℓ = S is met by the measured loss step, exactly where there is one parameter.
+    """
+    arguments = {"curvatures": [curvature, 2.0], "start": [1.0, -1.0]}
+    config = toy_config("quadratic", arguments, eta=0.1, steps=60, cadence=1)
+    run, _ = train(tmp_path, config)
+    path = np.stack([run.steps[name] for name in run.coordinates], axis=1)
+    steps = np.arange(len(path))[:, None]
+    wanted = np.array([1.0, -1.0]) * (1 - 0.1 * np.array([curvature, 2.0])) ** steps
+    np.testing.assert_allclose(path, wanted, rtol=1e-10)
+    signs = np.sign(path[:, 0])
+    assert (signs[1:] == signs[:-1]).all() == (motion == "monotone")
+    assert (abs(path[-1, 0]) > 1) == (motion == "diverges")
+    np.testing.assert_allclose(run.measured["sharpness"], curvature, rtol=1e-10)
+    bound = run.measured["descent_bound"][:48]
+    slack = bound - run.steps["loss_step"][:48]
+    assert (slack > -1e-12 * run.steps["loss"][:48]).all()
+
+
 # --- arguments, names, records ----------------------------------------------------------------------
 
 
@@ -349,8 +411,13 @@ def test_every_named_toy_is_built_and_states_its_convention():
         ("cubic-normal-form", {"b": True}, ["`b` is True", "number"]),
         ("cubic-normal-form", {"b": math.nan}, ["`b` is nan", "finite"]),
         ("cubic-normal-form", {"eta_star": 0.0}, ["`eta_star` is 0", "greater than 0"]),
-        ("diagonal-net", {"start": [1.0, 2.0, 3.0]}, ["`start`", "two numbers"]),
-        ("diagonal-net", {"start": 1.0}, ["`start` is 1.0", "two numbers"]),
+        ("elliptical-valley", {"start": [1.0, 2.0, 3.0]}, ["`start`", "two numbers"]),
+        ("elliptical-valley", {"start": 1.0}, ["`start` is 1.0", "two numbers"]),
+        ("diagonal-net", {"start": 1.0}, ["`start` is 1", "list"]),
+        ("diagonal-net", {"start": []}, ["`start`", "at least 1"]),
+        ("diagonal-net", {"degree": 3}, ["`degree` is 3", "multiple of 2"]),
+        ("diagonal-net", {"terms": [2, 1]}, ["`terms` is [2, 1]", "sum", "2 parameters"]),
+        ("quadratic", {"start": [1.0]}, ["`start` has 1", "`curvatures` 2"]),
         ("diagonal-net", {"start": [1.0, "y"]}, ["`start`", '"y"', "number"]),
         ("deep-linear", {"depth": 2.5}, ["`depth` is 2.5", "whole number"]),
         ("deep-linear", {"target": "rank-oen"}, ["did you mean `rank-one`?"]),

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas
 import pytest
+from engines import here, small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_runs import facts_of, rows, written
@@ -257,6 +258,38 @@ def test_an_infinite_loss(tmp_path):
     assert json.loads(texts["jsonl"].splitlines()[2])["loss"] is None
 
 
+def test_npz_has_every_column_and_arrays_in_their_shape(tmp_path):
+    path = here(small(steps=20, probes=("tracked_eigenvalues",), eigenvalues=2), tmp_path)
+    with Run(path) as run:
+        sidecar, rows = export_files(run, tmp_path / "out.npz", format="npz")
+        table, (names, shape) = run.columns(), run.arrays()["tracked"]
+        measured = run.measured["step"].astype(int), run.measured["tracked"]
+    assert sidecar == tmp_path / "out.json"
+    with np.load(tmp_path / "out.npz", allow_pickle=False) as read:
+        flat = {*names, *(f"tracked_overlap_{name[8:]}" for name in names)}
+        assert {*read} == (table.keys() - flat) | {"tracked", "tracked_overlap"}
+        assert read["step"].dtype == np.int64
+        for name in table.keys() - flat:
+            np.testing.assert_array_equal(read[name], table[name], name)
+        assert read["tracked"].shape == (rows, *shape)
+        np.testing.assert_array_equal(read["tracked"][measured[0]], measured[1])
+        assert np.isfinite(read["tracked"]).sum() == np.isfinite(measured[1]).sum() > 0
+    first = (tmp_path / "out.npz").read_bytes()
+    with Run(path) as run:
+        export_files(run, tmp_path / "out.npz", format="npz")
+    assert (tmp_path / "out.npz").read_bytes() == first
+
+
+def test_npz_of_several_runs_tells_them_apart(family, tmp_path):
+    export_files(family, tmp_path / "out.npz", format="npz")
+    with np.load(tmp_path / "out.npz", allow_pickle=False) as read:
+        ids = ["test-aaaa", "test-bbbb", "test-cccc", "toy-dddd"]
+        assert read["run"].tolist() == [each for each in ids for _ in range(3)]
+        assert {len(read[name]) for name in read} == {12}
+        assert read["network"].dtype.kind == "U"
+        assert "nan" not in read["network"]
+
+
 def test_parquet_explains_itself(two, tmp_path):
     """Whole numbers as such, unknown ones null, units in the schema, the sidecar's text in the file."""
     from pyarrow import parquet
@@ -365,7 +398,7 @@ def test_export_that_cannot_be_written(one, tmp_path):
         export_files([one, one], tmp_path / "out.csv")
 
 
-@pytest.mark.parametrize("format", ["csv", "jsonl", "parquet", "tensorboard"])
+@pytest.mark.parametrize("format", ["csv", "jsonl", "parquet", "npz", "tensorboard"])
 def test_a_failed_export_leaves_what_was_there(one, tmp_path, format):
     """The disk fills in mid-file: a sentence, the file before it whole, nothing left aside."""
     target = tmp_path / "x" / f"out.{format}"
@@ -387,7 +420,7 @@ def test_an_interrupted_export_leaves_nothing(one, tmp_path):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    for format in ("csv", "parquet", "tensorboard"):
+    for format in ("csv", "parquet", "npz", "tensorboard"):
         folder = tmp_path / f"x-{format}"
         folder.mkdir()
         with pytest.raises(KeyboardInterrupt):
@@ -754,7 +787,7 @@ def test_tensorboards_folder_of_another_run_stays(tmp_path):
     assert events.endswith(".test-aaaa")
 
 
-@pytest.mark.parametrize("format", ["csv", "jsonl", "parquet", "tensorboard"])
+@pytest.mark.parametrize("format", ["csv", "jsonl", "parquet", "npz", "tensorboard"])
 def test_an_export_of_a_live_run_says_so(tmp_path, format):
     """On stderr and in what explains it: live, and at which step; of one that has ended nothing."""
     writer = RunWriter(tmp_path / "test-live", facts_of(status="running"))

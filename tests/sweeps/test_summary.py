@@ -120,6 +120,36 @@ def test_any_reading_over_any_setting(sweep, tmp_path):
     assert transitions(one_run.rows, one_run.settings) == ()
 
 
+def test_the_kernel_at_rest_of_members_that_measured_it(tmp_path):
+    """λ₁(K) and alignments of three forms; none of a member not at rest, nor of one without the probe."""
+    config = RunConfig.build({"preset": "made", "steps": 2000, "eta": 0.1}, "test")
+    draft = Draft(config)
+    draft.take_list("weight_decay", [0.0, 1e-3, 2e-3, 4e-3, 8e-3], "test")
+    made = Sweep.create(tmp_path, draft.plan("test"), "kernels")
+    for place, member in enumerate(made.members):
+        summarised.make(
+            member.path, member.settings["weight_decay"], group=made.id, kernels=place > 0,
+            drift=-2e-3 * (place == 1),
+        )  # fmt: skip
+    found = summary_of(made)
+    without, drifting, *resting = found.rows
+    names = [column.name for column in COLUMNS if column.name.startswith("resting_ntk")]
+    assert len(names) == 2 * 10
+    assert without["at_rest"]
+    assert not drifting["at_rest"]
+    assert all(math.isnan(row[name]) for row in (without, drifting) for name in names)
+    for row in resting:
+        for name, value in summarised.kernel(row["weight_decay"]).items():
+            assert row[f"resting_{name}"] == pytest.approx(value, rel=1e-12)
+            assert row[f"resting_{name}_error"] == pytest.approx(0, abs=1e-12)  # turns cancel
+    write(made, found)
+    (*_, last) = csv.DictReader(io.StringIO((made.path / "summary.csv").read_text()))
+    assert float(last["resting_ntk_traced"]) == resting[-1]["resting_ntk_traced"]
+    (one,) = transitions(found.rows, found.settings, reading="resting_ntk_full")
+    assert one.reading == "resting_ntk_full"
+    assert len(one.not_at_rest) == 1
+
+
 def test_files_are_the_rows_in_full(sweep):
     found = summary_of(sweep)
     write(sweep, found)

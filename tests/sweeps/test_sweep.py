@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from engines import here, small
 from made import make_run
 from typer.testing import CliRunner
 
@@ -127,6 +128,23 @@ def test_a_member_that_could_not_begin_has_failed_until_it_begins(sweep: Sweep) 
     with open(sweep.path / log.LOG, "a") as file:
         file.write('{"kind": "refused", "ru')  # killed while it wrote
     assert sweep.states()[1].state == WAITING
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_member_that_came_to_its_stop_at_is_complete(tmp_path: Path) -> None:
+    """One that someone stopped goes on; neither is told apart by its state."""
+    drafted = Draft(small(steps=60, stop_at=["step 20"]))
+    drafted.take("seed", "1,2", "test")
+    sweep = Sweep.create(tmp_path, drafted.plan("test"), "stops")
+    for member, controls in zip(sweep.members, ({}, {7: [("stop", {})]}), strict=True):
+        path = here(member.config, tmp_path / "elsewhere", controls)
+        path.rename(member.path)
+    states = sweep.states()
+    assert [(each.state, each.complete) for each in states] == [
+        ("stopped", True), ("stopped", False)
+    ]  # fmt: skip
+    assert [m.number for m in unfinished(states)] == [1]
+    assert [m.number for m in unfinished(sweep.states(), failed=True)] == [1]  # kept from before
 
 
 def test_longer_members_come_first(tmp_path: Path) -> None:

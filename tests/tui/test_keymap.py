@@ -106,7 +106,7 @@ def test_bar_help_and_palette_show_the_users_keys_and_screens_obey_them(keys_fil
     keys = chosen(
         keys_file,
         'zoom = "f"\nfork = "z"\nexport = ""\nhelp = "H"\n"setting.next" = "}"\n'
-        '"weight_decay.up" = "W"\n"screen.oscillator" = "K"\n"screen.live" = "ctrl+l"',
+        '"weight_decay.up" = "W"\n"screen.oscillator" = "J"\n"screen.live" = "ctrl+l"',
     )  # fmt: skip
 
     async def check(app, pilot):
@@ -127,7 +127,7 @@ def test_bar_help_and_palette_show_the_users_keys_and_screens_obey_them(keys_fil
         text = "\n".join(str(each.render()) for each in app.screen.query(Static))
         assert "  f         one panel, full screen" in text
         assert "  –         export as CSV" in text
-        await pilot.press("escape", "K")
+        await pilot.press("escape", "J")
         await settled(pilot)
         assert app.shown.picture_name == "oscillator"
         before = app.shown.settings.chosen

@@ -41,12 +41,13 @@ def controls_of(run: Run) -> tuple[Control, ...]:
 
 
 def steered_by(run: Run) -> tuple[Control, ...]:
-    """Return the controls of a run's dynamics, and after them interventions, which any run has.
+    """Return the controls of a run's dynamics, and after them interventions, where S is the Hessian's.
 
     Raises:
         RunFormatError: if what it states about its dynamics is damaged.
     """
-    return (*controls_of(run), *INTERVENTIONS)
+    own = controls_of(run)
+    return own if description_of(run).operator else (*own, *INTERVENTIONS)
 
 
 def control_changes(run: Run) -> dict[int, dict[str, float]]:

@@ -25,6 +25,18 @@ from eostui.stability import THRESHOLD, UNDECAYED
 TAIL_SHARE = 0.2
 #: Steps at which S is told, so that early courses can be compared.
 EARLY_STEPS = (50, 100, 250, 500, 1000)
+#: Forms of the NTK, of which none is another, as a description calls each.
+_KERNELS = {
+    "full": "the full NTK",
+    "summed": "the NTK of the summed outputs",
+    "traced": "the NTK traced over outputs",
+}
+#: What the probe `ntk` reads of each form: the end of its column, its unit, what it is called.
+_OF_A_KERNEL = (
+    ("", "f²/θ²", "λ₁ of"),
+    ("_alignment", "1", "the alignment with the target of"),
+    ("_centred_alignment", "1", "the centred alignment with the target of"),
+)
 #: What is told of a run at rest alone, with what it is called.
 _RESTING = {
     "sharpness": ("L/θ²", "S"),
@@ -38,6 +50,15 @@ _RESTING = {
         "S at the centre of the bounce as the probe `centre` predicted it",
     ),
     "eig_2": ("L/θ²", "λ₂, the second eigenvalue"),
+    **{
+        f"ntk_{form}{suffix}": (unit, f"{what} {kernel}, of runs with the probe `ntk`,")
+        for form, kernel in _KERNELS.items()
+        for suffix, unit, what in _OF_A_KERNEL
+    },
+    "ntk_batch": (
+        "L/θ²",
+        "λ₁ of the full NTK on the whole batch, of runs with the probe `weyl`,",
+    ),
     "loss": ("L", "the loss"),
     "test_loss": ("L", "the loss on the test samples"),
     "train_accuracy": ("1", "the share of training samples classified correctly"),
@@ -149,6 +170,10 @@ def outcome(run: Run) -> dict[str, Any]:
     balanced = balance(steps, measured, on_the_bounce(run, phases))
     after = after_onset(run)
     damped, sizes = damping(*after), amplitudes(after[1])
+
+    def up(column: str) -> float:
+        return signs.summarize(steps[column], length).up_share
+
     row = nothing() | {
         "run": run.path.name,
         "name": run.facts.get("name", ""),
@@ -166,8 +191,8 @@ def outcome(run: Run) -> dict[str, Any]:
         "tail_sharpness": float(tail.mean()) if len(tail) else math.nan,
         "onset": _or_nan(begun),
         "critical_weight_decay": balanced.critical,
-        "up_share": signs.summarize(steps["loss_step"], length).up_share,
-        "up_share_regularized": signs.summarize(steps["loss_step_regularized"], length).up_share,
+        "up_share": up(run.of_step("loss_step")),
+        "up_share_regularized": up(run.of_step("loss_step_regularized")),
         "step_cosine": median_cosine(steps["step_cosine"], length),
         "damping": damped.rate,
         "damping_error": damped.error,

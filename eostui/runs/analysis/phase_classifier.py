@@ -29,6 +29,7 @@ from eostui.runs.analysis.phase_signals import (
     SharpnessReading,
     StepBefore,
     Trend,
+    bounded_loss,
     level,
     median_sharpness,
     still_needed,
@@ -67,7 +68,7 @@ from eostui.runs.analysis.phases import (
 )
 from eostui.runs.series import FloatArray
 from eostui.runs.store.columns import STORED_STEP_COLUMNS
-from eostui.stability import GRADIENT_DESCENT
+from eostui.stability import BATCH_LOSS, GRADIENT_DESCENT
 
 #: By which rules phases are classified: from the state of others nothing is gone on with.
 RULES = 2
@@ -94,6 +95,7 @@ class PhaseClassifier:
         chance: the loss of the best constant prediction, None where there is no such thing.
         columns: of the rows that it takes in, as `signal_columns` has them.
         threshold_label: how its reasons name the threshold.
+        gradient_from_steps: whether ‖∇L_λ‖ follows from the steps; else nothing is called converged.
     """
 
     phase: str | None = None
@@ -101,6 +103,7 @@ class PhaseClassifier:
     chance: float | None = None
     columns: tuple[str, ...] = STORED_STEP_COLUMNS
     threshold_label: str = GRADIENT_DESCENT.label
+    gradient_from_steps: bool = True
     _rows: list[list[float]] = field(default_factory=list)
     _scanned: int = 0
     _readings: list[SharpnessReading] = field(default_factory=list)
@@ -147,7 +150,7 @@ class PhaseClassifier:
             return []
         if self.step == 0:
             self._start_loss = float(rows[0, 0]) if math.isfinite(rows[0, 0]) else None
-        diverged = first_diverged(rows[:, 0], rows[:, 1], self._start_loss)
+        diverged = first_diverged(bounded_loss(rows, self.columns), rows[:, 1], self._start_loss)
         if diverged is not None:
             rows = rows[: diverged[0] + 1]
         changes: list[PhaseChange] = []
@@ -184,7 +187,8 @@ class PhaseClassifier:
         """
         return PhaseClassifier(
             step=step, chance=self.chance, columns=self.columns,
-            threshold_label=self.threshold_label, _start_loss=start_loss,
+            threshold_label=self.threshold_label, gradient_from_steps=self.gradient_from_steps,
+            _start_loss=start_loss,
         )  # fmt: skip
 
     @classmethod
@@ -213,7 +217,9 @@ class PhaseClassifier:
 
     def _take(self, first: int, rows: FloatArray) -> list[PhaseChange]:
         """Judge one block."""
-        block, steps, self._before = summarize(first, rows, self._before, self.columns)
+        block, steps, self._before = summarize(
+            first, rows, self._before, self.columns, gradient_from_steps=self.gradient_from_steps
+        )
         if block.jumped:  # what was before the change says nothing of what is after it
             self._candidate, self._candidate_blocks = None, 0
         if self._first_gradient is None and math.isfinite(block.gradient):
@@ -222,7 +228,9 @@ class PhaseClassifier:
         end = first + BLOCK
         readings = self._newest_readings(end)
         now = level(readings, end, block.weight_decay)
-        if block.cosine < BOUNCES_NO_MORE:  # on the bounce S is where it is held, and swings
+        if (
+            block.cosine < BOUNCES_NO_MORE and not self._sees_batches
+        ):  # on the bounce S is where it is held, and swings
             self._trend = Trend()
         else:
             self._trend.follow(first, median_sharpness(readings, first, end))
@@ -341,6 +349,8 @@ class PhaseClassifier:
         """Return whether the first steps are over, if these are they, for a phase that S decides."""
         if self.phase != TRANSIENT.name or judged.name not in (*_TRENDS, COLLAPSED.name):
             return True
+        if self._sees_batches:
+            return True
         if self._steady_since is None:
             return False
         late = block.first + BLOCK - self._steady_since > LEVEL_STEPS
@@ -367,6 +377,8 @@ class PhaseClassifier:
             return CONVERGED_PHASE
         if self._is_stuck(block):
             return STUCK
+        if self._sees_batches:
+            return self._trend_of(now, held)
         share = now.sharpness / block.threshold
         if block.cosine < (BOUNCES_NO_MORE if held in _EDGES else BOUNCES):
             lowered = share < (LOWERED_ABOVE if held == LOWERED.name else LOWERED_BELOW)
@@ -379,6 +391,16 @@ class PhaseClassifier:
         low = share < LOWERED_BELOW and now.balance < balance and self._trend.direction <= 0
         if unread or (low and (held == COLLAPSED.name or not now.change < -RESTS)):
             return COLLAPSED
+        return self._trend_of(now, held)
+
+    @property
+    def _sees_batches(self) -> bool:
+        """Whether a step sees a batch: where S stands against 2/η − λ, and a bounce, is then no sign of
+        an edge, and phases say whether S rises or falls."""
+        return BATCH_LOSS in self.columns
+
+    def _trend_of(self, now: Level, held: str | None) -> Phase | None:
+        """Return which way S goes, None if nothing was measured that could decide."""
         if self._trend.direction:
             return SHARPENING if self._trend.direction > 0 else FLATTENING
         if held in _TRENDS:

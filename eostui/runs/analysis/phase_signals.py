@@ -13,10 +13,17 @@ from numpy.typing import NDArray
 from eostui.runs.analysis.phases import JUMP, LEVEL_STEPS, STALE_STEPS, TURN
 from eostui.runs.series import FloatArray
 from eostui.runs.store.columns import STORED_STEP_COLUMNS
-from eostui.stability import GRADIENT_DESCENT, MOMENTUM, THRESHOLD, UNDECAYED
+from eostui.stability import (
+    BATCH_COLUMNS,
+    BATCH_LOSS,
+    GRADIENT_DESCENT,
+    MOMENTUM,
+    THRESHOLD,
+    UNDECAYED,
+)
 
 #: Columns that aren't controls.
-_NO_CONTROLS = {*STORED_STEP_COLUMNS, THRESHOLD} - {"eta", "weight_decay"}
+_NO_CONTROLS = {*STORED_STEP_COLUMNS, THRESHOLD, *BATCH_COLUMNS} - {"eta", "weight_decay"}
 
 
 def signal_columns(of_dynamics: Iterable[str] = ()) -> tuple[str, ...]:
@@ -27,6 +34,19 @@ def signal_columns(of_dynamics: Iterable[str] = ()) -> tuple[str, ...]:
             thresholds; of gradient descent nothing.
     """
     return (*STORED_STEP_COLUMNS, *(name for name in of_dynamics if name != UNDECAYED))
+
+
+def bounded_loss(rows: FloatArray, names: Sequence[str]) -> FloatArray:
+    """Return the loss by which a run may diverge, shape (n,): L, or the batch's where L isn't known.
+
+    Args:
+        rows: shape (n, len(names)).
+        names: of their columns, `loss` first.
+    """
+    if BATCH_LOSS not in names:
+        return rows[:, 0]
+    known = np.isnan(rows[:, 0])
+    return np.where(known, rows[:, list(names).index(BATCH_LOSS)], rows[:, 0])
 
 
 def thresholds(columns: Mapping[str, FloatArray]) -> FloatArray:
@@ -117,6 +137,8 @@ def summarize(
     rows: FloatArray,
     before: StepBefore | None,
     names: Sequence[str] = STORED_STEP_COLUMNS,
+    *,
+    gradient_from_steps: bool = True,
 ) -> tuple[Block, BlockSteps, StepBefore]:
     """Sum up the BLOCK steps that lead from each of BLOCK + 1 stored rows to the next.
 
@@ -125,6 +147,7 @@ def summarize(
         rows: shape (BLOCK + 1, len(names)).
         before: of the step before the first, or None.
         names: of the columns, as `signal_columns` has them.
+        gradient_from_steps: whether ‖∇L_λ‖ follows from the steps.
 
     Returns:
         The block, its steps one by one, and its last step as the next block's `before`.
@@ -146,7 +169,7 @@ def summarize(
         loss=median(loss[:-1].tolist()),
         cosine=median(_cosines(column["arrival_cosine"][1:], kappa, eta, decay)),
         kappa=median(steps.kappa.tolist()),
-        gradient=median(_gradient_norms(column, eta).tolist()),
+        gradient=median(_gradient_norms(column, eta).tolist()) if gradient_from_steps else math.nan,
         promised=float((norm**2 / eta).sum()),
         jumped=bool(steered.any()) and _jumps(threshold, before.threshold),
     )

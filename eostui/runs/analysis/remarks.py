@@ -12,6 +12,8 @@ from eostui.runs.store.rows import Event
 #: What a user's problem, dynamics and probes printed as they were loaded and tried, and why a gradient is
 #: trusted: facts of the problem, with an event of the same name at the beginning of the record.
 SAID, TRUSTED = "said", "trusted"
+#: How far the loss is from scale-invariant, where it is put onto a sphere: as these two.
+NOT_INVARIANT = "not_invariant"
 #: What a user's own probe says, and that one is measured no more.
 NOTED, TURNED_OFF = "noted", "turned_off"
 #: That the source of a user's own probes is another from a step on.
@@ -40,6 +42,8 @@ def remark(event: Event) -> str:
         return f"code of the run's own said: {told.get('text', '')}"
     if event.kind == TRUSTED:
         return f"S is that {OF_TRUSTED}: {told.get('text', '')}"
+    if event.kind == NOT_INVARIANT:
+        return f"the network isn't scale-invariant: {told.get('text', '')}"
     if event.kind == "unmeasured":
         return f"not measured at step {step}: {told.get('reason', '')}"
     if event.kind == UNCAPTURED:

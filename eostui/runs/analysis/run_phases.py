@@ -15,7 +15,7 @@ from eostui.runs.analysis.phases import BY_NAME, EDGE, LOWERED, Phase
 from eostui.runs.series import FloatArray
 from eostui.runs.store.columns import ARRIVALS, STORED_STEP_COLUMNS
 from eostui.runs.store.rows import Event
-from eostui.stability import GRADIENT_DESCENT, SHARP_STEP, THRESHOLD
+from eostui.stability import BATCH_COLUMNS, GRADIENT_DESCENT, SHARP_STEP, THRESHOLD
 
 if TYPE_CHECKING:
     from eostui.runs.run import Run
@@ -107,12 +107,17 @@ def classify(run: Run) -> list[PhaseChange]:
     dynamics = description_of(run)
     others = (control.name for control in controls_of(run))
     columns = signal_columns(
-        (*(name for name in others if name not in STORED_STEP_COLUMNS), THRESHOLD)
+        (
+            *(name for name in others if name not in STORED_STEP_COLUMNS),
+            THRESHOLD,
+            *(BATCH_COLUMNS if dynamics.batches else ()),
+        )
     )
     classifier = PhaseClassifier(
         chance=chance_of(facts) if dynamics.label == GRADIENT_DESCENT.label else None,
         columns=columns,
         threshold_label=dynamics.label,
+        gradient_from_steps=dynamics.gradient_from_steps,
     )
     changes = []
     intervened = np.isfinite(run.steps[SHARP_STEP.name])

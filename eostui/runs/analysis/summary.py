@@ -41,9 +41,9 @@ def summarize_run(path: Path) -> dict[str, Any]:
         window = slice(rest.first, None)
         measured = run.measured["step"] >= rest.first
         sharpness = _finite(run.measured["sharpness"][measured])
-        kappa = _finite(steps["path_curvature"][window])
-        rises = _finite(steps["loss_step_regularized"][window])
-        rises_plain = _finite(steps["loss_step"][window])
+        kappa = _finite(steps[run.of_step("path_curvature")][window])
+        rises = _finite(steps[run.of_step("loss_step_regularized")][window])
+        rises_plain = _finite(steps[run.of_step("loss_step")][window])
 
         origin = schema.own_steps_from(run.facts)
         repeated, seconds = checkpoints.longest_repeat(path, origin)
@@ -80,7 +80,7 @@ def summarize_run(path: Path) -> dict[str, Any]:
                 for span in phases
             ],
             "predictions": summarize_seats(run.calibrations, steps),
-            "loss": last("loss"),
+            "loss": run.loss_at(),
             "stability_threshold": last("stability_threshold"),
             "step_cosine": median_cosine(steps["step_cosine"]),
             "measurements": len(run.measured),

@@ -1,4 +1,4 @@
-"""Runs as files for other programs: CSV, JSON lines, Parquet, TensorBoard event files."""
+"""Runs as files for other programs: CSV, JSON lines, Parquet, NumPy's .npz, TensorBoard event files."""
 
 from eostui.runs.export.files import (
     FORMATS,

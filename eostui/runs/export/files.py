@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from eostui.errors import InputError, did_you_mean
+from eostui.runs.export.npz import write_npz
 from eostui.runs.export.parquet import write_parquet
 from eostui.runs.export.table import ROWS, Progress, RunTable
 from eostui.runs.export.tensorboard import folders, write_tensorboard
@@ -25,6 +26,7 @@ FORMATS = {
     "csv": (".csv",),
     "jsonl": (".jsonl", ".ndjson"),
     "parquet": (".parquet", ".pq"),
+    "npz": (".npz",),
     "tensorboard": (),
 }
 _WRITERS = {"csv": write_csv, "jsonl": write_json_lines}
@@ -34,7 +36,7 @@ GZIP = ".gz"
 #: What no format here is, nor is written by any: nothing else gets such a name.
 _FOREIGN = {
     ".bz2", ".xz", ".zst", ".lz4", ".z", ".zip", ".7z", ".rar", ".tar", ".tgz", ".xlsx", ".xls",
-    ".ods", ".json", ".tsv", ".npy", ".npz", ".mat", ".h5", ".hdf5", ".feather", ".arrow", ".orc",
+    ".ods", ".json", ".tsv", ".npy", ".mat", ".h5", ".hdf5", ".feather", ".arrow", ".orc",
     ".pkl", ".pickle", ".pt", ".pth", ".safetensors", ".db", ".sqlite", ".toml", ".yaml", ".svg",
 }  # fmt: skip
 
@@ -128,6 +130,8 @@ def export_files(
     def write(aside: Path) -> int:
         if format == "parquet":
             return write_parquet(table, aside, description, progress)
+        if format == "npz":
+            return write_npz(table, aside, progress)
         with _text(aside, packed=is_packed(target)) as stream:
             return _WRITERS[format](table.blocks(progress), stream)
 

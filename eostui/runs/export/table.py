@@ -32,6 +32,8 @@ from eostui.runs.store.schema import LIVE_STATES
 from eostui.stability import CONTROLS
 
 Progress = Callable[[int, int], None]
+#: Names of the columns of an array's numbers, and its shape, by the name of the array.
+Arrays = dict[str, tuple[tuple[str, ...], tuple[int, ...]]]
 
 #: Rows of one block: what it needs stays in a processor's cache.
 ROWS = 1 << 13
@@ -84,6 +86,7 @@ class Part:
         path: the run directory.
         name: of the run, "" for none.
         columns: those that it has.
+        arrays: of those of its columns that are arrays, the columns of their numbers, and the shape.
         rows: how many of its rows are in the table.
         last_step: its newest step.
         live: whether it was live.
@@ -94,6 +97,7 @@ class Part:
     path: Path
     name: str
     columns: tuple[Column, ...]
+    arrays: Arrays
     rows: int
     last_step: int
     live: bool
@@ -111,6 +115,7 @@ class Part:
             path=given.path,
             name=given.facts.get("name", ""),
             columns=given.exported(),
+            arrays=given.arrays(),
             rows=len(given.measured if measured_only else given.steps),
             last_step=given.last_step,
             live=live,
@@ -205,6 +210,21 @@ class RunTable:
                 else told[column.name]
                 for column in self.columns
             }
+
+    def arrays(self) -> Arrays:
+        """Return the arrays among the columns, those that have the same shape in all runs."""
+        found: Arrays = {}
+        differing: set[str] = set()
+        for part in self.parts:
+            for name, array in part.arrays.items():
+                if found.setdefault(name, array) != array:
+                    differing.add(name)
+        flat = {column.name for column in self.columns}
+        return {
+            name: array
+            for name, array in found.items()
+            if name not in differing and flat.issuperset(array[0])
+        }
 
     def describe(self) -> dict[str, Any]:
         """Return what a reader of the table needs: columns, configs, versions, conventions, events."""

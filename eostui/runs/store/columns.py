@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from eostui.config import MOST_EIGENVALUES
-from eostui.stability import GRADIENT_DESCENT, INTERVENTIONS, Stability
+from eostui.stability import GRADIENT_DESCENT, INTERVENTIONS, OPERATORS, Stability
 
 
 @dataclass(frozen=True)
@@ -237,6 +237,11 @@ BUILT_IN_COLUMNS = (
 HESSIAN_PRODUCTS = Column("hessian_products", "1", "Hessian products spent on this measurement")
 MEASURED_SECONDS = Column("measured_seconds", "s", "time that the readings of this step took")
 
+#: What is of S, and so of the operator whose eigenvalue it is.
+_OF_OPERATOR = {
+    "path_curvature", *(c.name for c in (*_SHARPNESS, *_SMALLEST, *_DRIVES) if c.name != "grad_norm"),
+}  # fmt: skip
+
 #: Known at measured steps, in the order of the table that formats before 6 had of them.
 MEASURED = (*_SHARPNESS, *_SMALLEST, *_DRIVES, HESSIAN_PRODUCTS, *_HELD_OUT)
 
@@ -306,6 +311,7 @@ def exported(
     *,
     calibrated: bool = False,
     intervened: bool = False,
+    operator: str = "",
 ) -> tuple[Column, ...]:
     """Return all columns in the order of the CSV; those of arrays aren't flattened.
 
@@ -315,6 +321,7 @@ def exported(
         measured: what its own probes fill beside `MEASURED`.
         calibrated: whether it has calibrations.
         intervened: whether there were interventions in its steps.
+        operator: what takes the place of the Hessian, "" where that is it.
     """
     every = (*EVERY_STEP, *(_at_its_point(column) for column in (*MEASURED, *DERIVED)))
     columns = {column.name: column for column in every}
@@ -327,6 +334,9 @@ def exported(
     few = (*COORDINATES, TRAIN_ACCURACY, *own)
     columns |= {column.name: column for column in few if column.name in stored}
     columns |= {column.name: _at_its_point(column) for column in measured}
+    for name in _OF_OPERATOR & columns.keys() if operator else ():
+        told = f"{columns[name].description}; of {OPERATORS.get(operator, operator)}"
+        columns[name] = replace(columns[name], description=told)
     first = tuple(columns.pop(name) for name in _EXPORT_ORDER if name in columns)
     ordered = first + tuple(columns.values())
     return ordered + (INTERVENED if intervened else ()) + (CALIBRATED if calibrated else ())

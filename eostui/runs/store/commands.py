@@ -23,9 +23,9 @@ _LAST_STAMP = 1 << 63
 def send(run_path: Path, kind: str, **arguments: Any) -> str:
     """Ask the engine of `run_path` for something; return the command's id, which its event repeats.
 
-    Kinds: `set` (controls by name), `pause`, `resume`, `step`, `stop`, `calibrate`, `reseat`,
-    `checkpoint`, `stop_at` (at, value, after, or several as `any`; nothing to take it back), `rename`
-    (name), `note` (note).
+    Kinds: `set` (controls by name), `probe` (its name, whether it is `on`), `pause`, `resume`, `step`,
+    `stop`, `calibrate`, `reseat`, `checkpoint`, `stop_at` (at, value, after, or several as `any`; nothing
+    to take it back), `rename` (name), `note` (note).
 
     Raises:
         EostuiError: if the command can't be written.

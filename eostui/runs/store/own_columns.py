@@ -28,7 +28,17 @@ from eostui.runs.store.columns import (
     Column,
     ProbeColumns,
 )
-from eostui.stability import ETA, FACT, THRESHOLD, UNDECAYED, WEIGHT_DECAY, Description
+from eostui.stability import (
+    BATCH_CURVATURE,
+    BATCH_LOSS,
+    BATCH_LOSS_STEP,
+    ETA,
+    FACT,
+    THRESHOLD,
+    UNDECAYED,
+    WEIGHT_DECAY,
+    Description,
+)
 
 STEP_COLUMNS, PROBES_FACT = "step_columns", "probes"
 #: The format of the store from which on every run has all of STORED_STEP_COLUMNS.
@@ -50,6 +60,21 @@ _TAKEN_OF_STEPS = {
     *_TAKEN - {THRESHOLD, UNDECAYED},
 }  # fmt: skip
 _BUILT_IN = {probe.name: {column.name for column in probe.columns} for probe in BUILT_IN_COLUMNS}
+
+
+#: What dynamics that see batches store for every step.
+_OF_BATCHES = (
+    Column(
+        BATCH_LOSS,
+        "L",
+        "L_B(θ_t) of this step's batch B; `loss`, of all samples, is had where something is "
+        "measured",
+    ),
+    Column(BATCH_LOSS_STEP, "L", "L_B(θ_{t+1}) − L_B(θ_t) of this step's batch, by its own step"),
+    Column(
+        BATCH_CURVATURE, "L/θ²", "κ_B = ⟨∇L_B(θ_{t+1}) − ∇L_B(θ_t), Δθ⟩/‖Δθ‖² of this step's batch"
+    ),
+)
 
 
 def step_columns_of(facts: Mapping[str, str]) -> tuple[str, ...]:
@@ -109,6 +134,8 @@ def dynamics_columns_of(facts: Mapping[str, str]) -> tuple[Column, ...]:
         Column(THRESHOLD, "L/θ²", f"{label}, the stability limit with decay"),
         Column(UNDECAYED, "L/θ²", f"{undecayed}, the stability limit without decay"),
     ]
+    if dynamics.batches:
+        own += _OF_BATCHES
     _refuse_names(own, _TAKEN_OF_STEPS)
     return tuple(own)
 

@@ -70,12 +70,14 @@ class Poller:
         try:
             # one state of all tables: a measured row never comes before its step's row
             with self._reader.snapshot():
+                facts = self._reader.facts()
+                self._reader.take_probes(facts)
                 steps, whole = self._new_steps()
                 news = News(
                     steps,
                     self._new_readings(),
                     self._new_events(),
-                    self._reader.facts(),
+                    facts,
                     self._new_landscape(),
                     self._new_calibrated(),
                     complete=whole and self._fits_seal(raises=not len(steps)),

@@ -13,7 +13,12 @@ from eostui.errors import InputError, RunFormatError
 from eostui.runs.store import schema
 from eostui.runs.store.connection import UNREADABLE, connect, unreadable
 from eostui.runs.store.liveness import engine_alive
-from eostui.runs.store.own_columns import dynamics_columns_of, probe_columns_of, step_columns_of
+from eostui.runs.store.own_columns import (
+    PROBES_FACT,
+    dynamics_columns_of,
+    probe_columns_of,
+    step_columns_of,
+)
 from eostui.runs.store.readings import Readings, read_readings
 from eostui.runs.store.rows import RowError, read_fact
 from eostui.runs.store.wide_rows import read_wide_readings, wide_probes
@@ -54,6 +59,7 @@ class RunReader:
                 )
             self.sealed = self.version >= schema.SEALED_SINCE
             facts = self.facts()
+            self._probes_stated = facts.get(PROBES_FACT)
             self.dynamics_columns = self._stated("dynamics", dynamics_columns_of, facts)
             self.step_columns = self._stated("step_columns", step_columns_of, facts)
             if self.version < schema.READINGS_SINCE:
@@ -81,6 +87,14 @@ class RunReader:
         if self.sealed and rows and rows[0][3] != len(facts):
             raise self.damaged("some of its facts are lost")
         return facts
+
+    def take_probes(self, facts: Mapping[str, str]) -> None:
+        """Take in probes that were added since the run was opened. Raises RunFormatError on damage."""
+        stated = facts.get(PROBES_FACT)
+        if stated != self._probes_stated and self.version >= schema.READINGS_SINCE:
+            probes = self._stated("probes", probe_columns_of, facts)
+            self.probes = {probe.name: probe for probe in probes}
+            self._probes_stated = stated
 
     def wide_columns(self) -> tuple[str, ...]:
         """Return the columns of what was measured, in their order, of a run from before format 6."""

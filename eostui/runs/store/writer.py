@@ -20,12 +20,17 @@ from numpy.typing import NDArray
 
 from eostui.errors import InputError, RunFormatError, StoreError
 from eostui.runs.store import schema
-from eostui.runs.store.columns import HESSIAN_PRODUCTS, MEASURED
+from eostui.runs.store.columns import HESSIAN_PRODUCTS, MEASURED, ProbeColumns
 from eostui.runs.store.durable import free_reserve, persist, reserve
 from eostui.runs.store.filesystem import on_network
 from eostui.runs.store.landscape import Landscape
 from eostui.runs.store.liveness import EngineLock
-from eostui.runs.store.own_columns import probe_columns_of, step_columns_of
+from eostui.runs.store.own_columns import (
+    PROBES_FACT,
+    probe_columns_of,
+    probes_fact,
+    step_columns_of,
+)
 from eostui.runs.store.reader import RunReader
 from eostui.runs.store.readings import (
     ProbeReading,
@@ -50,6 +55,7 @@ class Store(Protocol):
     ) -> None: ...
     def calibrated(self, number: int, first_step: int, matrix: NDArray[np.float64]) -> None: ...
     def reading(self, reading: ProbeReading) -> None: ...
+    def measures(self, probe: ProbeColumns) -> None: ...
     def landscape(self, landscape: Landscape) -> None: ...
     def event(self, step: int, kind: str, payload: Mapping[str, Any] | None = None) -> None: ...
     def flush(self) -> None: ...
@@ -87,6 +93,7 @@ class RunWriter:
         self._wide: WideRow | None = None
         self._pending: list[tuple[str, tuple[Any, ...]]] = []
         self._failed = False
+        self._more_columns: dict[str, str] = {}  # of probes that came since
         self.derived_events = 0
         with ExitStack() as undone:
             if facts is not None:
@@ -199,6 +206,32 @@ class RunWriter:
         cells = reading_row(layout, reading.step, reading.point, numbers, reading.seconds, products)
         names = ("step", "probe", "point", "numbers", "seconds", "products")
         self._insert("readings", names, cells, reading_checksum(cells))
+
+    def measures(self, probe: ProbeColumns) -> None:
+        """Take up one more probe, from here on; one that the run states already keeps its columns.
+
+        Raises:
+            InputError: if the record has no place for it.
+        """
+        if probe.name in self.probes:
+            return
+        if self._version < schema.READINGS_SINCE:
+            raise InputError(
+                f"this run's record is of format {self._version}, which has no place for the probe "
+                f"{probe.name}: a new run has it by --probe {probe.name}"
+            )
+        probes = {**self.probes, probe.name: probe}
+        self.fact(PROBES_FACT, probes_fact(probes.values()))
+        self.probes = probes
+        more = {
+            flat.name: f"{flat.unit}: {flat.description}"
+            for column in probe.columns
+            for flat in column.flattened()
+        }
+        found = self._database.execute("SELECT value FROM run WHERE key = 'columns'").fetchone()
+        self._more_columns |= more
+        told = json.loads(found[0]) if found else {}
+        self.fact("columns", json.dumps({**told, **self._more_columns}))
 
     def measurement(self, step: int, values: Mapping[str, Any], point: str = "raw") -> None:
         """Append what was measured at a step, each probe's columns as a reading of it.

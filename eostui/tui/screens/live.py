@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from typing import ClassVar
 
 import numpy as np
 from rich.text import Text
@@ -27,6 +28,7 @@ from eostui.stability import UNDECAYED
 from eostui.tui.crosshair import text_lines
 from eostui.tui.screens.linked import LinkedCharts
 from eostui.tui.session import Session
+from eostui.tui.shares import shares_line
 from eostui.tui.widgets.bars import TextBar, monitor_line, monitor_lines
 from eostui.tui.widgets.chart import ChartWidget
 from eostui.tui.widgets.cosine import CosineStrip
@@ -40,10 +42,16 @@ _BAND_HEIGHT = 20
 
 
 class LiveScreen(LinkedCharts):
-    """Shows the run as it trains; the readings change a few times a second, the charts in every frame."""
+    """Shows the run as it trains; the readings change a few times a second, the charts in every frame.
+
+    Class attributes:
+        TABLE: its panels, those with a place of their own first.
+    """
+
+    TABLE: ClassVar[list[Panel]] = PANELS
 
     def __init__(self, session: Session) -> None:
-        super().__init__(session, [panel.name for panel in PANELS])
+        super().__init__(session, [panel.name for panel in self.TABLE])
         self._corner: Panel | None = None
         self._texts_drawn = 0.0
 
@@ -52,17 +60,18 @@ class LiveScreen(LinkedCharts):
         yield TextBar(id="title")
         yield TextBar(id="tabs")
         with Container(id="charts"):
-            for panel in PANELS:
+            for panel in self.TABLE:
                 if panel.own_place:
                     yield ChartWidget(unicode=self.unicode, id=panel.name)
             with Container(id="side"):
-                for panel in PANELS:
+                for panel in self.TABLE:
                     if not panel.own_place:
                         yield ChartWidget(unicode=self.unicode, id=panel.name)
                 yield TextBar(id="monitors")
         yield PhaseBand(id="phases")
         yield CosineStrip(unicode=self.unicode, id="cosines")
         yield SignRaster(unicode=self.unicode, id="signs")
+        yield TextBar(id="shares")
         yield TextBar(id="holds")
         yield TextBar(id="crosshair")
         yield TextBar(id="keys")
@@ -74,7 +83,7 @@ class LiveScreen(LinkedCharts):
         if self.view is not None:
             self.window = Window()
         if self.is_mounted:
-            for panel in PANELS:
+            for panel in self.TABLE:
                 self.query_one(f"#{panel.name}", ChartWidget).forget()
             self.relayout()
             self.draw()
@@ -102,8 +111,8 @@ class LiveScreen(LinkedCharts):
         self.set_class(self.size.height < _BAND_HEIGHT, "-short")
         single = self.has_class("-single")
         self._corner = self._corner_panel()
-        focused = PANELS[self.focused_panel]
-        for panel in PANELS:
+        focused = self.TABLE[self.focused_panel]
+        for panel in self.TABLE:
             if not panel.own_place:
                 hidden = panel is not (focused if single else self._corner)
                 self.query_one(f"#{panel.name}").set_class(hidden, "-hidden")
@@ -111,11 +120,11 @@ class LiveScreen(LinkedCharts):
 
     def offers(self, index: int) -> bool:
         """Return whether a panel has a tab: those of probes that the run hasn't have none."""
-        return index == self.focused_panel or PANELS[index].is_of(self.view)
+        return index == self.focused_panel or self.TABLE[index].is_of(self.view)
 
     def _corner_panel(self) -> Panel:
         """Return which panel has the place that several share: the focused one, or the last claimant."""
-        return in_last_place(PANELS, self.view, PANELS[self.focused_panel])
+        return in_last_place(self.TABLE, self.view, self.TABLE[self.focused_panel])
 
     @property
     def last_x(self) -> float:
@@ -161,7 +170,7 @@ class LiveScreen(LinkedCharts):
 
     def columns_of_focus(self) -> Collection[str]:
         """Return the columns of a panel that is shown alone."""
-        return PANELS[self.focused_panel].columns if self.has_class("-single") else ()
+        return self.TABLE[self.focused_panel].columns if self.has_class("-single") else ()
 
     def action_switch_signs(self) -> None:
         """Draw the signs of the steps of L_λ, or of L."""
@@ -188,7 +197,8 @@ class LiveScreen(LinkedCharts):
         if self.view is None:
             return
         if not any(name in self.view.run.measured for name in AT_RADII):
-            self.notify("this run measures S at no radius: begin one with --probe radius")
+            key = self.session.key("probes")
+            self.notify(f"this run measures S at no radius: {key} turns the probe radius on")
             return
         self.view.switch_radii()
         self.draw()
@@ -210,13 +220,13 @@ class LiveScreen(LinkedCharts):
         if self.view is not None:
             self._draw_texts(self.view, x_range)
             return
-        for name in ("#phases", "#cosines", "#signs", "#monitors", "#holds", "#values"):
+        for name in ("#phases", "#cosines", "#signs", "#monitors", "#shares", "#holds", "#values"):
             self.query_one(name, TextBar).show(Text())
 
     def _draw_charts(self, x_range: tuple[float, float]) -> None:
         if self.has_class("-tiny"):
             return
-        for panel in PANELS:
+        for panel in self.TABLE:
             self._draw_chart(panel, x_range)
         self.draw_crosshair()
 
@@ -227,7 +237,7 @@ class LiveScreen(LinkedCharts):
         if self.view is None:
             widget.show_waiting(self.session.message, panel.name)
             return
-        kind = panel.scales[self._scale_choice[PANELS.index(panel)] % len(panel.scales)]
+        kind = panel.scales[self._scale_choice[self.TABLE.index(panel)] % len(panel.scales)]
         chart = chart_of(panel, self.view, kind)
         title = title_of(panel, self.view, kind, chart)
         stretch = panel.own_x(self.view) if panel.own_x else x_range
@@ -238,14 +248,14 @@ class LiveScreen(LinkedCharts):
         at = self._cursor if self.crosshair is not None and self.last_step >= 0 else None
         if self.view is not None and self.view.at != at:
             self.view.at = at
-            for panel in PANELS:
+            for panel in self.TABLE:
                 if panel.own_x is not None:
                     self._draw_chart(panel, self.x_range())
         super().draw_crosshair()
 
     def shares_x(self, chart: ChartWidget) -> bool:
         """Return whether a chart is drawn against the steps: those of one step alone aren't."""
-        return all(panel.own_x is None for panel in PANELS if panel.name == chart.id)
+        return all(panel.own_x is None for panel in self.TABLE if panel.name == chart.id)
 
     def figure(self) -> Picture | None:
         """Return the charts in sight, with their scales and their stretch of x."""
@@ -253,7 +263,7 @@ class LiveScreen(LinkedCharts):
             return None
         charts = []
         for index in self.shown_panels():
-            panel = PANELS[index]
+            panel = self.TABLE[index]
             kind = panel.scales[self._scale_choice[index] % len(panel.scales)]
             charts.append(Wanted(panel.name, scale=kind))
         whole = self.window.span is None
@@ -271,6 +281,9 @@ class LiveScreen(LinkedCharts):
             return
         self.draw_crosshair()
         self._draw_strips(view, x_range)
+        shares = shares_line(view.newest, self.size.width)
+        self.set_class(shares is not None, "-shares")
+        self.query_one("#shares", TextBar).show(shares or Text())
         run = view.seen
         config = run.config
         found = monitors(
@@ -288,7 +301,7 @@ class LiveScreen(LinkedCharts):
     def _draw_strips(self, view: RunView, x_range: tuple[float, float]) -> None:
         """Draw what shares the x axis of the chart above it: the only one, or the left ones."""
         shown = self.focused_panel if self.has_class("-single") else 0
-        left, columns = self.query_one(f"#{PANELS[shown].name}", ChartWidget).plot
+        left, columns = self.query_one(f"#{self.TABLE[shown].name}", ChartWidget).plot
         if columns:
             axis = XAxis.of(left, columns, x_range, self.size.width)
             self.query_one("#phases", PhaseBand).show_run(view, axis)
@@ -321,7 +334,7 @@ class LiveScreen(LinkedCharts):
             shown = view.medians.rows < len(run.steps)
             lines += [f"κ {compact(value)}" for value in view.medians.medians[shown][-1:]]
         if len(run.steps):
-            lines.append(f"L {compact(run.steps['loss'][-1])}")
+            lines.append(f"L {compact(run.loss_at())}")
         return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
 

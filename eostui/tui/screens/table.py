@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from eostui.tui.keys import KEYS, Key
 from eostui.tui.screens.compare import CompareScreen
+from eostui.tui.screens.function_space import FunctionSpaceScreen
 from eostui.tui.screens.landscape import LandscapeScreen
 from eostui.tui.screens.live import LiveScreen
 from eostui.tui.screens.oscillator import OscillatorScreen
@@ -17,6 +18,8 @@ from eostui.tui.screens.playback import PlaybackScreen
 from eostui.tui.screens.presets import PresetsScreen
 from eostui.tui.screens.runs import RunsScreen
 from eostui.tui.screens.screen import SessionScreen
+from eostui.tui.screens.slices import SlicesScreen
+from eostui.tui.screens.spectrum import SpectrumScreen
 from eostui.tui.screens.sweep import SweepScreen
 from eostui.tui.session import Session
 
@@ -53,6 +56,10 @@ def _of_two_parameters(session: Session) -> bool:
     return session.run is not None and len(session.run.coordinates) == 2
 
 
+def _of_a_run(session: Session) -> bool:
+    return session.run is not None
+
+
 #: In the order of the ring. The first that applies when the application starts lies below the others.
 SCREENS: list[ScreenEntry] = [
     ScreenEntry("live", "f2", "the run's charts", LiveScreen, lambda session: session.watch is None),
@@ -63,12 +70,24 @@ SCREENS: list[ScreenEntry] = [
     ScreenEntry("landscape", "f3", "landscape of two parameters", LandscapeScreen, _of_two_parameters),
     ScreenEntry("oscillator", "f4", "the reduced oscillator", OscillatorScreen),
     ScreenEntry(
+        "spectrum", "f6", "the Hessian's spectrum: eigenvalues, density, rotations", SpectrumScreen,
+        _of_a_run,
+    ),
+    ScreenEntry(
+        "function", "f7", "function space: the NTK beside S, alignments, the Weyl gap",
+        FunctionSpaceScreen, _of_a_run,
+    ),
+    ScreenEntry(
         "compare", "O", "any number of runs side by side", CompareScreen,
         lambda session: session.comparing is not None,
     ),
     ScreenEntry(
         "sweep", "f5", "a sweep: its members as they come, and a map of two settings", SweepScreen,
         lambda session: session.sweep is not None,
+    ),
+    ScreenEntry(
+        "slices", "X", "slices of the landscape at a step: L and S along −∇L, u, ∇S", SlicesScreen,
+        lambda session: session.run is not None, of_run=False,
     ),
     ScreenEntry("runs", "l", "the runs of the shelf", RunsScreen, of_run=False),
     ScreenEntry("presets", "P", "the presets, with what to look for", PresetsScreen, of_run=False),

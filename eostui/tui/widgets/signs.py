@@ -40,11 +40,11 @@ class SignRaster(TextBar):
 
     def show_run(self, view: RunView, axis: XAxis) -> None:
         """Draw the signs of a run."""
-        steps = view.run.steps[_LOSSES[self._of][1]]
+        steps = view.run.steps[view.run.of_step(_LOSSES[self._of][1])]
         shares = up_shares(view.x[:-1], steps[:-1], axis.edges)  # the newest isn't taken yet
         above, below = self._notes(view.seen, axis.beside)
-        decays = bool(view.run.steps["weight_decay"].any())
-        lines = self._signs(shares, axis, above, _LOSSES[self._of][0] if decays else "L")
+        name = _LOSSES[self._of][0] if _has_both(view.run) else _only(view.run)
+        lines = self._signs(shares, axis, above, name)
         lines.append("\n")
         self.show(lines.append_text(self._shares(shares, axis, below)))
 
@@ -67,9 +67,11 @@ class SignRaster(TextBar):
         """Return what stands beside the signs and the shares: of the run's newest steps."""
         steps = run.steps
         drawn, other = _LOSSES[self._of], _LOSSES[1 - self._of]
-        found = [(name, summarize(steps[column][:-1])) for name, column in (drawn, other)]
-        if not steps["weight_decay"].any():
-            found = [("L", found[0][1])]
+        found = [
+            (name, summarize(steps[run.of_step(column)][:-1])) for name, column in (drawn, other)
+        ]
+        if not _has_both(run):
+            found = [(_only(run), found[0][1])]
         found = [(name, summary) for name, summary in found if not np.isnan(summary.up_share)]
         if room < _WIDE:  # those whose signs are drawn
             texts = [f"{name} up {percent(summary.up_share)}" for name, summary in found[:1]]
@@ -83,7 +85,7 @@ class SignRaster(TextBar):
         if room < _WIDE:
             return Text(texts[0], COLOURS["title"]), Text(texts[1], COLOURS["title"])
         wide = max(map(len, texts))
-        above = self._newest(steps[drawn[1]][:-1], room - wide - 2)
+        above = self._newest(steps[run.of_step(drawn[1])][:-1], room - wide - 2)
         above.append("  " + texts[0].ljust(wide), COLOURS["title"])
         return above, Text(right_aligned(texts[1].ljust(wide), room), COLOURS["title"])
 
@@ -99,6 +101,16 @@ class SignRaster(TextBar):
             kind = 0 if change > 0 else 1
             line.append(signs[kind], COLOURS[_COLOURS[kind]])
         return line
+
+
+def _has_both(run: Run) -> bool:
+    """Return whether L and L_λ differ, and a step's signs are told of both."""
+    return _only(run) == "L" and bool(run.steps["weight_decay"].any())
+
+
+def _only(run: Run) -> str:
+    """Return the loss whose signs are told where there is one: L, or that of each step's own batch."""
+    return "L" if run.of_step("loss") == "loss" else "LB"
 
 
 _LOSSES = (("Lλ", "loss_step_regularized"), ("L", "loss_step"))
