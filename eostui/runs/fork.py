@@ -44,7 +44,8 @@ CHANGEABLE = (
 
 
 def parent_controls(parent: Entry) -> dict[str, Control]:
-    """Return what a run is steered by, by name: the controls of its dynamics, and interventions.
+    """Return what a run is steered by, by name: the controls of its dynamics, and interventions where S
+    is the Hessian's.
 
     Raises:
         RunFormatError: if its record is damaged.
@@ -53,7 +54,8 @@ def parent_controls(parent: Entry) -> dict[str, Control]:
         description = Description.of_facts(facts_of(parent.path))
     except ValueError as error:
         raise RunFormatError(f"{parent.path}: {error}") from None
-    return {control.name: control for control in (*description.controls, *INTERVENTIONS)}
+    others = () if description.operator else INTERVENTIONS
+    return {control.name: control for control in (*description.controls, *others)}
 
 
 def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConfig:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from eostui.errors import InputError
-from eostui.runs.analysis.controls import controls_at, steered_by
+from eostui.runs.analysis.controls import controls_at, description_of, steered_by
 from eostui.runs.analysis.switched_probes import SWITCHED
 from eostui.runs.ancestry import forked_at
 from eostui.runs.run import Run
@@ -81,11 +81,11 @@ class Steering:
     def further(self) -> list[Control]:
         """What it is steered by beside η and λ, the chosen one first."""
         controls = [each for each in self.controls.values() if each not in (ETA, WEIGHT_DECAY)]
-        at = self._chosen % len(controls)
+        at = self._chosen % max(len(controls), 1)
         return controls[at:] + controls[:at]
 
     def choose_next(self) -> Control:
-        """Choose the next of the further controls; return it."""
+        """Choose the next of the further controls; return it. Raises InputError if there is none."""
         self._chosen += 1
         return self.named(FURTHER)
 
@@ -93,13 +93,23 @@ class Steering:
     def hinted(self) -> str:
         """The symbol of the further control where it is the dynamics' own, or one of an intervention
         that acts; "" where it needs no hint."""
-        control = self.further[0]
-        acts = control not in INTERVENTIONS or intervenes(self.target)
-        return control.symbol if acts else ""
+        for control in self.further[:1]:
+            if control not in INTERVENTIONS or intervenes(self.target):
+                return control.symbol
+        return ""
 
     def named(self, name: str) -> Control:
-        """Return a control by name, FURTHER for the chosen further one."""
-        return self.further[0] if name == FURTHER else self.controls[name]
+        """Return a control by name, FURTHER for the chosen further one.
+
+        Raises:
+            InputError: if there is none: dynamics whose S isn't the Hessian's have no interventions.
+        """
+        if name != FURTHER:
+            return self.controls[name]
+        if not self.further:
+            dynamics = description_of(self.run).name
+            raise InputError(f"{dynamics} has no control beside η and λ")
+        return self.further[0]
 
     @property
     def target(self) -> dict[str, float]:
