@@ -71,7 +71,7 @@ def test_keys_turn_the_further_control(tmp_path: Path) -> None:
         told = json.loads(run.facts[FACT])
         run.facts[FACT] = json.dumps({**told, "operator": "of another operator"})
         for press in (lambda: Steering(run).turn(FURTHER, 1), Steering(run).choose_next):
-            with pytest.raises(InputError, match="has no control beside η and λ"):
+            with pytest.raises(InputError, match="is steered by η and λ alone"):
                 press()
         assert Steering(run).hinted == ""
 
