@@ -501,6 +501,7 @@ def test_the_ring_of_screens(tmp_path: Path, behind: RunWriter) -> None:
             await pilot.press(key)
             await pilot.pause()
             seen.append(type(app.screen).__name__.removesuffix("Screen"))
+        print("SEEN", seen)
         assert seen == [
             "Oscillator", "Live", "Oscillator", "Landscape", "Oscillator", "Live", "Oscillator",
             "Oscillator", "Landscape", "Live",
