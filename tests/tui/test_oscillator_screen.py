@@ -501,9 +501,8 @@ def test_the_ring_of_screens(tmp_path: Path, behind: RunWriter) -> None:
             await pilot.press(key)
             await pilot.pause()
             seen.append(type(app.screen).__name__.removesuffix("Screen"))
-        print("SEEN", seen)
         assert seen == [
-            "Oscillator", "Live", "Oscillator", "Landscape", "Oscillator", "Live", "Oscillator",
+            "Oscillator", "Spectrum", "Oscillator", "Landscape", "Oscillator", "Live", "Oscillator",
             "Oscillator", "Landscape", "Live",
         ]  # fmt: skip
         await pilot.press("question_mark", "tab")
