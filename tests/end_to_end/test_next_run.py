@@ -98,7 +98,7 @@ def test_one_run_after_another(folder: Path) -> None:
     (first,) = idle(folder)
     wait_for(terminal, lambda: is_loaded(first))
     terminal.send("n")
-    terminal.wait_for(r"digits-mlp-collapse.*RUNNING", timeout=PATIENCE)
+    terminal.wait_for(r"digits-mlp-adamw.*RUNNING", timeout=PATIENCE)
     wait_for(terminal, lambda: first in running(folder))
     wait_for(terminal, lambda: idle(folder))
     (second,) = idle(folder)
