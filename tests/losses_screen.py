@@ -56,7 +56,7 @@ class LossesScreen(SessionScreen):
 
 
 ENTRY = ScreenEntry(
-    "losses", "f6", "the newest losses", LossesScreen, lambda session: session.run is not None
+    "losses", "f8", "the newest losses", LossesScreen, lambda session: session.run is not None
 )
 
 if __name__ == "__main__":
