@@ -223,5 +223,5 @@ def test_an_answer_ends_the_waiting(tmp_path: Path) -> None:
     writer.event(3, "refused", {"command": command, "reason": "no"})
     writer.flush()
     run.refresh()
-    assert steering.target == {"eta": 0.1, "weight_decay": 0.0}
+    assert {"eta": 0.1, "weight_decay": 0.0}.items() <= steering.target.items()
     writer.close()

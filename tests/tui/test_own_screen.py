@@ -159,7 +159,7 @@ def test_in_a_real_terminal(path: Path) -> None:
         cwd=path.parent, program=(losses_screen.__file__,), EOSTUI_RUNS=str(path.parent),
     )  # fmt: skip
     terminal.wait_for(r"FINISHED +step 60", "q quit")
-    terminal.send("\x1b[17~")  # f8
+    terminal.send("\x1b[19~")  # f8
     terminal.wait_for(f"58: {compact(1 / 59)}", f"60: {compact(1 / 61)}", without="sharpness")
     terminal.resize(20, 5)
     terminal.wait_for(f"60: {compact(1 / 61)}")
