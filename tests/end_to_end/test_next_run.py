@@ -104,8 +104,8 @@ def test_one_run_after_another(folder: Path) -> None:
     (second,) = idle(folder)
     assert second != first
     terminal.send("nn")  # the second ends what the first began
-    terminal.wait_for(r"digits-mlp-lowered-edge.*RUNNING", timeout=PATIENCE)
-    wait_for(terminal, lambda: list(running(folder).values()) == ["digits-mlp-lowered-edge"])
+    terminal.wait_for(r"digits-mlp-heavy-ball.*RUNNING", timeout=PATIENCE)
+    wait_for(terminal, lambda: list(running(folder).values()) == ["digits-mlp-heavy-ball"])
     wait_for(terminal, lambda: idle(folder))
     (third,) = idle(folder)
     assert third != second
@@ -115,19 +115,19 @@ def test_one_run_after_another(folder: Path) -> None:
         terminal,
         lambda: (
             [e.config.preset for e in shelf.entries(folder / "runs")].count(
-                "digits-mlp-lowered-edge"
+                "digits-mlp-heavy-ball"
             )
             == 2
         ),
     )
-    terminal.wait_for(r"digits-mlp-lowered-edge.*RUNNING", timeout=PATIENCE)
+    terminal.wait_for(r"digits-mlp-heavy-ball.*RUNNING", timeout=PATIENCE)
     wait_for(terminal, lambda: idle(folder))
     terminal.send("q")
     terminal.wait_for("keep it running")
     terminal.send("k")
     assert terminal.exit_code() == 0
     wait_for(None, lambda: set(engines_of(folder)) == set(running(folder)))
-    assert list(running(folder).values()) == ["digits-mlp-lowered-edge"]
+    assert list(running(folder).values()) == ["digits-mlp-heavy-ball"]
 
 
 @pytest.mark.parametrize(
