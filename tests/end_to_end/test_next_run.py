@@ -114,9 +114,7 @@ def test_one_run_after_another(folder: Path) -> None:
     wait_for(
         terminal,
         lambda: (
-            [e.config.preset for e in shelf.entries(folder / "runs")].count(
-                "digits-mlp-heavy-ball"
-            )
+            [e.config.preset for e in shelf.entries(folder / "runs")].count("digits-mlp-heavy-ball")
             == 2
         ),
     )
