@@ -163,7 +163,7 @@ def test_toml_states_every_setting():
     import tomllib
 
     stated = set(tomllib.loads(RunConfig.build({}, "test").to_toml()))
-    probes = ["rotations", "flow", "ema", "batch_sharpness"]
+    probes = ["rotations", "flow", "ema", "batch_sharpness", "noise"]
     own = {
         "problem": "file.py:function",
         "dynamics": "heavy-ball",
