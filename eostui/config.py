@@ -322,9 +322,7 @@ class RunConfig(BaseModel):
     batch_sharpness_draws: Annotated[int, Field(ge=2)] = Field(
         32, description="batches that a reading of it takes, drawn as the run draws its own"
     )
-    noise_cadence: PositiveInt = Field(
-        250, description="steps between readings of the probe noise"
-    )
+    noise_cadence: PositiveInt = Field(250, description="steps between readings of the probe noise")
     noise_draws: Annotated[int, Field(ge=2)] = Field(
         20, description="random directions v of which a reading of it takes cos(Hv, Σv)"
     )

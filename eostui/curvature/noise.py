@@ -6,8 +6,8 @@ With g_i = ∇ℓ_i(θ) of N samples, whose mean is ∇L, their covariance is
 
 that of a step's gradient where batches are single samples. One of n samples has Σ/n where they are drawn
 with replacement and Σ/n · (N − n)/(N − 1) without. Where a layer normalises samples together, ℓ_i is the
-loss of sample i as its group normalises it, and the group moves with θ: its g_i have the mean ∇L too, but a
-batch drawn anew would be normalised by itself, and the covariance of its gradient isn't told by Σ.
+loss of sample i as its group normalises it, and the group moves with θ: the mean of such g_i is ∇L too.
+But a batch drawn anew would be normalised by itself, and the covariance of its gradient isn't told by Σ.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def squared_gradients(loss: LossFunction, theta: Tensor) -> float | None:
     exact = torch.float32 if theta.device.type == "mps" else torch.float64
     total = torch.zeros((), dtype=exact, device=theta.device)
     for part, chain in zip(parts_of(loss), chains, strict=True):
-        assert isinstance(part, Chunk) and chain is not None
+        assert isinstance(part, Chunk)
+        assert chain is not None
         derivatives = ChainDerivatives(chain, theta)
         slopes = part.output_slopes(derivatives.outputs) * count
         for node, errors in derivatives.layer_errors(slopes):

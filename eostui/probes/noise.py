@@ -27,16 +27,16 @@ _FIRST_DRAW = 70_000
 class Noise(Probe):
     """Measures tr Σ, and cos(Hv, Σv) of some Gaussian v, with Σ the covariance of samples' gradients.
 
-    It is of the full batch at θ, whatever the steps are taken by. tr Σ is exact for chains of dense layers,
-    whose samples' gradients need no pass each; of other networks it is the mean of vᵀΣv.
+    It is of the full batch at θ, whatever the steps are taken by. tr Σ is exact for chains of dense
+    layers, whose samples' gradients need no pass each; of other networks it is the mean of vᵀΣv.
     """
 
     name = "noise"
     columns = (
         Column(
             "noise_trace", "L²/θ²",
-            "tr Σ = mean ‖∇ℓ_i‖² − ‖∇L‖² over the samples: E‖g − ∇L‖² of batches of one; exact for chains "
-            "of dense layers, else the mean of vᵀΣv over Gaussian v",
+            "tr Σ = mean ‖∇ℓ_i‖² − ‖∇L‖² over the samples: E‖g − ∇L‖² of batches of one; exact for "
+            "chains of dense layers, else the mean of vᵀΣv over Gaussian v",
         ),
         Column("noise_trace_error", "L²/θ²", "its standard error over the v; 0 where it is exact"),
         Column("noise_loss_ratio", "L/θ²", "tr Σ/L, which WHY's Prop. 3 has between two constants"),
@@ -69,7 +69,7 @@ class Noise(Probe):
             )
         if not _is_mean_of_outputs(known[0], problem.initial):
             raise InputError(
-                f'the probe "{self.name}" is of samples\' gradients, and the loss isn\'t a mean over '
+                f"the probe \"{self.name}\" is of samples' gradients, and the loss isn't a mean over "
                 "samples, each with a row of the outputs: leave it out"
             )
 
@@ -84,9 +84,7 @@ class Noise(Probe):
         found = []
         for number in range(draws):
             v = random_direction(point.theta, self.config.seed, moment.step, _FIRST_DRAW + number)
-            rows = _exact(
-                v, point.hessian_product(v), point.gauss_newton_product(v), covariance(v)
-            )
+            rows = _exact(v, point.hessian_product(v), point.gauss_newton_product(v), covariance(v))
             found.append(rows @ rows.T)
         gradient = _exact(point.gradient)
         grams, (square, loss) = read(

@@ -147,7 +147,9 @@ def test_batches_vary_by_it_and_less_without_replacement(small_case):
 def test_samples_normalised_together_have_gradients_as_their_group_has_them():
     """ℓ_i depends on θ through the group's statistics too; the mean of the g_i is ∇L."""
     torch.manual_seed(2)
-    module = nn.Sequential(nn.Linear(4, 5), GhostBatchNorm(5, 4), nn.Tanh(), nn.Linear(5, 3)).double()
+    module = nn.Sequential(
+        nn.Linear(4, 5), GhostBatchNorm(5, 4), nn.Tanh(), nn.Linear(5, 3)
+    ).double()
     inputs, targets = torch.randn(11, 4).double(), torch.eye(3).double()[torch.arange(11) % 3]
     problem = Problem.from_module(module, cross_entropy, inputs, targets, convention="mean")
     theta = problem.initial
@@ -177,9 +179,9 @@ def two_classes(samples, seed):
 
 
 def test_two_classes_are_prop_3s_binary_cross_entropy_and_its_bounds_hold():
-    """With h = f₁ − f₀, ℓ = log(1 + e^−yh), so ℓ'² ≤ ℓ; along a descent E‖g_i‖² is between c m² L and M² L,
-    with m and M the least and the largest ‖∇h‖ there and c the least ℓ'²/ℓ. tr Σ, which is less by ‖∇L‖²,
-    keeps the upper bound."""
+    """With h = f₁ − f₀, ℓ = log(1 + e^−yh), so ℓ'² ≤ ℓ; along a descent E‖g_i‖² is between c m² L and
+    M² L, with m and M the least and the largest ‖∇h‖ there and c the least ℓ'²/ℓ. tr Σ, which is less by
+    ‖∇L‖², keeps the upper bound."""
     problem, classes = two_classes(9, 3)
     theta, signs = problem.initial, 2.0 * classes - 1
 
@@ -213,7 +215,11 @@ def test_prop_3s_lower_bound_needs_samples_that_differ():
     problem, _ = two_classes(1, 4)
     (part,) = [problem.loss.supervised]
     repeated = Problem.from_module(
-        part.module, cross_entropy, part.inputs.repeat(6, 1), part.targets.repeat(6, 1), convention=""
+        part.module,
+        cross_entropy,
+        part.inputs.repeat(6, 1),
+        part.targets.repeat(6, 1),
+        convention="",
     )
     values = reading(small(), repeated, problem.initial).values
     assert float(Point(repeated.loss, problem.initial).loss) > 0.1
