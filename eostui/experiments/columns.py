@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ from pydantic import (
 
 from eostui.runs.analysis.outcome import TAIL_SHARE
 from eostui.runs.analysis.resting import onset
+from eostui.runs.calibration import humps_at_first
 from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
 from eostui.stability import INTERVENTIONS
@@ -29,6 +30,13 @@ Place = (
     | Literal["edge", "change"]
 )
 
+#: Values that a run's record has once, as columns with one row: the first hump of theory's oscillator in
+#: y, as it was, as it was predicted, and as the paper's map predicts it; its top and its bottom.
+_HUMPS: Final = {
+    f"hump_{part}{suffix}": (kind, part)
+    for part in ("peak", "trough")
+    for suffix, kind in (("", "measured"), ("_predicted", "predicted"), ("_cubic", "cubic"))
+}
 _LATE: Final = "late mean"
 _CONTROLS = ("eta", "weight_decay", *(share.name for share in INTERVENTIONS))
 
@@ -37,7 +45,8 @@ class RunColumn(BaseModel):
     """A number of a run: its column `of`, and what is taken of the values.
 
     Rows in which a value isn't finite are left out. The late mean is over the last fifth of the steps. An
-    array's number k is `NAME_k`, as in an export.
+    array's number k is `NAME_k`, as in an export. `hump_peak` and `hump_trough`, those `…_predicted` and
+    `…_cubic` are those of the first hump from the first calibration on, at its step.
 
     Attributes:
         of: the column.
@@ -87,7 +96,7 @@ class RunColumn(BaseModel):
     def value(self, run: Run) -> float:
         """Return it; NaN where the run has no such column, or nothing in it."""
         names = [name for name in (self.of, self.less, self.to, self.beside) if name]
-        columns = run.columns(names=names)
+        columns = run.columns(names=names) | _humps(run, names)
         begins, ends = self._first(run), self._last(run)
         if begins is None or ends is None or not columns.keys() >= {*names}:
             return math.nan
@@ -124,6 +133,20 @@ class RunColumn(BaseModel):
 def added(run: Run, columns: Mapping[str, RunColumn]) -> dict[str, float]:
     """Return an experiment's own columns of a run."""
     return {name: column.value(run) for name, column in columns.items()}
+
+
+def _humps(run: Run, names: Collection[str]) -> dict[str, FloatArray]:
+    """Return those of the columns that are of the first hump, known in the calibration's row alone."""
+    if not _HUMPS.keys() & {*names}:
+        return {}
+    humps = humps_at_first(run.calibrations, run.steps)
+    found = {}
+    for name in _HUMPS.keys() & {*names}:
+        kind, part = _HUMPS[name]
+        if hump := humps.get(kind):
+            found[name] = np.full(len(run.steps), np.nan)
+            found[name][run.calibrations.seats[0].step] = getattr(hump, part)
+    return found
 
 
 def _step(run: Run, place: Place) -> int | None:
