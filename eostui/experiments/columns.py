@@ -158,7 +158,9 @@ def _step(run: Run, place: Place) -> int | None:
     if place != "change":
         return place
     changed = [
-        np.flatnonzero(np.diff(run.steps[name])) + 1 for name in _CONTROLS if name in run.steps
+        np.flatnonzero(np.diff(np.nan_to_num(run.steps[name], nan=1.0))) + 1  # 1 is no intervention
+        for name in _CONTROLS
+        if name in run.steps
     ]
     steps = np.concatenate(changed)
     return int(steps.max()) if len(steps) else None
