@@ -33,13 +33,8 @@ _SIGNS = {
 _TITLE = "Experiments of the papers"
 
 
-def page(entries: Sequence[Entry], made: str = "") -> str:
-    """Return the report.
-
-    Args:
-        entries: in their order, those of a paper together.
-        made: the sentence that says what made it.
-    """
+def page(entries: Sequence[Entry]) -> str:
+    """Return the report of entries in their order, those of a paper together."""
     done = [entry for entry in entries if entry.result is not None]
     lacking = [entry for entry in entries if entry.result is None]
     parts = [
@@ -56,7 +51,7 @@ def page(entries: Sequence[Entry], made: str = "") -> str:
         "<body>",
         "<header>",
         f"<h1>{_TITLE}</h1>",
-        f"<p>{_text(made or made_today())}: {_text(counted(entries))}. "
+        f"<p>{_text(made_today())}: {_text(counted(entries))}. "
         "A criterion stands in its experiment's file before that is run.</p>",
         "</header>",
         "<main>",

@@ -10,6 +10,9 @@ from eostui.experiments.experiment import Experiment
 from eostui.experiments.report import Entry, in_order, kept_name
 from eostui.experiments.results import read_result, write_result
 
+#: State of an experiment of which nothing is kept.
+NOT_KEPT = "not kept"
+
 
 def keep(folder: Path, entry: Entry) -> None:
     """Keep an experiment's result and figures in place of those before. Raises InputError."""
@@ -31,9 +34,9 @@ def kept(folder: Path, experiments: Iterable[Experiment]) -> list[Entry]:
     entries = []
     for each in experiments:
         definition = each.definition
-        entries.append(_with_result(folder, Entry.of(each)))
+        entries.append(_with_result(folder, Entry.of(each, state=NOT_KEPT)))
         if definition.paper_scale not in ("", definition.twin):
-            entries.append(_with_result(folder, Entry.of(each, paper_scale=True)))
+            entries.append(_with_result(folder, Entry.of(each, paper_scale=True, state=NOT_KEPT)))
     return in_order(entries)
 
 

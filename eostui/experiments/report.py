@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from eostui.errors import printable
@@ -192,18 +193,19 @@ def facts(entry: Entry) -> list[tuple[str, str]]:
     return [(title, printable(text)) for title, text in lines if text]
 
 
-def markdown(entries: Sequence[Entry], made: str = "", folder: str = "") -> str:
+def markdown(entries: Sequence[Entry], head: str = "", folder: str = "") -> str:
     """Return a report in Markdown.
 
     Args:
-        entries: in their order.
-        made: the sentence that says what made it.
+        entries: in their order, those of a paper together.
+        head: what stands above the verdicts, in Markdown; a title, and what made it, if left out.
         folder: where the figures of results lie, from the report on; "" for a report without.
     """
     done = [entry for entry in entries if entry.result is not None]
     parts = [
-        "# Experiments of the papers",
-        f"{made or made_today()}: {counted(entries)}. "
+        head
+        or "# Experiments of the papers\n\n"
+        f"{made_today()}: {counted(entries)}. "
         "A criterion stands in its experiment's file before that is run; see `docs/reproduce.md`.",
     ]
     if done:
@@ -213,8 +215,10 @@ def markdown(entries: Sequence[Entry], made: str = "", folder: str = "") -> str:
                 [(f"`{e.name}`", e.where, e.size, e.state) for e in done],
             )
         )
-    for entry in done:
-        parts += _section(entry, folder)
+    for paper, group in groupby(done, key=lambda entry: entry.experiment.definition.paper):
+        parts += [f"## {_safe(paper)}", _safe(PAPERS.get(paper, ""))]
+        for entry in group:
+            parts += _section(entry, folder)
     if lacking := [entry for entry in entries if entry.result is None]:
         rows = [
             (f"`{e.command}`", e.where, e.experiment.definition.claim, e.state, e.takes)
@@ -242,13 +246,13 @@ def _section(entry: Entry, folder: str) -> list[str]:
         *(f"- {title}: {_safe(text)}" for title, text in facts(entry)),
         f"- again: `{entry.command}`; alone: `{entry.preset_command}`",
     ]
-    size = ", paper's size" if entry.paper_scale else ""
+    size = ", at the paper's size" if entry.paper_scale else ""
     pictures = "\n".join(
         f"![{_safe(drawing.alternative)}]({folder}/{kept_name(entry)}.{number}.svg)"
         for number, drawing in enumerate(entry.drawings, start=1)
     )
     return [
-        f"## {entry.where}{size}: {entry.state}",
+        f"### {_safe(entry.experiment.definition.figure)}{size}: {entry.state}",
         _safe(entry.experiment.definition.claim),
         _table(("criterion", "read", "must be", "verdict"), rows),
         pictures if folder else "",

@@ -164,6 +164,7 @@ def _read(experiment: Experiment, rows: Rows) -> Iterator[Picture]:
             )
             if not column:
                 continue
+            over = over or _the_one_that_varies(rows)
             read = found.setdefault(
                 (column, to, over, never), _Read(column, to, over, never, [], {})
             )
@@ -173,6 +174,13 @@ def _read(experiment: Experiment, rows: Rows) -> Iterator[Picture]:
     pictures = (picture for each in found.values() if (picture := _chart_of(each, rows)))
     for _, picture in zip(range(_MOST_READ), pictures, strict=False):
         yield picture
+
+
+def _the_one_that_varies(rows: Rows) -> str:
+    """Return the setting against which members are drawn where a reading names none; "" for none."""
+    keys = [key for key in rows.settings if key != SEED]
+    numbers = all(is_number(row.get(key)) for row in rows.rows for key in keys)
+    return keys[0] if len(keys) == 1 and numbers else ""
 
 
 def _bound(criterion: Criterion) -> float | None:
@@ -236,19 +244,20 @@ def _groups(
     for row, x, y in points:
         label = ", ".join(_setting(key, row.get(key)) for key in others) if read.over else ""
         groups.setdefault(label, []).append((along.place(x), y))
+    joined = read.over in rows.settings  # over a column, members don't follow one another
     curves, spots = [], []
     for place, (label, group) in enumerate(groups.items()):
         colour = _COLOURS[place % len(_COLOURS)]
-        at = sorted({x for x, _ in group})
-        means = [float(np.mean([y for x, y in group if x == each])) for each in at]
         named = label if len(groups) <= MOST_LABELS else ""
-        if read.over in ("", *rows.settings):
+        if joined:
+            at = sorted({x for x, _ in group})
+            means = [float(np.mean([y for x, y in group if x == each])) for each in at]
             curves.append(Curve(np.array(at), np.array(means), colour, label=named, digits=0))
         # each a curve too, for which the axis makes room as it doesn't for spots
-        curves += [Curve(np.array([x]), np.array([y]), colour) for x, y in group]
-        spots += [Spot(x, y, colour, "•") for x, y in group]
-    if not read.over:  # a line between members would say that they follow one another
-        curves = [curve for curve in curves if len(curve.x) == 1]
+        for nth, (x, y) in enumerate(group):
+            label = "" if joined or nth else named
+            curves.append(Curve(np.array([x]), np.array([y]), colour, label=label, digits=0))
+            spots.append(Spot(x, y, colour, "•"))
     return curves, spots
 
 
