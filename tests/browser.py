@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -26,7 +27,7 @@ class Browser:
         self._profile = tempfile.mkdtemp(prefix="eostui-browser-")
         (theirs, self._to), (self._from, back) = os.pipe(), os.pipe()
         flags = (
-            "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
+            "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run "
             "--disable-background-networking --disable-component-update --disable-sync "
             f"--remote-debugging-pipe --user-data-dir={self._profile} about:blank"
         )
@@ -109,8 +110,9 @@ class Browser:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._unread:
-            read = os.read(self._from, 1 << 20)
-            assert read, "the browser ended"
+            ready, _, _ = select.select([self._from], [], [], _PATIENCE)
+            read = os.read(self._from, 1 << 20) if ready else b""
+            assert read, "the browser ended, or says nothing"
             self._unread += read
         message, _, self._unread = self._unread.partition(b"\0")
         told: dict[str, Any] = json.loads(message)

@@ -15,6 +15,7 @@ from eostui.cli.output import print_json, print_table
 from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
 
 if TYPE_CHECKING:
+    from eostui.experiments.costs import ExperimentCost
     from eostui.experiments.experiment import Experiment
     from eostui.experiments.results import OnShelf, Result, Standing
 
@@ -73,7 +74,9 @@ def reproduce(
 ) -> None:
     """Run experiments of the papers, read them, and say whether they agree with what is claimed.
 
-    Without a name: lists all by paper, with how they stand on the shelf. Each experiment is a file that
+    Without a name: lists all by paper, with how they stand on the shelf, and what they cost here, one
+    member after another: what they took, or about what runs of the same settings tell; --dry-run times
+    some steps of those that are named. Each experiment is a file that
     states the claim, the runs that it takes, what is read and the criterion: agrees, differs, or
     undecided and why. Members that are on the shelf aren't trained again, and an interrupted call goes
     on where it stopped. Numbers, verdict and figures (which take the extra `figures`) are kept in the
@@ -171,17 +174,20 @@ def _list(
 ) -> None:
     """Print how experiments stand."""
     from eostui.charts.numbers import age, grouped
+    from eostui.experiments.costs import ExperimentCosts
     from eostui.experiments.results import OnShelf, standing
+    from eostui.runs import shelf as runs
 
-    shelf = OnShelf(runs_dir)
+    shelf, costs = OnShelf(runs_dir), ExperimentCosts(runs.read(runs_dir)[0])
     found = [standing(each, shelf, paper_scale=paper_scale) for each in chosen]
     if as_json:
-        print_json([_standing_json(each) for each in found])
+        print_json([_standing_json(each, costs.of(each)) for each in found])
     else:
-        rows = [("experiment", "paper", "state", "members", "steps", "took", "where")]
+        rows = [("experiment", "paper", "state", "members", "steps", "time here", "where")]
         for each in found:
             definition = each.experiment.definition
-            took = age(each.result["seconds"]) if each.result else "—"
+            cost = costs.of(each)
+            took = "—" if cost is None else ("" if cost.took else "about ") + age(cost.seconds)
             done = f"{each.complete} of {each.plan.count}"
             steps = grouped(sum(config.steps for config in each.plan.configs()))
             name, where = each.experiment.name, definition.figure
@@ -189,7 +195,7 @@ def _list(
         print_table(rows, named=0)
 
 
-def _standing_json(standing: Standing) -> dict[str, Any]:
+def _standing_json(standing: Standing, cost: ExperimentCost | None) -> dict[str, Any]:
     from eostui.sweeps.cost import work
 
     definition = standing.experiment.definition
@@ -205,7 +211,8 @@ def _standing_json(standing: Standing) -> dict[str, Any]:
         "complete": standing.complete,
         "steps": sum(config.steps for config in configs),
         "work": sum(map(work, configs)),
-        "seconds": standing.result["seconds"] if standing.result else None,
+        "seconds": cost.seconds if cost is not None and cost.took else None,
+        "seconds_estimated": cost.seconds if cost is not None and not cost.took else None,
         "sweep": standing.sweep.id if standing.sweep else None,
         "result": standing.result,
     }
