@@ -112,7 +112,7 @@ class Controls:
 
     @property
     def never_came(self) -> str:
-        """Which changes of the config didn't come in any of the run's steps, for a sentence; "" if none."""
+        """Which changes of the config came in none of the run's steps, for a sentence; "" if all did."""
         late = (change for step, change in self.schedule.items() if step > self.steps)
         return " and ".join(change.where for change in (*self.by_accuracy, *late))
 

@@ -314,6 +314,24 @@ def check(name: str, arguments: Mapping[str, Any]) -> None:
             raise ValueError(f"reading `{name}`: its argument `{key}` is missing")
 
 
+def number(row: Row, column: str, to: str = "", never: str = "") -> float:
+    """Return a member's value of a column as readings take it; NaN where it has none.
+
+    Args:
+        row: of the member.
+        column: which.
+        to: the column over which it is taken.
+        never: the column that stands in where it is empty.
+    """
+    value = _number(row, column)
+    if never and math.isnan(value):
+        value = _number(row, never)
+    if to:
+        below = _number(row, to)
+        value = value / below if below else math.nan
+    return value
+
+
 def _number(row: Row, column: str) -> float:
     value = row.get(column, math.nan)
     return float(value) if is_number(value) else math.nan
@@ -327,12 +345,7 @@ def _values(rows: Rows, column: str, to: str = "", never: str = "") -> tuple[_Fo
     found: _Found = []
     left_out = []
     for row in rows.rows:
-        value = _number(row, column)
-        if never and math.isnan(value):
-            value = _number(row, never)
-        if to:
-            below = _number(row, to)
-            value = value / below if below else math.nan
+        value = number(row, column, to, never)
         if math.isfinite(value) and row["state"] in ENDED:
             found.append((row, value))
         else:

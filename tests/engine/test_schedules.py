@@ -273,7 +273,7 @@ def test_what_cannot_be_is_said(values, said):
 
 
 def test_what_never_came_is_said_at_the_end(tmp_path):
-    """Of an accuracy that isn't reached and of a step that there isn't; a change at the last step comes."""
+    """Of an accuracy that isn't reached, a step that there isn't; a change at the last step comes."""
     changes = [
         {"step": 9, "eta": 0.2},
         {"at_accuracy": 0.05, "eta": 0.15},
