@@ -36,8 +36,20 @@ def check_target(path: Path) -> Path:
     return target
 
 
+def can_draw() -> bool:
+    """Return whether figures can be drawn; where they can't, stderr is told why."""
+    from eostui.figures.files import require_matplotlib
+
+    try:
+        require_matplotlib()
+    except InputError as error:
+        print(printable(f"eostui: no figures are drawn: {error}"), file=sys.stderr)
+        return False
+    return True
+
+
 def draw(experiment: Experiment, sweep: Sweep, rows: Rows | None = None) -> None:
-    """Draw the figures of a result beside it; without matplotlib, or if that fails, there are none."""
+    """Draw the figures of a result beside it; if that fails, stderr is told and there are none."""
     from eostui.experiments.drawings import keep_drawings
     from eostui.experiments.results import result_file, rows_of
     from eostui.figures.experiment import drawings_of

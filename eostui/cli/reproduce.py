@@ -154,6 +154,7 @@ def _report(
         return
     target = report and reports.check_target(report)
     drawn = keep is not None or (target is not None and reports.has_figures(target))
+    drawn = drawn and reports.can_draw()
     entries = reports.entries_of(chosen, runs_dir, paper_scale=paper_scale, drawn=drawn)
     if target is not None:
         reports.write_report(target, entries)
@@ -248,10 +249,10 @@ def _run(
     told: bool,
 ) -> tuple[list[Result], int]:
     """Run experiments and judge them, each told as it ends; return the results and the exit code."""
-    from eostui.cli.experiment_reports import draw
+    from eostui.cli.experiment_reports import can_draw, draw
     from eostui.experiments.results import OnShelf, judge, rows_of
 
-    shelf = OnShelf(folders[0])
+    shelf, drawn = OnShelf(folders[0]), can_draw()
     results: list[Result] = []
     code = 0
     for each in chosen:
@@ -266,7 +267,8 @@ def _run(
             code = max(code, trained.exit_code)
             rows = rows_of(trained.sweep, each)
             result = judge(each, trained.sweep, rows, paper_scale=paper_scale)
-            draw(each, trained.sweep, rows)
+            if drawn:
+                draw(each, trained.sweep, rows)
         except EostuiError as error:  # the others can be done without it
             if len(chosen) == 1:
                 raise

@@ -262,7 +262,9 @@ def _section(entry: Entry, folder: str) -> list[str]:
 
 def kept_name(entry: Entry) -> str:
     """Return by which name data of an entry are kept, without an ending."""
-    return f"{entry.name}.paper" if entry.paper_scale else entry.name
+    definition = entry.experiment.definition
+    other = entry.paper_scale and definition.paper_scale != definition.twin
+    return f"{entry.name}.paper" if other else entry.name
 
 
 def read(judgement: Mapping[str, Any]) -> str:

@@ -32,6 +32,8 @@ from eostui.sweeps.sweep import Sweep
 
 #: Charts of an experiment at most: of courses, and of what is read.
 _MOST_COURSES, _MOST_READ = 2, 4
+#: Steps without which a run has no course.
+_LEAST_STEPS = 2
 #: Beginnings of names of a summary's columns, after which the column of a run stands that they are of.
 _READ_LATE = ("resting_", "tail_")
 #: Colours of groups of members, in the palette; of more groups they begin anew.
@@ -92,8 +94,10 @@ def _alternative(picture: Picture) -> str:
 
 
 def _courses(experiment: Experiment, sweep: Sweep) -> Iterator[Picture]:
-    """Yield the curves of the columns that the criteria read late, or S; nothing without a run."""
+    """Yield the curves of the columns that the criteria read late, or S; nothing without any steps."""
     entries = [state.entry for state in sweep.states() if state.entry is not None][:MOST_RUNS]
+    if max((entry.last_step for entry in entries), default=0) < _LEAST_STEPS:
+        return
     columns = list(dict.fromkeys(_columns_of_runs(experiment)))
     if len(entries) == 1:
         with contextlib.suppress(EostuiError), Run(entries[0].path) as run:
@@ -242,8 +246,10 @@ def _groups(
     ]  # fmt: skip
     groups: dict[str, list[tuple[float, float]]] = {}
     for row, x, y in points:
-        label = ", ".join(_setting(key, row.get(key)) for key in others) if read.over else ""
+        label = ", ".join(_setting(key, row.get(key)) for key in others)
         groups.setdefault(label, []).append((along.place(x), y))
+    if not read.over and len(groups) == len(points):  # each its own: their numbers tell as much
+        groups = {"": [point for group in groups.values() for point in group]}
     joined = read.over in rows.settings  # over a column, members don't follow one another
     curves, spots = [], []
     for place, (label, group) in enumerate(groups.items()):
