@@ -185,12 +185,12 @@ class Basis:
             direction = torch.addmv(ritz.defect(index), self.recall.vectors.T, of_memory)
             if independent:
                 direction.addmv_(self.vectors.T, of_basis, alpha=-1)
-            if self.add(direction, independent=independent):
+            # in noise most of it may lie in the basis, and what is left isn't orthogonal to it after one
+            # pass: it is looked at, or each such direction makes the next ones worse
+            if self.add(direction):
                 return True
         defect = ritz.defect(index)
-        return self.add(defect, independent=clear) or self.add(
-            fresh_direction(defect, self.products)
-        )
+        return self.add(defect) or self.add(fresh_direction(defect, self.products))
 
     def _correction(self, ritz: Ritz, index: int) -> FloatArray | None:
         """Return what the memory corrects of a pair, as `Recall.correction`, or None.

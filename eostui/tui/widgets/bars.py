@@ -143,7 +143,11 @@ def monitor_line(
     pieces: list[tuple[int, Text]] = []
     for place, monitor in enumerate(sorted(found, key=lambda each: each.holds is not False)):
         style, fails = _monitor_style(monitor), monitor.holds is False
-        name = Text("  " if pieces else " ").append_text(_monitor(monitor)).append(f" {monitor.name}", style)
+        name = (
+            Text("  " if pieces else " ")
+            .append_text(_monitor(monitor))
+            .append(f" {monitor.name}", style)
+        )
         pieces.append(((1 if fails else 40) + place, name))
         if fails:
             pieces.append((20 + place, Text(f" fails: {monitor.reading}", style)))
