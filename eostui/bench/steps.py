@@ -73,71 +73,103 @@ def time_steps(
     """
     start = dataclasses.replace(problem, initial=theta)
     cuda = theta.device.type == "cuda"
-    plain = min(steps, STRETCH)
-    long = min(steps, _STRETCH_ON_GPU) if cuda else plain
-    count = _MEASUREMENTS_ON_GPU if cuda else _MEASUREMENTS
-    short, cadence = max(long // _SHORT, 1), max(long // count, 1)
+    # a profile of many steps takes a minute to read: what is counted are few
+    few = Stretch.of(steps, STRETCH, _MEASUREMENTS)
+    timed = Stretch.of(steps, _STRETCH_ON_GPU, _MEASUREMENTS_ON_GPU) if cuda else few
     never = {
-        "cadence": long + 1, "far_cadence": 0, "test_cadence": long + 1, "eigenvalues": 1,
+        "cadence": timed.long + 1, "far_cadence": 0, "test_cadence": timed.long + 1, "eigenvalues": 1,
         "checkpoint_every": 0,
     }  # fmt: skip
     if cuda:
         torch.cuda.reset_peak_memory_stats(theta.device)
 
-    def run_of(steps: int, **changes: object) -> Work:
-        return _work_of_run(config.changed({**never, "steps": steps, **changes}), start, facts)
+    def seconds_of(steps: int, **changes: object) -> float:
+        return _seconds_of_run(config.changed({**never, "steps": steps, **changes}), start, facts)
+
+    def activity_of(steps: int, **changes: object) -> Activity:
+        told = config.changed({**never, "steps": steps, **changes})
+        return _activity_of_run(told, start, facts, products.append)
 
     turns = 4
-    narrate("what a step asks of its device", 0, turns)
-    at_once = _work(lambda: _descend(config, problem, theta, plain), theta.device)
-    bare = Work(at_once.seconds / plain, at_once.activity / plain)
-    narrate("what a step asks of its device", 1, turns)
-    shorter = run_of(short)
-    narrate("what a step asks of its device", 2, turns)
-    longer = run_of(long)
-    narrate("what a measurement asks of its device", 3, turns)
     products: list[float] = []
-    measured = _work_of_run(
-        config.changed({**never, "steps": long, "cadence": cadence}), start, facts, products.append
-    )
+    narrate("what a step asks of its device", 0, turns)
+    at_once = _work(lambda: _descend(config, problem, theta, few.long), theta.device)
+    bare = Work(at_once.seconds / few.long, at_once.activity / few.long)
+    narrate("what a step asks of its device", 1, turns)
+    shorter, few_shorter = seconds_of(timed.short), activity_of(few.short)
+    narrate("what a step asks of its device", 2, turns)
+    longer, few_longer = seconds_of(timed.long), activity_of(few.long)
+    narrate("what a measurement asks of its device", 3, turns)
+    measured = seconds_of(timed.long, cadence=timed.cadence)
+    few_measured = activity_of(few.long, cadence=few.cadence)
     found = {
         "bare": bare.as_json(),
-        "measurement": _share(measured, longer, long // cadence).as_json(),
-        "products": products[0],
+        "measurement": Work(
+            max(measured - longer, 0.0) / timed.measurements,
+            (few_measured - few_longer) / few.measurements,
+        ).as_json(),
+        "products": products[-1],
     }
-    if long > short:
-        found["step"] = _share(longer, shorter, long - short).as_json()
+    if few.long > few.short:
+        # on a busy machine a difference of times may come out below 0
+        found["step"] = Work(
+            max(longer - shorter, 0.0) / (timed.long - timed.short),
+            (few_longer - few_shorter) / (few.long - few.short),
+        ).as_json()
     if cuda:
         found["peak_megabytes"] = torch.cuda.max_memory_allocated(theta.device) / 1e6
     return found
 
 
-def _share(whole: Work, part: Work, times: int) -> Work:
-    """Return the share of what `whole` has above `part`; on a busy machine a time may come out as 0."""
-    taken = max(whole.seconds - part.seconds, 0.0) / times
-    return Work(taken, (whole.activity - part.activity) / times)
+@dataclass(frozen=True)
+class Stretch:
+    """What a run is of which a step and a measurement are a share.
+
+    Attributes:
+        long, short: steps of it, and of the one that it is compared with.
+        cadence: steps between measurements in it.
+    """
+
+    long: int
+    short: int
+    cadence: int
+
+    @classmethod
+    def of(cls, steps: int, most: int, measurements: int) -> Stretch:
+        """Return the stretch of a bench of so many steps."""
+        long = min(steps, most)
+        return cls(long, max(long // _SHORT, 1), max(long // measurements, 1))
+
+    @property
+    def measurements(self) -> int:
+        """How many there are, the one at its start not counted."""
+        return self.long // self.cadence
 
 
-def _work_of_run(
-    config: RunConfig,
-    problem: Problem,
-    facts: dict[str, str],
-    tell_products: Callable[[float], object] = lambda _: None,
-) -> Work:
-    """Return what a whole run takes, in a new directory each time: timed, then profiled."""
-    device = problem.initial.device
+def _seconds_of_run(config: RunConfig, problem: Problem, facts: dict[str, str]) -> float:
+    """Return the least time of a whole run, in a new directory each time."""
     times: list[float] = []
     for _ in range(ROUNDS):
         with a_run(config, problem, facts) as (train, _path):
-            times.append(seconds(train, device))
+            times.append(seconds(train, problem.initial.device))
         if sum(times) > _ENOUGH:
             break
+    return min(times)
+
+
+def _activity_of_run(
+    config: RunConfig,
+    problem: Problem,
+    facts: dict[str, str],
+    tell_products: Callable[[float], object],
+) -> Activity:
+    """Return what a whole run asks for, by the profiler; tell how many products a measurement took."""
     with a_run(config, problem, facts) as (train, path):
-        seen = activity(train, device)
+        seen = activity(train, problem.initial.device)
         with Run(path) as run:  # all but the first, which is cold
             counts = run.measured["hessian_products"][1:]
         tell_products(float(counts.mean()) if len(counts) else 0.0)
-    return Work(min(times), seen)
+    return seen
 
 
 def _work(work: Callable[[], object], device: torch.device) -> Work:

@@ -36,6 +36,7 @@ class Curve:
         smooths: whether medians may be drawn over it: its values grow at their end alone.
         sign: what each of its points is in a still picture, which may have no colours to tell it from
             other curves of its pattern; "" where it is drawn as everywhere.
+        short: its label where there is no room for `label`.
     """
 
     x: FloatArray
@@ -50,6 +51,7 @@ class Curve:
     coming: float | None = None
     sign: str = ""
     smooths: bool = False
+    short: str = ""
 
 
 @dataclass(frozen=True)

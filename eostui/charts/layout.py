@@ -331,10 +331,17 @@ def last_told(curve: Curve, upto: int) -> Told | None:
 
 
 def labelled(told: Told, digits: int, room: int, beyond: str = "") -> str:
-    """Return a curve's name and a value of it, with as many digits as there is room for."""
-    name, gap = told.curve.label, "→" if told.coming else " "
-    texts = [f"{name}{gap}{compact(told.value, count)}{beyond}" for count in range(digits, 1, -1)]
-    return next((text for text in texts if len(text) <= room), f"{name}{beyond}"[:room])
+    """Return a curve's name and a value of it, with as many digits as there is room for.
+
+    Its short name where the other has no room even without a value; what has none either is cut.
+    """
+    gap, texts = "→" if told.coming else " ", []
+    for name in filter(None, (told.curve.label, told.curve.short)):
+        counts = range(digits, 1, -1)
+        texts += [f"{name}{gap}{compact(told.value, count)}{beyond}" for count in counts]
+        texts.append(f"{name}{beyond}")
+    cut = f"{told.curve.label[: room - len(beyond) - 1]}…{beyond}"
+    return next((text for text in texts if len(text) <= room), cut)
 
 
 def last_finite(values: FloatArray) -> FloatArray:

@@ -11,6 +11,8 @@ from eostui.cli.bench import bench
 from eostui.cli.command import BareCommands, Command, unfolded
 from eostui.cli.compare import compare
 from eostui.cli.doctor import doctor
+from eostui.cli.experiments import experiments
+from eostui.cli.experiments.validate import validate_experiments
 from eostui.cli.export import export
 from eostui.cli.figure import figure
 from eostui.cli.fork import fork
@@ -24,6 +26,7 @@ from eostui.cli.presets.settings import explain
 from eostui.cli.presets.show import show_preset
 from eostui.cli.presets.validate import validate
 from eostui.cli.replay import replay
+from eostui.cli.reproduce import reproduce
 from eostui.cli.resume import resume
 from eostui.cli.run import run, run_default
 from eostui.cli.runs import runs
@@ -63,6 +66,7 @@ app = typer.Typer(
 COMMANDS = (
     (app, "run", run),
     (app, "sweep", sweep),
+    (app, "reproduce", reproduce),
     (app, "attach", attach),
     (app, "stop", stop),
     (app, "resume", resume),
@@ -93,11 +97,13 @@ COMMANDS = (
     (presets, "validate", validate),
     (presets, "save", save),
     (presets, "settings", explain),
+    (experiments, "validate", validate_experiments),
 )
 for _group, _name, _command in COMMANDS:
     _group.command(_name, cls=Command)(unfolded(_command))
 app.add_typer(runs, name="runs")
 app.add_typer(presets, name="presets")
+app.add_typer(experiments, name="experiments")
 
 
 def _print_version(wanted: bool) -> None:

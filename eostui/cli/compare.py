@@ -166,8 +166,8 @@ def _write(view: ComparisonView, target: Path) -> None:
     import io
     import json
 
-    from eostui.cli.output import plain
     from eostui.panels.compare.table import flat_records, records
+    from eostui.text import plain
 
     if target.suffix == ".json":
         text = json.dumps(plain(records(view)), ensure_ascii=False, indent=1) + "\n"

@@ -14,6 +14,7 @@ from rich.cells import cell_len
 
 from eostui.cli.streams import sayable, speaks_unicode
 from eostui.errors import InputError, printable
+from eostui.text import plain
 
 AnyPreset = TypeVar("AnyPreset", bound="PresetFile")
 
@@ -29,17 +30,6 @@ def print_json(value: Any) -> None:
     text = json.dumps(plain(value), ensure_ascii=not whole, allow_nan=False)
     # a terminal would obey some of what JSON may hold as it is
     print("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text))
-
-
-def plain(value: Any) -> Any:
-    """Return a value with NaN and infinities in it replaced by None."""
-    if isinstance(value, dict):
-        return {key: plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(entry) for entry in value]
-    if isinstance(value, float) and (value != value or abs(value) == float("inf")):
-        return None
-    return value
 
 
 def print_table(

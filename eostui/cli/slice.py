@@ -356,7 +356,7 @@ def _rows(planes: Sequence[Plane], cuts: Sequence[Slice]) -> list[tuple[str, ...
         return [titles, *(
             (
                 str(place.step), f"{place.x:.3g}", f"{place.y:.3g}", f"{place.off:.3g}",
-                f"{place.loss:.4g}", _number(place.sharpness),
+                _number(place.loss), _number(place.sharpness),
             )
             for place in planes[0].places
         )]  # fmt: skip

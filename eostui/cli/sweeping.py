@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from rich.console import Console
 
@@ -120,7 +120,51 @@ def conducted(
     changed_data: bool = False,
     as_json: bool,
 ) -> int:
-    """Train what is unfinished of a sweep; return the exit code.
+    """Train what is unfinished of a sweep, and print what it came to; return the exit code.
+
+    Raises:
+        InputError: if another process is at work on it, or a member's config isn't valid.
+    """
+    trained_sweep = trained(
+        sweep, data_dir, workers, reached, failed=failed, changed_data=changed_data
+    )
+    if as_json:
+        print_json(_summary(trained_sweep.sweep, trained_sweep.states))
+    else:
+        print(trained_sweep.sweep.path)
+    return trained_sweep.exit_code
+
+
+class Trained(NamedTuple):
+    """A sweep after its members were trained.
+
+    Attributes:
+        sweep: as it is now.
+        states: of its members.
+        interrupted: the exit code of a signal that ended it before; 0 for none.
+    """
+
+    sweep: Sweep
+    states: Sequence[MemberState]
+    interrupted: int
+
+    @property
+    def exit_code(self) -> int:
+        """What the program ends with."""
+        whole = all(each.complete for each in self.states)
+        return self.interrupted or (0 if whole else EXIT_FAILED)
+
+
+def trained(
+    sweep: Sweep,
+    data_dir: Path,
+    workers: int | None,
+    reached: Reached | None = None,
+    *,
+    failed: bool = False,
+    changed_data: bool = False,
+) -> Trained:
+    """Train what is unfinished of a sweep; its progress is told on stderr.
 
     ctrl+c and SIGTERM let members save and stop; a second one ends this process at once, and members
     save and stop by themselves then. At SIGHUP all goes on.
@@ -161,13 +205,7 @@ def conducted(
         _tell_end(sweep, states, narrate)
         if not signals.stops:
             _sum_up(sweep, narrate)
-    if as_json:
-        print_json(_summary(sweep, states))
-    else:
-        print(sweep.path)
-    if signals.stops:
-        return 128 + signals.number
-    return 0 if all(each.complete for each in states) else EXIT_FAILED
+    return Trained(sweep, states, 128 + signals.number if signals.stops else 0)
 
 
 def _follow(conductor: Conductor, signals: NotedSignals, narrate: Console) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from eostui.cli.output import plain
 from eostui.cli.progress import ProgressBar
 from eostui.cli.streams import data_stream
+from eostui.text import plain
 
 if TYPE_CHECKING:
     from eostui.runs.store.columns import Column

@@ -2,15 +2,13 @@
 
 All give the same up to rounding. Per step of `cifar5k-cnn` with 5000 images (two 3×3 convolutions, 3 → 32
 at 32×32 and 32 → 32 at 16×16) the arithmetic is 89 GFLOP, 1.7 ms at the 51.6 TFLOP/s that float32 matrix
-products reach on an H100, where cuDNN's deterministic kernels take 17.3 ms. Unfolded, at 3.35 TB/s:
+products reach on an H100, where cuDNN's deterministic kernels take 17.3 ms. Unfolded, in ms, measured:
 
-    first layer, 5.1e6 rows of 28:    forward 0.65 ms, its weights 1.08 (both measured)
-    second layer, 1.3e6 rows of 292:  forward 0.75, its weights 1.16 (both measured), its input 0.75;
-                                      unfolding its input and its errors 1.7 GB each, 0.5 to 0.7 apiece
-    pooling, 0.66 GB:                 forward 1.15 GB, backward 1.5 GB: 0.35 to 0.6 each
-    the rest                          0.6
-
-which is 6.7 to 7.4 ms; a Hessian product needs 10 to 11, of which 1.3 unfold.
+    first layer, 5.1e6 rows of 28:    forward 0.64, its weights 0.47
+    second layer, 1.3e6 rows of 292:  forward 0.78, its weights 0.73, its input 0.78;
+                                      unfolding its input 1.28 and its errors 0.70
+    pooling:                          forward 0.35 + 0.11, backward 0.36 + 0.12
+    the rest                          about 1
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from eostui.engine.recorder import Recorder
 from eostui.probes.drives import drives
 from eostui.probes.sharpness import Sharpness
 from eostui.problems import Problem
-from eostui.runs.calibration import CALIBRATED, RESEATED, in_noise
+from eostui.runs.calibration import CALIBRATED, NO_PLAIN_STEPS, RESEATED, in_noise
 from eostui.stability import intervenes
 
 #: How well u is found, x and q being taken along it from now on: as the precision allows.
@@ -36,11 +36,6 @@ CONVERGED = {
 }
 #: On the way to a crossing S alone is asked for.
 ON_THE_WAY = Target(wanted=1, value_tolerance=1e-7, vector_tolerance=None)
-
-#: Why nothing is calibrated during an intervention.
-NO_PLAIN_STEPS = (
-    "the reduced oscillator is of plain steps: with an intervention there is no prediction"
-)
 
 #: What a calibrator's state has of its reference, and of the last point below a crossing.
 FRAME = ("origin", "axes", "alpha", "below_step", "below_theta")

@@ -24,10 +24,7 @@ def _chart(view: RunView, kind: str) -> Chart:
         return Chart(
             [], Scale(kind), view.marks(), waiting="it begins when S reaches its threshold"
         )
-    curves = [
-        Curve(view.x, values, "theory", "dashed", label, yields="far", extended=True, coming=coming)
-        for values, label, coming in view.thresholds()
-    ]
+    curves = view.threshold_curves()
     at, sharpness = view.readings("sharpness")
     curves.append(Curve(at, sharpness, "sharpness", label="S", sign="•"))
     at, met = view.readings("centre_secant")

@@ -24,19 +24,7 @@ def _chart(view: RunView, kind: str) -> Chart:
         colour, sign = (each[index % len(each)] for each in (_COLOURS, _SIGNS))
         curves.append(Curve(x, values, colour, label=label, sign=sign))
     if curves:
-        curves = [
-            Curve(
-                view.x,
-                values,
-                "theory",
-                "dashed",
-                label,
-                yields="far",
-                extended=True,
-                coming=coming,
-            )
-            for values, label, coming in view.thresholds()
-        ] + curves[::-1]
+        curves = view.threshold_curves() + curves[::-1]
     if curves and (of_sharpest := view.sharp_threshold()):
         limit, label = of_sharpest
         curves.insert(0, Curve(view.x, limit, "theory", "dashed", label, yields="far"))

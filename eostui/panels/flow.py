@@ -19,10 +19,7 @@ def _chart(view: RunView, kind: str) -> Chart:
         where = view.run.config.flow_at
         begins = "when S reaches its threshold" if where == "edge" else f"at step {where}"
         return Chart([], Scale(kind), view.marks(), waiting=f"it begins {begins}")
-    curves = [
-        Curve(view.x, values, "theory", "dashed", label, yields="far", extended=True, coming=coming)
-        for values, label, coming in view.thresholds()
-    ]
+    curves = view.threshold_curves()
     at, sharpness = view.readings("sharpness")
     curves.append(Curve(at, sharpness, "sharpness", label="S", sign="•"))
     curves.append(Curve(x, of_flow, "cool", label="S of flow", sign="▿"))

@@ -19,10 +19,7 @@ _CURVES = (
 def _gram(view: RunView, kind: str) -> Chart:
     curves = []
     if "kernel_largest" in view.run.measured:
-        curves = [
-            Curve(view.x, values, "theory", "dashed", label, yields="far", extended=True, coming=at)
-            for values, label, at in view.thresholds()
-        ]
+        curves = view.threshold_curves()
         for column, label, colour, pattern, sign in _CURVES:
             x, values = view.readings(column)
             curves.append(Curve(x, values, colour, pattern, label, sign=sign))

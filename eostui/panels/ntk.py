@@ -28,10 +28,7 @@ def _chart(view: RunView, kind: str) -> Chart:
                 curves.append(Curve(x, values, colour, label=label, sign=sign))
     if not curves:
         return Chart([], Scale(kind), view.marks(), waiting=waiting_for(view, *_PROBES))
-    curves = [
-        Curve(view.x, values, "theory", "dashed", label, yields="far", extended=True, coming=coming)
-        for values, label, coming in view.thresholds()
-    ] + curves
+    curves = view.threshold_curves() + curves
     x, sharpness = view.readings("sharpness")
     curves.append(Curve(x, sharpness, "sharpness", label="S", sign="•", smooths=True))
     return Chart(curves, Scale(kind), view.marks(), waiting=view.waiting())

@@ -34,10 +34,7 @@ def _chart(view: RunView, kind: str) -> Chart:
         Curve(view.x, steps[curvature], "path spread", "stippled", ranged=False),
         Curve(view.x[medians.rows], medians.medians, "path", label=_kappa(view)),
     ]
-    curves += [  # κ of a run at its edge lies along them, and would hide them
-        Curve(view.x, values, "theory", "dashed", label, yields="far", extended=True, coming=coming)
-        for values, label, coming in view.thresholds()
-    ]
+    curves += view.threshold_curves()  # κ of a run at its edge lies along them, and would hide them
     if of_sharpest := view.sharp_threshold():
         limit, label = of_sharpest
         curves.append(Curve(view.x, limit, "theory", "dashed", label, yields="far"))

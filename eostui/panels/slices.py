@@ -9,6 +9,7 @@ from eostui.charts.contours import Contour, Map
 from eostui.charts.numbers import compact
 from eostui.charts.scales import FloatArray, Scale
 from eostui.charts.shades import Line, Shades
+from eostui.panels.view import EDGE_SHORT, NO_DECAY_SHORT
 from eostui.slices import DIRECTIONS, Place, Plane, Slice
 
 #: Signs of θ before, at and after the step.
@@ -32,8 +33,14 @@ def loss_chart(cut: Slice, kind: str = "linear") -> Chart:
 def sharpness_chart(cut: Slice, kind: str = "linear") -> Chart:
     """Return S along a slice with the thresholds, and the record's S at the run's own steps."""
     curves = [
-        Curve(cut.x, np.full(len(cut.x), value), "theory", "dashed", label, yields="far")
-        for label, value in cut.thresholds.items()
+        Curve(
+            cut.x, np.full(len(cut.x), value), "theory", "dashed", label, yields="far", short=short
+        )
+        for (label, value), short in zip(
+            cut.thresholds.items(),
+            (NO_DECAY_SHORT, EDGE_SHORT)[2 - len(cut.thresholds) :],
+            strict=True,
+        )
     ]
     curves.append(Curve(cut.x, cut.sharpness, "sharpness", label="S", digits=0))
     spots = [

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from eostui.charts.chart import Mark
+from eostui.charts.chart import Curve, Mark
 from eostui.charts.numbers import control
 from eostui.runs.analysis.bounce import AT_READING, median_cosine
 from eostui.runs.analysis.controls import coming_thresholds
@@ -38,6 +38,8 @@ from eostui.stability import (
 SMOOTHINGS = (20, 100, 500)
 #: At which radii `B` draws the sharpness, where it was measured, each time another.
 RADII = ("bounce", "all", "none")
+#: What a threshold is called where its formula has no room beside a chart, and what that without decay.
+EDGE_SHORT, NO_DECAY_SHORT = "edge", "λ=0"
 
 
 class RunView:
@@ -248,6 +250,18 @@ class RunView:
             (steps[name], label, None if coming[name] in steps[name][-1:] else coming[name])
             for name, label in columns
         ]
+
+    def threshold_curves(self) -> list[Curve]:
+        """Return the thresholds as curves, the one that steps are stable up to last."""
+        shorts = (NO_DECAY_SHORT, EDGE_SHORT)
+        found = self.thresholds()
+        return [
+            Curve(
+                self.x, values, "theory", "dashed", label,
+                yields="far", extended=True, coming=coming, short=short,
+            )
+            for (values, label, coming), short in zip(found, shorts[-len(found) :], strict=True)
+        ]  # fmt: skip
 
     def sharp_threshold(self) -> tuple[FloatArray, str] | None:
         """Return up to which sharpness the steps along the sharpest eigenvectors are stable, at every

@@ -23,6 +23,10 @@ CALIBRATED, RESEATED = "calibrated", "reseated"
 TOLERANCE = 0.02
 #: x is out of the noise, and re-seating is offered, from this share of theory's amplitude √(2α) on.
 OUT_OF_NOISE = 0.03
+#: Why nothing is calibrated during an intervention.
+NO_PLAIN_STEPS = (
+    "the reduced oscillator is of plain steps: with an intervention there is no prediction"
+)
 #: The parts of a `calibrated` event that are parameters of the map, by their names there.
 _PARAMETERS = ("eta", "weight_decay", "alpha", "beta", "g", "g_x", "gradient_u", "sharpness")
 

@@ -44,7 +44,8 @@ CHANGEABLE = (
 
 
 def parent_controls(parent: Entry) -> dict[str, Control]:
-    """Return what a run is steered by, by name: the controls of its dynamics, and interventions.
+    """Return what a run is steered by, by name: the controls of its dynamics, and interventions where its
+    S is the Hessian's.
 
     Raises:
         RunFormatError: if its record is damaged.
@@ -53,7 +54,8 @@ def parent_controls(parent: Entry) -> dict[str, Control]:
         description = Description.of_facts(facts_of(parent.path))
     except ValueError as error:
         raise RunFormatError(f"{parent.path}: {error}") from None
-    return {control.name: control for control in (*description.controls, *INTERVENTIONS)}
+    interventions = () if description.operator else INTERVENTIONS
+    return {control.name: control for control in (*description.controls, *interventions)}
 
 
 def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConfig:
@@ -75,6 +77,12 @@ def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConf
             f"{parent.id} can't be forked at step {at}: it has the steps 0 to {parent.last_step}"
         )
     controls = parent_controls(parent)
+    for each in INTERVENTIONS:
+        if each.name in changes and each.name not in controls:
+            raise InputError(
+                f"`{each.name}` is given, but the dynamics {parent.config.dynamics} has no interventions: "
+                "its eigenvectors aren't the Hessian's"
+            )
     for key in changes:
         if key in RunConfig.model_fields and key not in (*CHANGEABLE, *controls):
             raise InputError(

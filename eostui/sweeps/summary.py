@@ -24,6 +24,7 @@ from eostui.runs.store.columns import Column
 from eostui.runs.store.schema import LIVE_STATES
 from eostui.sweeps.sweep import Sweep
 from eostui.sweeps.transition import Transition, transitions
+from eostui.text import plain
 
 #: The files in a sweep's directory.
 CSV_FILE, JSON_FILE = "summary.csv", "summary.json"
@@ -77,7 +78,7 @@ class Summary:
             "rows": list(self.rows),
             "transitions": [each.content() for each in found],
         }
-        return json.dumps(_plain(whole), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+        return json.dumps(plain(whole), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
 class SummaryReader:
@@ -158,17 +159,22 @@ def write(sweep: Sweep, summary: Summary, found: Sequence[Transition] | None = N
     if found is None:
         found = transitions(summary.rows, summary.settings)
     for name, text in ((CSV_FILE, summary.csv()), (JSON_FILE, summary.json(found))):
-        unfinished = sweep.path / f".{name}.{secrets.token_hex(4)}"
-        try:
-            with open(unfinished, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, sweep.path / name)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                unfinished.unlink()
-            raise InputError(f"{sweep.path / name}: can't be written: {error.strerror}") from None
+        write_whole(sweep.path / name, text)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file, whole or not at all. Raises InputError if it can't be written."""
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with open(unfinished, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+        raise InputError(f"{path}: can't be written: {error.strerror}") from None
 
 
 def _cell(value: Any) -> str:
@@ -179,14 +185,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, list | tuple | dict):
         return json.dumps(value, ensure_ascii=False)
     return printable(str(value))
-
-
-def _plain(value: Any) -> Any:
-    """Return a value with NaN and infinities in it replaced by None, which JSON lacks."""
-    if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

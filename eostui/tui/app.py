@@ -37,14 +37,15 @@ from eostui.figures.files import require_matplotlib
 from eostui.oscillator_presets import OscillatorPreset
 from eostui.panels.compare.view import Compare
 from eostui.preferences import Preferences, remember
-from eostui.runs.analysis.controls import description_of
+from eostui.runs.analysis.controls import description_of, not_of_theory
 from eostui.runs.analysis.stops import ASKED, pending
+from eostui.runs.calibration import NO_PLAIN_STEPS
 from eostui.runs.launch import EngineProcess, refuse_resume
 from eostui.runs.selection import Selection
 from eostui.runs.shelf import safe_name
 from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.reader import facts_of
-from eostui.stability import GRADIENT_DESCENT, STABILITY
+from eostui.stability import intervenes
 from eostui.stop_condition import EXAMPLES, Stop, as_typed, content_of, in_words, parse
 from eostui.sweeps.sweep import Sweep
 from eostui.tui import files, themes
@@ -365,8 +366,9 @@ class EostuiApp(App[str]):
             down, up, typed = (
                 self.session.key(f"{FURTHER}.{word}") for word in ("down", "up", "type")
             )
-            told = f"{control.description} {control.symbol}"
-            self.notify(f"{down} {up} and {typed} are for {told} now")
+            told = f"{control.symbol}, the {control.description}"
+            when = "" if len(steering.further) == 1 else " now"
+            self.notify(f"{down} {up} and {typed} are for {told}{when}")
 
         self._steer(choose)
 
@@ -392,6 +394,10 @@ class EostuiApp(App[str]):
         """Freeze θ* here, for theory to predict the rest."""
 
         def calibrate(steering: Steering) -> None:
+            if refusal := not_of_theory(steering.run):
+                raise InputError(f"{refusal}: its prediction can't be laid over it")
+            if intervenes(steering.target):
+                raise InputError(NO_PLAIN_STEPS)
             steering.send("calibrate")
             self.notify("calibrating: S, u and ∇S here, converged")
 
@@ -519,13 +525,8 @@ class EostuiApp(App[str]):
         oscillator = self.get_screen("oscillator", OscillatorScreen)
         oscillator.take(reading)
         self._show_screen(oscillator)
-        dynamics = description_of(run).name
-        if STABILITY.get(dynamics) is not GRADIENT_DESCENT:
-            self.notify(
-                "the reduced oscillator is derived for gradient descent, and this run's dynamics is "
-                f"{dynamics}",
-                severity="warning",
-            )
+        if warning := not_of_theory(run):
+            self.notify(warning, severity="warning")
         view = self.session.view
         if view is not None and view.bouncing and view.run.config.reading == "raw":
             self.notify("measured on the bounce: α is too small by ½x²", severity="warning")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from eostui.errors import InputError
-from eostui.runs.analysis.controls import controls_at, steered_by
+from eostui.runs.analysis.controls import controls_at, description_of, steered_by
 from eostui.runs.analysis.switched_probes import SWITCHED
 from eostui.runs.ancestry import forked_at
 from eostui.runs.run import Run
@@ -79,27 +79,39 @@ class Steering:
 
     @property
     def further(self) -> list[Control]:
-        """What it is steered by beside η and λ, the chosen one first."""
+        """What it is steered by beside η and λ, the chosen one first; nothing where these are all."""
         controls = [each for each in self.controls.values() if each not in (ETA, WEIGHT_DECAY)]
-        at = self._chosen % len(controls)
+        at = self._chosen % max(len(controls), 1)
         return controls[at:] + controls[:at]
 
     def choose_next(self) -> Control:
-        """Choose the next of the further controls; return it."""
+        """Choose the next of the further controls; return it. Raises InputError if there is none."""
         self._chosen += 1
         return self.named(FURTHER)
 
     @property
     def hinted(self) -> str:
         """The symbol of the further control where it is the dynamics' own, or one of an intervention
-        that acts; "" where it needs no hint."""
-        control = self.further[0]
-        acts = control not in INTERVENTIONS or intervenes(self.target)
-        return control.symbol if acts else ""
+        that acts; "" where it needs no hint, and without one."""
+        for control in self.further[:1]:
+            if control not in INTERVENTIONS or intervenes(self.target):
+                return control.symbol
+        return ""
 
     def named(self, name: str) -> Control:
-        """Return a control by name, FURTHER for the chosen further one."""
-        return self.further[0] if name == FURTHER else self.controls[name]
+        """Return a control by name, FURTHER for the chosen further one.
+
+        Raises:
+            InputError: if there is no further one.
+        """
+        if name != FURTHER:
+            return self.controls[name]
+        if not self.further:
+            raise InputError(
+                f"the dynamics {description_of(self.run).name} is steered by {ETA.symbol} and "
+                f"{WEIGHT_DECAY.symbol} alone"
+            )
+        return self.further[0]
 
     @property
     def target(self) -> dict[str, float]:

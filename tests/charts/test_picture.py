@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from eostui.charts.chart import Chart, Curve, Mark, Spot
+from eostui.charts.layout import LABEL_ROOM, Told, labelled
 from eostui.charts.picture import draw
 from eostui.charts.scales import Scale, StickyRange
 
@@ -92,3 +93,14 @@ def test_a_dashed_line_shows_through_what_lies_along_it() -> None:
     solid = Curve(x, threshold.y, "theory")
     covered, _ = bits(solid, along)
     assert (covered[own == "sharpness"] == above[own == "sharpness"]).all()
+
+
+def test_a_label_without_room_is_told_by_its_short_name() -> None:
+    def text(label: str, short: str = "") -> str:
+        curve = Curve(np.arange(3.0), np.full(3, 38000.0), "theory", label=label, short=short)
+        return labelled(Told(curve, 38000.0), 4, LABEL_ROOM)
+
+    assert text("2/η", "edge") == "2/η 38000"
+    assert text("(2+2μ)/η−λ", "edge") == "(2+2μ)/η−λ"
+    assert text("(2/η)(1+β₁)/(1−β₁)", "edge") == "edge 38000"
+    assert text("a name of many words") == "a name of …"

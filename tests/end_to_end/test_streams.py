@@ -62,6 +62,8 @@ CALLS = {
     "ntk": ("ntk aaaa --samples many", 2),
     "slice": ("slice aaaa --along nowhere", 2),
     "sweep": ("sweep --set η=1", 2),
+    "reproduce": ("reproduce", 0),
+    "experiments validate": ("experiments validate wd-a7", 0),
     "run": (f"run {TOY}", 0),
 }
 #: More that is printed: help, errors of Click's own, pictures in letters, JSON.
@@ -290,6 +292,7 @@ def test_a_home_that_nobody_has(folder: Path, line: str) -> None:
 
 JSON_CALLS = {
     "sweep": ["digits-mlp", "--eta", "1:0:3"],
+    "reproduce": [],
     "run": ["--headless", "toy-two-layer", "--steps", "20"],
     "resume": ["--headless", "aaaa", "--steps", "1"],
     "fork": ["--headless", "aaaa", "--at", "9999"],

@@ -5,13 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import taped
+import torch
 from engines import assert_same_rows, entry, here, small
 from toy_runs import build, train
 
 from eostui.config import RunConfig
 from eostui.curvature import capture
 from eostui.curvature.point import plain_gradient
+from eostui.dynamics.sgd import SGD
 from eostui.errors import InputError
+from eostui.problems.batch import loss_of_rows, supervised_parts
+from eostui.problems.running_statistics import tracked_layers
 from eostui.runs.launch import Fork, Resume
 from eostui.runs.run import Run
 
@@ -96,3 +100,53 @@ def test_without_the_probe_nothing_is_averaged(tmp_path):
     assert "ema_loss" not in run
     assert "ema_decay" not in small().acting()
     run.close()
+
+
+@pytest.mark.parametrize("network", ["preact-resnet18", "scale-invariant-resnet18", "vgg10"])
+def test_its_normalisation_statistics_are_those_of_the_training_samples_at_the_average(
+    tmp_path, network
+):
+    """Held against PyTorch's rule by hand: the module at θ̄ in eval mode after the groups came one by
+    one, and not with the statistics of θ."""
+    own = small(
+        **EMA, network=network, stages=[[2, 1], [3, 1]], batch_norm_group=32, steps=20
+    ).changed({"dynamics": "sgd", "batch_size": 32, "dtype": "float64", "loss": "cross-entropy"})
+    problem, thetas = build(own), []
+    run, _ = train(tmp_path, own, problem)
+    dynamics = SGD(own, problem)
+    average = theta = problem.initial
+    for step in range(21):
+        average = 0.9 * average + 0.1 * theta
+        thetas.append(theta)
+        loss = loss_of_rows(problem.loss, dynamics.batch(step))
+        gradient = plain_gradient(loss, theta)[1]
+        theta = dynamics.step(theta, gradient, {"eta": 0.2, "weight_decay": 0.0})
+    at = int(np.flatnonzero(run.measured["step"] == 20)[0])
+    (part,), held_out = supervised_parts(problem.loss), problem.arrays
+    groups = part.inputs.split(32)
+    losses = []
+    for statistics_of in (average, thetas[-1]):
+        module = problem.module(average)
+        seen = _layer_inputs(problem.module(statistics_of).train(), part.inputs)
+        for name, layer in tracked_layers(module).items():
+            per_group = seen[name].split([len(group) for group in groups])
+            axes = [axis for axis in range(per_group[0].ndim) if axis != 1]
+            layer.running_mean.copy_(torch.stack([x.mean(axes) for x in per_group]).mean(0))
+            layer.running_var.copy_(torch.stack([x.var(axes) for x in per_group]).mean(0))
+        with torch.no_grad():
+            outputs = module.eval()(held_out["test_inputs"])
+        losses.append(float(part.loss(outputs, held_out["test_targets"])))
+    found = run.measured["ema_test_loss"][at]
+    assert found == pytest.approx(losses[0], rel=1e-9)
+    assert abs(found - losses[1]) > 1e-4 * found
+    run.close()
+
+
+def _layer_inputs(module, inputs):
+    """Return what comes into each normalised layer, by name."""
+    seen = {}
+    for name, layer in tracked_layers(module).items():
+        layer.register_forward_pre_hook(lambda _, given, name=name: seen.update({name: given[0]}))
+    with torch.no_grad():
+        module(inputs)
+    return seen

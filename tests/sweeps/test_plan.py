@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eostui import presets
+from eostui import locations, presets
 from eostui.config import RunConfig
 from eostui.errors import InputError
 from eostui.sweeps import presets as sweep_presets
@@ -230,3 +230,19 @@ def test_every_shipped_sweep_is_valid() -> None:
         loaded = sweep_presets.load(name)
         assert loaded.plan().count > 1, name
         assert loaded.summary, name
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted((locations.shipped("presets") / "sweeps").glob("*.toml")),
+    ids=lambda path: path.stem,
+)
+def test_every_shipped_sweep_can_be_made_and_a_papers_has_a_twin(path: Path) -> None:
+    plan = sweep_presets.load(str(path)).plan()
+    assert len(list(plan.configs())) == plan.count > 1
+    if path.stem.startswith(("inst-fig", "why-")) and path.stem != "inst-fig7":  # a preset's is its
+        twin = sweep_presets.load(str(path.with_name(f"digits-{path.stem}.toml"))).plan()
+        assert twin.base.data == "digits"
+        assert {key for axis in twin.axes for key in axis.keys} == {
+            key for axis in plan.axes for key in axis.keys
+        }

@@ -9,6 +9,8 @@ from made import facts, make_run, rows
 from shown import on_screen
 from textual.pilot import Pilot
 
+from eostui.errors import InputError
+from eostui.runs.analysis.controls import not_of_theory
 from eostui.runs.run import Run
 from eostui.runs.store import commands
 from eostui.runs.store.writer import RunWriter
@@ -107,6 +109,26 @@ def test_the_oscillator_of_a_run_says_whose_theory_it_is(tmp_path: Path, name: s
         )
 
     on_screen(make_run(tmp_path / "made-aaaa", 600, **{FACT: stated}), check)
+
+
+@pytest.mark.parametrize("name", sorted(STABILITY))
+def test_every_dynamics_can_be_steered(tmp_path: Path, name: str) -> None:
+    """Those too that have η and λ alone: keys of further controls say so."""
+    stability = STABILITY[name]
+    own = [each for each in stability.controls if each.name not in ("eta", "weight_decay")]
+    with steered(tmp_path / "r", *own) as run:
+        run.facts = {**run.facts, FACT: Description.of(name, stability).to_json()}
+        steering = Steering(run)
+        assert steering.hinted == (own[0].symbol if own else "")
+        if own or not stability.operator:
+            steering.turn(FURTHER, -1)
+            assert steering.choose_next() in stability.steered
+        else:
+            for ask in (lambda: steering.turn(FURTHER, 1), steering.choose_next):
+                with pytest.raises(InputError, match=f"{name} is steered by η and λ alone"):
+                    ask()
+        assert not_of_theory(run).endswith(name) == (name != "gradient-descent")
+        assert not commands.take(run.path) or own or not stability.operator
 
 
 def test_the_key_bar_says_what_space_does() -> None:

@@ -13,6 +13,7 @@ from eostui.charts.scales import Scale, linear_part
 from eostui.panels.compare.lines import filled
 from eostui.panels.compare.member import G_RATIO, Member
 from eostui.panels.compare.view import BASELINE, MOST_LABELS, SINCE_ONSET, ComparisonView
+from eostui.panels.view import EDGE_SHORT, NO_DECAY_SHORT
 from eostui.runs.analysis.resting import Resting
 from eostui.runs.family import symbol_of, told
 from eostui.stability import THRESHOLD, UNDECAYED
@@ -166,7 +167,11 @@ def _thresholds(view: ComparisonView, x_range: tuple[float, float], dots: int) -
                 x, y = np.array([x_range[0], x_range[1]]), np.full(2, float(values[0]))
             else:
                 x, y = trace.within(*x_range, dots)
-            found[key] = Curve(x, y, "theory", "dashed", label, yields="far", extended=True)
+            edge = name == THRESHOLD or _same(member)
+            found[key] = Curve(
+                x, y, "theory", "dashed", label,
+                yields="far", extended=True, short=EDGE_SHORT if edge else NO_DECAY_SHORT,
+            )  # fmt: skip
     curves = []
     for name in (UNDECAYED, THRESHOLD):
         same = [curve for key, curve in found.items() if key[0] == name]
@@ -377,9 +382,9 @@ def _rest_chart(view: ComparisonView, kind: str, x_range: tuple[float, float], d
 
 
 def _resting_thresholds(view: ComparisonView, place: Callable[[float], float]) -> list[Curve]:
-    """Return the threshold as the newest step of each run has it, against the key."""
-    found: dict[float, float] = {}
-    label = ""
+    """Return the threshold as the newest step of each run has it, against the key: a line for all runs
+    that call it the same."""
+    found: dict[str, dict[float, float]] = {}
     for group in view.groups:
         for index in group:
             member = view.members[index]
@@ -387,13 +392,15 @@ def _resting_thresholds(view: ComparisonView, place: Callable[[float], float]) -
                 continue
             values = member.columns[THRESHOLD].values[-1:]
             if len(values):
-                label = member.thresholds[1]
-                found[place(float(view.value(index)))] = float(values[0])
-    if not found:
-        return []
-    x = np.array(sorted(found))
-    y = np.array([found[at] for at in x.tolist()])
-    return [Curve(x, y, "theory", "dashed", label, yields="far")]
+                at = place(float(view.value(index)))
+                found.setdefault(member.thresholds[1], {})[at] = float(values[0])
+    return [
+        Curve(
+            np.array(sorted(edges)), np.array([edges[at] for at in sorted(edges)]),
+            "theory", "dashed", label, yields="far", short=EDGE_SHORT,
+        )
+        for label, edges in found.items()
+    ]  # fmt: skip
 
 
 def _rest_title(view: ComparisonView) -> tuple[str, ...]:

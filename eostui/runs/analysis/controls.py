@@ -7,6 +7,7 @@ import math
 from eostui.errors import RunFormatError
 from eostui.runs.run import Run
 from eostui.stability import (
+    GRADIENT_DESCENT,
     INTERVENTIONS,
     STABILITY,
     THRESHOLD,
@@ -48,6 +49,19 @@ def steered_by(run: Run) -> tuple[Control, ...]:
     """
     own = controls_of(run)
     return own if description_of(run).operator else (*own, *INTERVENTIONS)
+
+
+def not_of_theory(run: Run) -> str:
+    """Return that the reduced oscillator isn't derived for a run's dynamics; "" where it is.
+
+    Raises:
+        RunFormatError: if what it states about its dynamics is damaged.
+    """
+    dynamics = description_of(run).name
+    if STABILITY.get(dynamics) is GRADIENT_DESCENT:
+        return ""
+    derived = "the reduced oscillator is derived for gradient descent"
+    return f"{derived}, and this run's dynamics is {dynamics}"
 
 
 def control_changes(run: Run) -> dict[int, dict[str, float]]:

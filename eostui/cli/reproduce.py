@@ -1,0 +1,291 @@
+"""`reproduce`: claims of papers as experiments, run and judged here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eostui.cli.machines import Machines
+from eostui.cli.options import AsJson, DataDir, RunsDir
+from eostui.cli.output import print_json, print_table
+from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
+
+if TYPE_CHECKING:
+    from eostui.experiments.experiment import Experiment
+    from eostui.experiments.results import OnShelf, Result, Standing
+
+Folders = tuple[Path, Path]  # of the runs, of the data sets
+
+
+def _complete(incomplete: str) -> list[str]:
+    from eostui.experiments.experiment import ALL, available
+
+    return [name for name in (*available(), ALL) if name.startswith(incomplete)]
+
+
+def reproduce(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[EXPERIMENT|PAPER|all]...",
+            help="Experiments: names, papers as wd, paths of your own; listed if left out.",
+            autocompletion=_complete,
+        ),
+    ] = None,
+    paper_scale: Annotated[
+        bool, typer.Option("--paper-scale", help="At the paper's size in place of the small twins.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Only show the members, and what they cost: some steps are timed for it.",
+        ),
+    ] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Repeat members that failed as well.")
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write a report of what there are results of, in Markdown."
+        ),
+    ] = None,
+    runs_dir: RunsDir = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+    *,
+    machines: Machines,
+) -> None:
+    """Run experiments of the papers, read them, and say whether they agree with what is claimed.
+
+    Without a name: lists all by paper, with how they stand on the shelf. Each experiment is a file that
+    states the claim, the runs that it takes, what is read and the criterion: agrees, differs, or
+    undecided and why. Members that are on the shelf aren't trained again, and an interrupted call goes
+    on where it stopped. Numbers and verdict are kept in the sweep's folder. The exit code is 0 whatever
+    the verdicts, 1 when a member failed, 130 when interrupted.
+
+    Examples:
+
+      eostui reproduce
+
+      eostui reproduce wd-fig4-mlp
+
+      eostui reproduce wd --workers 2 --report wd.md
+
+      eostui reproduce all --dry-run
+    """
+    from eostui import locations
+    from eostui.experiments.experiment import ALL, wanted
+
+    machines.check()
+    folders = locations.runs_dir(runs_dir), locations.data_dir(data_dir)
+    meant = wanted(names or [ALL])
+    for sentence in meant.left_out:
+        _narrate(sentence)
+    chosen: Sequence[Experiment] = meant.experiments
+    if paper_scale:
+        chosen = _of_a_papers_size(chosen, names or [])
+    if dry_run:
+        if machines.elsewhere or not names:
+            raise InputError(
+                "--dry-run times steps on this machine for the experiments that are named"
+            )
+        _show_cost(chosen, folders, machines, paper_scale=paper_scale, as_json=as_json)
+        return
+    code = 0
+    if names:
+        results, code = _run(
+            chosen, folders, machines, paper_scale=paper_scale, failed=failed, told=not as_json
+        )
+        if as_json:
+            print_json(results)
+    else:
+        results = _list(chosen, folders[0], paper_scale=paper_scale, as_json=as_json)
+    if report is not None:
+        _write_report(report, results)
+    raise typer.Exit(code)
+
+
+def _of_a_papers_size(chosen: Sequence[Experiment], names: Sequence[str]) -> list[Experiment]:
+    """Return those that have runs of that size; one that is named itself and has none is refused."""
+    for each in chosen:
+        if each.name in names and not each.definition.paper_scale:
+            each.preset(paper_scale=True)  # says why
+    return [each for each in chosen if each.definition.paper_scale]
+
+
+def _list(
+    chosen: Sequence[Experiment], runs_dir: Path, *, paper_scale: bool, as_json: bool
+) -> list[Result]:
+    """Print how experiments stand; return the results that there are."""
+    from eostui.charts.numbers import age, grouped
+    from eostui.experiments.results import OnShelf, standing
+
+    shelf = OnShelf(runs_dir)
+    found = [standing(each, shelf, paper_scale=paper_scale) for each in chosen]
+    if as_json:
+        print_json([_standing_json(each) for each in found])
+    else:
+        rows = [("experiment", "paper", "state", "members", "steps", "took", "where")]
+        for each in found:
+            definition = each.experiment.definition
+            took = age(each.result["seconds"]) if each.result else "—"
+            done = f"{each.complete} of {each.plan.count}"
+            steps = grouped(sum(config.steps for config in each.plan.configs()))
+            name, where = each.experiment.name, definition.figure
+            rows.append((name, definition.paper, each.state, done, steps, took, where))
+        print_table(rows, named=0)
+    return [each.result for each in found if each.result is not None]
+
+
+def _standing_json(standing: Standing) -> dict[str, Any]:
+    from eostui.sweeps.cost import work
+
+    definition = standing.experiment.definition
+    configs = list(standing.plan.configs())
+    return {
+        "experiment": standing.experiment.name,
+        **definition.model_dump(
+            mode="json", include={"paper", "figure", "claim", "twin", "paper_scale"}
+        ),
+        "path": str(standing.experiment.path),
+        "state": standing.state,
+        "members": standing.plan.count,
+        "complete": standing.complete,
+        "steps": sum(config.steps for config in configs),
+        "work": sum(map(work, configs)),
+        "seconds": standing.result["seconds"] if standing.result else None,
+        "sweep": standing.sweep.id if standing.sweep else None,
+        "result": standing.result,
+    }
+
+
+def _show_cost(
+    chosen: Sequence[Experiment],
+    folders: Folders,
+    machines: Machines,
+    *,
+    paper_scale: bool,
+    as_json: bool,
+) -> None:
+    from eostui.cli.sweeping import planned
+
+    shown = set()
+    for each in chosen:
+        if (preset := each.preset(paper_scale=paper_scale)) in shown:
+            continue
+        shown.add(preset)
+        if not as_json:
+            print(printable(f"{each.name}: {preset}"))
+        planned(each.plan(paper_scale=paper_scale), folders, machines.workers, as_json=as_json)
+
+
+def _run(
+    chosen: Sequence[Experiment],
+    folders: Folders,
+    machines: Machines,
+    *,
+    paper_scale: bool,
+    failed: bool,
+    told: bool,
+) -> tuple[list[Result], int]:
+    """Run experiments and judge them, each told as it ends; return the results and the exit code."""
+    from eostui.experiments.results import OnShelf, judge
+
+    shelf = OnShelf(folders[0])
+    results: list[Result] = []
+    code = 0
+    for each in chosen:
+        try:
+            trained = _trained(
+                each, shelf, folders, machines, paper_scale=paper_scale, failed=failed
+            )
+            if trained.interrupted:
+                left = len(chosen) - len(results)
+                _narrate(f"{left} experiments are left: the same command goes on")
+                return results, trained.interrupted
+            code = max(code, trained.exit_code)
+            result = judge(each, trained.sweep, paper_scale=paper_scale)
+        except EostuiError as error:  # the others can be done without it
+            if len(chosen) == 1:
+                raise
+            _narrate(f"{each.name}: {error}")
+            code = EXIT_FAILED
+            continue
+        results.append(result)
+        if told:
+            _tell(result)
+    return results, code
+
+
+def _trained(
+    experiment: Experiment,
+    shelf: OnShelf,
+    folders: Folders,
+    machines: Machines,
+    *,
+    paper_scale: bool,
+    failed: bool,
+) -> Any:
+    """Train what isn't there of an experiment's members, in the sweep that has them or in a new one."""
+    from eostui.cli.sweeping import trained
+    from eostui.locations import present_folder
+    from eostui.sweeps import cost
+    from eostui.sweeps.sweep import Sweep
+
+    plan = experiment.plan(paper_scale=paper_scale)
+    sweep = shelf.find(plan)
+    configs = list(plan.configs())
+    _tell_download(experiment, folders[1], {config.data for config in configs})
+    present_folder()
+    with machines.reached(configs) as reached:
+        if sweep is None:
+            cost.refuse_disk(folders[0], sum(map(cost.record_bytes, configs)))
+            stem = Path(experiment.preset(paper_scale=paper_scale)).stem
+            sweep = Sweep.create(folders[0], plan, "", stem)
+            shelf.take(sweep)
+        return trained(sweep, folders[1], machines.workers, reached, failed=failed)
+
+
+def _tell_download(experiment: Experiment, data_dir: Path, data: set[str]) -> None:
+    from eostui.locations import missing_download
+
+    for each in sorted(data):
+        if megabytes := missing_download(each, data_dir):
+            _narrate(
+                f"{experiment.name}: {each} isn't in {data_dir}: it is downloaded, {megabytes} MB "
+                "(twins on digits need no download)"
+            )
+
+
+def _tell(result: Result) -> None:
+    """Print a result: verdict, claim, and a line for each criterion."""
+    from eostui.experiments.report import bound, read
+
+    head = f"{result['experiment']}: {result['verdict']}"
+    print(printable(f"{head}  ({result['paper']}, {result['figure']}, {result['scale']})"))
+    print(printable(f"  {result['claim']}"))
+    for each in result["criteria"]:
+        why = f": {each['why']}" if each["why"] else ""
+        print(printable(f"  {each['verdict']:<9}  {each['criterion']['says']}"))
+        print(printable(f"             {read(each)}, must be {bound(each)}{why}"))
+        for line in each["left_out"]:
+            print(printable(f"             left out: {line}"))
+
+
+def _write_report(path: Path, results: Sequence[Result]) -> None:
+    from eostui.experiments.report import markdown
+    from eostui.locations import absolute
+    from eostui.sweeps.summary import write_whole
+
+    write_whole(absolute(path), markdown(results))
+    _narrate(f"{path}: a report of {len(results)} experiments")
+
+
+def _narrate(text: str) -> None:
+    print(printable(f"eostui: {text}"), file=sys.stderr)

@@ -1,0 +1,231 @@
+"""Readings of rows whose answer is known, for a claim and against it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+
+import pytest
+from scipy import stats
+
+from eostui.experiments.readings import READINGS, NotReadError, Rows, check
+from eostui.runs.analysis.outcome import nothing
+
+DECAYS = (0.0, 1e-3, 3e-3, 1e-2)
+
+
+def row(**known):
+    state = {
+        "state": "finished",
+        "at_rest": True,
+        "seed": 10,
+        "last_step": 2000,
+        "two_over_eta": 20.0,
+    }
+    return nothing(**(state | known))
+
+
+def over_decay(values, column="resting_sharpness", **more):
+    """A member for each λ with these values of a column."""
+    rows = [row(weight_decay=d, **{column: v}, **more) for d, v in zip(DECAYS, values, strict=True)]
+    return Rows(tuple(rows), ("weight_decay",))
+
+
+def read(name, rows, **arguments):
+    check(name, arguments)
+    return READINGS[name](rows, **arguments)
+
+
+FALLING, RISING = (20.0, 19.0, 15.0, 10.0), (10.0, 15.0, 19.0, 20.0)
+OVER = {"column": "resting_sharpness", "over": "weight_decay"}
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("change", FALLING, -0.5), ("change", RISING, 1.0), ("change", (20.0,) * 4, 0.0),
+        ("change", (-2.0, 0.0, 1.0, -1.0), 0.5),
+        ("order", FALLING, -1.0), ("order", RISING, 1.0), ("order", (20.0,) * 4, 0.0),
+        ("order", (1.0, 2.0, 1.5, 0.5), -1 / 3),
+    ],
+)  # fmt: skip
+def test_a_change_and_an_order_over_a_setting(name, values, expected):
+    """Whatever the order of the members."""
+    rows = over_decay(values)
+    for order in itertools.permutations(rows.rows):
+        found = read(name, Rows(order, rows.settings), **OVER)
+        assert found.value == pytest.approx(expected)
+        assert (found.members, found.seeds) == (4, 1)
+        assert math.isnan(found.error)
+
+
+def test_order_is_kendalls_tau_where_nothing_ties():
+    values = (3.0, 1.0, 4.0, 2.5)
+    expected = stats.kendalltau(DECAYS, values).statistic
+    assert read("order", over_decay(values), **OVER).value == pytest.approx(expected)
+
+
+def test_seeds_are_read_one_by_one_and_give_the_error():
+    """Three seeds whose levels differ by far more than what λ does to each: falls of 0.1, 0.2, 0.3."""
+    rows = [
+        row(weight_decay=d, seed=s, resting_sharpness=10.0**s * (1 - fall * (d > 0)))
+        for s, fall in ((1, 0.1), (2, 0.2), (3, 0.3))
+        for d in (0.0, 1e-2)
+    ]
+    found = read("change", Rows(tuple(rows), ("weight_decay", "seed")), **OVER)
+    assert found.value == pytest.approx(-0.2)
+    assert found.error == pytest.approx(0.1 / math.sqrt(3))
+    assert (found.seeds, found.members) == (3, 6)
+
+
+def test_members_without_a_value_are_left_out_with_the_reason():
+    """Not at rest, failed, diverged with a number all the same, and without the column."""
+    rows = list(over_decay(FALLING).rows)
+    rows[1] |= {"resting_sharpness": math.nan, "at_rest": False, "not_at_rest": "it drifts"}
+    rows[2] |= {"resting_sharpness": 1.0, "state": "diverged", "sentence": "the loss is inf"}
+    rows.append(row(weight_decay=2e-2, state="failed", sentence="no memory"))
+    rows.append(row(weight_decay=3e-2))
+    found = read("change", Rows(tuple(rows), ("weight_decay",)), **OVER)
+    assert (found.value, found.members) == (-0.5, 2)
+    assert found.left_out == (
+        "λ 0.001: not at rest: it drifts",
+        "λ 0.003: diverged: the loss is inf",
+        "λ 0.02: failed: no memory",
+        "λ 0.03: has no `resting_sharpness`",
+    )
+
+
+def test_too_little_to_read_is_no_number():
+    rows = over_decay((20.0, math.nan, math.nan, math.nan))
+    for name in ("change", "order"):
+        with pytest.raises(NotReadError, match="two values of λ, 1 members") as raised:
+            read(name, rows, **OVER)
+        assert len(raised.value.left_out) == 3
+    with pytest.raises(NotReadError, match="0 where the change is counted from"):
+        read("change", over_decay((0.0, 1.0, 2.0, 3.0)), **OVER)
+    for name, arguments in (
+        ("least", {}),
+        ("greatest", {}),
+        ("spread", {}),
+        ("knee", {"over": "seed"}),
+    ):
+        with pytest.raises(NotReadError):
+            read(name, Rows((), ()), column="resting_sharpness", **arguments)
+
+
+def test_another_setting_that_differs_is_refused_and_groups_are_read_apart():
+    """At η 0.1 it falls with λ, at 0.2 it rises: the least is that of 0.1."""
+    rows = [
+        row(weight_decay=d, eta=eta, resting_sharpness=v)
+        for eta, values in ((0.1, FALLING), (0.2, RISING))
+        for d, v in zip(DECAYS, values, strict=True)
+    ]
+    both = Rows(tuple(rows), ("weight_decay", "eta"))
+    with pytest.raises(NotReadError, match="`eta` differs too"):
+        read("change", both, **OVER)
+    assert read("least_change", both, **OVER).value == pytest.approx(-0.5)
+    assert read("least_order", both, **OVER).value == -1
+    assert read("least_order", both, **OVER).members == 8
+
+
+def test_an_event_that_never_came_counts_at_the_last_step():
+    rows = over_decay((500.0, 700.0, math.nan, math.nan), "onset")
+    late = read("order", rows, column="onset", over="weight_decay", never="last_step")
+    assert late.value == pytest.approx(5 / 6)  # the two that never came tie
+    assert late.members == 4
+    assert read("order", rows, column="onset", over="weight_decay").members == 2
+
+
+def test_over_a_column_settings_may_differ():
+    rows = over_decay(FALLING, tail_sharpness=0.0)
+    ratios = [
+        each | {"tail_sharpness": each["resting_sharpness"], "ratio": -i}
+        for i, each in enumerate(rows.rows)
+    ]
+    found = read("order", Rows(tuple(ratios), rows.settings), column="ratio", over="tail_sharpness")
+    assert found.value == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "expected"),
+    [
+        ("ratio_at", {"over": "weight_decay", "at": "smallest", "to": "two_over_eta"}, 1.0),
+        ("ratio_at", {"over": "weight_decay", "at": "largest", "to": "two_over_eta"}, 0.5),
+        ("least_ratio", {"to": "two_over_eta"}, 0.5), ("greatest_ratio", {"to": "two_over_eta"}, 1.0),
+        ("least", {}, 10.0), ("greatest", {}, 20.0),
+    ],
+)  # fmt: skip
+def test_ratios_and_extremes(name, arguments, expected):
+    found = read(name, over_decay(FALLING), column="resting_sharpness", **arguments)
+    assert found.value == pytest.approx(expected)
+
+
+def test_the_member_at_an_end_isnt_replaced_by_the_next():
+    rows = over_decay((*FALLING[:3], math.nan))
+    with pytest.raises(NotReadError):
+        read("ratio_at", rows, column="resting_sharpness", to="two_over_eta", over="weight_decay",
+             at="largest")  # fmt: skip
+
+
+def test_a_share_counts_members_that_were_looked_at():
+    """One crossed, one didn't, one's drives weren't measured, one failed."""
+    rows = [
+        row(weight_decay=1.0, crossing=50, critical_weight_decay=0.5),
+        row(weight_decay=2.0, critical_weight_decay=0.5),
+        row(weight_decay=3.0),
+        row(weight_decay=4.0, crossing=50, state="failed"),
+    ]
+    made = Rows(tuple(rows), ("weight_decay",))
+    arguments = {"column": "crossing", "known": "critical_weight_decay"}
+    found = read("share", made, **arguments)
+    assert (found.value, found.members, len(found.left_out)) == (0.5, 2, 2)
+    assert math.isnan(found.error)
+    assert read("share", made, column="crossing").value == pytest.approx(1 / 3)
+    assert read("share_at", made, over="weight_decay", at="smallest", **arguments).value == 1
+    with pytest.raises(NotReadError):
+        read("share_at", made, over="weight_decay", at="largest", **arguments)
+
+
+def test_a_spread_over_seeds():
+    rows = [row(seed=s, tail_sharpness=v) for s, v in ((1, 9.0), (2, 10.0), (3, 11.0))]
+    found = read("spread", Rows(tuple(rows), ("seed",)), column="tail_sharpness")
+    assert (found.value, found.error) == (pytest.approx(0.1), pytest.approx(0.05))
+    with pytest.raises(NotReadError, match="two seeds"):
+        read("spread", Rows(tuple(rows[:1]), ("seed",)), column="tail_sharpness")
+
+
+def levels(values):
+    rows = [
+        row(weight_decay=d, resting_sharpness=v, resting_sharpness_error=0.05)
+        for d, v in enumerate(values)
+    ]
+    return Rows(tuple(rows), ("weight_decay",))
+
+
+def test_a_knee_is_there_or_not_or_not_decided():
+    """A level and a line; a level alone; a smooth curve, which is neither."""
+    noise = (0.03, -0.05, 0.04, -0.02, 0.01, -0.04, 0.02, 0.0)
+    bent = [20 - max(n - 3.5, 0) * 2 + e for n, e in enumerate(noise)]
+    assert read("knee", levels(bent), **OVER).value == 1
+    assert read("knee", levels([20 + e for e in noise]), **OVER).value == 0
+    with pytest.raises(NotReadError, match="hardly lie on a level and a line"):
+        read("knee", levels([20 - n**2 for n in range(10)]), **OVER)
+    with pytest.raises(NotReadError, match="not enough members"):
+        read("knee", levels(bent[:3]), **OVER)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "sentence"),
+    [
+        ("chnge", {}, "there is no reading `chnge`; did you mean `change`?"),
+        ("change", {"colum": "x"}, "reading `change`: unknown argument `colum`; did you mean `column`?"),
+        ("change", {"column": "x"}, "reading `change`: its argument `over` is missing"),
+        ("least", {"column": 3}, "reading `least`: `column` is 3, but must be a text"),
+        ("share_at", {"at": "last"},
+         'reading `share_at`: `at` is "last", but must be smallest or largest'),
+    ],
+)  # fmt: skip
+def test_wrong_readings_are_told(name, arguments, sentence):
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        check(name, arguments)

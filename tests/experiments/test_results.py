@@ -1,0 +1,231 @@
+"""Experiments judged from records: made ones whose verdict is known, and one that is really run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import summarised
+from sweep_runs import call
+from typer.testing import CliRunner
+
+from eostui.cli.app import app
+from eostui.experiments.experiment import load
+from eostui.experiments.report import markdown
+from eostui.experiments.results import OnShelf, judge, standing, stored
+from eostui.sweeps.plan import Draft
+from eostui.sweeps.sweep import Sweep
+
+DECAYS = (0.0, 1e-3, 1e-2)
+SWEEP = """# Made.
+preset = "digits-mlp"
+
+[set]
+steps = 2000
+
+[axes]
+weight_decay = [0.0, 1e-3, 1e-2]
+"""
+EXPERIMENT = """# Made.
+paper = "mine"
+figure = "Fig. 1"
+claim = "S at rest falls with λ, and λ₂ comes to 2/η."
+twin = "./sweep.toml"
+lost = ["λ"]
+
+[columns.late_eig]
+of = "eig_2"
+take = "late mean"
+
+[[criteria]]
+says = "S at rest falls"
+reading = "change"
+arguments = { column = "resting_sharpness", over = "weight_decay" }
+must_be = "below"
+value = -0.1
+margin = 0.02
+least_members = 3
+
+[[criteria]]
+says = "λ₂ is there"
+reading = "least_ratio"
+arguments = { column = "late_eig", to = "two_over_eta" }
+must_be = "above"
+value = 1.0
+"""
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    (tmp_path / "sweep.toml").write_text(SWEEP)
+    (tmp_path / "mine.toml").write_text(EXPERIMENT)
+    return load(str(tmp_path / "mine.toml"))
+
+
+def made(folder: Path, experiment, decays, **more) -> Sweep:
+    """A sweep whose members' records rest where these λ put them, whatever their own are."""
+    sweep = Sweep.create(folder, experiment.plan(), "", "made")
+    for member, decay in zip(sweep.members, decays, strict=True):
+        if decay is not None:
+            summarised.make(member.path, decay, member.config.seed, group=sweep.id, **more)
+    return sweep
+
+
+def test_records_that_show_the_claim_agree_and_those_that_contradict_it_differ(
+    tmp_path, experiment
+):
+    agreeing = judge(experiment, made(tmp_path / "a", experiment, DECAYS))
+    assert agreeing["verdict"] == "agrees"
+    assert [each["verdict"] for each in agreeing["criteria"]] == ["agrees", "agrees"]
+    falls = summarised.resting_sharpness(1e-2) / summarised.resting_sharpness(0) - 1
+    assert agreeing["criteria"][0]["value"] == pytest.approx(falls, abs=0.02)
+    assert agreeing["criteria"][1]["value"] == pytest.approx(20.5 / 20)
+    for decays in ((0.0, 0.0, 0.0), (1e-2, 1e-3, 0.0)):
+        shelf = tmp_path / f"d{decays[0]}"
+        result = judge(experiment, made(shelf, experiment, decays))
+        assert result["verdict"] == "differs"
+        assert [each["verdict"] for each in result["criteria"]] == ["differs", "agrees"]
+
+
+def test_members_not_at_rest_or_not_there_leave_it_undecided(tmp_path, experiment):
+    result = judge(experiment, made(tmp_path / "a", experiment, DECAYS, drift=-2e-3))
+    first = result["criteria"][0]
+    assert (result["verdict"], first["verdict"]) == ("undecided", "undecided")
+    assert "two values of λ" in first["why"]
+    assert len(first["left_out"]) == 3
+    assert all("not at rest: " in line for line in first["left_out"])
+    assert first["value"] is None
+    result = judge(experiment, made(tmp_path / "b", experiment, (0.0, None, 1e-2)))
+    assert result["criteria"][0]["why"] == "too few members: 2 of 3"
+    assert result["criteria"][0]["left_out"] == ["λ 0.001: waiting"]
+    assert result["members"] == {"finished": 2, "waiting": 1}
+
+
+def test_a_member_that_was_stopped_midway_counts_for_nothing(tmp_path, experiment):
+    sweep = made(tmp_path, experiment, (0.0, 1e-3, None))
+    summarised.make(sweep.members[2].path, 1e-2, group=sweep.id, status="stopped")
+    result = judge(experiment, sweep)
+    assert result["verdict"] == "undecided"
+    assert result["members"] == {"finished": 2, "stopped": 1}
+
+
+def test_how_an_experiment_stands_on_a_shelf(tmp_path, experiment):
+    """Its sweep is found by what it runs; a criterion that was changed afterwards is told."""
+    shelf = tmp_path / "runs"
+    assert standing(experiment, OnShelf(shelf)).state == "never run"
+    sweep = made(shelf, experiment, (0.0, None, 1e-2))
+    other = Draft(sweep.plan.base)
+    other.take_list("weight_decay", [0.0, 1e-3], "test")
+    Sweep.create(shelf, other.plan("test"), "", "other")
+    found = standing(experiment, OnShelf(shelf))
+    assert (found.state, found.complete, found.sweep.id) == ("begun", 2, sweep.id)
+    summarised.make(sweep.members[1].path, 1e-3, group=sweep.id)
+    assert standing(experiment, OnShelf(shelf)).state == "done"
+    judge(experiment, sweep)
+    assert standing(experiment, OnShelf(shelf)).state == "agrees"
+    experiment.path.write_text(EXPERIMENT.replace("value = -0.1", "value = -0.9"))
+    changed = load(str(experiment.path))
+    assert standing(changed, OnShelf(shelf)).state == "criteria changed"
+    (sweep.path / "experiment-mine.json").write_text("{")
+    assert stored(sweep, changed) is None
+
+
+def test_the_report_has_verdict_numbers_and_what_was_left_out(tmp_path, experiment):
+    result = judge(experiment, made(tmp_path, experiment, (0.0, None, 1e-2)))
+    result["claim"] = "a <b> | claim"
+    text = markdown([result])
+    assert "| `mine` | mine, Fig. 1 | twin | undecided |" in text
+    assert "a &lt;b> | claim" in text
+    assert "- not in the text we have: λ" in text
+    assert "- left out: λ 0.001: waiting" in text
+    assert "undecided: too few members: 2 of 3" in text
+    assert markdown([]).startswith("# Experiments")
+
+
+TINY = """# Two members that take a moment.
+preset = "toy-diagonal-net"
+
+[set]
+steps = 40
+probes = ["diagonal_net"]
+
+[axes]
+eta = [0.001, 0.011]
+"""
+BELOW = """# Below the edge the imbalance grows.
+paper = "mine"
+figure = "Fig. 1"
+claim = "It grows."
+twin = "./tiny.toml"
+
+[columns.least_growth]
+of = "imbalance_growth"
+take = "least"
+
+[[criteria]]
+says = "it grows at every step"
+reading = "least"
+arguments = { column = "least_growth" }
+where = { eta = 0.001 }
+must_be = "above"
+value = 1.0
+"""
+
+
+def test_a_tiny_experiment_from_end_to_end(tmp_path):
+    """By the program itself: trained once, judged, kept; its opposite differs on the same members.
+
+    One without its data fails in a sentence, and the other goes on.
+    """
+    (tmp_path / "tiny.toml").write_text(TINY)
+    (tmp_path / "below.toml").write_text(BELOW)
+    (tmp_path / "beyond.toml").write_text(BELOW.replace("eta = 0.001", "eta = 0.011"))
+    absent = 'preset = "digits-mlp"\n\n[set]\ndata = "npz"\ndata_file = "gone.npz"\nsteps = 3\n'
+    (tmp_path / "absent.toml").write_text(f"# Without data.\n{absent}")
+    (tmp_path / "without.toml").write_text(BELOW.replace("./tiny", "./absent"))
+    runs = tmp_path / "runs"
+    files = [str(tmp_path / f"{name}.toml") for name in ("without", "below", "beyond")]
+    report = tmp_path / "report.md"
+    out, err = call(
+        runs, ["reproduce", *files, "--workers", "1", "--json", "--report", str(report)], 1
+    )
+    results = {each["experiment"]: each for each in json.loads(out)}
+    assert results["below"]["verdict"] == "agrees"
+    assert results["beyond"]["verdict"] == "differs"
+    assert results.get("without", {"verdict": "undecided"})["verdict"] == "undecided"
+    assert "gone.npz" in err
+    assert results["below"]["sweep"] == results["beyond"]["sweep"]
+    assert results["below"]["made_with"]["device"] == "cpu"
+    kept = runs / results["below"]["sweep"] / "experiment-below.json"
+    assert json.loads(kept.read_text()) == results["below"]
+    assert "It grows." in report.read_text()
+    # again: nothing is trained, and the same is told
+    before = {path: path.stat().st_mtime_ns for path in runs.glob("*/run.db")}
+    again = CliRunner().invoke(app, ["reproduce", files[1], "--runs-dir", str(runs)])
+    assert again.exit_code == 0, again.output
+    assert "below: agrees" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in runs.glob("*/run.db")} == before
+
+
+def test_what_is_asked_wrongly(tmp_path):
+    for words, told in (
+        (["wd-fig4-mpl"], "did you mean `wd-fig4-mlp`?"),
+        (["--dry-run"], "for the experiments that are named"),
+        (["kinks", "--paper-scale"], "kinks has no runs at a paper's size"),
+        (["wd-a7", "--workers", "0"], "must be at least 1"),
+    ):
+        done = CliRunner().invoke(app, ["reproduce", *words, "--runs-dir", str(tmp_path)])
+        assert told in str(done.exception)
+        assert done.exception.exit_code == 2
+
+
+def test_the_list_has_every_experiment_with_its_state(tmp_path):
+    done = CliRunner().invoke(app, ["reproduce", "--json", "--runs-dir", str(tmp_path)])
+    listed = {each["experiment"]: each for each in json.loads(done.stdout)}
+    assert listed["wd-fig4-mlp"]["state"] == "never run"
+    assert (listed["wd-fig4-mlp"]["members"], listed["wd-fig4-mlp"]["steps"]) == (5, 60_000)
+    text = CliRunner().invoke(app, ["reproduce", "--runs-dir", str(tmp_path)]).stdout
+    assert set(listed) == {line.split()[0] for line in text.splitlines()[1:]}
+    done = CliRunner().invoke(app, ["reproduce", "--paper-scale", "--runs-dir", str(tmp_path)])
+    assert "kinks" not in done.stdout
