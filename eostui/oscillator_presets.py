@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eostui import locations
+from eostui import presets
 from eostui.errors import InputError, did_you_mean
 from eostui.oscillator import Parameters
 from eostui.oscillator.orbit import ESCAPED
 from eostui.oscillator.parameters import check
 from eostui.presets import PresetFile, head_comment
-from eostui.text import parse_toml, read_text
+from eostui.text import parse_toml
 
 DEFAULT_PRESET = "oscillator-damped"
 DEFAULT_STEPS = 2000
@@ -100,9 +100,7 @@ class OscillatorPreset(PresetFile):
 
 def available() -> dict[str, Path]:
     """Return the files of all oscillator presets by name; the user's own hide shipped ones."""
-    folders = (locations.shipped("presets"), locations.user_presets_dir())
-    files = {p.stem: p for folder in folders for p in (folder / "oscillator").glob("*.toml")}
-    return dict(sorted(files.items()))
+    return presets.available("oscillator")
 
 
 def load(name_or_path: str) -> OscillatorPreset:
@@ -111,16 +109,9 @@ def load(name_or_path: str) -> OscillatorPreset:
     Raises:
         InputError: if there is none (with the nearest name), or it isn't valid (with the key).
     """
-    presets = available()
-    path = presets.get(name_or_path, locations.expanded(Path(name_or_path)))
-    if name_or_path not in presets and path.suffix != ".toml":
-        raise InputError(
-            f"there is no oscillator preset `{name_or_path}`{did_you_mean(name_or_path, presets)} "
-            f"(there are {', '.join(presets)}; your own can be given by path)"
-        )
-    if not path.is_file():
-        raise InputError(f"oscillator preset {path}: there is no such file")
-    text = read_text(path, f"oscillator preset {path}")
-    where = f"oscillator preset {name_or_path}"
+    known = available()
+    path, text, where = presets.read(
+        name_or_path, known, "oscillator preset", f"there are {', '.join(known)}"
+    )
     simulation = Simulation.build(parse_toml(text, where), where)
     return OscillatorPreset(path.stem, path, head_comment(text), simulation)

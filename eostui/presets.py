@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from eostui.errors import InputError, did_you_mean
 from eostui.text import parse_toml, read_text
 
 DEFAULT_PRESET = "digits-mlp"
+#: Where all names are.
+_LISTED = "`eostui presets list` names them all"
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,45 @@ class Preset(PresetFile):
     config: RunConfig
 
 
-def available() -> dict[str, Path]:
-    """Return the files of all presets by name, sorted; the user's own hide shipped ones."""
-    files = {
-        path.stem: path
-        for folder in (locations.shipped("presets"), locations.user_presets_dir())
-        for path in folder.glob("*.toml")
-    }
+def available(kind: str = "") -> dict[str, Path]:
+    """Return the files of all presets by name, sorted; the user's own hide shipped ones.
+
+    Args:
+        kind: the folder beneath presets where those of a kind lie; "" for presets of runs.
+    """
+    folders = (locations.shipped("presets"), locations.user_presets_dir())
+    files = {path.stem: path for folder in folders for path in (folder / kind).glob("*.toml")}
     return dict(sorted(files.items()))
+
+
+def read(
+    name_or_path: str, known: Mapping[str, Path], what: str, listed: str
+) -> tuple[Path, str, str]:
+    """Read a file by its name, or by its path.
+
+    Args:
+        name_or_path: which.
+        known: those that have names.
+        what: it is, for sentences: "sweep preset".
+        listed: where all names are, for a sentence.
+
+    Returns:
+        The path; what is written there; and what sentences about it begin with.
+
+    Raises:
+        InputError: if there is none (with the nearest name), or it can't be read.
+    """
+    path = known.get(name_or_path, locations.expanded(Path(name_or_path)))
+    if name_or_path not in known and path.suffix != ".toml" and "/" not in name_or_path:
+        raise InputError(
+            f"there is no {what} `{name_or_path}`{did_you_mean(name_or_path, known)} "
+            f"({listed}; your own can be given by path)"
+        )
+    if not path.is_file():
+        why = "that is no file" if path.exists() else "there is no such file"
+        raise InputError(f"{what} {path}: {why}")
+    where = f"{what} {path.stem if name_or_path in known else path}"
+    return path, read_text(path, f"{what} {path}"), where
 
 
 def load(name_or_path: str) -> Preset:
@@ -52,9 +85,7 @@ def load(name_or_path: str) -> Preset:
     Raises:
         InputError: if there is none (with the nearest name), or it isn't valid (with the key).
     """
-    path = _find(name_or_path)
-    text = read_text(path, f"preset {path}")
-    where = f"preset {path}" if name_or_path != path.stem else f"preset {path.stem}"
+    path, text, where = read(name_or_path, available(), "preset", _LISTED)
     values = absolute_files(parse_toml(text, where), path.parent)
     values.setdefault("preset", path.stem)
     config = RunConfig.build(values, where)
@@ -72,7 +103,7 @@ def copy_to_own(name: str) -> Path:
     Raises:
         InputError: if it can't be copied.
     """
-    path = _find(name)
+    path, _, _ = read(name, available(), "preset", _LISTED)
     folder = locations.user_presets_dir()
     if path.parent == folder:
         return path
@@ -93,22 +124,6 @@ def neighbour(name: str, offset: int, among: Iterable[str] | None = None) -> str
     names = list(available() if among is None else among)
     position = names.index(name) if name in names else 0
     return names[(position + offset) % len(names)]
-
-
-def _find(name_or_path: str) -> Path:
-    presets = available()
-    if name_or_path in presets:
-        return presets[name_or_path]
-    path = locations.expanded(Path(name_or_path))
-    if path.suffix == ".toml" or "/" in name_or_path:
-        if path.is_file():
-            return path
-        what = "that is no file" if path.exists() else "there is no such file"
-        raise InputError(f"preset {path}: {what}")
-    raise InputError(
-        f"there is no preset `{name_or_path}`{did_you_mean(name_or_path, presets)} "
-        "(`eostui presets list` names them all; your own can be given by path)"
-    )
 
 
 def head_comment(text: str) -> str:

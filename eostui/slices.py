@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+FloatArray: TypeAlias = "NDArray[np.float64]"
 
 GRADIENT, EIGENVECTOR, SHARPNESS_GRADIENT = "gradient", "u", "sharpness"
 #: The directions that a slice can go along, and what they are called in formulas.
@@ -132,10 +133,14 @@ class Plane:
         return cls(**_of_json(told))
 
 
+#: What lies in arrays, of a slice or of a plane.
+_ARRAYS = ("x", "y", "loss", "sharpness", "residual")
+
+
 def _as_json(found: Slice | Plane) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for name, value in vars(found).items():
-        if isinstance(value, np.ndarray):
+        if name in _ARRAYS:
             told[name] = value.tolist()
         elif name == "places":
             told[name] = [dict(vars(place)) for place in value]
@@ -147,8 +152,10 @@ def _as_json(found: Slice | Plane) -> dict[str, Any]:
 
 
 def _of_json(told: Mapping[str, Any]) -> dict[str, Any]:
+    import numpy as np
+
     values = dict(told)
-    for name in ("x", "y", "loss", "sharpness", "residual"):
+    for name in _ARRAYS:
         if name in values:
             values[name] = np.array(values[name], dtype=np.float64)  # null is NaN
     values["places"] = [Place(**{k: _number(v) for k, v in p.items()}) for p in told["places"]]

@@ -10,7 +10,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any, TypeVar
 
 #: No control is larger: a step in float32 couldn't be multiplied by it.
@@ -320,6 +320,12 @@ class Description:
     gradient_from_steps: bool = True
     operator: str = ""
     batches: bool = False
+
+    @property
+    def descends(self) -> bool:
+        """Whether it is stable as gradient descent is, of all samples: others may share its label."""
+        mine = replace(self, name="", controls=())
+        return mine == replace(Description.of("", GRADIENT_DESCENT), controls=())
 
     @classmethod
     def of(cls, name: str, stability: Stability) -> Description:

@@ -42,8 +42,8 @@ def test_what_dynamics_of_your_own_have_their_file_says():
         (
             [{"step": 3}],
             [
-                "step 3 changes nothing: give `eta`, `weight_decay`, `momentum`, "
-                "`sharp_step`, `other_step`, `sharp_above`, `eta_factor`, `beta1` or several"
+                "step 3 changes nothing: give `eta`, `weight_decay`, `momentum`, `beta1`, "
+                "`sharp_step`, `other_step`, `sharp_above`, `eta_factor` or several"
             ],
         ),
         (

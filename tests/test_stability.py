@@ -14,6 +14,7 @@ from eostui.stability import (
     FACT,
     GRADIENT_DESCENT,
     HEAVY_BALL,
+    STABILITY,
     WEIGHT_DECAY,
     Control,
     Description,
@@ -62,10 +63,13 @@ def test_controls_in_force_follow_the_changes_up_to_a_step():
     assert in_force(start, changes, math.inf) == {"eta": 0.3, "lag": 0.3}
 
 
-@pytest.mark.parametrize("stability", [GRADIENT_DESCENT, HEAVY_BALL, OWN])
+@pytest.mark.parametrize("stability", [*STABILITY.values(), OWN])
 def test_a_description_comes_back_from_its_fact(stability):
+    """And tells descent of all samples from what shares its label."""
     description = Description.of("some name", stability)
-    assert Description.of_facts({FACT: description.to_json()}) == description
+    found = Description.of_facts({FACT: description.to_json()})
+    assert found == description
+    assert found.descends == (stability is GRADIENT_DESCENT)
 
 
 def test_a_run_that_says_nothing_is_one_of_gradient_descent():

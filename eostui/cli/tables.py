@@ -5,19 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from eostui.cli.progress import ProgressBar
 from eostui.cli.streams import data_stream
 from eostui.text import plain
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from eostui.runs.store.columns import Column
 
 #: Columns of one length, by name.
-Table = dict[str, NDArray[Any]]
+Table: TypeAlias = "dict[str, NDArray[Any]]"
 
 
 def write_table(

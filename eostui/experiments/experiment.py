@@ -41,7 +41,7 @@ from eostui.presets import PresetFile, head_comment
 from eostui.runs.analysis.outcome import COLUMNS, TEXTS
 from eostui.sweeps import presets as sweeps
 from eostui.sweeps.plan import Draft, Plan, check_key
-from eostui.text import parse_toml, read_text
+from eostui.text import parse_toml
 from eostui.validation import sentence
 
 #: By which a command line means all experiments.
@@ -93,9 +93,7 @@ class Experiment(PresetFile):
 
 def available() -> dict[str, Path]:
     """Return the files of all experiments by name, sorted; the user's own hide shipped ones."""
-    folders = (locations.shipped("presets"), locations.user_presets_dir())
-    files = {p.stem: p for folder in folders for p in (folder / "experiments").glob("*.toml")}
-    return dict(sorted(files.items()))
+    return presets.available("experiments")
 
 
 def load(name_or_path: str) -> Experiment:
@@ -104,17 +102,8 @@ def load(name_or_path: str) -> Experiment:
     Raises:
         InputError: if there is none (with the nearest name), or it isn't valid (with the key).
     """
-    known = available()
-    path = known.get(name_or_path, locations.expanded(Path(name_or_path)))
-    if name_or_path not in known and path.suffix != ".toml" and "/" not in name_or_path:
-        raise InputError(
-            f"there is no experiment `{name_or_path}`{did_you_mean(name_or_path, known)} "
-            "(`eostui reproduce` lists them all; your own can be given by path)"
-        )
-    if not path.is_file():
-        raise InputError(f"experiment {path}: there is no such file")
-    text = read_text(path, f"experiment {path}")
-    where = f"experiment {path.stem if name_or_path in known else path}"
+    listed = "`eostui reproduce` lists them all"
+    path, text, where = presets.read(name_or_path, available(), "experiment", listed)
     content = parse_toml(text, where)
     try:
         definition = Definition.model_validate(content)

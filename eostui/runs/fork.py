@@ -80,8 +80,8 @@ def forked_config(parent: Entry, at: int, changes: Mapping[str, Any]) -> RunConf
     for each in INTERVENTIONS:
         if each.name in changes and each.name not in controls:
             raise InputError(
-                f"`{each.name}` is given, but the dynamics {parent.config.dynamics} has no interventions: "
-                "its eigenvectors aren't the Hessian's"
+                f"`{each.name}` is given, but the dynamics {parent.config.dynamics} has no "
+                "interventions: its eigenvectors aren't the Hessian's"
             )
     for key in changes:
         if key in RunConfig.model_fields and key not in (*CHANGEABLE, *controls):

@@ -52,9 +52,7 @@ class SweepPreset(PresetFile):
 
 def available() -> dict[str, Path]:
     """Return the files of all sweep presets by name; the user's own hide shipped ones."""
-    folders = (locations.shipped("presets"), locations.user_presets_dir())
-    files = {p.stem: p for folder in folders for p in (folder / "sweeps").glob("*.toml")}
-    return dict(sorted(files.items()))
+    return presets.available("sweeps")
 
 
 def is_meant(name_or_path: str) -> bool:
@@ -77,17 +75,8 @@ def load(name_or_path: str) -> SweepPreset:
     Raises:
         InputError: if there is none (with the nearest name), or it isn't valid (with the key).
     """
-    known = available()
-    path = known.get(name_or_path, locations.expanded(Path(name_or_path)))
-    if name_or_path not in known and path.suffix != ".toml" and "/" not in name_or_path:
-        raise InputError(
-            f"there is no sweep preset `{name_or_path}`{did_you_mean(name_or_path, known)} "
-            "(`eostui presets list --sweeps` names them all; your own can be given by path)"
-        )
-    if not path.is_file():
-        raise InputError(f"sweep preset {path}: there is no such file")
-    text = read_text(path, f"sweep preset {path}")
-    where = f"sweep preset {path.stem if name_or_path in known else path}"
+    listed = "`eostui presets list --sweeps` names them all"
+    path, text, where = presets.read(name_or_path, available(), "sweep preset", listed)
     content = parse_toml(text, where)
     for key in content:
         if key not in _KEYS:

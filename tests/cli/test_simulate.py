@@ -239,6 +239,7 @@ def test_shipped_presets(eostui):
         "oscillator-damped",
         "oscillator-escape",
         "oscillator-gx",
+        "rev-stages",
     ]
     for name in names:
         preset = oscillator_presets.load(name)

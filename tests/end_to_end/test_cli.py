@@ -333,6 +333,11 @@ def test_presets(shell: Shell) -> None:
             for twin in ("", "digits-")
             for name in ("mlp", "vgg10", "vgg19", "vgg19-augmented", "resnet20-augmented")
         ),
+        *(
+            f"{twin}why-{name}"
+            for twin in ("", "digits-")
+            for name in ("vgg16", "preact-resnet18", "preact-resnet34", "ema", "sphere")
+        ),
         "rev-linear", "rev-quadratic", "rev-digits-tanh", "rev-tanh",
     }  # fmt: skip
     assert wanted | {"mine"} == names

@@ -98,14 +98,14 @@ def test_one_run_after_another(folder: Path) -> None:
     (first,) = idle(folder)
     wait_for(terminal, lambda: is_loaded(first))
     terminal.send("n")
-    terminal.wait_for(r"digits-mlp-collapse.*RUNNING", timeout=PATIENCE)
+    terminal.wait_for(r"digits-mlp-adamw.*RUNNING", timeout=PATIENCE)
     wait_for(terminal, lambda: first in running(folder))
     wait_for(terminal, lambda: idle(folder))
     (second,) = idle(folder)
     assert second != first
     terminal.send("nn")  # the second ends what the first began
-    terminal.wait_for(r"digits-mlp-lowered-edge.*RUNNING", timeout=PATIENCE)
-    wait_for(terminal, lambda: list(running(folder).values()) == ["digits-mlp-lowered-edge"])
+    terminal.wait_for(r"digits-mlp-heavy-ball.*RUNNING", timeout=PATIENCE)
+    wait_for(terminal, lambda: list(running(folder).values()) == ["digits-mlp-heavy-ball"])
     wait_for(terminal, lambda: idle(folder))
     (third,) = idle(folder)
     assert third != second
@@ -114,20 +114,18 @@ def test_one_run_after_another(folder: Path) -> None:
     wait_for(
         terminal,
         lambda: (
-            [e.config.preset for e in shelf.entries(folder / "runs")].count(
-                "digits-mlp-lowered-edge"
-            )
+            [e.config.preset for e in shelf.entries(folder / "runs")].count("digits-mlp-heavy-ball")
             == 2
         ),
     )
-    terminal.wait_for(r"digits-mlp-lowered-edge.*RUNNING", timeout=PATIENCE)
+    terminal.wait_for(r"digits-mlp-heavy-ball.*RUNNING", timeout=PATIENCE)
     wait_for(terminal, lambda: idle(folder))
     terminal.send("q")
     terminal.wait_for("keep it running")
     terminal.send("k")
     assert terminal.exit_code() == 0
     wait_for(None, lambda: set(engines_of(folder)) == set(running(folder)))
-    assert list(running(folder).values()) == ["digits-mlp-lowered-edge"]
+    assert list(running(folder).values()) == ["digits-mlp-heavy-ball"]
 
 
 @pytest.mark.parametrize(

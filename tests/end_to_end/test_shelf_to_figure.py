@@ -163,7 +163,7 @@ def test_a_run_of_the_shelf_is_forked_and_gone_on_with(trained: Path) -> None:
     before = {entry.id for entry in shelf.entries(trained)}
     terminal.send("f")
     terminal.wait_for("λ → 0 from step 301")
-    terminal.send("\t\t\t\t\x15400\r")  # steps in all
+    terminal.send("\t" * 7 + "\x15400\r")  # steps in all
     terminal.wait_for(r"step 400 ", "FINISHED", without="RUNS")
     (fork,) = (entry for entry in shelf.entries(trained) if entry.id not in before)
     assert (fork.parent_step, fork.last_step, fork.weight_decay) == (301, 400, 0.05)

@@ -411,7 +411,7 @@ def test_ascii_is_ascii(folder: Path, tmp_path: Path, line: str, code: int) -> N
 def test_every_command_with_ascii_is_in_this_test() -> None:
     takes = {name for name, each in EVERY.items() if any("--ascii" in p.opts for p in each.params)}
     assert takes == {
-        "run", "sweep", "attach", "resume", "fork", "replay", "plot", "compare", "simulate"
+        "run", "sweep", "attach", "resume", "fork", "replay", "plot", "compare", "simulate", "slice",
     }  # fmt: skip
 
 

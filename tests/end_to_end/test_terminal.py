@@ -90,7 +90,7 @@ def test_a_session(runs_dir: Path) -> None:
     terminal.send("x")
     terminal.wait_for("rows in")
     terminal.send("n")
-    terminal.wait_for(r"digits-mlp-collapse.*RUNNING", timeout=FIRST_POINTS)
+    terminal.wait_for(r"digits-mlp-adamw.*RUNNING", timeout=FIRST_POINTS)
     terminal.send("q")
     terminal.wait_for("stop it")
     terminal.send("s")
@@ -99,7 +99,7 @@ def test_a_session(runs_dir: Path) -> None:
 
     second, first = shelf.entries(runs_dir)
     assert (first.config.preset, first.state) == ("digits-mlp", "stopped")
-    assert second.config.preset == "digits-mlp-collapse"
+    assert second.config.preset == "digits-mlp-adamw"
     with (runs_dir.parent / f"{first.id}.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     decay = [float(row["weight_decay"]) for row in rows]

@@ -252,7 +252,7 @@ def test_the_screen_by_keys(tmp_path):
     terminal.wait_for("loss L over")
     terminal.send("\t")
     terminal.wait_for("phase portrait")
-    terminal.send("\t")
+    terminal.send("\x1bOQ")
     terminal.wait_for("drives")
     terminal.send("q")
     terminal.wait_for("stop it")

@@ -15,7 +15,13 @@ from eostui.stability import HEAVY_BALL
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-CONTROLS = {"eta": 0.3, "weight_decay": 0.0}
+CONTROLS = {
+    "eta": 0.3,
+    "weight_decay": 0.0,
+    "sharp_step": 1.0,
+    "other_step": 1.0,
+    "sharp_above": 1.0,
+}
 
 
 @pytest.fixture

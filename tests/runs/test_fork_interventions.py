@@ -15,7 +15,9 @@ from eostui.stability import FACT, INTERVENTIONS, STABILITY, Description
 
 
 @pytest.mark.parametrize("name", sorted(STABILITY))
-def test_interventions_are_offered_where_S_is_that_of_the_hessian(tmp_path: Path, name: str) -> None:
+def test_interventions_are_offered_where_S_is_that_of_the_hessian(
+    tmp_path: Path, name: str
+) -> None:
     stability = STABILITY[name]
     stated = {FACT: Description.of(name, stability).to_json()}
     writer = RunWriter(tmp_path / "made-aaaa", facts(60, **stated))

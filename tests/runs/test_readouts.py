@@ -218,10 +218,10 @@ def test_an_answer_ends_the_waiting(tmp_path: Path) -> None:
     run = Run(tmp_path / "run-test")
     steering = Steering(run)
     steering.set("eta", 0.2)
-    assert steering.target == {"eta": 0.2, "weight_decay": 0.0}
+    assert {"eta": 0.2, "weight_decay": 0.0}.items() <= steering.target.items()
     ((command, _),) = commands.take(run.path)
     writer.event(3, "refused", {"command": command, "reason": "no"})
     writer.flush()
     run.refresh()
-    assert steering.target == {"eta": 0.1, "weight_decay": 0.0}
+    assert {"eta": 0.1, "weight_decay": 0.0}.items() <= steering.target.items()
     writer.close()

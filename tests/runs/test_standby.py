@@ -69,7 +69,7 @@ def test_a_run_is_the_same_to_the_bit(cold: Path, standby: Standby, tmp_path: Pa
     assert derived(cold) == derived(engine.path)
     with Run(cold) as a, Run(engine.path) as b:
         differ = {key for key in a.facts.keys() | b.facts.keys() if a.facts[key] != b.facts[key]}
-    assert differ == {"id", "created", "ended"}
+    assert differ == {"id", "created", "ended", "training_seconds"}
 
     fork = Fork(entry(cold), 120, {"eta": 0.2, "steps": 260})
     forks = [run_of(fork, tmp_path)]

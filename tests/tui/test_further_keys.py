@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,12 @@ def test_keys_turn_the_further_control(tmp_path: Path) -> None:
         asked = [content["sharp_step"] for _, content in commands.take(run.path)]
         assert asked == [0.5, 0.25, 0.125, 0.0625, 0.0]
         assert steering.hinted == "η_u/η"
+        told = json.loads(run.facts[FACT])
+        run.facts[FACT] = json.dumps({**told, "operator": "of another operator"})
+        for press in (lambda: Steering(run).turn(FURTHER, 1), Steering(run).choose_next):
+            with pytest.raises(InputError, match="is steered by η and λ alone"):
+                press()
+        assert Steering(run).hinted == ""
 
 
 def test_the_key_bar_says_how_to_leave_a_zoom(tmp_path: Path) -> None:

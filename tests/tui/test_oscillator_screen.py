@@ -502,7 +502,7 @@ def test_the_ring_of_screens(tmp_path: Path, behind: RunWriter) -> None:
             await pilot.pause()
             seen.append(type(app.screen).__name__.removesuffix("Screen"))
         assert seen == [
-            "Oscillator", "Live", "Oscillator", "Landscape", "Oscillator", "Live", "Oscillator",
+            "Oscillator", "Spectrum", "Oscillator", "Landscape", "Oscillator", "Live", "Oscillator",
             "Oscillator", "Landscape", "Live",
         ]  # fmt: skip
         await pilot.press("question_mark", "tab")

@@ -49,21 +49,21 @@ def test_it_is_shown_and_left(path: Path) -> None:
     """By its key, round the ring both ways, and in every size; another run's charts come first still."""
 
     async def check(app: EostuiApp, pilot: Pilot[str]) -> None:
-        await pilot.press("f6")
+        await pilot.press("f8")
         await settled(pilot)
         assert isinstance(app.screen, LossesScreen)
         assert text_of(app, "losses") == losses(58, 60)
         assert "step 60" in text_of(app, "title")
         assert "R resume" in text_of(app, "keys")
         seen = []
-        for key in ("tab", "tab", "tab", "shift+tab", "f6", "f4", "f6", "f2"):
+        for key in ("tab", "tab", "tab", "shift+tab", "f8", "f4", "f8", "f2"):
             await pilot.press(key)
             await settled(pilot)
             seen.append(name(app))
         assert seen == [
-            "Live", "Oscillator", "Losses", "Oscillator", "Losses", "Oscillator", "Losses", "Live",
+            "Live", "Oscillator", "Spectrum", "Oscillator", "Losses", "Oscillator", "Losses", "Live",
         ]  # fmt: skip
-        await pilot.press("f6")
+        await pilot.press("f8")
         for size in ((20, 5), (1, 1), (80, 24)):
             await pilot.resize_terminal(*size)
             await settled(pilot)
@@ -84,7 +84,7 @@ def test_its_keys_are_its_own(path: Path) -> None:
         assert "The newest losses" in offered()
         assert "One loss more" not in offered()
         assert "Log or linear in the focused panel" in offered()
-        await pilot.press("greater_than_sign", "f6", "greater_than_sign")
+        await pilot.press("greater_than_sign", "f8", "greater_than_sign")
         assert text_of(app, "losses") == losses(57, 60)
         assert {"One loss more", "Losses as powers of ten, or as they are"} <= offered()
         assert "Log or linear in the focused panel" not in offered()
@@ -94,12 +94,12 @@ def test_its_keys_are_its_own(path: Path) -> None:
         await settled(pilot)
         help_text = "\n".join(str(part.render()) for part in app.screen.query("Static"))
         for text in (
-            "f6        the newest losses",
+            "f8        the newest losses",
             "Losses\n  >         one loss more",
             "y        ",
         ):
             assert text in help_text
-        assert "(f6): the newest losses, one a line." in help_text
+        assert "(f8): the newest losses, one a line." in help_text
         await pilot.press("escape", "f2", "ctrl+p")
         while not app.screen.query(OptionList):
             await pilot.pause(0.05)
@@ -131,7 +131,7 @@ def test_it_follows_a_live_run(tmp_path: Path) -> None:
             while text_of(app, "losses") != losses(last - 2, last):
                 await pilot.pause(0.05)
 
-        await pilot.press("f6")
+        await pilot.press("f8")
         await shows(20)
         grow(21, 40)
         await shows(40)
@@ -141,7 +141,7 @@ def test_it_follows_a_live_run(tmp_path: Path) -> None:
         grow(41, 70)
         while app.session.run is None or app.session.run.last_step < 70:
             await pilot.pause(0.05)
-        await pilot.press("f6")
+        await pilot.press("f8")
         await shows(70)
         await pilot.press("question_mark")  # it lies below a dialog, and is drawn there
         grow(71, 90)
@@ -159,7 +159,7 @@ def test_in_a_real_terminal(path: Path) -> None:
         cwd=path.parent, program=(losses_screen.__file__,), EOSTUI_RUNS=str(path.parent),
     )  # fmt: skip
     terminal.wait_for(r"FINISHED +step 60", "q quit")
-    terminal.send("\x1b[17~")  # f6
+    terminal.send("\x1b[19~")  # f8
     terminal.wait_for(f"58: {compact(1 / 59)}", f"60: {compact(1 / 61)}", without="sharpness")
     terminal.resize(20, 5)
     terminal.wait_for(f"60: {compact(1 / 61)}")

@@ -18,7 +18,7 @@ from eostui.runs.run import Run
 from eostui.runs.series import FloatArray
 from eostui.runs.shelf import Entry
 from eostui.runs.store.columns import ARRIVALS
-from eostui.stability import THRESHOLD, UNDECAYED
+from eostui.stability import INTERVENTIONS, SHARP_STEP, THRESHOLD, UNDECAYED
 
 #: g over what decay needs to win, λ + βα/λ (MATH §3): derived here, no column of a run.
 G_RATIO = "g_over_critical"
@@ -28,6 +28,7 @@ DRAWN = ("sharpness", "loss", "test_loss", G_RATIO)
 READ = ("sharpness", "path_curvature", "eig_2", "loss", "test_loss", "test_accuracy")
 
 
+_INTERVENTIONS = [control.name for control in INTERVENTIONS]
 #: Columns of what a step did: the last row has none.
 _OF_THE_STEP = (*ARRIVALS, "loss_step", "loss_step_regularized")
 
@@ -85,6 +86,7 @@ class Member:
         wanted = dict.fromkeys([*wanted, UNDECAYED, THRESHOLD])
         measured = [name for name in run.measured if not run.measured.shape(name)]
         own = ("step", "flow_time", "eta", "weight_decay")
+        unused = [] if np.isfinite(run.steps[SHARP_STEP.name]).any() else _INTERVENTIONS
         return cls(
             entry,
             {name: kept(run, name) for name in wanted},
@@ -93,7 +95,8 @@ class Member:
             onset(run),
             tuple(
                 dict.fromkeys(
-                    [name for name in [*run.steps, *measured] if name not in own] + [G_RATIO]
+                    [name for name in [*run.steps, *measured] if name not in [*own, *unused]]
+                    + [G_RATIO]
                 )
             ),
             (dynamics.undecayed_label, dynamics.label),

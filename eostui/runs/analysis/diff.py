@@ -12,7 +12,7 @@ from eostui.runs.run import Run
 #: Facts that name a run or are of its course: they differ between any two.
 _OWN = {
     "id", "name", "note", "created", "ended", "status", "sentence", "config", "columns",
-    "step_columns", "parent", "parent_step", "changed_step",
+    "step_columns", "parent", "parent_step", "changed_step", "training_seconds",
 }  # fmt: skip
 #: What a row states of θ_t and its step, in the order in which a difference is looked for.
 _STATE = ("loss", "theta_norm", "decayed_norm", "theta_1", "theta_2")

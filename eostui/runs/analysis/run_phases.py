@@ -15,7 +15,7 @@ from eostui.runs.analysis.phases import BY_NAME, EDGE, LOWERED, Phase
 from eostui.runs.series import FloatArray
 from eostui.runs.store.columns import ARRIVALS, STORED_STEP_COLUMNS
 from eostui.runs.store.rows import Event
-from eostui.stability import BATCH_COLUMNS, GRADIENT_DESCENT, SHARP_STEP, THRESHOLD
+from eostui.stability import BATCH_COLUMNS, SHARP_STEP, THRESHOLD
 
 if TYPE_CHECKING:
     from eostui.runs.run import Run
@@ -114,7 +114,7 @@ def classify(run: Run) -> list[PhaseChange]:
         )
     )
     classifier = PhaseClassifier(
-        chance=chance_of(facts) if dynamics.label == GRADIENT_DESCENT.label else None,
+        chance=chance_of(facts) if dynamics.descends else None,
         columns=columns,
         threshold_label=dynamics.label,
         gradient_from_steps=dynamics.gradient_from_steps,
