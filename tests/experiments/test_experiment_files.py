@@ -101,7 +101,7 @@ def test_own_files_are_found_by_name_and_by_path(tmp_path, monkeypatch):
          "criterion 1 of `criteria`: unknown key `margn`; did you mean `margin`?"),
         ("value = 1.0", "value = 1.0\nwhere = { sed = 2 }",
          "criterion 1 of `criteria`: `where`: unknown key `sed`; did you mean `seed`?"),
-        ('take = "late mean"', 'take = "last"', 'column `late` of `columns`: `take` is "last", but'),
+        ('take = "late mean"', 'take = "newest"', 'column `late` of `columns`: `take` is "newest", but'),
         ("[columns.late]", "[columns.onset]", "`onset` is a column of every summary already"),
         ("[[criteria]]", "[[criterias]]", "`criteria` is missing"),
         ("value = 1.0", "value = ", "not valid TOML"),
