@@ -18,7 +18,8 @@ from eostui.stability import CONTROLS, INTERVENTIONS, STABILITY
 _OF_THE_MACHINE = (
     "preset", "steps", "pause_at", "checkpoint_every", "checkpoint_budget", "chunk_size", "device",
     "threads", "processes", "cadence", "far_cadence", "test_cadence", "ntk_cadence", "density_cadence",
-    "trace_cadence", "pin_at", "eigenvectors_budget", "calibrate_at", "rest_window", "rest_drift",
+    "trace_cadence", "noise_cadence", "pin_at", "eigenvectors_budget", "calibrate_at", "rest_window",
+    "rest_drift",
 )  # fmt: skip
 
 #: Letters of settings that a chart has no room for.

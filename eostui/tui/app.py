@@ -58,9 +58,11 @@ from eostui.tui.keys import FURTHER, KEYS, Key, bindings
 from eostui.tui.leaving import Leaving
 from eostui.tui.oscillator_settings import newest_reading
 from eostui.tui.questions import Questions
+from eostui.tui.reproducing import Reproducing
 from eostui.tui.screens.commands import Palette
 from eostui.tui.screens.compare import CompareScreen
 from eostui.tui.screens.dialogs import AskDialog, NumberDialog, PickDialog
+from eostui.tui.screens.experiments import ExperimentsScreen
 from eostui.tui.screens.help import HelpScreen
 from eostui.tui.screens.linked import LinkedCharts
 from eostui.tui.screens.list import ListScreen
@@ -123,6 +125,7 @@ class EostuiApp(App[str]):
             self, self.session, self.questions, self.engines, self._forks, self._show_run,
             self.compare, self.show_sweep,
         )  # fmt: skip
+        self._reproducing = Reproducing(self, self.session, self.questions, self.show_sweep)
         self._beside = Beside(self, self.session, self.questions)
         self._leaving = Leaving(self, self.session, self.questions, self.engines)
         self._entries = entries_of(self.session)
@@ -698,6 +701,10 @@ class EostuiApp(App[str]):
     def on_runs_screen_asked(self, asked: RunsScreen.Asked) -> None:
         """Do what the runs screen asks for."""
         self._shelving.obey(asked)
+
+    def on_experiments_screen_asked(self, asked: ExperimentsScreen.Asked) -> None:
+        """Show an experiment's members, or run it."""
+        self._reproducing.obey(asked)
 
     def on_presets_screen_asked(self, asked: PresetsScreen.Asked) -> None:
         """Start a preset, or have it edited."""

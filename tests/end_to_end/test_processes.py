@@ -155,7 +155,7 @@ from eostui.probes import Column, Probe, Reading
 
 NAMES = (
     "value", "slope", "plain", "product", "both", "third", "gauss_newton", "outputs", "along", "back",
-    "losses",
+    "losses", "slopes",
 )
 
 
@@ -169,7 +169,7 @@ def all_of(loss, point):
         "product": point.hessian_product(v), "both": torch.cat(point.curvature_gradient(v)),
         "third": point.third_derivative(v), "gauss_newton": point.gauss_newton_product(v),
         "outputs": outputs, "along": point.output_product(v), "back": point.output_pullback(w),
-        "losses": point.sample_losses(),
+        "losses": point.sample_losses(), "slopes": point.output_slopes(),
     }
 
 

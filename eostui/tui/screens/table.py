@@ -13,6 +13,7 @@ from eostui.errors import InputError
 from eostui.tui.keymap import Keymap, refuse_unknown, textual_name
 from eostui.tui.keys import KEYS, Key
 from eostui.tui.screens.compare import CompareScreen
+from eostui.tui.screens.experiments import ExperimentsScreen
 from eostui.tui.screens.function_space import FunctionSpaceScreen
 from eostui.tui.screens.landscape import LandscapeScreen
 from eostui.tui.screens.live import LiveScreen
@@ -99,6 +100,10 @@ SCREENS: list[ScreenEntry] = [
         lambda session: session.run is not None, of_run=False,
     ),
     ScreenEntry("runs", "l", "the runs of the shelf", RunsScreen, of_run=False),
+    ScreenEntry(
+        "experiments", "f8", "the papers' claims as experiments: verdicts, costs, members",
+        ExperimentsScreen, of_run=False,
+    ),
     ScreenEntry("presets", "P", "the presets, with what to look for", PresetsScreen, of_run=False),
 ]  # fmt: skip
 
