@@ -1,4 +1,7 @@
-"""Write docs/reference from the code: `python docs/generate.py`. A test holds the two in step."""
+"""Write docs/reference from the code, docs/results.md from its data: `python docs/generate.py`.
+
+Tests hold them in step.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,9 @@ from typing import Any
 import typer
 
 from eostui.cli.app import app
+from eostui.experiments.experiment import load
+from eostui.experiments.kept import kept
+from eostui.experiments.report import counted, markdown
 from eostui.probes import OPTIONAL, PROBES, described
 from eostui.runs.analysis.outcome import COLUMNS
 from eostui.runs.store import columns
@@ -16,7 +22,10 @@ from eostui.settings import settings, shown
 from eostui.toys import TOYS
 from eostui.tui.screens.table import keys_by_group
 
-FOLDER = Path(__file__).parent / "reference"
+_DOCS = Path(__file__).parent
+FOLDER = _DOCS / "reference"
+#: The page of results, and the data that it is made from.
+RESULTS, DATA = _DOCS / "results.md", _DOCS / "results"
 _NOTICE = "<!-- Written by docs/generate.py from {source}: change that, then run it. -->\n"
 
 
@@ -29,6 +38,22 @@ def pages() -> dict[str, str]:
         "keys.md": _keys(),
         "commands.md": _commands(),
     }
+
+
+def results() -> str:
+    """Return the text of the page of results: of all experiments that are shipped."""
+    files = sorted((_DOCS.parent / "presets" / "experiments").glob("*.toml"))
+    entries = kept(DATA, [load(str(file)) for file in files])
+    head = [
+        "# Results",
+        _NOTICE.format(source="docs/results and presets/experiments"),
+        f"{counted(entries)}. What came out of the papers' claims: each was "
+        "[run, read and judged](reproduce.md) by the program, by criteria that stood in its file before. "
+        "A twin is the same experiment small enough for two cores, and a verdict on it is one on the "
+        "twin; rows at a paper's size say the card that they were made on, or that they need a GPU. "
+        "The numbers are in `docs/results/`; the members' records aren't kept.",
+    ]
+    return markdown(entries, _page(head).rstrip(), DATA.name)
 
 
 def _settings() -> str:
@@ -190,3 +215,4 @@ if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     for name, text in pages().items():
         (FOLDER / name).write_text(text, encoding="utf-8")
+    RESULTS.write_text(results(), encoding="utf-8")

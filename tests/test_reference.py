@@ -1,4 +1,4 @@
-"""The pages of docs/reference are what the code says, and the documents' links lead somewhere."""
+"""The pages of docs are what code and data say, and the documents' links lead somewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 import eostui
 
 _ROOT = Path(__file__).parent.parent
-_GENERATED = runpy.run_path(str(_ROOT / "docs" / "generate.py"))["pages"]()
+_GENERATOR = runpy.run_path(str(_ROOT / "docs" / "generate.py"))
+_GENERATED = _GENERATOR["pages"]()
 _DOCUMENTS = [
     *sorted(_ROOT.glob("*.md")), *sorted((_ROOT / "docs").rglob("*.md"))
 ]  # fmt: skip
@@ -28,6 +29,21 @@ def test_reference_is_in_step(name: str) -> None:
 def test_reference_has_no_page_of_its_own() -> None:
     """What lies in docs/reference is generated, all of it."""
     assert {page.name for page in (_ROOT / "docs" / "reference").iterdir()} == set(_GENERATED)
+
+
+def test_results_are_those_that_are_kept() -> None:
+    """The page is made from its data: `eostui reproduce --keep docs/results`, and as above."""
+    assert _GENERATOR["RESULTS"].read_text(encoding="utf-8") == _GENERATOR["results"]()
+
+
+def test_every_kept_result_is_of_an_experiment_and_is_on_the_page() -> None:
+    page = _GENERATOR["RESULTS"].read_text(encoding="utf-8")
+    for file in _GENERATOR["DATA"].glob("*.json"):
+        name, _, scale = file.stem.partition(".")
+        command = f"again: `eostui reproduce {name}{' --paper-scale' * (scale == 'paper')}`"
+        assert command in page, file.name
+    shown = set(re.findall(r"\]\(results/([^)]+\.svg)\)", page))
+    assert shown == {file.name for file in _GENERATOR["DATA"].glob("*.svg")}
 
 
 @pytest.mark.parametrize("page", _DOCUMENTS, ids=lambda page: str(page.relative_to(_ROOT)))

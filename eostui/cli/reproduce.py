@@ -15,6 +15,7 @@ from eostui.cli.output import print_json, print_table
 from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
 
 if TYPE_CHECKING:
+    from eostui.experiments.costs import ExperimentCost
     from eostui.experiments.experiment import Experiment
     from eostui.experiments.results import OnShelf, Result, Standing
 
@@ -52,7 +53,17 @@ def reproduce(
     report: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Write a report of what there are results of, in Markdown."
+            metavar="FILE",
+            help="Write a report with what there are results of, and what isn't run yet: FILE.html with "
+            "figures, or FILE.md.",
+        ),
+    ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Keep results and figures there as files, as docs/results has them; those of other "
+            "experiments stay.",
         ),
     ] = None,
     runs_dir: RunsDir = None,
@@ -63,11 +74,15 @@ def reproduce(
 ) -> None:
     """Run experiments of the papers, read them, and say whether they agree with what is claimed.
 
-    Without a name: lists all by paper, with how they stand on the shelf. Each experiment is a file that
+    Without a name: lists all by paper, with how they stand on the shelf, and what they cost here, one
+    member after another: what they took, or about what runs of the same settings tell; --dry-run times
+    some steps of those that are named. Each experiment is a file that
     states the claim, the runs that it takes, what is read and the criterion: agrees, differs, or
     undecided and why. Members that are on the shelf aren't trained again, and an interrupted call goes
-    on where it stopped. Numbers and verdict are kept in the sweep's folder. The exit code is 0 whatever
-    the verdicts, 1 when a member failed, 130 when interrupted.
+    on where it stopped. Numbers, verdict and figures (which take the extra `figures`) are kept in the
+    sweep's folder. A report has those of all experiments that are named, or of all; its HTML is one file
+    that fetches nothing. The exit code is 0 whatever the verdicts, 1 when a member failed, 130 when
+    interrupted.
 
     Examples:
 
@@ -75,7 +90,9 @@ def reproduce(
 
       eostui reproduce wd-fig4-mlp
 
-      eostui reproduce wd --workers 2 --report wd.md
+      eostui reproduce wd --workers 2 --report wd.html
+
+      eostui reproduce --report all.md
 
       eostui reproduce all --dry-run
     """
@@ -83,6 +100,7 @@ def reproduce(
     from eostui.experiments.experiment import ALL, wanted
 
     machines.check()
+    _check_files(report, keep)
     folders = locations.runs_dir(runs_dir), locations.data_dir(data_dir)
     meant = wanted(names or [ALL])
     for sentence in meant.left_out:
@@ -105,10 +123,43 @@ def reproduce(
         if as_json:
             print_json(results)
     else:
-        results = _list(chosen, folders[0], paper_scale=paper_scale, as_json=as_json)
-    if report is not None:
-        _write_report(report, results)
+        _list(chosen, folders[0], paper_scale=paper_scale, as_json=as_json)
+    _report(chosen, folders[0], report, keep, paper_scale=paper_scale)
     raise typer.Exit(code)
+
+
+def _check_files(report: Path | None, keep: Path | None) -> None:
+    """Raise InputError if what is asked for can't be written, before anything is trained for it."""
+    from eostui.cli.experiment_reports import check_target
+    from eostui.figures.files import require_matplotlib
+
+    if report is not None:
+        check_target(report)
+    if keep is not None:
+        require_matplotlib()  # a result without its figures would take the place of one with them
+
+
+def _report(
+    chosen: Sequence[Experiment],
+    runs_dir: Path,
+    report: Path | None,
+    keep: Path | None,
+    *,
+    paper_scale: bool,
+) -> None:
+    """Write what is asked for of the experiments' results on the shelf, those of other calls too."""
+    from eostui.cli import experiment_reports as reports
+
+    if report is None and keep is None:
+        return
+    target = report and reports.check_target(report)
+    drawn = keep is not None or (target is not None and reports.has_figures(target))
+    drawn = drawn and reports.can_draw()
+    entries = reports.entries_of(chosen, runs_dir, paper_scale=paper_scale, drawn=drawn)
+    if target is not None:
+        reports.write_report(target, entries)
+    if keep is not None:
+        reports.keep(keep, entries)
 
 
 def _of_a_papers_size(chosen: Sequence[Experiment], names: Sequence[str]) -> list[Experiment]:
@@ -121,29 +172,31 @@ def _of_a_papers_size(chosen: Sequence[Experiment], names: Sequence[str]) -> lis
 
 def _list(
     chosen: Sequence[Experiment], runs_dir: Path, *, paper_scale: bool, as_json: bool
-) -> list[Result]:
-    """Print how experiments stand; return the results that there are."""
+) -> None:
+    """Print how experiments stand."""
     from eostui.charts.numbers import age, grouped
+    from eostui.experiments.costs import ExperimentCosts
     from eostui.experiments.results import OnShelf, standing
+    from eostui.runs import shelf as runs
 
-    shelf = OnShelf(runs_dir)
+    shelf, costs = OnShelf(runs_dir), ExperimentCosts(runs.read(runs_dir)[0])
     found = [standing(each, shelf, paper_scale=paper_scale) for each in chosen]
     if as_json:
-        print_json([_standing_json(each) for each in found])
+        print_json([_standing_json(each, costs.of(each)) for each in found])
     else:
-        rows = [("experiment", "paper", "state", "members", "steps", "took", "where")]
+        rows = [("experiment", "paper", "state", "members", "steps", "time here", "where")]
         for each in found:
             definition = each.experiment.definition
-            took = age(each.result["seconds"]) if each.result else "—"
+            cost = costs.of(each)
+            took = "—" if cost is None else ("" if cost.took else "about ") + age(cost.seconds)
             done = f"{each.complete} of {each.plan.count}"
             steps = grouped(sum(config.steps for config in each.plan.configs()))
             name, where = each.experiment.name, definition.figure
             rows.append((name, definition.paper, each.state, done, steps, took, where))
         print_table(rows, named=0)
-    return [each.result for each in found if each.result is not None]
 
 
-def _standing_json(standing: Standing) -> dict[str, Any]:
+def _standing_json(standing: Standing, cost: ExperimentCost | None) -> dict[str, Any]:
     from eostui.sweeps.cost import work
 
     definition = standing.experiment.definition
@@ -159,7 +212,8 @@ def _standing_json(standing: Standing) -> dict[str, Any]:
         "complete": standing.complete,
         "steps": sum(config.steps for config in configs),
         "work": sum(map(work, configs)),
-        "seconds": standing.result["seconds"] if standing.result else None,
+        "seconds": cost.seconds if cost is not None and cost.took else None,
+        "seconds_estimated": cost.seconds if cost is not None and not cost.took else None,
         "sweep": standing.sweep.id if standing.sweep else None,
         "result": standing.result,
     }
@@ -195,9 +249,10 @@ def _run(
     told: bool,
 ) -> tuple[list[Result], int]:
     """Run experiments and judge them, each told as it ends; return the results and the exit code."""
-    from eostui.experiments.results import OnShelf, judge
+    from eostui.cli.experiment_reports import can_draw, draw
+    from eostui.experiments.results import OnShelf, judge, rows_of
 
-    shelf = OnShelf(folders[0])
+    shelf, drawn = OnShelf(folders[0]), can_draw()
     results: list[Result] = []
     code = 0
     for each in chosen:
@@ -210,7 +265,10 @@ def _run(
                 _narrate(f"{left} experiments are left: the same command goes on")
                 return results, trained.interrupted
             code = max(code, trained.exit_code)
-            result = judge(each, trained.sweep, paper_scale=paper_scale)
+            rows = rows_of(trained.sweep, each)
+            result = judge(each, trained.sweep, rows, paper_scale=paper_scale)
+            if drawn:
+                draw(each, trained.sweep, rows)
         except EostuiError as error:  # the others can be done without it
             if len(chosen) == 1:
                 raise
@@ -276,15 +334,6 @@ def _tell(result: Result) -> None:
         print(printable(f"             {read(each)}, must be {bound(each)}{why}"))
         for line in each["left_out"]:
             print(printable(f"             left out: {line}"))
-
-
-def _write_report(path: Path, results: Sequence[Result]) -> None:
-    from eostui.experiments.report import markdown
-    from eostui.locations import absolute
-    from eostui.sweeps.summary import write_whole
-
-    write_whole(absolute(path), markdown(results))
-    _narrate(f"{path}: a report of {len(results)} experiments")
 
 
 def _narrate(text: str) -> None:

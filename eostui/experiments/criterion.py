@@ -42,6 +42,10 @@ class Compared(BaseModel):
         check(self.reading, self.arguments)
         return self
 
+    def members(self, rows: Rows) -> Rows:
+        """Return the members that it is of."""
+        return Rows(tuple(row for row in rows.rows if _passes(row, self.where)), rows.settings)
+
 
 class Criterion(Compared):
     """One of the conditions of an experiment's verdict.
@@ -136,11 +140,11 @@ def together(judgements: tuple[Judgement, ...]) -> Verdict:
 
 
 def _read(compared: Compared, rows: Rows) -> Value:
-    chosen = tuple(row for row in rows.rows if _passes(row, compared.where))
-    if not chosen:
+    chosen = compared.members(rows)
+    if not chosen.rows:
         told = ", ".join(f"{key} {wanted}" for key, wanted in compared.where.items())
         raise NotReadError(f"there is no member of {told}" if told else "there are no members")
-    return READINGS[compared.reading](Rows(chosen, rows.settings), **compared.arguments)
+    return READINGS[compared.reading](chosen, **compared.arguments)
 
 
 def _passes(row: Row, where: Mapping[str, Any]) -> bool:

@@ -19,6 +19,7 @@ from eostui.experiments.readings import Rows
 from eostui.runs.analysis.outcome import nothing
 from eostui.runs.run import Run
 from eostui.runs.store.reader import RunReader
+from eostui.sweeps.cost import work
 from eostui.sweeps.plan import Plan
 from eostui.sweeps.shelf import sweeps_of
 from eostui.sweeps.summary import SummaryReader, write_whole
@@ -27,6 +28,8 @@ from eostui.sweeps.transition import SEED
 from eostui.text import plain
 
 _FORMAT = 1
+#: Work of members, in multiplications, from which on two cores take many hours.
+_GPU_WORK = 1e15
 #: What a result has at least.
 _KEYS = {"experiment", "verdict", "digest", "criteria", "members", "seconds", "made_with"}
 #: States of an experiment without a verdict: nothing there, a part of its members, all of them, and a
@@ -99,25 +102,43 @@ def result_file(sweep: Sweep, experiment: Experiment) -> Path:
     return sweep.path / f"experiment-{experiment.name}.json"
 
 
+def needs_gpu(plan: Plan) -> bool:
+    """Return whether members are so much work that a machine without a GPU is hardly used for them."""
+    return sum(map(work, plan.configs())) >= _GPU_WORK
+
+
 def stored(sweep: Sweep, experiment: Experiment) -> Result | None:
     """Return the result that is kept of an experiment; None if there is none that can be read."""
+    return read_result(result_file(sweep, experiment))
+
+
+def read_result(file: Path) -> Result | None:
+    """Return the result in a file; None if there is none that can be read."""
     with contextlib.suppress(OSError, ValueError):
-        content = json.loads(result_file(sweep, experiment).read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
         if isinstance(content, dict) and content.get("format") == _FORMAT and {*content} >= _KEYS:
             return content
     return None
 
 
-def judge(experiment: Experiment, sweep: Sweep, *, paper_scale: bool = False) -> Result:
-    """Read an experiment's members, judge them, keep the result in the sweep's folder and return it.
+def judge(
+    experiment: Experiment, sweep: Sweep, rows: Rows | None = None, *, paper_scale: bool = False
+) -> Result:
+    """Judge an experiment by its members, keep the result in the sweep's folder and return it.
 
     Members that didn't come to their end count for nothing, and are named.
+
+    Args:
+        experiment: which.
+        sweep: of its members.
+        rows: what `rows_of` read of them; they are read here if left out.
+        paper_scale: whether they are of the paper's size.
 
     Raises:
         InputError: if a member's config isn't valid, or the result can't be written.
     """
     definition = experiment.definition
-    rows = rows_of(sweep, experiment)
+    rows = rows or rows_of(sweep, experiment)
     judgements = tuple(judged(each, rows) for each in definition.criteria)
     seeds = [member.config.seed for member in sweep.members]
     content = {
@@ -140,9 +161,14 @@ def judge(experiment: Experiment, sweep: Sweep, *, paper_scale: bool = False) ->
         "judged": time.time(),
     }
     made: Result = plain(content)
-    text = json.dumps(made, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
-    write_whole(result_file(sweep, experiment), text)
+    write_result(result_file(sweep, experiment), made)
     return made
+
+
+def write_result(file: Path, result: Result) -> None:
+    """Write a result, whole or not at all. Raises InputError if it can't be written."""
+    text = json.dumps(result, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    write_whole(file, text)
 
 
 def rows_of(sweep: Sweep, experiment: Experiment) -> Rows:

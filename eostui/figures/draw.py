@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Columns of pixels on an inch, and points of all curves of a chart at most: of very many curves each is
-#: drawn on fewer columns, not on fewer than the least.
-_COLUMNS_PER_INCH, _MOST_POINTS, _LEAST_COLUMNS = 300, 120_000, 150
+#: Points of all curves of a chart at most: of very many curves each is drawn on fewer columns of pixels,
+#: not on fewer than the least.
+MOST_POINTS, _LEAST_COLUMNS = 120_000, 150
+#: Columns of pixels on an inch.
+_COLUMNS_PER_INCH = 300
 #: Of a chart's width: the height of one that stands alone, and of one of several.
 _ALONE, _AMONG = 0.66, 0.45
 #: Inches that the legend takes, a row; and a letter, about.
@@ -66,12 +68,15 @@ class _Margins(StickyRange):
         return max(low - room, min(low, floor)), high + room
 
 
-def draw(picture: Picture, width: float, height: float | None = None) -> Figure:
+def draw(
+    picture: Picture, width: float, height: float | None = None, most_points: int = MOST_POINTS
+) -> Figure:
     """Return a figure of matplotlib's.
 
     Args:
         picture: what it shows, one chart at least.
         width, height: inches; where no height is given it is that of the charts.
+        most_points: of all curves of a chart, about.
     """
     from matplotlib.figure import Figure
 
@@ -90,7 +95,9 @@ def draw(picture: Picture, width: float, height: float | None = None) -> Figure:
         axes = figure.add_subplot(grid[number // across, number % across])
         below = picture.subplots[number + across : number + across + 1]
         shared = bool(below) and subplot.own_x is None and below[0].own_x is None
-        _draw_subplot(axes, subplot, picture.x_range, columns, height / down, shared=shared)
+        _draw_subplot(
+            axes, subplot, picture.x_range, columns, height / down, most_points, shared=shared
+        )
     figure.align_ylabels()
     if picture.legend:
         _legend(figure, picture, per_row)
@@ -109,6 +116,7 @@ def _draw_subplot(
     x_range: tuple[float, float],
     columns: int,
     height: float,
+    most_points: int,
     *,
     shared: bool,
 ) -> None:
@@ -139,7 +147,7 @@ def _draw_subplot(
     for mark in chart.marks:
         _draw_mark(axes, mark, left, right)
     points = 4 * max(len(chart.curves), 1)
-    fewer = min(columns, max(_MOST_POINTS // points, _LEAST_COLUMNS))
+    fewer = min(columns, max(most_points // points, min(_LEAST_COLUMNS, most_points // 40)))
     for order, curve in enumerate(chart.curves):
         _draw_curve(axes, curve, (left, right), fewer, 2 + order * 0.001)
     for spot in chart.spots:

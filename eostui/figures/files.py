@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
+import re
 import shlex
 import threading
 import warnings
@@ -27,6 +29,10 @@ from eostui.version import __version__
 ENDINGS = (".pdf", ".svg", ".png")
 #: Columns of pixels for which the data are thinned, as a figure is that fills a page.
 _COLUMNS = 2000
+#: Points of a chart's curves in a page that has many charts.
+_FEW_POINTS = 4000
+#: A number with more than two decimals, which are a hundredth of a point.
+_DIGITS = re.compile(r"(\d\.\d\d)\d+")
 #: matplotlib's settings are those of a process: one figure is drawn at a time.
 _ONE_AT_A_TIME = threading.Lock()
 _INSTALL = "figures need matplotlib: python -m pip install 'eostui[figures]'"
@@ -87,6 +93,29 @@ def write_figure(picture: Picture, target: Path, sheet: Sheet) -> None:
     with _ONE_AT_A_TIME, _quiet(), styled(width, sheet.style), replacing(target) as (aside,):
         figure = draw(picture, width, height)
         figure.savefig(aside, format=ending, metadata=_metadata(picture, ending, sheet))
+
+
+def svg_text(picture: Picture) -> str:
+    """Return a figure as SVG in few bytes, for a page that has many: its letters stay text.
+
+    The same picture is the same text. It is a column wide, and its curves have as many points as are
+    told apart on a screen.
+
+    Raises:
+        InputError: if matplotlib isn't installed.
+    """
+    width, height = size_of(Sheet.size)
+    require_matplotlib()
+    with _ONE_AT_A_TIME, _quiet(), styled(width), io.StringIO() as text:
+        import matplotlib as mpl
+
+        mpl.rcParams["svg.fonttype"] = "none"
+        figure = draw(picture, width, height, _FEW_POINTS)
+        figure.savefig(text, format="svg", metadata=_metadata(picture, "svg", Sheet()))
+        written = text.getvalue()
+    # its head names a document type on another machine, which no page needs
+    written = written[written.index("<svg") :]
+    return re.sub(r' d="[^"]*"', lambda path: _DIGITS.sub(r"\1", path[0]), written)
 
 
 def write_data(picture: Picture, target: Path, sheet: Sheet) -> tuple[Path, int]:

@@ -9,8 +9,7 @@ from torch import Tensor
 from eostui.config import RunConfig
 from eostui.curvature.point import Point
 from eostui.diagonal_net import growth, imbalance, orientation
-from eostui.errors import InputError
-from eostui.probes.probe import Moment, Probe, Reading
+from eostui.probes.probe import Moment, Probe, Reading, refuse_impossible
 from eostui.probes.sharpness import sharpness_of
 from eostui.problems import Problem
 from eostui.runs.store.columns import Column
@@ -31,10 +30,7 @@ class DiagonalNet(Probe):
 
     def __init__(self, config: RunConfig, problem: Problem) -> None:
         super().__init__(config, problem)
-        if config.problem != "diagonal-net" or len(problem.initial) < 2:
-            raise InputError(
-                'it is of the problem "diagonal-net" alone, with two parameters or more'
-            )
+        refuse_impossible(config, self.name)
         self._degree = int(config.problem_arguments["degree"])
         self._single = len(config.problem_arguments["terms"]) < 2
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from eostui.config import RunConfig
 from eostui.runs.shelf import Entry
-from eostui.stability import CONTROLS
+from eostui.stability import CONTROLS, INTERVENTIONS, STABILITY
 
 #: Settings that decide nothing of what is computed, or only how far it goes: runs aren't called by them
 #: where they differ in others.
@@ -153,8 +153,16 @@ def _differs(key: str, settings: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def settings_of(entry: Entry) -> dict[str, Any]:
-    """Return the settings of a run that act, its η and λ as they are at its newest step."""
-    settings = {**entry.config.acting(mode="json"), "group": entry.group}
+    """Return the settings of a run that act, with controls and probes as they are at its newest step.
+
+    Interventions are among them where a run can have any, so that one without is told from one with.
+    """
+    stability = STABILITY.get(entry.config.dynamics)
+    possible = () if stability is not None and stability.operator else INTERVENTIONS
+    settings: dict[str, Any] = {each.name: each.initial for each in possible}
+    settings |= {**entry.config.acting(mode="json"), "group": entry.group, **entry.further}
+    if entry.probes is not None:
+        settings["probes"] = list(entry.probes)
     for name, value in (("eta", entry.eta), ("weight_decay", entry.weight_decay)):
         if math.isfinite(value):
             settings[name] = value

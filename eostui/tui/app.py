@@ -58,9 +58,11 @@ from eostui.tui.keys import FURTHER, KEYS, Key, bindings
 from eostui.tui.leaving import Leaving
 from eostui.tui.oscillator_settings import newest_reading
 from eostui.tui.questions import Questions
+from eostui.tui.reproducing import Reproducing
 from eostui.tui.screens.commands import Palette
 from eostui.tui.screens.compare import CompareScreen
 from eostui.tui.screens.dialogs import AskDialog, NumberDialog, PickDialog
+from eostui.tui.screens.experiments import ExperimentsScreen
 from eostui.tui.screens.help import HelpScreen
 from eostui.tui.screens.linked import LinkedCharts
 from eostui.tui.screens.list import ListScreen
@@ -71,7 +73,7 @@ from eostui.tui.screens.screen import SessionScreen
 from eostui.tui.screens.sweep import SweepScreen
 from eostui.tui.screens.table import entries_of, keys_by_group, screen_keys
 from eostui.tui.session import Session, Settings, Watch
-from eostui.tui.shares import failed, probes_on, rows
+from eostui.tui.shares import failed, impossible, probes_on, rows
 from eostui.tui.shelving import Shelving
 from eostui.tui.steering import Steering
 from eostui.tui.tty import give_size, leave_on_signals, leave_when_gone, stop_and_go_on, suspend
@@ -123,6 +125,7 @@ class EostuiApp(App[str]):
             self, self.session, self.questions, self.engines, self._forks, self._show_run,
             self.compare, self.show_sweep,
         )  # fmt: skip
+        self._reproducing = Reproducing(self, self.session, self.questions, self.show_sweep)
         self._beside = Beside(self, self.session, self.questions)
         self._leaving = Leaving(self, self.session, self.questions, self.engines)
         self._entries = entries_of(self.session)
@@ -491,12 +494,17 @@ class EostuiApp(App[str]):
             return
         run, steering = self.session.run, self.session.steering
         live = self.session.live_run is not None and steering is not None
+        never = impossible(run)
 
         def chosen(name: str | None) -> None:
             if not name:
                 return
             if not live or steering is None:
                 self._steering()
+            elif name in never:
+                self.notify(
+                    f"the probe {name} can't be turned on: {never[name]}", severity="warning"
+                )
             elif name in failed(steering.run) or name not in probes_on(steering.run):
                 self._try(steering, lambda it: it.switch_probe(name, on=True))
                 self.notify(f"the probe {name} is asked to measure from the next step on")
@@ -506,7 +514,7 @@ class EostuiApp(App[str]):
 
         head = "turn a probe on (●) or off:" if live else "this run's probes (● on):"
         self.questions.ask(
-            PickDialog(head, rows(run, self.size.width * 96 // 100 - 14), wide=True),
+            PickDialog(head, rows(run, self.size.width * 96 // 100 - 14), dimmed=never, wide=True),
             chosen,
             self.questions.scene(),
         )
@@ -693,6 +701,10 @@ class EostuiApp(App[str]):
     def on_runs_screen_asked(self, asked: RunsScreen.Asked) -> None:
         """Do what the runs screen asks for."""
         self._shelving.obey(asked)
+
+    def on_experiments_screen_asked(self, asked: ExperimentsScreen.Asked) -> None:
+        """Show an experiment's members, or run it."""
+        self._reproducing.obey(asked)
 
     def on_presets_screen_asked(self, asked: PresetsScreen.Asked) -> None:
         """Start a preset, or have it edited."""

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -174,16 +175,29 @@ def go_on(followed: FollowedSweep, data_dir: Path) -> None:
     Raises:
         InputError: if it can't be started.
     """
-    path = followed.path
-    command = [sys.executable, "-m", "eostui", "resume", str(path)]
+    followed.watch(begin(followed.sweep, ["resume", str(followed.path)], data_dir))
+
+
+def begin(sweep: Sweep, words: Sequence[str], data_dir: Path) -> subprocess.Popen[bytes]:
+    """Begin a command of the program that trains a sweep's members, in a process that stays.
+
+    Args:
+        sweep: which; what the process says goes into a file in its directory.
+        words: of the command, without its folders.
+        data_dir: where data sets are kept.
+
+    Raises:
+        InputError: if it can't be started.
+    """
+    path = sweep.path
+    command = [sys.executable, "-m", "eostui", *words]
     folders = ["--runs-dir", str(path.parent), "--data-dir", str(data_dir)]
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
         with open(os.open(path / _OUTPUT, flags, 0o600), "wb") as output:
-            begun = subprocess.Popen(
+            return subprocess.Popen(
                 command + folders, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 start_new_session=True,
             )  # fmt: skip
     except OSError as error:
         raise InputError(f"{path}: can't be gone on with: {error.strerror}") from None
-    followed.watch(begun)

@@ -323,6 +323,7 @@ def test_a_paused_run_whose_worker_is_killed_fails_when_it_is_stopped(tmp_path):
         assert run.facts["sentence"].endswith("process 2 of 2 was ended by SIGKILL")
 
 
+@pytest.mark.slow
 def test_torchrun_that_is_interrupted_stops_the_run_in_order(tmp_path):
     long = preset(tmp_path, small(steps=1_000_000))
     process = command("run", long, "--headless", runs=tmp_path, start_new_session=True)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 import summarised
+from made import make_run
 from sweep_runs import call
 from typer.testing import CliRunner
 
 from eostui.cli.app import app
+from eostui.experiments.costs import ExperimentCost, ExperimentCosts
 from eostui.experiments.experiment import load
-from eostui.experiments.report import markdown
+from eostui.experiments.html_report import page
+from eostui.experiments.report import Entry, markdown
 from eostui.experiments.results import OnShelf, judge, standing, stored
+from eostui.runs.shelf import read
+from eostui.runs.store.writer import RunWriter
 from eostui.sweeps.plan import Draft
 from eostui.sweeps.sweep import Sweep
 
@@ -133,14 +139,46 @@ def test_how_an_experiment_stands_on_a_shelf(tmp_path, experiment):
 
 def test_the_report_has_verdict_numbers_and_what_was_left_out(tmp_path, experiment):
     result = judge(experiment, made(tmp_path, experiment, (0.0, None, 1e-2)))
-    result["claim"] = "a <b> | claim"
-    text = markdown([result])
+    definition = experiment.definition.model_copy(update={"claim": "a <b> | claim"})
+    changed = dataclasses.replace(experiment, definition=definition)
+    text = markdown([Entry.of(changed, result=result)])
     assert "| `mine` | mine, Fig. 1 | twin | undecided |" in text
     assert "a &lt;b> | claim" in text
     assert "- not in the text we have: λ" in text
     assert "- left out: λ 0.001: waiting" in text
     assert "undecided: too few members: 2 of 3" in text
+    assert "the criteria were changed" not in text
     assert markdown([]).startswith("# Experiments")
+    never = markdown([Entry.of(changed)])
+    assert "| `eostui reproduce mine` | mine, Fig. 1 | a &lt;b> \\| claim | never run |" in never
+    assert "3 members, 6 000 steps" in never
+
+
+def test_what_an_experiment_costs_is_what_it_took_or_what_runs_like_its_members_tell(
+    tmp_path, experiment
+):
+    """Members that ended tell of those that are lacking; without any like them nothing is told."""
+    shelf = tmp_path / "runs"
+    assert ExperimentCosts().of(standing(experiment, OnShelf(shelf))) is None
+    sweep = Sweep.create(shelf, experiment.plan(), "", "made")
+    member = sweep.members[0]
+    config = member.config.to_toml()
+    make_run(member.path, 2000, config=config, created="1000.0")
+    writer = RunWriter(member.path)
+    writer.fact("ended", "1040.0")  # 2000 steps in 40 s
+    writer.close()
+    estimate = ExperimentCosts(read(shelf)[0]).of(standing(experiment, OnShelf(shelf)))
+    assert (estimate.seconds, estimate.took) == (pytest.approx(3 * 40, rel=1e-3), False)
+    begun = dataclasses.replace(standing(experiment, OnShelf(shelf)), result={"seconds": 7.0})
+    assert ExperimentCosts().of(begun) is None  # it took more than that
+    whole = dataclasses.replace(begun, complete=3)
+    assert ExperimentCosts().of(whole) == ExperimentCost(7.0, took=True)
+
+
+def test_a_result_by_other_criteria_says_so(tmp_path, experiment):
+    result = judge(experiment, made(tmp_path, experiment, DECAYS)) | {"digest": "another"}
+    assert "the criteria were changed since" in markdown([Entry.of(experiment, result=result)])
+    assert "the criteria were changed since" in page([Entry.of(experiment, result=result)])
 
 
 TINY = """# Two members that take a moment.

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import summarised
 from formats import kept
 from made import facts
 from shown import EostuiApp, on_screen, screen_text
@@ -27,10 +28,14 @@ from textual.widgets import Input
 
 from eostui import oscillator_presets
 from eostui.config import RunConfig
+from eostui.experiments.experiment import load
+from eostui.experiments.results import judge, result_file, write_result
 from eostui.panels.compare.view import Compare, ComparisonView
 from eostui.runs.shelf import read_entry
 from eostui.runs.store.columns import STORED_STEP_COLUMNS
 from eostui.runs.store.writer import RunWriter
+from eostui.sweeps.sweep import Sweep
+from eostui.tui.screens import experiments
 from eostui.tui.session import Session, Watch
 
 FOLDER = Path(__file__).parent / "snapshots"
@@ -310,6 +315,34 @@ def test_compare(tmp_path, snapshots):
         await look("compare-at-rest")
 
     played(snapshots, Compare(compared(tmp_path)), scene)
+
+
+def test_experiments(tmp_path, snapshots, monkeypatch):
+    """One that is judged, one that was never run; and what is asked before it is."""
+    made(tmp_path, "made-aaaa", 300).close()
+    text = load("wd-fig4-mlp").path.read_text()
+    files = [tmp_path / f"{name}.toml" for name in ("judged", "later")]
+    for file in files:
+        file.write_text(text)
+    experiment = load(str(files[0]))
+    sweep = Sweep.create(tmp_path, experiment.plan(), "", "made")
+    for member in sweep.members:
+        decay = member.config.weight_decay
+        summarised.make(member.path, decay, member.config.seed, group=sweep.id)
+    result = judge(experiment, sweep)  # how long it took is another on each machine
+    write_result(result_file(sweep, experiment), result | {"seconds": 754.0})
+    files[1].write_text(text.replace("digits-wd-fig4-mlp", "digits-wd-a7"))
+    listed = {file.stem: file for file in files}
+    monkeypatch.setattr(experiments, "available", lambda: listed)
+    monkeypatch.setattr(experiments, "load", lambda name: load(str(listed[name])))
+
+    async def scene(_app, pilot, look):
+        await pilot.press("f8")
+        await look("experiments")
+        await pilot.press("down", "enter")
+        await look("experiments-asked")
+
+    played(snapshots, tmp_path / "made-aaaa", scene)
 
 
 def test_the_smallest_terminal(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -314,11 +315,18 @@ def _mean(readings: Sequence[Resting]) -> Resting:
 
 def key_scale(view: ComparisonView) -> Scale:
     """Return how the values of the key lie on the x axis: by their powers if they span more than ten."""
-    values = np.array([float(view.value(group[0])) for group in view.groups], dtype=np.float64)
-    sizes = np.abs(values[values != 0])
-    if view.key is None or len(sizes) < 2 or sizes.max() < 10 * sizes.min():
+    if view.key is None:
         return Scale()
-    if (values > 0).all():
+    return by_powers([float(view.value(group[0])) for group in view.groups])
+
+
+def by_powers(values: Sequence[float]) -> Scale:
+    """Return how values lie on an x axis: by their powers if they span more than ten."""
+    found = np.array(values, dtype=np.float64)
+    sizes = np.abs(found[found != 0])
+    if len(sizes) < 2 or sizes.max() < 10 * sizes.min():
+        return Scale()
+    if (found > 0).all():
         return Scale("log")
     return Scale("symlog", float(sizes.min()) / 3)
 
@@ -366,11 +374,7 @@ def _rest_chart(view: ComparisonView, kind: str, x_range: tuple[float, float], d
             )
     if spots and _with_thresholds(view):
         curves += _resting_thresholds(view, place)
-    values = [view.value(group[0]) for group in view.groups]
-    if len({*values}) > _MOST_VALUES:  # round values between them
-        ends = along.forward(np.array([min(values), max(values)], dtype=np.float64))
-        values = along.ticks(float(ends[0]), float(ends[1]), _ROUND_VALUES)
-    ticks = {place(float(value)): told(value) for value in values}
+    ticks = dict(places_of([view.value(group[0]) for group in view.groups], along))
     if view.key is None:
         ticks = {
             place(float(view.value(g[0]))): look.sign or ""
@@ -379,6 +383,14 @@ def _rest_chart(view: ComparisonView, kind: str, x_range: tuple[float, float], d
     text = waiting(view, view.quantity)
     counts = symbol_of(view.key) if view.key else "runs"
     return Chart(curves, Scale(kind), [], spots, text, counts, tuple(sorted(ticks.items())))
+
+
+def places_of(values: Sequence[Any], along: Scale) -> tuple[tuple[float, str], ...]:
+    """Return what stands on the x axis of a setting, and where: its values, of many some round ones."""
+    if len({*values}) > _MOST_VALUES:
+        ends = along.forward(np.array([min(values), max(values)], dtype=np.float64))
+        values = along.ticks(float(ends[0]), float(ends[1]), _ROUND_VALUES)
+    return tuple(sorted({along.place(float(value)): told(value) for value in values}.items()))
 
 
 def _resting_thresholds(view: ComparisonView, place: Callable[[float], float]) -> list[Curve]:
