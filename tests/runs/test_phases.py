@@ -592,7 +592,7 @@ def test_where_steps_carry_on_those_before_s_held_at_the_threshold_is_the_edge()
             assert found == ["transient", "sharpening", "edge", "flattening"]
     # S that is seen to rise past it, and hasn't turned, isn't held
     past = made(np.full(500, 0.4), sharpness=np.linspace(0.5, 1.06, 500), cosine=np.full(500, 0.3))
-    classifier = PhaseClassifier(columns=columns[:-2] + ("beta1", "stability_threshold"))
+    classifier = PhaseClassifier(columns=(*columns[:-2], "beta1", "stability_threshold"))
     for step, values in past.readings:
         classifier.read(step, values)
     rows = np.column_stack((past.rows, np.full(500, 0.9), np.full(500, 2 / ETA)))
