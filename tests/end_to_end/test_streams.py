@@ -415,6 +415,7 @@ def test_every_command_with_ascii_is_in_this_test() -> None:
     takes = {name for name, each in EVERY.items() if any("--ascii" in p.opts for p in each.params)}
     assert takes == {
         "run", "sweep", "attach", "resume", "fork", "replay", "plot", "compare", "simulate", "slice",
+        "orientation",
     }  # fmt: skip
 
 

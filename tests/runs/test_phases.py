@@ -574,6 +574,58 @@ def test_phases_of_another_dynamics_go_by_its_threshold() -> None:
     assert not block.jumped
 
 
+def test_where_steps_carry_on_those_before_s_held_at_the_threshold_is_the_edge() -> None:
+    """As of AdamW: S swings about it by 6 % and the steps go on, for the drift is most of them."""
+    swing = 0.98 + 0.06 * np.cos(np.arange(1501) * 2 * np.pi / 150)
+    sharpness = np.concatenate([np.linspace(0.5, 1.04, 500), swing, np.full(500, 0.7)])
+    n = len(sharpness)
+    case = made(np.full(n, 0.4), sharpness=sharpness, cosine=np.full(n, 0.3), cadence=10)
+    rows = np.column_stack((case.rows, np.full(n, 0.9), np.full(n, 2 / ETA)))
+    for control, flickers in (("beta1", False), ("momentum", False), ("other", True)):
+        columns = signal_columns((control, "stability_threshold", "stability_undecayed"))
+        classifier = PhaseClassifier(columns=columns)
+        for step, values in case.readings:
+            classifier.read(step, values)
+        found = [name for name, _ in told(classifier.feed(rows))]
+        assert (len(found) > 10) == flickers
+        if not flickers:
+            assert found == ["transient", "sharpening", "edge", "flattening"]
+    # S that is seen to rise past it, and hasn't turned, isn't held
+    past = made(np.full(500, 0.4), sharpness=np.linspace(0.5, 1.06, 500), cosine=np.full(500, 0.3))
+    classifier = PhaseClassifier(columns=(*columns[:-2], "beta1", "stability_threshold"))
+    for step, values in past.readings:
+        classifier.read(step, values)
+    rows = np.column_stack((past.rows, np.full(500, 0.9), np.full(500, 2 / ETA)))
+    assert [name for name, _ in told(classifier.feed(rows))] == ["transient", "sharpening"]
+
+
+def test_collapsed_is_reached_from_below_too_and_a_turn_of_s_is_dated_to_where_it_was_lowest() -> (
+    None
+):
+    """Balanced drives: S falls to a minimum at step 400, rises and comes to rest at 1000."""
+    falls, rises = 0.6 + 0.1 * np.linspace(1, 0, 400) ** 2, np.linspace(0.6, 0.66, 600)
+    slow = rises[-1] * (1 + 0.006 * np.arange(400) / 100)  # as slow a rise as 0.6 % in 100 steps
+    kappa = np.zeros(1800)
+    for rest, ends in (
+        (np.full(800, rises[-1]), ["sharpening", "collapsed"]),
+        (np.concatenate([slow, np.full(400, slow[-1])]), ["sharpening", "collapsed"]),
+        (np.concatenate([slow, slow[-1] / slow[0] * slow]), ["sharpening"]),
+    ):
+        sharpness = np.concatenate([falls, rises, rest])
+        case = made(kappa, sharpness=sharpness, decay=1.0, drive=1.0, g=1.01)
+        found = told(case.fed_at_once())
+        names = [name for name, _ in found]
+        assert names[:3] == ["transient", "flattening", "collapsed"]
+        assert names[3:] == ends
+        assert found[3][1] == pytest.approx(400, abs=25)
+    # come to rest it is left for what S does from there
+    again = np.concatenate([falls, rises, np.full(400, rises[-1]), np.linspace(0.66, 0.72, 400)])
+    case = made(kappa, sharpness=again, decay=1.0, drive=1.0, g=1.01)
+    assert [name for name, _ in told(case.fed_at_once())][3:] == [
+        "sharpening", "collapsed", "sharpening",
+    ]  # fmt: skip
+
+
 def test_every_constant_stands_in_the_text() -> None:
     """With any other value of it the help says something else."""
     source = Path(phases.__file__).read_text(encoding="utf-8")

@@ -52,11 +52,14 @@ from eostui.runs.analysis.phases import (
     DIVERGED,
     EDGE,
     FLATTENING,
+    HELD,
+    HELD_NO_MORE,
     LEVEL_STEPS,
     LOWERED,
     LOWERED_ABOVE,
     LOWERED_BELOW,
     RESTS,
+    RISES_NO_MORE,
     SHARPENING,
     STEADY_STEPS,
     STUCK,
@@ -68,10 +71,10 @@ from eostui.runs.analysis.phases import (
 )
 from eostui.runs.series import FloatArray
 from eostui.runs.store.columns import STORED_STEP_COLUMNS
-from eostui.stability import BATCH_LOSS, GRADIENT_DESCENT
+from eostui.stability import BATCH_LOSS, BETA1, GRADIENT_DESCENT, MOMENTUM
 
 #: By which rules phases are classified: from the state of others nothing is gone on with.
-RULES = 2
+RULES = 3
 _EDGES = (EDGE.name, LOWERED.name)
 _TRENDS = (SHARPENING.name, FLATTENING.name)
 
@@ -213,6 +216,8 @@ class PhaseClassifier:
         before = BY_NAME.get(self.phase or "")
         self.phase, self._candidate, self._candidate_blocks = phase.name, None, 0
         self._since, self._landed = step, None
+        if phase is COLLAPSED and self._trend.direction > 0:
+            self._trend = Trend()  # where it came to rest, from which it may turn either way
         return PhaseChange(step, before, phase, why)
 
     def _take(self, first: int, rows: FloatArray) -> list[PhaseChange]:
@@ -360,7 +365,9 @@ class PhaseClassifier:
         """Return since when S goes another way, None if the phase must be confirmed first."""
         if judged.name not in _TRENDS or not self._trend.direction:
             return None
-        return self._trend.since if self.phase in _TRENDS else self._opening(judged)
+        if self.phase in (*_TRENDS, COLLAPSED.name):  # at its turn the drives balance, a while
+            return self._trend.since
+        return self._opening(judged)
 
     def _opening(self, judged: Phase) -> int | None:
         """Return where the first steps ended, if these are they, for a phase that S decides."""
@@ -386,12 +393,28 @@ class PhaseClassifier:
             if lowered and held not in _EDGES and now.change > RESTS:
                 return None  # on its way up: where it comes to isn't known yet
             return LOWERED if lowered or unread else EDGE
+        if self._is_held(share, held):
+            return EDGE
         balance = UNBALANCED if held == COLLAPSED.name else BALANCED
         unread = math.isnan(share) and held == COLLAPSED.name
-        low = share < LOWERED_BELOW and now.balance < balance and self._trend.direction <= 0
+        rises = self._trend.direction > 0 and not abs(now.change) < RISES_NO_MORE
+        low = share < LOWERED_BELOW and now.balance < balance and not rises
         if unread or (low and (held == COLLAPSED.name or not now.change < -RESTS)):
             return COLLAPSED
         return self._trend_of(now, held)
+
+    def _is_held(self, share: float, held: str | None) -> bool:
+        """Return whether S is held at the threshold by steps that carry on those before.
+
+        Args:
+            share: S over the threshold.
+            held: the phase that is easier to stay in.
+        """
+        if not {MOMENTUM.name, BETA1.name} & {*self.columns}:
+            return False
+        if held == EDGE.name:
+            return math.isnan(share) or abs(share - 1) < HELD_NO_MORE
+        return abs(share - 1) < HELD and self._trend.direction < 0
 
     @property
     def _sees_batches(self) -> bool:

@@ -28,10 +28,15 @@ TURN = 0.02
 BOUNCES, BOUNCES_NO_MORE = -0.5, -0.4
 #: Bouncing, S is well below the threshold under the first share of it, and no more above the second.
 LOWERED_BELOW, LOWERED_ABOVE = AT_EDGE, 0.95
+#: Steps that carry on those before (by μ or β₁) needn't turn back at the edge: what moves slowly along
+#: the flat directions is most of them. S is held there, within the first share of the threshold, once it
+#: has turned, and no more beyond the second.
+HELD, HELD_NO_MORE = 0.08, 0.12
 #: |βα − λg| against |βα| + |λg|: the drives balance below the first, and no more above the second.
 BALANCED, UNBALANCED = 0.15, 0.3
-#: Collapsed is at rest: S, if it falls at all, does so by less than this share in 100 steps at first.
-RESTS = 0.025
+#: Collapsed is at rest: S, if it falls at all, does so by less than the first share in 100 steps at
+#: first; if it last rose, it changes by less than the second.
+RESTS, RISES_NO_MORE = 0.025, 0.002
 #: A catapult raises L_λ above where it last turned by this share of it, with κ somewhere beyond so many
 #: times the threshold. It ends where L_λ is back there, or has been below that height for a block,
 CATAPULT_RISE, CATAPULT_CURVATURE = 0.5, 1.05
@@ -74,7 +79,8 @@ EDGE = Phase(
     phase_names.EDGE,
     "E",
     f"bouncing, the median step cosine below {BOUNCES:g} (until above {BOUNCES_NO_MORE:g}), with S near "
-    "2/η − λ or above",
+    f"2/η − λ or above; of steps with momentum or β₁ also S within {HELD:.0%} of it once it has turned "
+    f"(until {HELD_NO_MORE:.0%} away)",
 )
 LOWERED = Phase(
     phase_names.LOWERED,
@@ -86,7 +92,8 @@ COLLAPSED = Phase(
     "C",
     f"not bouncing, S below {LOWERED_BELOW:g} of 2/η − λ, not rising and at rest: the drives balance, "
     f"|βα − λg|/(|βα| + |λg|) below {BALANCED:g} (until above {UNBALANCED:g}), and S begins by falling "
-    f"less than {RESTS:.1%} in 100 steps",
+    f"less than {RESTS:.1%} in 100 steps, or where it last rose by changing less than "
+    f"{RISES_NO_MORE:.1%}",
 )
 CATAPULT = Phase(
     phase_names.CATAPULT,
