@@ -62,6 +62,7 @@ _OF_PROBES = {
     "flow": {"flow_at", "flow_substeps"},
     "ema": {"ema_decay"},
     "batch_sharpness": {"batch_sharpness_cadence", "batch_sharpness_draws"},
+    "noise": {"noise_cadence", "noise_draws"},
 }
 
 
@@ -320,6 +321,10 @@ class RunConfig(BaseModel):
     )
     batch_sharpness_draws: Annotated[int, Field(ge=2)] = Field(
         32, description="batches that a reading of it takes, drawn as the run draws its own"
+    )
+    noise_cadence: PositiveInt = Field(250, description="steps between readings of the probe noise")
+    noise_draws: Annotated[int, Field(ge=2)] = Field(
+        20, description="random directions v of which a reading of it takes cos(Hv, Σv)"
     )
     ema_decay: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(
         0.999,

@@ -54,6 +54,8 @@ class Interrupted(EostuiError):
 
 def printable(text: str) -> str:
     """Return the text with control characters replaced: a run or preset may come from a stranger."""
+    if text.isprintable():  # nearly all are, and a record has many
+        return text
     return "".join(c if c.isprintable() else "�" for c in text)
 
 

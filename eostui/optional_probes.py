@@ -14,6 +14,7 @@ OPTIONAL_PROBES: dict[str, str] = {
     "spectral_density": "the density of the whole spectrum, every `density_cadence` steps",
     "hessian_trace": "tr H with its standard error, every `trace_cadence` steps",
     "batch_sharpness": "the mean curvature along batches' gradients, of dynamics that see batches",
+    "noise": "the covariance Σ of single samples' gradients: its trace, and how Σv lies to Hv",
     "ema": "loss and accuracy at the moving average of the iterates, on training and test samples",
     "rotations": "how far the leading eigenvectors have turned, and where they point",
     "two_layer_linear": "M, ‖A‖² and ⟨F, D⟩ of the problem two-layer-linear, and the lemmas about them",
@@ -31,5 +32,6 @@ READING_COSTS: dict[str, str] = {
     "tracked_eigenvalues": "costs nothing",
     "spectral_density": "costs 620 steps in 1000",
     "hessian_trace": "costs 84 steps in 250",
+    "noise": "costs 91 steps in 250",
     "rotations": "costs 39 steps in 8",
 }

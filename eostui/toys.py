@@ -176,3 +176,5 @@ TOYS: dict[str, type[ToyArguments]] = {
     "chebyshev": Chebyshev,
     "two-layer-linear": TwoLayerLinear,
 }
+#: Those that are a network on samples; the others are functions of θ alone.
+OF_SAMPLES = ("deep-linear", "chebyshev", "two-layer-linear")

@@ -163,7 +163,7 @@ def test_toml_states_every_setting():
     import tomllib
 
     stated = set(tomllib.loads(RunConfig.build({}, "test").to_toml()))
-    probes = ["rotations", "flow", "ema", "batch_sharpness"]
+    probes = ["rotations", "flow", "ema", "batch_sharpness", "noise"]
     own = {
         "problem": "file.py:function",
         "dynamics": "heavy-ball",
@@ -184,8 +184,8 @@ def test_toml_states_every_setting():
     assert stated | stated_of_own | of_all == set(RunConfig.keys())
     acting = {
         "trust_gradients", "momentum", "pin_at", "eigenvectors_budget", "ema_decay",
-        "batch_sharpness_cadence", "batch_sharpness_draws", "flow_at", "flow_substeps", "sharp_step",
-        "other_step", "sharp_above",
+        "batch_sharpness_cadence", "batch_sharpness_draws", "noise_cadence", "noise_draws", "flow_at",
+        "flow_substeps", "sharp_step", "other_step", "sharp_above",
     }  # fmt: skip
     assert stated_of_own - stated == acting  # which act on nothing else
 

@@ -18,6 +18,7 @@ from eostui.cli.figure import figure
 from eostui.cli.fork import fork
 from eostui.cli.locate import locate
 from eostui.cli.ntk import ntk
+from eostui.cli.orientation import orientation
 from eostui.cli.plot import plot
 from eostui.cli.presets import presets
 from eostui.cli.presets.list import list_presets
@@ -78,6 +79,7 @@ COMMANDS = (
     (app, "compare", compare),
     (app, "ntk", ntk),
     (app, "slice", slice_),
+    (app, "orientation", orientation),
     (app, "simulate", simulate),
     (app, "bench", bench),
     (app, "doctor", doctor),

@@ -129,7 +129,7 @@ def _chosen_by_user(theme: str | None) -> dict[str, Any]:
     """Return the colours and keys that the user chose; what isn't chosen is left out, and not loaded.
 
     Raises:
-        InputError: if there are no such colours, or no such keys.
+        InputError: if there are no such colours, no such keys, or a screen that no key reaches.
     """
     from eostui import locations
 
@@ -138,11 +138,13 @@ def _chosen_by_user(theme: str | None) -> dict[str, Any]:
         from eostui.tui import themes
 
         chosen["theme"] = themes.chosen(theme)
-    if locations.keys_file().exists():
+    # a file of the user's own that adds a screen has loaded the table of screens before
+    if locations.keys_file().exists() or "eostui.tui.screens.table" in sys.modules:
         from eostui.tui import keymap
-        from eostui.tui.screens.table import keys_by_group
+        from eostui.tui.screens.table import keys_by_group, refuse_unreachable
 
         chosen["keymap"] = keymap.read(keys_by_group())
+        refuse_unreachable(chosen["keymap"])
     return chosen
 
 

@@ -18,8 +18,6 @@ DEPENDENT = 1e-5
 CANCELS = 0.5
 #: From this share of its length outside the basis on, by small matrices, a direction is independent.
 CERTAIN = 0.1
-#: Below this residual, as a share of the first value, a following pair is corrected by the memory.
-BEGUN = 0.03
 
 
 class NotFiniteError(ArithmeticError):
@@ -185,21 +183,16 @@ class Basis:
             direction = torch.addmv(ritz.defect(index), self.recall.vectors.T, of_memory)
             if independent:
                 direction.addmv_(self.vectors.T, of_basis, alpha=-1)
-            if self.add(direction, independent=independent):
+            # in noise most of it may lie in the basis, and what is left isn't orthogonal to it after one
+            # pass: it is looked at, or each such direction makes the next ones worse
+            if self.add(direction):
                 return True
         defect = ritz.defect(index)
-        return self.add(defect, independent=clear) or self.add(
-            fresh_direction(defect, self.products)
-        )
+        return self.add(defect) or self.add(fresh_direction(defect, self.products))
 
     def _correction(self, ritz: Ritz, index: int) -> FloatArray | None:
-        """Return what the memory corrects of a pair, as `Recall.correction`, or None.
-
-        One that is hardly begun isn't near any that is remembered: it is still to be searched for.
-        """
-        value, mix = float(ritz.values[index]), ritz.coefficients[index]
-        begun = index == 0 or ritz.residual(index) < BEGUN * abs(ritz.values[0])
-        return self.recall.correction(mix, value) if begun else None
+        """Return what the memory corrects of a pair, as `Recall.correction`, or None."""
+        return self.recall.correction(ritz.coefficients[index], float(ritz.values[index]))
 
     def restart(self, coefficients: FloatArray) -> None:
         """Thick restart: go on with combinations of the basis, orthonormal rows of shape (j, size)."""

@@ -88,7 +88,9 @@ class Target:
     Attributes:
         wanted: how many pairs; fewer where P is smaller.
         above: pairs with values from here on are wanted too, up to MOST_EIGENVALUES.
-        value_tolerance: bound on the error of every value, relative to the first.
+        value_tolerance: bound on the error of every value, relative to the first. A residual below 16
+            times the rounding of the products' precision counts as found, whatever is asked for; where
+            products are worse than that the search ends with what was allowed, unconverged.
         vector_tolerance: bound on the error of the first vector, as a sine: what is derived from u (α,
             β, g) is as good as this. None if only values are wanted.
         max_products: the search ends here at the latest, reporting the residuals it reached; PER_PAIR

@@ -156,9 +156,7 @@ class GramBasis(Basis):
         if clear and self._add_combined(self._mixed(None, of_residual)):
             return True
         defect = self.combine(of_residual)
-        return self.add(defect, independent=clear) or self.add(
-            fresh_direction(defect, self.products)
-        )
+        return self.add(defect) or self.add(fresh_direction(defect, self.products))
 
     def _add_combined(self, of_all: FloatArray) -> bool:
         """Add a combination of all rows; False, with nothing done, if it is dependent."""

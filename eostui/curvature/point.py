@@ -156,6 +156,20 @@ class Point:
         )
         return product
 
+    def output_slopes(self) -> Tensor:
+        """Return ∂L/∂f, how L changes with the outputs of each sample: shape (N, …).
+
+        Raises:
+            InputError: if the problem is a loss of θ alone, without outputs.
+        """
+
+        def slopes(derivatives: _Derivatives, part: LossFunction) -> Tensor:
+            outputs = derivatives.outputs  # raises where there are none
+            assert isinstance(part, Chunk)
+            return part.output_slopes(outputs)
+
+        return self._each("output_slopes", slopes)
+
     def sample_losses(self) -> Tensor:
         """Return the loss of each sample alone, shape (N,): L is their mean.
 

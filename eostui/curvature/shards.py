@@ -25,7 +25,7 @@ from eostui.problems.batch import LossFunction, SummedLoss
 REQUESTS = (
     "end", "place", "release", "value", "training_pass", "hessian_product", "curvature_gradient",
     "third_derivative", "gauss_newton_product", "outputs", "output_product", "output_pullback",
-    "sample_losses",
+    "output_slopes", "sample_losses",
 )  # fmt: skip
 
 _CPU = torch.device("cpu")

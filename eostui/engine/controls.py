@@ -110,6 +110,12 @@ class Controls:
         )
         return (*self.schedule, *self.pauses, *(end + 1 for end in ends))
 
+    @property
+    def never_came(self) -> str:
+        """Which changes of the config came in none of the run's steps, for a sentence; "" if all did."""
+        late = (change for step, change in self.schedule.items() if step > self.steps)
+        return " and ".join(change.where for change in (*self.by_accuracy, *late))
+
     def looks_at(self, kind: str) -> bool:
         """Return whether a condition of a kind is to end the run and hasn't been reached."""
         return any(stop.condition.kind == kind and stop.reached is None for stop in self.stops)

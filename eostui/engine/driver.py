@@ -113,7 +113,9 @@ class Driver:
                 recorder.flush()
             raise
         unrest = f", not at rest: {self.rest.why}" if self.controls.looks_at(REST) else ""
-        return "finished", f"finished after {self._config.steps} steps{unrest}"
+        missed = self.controls.never_came
+        missed = f"; {missed} never came" if missed else ""
+        return "finished", f"finished after {self._config.steps} steps{unrest}{missed}"
 
     @property
     def last_told(self) -> int:

@@ -575,7 +575,9 @@ class Trajectory:
     ) -> Tensor:
         """Write the row of θ_t; return the place of the next one."""
         theta, decayed = carried.theta, self._problem.decayed
-        if self._averages is not None:
+        if self._averages is None:
+            self._average = None  # turned on again it begins anew
+        else:
             before = theta if self._average is None else self._average
             self._average = before + (1 - self._averages) * (theta - before)
         norm = self.recorder.norm(theta)

@@ -178,8 +178,12 @@ def _check(experiment: Experiment, where: str) -> None:
         _plan(preset, experiment.path, where)
     known = [column.name for column in COLUMNS if column.name not in TEXTS] + [*definition.columns]
     for name in definition.columns:
-        if name in {column.name for column in COLUMNS} or name in RunConfig.model_fields:
+        if name in {column.name for column in COLUMNS}:
             raise InputError(f"{where}: `columns`: `{name}` is a column of every summary already")
+        if name in RunConfig.model_fields:
+            raise InputError(
+                f"{where}: `columns`: `{name}` is a setting: call the column otherwise"
+            )
     for number, criterion in enumerate(definition.criteria, 1):
         told = f"{where}: criterion {number} of `criteria`"
         for each in criterion.readings():

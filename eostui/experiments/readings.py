@@ -99,12 +99,90 @@ def order(rows: Rows, *, column: str, over: str, never: str = "") -> Value:
 
 def least_change(rows: Rows, *, column: str, over: str, never: str = "") -> Value:
     """Return the least `change` among groups of members that differ in other settings."""
-    return _least(rows, column, over, never, _change)
+    return _extreme_group(_by_group(rows, column, over, never, _change), min)
 
 
 def least_order(rows: Rows, *, column: str, over: str, never: str = "") -> Value:
     """Return the least `order` among groups of members that differ in other settings."""
-    return _least(rows, column, over, never, _kendall)
+    return _extreme_group(_by_group(rows, column, over, never, _kendall), min)
+
+
+def greatest_order(rows: Rows, *, column: str, over: str, never: str = "") -> Value:
+    """Return the greatest `order` among groups of members that differ in other settings."""
+    return _extreme_group(_by_group(rows, column, over, never, _kendall), max)
+
+
+def mean_order(rows: Rows, *, column: str, over: str, never: str = "") -> Value:
+    """Return the mean `order` over groups of members that differ in other settings, each for as much.
+
+    Its standard error is that over seeds, of the groups' together; NaN where a single seed was read.
+    """
+    groups = _by_group(rows, column, over, never, _kendall)
+    count = len(groups)
+    error = math.sqrt(sum(each.error**2 for each in groups)) / count
+    return replace(_joined(groups), value=sum(each.value for each in groups) / count, error=error)
+
+
+def order_over_seeds(rows: Rows, *, column: str, over: str) -> Value:
+    """Return Kendall's τ of two columns over the seeds of members that agree in all settings else.
+
+    Its mean over groups of such members, with the standard error over the groups.
+    """
+    found, left_out = _values(rows, column)
+    found = [each for each in found if math.isfinite(_number(each[0], over))]
+    groups: dict[tuple[str, ...], _Found] = {}
+    others = [key for key in rows.settings if key != SEED]
+    for each in found:
+        groups.setdefault(tuple(repr(each[0][key]) for key in others), []).append(each)
+    whole = [group for group in groups.values() if len(group) > 2]
+    if not whole:
+        raise NotReadError(
+            f"it takes three seeds in one place, {len(found)} members can be read", left_out
+        )
+    values = np.array([_kendall(group, over) for group in whole])
+    every = [each for group in whole for each in group]
+    return Value(float(values.mean()), _error(values), _seeds(every), len(every), tuple(left_out))
+
+
+def peak_over_end(rows: Rows, *, column: str, over: str, at: End) -> Value:
+    """Return by how much a column at its best value of a setting exceeds what it is at one end.
+
+    The best value is the one with the largest mean over seeds; for each seed that of the other seeds, so
+    that what chose it doesn't count again. 0 where it is the end itself. The ends are those of the
+    members that can be read.
+    """
+    found, left_out = _values(rows, column)
+    found = [each for each in found if math.isfinite(_number(each[0], over))]
+    _refuse_others(rows, [row for row, _ in found], (over,))
+    seeds: dict[str, dict[float, float]] = {}
+    for row, value in found:
+        seeds.setdefault(repr(row.get(SEED)), {})[_number(row, over)] = value
+    places = sorted(set.intersection(*map(set, seeds.values()))) if seeds else []
+    if len(places) < 2:
+        raise NotReadError(
+            f"it takes two values of {symbol_of(over)} that each seed has, {len(places)} can be read",
+            left_out,
+        )
+    curves = np.array([[curve[place] for place in places] for curve in seeds.values()])
+    chooses = curves if len(curves) == 1 else curves.sum(axis=0) - curves
+    best = chooses.argmax(axis=1)
+    end = 0 if at == "smallest" else -1
+    values = curves[np.arange(len(curves)), best] - curves[:, end]
+    return Value(float(values.mean()), _error(values), len(curves), curves.size, tuple(left_out))
+
+
+def mean(rows: Rows, *, column: str) -> Value:
+    """Return the mean of a column over seeds."""
+    found, left_out = _values(rows, column)
+    _refuse_others(rows, [row for row, _ in found], ())
+    return _mean(found, left_out)
+
+
+def mean_at(rows: Rows, *, column: str, over: str, at: End) -> Value:
+    """Return `mean` at the smallest or the largest value of a setting, which no other one replaces."""
+    found, left_out = _values(_at_end(rows, over, at), column)
+    _refuse_others(rows, [row for row, _ in found], (over,))
+    return _mean(found, left_out)
 
 
 def ratio_at(rows: Rows, *, column: str, to: str, over: str, at: End) -> Value:
@@ -162,6 +240,17 @@ def share_at(rows: Rows, *, column: str, over: str, at: End, known: str = "") ->
     return share(_at_end(rows, over, at), column=column, known=known)
 
 
+def diverged(rows: Rows) -> Value:
+    """Return the share of members that diverged, of those that came to any end."""
+    counted, left_out = [], []
+    for row in rows.rows:
+        if row["state"] in (*ENDED, "diverged"):
+            counted.append((row, float(row["state"] == "diverged")))
+        else:
+            left_out.append(_left_out(row, rows, "state"))
+    return replace(_mean(counted, left_out), error=math.nan)
+
+
 def spread(rows: Rows, *, column: str) -> Value:
     """Return the standard deviation of a column over seeds as a share of the size of its mean.
 
@@ -197,8 +286,9 @@ def knee(rows: Rows, *, column: str, over: str) -> Value:
 READINGS: dict[str, Callable[..., Value]] = {
     each.__name__: each
     for each in (
-        change, order, least_change, least_order, ratio_at, least_ratio, greatest_ratio, least, greatest,
-        share, share_at, spread, knee,
+        change, order, least_change, least_order, greatest_order, mean_order, order_over_seeds,
+        peak_over_end, mean, mean_at, ratio_at, least_ratio, greatest_ratio, least, greatest,
+        share, share_at, diverged, spread, knee,
     )
 }  # fmt: skip
 
@@ -320,10 +410,10 @@ def _kendall(found: _Found, over: str) -> float:
     return float(signs[above].mean())
 
 
-def _least(
+def _by_group(
     rows: Rows, column: str, over: str, never: str, read: Callable[[_Found, str], float]
-) -> Value:
-    """Return the least of what is read of groups that agree in all settings but `over` and the seed."""
+) -> list[Value]:
+    """Return what is read of each group of members that agree in all settings but `over` and the seed."""
     others = [key for key in rows.settings if key not in (over, SEED)]
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows.rows:
@@ -334,10 +424,20 @@ def _least(
     ]
     if not found:
         raise NotReadError("no member can be read")
-    smallest = min(found, key=lambda each: each.value)
-    return Value(
-        smallest.value, smallest.error, min(each.seeds for each in found),
-        sum(each.members for each in found), tuple(line for each in found for line in each.left_out),
+    return found
+
+
+def _extreme_group(groups: list[Value], take: Callable[..., Value]) -> Value:
+    extreme: Value = take(groups, key=lambda each: each.value)
+    return replace(_joined(groups), value=extreme.value, error=extreme.error)
+
+
+def _joined(groups: list[Value]) -> Value:
+    """Return a value that is of all of these groups, with that of the first."""
+    return replace(
+        groups[0], seeds=min(each.seeds for each in groups),
+        members=sum(each.members for each in groups),
+        left_out=tuple(line for each in groups for line in each.left_out),
     )  # fmt: skip
 
 

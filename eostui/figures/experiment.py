@@ -189,7 +189,7 @@ def _the_one_that_varies(rows: Rows) -> str:
 
 def _bound(criterion: Criterion) -> float | None:
     """Return the value that is asked for, where it is one of what is drawn."""
-    levels = ("ratio_at", "least_ratio", "greatest_ratio", "least", "greatest")
+    levels = ("ratio_at", "least_ratio", "greatest_ratio", "least", "greatest", "mean", "mean_at")
     if criterion.reading in levels and not isinstance(criterion.value, Compared):
         return criterion.value
     return None

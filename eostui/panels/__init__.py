@@ -11,6 +11,7 @@ from eostui.panels.flow import FLOW
 from eostui.panels.gram import GRAM, RESIDUAL
 from eostui.panels.loss import LOSS
 from eostui.panels.loss_step import LOSS_STEP
+from eostui.panels.noise import NOISE
 from eostui.panels.norm import NORM
 from eostui.panels.ntk import NTK
 from eostui.panels.orientation import ORIENTATION
@@ -47,4 +48,5 @@ PANELS: list[Panel] = [
     GRAM,
     RESIDUAL,
     ORIENTATION,
+    NOISE,
 ]

@@ -31,7 +31,8 @@ def _title(view: RunView) -> tuple[str, ...]:
     crossed = view.run.measured["step"][found[found < len(view.seen.measured)]]
     several = view.seen.measured.newest("u_error") > view.run.config.vector_tolerance
     return (
-        "drives βα, λg" + (" of one of several directions" if several else ""),
+        ("drives βα, λg" if view.of_theory else "drives βα, λg of plain descent")
+        + (" of one of several directions" if several else ""),
         *(f"crossed at step {int(step)}" for step in crossed[-1:]),
     )
 
@@ -40,7 +41,8 @@ _MEANING = """\
 To first order S⁺ − S ≈ η(βα − λg). βα = −⟨∇L, ∇S⟩ is the drive that sharpens, λg with
 g = ⟨θ, ∇S⟩ the one with which decay flattens. Where they cross below the edge (✕) sharpening
 stops before S reaches 2/η: the phase transition. On the edge itself the bounce swings βα up and down
-(stippled); the line is freed of what alternates from reading to reading.
+(stippled); the line is freed of what alternates from reading to reading. All this is derived for
+gradient descent: of other dynamics they are the drives that plain descent would have at these points.
 """
 
 DRIVES = Panel(

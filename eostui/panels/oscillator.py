@@ -112,6 +112,8 @@ def _agreement(view: RunView, run: Run) -> list[str]:
 def _waiting(view: RunView) -> str:
     if len(view.run.calibrations):
         return "calibrated later than what is shown"
+    if not view.of_theory:
+        return f"derived for gradient descent, not for {view.dynamics.name}"
     if not view.live:
         return "this run wasn't calibrated"
     if view.run.config.calibrate_at == "auto":

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from eostui.charts.chart import Curve, Mark
 from eostui.charts.numbers import control
 from eostui.runs.analysis.bounce import AT_READING, median_cosine
-from eostui.runs.analysis.controls import coming_thresholds
+from eostui.runs.analysis.controls import coming_thresholds, is_of_theory
 from eostui.runs.analysis.curvature_summary import BlockMedians, crossings
 from eostui.runs.analysis.phases import BOUNCES, COLLAPSED, EDGE, LOWERED, Phase
 from eostui.runs.analysis.run_phases import Span, recorded_spans
@@ -211,6 +211,11 @@ class RunView:
     def bouncing(self) -> bool:
         """Whether the newest reading was taken on the bounce."""
         return is_bouncing(self.newest)
+
+    @property
+    def of_theory(self) -> bool:
+        """Whether the theory is derived for the run's dynamics."""
+        return is_of_theory(self.dynamics)
 
     def crossings(self) -> NDArray[np.int64]:
         """Return the measured rows at which the drives crossed below the edge."""

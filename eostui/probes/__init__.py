@@ -16,6 +16,7 @@ from eostui.probes.ema import Ema
 from eostui.probes.flow import Flow
 from eostui.probes.held_out import HeldOut
 from eostui.probes.hessian_trace import HessianTrace
+from eostui.probes.noise import Noise
 from eostui.probes.ntk import Ntk
 from eostui.probes.own import own_probe
 from eostui.probes.probe import Moment, Probe, Reading
@@ -35,7 +36,7 @@ __all__ = ["OPTIONAL", "PROBES", "Column", "Moment", "Probe", "Reading", "descri
 PROBES: tuple[type[Probe], ...] = (Sharpness, SmallestEigenvalue, Drives, HeldOut)
 _OPTIONAL: tuple[type[Probe], ...] = (
     Radius, Radii, Centre, Flow, Ntk, Weyl, TrackedEigenvalues, SpectralDensity, HessianTrace,
-    BatchSharpness, Ema, Rotations, TwoLayerLinear, DiagonalNet,
+    BatchSharpness, Noise, Ema, Rotations, TwoLayerLinear, DiagonalNet,
 )  # fmt: skip
 #: Those that a run has where it names them: each name of `OPTIONAL_PROBES` with its class.
 OPTIONAL: dict[str, type[Probe]] = {kind.name: kind for kind in _OPTIONAL}

@@ -10,12 +10,10 @@ import torch
 from eostui.config import RunConfig
 from eostui.curvature.batches import batches_of
 from eostui.curvature.point import Point
-from eostui.errors import InputError
-from eostui.probes.probe import Moment, Probe, Reading
+from eostui.probes.probe import Moment, Probe, Reading, refuse_impossible
 from eostui.problems import Problem
 from eostui.problems.batch import loss_of_rows
 from eostui.runs.store.columns import Column
-from eostui.stability import STABILITY
 
 
 class BatchSharpness(Probe):
@@ -40,12 +38,7 @@ class BatchSharpness(Probe):
 
     def __init__(self, config: RunConfig, problem: Problem) -> None:
         super().__init__(config, problem)
-        stability = STABILITY.get(config.dynamics)
-        if stability is None or not stability.batches:
-            raise InputError(
-                f'the probe "{self.name}" is of batches, and the dynamics {config.dynamics} has none: '
-                'set dynamics = "sgd"'
-            )
+        refuse_impossible(config, self.name)
         self._batches = batches_of(config, problem)
 
     def due(self, moment: Moment) -> bool:

@@ -15,8 +15,7 @@ from eostui.curvature.centre import Bounce
 from eostui.curvature.directions import random_direction
 from eostui.curvature.eigenpairs import Target, leading_eigenpairs
 from eostui.curvature.point import Point, plain_gradient
-from eostui.errors import InputError
-from eostui.probes.probe import Moment, Probe, Reading
+from eostui.probes.probe import Moment, Probe, Reading, refuse_impossible
 from eostui.probes.sharpness import Sharpness, sharpness_of
 from eostui.problems import Problem
 from eostui.runs.analysis.remarks import CENTRE_LOST
@@ -27,8 +26,6 @@ from eostui.runs.store.columns import Column
 LOST = 0.1
 #: What departs from the centre is a bounce if its overlap with u is larger, else the bend of the path.
 ESTABLISHED = 0.7
-#: The dynamics whose bounce it is.
-_DERIVED_FOR = "gradient-descent"
 _PREDICTED = "predicted from the step at which the prediction began"
 
 
@@ -61,10 +58,7 @@ class Centre(Probe):
     cost = "many products"
 
     def __init__(self, config: RunConfig, problem: Problem) -> None:
-        if config.dynamics != _DERIVED_FOR:
-            raise InputError(
-                f"it is derived for {_DERIVED_FOR}, and the run's dynamics is {config.dynamics}"
-            )
+        refuse_impossible(config, self.name)
         super().__init__(config, problem)
         self.step = -1
         self.bounce: Bounce | None = None

@@ -7,10 +7,9 @@ import math
 from torch import Tensor
 
 from eostui.config import RunConfig
-from eostui.curvature.diagonal_net import growth, imbalance, orientation
 from eostui.curvature.point import Point
-from eostui.errors import InputError
-from eostui.probes.probe import Moment, Probe, Reading
+from eostui.diagonal_net import growth, imbalance, orientation
+from eostui.probes.probe import Moment, Probe, Reading, refuse_impossible
 from eostui.probes.sharpness import sharpness_of
 from eostui.problems import Problem
 from eostui.runs.store.columns import Column
@@ -25,16 +24,13 @@ class DiagonalNet(Probe):
         Column("orientation_closed", "1", "the same in closed form from θ and S, of a single product"),
         Column("imbalance", "1", "b = |z″(θ₂² − θ₁²)/(2(z′ + z″Θ))| of two θ: R = b + √(b² + 1)"),
         Column("imbalance_growth", "1", "γ_β: b after the step over b before it"),
-        Column("imbalance_growth_closed", "1", "the same by INST's formula, exact for z = Θ²"),
+        Column("imbalance_growth_closed", "1", "the same by INST's formula, exact for z = Θ^degree"),
     )  # fmt: skip
     cost = "pass"
 
     def __init__(self, config: RunConfig, problem: Problem) -> None:
         super().__init__(config, problem)
-        if config.problem != "diagonal-net" or len(problem.initial) < 2:
-            raise InputError(
-                'it is of the problem "diagonal-net" alone, with two parameters or more'
-            )
+        refuse_impossible(config, self.name)
         self._degree = int(config.problem_arguments["degree"])
         self._single = len(config.problem_arguments["terms"]) < 2
 

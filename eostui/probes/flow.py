@@ -15,15 +15,11 @@ from eostui.curvature.directions import random_direction
 from eostui.curvature.eigenpairs import Target, leading_eigenpairs
 from eostui.curvature.point import Point, plain_gradient
 from eostui.dynamics.gradient_descent import descend
-from eostui.errors import InputError
-from eostui.probes.probe import Moment, Probe, Reading
+from eostui.probes.probe import Moment, Probe, Reading, refuse_impossible
 from eostui.probes.sharpness import Sharpness, sharpness_of
 from eostui.problems import Problem
 from eostui.runs.analysis.remarks import FLOW_COARSE
 from eostui.runs.store.columns import Column
-
-#: The dynamics whose flow it is.
-_DERIVED_FOR = "gradient-descent"
 
 
 class Flow(Probe):
@@ -51,10 +47,7 @@ class Flow(Probe):
     cost = "many products"
 
     def __init__(self, config: RunConfig, problem: Problem) -> None:
-        if config.dynamics != _DERIVED_FOR:
-            raise InputError(
-                f"it is the flow of {_DERIVED_FOR}, and the run's dynamics is {config.dynamics}"
-            )
+        refuse_impossible(config, self.name)
         super().__init__(config, problem)
         self.step = -1
         self.theta: Tensor | None = None

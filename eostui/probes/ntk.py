@@ -18,7 +18,7 @@ from eostui.curvature.ntk import (
 )  # fmt: skip
 from eostui.curvature.point import Point
 from eostui.errors import InputError
-from eostui.probes.probe import Moment, Probe, Reading, Value
+from eostui.probes.probe import Moment, Probe, Reading, Value, refuse_impossible
 from eostui.problems import Problem
 from eostui.problems.subset import how_many, subset
 from eostui.runs.store.columns import Column
@@ -63,6 +63,7 @@ class Ntk(Probe):
 
     def __init__(self, config: RunConfig, problem: Problem) -> None:
         super().__init__(config, problem)
+        refuse_impossible(config, self.name)
         how_many(problem, config.ntk_split)  # a problem without samples is refused as such
         try:
             self._samples = subset(problem, config.ntk_split, config.ntk_samples)

@@ -16,8 +16,9 @@ from eostui.config import RunConfig
 from eostui.curvature.point import Point
 from eostui.errors import InputError
 from eostui.problems import Problem
+from eostui.runs.analysis.possible_probes import refusal
 from eostui.runs.store.columns import BUILT_IN_COLUMNS, Column
-from eostui.stability import STABILITY, Stability
+from eostui.stability import Stability
 
 #: A scalar, or an array of its column's shape.
 Value = float | NDArray[np.float64]
@@ -34,14 +35,10 @@ def hessian(point: Point) -> Callable[[Tensor], Tensor]:
     return point.hessian_product
 
 
-def refuse_preconditioned(config: RunConfig, probe: str) -> None:
-    """Raise InputError where S isn't the Hessian's, by a probe that compares it with what is."""
-    stability = STABILITY.get(config.dynamics)
-    if stability is not None and stability.operator:
-        raise InputError(
-            f'the probe "{probe}" compares S with curvatures of the Hessian, and with the dynamics '
-            f"{config.dynamics} S is that of {stability.operator}: leave it out"
-        )
+def refuse_impossible(config: RunConfig, probe: str) -> None:
+    """Raise InputError where the config says that a run can't have an optional probe."""
+    if found := refusal(probe, config):
+        raise InputError(found)
 
 
 def built_in_columns(name: str) -> tuple[Column, ...]:

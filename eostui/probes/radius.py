@@ -10,7 +10,7 @@ from torch import Tensor
 from eostui.config import RunConfig
 from eostui.curvature.point import Point
 from eostui.curvature.secant import sharpness_at_radius
-from eostui.probes.probe import Moment, Probe, Reading, refuse_preconditioned
+from eostui.probes.probe import Moment, Probe, Reading, refuse_impossible
 from eostui.probes.sharpness import sharpness_of
 from eostui.problems import Problem
 from eostui.runs.store.columns import Column
@@ -61,7 +61,7 @@ class Radius(Probe):
 
     def __init__(self, config: RunConfig, problem: Problem) -> None:
         super().__init__(config, problem)
-        refuse_preconditioned(config, self.name)
+        refuse_impossible(config, self.name)
         self.directions: dict[str, Tensor] = {}
 
     def due(self, moment: Moment) -> bool:

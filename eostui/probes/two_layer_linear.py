@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from eostui.config import RunConfig
 from eostui.curvature.point import Point
 from eostui.curvature.two_layer_linear import TwoLayerLinear as Network
 from eostui.curvature.two_layer_linear import most_aligned
-from eostui.errors import InputError
-from eostui.probes.probe import Moment, Probe, Reading
+from eostui.probes.probe import Moment, Probe, Reading, refuse_impossible
 from eostui.probes.sharpness import sharpness_of
 from eostui.problems import Problem
 from eostui.problems.batch import supervised_parts
@@ -44,10 +43,9 @@ class TwoLayerLinear(Probe):
 
     def __init__(self, config: RunConfig, problem: Problem) -> None:
         super().__init__(config, problem)
-        made_of = supervised_parts(problem.loss)
-        module: nn.Module | None = made_of[0].module if made_of else None
-        if not isinstance(module, TwoLayerLinearNetwork):
-            raise InputError('it is of the problem "two-layer-linear" alone')
+        refuse_impossible(config, self.name)
+        module = supervised_parts(problem.loss)[0].module
+        assert isinstance(module, TwoLayerLinearNetwork)
         self._width = len(module.output)
         self._inputs = problem.arrays["inputs"].T.double()
         self._targets = problem.arrays["targets"].flatten().double()

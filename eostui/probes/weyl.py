@@ -14,10 +14,11 @@ from eostui.curvature.eigenpairs import Eigenpairs, Target, leading_eigenpairs
 from eostui.curvature.point import Point
 from eostui.curvature.weyl import is_half_squared_error, kernel_product, residual_product
 from eostui.errors import InputError
-from eostui.probes.probe import Moment, Probe, Reading, hessian, refuse_preconditioned
+from eostui.probes.probe import Moment, Probe, Reading, hessian, refuse_impossible
 from eostui.probes.sharpness import relative, sharpness_of
 from eostui.problems import Problem
 from eostui.problems.batch import supervised_parts
+from eostui.runs.analysis.possible_probes import NO_OUTPUTS, NOT_HALF_SQUARED
 from eostui.runs.store.columns import Column
 
 #: ‖R‖₂ is a bound, and looked at as one: more digits of it would cost as much again.
@@ -50,17 +51,11 @@ class Weyl(Probe):
 
     def __init__(self, config: RunConfig, problem: Problem) -> None:
         super().__init__(config, problem)
-        refuse_preconditioned(config, self.name)
+        refuse_impossible(config, self.name)
         if not supervised_parts(problem.loss):
-            raise InputError(
-                "the problem is a function of θ alone: it has no outputs, and so no NTK"
-            )
+            raise InputError(NO_OUTPUTS)
         if not is_half_squared_error(problem.loss, problem.initial):
-            raise InputError(
-                "the loss isn't half the squared error, mean over samples: for any other the Hessian's "
-                "Gauss–Newton part hasn't the eigenvalues of the NTK, and Weyl bounds nothing between "
-                'S and λ₁(K); the probe "ntk" measures the kernel of some samples'
-            )
+            raise InputError(NOT_HALF_SQUARED)
         self.eigenvectors: dict[str, Tensor] = {}
 
     def due(self, moment: Moment) -> bool:

@@ -78,6 +78,13 @@ class Chunk:
         """Return the share of L(θ), a scalar."""
         return self.output_loss(self.outputs(theta))
 
+    def output_slopes(self, outputs: Tensor) -> Tensor:
+        """Return ∂L/∂f at these outputs, of their shape: 1/N of what each sample's own loss has."""
+        at = outputs.detach().requires_grad_()
+        with torch.enable_grad():
+            (slopes,) = torch.autograd.grad(self.output_loss(at), at, materialize_grads=True)
+        return slopes
+
 
 @dataclass(frozen=True)
 class SummedLoss:

@@ -10,6 +10,7 @@ from torch import Tensor
 from eostui.errors import InputError
 from eostui.problems.batch import Supervised, supervised_parts
 from eostui.problems.problem import HeldOutSamples, Problem, are_coupled
+from eostui.runs.analysis.possible_probes import NO_OUTPUTS
 
 #: Which samples: those that are trained on, or those held out.
 Split = Literal["train", "test"]
@@ -62,9 +63,7 @@ def _data(problem: Problem, split: Split) -> tuple[list[Tensor], list[Tensor]]:
     """Return inputs and targets, in as many parts as they are held in."""
     parts = supervised_parts(problem.loss)
     if not parts:
-        raise InputError(
-            "the problem is a function of θ alone: it has neither samples nor outputs, and so no NTK"
-        )
+        raise InputError(NO_OUTPUTS)
     if split == "train":
         return [part.inputs for part in parts], [part.targets for part in parts]
     if not isinstance(problem.test, HeldOutSamples):

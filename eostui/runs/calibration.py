@@ -261,30 +261,52 @@ def first_hump(y: FloatArray, first_step: int) -> Hump | None:
     return Hump(float(y[top]), first_step + top, float(y[bottom]), first_step + bottom)
 
 
+def humps_at_first(calibrations: Calibrations, steps: Series) -> dict[str, Hump | None]:
+    """Return the first hump from the first calibration on: `measured`, `predicted`, and `cubic`, as the
+    paper's map without D⁴ predicts it. Empty where there was no calibration.
+
+    Args:
+        calibrations: of a run.
+        steps: its columns of every step.
+    """
+    if not calibrations.seats:
+        return {}
+    seat = calibrations.seats[0]
+    parameters = replace(seat.calibration.parameters, quartic=0.0)
+    cubic = replace(seat, calibration=replace(seat.calibration, parameters=parameters))
+    return _humps(calibrations, seat, steps) | {
+        "cubic": _humps(calibrations, cubic, steps)["predicted"]
+    }
+
+
+def _humps(calibrations: Calibrations, seat: Seat, steps: Series) -> dict[str, Hump | None]:
+    """Return the first hump from a seat on, followed to the next calibration: measured and predicted."""
+    rows, calibration = calibrations.rows, seat.calibration
+    own = (rows["calibration"] == calibration.number) & (rows["step"] >= seat.step)
+    at = rows["step"][own]
+    _, predicted = _orbit(calibration, (seat.x, seat.q), at[:-1], steps)
+    offset = calibration.sharpness - steps["two_over_eta"][at.astype(np.int64)]
+    return {
+        name: first_hump(q[: len(at)] + offset, seat.step)
+        for name, q in (("measured", rows["q"][own]), ("predicted", predicted))
+    }
+
+
 def summarize_seats(calibrations: Calibrations, steps: Series) -> list[dict[str, Any]]:
     """Return for each seat, in turn, what was predicted from there on and what came.
 
     The prediction of a seat is followed to the next calibration, through later re-seatings.
     """
-    rows = calibrations.rows
     summaries: list[dict[str, Any]] = []
     for seat in calibrations.seats:
-        calibration = seat.calibration
-        own = (rows["calibration"] == calibration.number) & (rows["step"] >= seat.step)
-        at = rows["step"][own]
-        _, predicted = _orbit(calibration, (seat.x, seat.q), at[:-1], steps)
-        offset = calibration.sharpness - steps["two_over_eta"][at.astype(np.int64)]
-        humps = {
-            name: first_hump(q[: len(at)] + offset, seat.step)
-            for name, q in (("measured", rows["q"][own]), ("predicted", predicted))
-        }
+        humps = _humps(calibrations, seat, steps)
         summaries.append(
             {
-                "calibration": calibration.number,
+                "calibration": seat.calibration.number,
                 "step": seat.step,
                 "reseated": not seat.at_reference,
                 "parted": seat.parted,
-                "tolerance": TOLERANCE * abs(calibration.sharpness),
+                "tolerance": TOLERANCE * abs(seat.calibration.sharpness),
                 **{name: hump and hump._asdict() for name, hump in humps.items()},
             }
         )

@@ -11,14 +11,15 @@ from typing import Any
 
 from eostui.config import RunConfig
 from eostui.runs.shelf import Entry
-from eostui.stability import CONTROLS
+from eostui.stability import CONTROLS, INTERVENTIONS, STABILITY
 
 #: Settings that decide nothing of what is computed, or only how far it goes: runs aren't called by them
 #: where they differ in others.
 _OF_THE_MACHINE = (
     "preset", "steps", "pause_at", "checkpoint_every", "checkpoint_budget", "chunk_size", "device",
     "threads", "processes", "cadence", "far_cadence", "test_cadence", "ntk_cadence", "density_cadence",
-    "trace_cadence", "pin_at", "eigenvectors_budget", "calibrate_at", "rest_window", "rest_drift",
+    "trace_cadence", "noise_cadence", "pin_at", "eigenvectors_budget", "calibrate_at", "rest_window",
+    "rest_drift",
 )  # fmt: skip
 
 #: Letters of settings that a chart has no room for.
@@ -152,8 +153,16 @@ def _differs(key: str, settings: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def settings_of(entry: Entry) -> dict[str, Any]:
-    """Return the settings of a run that act, its η and λ as they are at its newest step."""
-    settings = {**entry.config.acting(mode="json"), "group": entry.group}
+    """Return the settings of a run that act, with controls and probes as they are at its newest step.
+
+    Interventions are among them where a run can have any, so that one without is told from one with.
+    """
+    stability = STABILITY.get(entry.config.dynamics)
+    possible = () if stability is not None and stability.operator else INTERVENTIONS
+    settings: dict[str, Any] = {each.name: each.initial for each in possible}
+    settings |= {**entry.config.acting(mode="json"), "group": entry.group, **entry.further}
+    if entry.probes is not None:
+        settings["probes"] = list(entry.probes)
     for name, value in (("eta", entry.eta), ("weight_decay", entry.weight_decay)):
         if math.isfinite(value):
             settings[name] = value

@@ -37,9 +37,9 @@ CHANGEABLE = (
     "spectrum_cadence", "smallest_eigenvalue", "tolerance", "vector_tolerance", "test_cadence",
     "probes", "ntk_cadence",
     "ntk_samples", "ntk_split", "density_cadence", "density_at", "trace_cadence", "trace_draws",
-    "trace_samples", "ema_decay", "batch_sharpness_cadence", "batch_sharpness_draws", "pin_at", "flow_at",
-    "flow_substeps", "eigenvectors_budget", "calibrate_at", "checkpoint_every", "checkpoint_budget",
-    "device", "threads", "processes",
+    "trace_samples", "ema_decay", "batch_sharpness_cadence", "batch_sharpness_draws", "noise_cadence",
+    "noise_draws", "pin_at", "flow_at", "flow_substeps", "eigenvectors_budget", "calibrate_at",
+    "checkpoint_every", "checkpoint_budget", "device", "threads", "processes",
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,11 +17,13 @@ from pydantic import ValidationError
 from eostui.config import RunConfig
 from eostui.errors import BusyError, EostuiError, InputError, RunFormatError, did_you_mean
 from eostui.locations import absolute
+from eostui.runs.analysis.switched_probes import FORKED, SWITCHED, own_switches, probes_in_force
 from eostui.runs.shelf_index import ShelfIndex, Stamp, is_run, run_paths, stamp_of
 from eostui.runs.store.liveness import engine_alive
-from eostui.runs.store.lookup import glance, newest_row
+from eostui.runs.store.lookup import events_of, glance, newest_row
 from eostui.runs.store.reader import RunReader, run_state
 from eostui.runs.store.schema import DATABASE, LIVE_STATES, own_steps_from
+from eostui.stability import ETA, WEIGHT_DECAY, changed_to
 
 #: All states of a run, as the shelf tells them.
 STATES = (*LIVE_STATES, "finished", "stopped", "diverged", "failed", "interrupted")
@@ -36,6 +38,9 @@ class Entry:
 
     Attributes:
         eta, weight_decay: as they were set at its newest step; `config` has those it began with.
+        further: what else it is steered by that was set since it began, by name, as it is now.
+        probes: names of the optional probes and the user's own that are on; None where none was turned on
+            or off since it began: `config` has them then.
         ended: when it ended, in Unix time; where that isn't on record, when it was last written to.
         late_sharpness: the mean of S over the last fifth of the steps, NaN if it wasn't measured.
         phase: the newest phase.
@@ -62,6 +67,8 @@ class Entry:
     origin: int = 0
     late_sharpness: float = math.nan
     phase: str = ""
+    further: Mapping[str, float] = field(default_factory=dict)
+    probes: tuple[str, ...] | None = None
 
     @property
     def live(self) -> bool:
@@ -187,7 +194,7 @@ def _indexed(path: Path, index: ShelfIndex) -> tuple[Entry, str]:
 #: What of an entry is stored as it is: text, numbers, None.
 _PLAIN = (
     "name", "sentence", "last_step", "eta", "weight_decay", "created", "ended", "note", "parent",
-    "parent_step", "group", "origin", "late_sharpness", "phase",
+    "parent_step", "group", "origin", "late_sharpness", "phase", "further", "probes",
 )  # fmt: skip
 _MAYBE_NAN = ("eta", "weight_decay", "late_sharpness")
 
@@ -202,6 +209,8 @@ def _from_index(path: Path, state: str, summary: Mapping[str, Any]) -> Entry:
     values = {name: summary[name] for name in _PLAIN}
     for name in _MAYBE_NAN:  # which JSON lacks
         values[name] = math.nan if values[name] is None else values[name]
+    if values["probes"] is not None:
+        values["probes"] = tuple(values["probes"])
     config = RunConfig.model_validate(summary["config"])
     return Entry(id=path.name, path=path, state=state, config=config, **values)
 
@@ -228,6 +237,7 @@ def _read(path: Path) -> tuple[Entry, str]:
         newest = newest_row(reader)
         last_step = int(newest.get("step", -1))
         sharpness, phase = glance(reader, (last_step + 1) * 4 // 5)
+        further, probes = _changed_since(reader, config)
         entry = Entry(
             id=path.name,
             path=path,
@@ -247,10 +257,28 @@ def _read(path: Path) -> tuple[Entry, str]:
             origin=origin,
             late_sharpness=sharpness,
             phase=phase,
+            further=further,
+            probes=probes,
         )
         return entry, facts.get("status", "running")
     finally:
         reader.close()
+
+
+def _changed_since(
+    reader: RunReader, config: RunConfig
+) -> tuple[dict[str, float], tuple[str, ...] | None]:
+    """Return the controls beside η and λ that were set, and what probes are on if any was switched."""
+    events = events_of(reader, "control", SWITCHED, FORKED)
+    further: dict[str, float] = {}
+    for event in events:
+        if event.kind == "control":
+            further |= changed_to(event.payload)
+    for name in (ETA.name, WEIGHT_DECAY.name):
+        further.pop(name, None)
+    if not any(own_switches(events)):
+        return further, None
+    return further, probes_in_force(config, tuple(reader.probes), events)
 
 
 def last_written(path: Path) -> float:

@@ -28,7 +28,7 @@ from eostui.runs.store.schema import DATABASE
 from eostui.version import __version__
 
 #: Of what is kept of a run; with the program's version, whose reading it is.
-_FORMAT = 1
+_FORMAT = 2
 #: Seconds after which a change has times of its own, on every file system: FAT counts two at a time.
 SETTLED = 3.0
 #: The files that a store consists of.

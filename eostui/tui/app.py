@@ -73,7 +73,7 @@ from eostui.tui.screens.screen import SessionScreen
 from eostui.tui.screens.sweep import SweepScreen
 from eostui.tui.screens.table import entries_of, keys_by_group, screen_keys
 from eostui.tui.session import Session, Settings, Watch
-from eostui.tui.shares import failed, probes_on, rows
+from eostui.tui.shares import failed, impossible, probes_on, rows
 from eostui.tui.shelving import Shelving
 from eostui.tui.steering import Steering
 from eostui.tui.tty import give_size, leave_on_signals, leave_when_gone, stop_and_go_on, suspend
@@ -494,12 +494,17 @@ class EostuiApp(App[str]):
             return
         run, steering = self.session.run, self.session.steering
         live = self.session.live_run is not None and steering is not None
+        never = impossible(run)
 
         def chosen(name: str | None) -> None:
             if not name:
                 return
             if not live or steering is None:
                 self._steering()
+            elif name in never:
+                self.notify(
+                    f"the probe {name} can't be turned on: {never[name]}", severity="warning"
+                )
             elif name in failed(steering.run) or name not in probes_on(steering.run):
                 self._try(steering, lambda it: it.switch_probe(name, on=True))
                 self.notify(f"the probe {name} is asked to measure from the next step on")
@@ -509,7 +514,7 @@ class EostuiApp(App[str]):
 
         head = "turn a probe on (●) or off:" if live else "this run's probes (● on):"
         self.questions.ask(
-            PickDialog(head, rows(run, self.size.width * 96 // 100 - 14), wide=True),
+            PickDialog(head, rows(run, self.size.width * 96 // 100 - 14), dimmed=never, wide=True),
             chosen,
             self.questions.scene(),
         )

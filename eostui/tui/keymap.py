@@ -135,20 +135,25 @@ def textual_name(written: str) -> str:
     return "+".join([*modifiers, _character_to_key(last) if len(last) == 1 else last])
 
 
+def refuse_unknown(written: Any, where: str) -> None:
+    """Raise InputError if what is at `where` isn't a key as people write it."""
+    if not isinstance(written, str) or not written.isprintable() or written in ("", " "):
+        raise InputError(f'{where} is {written!r}, but must be a key such as "p" or "ctrl+t"')
+    *modifiers, last = textual_name(written).split("+")
+    wrong = next((each for each in modifiers if each not in _MODIFIERS), None)
+    if wrong is not None:
+        near = did_you_mean(wrong, _MODIFIERS)
+        raise InputError(f"{where} is `{written}`, but `{wrong}` is no key to hold{near}")
+    if _typed(last) == last and len(last) != 1 and last not in _NAMED:
+        near = did_you_mean(last, [*_NAMED, *_CHARACTERS])
+        raise InputError(f"{where} is `{written}`, but no key is called `{last}`{near}")
+
+
 def _keys_of(value: Any, where: str) -> tuple[str, ...]:
     """Return the keys that a line of the file names. Raises InputError."""
     listed = value if isinstance(value, list) else [value] if value != "" else []
     for each in listed:
-        if not isinstance(each, str) or not each or not each.isprintable() or each == " ":
-            raise InputError(f'{where} is {each!r}, but must be a key such as "p" or "ctrl+t"')
-        *modifiers, last = textual_name(each).split("+")
-        wrong = next((each for each in modifiers if each not in _MODIFIERS), None)
-        if wrong is not None:
-            near = did_you_mean(wrong, _MODIFIERS)
-            raise InputError(f"{where} is `{each}`, but `{wrong}` is no key to hold{near}")
-        if _typed(last) == last and len(last) != 1 and last not in _NAMED:
-            near = did_you_mean(last, [*_NAMED, *_CHARACTERS])
-            raise InputError(f"{where} is `{each}`, but no key is called `{last}`{near}")
+        refuse_unknown(each, where)
     return tuple(listed)
 
 

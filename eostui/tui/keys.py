@@ -239,18 +239,23 @@ def fill(text: str, key: Callable[[str], str]) -> str:
 Hints = tuple[tuple[str, str], ...]
 
 
-def training_hints(state: str, further: str = "") -> Hints:
+#: Keys of the theory, by id: they lead nowhere for dynamics for which it isn't derived.
+_OF_THEORY = ("calibrate", "theory")
+
+
+def training_hints(state: str, further: str = "", *, of_theory: bool = True) -> Hints:
     """Return the key bar of the screens of a run in this state: the keys that can act on it.
 
     Args:
         state: of the run.
         further: symbol of the further control that keys turn, "" without one.
+        of_theory: whether the theory is derived for the run's dynamics.
     """
     words = {"pause": "go on"} if state == "paused" else {}
     hints = [
         (key.pair or key.shown, words.get(key.id, key.short))
         for key in KEYS
-        if key.short and key.acts(state)
+        if key.short and key.acts(state) and (of_theory or key.id not in _OF_THEORY)
     ]
     if further and state in LIVE_STATES:
         hints.insert(2, ("( )", further))

@@ -9,6 +9,7 @@ from rich.text import Text
 from eostui.charts.numbers import compact
 from eostui.charts.palette import COLOURS
 from eostui.optional_probes import OPTIONAL_PROBES, READING_COSTS
+from eostui.runs.analysis.possible_probes import refusal
 from eostui.runs.analysis.probe_costs import ProbeCost, probe_costs
 from eostui.runs.analysis.remarks import TURNED_OFF
 from eostui.runs.analysis.switched_probes import SWITCHED, names_of, probes_in_force
@@ -55,20 +56,30 @@ def shares_line(run: Run, width: int) -> Text | None:
     return fields_line(fields, width)
 
 
+def impossible(run: Run) -> dict[str, str]:
+    """Return why an optional probe can't be turned on, by name: of those of which it is known."""
+    off = [name for name in OPTIONAL_PROBES if name not in probes_on(run)]
+    return {name: why for name in off if (why := refusal(name, run.config))}
+
+
 def rows(run: Run, width: int) -> dict[str, str]:
     """Return a row for each probe that can be turned on or off, by name: whether it is on, its cost.
 
-    What doesn't fit in `width` cells is left out.
+    Those that can't be turned on come last, with why. What doesn't fit in `width` cells is left out.
     """
+    never = impossible(run)
     on, costs, off = probes_on(run), probe_costs(run), failed(run)
     own = [name for each, name in names_of(run.config, run.probes).items() if ":" in each]
     found = {}
-    for name in (*OPTIONAL_PROBES, *own):
+    for name in sorted([*OPTIONAL_PROBES, *own], key=never.__contains__):
         sign = "✗" if name in off else "●" if name in on else " "
         cost = costs.get(name) if name in on else None
         told = "failed" if name in off else _cost(name, cost)
         text = OPTIONAL_PROBES.get(name, "a measurement of your own")
-        row = Text(f"{sign} {name:<20}{told:<26}{text}")
+        content = f"{told:<26}{text}"
+        if name in never:
+            content = f"can't: {never[name]}".replace(f'the probe "{name}"', "it")
+        row = Text(f"{sign} {name:<20}{content}")
         row.truncate(max(width, 24), overflow="ellipsis")
         found[name] = row.plain
     return found

@@ -12,6 +12,7 @@ from scipy.sparse.linalg import eigsh
 
 from eostui.curvature import eigenpairs
 from eostui.curvature.eigenpairs import PER_PAIR, Target, leading_eigenpairs
+from eostui.curvature.hessian_memory import HessianMemory
 from eostui.curvature.point import Point
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -123,6 +124,34 @@ def test_single_precision_reaches_the_tolerance_of_training():
     assert pairs.vectors.dtype == torch.float32
     assert pairs.values[0] == pytest.approx(np.linalg.eigvalsh(matrix)[-1], rel=1e-5)
     check_honest(pairs, operator, 1e-5 * pairs.values[0])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_noise_in_products_is_no_eigenvalue(seed):
+    """A tolerance that noisy products can't give leaves values as good as the noise, of unit vectors that
+    are orthogonal: also from where a search before ended, with what it remembers of H."""
+    rng = np.random.default_rng(seed)
+    size, noise = int(rng.choice([30, 61, 120])), float(10 ** rng.uniform(-5.5, -4.5))
+    matrix, _ = with_spectrum([39.6, 20, 8, 3, *rng.normal(size=size - 4, scale=0.3)], seed)
+    exact = np.linalg.eigvalsh(matrix)[::-1]
+    operator = Operator(matrix, torch.float32)
+    generator = torch.Generator().manual_seed(seed)
+
+    def product(vector):
+        disturbed = torch.randn(size, generator=generator) * noise * 39.6 / size**0.5
+        return (operator(vector.float()) + disturbed).to(vector.dtype)
+
+    memory, start = HessianMemory(), random_start(size, seed, torch.float32)
+    for search in range(2):
+        pairs = leading_eigenpairs(
+            product, start, Target(wanted=4, value_tolerance=1e-12, vector_tolerance=1e-8),
+            memory=memory, fresh=lambda number: random_start(size, 50 + number, torch.float32)[0],
+            known=search and len(start), independent=True,
+        )  # fmt: skip
+        np.testing.assert_allclose(pairs.values, exact[:4], atol=100 * noise * exact[0])
+        gram = pairs.vectors.double() @ pairs.vectors.double().T
+        torch.testing.assert_close(gram, torch.eye(4).double(), rtol=0, atol=1e-5)
+        start = torch.cat([pairs.vectors, pairs.guard_vectors]).float()
 
 
 def test_first_vector_is_accurate_beside_a_close_second_value():

@@ -94,6 +94,7 @@ def test_a_loss_of_theta_alone_has_no_outputs():
     for ask in (
         point.outputs,
         point.sample_losses,
+        point.output_slopes,
         lambda: point.output_product(torch.ones(3).double()),
         lambda: point.output_pullback(torch.ones(3).double()),
     ):

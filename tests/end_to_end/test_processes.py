@@ -155,7 +155,7 @@ from eostui.probes import Column, Probe, Reading
 
 NAMES = (
     "value", "slope", "plain", "product", "both", "third", "gauss_newton", "outputs", "along", "back",
-    "losses",
+    "losses", "slopes",
 )
 
 
@@ -169,7 +169,7 @@ def all_of(loss, point):
         "product": point.hessian_product(v), "both": torch.cat(point.curvature_gradient(v)),
         "third": point.third_derivative(v), "gauss_newton": point.gauss_newton_product(v),
         "outputs": outputs, "along": point.output_product(v), "back": point.output_pullback(w),
-        "losses": point.sample_losses(),
+        "losses": point.sample_losses(), "slopes": point.output_slopes(),
     }
 
 
@@ -323,6 +323,7 @@ def test_a_paused_run_whose_worker_is_killed_fails_when_it_is_stopped(tmp_path):
         assert run.facts["sentence"].endswith("process 2 of 2 was ended by SIGKILL")
 
 
+@pytest.mark.slow
 def test_torchrun_that_is_interrupted_stops_the_run_in_order(tmp_path):
     long = preset(tmp_path, small(steps=1_000_000))
     process = command("run", long, "--headless", runs=tmp_path, start_new_session=True)

@@ -61,6 +61,7 @@ CALLS = {
     "replay": ("replay aaaa", 2),
     "ntk": ("ntk aaaa --samples many", 2),
     "slice": ("slice aaaa --along nowhere", 2),
+    "orientation": ("orientation aaaa", 2),
     "sweep": ("sweep --set η=1", 2),
     "reproduce": ("reproduce", 0),
     "experiments validate": ("experiments validate wd-a7", 0),
@@ -299,6 +300,7 @@ JSON_CALLS = {
     "replay": ["bbbb", "--watch"],
     "ntk": ["aaaa", "--samples", "many"],
     "slice": ["aaaa", "--along", "nowhere"],
+    "orientation": ["aaaa"],
     "doctor": [],
     "runs list": [],
     "runs show": ["broken"],
@@ -343,6 +345,7 @@ def test_every_command_with_json_prints_json(folder: Path, tmp_path: Path) -> No
         "replay",
         "ntk",
         "slice",
+        "orientation",
         "bench",
     }  # each with a call that is wrong
     for name, arguments in JSON_CALLS.items():

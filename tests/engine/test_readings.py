@@ -95,6 +95,7 @@ def test_digits_at_the_edge(tmp_path: Path) -> None:
         assert phases(run) == ["sharpening", "flattening", "edge"]
 
 
+@pytest.mark.slow
 def test_digits_collapse(tmp_path: Path) -> None:
     """η 0.1, λ 0.003: S 8.9 ± 0.3 at step 3000, βα ≈ λg, and no step goes up: collapsed.
 
@@ -123,6 +124,7 @@ def test_digits_collapse(tmp_path: Path) -> None:
         assert np.nanmedian(run.steps["path_curvature"][-2000:]) == pytest.approx(17.3, abs=0.6)
 
 
+@pytest.mark.slow
 def test_digits_lowered_edge(tmp_path: Path) -> None:
     """η 0.15, λ 0.001 at step 12,000: S has sunk to 9, while κ and the signs are still at the edge."""
     with trained(tmp_path, "digits-mlp-lowered-edge") as run:

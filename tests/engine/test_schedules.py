@@ -272,6 +272,25 @@ def test_what_cannot_be_is_said(values, said):
     assert said in str(caught.value)
 
 
+def test_what_never_came_is_said_at_the_end(tmp_path):
+    """Of an accuracy that isn't reached, a step that there isn't; a change at the last step comes."""
+    changes = [
+        {"step": 9, "eta": 0.2},
+        {"at_accuracy": 0.05, "eta": 0.15},
+        {"step": 20, "eta": 0.1},
+        {"at_accuracy": 1.0, "eta": 0.01},
+        {"step": 21, "eta": 0.05},
+    ]
+    path = here(small(steps=20, controls=changes), tmp_path)
+    with Run(path) as run:
+        assert run.facts["sentence"] == (
+            "finished after 20 steps; `controls` at accuracy 100 % and `controls` at step 21 never came"
+        )
+        assert run.steps["eta"][-1] == 0.1
+    with Run(here(small(steps=20, controls=changes[:3]), tmp_path)) as run:
+        assert run.facts["sentence"] == "finished after 20 steps"
+
+
 def test_an_accuracy_of_a_problem_without_one_is_refused(tmp_path):
     config = small(problem="two-layer-scalar", controls=[{"at_accuracy": 0.9, "eta": 0.1}])
     with pytest.raises(InputError, match="no accuracy on its training samples"):

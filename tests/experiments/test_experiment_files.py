@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from eostui.errors import InputError
@@ -101,8 +103,10 @@ def test_own_files_are_found_by_name_and_by_path(tmp_path, monkeypatch):
          "criterion 1 of `criteria`: unknown key `margn`; did you mean `margin`?"),
         ("value = 1.0", "value = 1.0\nwhere = { sed = 2 }",
          "criterion 1 of `criteria`: `where`: unknown key `sed`; did you mean `seed`?"),
-        ('take = "late mean"', 'take = "last"', 'column `late` of `columns`: `take` is "last", but'),
+        ('take = "late mean"', 'take = "newest"', 'column `late` of `columns`: `take` is "newest", but'),
         ("[columns.late]", "[columns.onset]", "`onset` is a column of every summary already"),
+        ("[columns.late]", "[columns.depth]",
+         "`columns`: `depth` is a setting: call the column otherwise"),
         ("[[criteria]]", "[[criterias]]", "`criteria` is missing"),
         ("value = 1.0", "value = ", "not valid TOML"),
     ],
@@ -127,3 +131,27 @@ def test_the_digest_changes_with_what_decides_alone(tmp_path):
     assert digest(FILE.replace("It falls.", "It sinks.")) == before
     assert digest(FILE.replace("value = 1.0", "value = 1.1")) != before
     assert digest(FILE.replace("late mean", "first")) != before
+
+
+#: Settings that say how often a column is measured.
+CADENCES = {
+    "test_accuracy": "test_cadence", "sharpness": "cadence", "hessian_trace": "trace_cadence",
+    "ntk_full": "ntk_cadence", "ntk_summed": "ntk_cadence", "ntk_traced": "ntk_cadence",
+    "theta_norm": "", "bounce_norm": "",
+}  # fmt: skip
+
+
+def test_what_is_read_last_is_measured_at_the_end():
+    """Within 50 steps of it where a run may end at any step, else just there."""
+    for name in available():
+        found = load(name)
+        plans = [
+            found.plan(),
+            *([found.plan(paper_scale=True)] if found.definition.paper_scale else []),
+        ]
+        last = {c.of for c in found.definition.columns.values() if c.take == "last"}
+        for plan, column in itertools.product(plans, sorted(last)):
+            for config in plan.configs():
+                if cadence := CADENCES[column] and getattr(config, CADENCES[column]):
+                    told = f"{name}, {column}: {config.steps} steps, every {cadence}"
+                    assert cadence <= 50 if config.stop_at else config.steps % cadence == 0, told

@@ -6,6 +6,7 @@ import itertools
 import math
 import re
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -229,3 +230,117 @@ def test_a_knee_is_there_or_not_or_not_decided():
 def test_wrong_readings_are_told(name, arguments, sentence):
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         check(name, arguments)
+
+
+def over_eta_and_decay(values, column="resting_sharpness", seed=10):
+    """A member for each η and λ: values[i][j] at η number i and λ number j."""
+    return [
+        row(eta=0.1 * (i + 1), weight_decay=d, seed=seed, **{column: v})
+        for i, line in enumerate(values)
+        for d, v in zip(DECAYS, line, strict=True)
+    ]
+
+
+def test_the_greatest_and_the_mean_order_over_groups():
+    """At η 0.1 it falls with λ, at 0.2 it rises but for one pair: τ −1 and 2/3."""
+    rows = Rows(
+        tuple(over_eta_and_decay([FALLING, (10.0, 15.0, 20.0, 19.0)])), ("eta", "weight_decay")
+    )
+    assert read("greatest_order", rows, **OVER).value == pytest.approx(2 / 3)
+    assert read("least_order", rows, **OVER).value == -1
+    found = read("mean_order", rows, **OVER)
+    assert (found.value, found.members, found.seeds) == (pytest.approx(-1 / 6), 8, 1)
+    assert math.isnan(found.error)
+
+
+def test_the_mean_order_over_groups_has_the_error_over_seeds():
+    """Group 0.1 has τ −1 and 1/3 of its seeds, group 0.2 has 1 of both: errors 2/3 and 0."""
+    made = over_eta_and_decay([FALLING, RISING], seed=1)
+    made += over_eta_and_decay([(1.0, 3.0, 2.0, 2.5), RISING], seed=2)
+    found = read("mean_order", Rows(tuple(made), ("eta", "weight_decay", "seed")), **OVER)
+    assert found.value == pytest.approx((-1 / 3 + 1) / 2)
+    assert found.error == pytest.approx(2 / 3 / 2)
+    assert found.seeds == 2
+
+
+def test_an_order_over_the_seeds_of_each_group():
+    """Within each η accuracy rises with S but for one pair, though from η to η it falls: 1 and 1/3."""
+    made = [
+        row(eta=eta, seed=seed, tail_sharpness=10 * eta + seed, resting_test_accuracy=a - 10 * eta)
+        for eta, accuracies in ((0.1, (0.1, 0.2, 0.3)), (0.2, (0.1, 0.3, 0.2)))
+        for seed, a in enumerate(accuracies)
+    ]
+    arguments = {"column": "resting_test_accuracy", "over": "tail_sharpness"}
+    found = read("order_over_seeds", Rows(tuple(made), ("eta", "seed")), **arguments)
+    assert found.value == pytest.approx(2 / 3)
+    assert found.error == pytest.approx(1 / 3)
+    assert (found.seeds, found.members) == (3, 6)
+    with pytest.raises(NotReadError, match="three seeds in one place"):
+        read("order_over_seeds", Rows(tuple(made[:2]), ("eta", "seed")), **arguments)
+
+
+def peaks(*curves):
+    made = [
+        row(weight_decay=d, seed=seed, resting_test_accuracy=v)
+        for seed, curve in enumerate(curves)
+        for d, v in zip(DECAYS, curve, strict=True)
+    ]
+    return Rows(tuple(made), ("weight_decay", "seed"))
+
+
+def over_end(at, *curves):
+    arguments = {"column": "resting_test_accuracy", "over": "weight_decay", "at": at}
+    return read("peak_over_end", peaks(*curves), **arguments)
+
+
+def test_a_peak_over_an_end():
+    """Of one seed its own; of several each is read at the value that the others choose."""
+    assert over_end("smallest", (0.2, 0.9, 0.5, 0.4)).value == pytest.approx(0.7)
+    assert over_end("largest", (0.2, 0.9, 0.5, 0.4)).value == pytest.approx(0.5)
+    assert over_end("largest", (0.2, 0.5, 0.8, 0.9)).value == 0  # it rises throughout
+    # seeds 0 and 1 have their peaks apart: what each read at its own isn't there at the other's
+    found = over_end("smallest", (0.0, 1.0, 0.2, 0.0), (0.0, 0.3, 1.0, 0.0))
+    assert found.value == pytest.approx((0.2 + 0.3) / 2)
+    assert found.error == pytest.approx(0.05)
+    assert (found.seeds, found.members) == (2, 8)
+
+
+def test_noise_has_no_peak_over_its_ends():
+    """Twelve seeds of noise: the best value of each by itself would lie 1 above its end."""
+    random = np.random.default_rng(3)
+    found = over_end("smallest", *random.normal(size=(12, len(DECAYS))))
+    assert abs(found.value) < 2 * found.error
+
+
+def test_a_peak_takes_values_that_every_seed_has():
+    made = peaks((0.1, 0.2, 0.3, 0.4), (0.1, 0.9, 0.3, 0.4)).rows
+    some = Rows((*made[:2], made[4], made[6]), ("weight_decay", "seed"))
+    with pytest.raises(NotReadError, match="two values of λ that each seed has, 1 can be read"):
+        read(
+            "peak_over_end", some, column="resting_test_accuracy", over="weight_decay", at="largest"
+        )
+
+
+def test_means_over_seeds():
+    rows = Rows(
+        tuple(row(weight_decay=d, seed=s, loss=d + s) for d in (0.0, 10.0) for s in (1, 2, 3)),
+        ("weight_decay", "seed"),
+    )
+    found = read("mean_at", rows, column="loss", over="weight_decay", at="largest")
+    assert (found.value, found.seeds) == (12, 3)
+    assert found.error == pytest.approx(1 / math.sqrt(3))
+    with pytest.raises(NotReadError, match="`weight_decay` differs too"):
+        read("mean", rows, column="loss")
+    assert read("mean", Rows(rows.rows[:3], rows.settings), column="loss").value == 2
+
+
+def test_the_share_that_diverged_is_of_those_that_ended():
+    states = ("finished", "diverged", "stopped", "diverged", "failed", "waiting")
+    made = Rows(
+        tuple(row(weight_decay=n, state=s) for n, s in enumerate(states)), ("weight_decay",)
+    )
+    found = read("diverged", made)
+    assert (found.value, found.members) == (0.5, 4)
+    assert found.left_out == ("λ 4: failed", "λ 5: waiting")
+    with pytest.raises(NotReadError):
+        read("diverged", Rows(made.rows[4:], made.settings))

@@ -152,7 +152,7 @@ def test_a_linear_network_has_no_residual():
         module, half_squared_error, torch.randn(9, 4).double(), torch.randn(9, 2).double(),
         convention="½",
     )  # fmt: skip
-    config = toy_config("two-layer-scalar", cadence=1, probes=("weyl",))
+    config = toy_config("deep-linear", cadence=1, probes=("weyl",))
     probes = ProbeSet(config, problem, probes_of(config))
     moment = probes.moment(0, CONTROLS)
     point = Point(problem.loss, problem.initial)

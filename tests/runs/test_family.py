@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from made import facts, rows
+
 from eostui.config import RunConfig
+from eostui.runs import shelf, shelf_index
 from eostui.runs.family import Family
 from eostui.runs.shelf import Entry
+from eostui.runs.store.writer import RunWriter
 
 
 def run(tag: str, name: str = "", newest: float | None = None, **settings: Any) -> Entry:
@@ -41,6 +45,46 @@ def test_runs_that_differ_in_nothing_that_counts_are_called_by_what_there_is() -
 def test_a_control_counts_as_it_is_at_the_newest_step() -> None:
     family = Family.of([run("a"), run("b", newest=3e-4)])
     assert family.short_labels == ("λ 0", "λ 0.0003")
+
+
+def test_interventions_tell_runs_apart_also_from_those_without() -> None:
+    family = Family.of([run("a"), run("b", sharp_step=0.5), run("c", sharp_step=0.0)])
+    assert family.short_labels == ("η_u/η 1", "η_u/η 0.5", "η_u/η 0")
+    assert family.ramp == "sharp_step"
+    probed = Family.of([run("a"), run("b", probes=("radius",))])
+    assert probed.short_labels == ("probes none", "probes radius")
+    assert Family.of([run("a"), run("b", weight_decay=1e-3)]).differing == ("weight_decay",)
+    adamw = Family.of(
+        [run("a", dynamics="adamw"), run("b", sharp_step=0.0)]
+    )  # which can't have any
+    assert adamw.labels[0].startswith("dynamics adamw")
+    assert "η_u/η" not in adamw.labels[0]
+
+
+def test_what_was_turned_in_a_run_tells_it_apart(tmp_path: Path, monkeypatch) -> None:
+    """Interventions and probes since the run began, on record as events; the index has them too."""
+    monkeypatch.setenv("EOSTUI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(shelf_index, "SETTLED", -1.0)
+    for tag, content in (
+        ("aaaa", []),
+        (
+            "bbbb",
+            [("control", {"sharp_step": [1.0, 0.5]}), ("control", {"sharp_step": [0.5, 0.0]})],
+        ),
+        ("cccc", [("control", {"eta": [0.1, 0.2]}), ("probe", {"probe": "radius", "on": True})]),
+    ):
+        writer = RunWriter(tmp_path / f"made-{tag}", facts(50))
+        writer.steps(0, rows(0, 50))
+        for step, (kind, payload) in enumerate(content):
+            writer.event(step, kind, payload)
+        writer.close()
+    for _ in range(2):  # the second time from the index
+        found = sorted(shelf.entries(tmp_path), key=lambda entry: entry.id)
+        assert [dict(entry.further) for entry in found] == [{}, {"sharp_step": 0.0}, {}]
+        assert [entry.probes for entry in found] == [None, None, ("radius",)]
+        assert Family.of(found).labels == (
+            "η_u/η 1, probes none", "η_u/η 0, probes none", "η_u/η 1, probes radius",
+        )  # fmt: skip
 
 
 def test_equal_runs_are_told_apart_by_name_then_by_the_end_of_their_ids() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from eostui.config import RunConfig
 from eostui.errors import InputError
@@ -25,7 +26,7 @@ from eostui.runs.series import Series
 from eostui.runs.store import commands
 from eostui.runs.store.writer import RunWriter
 from eostui.tui.steering import Steering
-from eostui.tui.widgets.bars import monitor_line, monitor_lines
+from eostui.tui.widgets.bars import monitor_line, monitor_lines, tabs_line
 
 
 def test_signs_of_a_full_bounce() -> None:
@@ -150,13 +151,68 @@ def test_monitors_judge_the_newest_reading() -> None:
 def test_a_failing_assumption_turns_visible() -> None:
     """Where there is one line, it comes first and says why; everywhere it alone is bold."""
     found = [Monitor("one direction", True, "λ₂ 3"), Monitor("βα > 0", False, "−0.02")]
-    line = monitor_line(found, "‖θ‖ 8")
+    line = monitor_line(found, ["‖θ‖ 8"], 80)
     assert line.plain == " holds ✗ βα > 0 fails: −0.02  ✓ one direction  ‖θ‖ 8"
-    for text in (line, monitor_lines(found, "")):
-        bold = [text.plain[s.start : s.end].strip() for s in text.spans if "bold" in str(s.style)]
-        assert len(bold) == 1
-        assert bold[0].startswith("βα > 0")
-        assert "−0.02" in bold[0]
+    for text in (line, monitor_lines(found, [], "holds")):
+        bold = [text.plain[s.start : s.end] for s in text.spans if "bold" in str(s.style)]
+        told = "".join(bold)
+        assert told.strip().startswith("βα > 0")
+        assert told.strip().endswith("−0.02")
+
+
+def test_one_line_has_whole_texts_at_every_width() -> None:
+    """Names of what fails stay longest, test accuracy beside them; nothing is cut within a word."""
+    found = [
+        Monitor("one direction", True, "λ₂ 3"), Monitor("u stands apart", False, "gap 0.94 %"),
+        Monitor("∇S ⟂ u", True, "0.01"), Monitor("∇L ⟂ u", False, "0.85"),
+        Monitor("βα > 0", None, "1 on the bounce"),
+    ]  # fmt: skip
+    rest = ["‖θ‖ 9.22", "test loss 0.0768", "test accuracy 95 %"]
+    pieces = [
+        "holds", "✗ u stands apart", "✗ ∇L ⟂ u", "fails: gap 0.94 %", "fails: 0.85", "✓ one direction",
+        "✓ ∇S ⟂ u", "· βα > 0", *rest,
+    ]  # fmt: skip
+    for width in range(30, 160):
+        line = monitor_line(found, rest, width).plain
+        assert cell_len(line) <= width
+        left = line
+        for piece in sorted(pieces, key=len, reverse=True):
+            left = left.replace(piece, "", 1)
+        assert not left.strip(), line
+        assert "✗ u stands apart" in line
+        assert "✗ ∇L ⟂ u" in line or width < 36
+        assert "test accuracy 95 %" in line or width < 56
+        missing = [p for p in pieces if p not in line and not p.startswith("fails")]
+        assert not any(len(piece) + 2 <= width - cell_len(line) for piece in missing)
+    assert all(piece in line for piece in pieces)
+
+
+def test_tabs_are_whole_at_every_width() -> None:
+    """The active one is seen; … stands for those that aren't."""
+    names = [
+        "sharpness",
+        "drives",
+        "loss",
+        "norm",
+        "oscillator",
+        "probes",
+        "steps",
+        "cosine",
+        "centre",
+    ]
+    tabs = [(n, str(n + 1) if n < 6 else "", name) for n, name in enumerate(names)]
+    whole = [f" {key} {name} " if key else f" {name} " for _, key, name in tabs]
+    for width in range(16, 110):
+        for active in range(len(names)):
+            line = tabs_line(tabs, active, width).plain
+            assert cell_len(line) <= width
+            inside = line.strip("…")
+            shown = [n for n, text in enumerate(whole) if text in inside]
+            assert inside == "".join(whole[n] for n in shown)
+            assert active in shown
+            assert line.startswith("…") == (shown[0] > 0)
+            assert line.endswith("…") == (shown[-1] < len(names) - 1)
+    assert tabs_line(tabs, 0, 110).plain == "".join(whole)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import signal
 import stat
@@ -318,8 +317,8 @@ def test_names_that_a_shell_would_take_apart_are_not_completed(runs):
     assert completions(runs, "two") == ["two-cd2c"]
 
 
-def test_a_thousand_runs_are_listed_and_completed_at_once(tmp_path, monkeypatch):
-    """Real commands; their time on a processor, since others may keep it from them."""
+def test_a_thousand_runs_are_listed_and_completed(tmp_path, monkeypatch):
+    """Real commands; `eostui bench --shelf` times them."""
     folder = tmp_path / "runs"
     first = make_run(folder / "run-0000", 500)
     for number in range(1, 1000):
@@ -331,19 +330,13 @@ def test_a_thousand_runs_are_listed_and_completed_at_once(tmp_path, monkeypatch)
     monkeypatch.setenv("EOSTUI_RUNS", str(folder))
     listing = [sys.executable, "-m", "eostui", "runs", "list"]
     subprocess.run(listing, check=True, capture_output=True)  # which makes the index
-    said, seconds = timed(listing)
-    assert said.count("run-") == 1000
-    assert seconds <= 1.0
+    assert said_by(listing).count("run-") == 1000
     monkeypatch.setenv("_EOSTUI_COMPLETE", "complete_bash")
     monkeypatch.setenv("COMP_WORDS", "eostui runs show run-00")
     monkeypatch.setenv("COMP_CWORD", "3")
-    said, seconds = timed([str(Path(sys.executable).with_name("eostui"))])
+    said = said_by([str(Path(sys.executable).with_name("eostui"))])
     assert sorted(said.split()) == [f"run-{number:04}" for number in range(100)]
-    assert seconds <= 0.4  # 0.3 on a machine of its own
 
 
-def timed(command):
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return done.stdout, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+def said_by(command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -236,6 +236,7 @@ def test_ctrl_c_stops_members_and_resume_goes_on(
     assert_each_ended_once(sweep, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_killed_takes_its_members_along(
     tmp_path: Path, cluster: DaskCluster
 ) -> None:
@@ -366,6 +367,7 @@ def certificates(folder: Path, *names: str) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_tls_as_dask_is_configured_and_nothing_without(tmp_path: Path) -> None:
     folder = certificates(tmp_path, "mine", "client")
     shelf = tmp_path / "shelf"

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import time
 
 import numpy as np
 import pytest
@@ -225,11 +224,8 @@ def test_a_damaged_run_is_told_and_stops_nobody(tmp_path):
 def test_two_hundred_members(tmp_path):
     make_shelf(tmp_path, 200)
     entries = shelf.entries(tmp_path)
-    began = time.process_time()
     found = SummaryReader().of_runs(entries)
-    took = time.process_time() - began
     assert len(found.rows) == 200
-    assert took < 10  # some 6 ms each
     assert len(found.csv().splitlines()) == 201
 
 

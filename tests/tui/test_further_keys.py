@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from shown import on_screen
 from textual.pilot import Pilot
 
 from eostui.errors import InputError
+from eostui.panels.drives import DRIVES
 from eostui.runs.analysis.controls import not_of_theory
 from eostui.runs.run import Run
 from eostui.runs.store import commands
@@ -116,6 +118,30 @@ def test_the_oscillator_of_a_run_says_whose_theory_it_is(tmp_path: Path, name: s
         )
 
     on_screen(make_run(tmp_path / "made-aaaa", 600, **{FACT: stated}), check)
+
+
+@pytest.mark.parametrize("name", sorted(STABILITY))
+def test_theory_is_told_of_the_dynamics_that_it_is_derived_for(tmp_path: Path, name: str) -> None:
+    """Of others there are readings, but no ✓ and ✗, no calibration in the key bar, no drives."""
+    derived = name == "gradient-descent"
+
+    async def check(app: EostuiApp, _: Pilot[str]) -> None:
+        def shown(id: str) -> str:
+            return app.screen.query_one(f"#{id}", TextBar).render().plain
+
+        monitors, holds, keys = shown("monitors"), shown("holds"), shown("keys")
+        stated = f"the theory isn't derived for {name}"
+        assert (" theory " in keys) == derived
+        assert ("c", "calibrate") in training_hints("running")
+        assert ("c", "calibrate") not in training_hints("running", of_theory=False)
+        assert (stated in monitors) == (stated in holds) == (not derived)
+        assert ("✓ " in monitors) == ("✓ " in holds) == derived
+        assert "one direction   λ₂ 9 < " in monitors
+        assert app.session.view is not None
+        assert ("of plain descent" in DRIVES.title(app.session.view)[0]) == (not derived)
+
+    stated = replace(Description.of(name, STABILITY[name]), batches=False).to_json()
+    on_screen(make_run(tmp_path / "made-aaaa", 60, **{FACT: stated}), check, (160, 40))
 
 
 @pytest.mark.parametrize("name", sorted(STABILITY))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import losses_screen
@@ -15,16 +17,18 @@ from textual.pilot import Pilot
 from textual.widgets import OptionList
 
 from eostui.charts.numbers import compact
+from eostui.errors import InputError
 from eostui.runs.store.writer import RunWriter
 from eostui.tui.app import EostuiApp
-from eostui.tui.screens.table import SCREENS, keys_by_group
+from eostui.tui.keymap import Keymap
+from eostui.tui.screens.table import SCREENS, keys_by_group, refuse_unreachable
 
 
 @pytest.fixture(autouse=True)
 def registered() -> Iterator[None]:
     SCREENS.append(ENTRY)
     yield
-    SCREENS.remove(ENTRY)
+    SCREENS.pop()
 
 
 @pytest.fixture
@@ -151,6 +155,57 @@ def test_it_follows_a_live_run(tmp_path: Path) -> None:
 
     on_screen(path, check)
     writer.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"key": "f6"},
+            "the screen `losses` can't have the key `f6`, which is that of the screen `spectrum`: give "
+            "it another; free are f8, f9, f10, f11, f12",
+        ),
+        (
+            {"key": "]"},
+            "the screen `losses` can't have the key `]`, which is that of “η × 1.1”: give it another; "
+            "free are f8, f9, f10, f11, f12",
+        ),
+        ({"key": "F8"}, "but no key is called `F8`; did you mean `f8`?"),
+        ({"name": "runs"}, "two screens are called `runs`"),
+    ],
+)  # fmt: skip
+def test_one_that_its_key_would_not_reach_is_refused(change: dict[str, str], sentence: str) -> None:
+    """Else it, or the screen before it, would be lost without a word."""
+    SCREENS[-1] = replace(ENTRY, **change)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        refuse_unreachable(Keymap())
+
+
+def test_a_key_that_the_user_moved_is_free() -> None:
+    moved = Keymap({"preset.previous": ("f9",)})
+    SCREENS[-1] = replace(ENTRY, key="p")
+    refuse_unreachable(moved)
+    with pytest.raises(InputError, match="previous preset"):
+        refuse_unreachable(Keymap())
+
+
+def test_it_is_refused_before_a_run_begins(tmp_path: Path) -> None:
+    program = tmp_path / "own.py"
+    program.write_text(
+        "import sys\n"
+        f"sys.path.insert(0, {str(Path(losses_screen.__file__).parent)!r})\n"
+        "from dataclasses import replace\n"
+        "from losses_screen import ENTRY, SCREENS\n"
+        "from eostui.cli import main\n"
+        "SCREENS.append(replace(ENTRY, key='f7'))\n"
+        "main()\n"
+    )
+    terminal = Terminal(
+        "run", "toy-normal-form", cwd=tmp_path, program=(str(program),), EOSTUI_RUNS=str(tmp_path / "r")
+    )  # fmt: skip
+    assert terminal.exit_code() == 2
+    assert "which is that of the screen `function`" in terminal.text
+    assert not (tmp_path / "r").exists()
 
 
 def test_in_a_real_terminal(path: Path) -> None:

@@ -55,6 +55,11 @@ def test_a_probe_is_turned_on_and_off_by_a_key_and_its_share_is_shown(tmp_path: 
             assert all(len(row) <= 60 for row in rows(run, 60).values())
             assert rows(run, 200)["ntk"].startswith("● ntk ")
             assert rows(run, 200)["radius"].startswith("  radius ")
+            assert [*rows(run, 200)][-3:] == ["batch_sharpness", "two_layer_linear", "diagonal_net"]
+            never = "it is of batches, and the dynamics gradient-descent has none"
+            assert f" can't: {never}" in rows(run, 200)["batch_sharpness"]
+            await pick("batch_sharpness")  # it isn't asked for: the record tells of no refusal
+            await sees(lambda: any("set dynamics" in each.message for each in app._notifications))
             await pick("ntk")
             await sees(lambda: shares() == "")
             # on a screen that shows what it measures, and how to have the rest
@@ -68,6 +73,7 @@ def test_a_probe_is_turned_on_and_off_by_a_key_and_its_share_is_shown(tmp_path: 
         with Run(path) as read:
             told = [e.payload["on"] for e in read.events if e.kind == "probe"]
             assert told == [True, False]
+            assert not [e for e in read.events if e.kind == "refused"]
             assert shares_line(read, 80) is None
 
     asyncio.run(asyncio.wait_for(session(), 120))

@@ -51,17 +51,22 @@ def steered_by(run: Run) -> tuple[Control, ...]:
     return own if description_of(run).operator else (*own, *INTERVENTIONS)
 
 
+def is_of_theory(dynamics: Description) -> bool:
+    """Return whether the theory is derived for a dynamics: its assumptions, and the oscillator."""
+    return STABILITY.get(dynamics.name) is GRADIENT_DESCENT
+
+
 def not_of_theory(run: Run) -> str:
     """Return that the reduced oscillator isn't derived for a run's dynamics; "" where it is.
 
     Raises:
         RunFormatError: if what it states about its dynamics is damaged.
     """
-    dynamics = description_of(run).name
-    if STABILITY.get(dynamics) is GRADIENT_DESCENT:
+    dynamics = description_of(run)
+    if is_of_theory(dynamics):
         return ""
     derived = "the reduced oscillator is derived for gradient descent"
-    return f"{derived}, and this run's dynamics is {dynamics}"
+    return f"{derived}, and this run's dynamics is {dynamics.name}"
 
 
 def control_changes(run: Run) -> dict[int, dict[str, float]]:

@@ -49,6 +49,7 @@ def monitors(
     vector_tolerance: float = 0.02,
     *,
     bouncing: bool = False,
+    derived: bool = True,
 ) -> list[Monitor]:
     """Judge the newest row of a run's measured columns; [] before the first.
 
@@ -61,6 +62,7 @@ def monitors(
         reading: where they were taken, `raw` or `midpoint`.
         vector_tolerance: error of u, as a sine, above which u is one direction among several.
         bouncing: whether the steps up to it undo each other (see `analysis.bounce`).
+        derived: whether the theory is derived for the run's dynamics: else there are readings alone.
     """
     rows = np.flatnonzero(~np.isnan(measured["sharpness"]))  # others may be of other probes
     if not len(rows):
@@ -80,7 +82,7 @@ def monitors(
     sign, digits = "<" if second < limit else "≥", 3
     while f"{second:.{digits}g}" == f"{limit:.{digits}g}" and second != limit and digits < 17:
         digits += 1
-    return [
+    found = [
         _monitor(
             "one direction", second < limit, f"λ₂ {second:.{digits}g} {sign} {limit:.{digits}g}"
         ),
@@ -89,6 +91,7 @@ def monitors(
         _monitor("∇L ⟂ u", along_l < SMALL, f"{along_l:.2g}", unknown=on_bounce),
         _monitor("βα > 0", drive > 0, f"{drive:.2g}", unknown=on_bounce),
     ]
+    return found if derived else [monitor._replace(holds=None) for monitor in found]
 
 
 def _monitor(name: str, holds: bool, reading: str, *, unknown: bool = False) -> Monitor:

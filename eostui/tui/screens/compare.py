@@ -193,9 +193,18 @@ class CompareScreen(LinkedCharts):
                 comparing.take(readings)
                 for reading in readings:
                     self._tell(comparing.view, reading.place, reading.trouble)
+                if more and not comparing.behind:
+                    self._fit_axes()
                 self.draw_news()
         finally:
             self._reading = False
+
+    def _fit_axes(self) -> None:
+        """Have axes be those of all runs, in whatever order and pieces these came, where no zoom holds."""
+        for panel in PANELS:
+            widget = self.query_one(f"#{panel.name}", ChartWidget)
+            if not widget.zoomed:
+                widget.forget()
 
     def _tell(self, view: ComparisonView, place: int, trouble: str) -> None:
         """Say once why a run isn't there, or not any more."""

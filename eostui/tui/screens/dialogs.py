@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from rich.style import Style
@@ -127,6 +127,7 @@ class PickDialog(Dialog[str]):
         first: str = "",
         look: Callable[[str], None] = lambda _: None,
         *,
+        dimmed: Collection[str] = (),
         wide: bool = False,
     ) -> None:
         """Take what there is to pick from.
@@ -136,12 +137,13 @@ class PickDialog(Dialog[str]):
             rows: what is shown for each answer.
             first: the answer at which the cursor begins.
             look: called with the answer that the cursor comes to.
+            dimmed: answers that lead nowhere now, whose rows are drawn so.
             wide: whether the rows take the whole width.
         """
         super().__init__()
         self._question = question
         self._rows, self._first, self._look = rows, first, look
-        self._wide = wide
+        self._dimmed, self._wide = dimmed, wide
 
     def on_mount(self) -> None:
         """Begin at the first answer."""
@@ -158,7 +160,11 @@ class PickDialog(Dialog[str]):
         with VerticalScroll(classes="dialog -wide" if self._wide else "dialog"):
             yield Static(self._question, markup=False)
             yield OptionList(
-                *(Option(printable(row), id=key) for key, row in self._rows.items()), markup=False
+                *(
+                    Option(Text(printable(row), "dim" if key in self._dimmed else ""), id=key)
+                    for key, row in self._rows.items()
+                ),
+                markup=False,
             )
             yield KeyText(("enter", "enter", "  take it   "), BACK)
 

@@ -292,11 +292,18 @@ class LiveScreen(LinkedCharts):
             config.reading,
             config.vector_tolerance,
             bouncing=is_bouncing(run),
+            derived=view.of_theory,
         )
         rest = _rest(run)
-        at = "" if view.is_newest else f"at step {grouped(run.last_step)}"
-        self.query_one("#monitors", TextBar).show(monitor_lines(found, rest, at or "now"))
-        self.query_one("#holds", TextBar).show(monitor_line(found, rest, at))
+        at = "" if view.is_newest else f" at step {grouped(run.last_step)}"
+        if view.of_theory:
+            head, short = f"holds for the theory,{at or ' now'}", f"holds{at}"
+        else:  # readings alone, where there is room for them
+            short = f"the theory isn't derived for {view.dynamics.name}"
+            head = f"{short},{at or ' now'}"
+        self.query_one("#monitors", TextBar).show(monitor_lines(found, rest, head))
+        in_line = found if view.of_theory else ()
+        self.query_one("#holds", TextBar).show(monitor_line(in_line, rest, self.size.width, short))
 
     def _draw_strips(self, view: RunView, x_range: tuple[float, float]) -> None:
         """Draw what shares the x axis of the chart above it: the only one, or the left ones."""
@@ -338,13 +345,13 @@ class LiveScreen(LinkedCharts):
         return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
 
-def _rest(run: Run) -> str:
-    """Return what no chart tells of a run's newest step."""
+def _rest(run: Run) -> list[str]:
+    """Return what no chart tells of a run's newest step, the most important last."""
     measured, steps = run.measured, run.steps
     tested = np.flatnonzero(np.isfinite(measured["test_loss"]))
-    text = f"‖θ‖ {compact(steps['theta_norm'][-1])}" if len(steps) else ""
+    texts = [f"‖θ‖ {compact(steps['theta_norm'][-1])}"] if len(steps) else []
     if len(tested):
         accuracy = measured["test_accuracy"][tested[-1]]
-        text += f"  test loss {compact(measured['test_loss'][tested[-1]])}"
-        text += "" if np.isnan(accuracy) else f"  test accuracy {percent(accuracy)}"
-    return text
+        texts.append(f"test loss {compact(measured['test_loss'][tested[-1]])}")
+        texts += [] if np.isnan(accuracy) else [f"test accuracy {percent(accuracy)}"]
+    return texts

@@ -155,7 +155,9 @@ class OscillatorScreen(LinkedCharts):
         self.draw_tabs()
         self.query_one("#settings", TextBar).show(settings_line(self.settings))
         self.query_one("#answers", TextBar).show(answer_lines(self.oscillator, self.size.width))
-        self.query_one("#conditions", TextBar).show(monitor_line(conditions(self.oscillator), ""))
+        self.query_one("#conditions", TextBar).show(
+            monitor_line(conditions(self.oscillator), (), self.size.width)
+        )
 
     def draw_changed(self) -> None:
         """Draw what the title says of the training."""

@@ -96,7 +96,8 @@ class SessionScreen(Screen[None]):
         self.query_one("#title", TextBar).show(title_line(self.session, width))
         steering = self.session.steering
         further = "" if steering is None else steering.hinted
-        hints = self.HINTS or training_hints(self.session.state, further)
+        of_theory = self.view is None or self.view.of_theory
+        hints = self.HINTS or training_hints(self.session.state, further, of_theory=of_theory)
         self.draw_keys(hints)
 
     def draw_keys(self, hints: Hints) -> None:

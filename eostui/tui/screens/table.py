@@ -5,9 +5,12 @@ From here come the ring that tab goes round, a key for each screen, and what pal
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from eostui.errors import InputError
+from eostui.tui.keymap import Keymap, refuse_unknown, textual_name
 from eostui.tui.keys import KEYS, Key
 from eostui.tui.screens.compare import CompareScreen
 from eostui.tui.screens.experiments import ExperimentsScreen
@@ -36,6 +39,8 @@ class ScreenEntry:
         screen: makes it of the session.
         applies: whether there is something for it to show; where there isn't, tab passes it by.
         of_run: whether it shows the run at hand; tab passes the others by.
+        played_back: whether it is for a run that is played back, or for all others; None for any. Two
+            screens may have one key where one is for each.
     """
 
     name: str
@@ -44,6 +49,13 @@ class ScreenEntry:
     screen: type[SessionScreen]
     applies: Callable[[Session], bool] = lambda _: True
     of_run: bool = True
+    played_back: bool | None = None
+
+    def is_beside(self, other: ScreenEntry) -> bool:
+        """Return whether one application can have both."""
+        return (
+            None in (self.played_back, other.played_back) or self.played_back == other.played_back
+        )
 
     @property
     def as_key(self) -> Key:
@@ -63,11 +75,8 @@ def _of_a_run(session: Session) -> bool:
 
 #: In the order of the ring. The first that applies when the application starts lies below the others.
 SCREENS: list[ScreenEntry] = [
-    ScreenEntry("live", "f2", "the run's charts", LiveScreen, lambda session: session.watch is None),
-    ScreenEntry(
-        "playback", "f2", "the run's charts", PlaybackScreen,
-        lambda session: session.watch is not None,
-    ),
+    ScreenEntry("live", "f2", "the run's charts", LiveScreen, played_back=False),
+    ScreenEntry("playback", "f2", "the run's charts", PlaybackScreen, played_back=True),
     ScreenEntry("landscape", "f3", "landscape of two parameters", LandscapeScreen, _of_two_parameters),
     ScreenEntry("oscillator", "f4", "the reduced oscillator", OscillatorScreen),
     ScreenEntry(
@@ -99,13 +108,38 @@ SCREENS: list[ScreenEntry] = [
 ]  # fmt: skip
 
 
+#: Keys offered to a screen whose own is taken, the likeliest first; and how many of them.
+_OFFERED, _FEW = (*(f"f{n}" for n in range(1, 13)), *string.ascii_letters), 5
+
+
 def entries_of(session: Session) -> dict[str, ScreenEntry]:
-    """Return the screens of a session by key; of those with the same key the one that applies."""
-    chosen: dict[str, ScreenEntry] = {}
-    for entry in SCREENS:
-        if entry.key not in chosen or entry.applies(session):
-            chosen[entry.key] = entry
-    return chosen
+    """Return the screens of a session by key."""
+    played_back = session.watch is not None
+    return {entry.key: entry for entry in SCREENS if entry.played_back in (None, played_back)}
+
+
+def refuse_unreachable(keymap: Keymap) -> None:
+    """Raise InputError if a screen, such as one of the user's own, can't be reached by its key.
+
+    Args:
+        keymap: the user's keys, by which those of the table may be elsewhere.
+    """
+    acts = {name: f"“{key.text}”" for key in KEYS for name in keymap.of(key).keys.split(",")}
+    for position, entry in enumerate(SCREENS):
+        refuse_unknown(entry.key, f"the key of the screen `{entry.name}`")
+        before = [other for other in SCREENS[:position] if other.is_beside(entry)]
+        if any(entry.name == other.name for other in before):
+            raise InputError(
+                f"two screens are called `{entry.name}`: one of them needs another name"
+            )
+        shows = {other.key: f"the screen `{other.name}`" for other in before}
+        if taken := shows.get(entry.key) or acts.get(textual_name(entry.key)):
+            used = acts.keys() | {each.key for each in SCREENS}
+            free = [key for key in _OFFERED if key not in used]
+            raise InputError(
+                f"the screen `{entry.name}` can't have the key `{entry.key}`, which is that of "
+                f"{taken}: give it another; free are {', '.join(free[:_FEW])}"
+            )
 
 
 def screen_keys() -> tuple[Key, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
 from textual import events
@@ -87,9 +88,10 @@ def fields_line(fields: Sequence[tuple[int, str, str]], width: int) -> Text:
 
 
 def tabs_line(tabs: Sequence[tuple[int, str, str]], active: int, width: int) -> Text:
-    """Return the tabs of the one-chart view.
+    """Return the tabs of the one-chart view, each whole or not at all.
 
-    Where there is no room for all, the first are left out up to where the active one is seen.
+    Where there is no room for all, the first are left out up to where the active one is seen, and what
+    then doesn't fit; … stands for those.
 
     Args:
         tabs: of each the number by which it is chosen, its key, "" without one, and its name.
@@ -98,37 +100,67 @@ def tabs_line(tabs: Sequence[tuple[int, str, str]], active: int, width: int) -> 
     """
     texts = [f" {key} {name} " if key else f" {name} " for _, key, name in tabs]
     place = next((at for at, (number, *_) in enumerate(tabs) if number == active), 0)
-    first = 0
-    while first < place and len("…" + "".join(texts[first : place + 1])) > width:
+
+    def fits(first: int, end: int) -> bool:
+        left_out = (first > 0) + (end < len(texts))
+        return cell_len("".join(texts[first:end])) + left_out <= width
+
+    first, end = 0, place + 1
+    while first < place and not fits(first, end):
         first += 1
+    while end < len(texts) and fits(first, end + 1):
+        end += 1
     line = Text("…" if first else "", COLOURS["axis"], no_wrap=True, overflow="ellipsis")
-    for (number, *_), text in zip(tabs[first:], texts[first:], strict=True):
+    for (number, *_), text in zip(tabs[first:end], texts[first:end], strict=True):
         style = Style.parse(f"reverse {COLOURS['title']}" if number == active else COLOURS["axis"])
         chosen = Style(meta={ACTION: f"screen.panel({number})"})
         line.append(text, style + chosen)
+    if end < len(texts):
+        following = Style(meta={ACTION: f"screen.panel({tabs[end][0]})"})
+        line.append("…", Style.parse(COLOURS["axis"]) + following)
     return line
 
 
-def monitor_lines(found: Sequence[Monitor], rest: str, at: str = "now") -> Text:
-    """Return one line for each assumption of the theory, and the rest below; `at` says of when."""
-    text = Text(f"holds for the theory, {at}:\n", COLOURS["axis"], no_wrap=True)
+def monitor_lines(found: Sequence[Monitor], rest: Sequence[str], head: str) -> Text:
+    """Return one line for each assumption of the theory, below a head, and the rest below them."""
+    text = Text(f"{head}:\n", COLOURS["axis"], no_wrap=True)
     for monitor in found:
         text.append_text(_monitor(monitor))
         text.append(f"  {monitor.name:<16}{monitor.reading}\n", _monitor_style(monitor))
-    text.append(rest, COLOURS["test"])
+    text.append("  ".join(rest), COLOURS["test"])
     return text
 
 
-def monitor_line(found: Sequence[Monitor], rest: str, at: str = "") -> Text:
-    """Return the assumptions in one line, for small terminals, those that fail first."""
-    line = Text(
-        f" holds {at} ".replace("  ", " "), COLOURS["axis"], no_wrap=True, overflow="ellipsis"
-    )
-    for monitor in sorted(found, key=lambda monitor: monitor.holds is not False):
-        line.append_text(_monitor(monitor))
-        failed = f" fails: {monitor.reading}" if monitor.holds is False else ""
-        line.append(f" {monitor.name}{failed}  ", _monitor_style(monitor))
-    line.append(rest, COLOURS["test"])
+def monitor_line(
+    found: Sequence[Monitor], rest: Sequence[str], width: int, head: str = "holds"
+) -> Text:
+    """Return the assumptions in one line, for small terminals, those that fail first, and the rest.
+
+    Each text is whole or left out. The names of what fails come before all others, then the last of the
+    rest, why something fails, what is before the last, and what holds.
+    """
+    line = Text(f" {head}", COLOURS["axis"], no_wrap=True, overflow="ellipsis")
+    pieces: list[tuple[int, Text]] = []
+    for place, monitor in enumerate(sorted(found, key=lambda each: each.holds is not False)):
+        style, fails = _monitor_style(monitor), monitor.holds is False
+        name = (
+            Text("  " if pieces else " ")
+            .append_text(_monitor(monitor))
+            .append(f" {monitor.name}", style)
+        )
+        pieces.append(((1 if fails else 40) + place, name))
+        if fails:
+            pieces.append((20 + place, Text(f" fails: {monitor.reading}", style)))
+    for place, text in enumerate(reversed(rest)):
+        pieces.insert(len(pieces) - place, (10 + 20 * place, Text(f"  {text}", COLOURS["test"])))
+    room, chosen = width - line.cell_len, set()
+    for place in sorted(range(len(pieces)), key=lambda place: pieces[place][0]):
+        length = pieces[place][1].cell_len
+        if length <= room:
+            room -= length
+            chosen.add(place)
+    for place in sorted(chosen):
+        line.append_text(pieces[place][1])
     return line
 
 

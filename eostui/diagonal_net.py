@@ -37,7 +37,8 @@ def imbalance(theta: list[float], slope: float, bend: float) -> float:
 
 
 def growth(theta: list[float], slope: float, eta: float, decay: float) -> float:
-    """Return by what a step multiplies |θ₂² − θ₁²|/|Θ|, which is b for z = Θ²: INST's γ_β.
+    """Return by what a step multiplies |θ₂² − θ₁²|/|Θ|, to which b is proportional for z = Θ^q: INST's
+    γ_β.
 
     That is |1 − η²z′²|/|1 − sηz′ + η²z′²| with s = θ₁/θ₂ + θ₂/θ₁; decay shrinks the 1 to (1 − ηλ)², and
     s to (1 − ηλ)s.
