@@ -147,6 +147,10 @@ def test_a_member_that_came_to_its_stop_at_is_complete(tmp_path: Path) -> None:
     assert [m.number for m in unfinished(states)] == [1]
     assert [m.number for m in unfinished(sweep.states(), failed=True)] == [1]  # kept from before
     assert [share(each) for each in states] == [1.0, 6 / 60]
+    for member in sweep.members:
+        writer = RunWriter(member.path)
+        writer.fact("group", sweep.id)
+        writer.close()
     listed = CliRunner().invoke(app, ["runs", "list", "--runs-dir", str(tmp_path)])
     assert "▦ stops unfinished 1/2 members" in " ".join(listed.stdout.split())
 
