@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -16,6 +17,8 @@ from eostui.charts.numbers import compact, tick_texts
 from eostui.charts.scales import FloatArray, Scale, StickyRange, linear_ticks
 from eostui.charts.shades import Shades, centres
 
+#: A number at the end of a text, or the beginning of one.
+_AT_END = re.compile(r"[-−]?\.?\d[\d.]*(e[-+]?\d*)?$")
 #: Characters of a label beside the plot.
 LABEL_ROOM = 11
 #: Values looked through at once for the last finite one.
@@ -333,14 +336,15 @@ def last_told(curve: Curve, upto: int) -> Told | None:
 def labelled(told: Told, digits: int, room: int, beyond: str = "") -> str:
     """Return a curve's name and a value of it, with as many digits as there is room for.
 
-    Its short name where the other has no room even without a value; what has none either is cut.
+    Its short name where the other has no room even without a value; what has none either is cut, but not
+    within or right after a number: one with fewer digits would be another.
     """
     gap, texts = "→" if told.coming else " ", []
     for name in filter(None, (told.curve.label, told.curve.short)):
         counts = range(digits, 1, -1)
         texts += [f"{name}{gap}{compact(told.value, count)}{beyond}" for count in counts]
         texts.append(f"{name}{beyond}")
-    cut = f"{told.curve.label[: room - len(beyond) - 1]}…{beyond}"
+    cut = f"{_AT_END.sub('', told.curve.label[: room - len(beyond) - 1])}…{beyond}"
     return next((text for text in texts if len(text) <= room), cut)
 
 

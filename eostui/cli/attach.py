@@ -29,10 +29,10 @@ def attach(
     """
     from eostui import locations
     from eostui.runs import shelf
-    from eostui.sweeps.shelf import find_sweep
+    from eostui.sweeps.shelf import sweep_named
 
     folder = locations.runs_dir(runs_dir)
-    if run is not None and (path := find_sweep(folder, run)) is not None:
+    if run is not None and (path := sweep_named(folder, run)) is not None:
         from eostui.sweeps.sweep import Sweep
 
         show(Sweep(path), runs_dir, None, fps=fps, standby=not no_standby, theme=theme)

@@ -34,12 +34,12 @@ def with_members(folder: Path, names: Sequence[str] | None) -> Named:
     Raises:
         InputError: if a name could be several sweeps, or none of a sweep's members began.
     """
-    from eostui.sweeps.shelf import find_sweep
+    from eostui.sweeps.shelf import sweep_named
 
     runs: list[str] = []
     sweep = ""
     for name in names or ():
-        path = find_sweep(folder, name)
+        path = sweep_named(folder, name)
         if path is None:
             runs.append(name)
         else:

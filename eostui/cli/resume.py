@@ -45,10 +45,10 @@ def resume(
     from eostui.runs import shelf
     from eostui.runs.launch import Resume
     from eostui.runs.trust import refuse_foreign_code
-    from eostui.sweeps.shelf import find_sweep
+    from eostui.sweeps.shelf import sweep_named
 
     folder = locations.runs_dir(view.runs_dir)
-    if run is not None and (sweep := find_sweep(folder, run)) is not None:
+    if run is not None and (sweep := sweep_named(folder, run)) is not None:
         if steps is not None or stop_at is not None:
             flag = "--steps" if steps is not None else "--stop-at"
             raise InputError(f"{flag} is for runs: a sweep's members have that of their plan")

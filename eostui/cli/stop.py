@@ -22,10 +22,10 @@ def stop(run: LiveRunName = None, runs_dir: RunsDir = None) -> None:
     from eostui.runs import shelf
     from eostui.runs.store import commands
     from eostui.runs.store.liveness import engine_alive
-    from eostui.sweeps.shelf import find_sweep
+    from eostui.sweeps.shelf import sweep_named
 
     folder = locations.runs_dir(runs_dir)
-    if run is not None and (sweep := find_sweep(folder, run)) is not None:
+    if run is not None and (sweep := sweep_named(folder, run)) is not None:
         _stop_sweep(sweep)
         return
     entry = shelf.find(folder, run, live=True)

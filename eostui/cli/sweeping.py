@@ -28,7 +28,7 @@ from eostui.sweeps.devices import worker_devices
 from eostui.sweeps.knee import TOO_FEW
 from eostui.sweeps.processes import Processes
 from eostui.sweeps.progress import Progress
-from eostui.sweeps.shelf import at_work, find_sweep, take_stop_request
+from eostui.sweeps.shelf import at_work, find_sweep, no_such_sweep, take_stop_request
 from eostui.sweeps.summary import summary_of, write
 from eostui.sweeps.sweep import Claim, Member, MemberState, Sweep
 from eostui.sweeps.transition import transitions
@@ -106,7 +106,7 @@ def found(wanted: str, runs_dir: Path) -> Sweep:
     """Return the sweep of that name. Raises InputError if there is none."""
     path = find_sweep(runs_dir, wanted)
     if path is None:
-        raise InputError(f"there is no sweep `{wanted}` in {runs_dir}")
+        raise no_such_sweep(runs_dir, wanted)
     return Sweep(path)
 
 

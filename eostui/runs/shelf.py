@@ -7,7 +7,7 @@ import math
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,6 +74,23 @@ class Entry:
     def live(self) -> bool:
         """Whether its engine is at work or paused."""
         return self.state in LIVE_STATES
+
+
+class NoSuchRunError(InputError):
+    """No run has that name.
+
+    Attributes:
+        names: of those that there are.
+        unread: a sentence on those that can't be read, "" if all can.
+    """
+
+    def __init__(
+        self, kind: str, wanted: str, folder: Path, names: Sequence[str], unread: str = ""
+    ) -> None:
+        near = did_you_mean(wanted, names)
+        aside = f" ({unread})" if unread else ""
+        super().__init__(f"there is no {kind} `{wanted}` in {folder}{near}{aside}")
+        self.names, self.unread = names, unread
 
 
 def new_run_path(folder: Path, preset: str) -> Path:
@@ -348,10 +365,7 @@ def find(folder: Path, wanted: str | None, *, live: bool = False) -> Entry:
             raise damaged[ids[0]]
         return matching[ids[0]]
     names = [text for entry in shelf for text in (entry.id, entry.name) if text]
-    raise InputError(
-        f"there is no {kind} `{wanted}` in {folder}{did_you_mean(wanted, names)}"
-        + (f" ({told_unread(unread)})" if unread else "")
-    )
+    raise NoSuchRunError(kind, wanted, folder, names, told_unread(unread) if unread else "")
 
 
 def told_unread(unread: Collection[Path]) -> str:

@@ -9,8 +9,9 @@ import re
 import tomllib
 from pathlib import Path
 
-from eostui.errors import InputError
+from eostui.errors import InputError, RunFormatError, did_you_mean
 from eostui.locations import absolute
+from eostui.runs.shelf import NoSuchRunError, find_path
 
 #: The file that makes a directory a sweep.
 MANIFEST = "sweep.toml"
@@ -56,6 +57,35 @@ def find_sweep(runs_dir: Path, wanted: str) -> Path | None:
     return found[0] if found else None
 
 
+def sweep_named(runs_dir: Path, wanted: str) -> Path | None:
+    """Return the sweep that `wanted` names, as `find_sweep` does; None where it names a run.
+
+    Raises:
+        InputError: if there is neither, or it could be several.
+    """
+    path = find_sweep(runs_dir, wanted)
+    if path is None and wanted:
+        try:
+            find_path(runs_dir, wanted)
+        except NoSuchRunError as error:
+            names = [*error.names, *_names(runs_dir)]
+            raise NoSuchRunError("run or sweep", wanted, runs_dir, names, error.unread) from None
+        except RunFormatError:
+            pass  # there is one: whoever reads it tells what is wrong with it
+    return path
+
+
+def no_such_sweep(runs_dir: Path, wanted: str) -> InputError:
+    """Return the error that there is no sweep of that name."""
+    near = did_you_mean(wanted, _names(runs_dir))
+    return InputError(f"there is no sweep `{wanted}` in {runs_dir}{near}")
+
+
+def _names(runs_dir: Path) -> list[str]:
+    """Return the ids of a shelf's sweeps, and their names."""
+    return [text for path in sweeps_of(runs_dir) for text in (path.name, name_of(path)) if text]
+
+
 def name_of(path: Path) -> str:
     """Return the name of a sweep, "" if it has none or can't be read."""
     with contextlib.suppress(OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
@@ -69,10 +99,9 @@ def name_of(path: Path) -> str:
 
 def completions(runs_dir: Path, incomplete: str) -> list[str]:
     """Return the ids of a shelf's sweeps that begin so, and their names."""
-    texts = [text for path in sweeps_of(runs_dir) for text in (path.name, name_of(path)) if text]
     return [
         text
-        for text in dict.fromkeys(texts)
+        for text in dict.fromkeys(_names(runs_dir))
         if text.startswith(incomplete) and text.isprintable() and len(text.split()) == 1
     ]
 

@@ -290,7 +290,7 @@ def state_of(member: Member, refused: Mapping[str, str] = MappingProxyType({})) 
         return MemberState(member, None, WAITING if sentence is None else "failed", sentence or "")
     try:
         entry = read_entry(member.path)
-        complete = entry.state in _ENDS or (entry.state == "stopped" and _as_asked(member.path))
+        complete = is_complete(entry)
     except EostuiError as error:
         if never_began(member.path):
             return MemberState(member, None, WAITING)
@@ -298,9 +298,15 @@ def state_of(member: Member, refused: Mapping[str, str] = MappingProxyType({})) 
     return MemberState(member, entry, entry.state, entry.sentence, complete)
 
 
-def _as_asked(path: Path) -> bool:
-    """Return whether what a run was to stop at ended it, and nobody. Raises RunFormatError."""
-    reader = RunReader(path)
+def is_complete(run: Entry) -> bool:
+    """Return whether a run came to its end: its last step, what it was to stop at, or divergence.
+
+    Raises:
+        RunFormatError: if its events can't be read.
+    """
+    if run.state != "stopped":
+        return run.state in _ENDS
+    reader = RunReader(run.path)
     try:
         return ended_by(events_of(reader, *KINDS)) is not None
     finally:

@@ -104,3 +104,8 @@ def test_a_label_without_room_is_told_by_its_short_name() -> None:
     assert text("(2+2μ)/η−λ", "edge") == "(2+2μ)/η−λ"
     assert text("(2/η)(1+β₁)/(1−β₁)", "edge") == "edge 38000"
     assert text("a name of many words") == "a name of …"
+    assert text("0.0003·1") == "0.0003·1"
+    assert text("λ 0.0003, width 50") == "λ 0.0003, …"
+    assert text("◇0.0003162·12") == "◇…"  # neither 0.000316 nor 0.0003162 alone
+    assert text("◇0·1.234e-05") == "◇0·…"
+    assert text("◇width 1234567") == "◇width …"

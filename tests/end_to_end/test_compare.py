@@ -121,7 +121,7 @@ def test_plot_of_several_runs_is_their_comparison(folder):
     [
         (["--filter", "nothing-like-this"], 2, "no run to compare that fits the filter in"),
         (["--filter", "weigth_decay>1"], 2, "did you mean `weight_decay`"),
-        (["lam0-s9"], 2, "no run `lam0-s9`"),
+        (["lam0-s9"], 2, "no run or sweep `lam0-s9`"),
         (["--column", "sharpnes"], 2, "no run has a column `sharpnes`; did you mean `sharpness`?"),
         (["--axis", "stpes"], 2, "did you mean `steps`"),
         (["--difference"], 2, "--baseline RUN"),

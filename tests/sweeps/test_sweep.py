@@ -14,6 +14,7 @@ from eostui import presets
 from eostui.cli.app import app
 from eostui.config import RunConfig
 from eostui.errors import EostuiError, InputError
+from eostui.panels.sweep.members import share
 from eostui.runs.store.writer import RunWriter
 from eostui.sweeps import cost, log, trial
 from eostui.sweeps.conductor import unfinished
@@ -145,6 +146,9 @@ def test_a_member_that_came_to_its_stop_at_is_complete(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert [m.number for m in unfinished(states)] == [1]
     assert [m.number for m in unfinished(sweep.states(), failed=True)] == [1]  # kept from before
+    assert [share(each) for each in states] == [1.0, 6 / 60]
+    listed = CliRunner().invoke(app, ["runs", "list", "--runs-dir", str(tmp_path)])
+    assert "▦ stops unfinished 1/2 members" in " ".join(listed.stdout.split())
 
 
 def test_longer_members_come_first(tmp_path: Path) -> None:
@@ -241,6 +245,14 @@ def test_a_disk_that_is_too_small_is_told_before_anything_starts(
         ("sweep digits-mlp --seed 1,2 --name a/b", "can't be typed"),
         ("sweep digits-mlp --seed 1,2 --name mine", "already finds sweep"),
         ("sweep --add nothing --seed 3", "there is no sweep `nothing`"),
+        ("sweep --add mnie --seed 3", "there is no sweep `mnie`"),
+        ("sweep --add mnie --seed 3", "did you mean `mine`?"),
+        ("runs summary mnie", "there is no run or sweep `mnie`"),
+        ("runs summary mnie", "did you mean `mine`?"),
+        ("stop mde-aaaa", "did you mean `made-aaaa`?"),
+        ("resume mde-aaaa", "there is no run or sweep `mde-aaaa`"),
+        ("plot mde-aaaa", "there is no run or sweep `mde-aaaa`"),
+        ("runs delete --yes mde-aaaa", "there is no run or sweep `mde-aaaa`"),
         ("sweep --add mine --seed 1", "all of these members"),
         ("sweep --add mine --momentum 0.5,7", "`momentum`"),
         ("sweep digits-mlp --add mine --seed 3", "takes settings alone"),

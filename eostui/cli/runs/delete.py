@@ -18,10 +18,10 @@ def delete(names: RunsOrSweeps, yes: Yes = False, runs_dir: RunsDir = None) -> N
     from eostui import locations
     from eostui.runs import shelf
     from eostui.sweeps.removal import delete_sweep, run_paths_of
-    from eostui.sweeps.shelf import find_sweep
+    from eostui.sweeps.shelf import sweep_named
 
     folder = locations.runs_dir(runs_dir)
-    sweeps = {name: find_sweep(folder, name) for name in names}
+    sweeps = {name: sweep_named(folder, name) for name in names}
     found = [sweeps[name] or shelf.find_path(folder, name) for name in names]
     members = {path: len(run_paths_of(path)) for path in sweeps.values() if path is not None}
     told = [

@@ -18,7 +18,7 @@ from eostui.cli.output import (
     readable,
     unusual_dynamics,
 )
-from eostui.errors import InputError
+from eostui.errors import EostuiError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,15 +111,16 @@ def _folded(folder: Path, entries: Sequence[Entry]) -> list[tuple[float, tuple[s
 def _sweep_row(path: Path, runs: Sequence[Entry]) -> tuple[float, tuple[str, ...]]:
     from eostui.runs.prune import shown_size, size
     from eostui.sweeps.shelf import at_work, name_of
-    from eostui.sweeps.sweep import Sweep
+    from eostui.sweeps.sweep import Sweep, is_complete
 
-    ended = [run for run in runs if run.state in ("finished", "diverged")]
+    ended: list[Entry] = []
     name = name_of(path)
     try:
         sweep = Sweep(path)
         count, created = len(sweep.run_paths), sweep.created
+        ended = [run for run in runs if is_complete(run)]
         state = "running" if at_work(path) else "done" if len(ended) == count else "unfinished"
-    except InputError:
+    except EostuiError:
         count, created, state = len(runs), path.stat().st_mtime, "damaged"
     total = size(path) + sum(size(run.path) for run in runs)
     cells = {

@@ -116,12 +116,12 @@ def _chosen(
 ) -> tuple[Sweep | None, Sequence[Entry]]:
     """Return the sweep that is meant alone, or runs. Raises InputError if there is none."""
     from eostui.runs.selection import Selection, select
-    from eostui.sweeps.shelf import find_sweep
+    from eostui.sweeps.shelf import sweep_named
     from eostui.sweeps.sweep import Sweep
 
     if not (names or filter or group):
         raise InputError("say what is summed up: a sweep, runs, --group or --filter")
-    found = [find_sweep(folder, name) for name in names]
+    found = [sweep_named(folder, name) for name in names]
     if len(names) == 1 and found[0] is not None and not (filter or group):
         return Sweep(found[0]), ()
     entries: dict[Path, Entry] = {}

@@ -20,8 +20,8 @@ from eostui.sweeps.sweep import WAITING, MemberState
 
 #: The states of members, in the order in which they are counted.
 _COUNTED = ("finished", "diverged", "stopped", "interrupted", "failed", "unreadable", WAITING)
-#: Of these states nothing more comes without being asked for.
-_ENDED = ("finished", "diverged", "failed", "unreadable")
+#: Beside what came to its end, of these nothing more comes without being asked for.
+_ENDED = ("failed", "unreadable")
 #: Cells of a bar that shows how far a member is.
 _BAR = 6
 
@@ -119,7 +119,7 @@ def _sharpness(state: MemberState, view: ComparisonView, places: Mapping[Path, i
 
 def share(state: MemberState) -> float:
     """Return how much of its steps a member has taken, from 0 to 1; all where it ended by itself."""
-    if state.state in _ENDED:
+    if state.complete or state.state in _ENDED:
         return 1.0
     if state.entry is None:
         return 0.0

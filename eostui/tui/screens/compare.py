@@ -200,7 +200,7 @@ class CompareScreen(LinkedCharts):
             self._reading = False
 
     def _fit_axes(self) -> None:
-        """Have axes be those of all runs, in whatever order and pieces these came, where no zoom holds."""
+        """Have axes be those of all runs, however these came, where no zoom holds."""
         for panel in PANELS:
             widget = self.query_one(f"#{panel.name}", ChartWidget)
             if not widget.zoomed:

@@ -233,7 +233,7 @@ class SweepScreen(CompareScreen):
         left = followed.seconds_left
         varies = what_varies(states)
         lost = sum(each.state in ("failed", "unreadable") for each in states)
-        ended = sum(each.state in ("finished", "diverged") for each in states)
+        ended = sum(each.complete for each in states)
         more = sum(each.entry is not None for each in states) - len(view.entries)
         at_work = "● at work" if self.unicode else "* at work"
         state = "looking" if not states else at_work if followed.at_work else (
@@ -333,7 +333,7 @@ class SweepScreen(CompareScreen):
             )
         elif followed.starting:
             self.notify("the sweep is being gone on with already")
-        elif all(each.state in ("finished", "diverged", "failed") for each in followed.states):
+        elif all(each.complete or each.state == "failed" for each in followed.states):
             self.notify("all members have ended", severity="warning")
         elif self.session.watch is not None:
             self.notify("this is a playback, which starts nothing", severity="warning")
