@@ -18,6 +18,7 @@ from eostui.problems import Problem
 from eostui.problems.batch import Supervised, supervised_parts
 from eostui.problems.differentiable import equal_to_rounding
 from eostui.quadrature import mean_and_error
+from eostui.runs.analysis.possible_probes import NO_SAMPLES
 from eostui.runs.store.columns import Column
 
 #: The numbers of its draws, beside those of other probes.
@@ -63,10 +64,7 @@ class Noise(Probe):
         super().__init__(config, problem)
         known = supervised_parts(problem.loss)
         if not known:
-            raise InputError(
-                f'the probe "{self.name}" is of samples\' gradients, and this problem is a function of θ '
-                "alone: it has no samples"
-            )
+            raise InputError(NO_SAMPLES)
         if not _is_mean_of_outputs(known[0], problem.initial):
             raise InputError(
                 f"the probe \"{self.name}\" is of samples' gradients, and the loss isn't a mean over "

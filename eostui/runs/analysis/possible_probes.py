@@ -18,6 +18,11 @@ _DERIVED_FOR = "gradient-descent"
 NO_OUTPUTS = (
     "the problem is a function of θ alone: it has neither samples nor outputs, and so no NTK"
 )
+#: Why a problem without samples has no noise of gradients.
+NO_SAMPLES = (
+    'the probe "noise" is of samples\' gradients, and this problem is a function of θ alone: it has no '
+    "samples"
+)
 #: Why Weyl's inequality says nothing of a run with another loss.
 NOT_HALF_SQUARED = (
     "the loss isn't half the squared error, mean over samples: for any other the Hessian's Gauss–Newton "
@@ -67,6 +72,10 @@ def _of_outputs(_: str, config: RunConfig) -> str:
     return NO_OUTPUTS
 
 
+def _of_samples(probe: str, config: RunConfig) -> str:
+    return NO_SAMPLES if _of_outputs(probe, config) else ""
+
+
 def _of_two_layer_linear(_: str, config: RunConfig) -> str:
     return (
         ""
@@ -95,6 +104,7 @@ _REFUSALS: dict[str, Callable[[str, RunConfig], str]] = {
     "ntk": _of_outputs,
     "weyl": _of_weyl,
     "batch_sharpness": _of_batches,
+    "noise": _of_samples,
     "two_layer_linear": _of_two_layer_linear,
     "diagonal_net": _of_diagonal_net,
 }
