@@ -32,6 +32,14 @@ def refusal(probe: str, config: RunConfig) -> str:
     return "" if why is None else why(probe, config)
 
 
+def no_samples(probe: str) -> str:
+    """Return why a probe of samples' gradients isn't for a function of θ alone."""
+    return (
+        f'the probe "{probe}" is of samples\' gradients, and this problem is a function of θ alone: it '
+        "has no samples"
+    )
+
+
 def _of_hessian(probe: str, config: RunConfig) -> str:
     stability = STABILITY.get(config.dynamics)
     if stability is None or not stability.operator:
@@ -67,6 +75,10 @@ def _of_outputs(_: str, config: RunConfig) -> str:
     return NO_OUTPUTS
 
 
+def _of_samples(probe: str, config: RunConfig) -> str:
+    return no_samples(probe) if _of_outputs(probe, config) else ""
+
+
 def _of_two_layer_linear(_: str, config: RunConfig) -> str:
     return (
         ""
@@ -95,6 +107,7 @@ _REFUSALS: dict[str, Callable[[str, RunConfig], str]] = {
     "ntk": _of_outputs,
     "weyl": _of_weyl,
     "batch_sharpness": _of_batches,
+    "noise": _of_samples,
     "two_layer_linear": _of_two_layer_linear,
     "diagonal_net": _of_diagonal_net,
 }
