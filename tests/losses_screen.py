@@ -25,7 +25,7 @@ class LossesScreen(SessionScreen):
 
     @staticmethod
     def about() -> str:
-        return "[b]Losses[/b] (f8): the newest\nlosses, one a line."
+        return "[b]Losses[/b] (f12): the newest\nlosses, one a line."
 
     def compose(self) -> ComposeResult:
         yield TextBar(id="title")
@@ -56,7 +56,7 @@ class LossesScreen(SessionScreen):
 
 
 ENTRY = ScreenEntry(
-    "losses", "f8", "the newest losses", LossesScreen, lambda session: session.run is not None
+    "losses", "f12", "the newest losses", LossesScreen, lambda session: session.run is not None
 )
 
 if __name__ == "__main__":

@@ -13,12 +13,12 @@ from eostui.curvature.host import FloatArray, read
 from eostui.curvature.noise import covariance_product, squared_gradients
 from eostui.curvature.point import Point
 from eostui.errors import InputError
-from eostui.probes.probe import Moment, Probe, Reading
+from eostui.probes.probe import Moment, Probe, Reading, refuse_impossible
 from eostui.problems import Problem
 from eostui.problems.batch import Supervised, supervised_parts
 from eostui.problems.differentiable import equal_to_rounding
 from eostui.quadrature import mean_and_error
-from eostui.runs.analysis.possible_probes import NO_SAMPLES
+from eostui.runs.analysis.possible_probes import no_samples
 from eostui.runs.store.columns import Column
 
 #: The numbers of its draws, beside those of other probes.
@@ -62,9 +62,10 @@ class Noise(Probe):
 
     def __init__(self, config: RunConfig, problem: Problem) -> None:
         super().__init__(config, problem)
+        refuse_impossible(config, self.name)
         known = supervised_parts(problem.loss)
         if not known:
-            raise InputError(NO_SAMPLES)
+            raise InputError(no_samples(self.name))
         if not _is_mean_of_outputs(known[0], problem.initial):
             raise InputError(
                 f"the probe \"{self.name}\" is of samples' gradients, and the loss isn't a mean over "

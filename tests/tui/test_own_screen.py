@@ -53,21 +53,21 @@ def test_it_is_shown_and_left(path: Path) -> None:
     """By its key, round the ring both ways, and in every size; another run's charts come first still."""
 
     async def check(app: EostuiApp, pilot: Pilot[str]) -> None:
-        await pilot.press("f8")
+        await pilot.press("f12")
         await settled(pilot)
         assert isinstance(app.screen, LossesScreen)
         assert text_of(app, "losses") == losses(58, 60)
         assert "step 60" in text_of(app, "title")
         assert "R resume" in text_of(app, "keys")
         seen = []
-        for key in ("tab", "tab", "tab", "shift+tab", "f8", "f4", "f8", "f2"):
+        for key in ("tab", "tab", "tab", "shift+tab", "f12", "f4", "f12", "f2"):
             await pilot.press(key)
             await settled(pilot)
             seen.append(name(app))
         assert seen == [
             "Live", "Oscillator", "Spectrum", "Oscillator", "Losses", "Oscillator", "Losses", "Live",
         ]  # fmt: skip
-        await pilot.press("f8")
+        await pilot.press("f12")
         for size in ((20, 5), (1, 1), (80, 24)):
             await pilot.resize_terminal(*size)
             await settled(pilot)
@@ -88,7 +88,7 @@ def test_its_keys_are_its_own(path: Path) -> None:
         assert "The newest losses" in offered()
         assert "One loss more" not in offered()
         assert "Log or linear in the focused panel" in offered()
-        await pilot.press("greater_than_sign", "f8", "greater_than_sign")
+        await pilot.press("greater_than_sign", "f12", "greater_than_sign")
         assert text_of(app, "losses") == losses(57, 60)
         assert {"One loss more", "Losses as powers of ten, or as they are"} <= offered()
         assert "Log or linear in the focused panel" not in offered()
@@ -98,12 +98,12 @@ def test_its_keys_are_its_own(path: Path) -> None:
         await settled(pilot)
         help_text = "\n".join(str(part.render()) for part in app.screen.query("Static"))
         for text in (
-            "f8        the newest losses",
+            "f12       the newest losses",
             "Losses\n  >         one loss more",
             "y        ",
         ):
             assert text in help_text
-        assert "(f8): the newest losses, one a line." in help_text
+        assert "(f12): the newest losses, one a line." in help_text
         await pilot.press("escape", "f2", "ctrl+p")
         while not app.screen.query(OptionList):
             await pilot.pause(0.05)
@@ -135,7 +135,7 @@ def test_it_follows_a_live_run(tmp_path: Path) -> None:
             while text_of(app, "losses") != losses(last - 2, last):
                 await pilot.pause(0.05)
 
-        await pilot.press("f8")
+        await pilot.press("f12")
         await shows(20)
         grow(21, 40)
         await shows(40)
@@ -145,7 +145,7 @@ def test_it_follows_a_live_run(tmp_path: Path) -> None:
         grow(41, 70)
         while app.session.run is None or app.session.run.last_step < 70:
             await pilot.pause(0.05)
-        await pilot.press("f8")
+        await pilot.press("f12")
         await shows(70)
         await pilot.press("question_mark")  # it lies below a dialog, and is drawn there
         grow(71, 90)
@@ -163,14 +163,14 @@ def test_it_follows_a_live_run(tmp_path: Path) -> None:
         (
             {"key": "f6"},
             "the screen `losses` can't have the key `f6`, which is that of the screen `spectrum`: give "
-            "it another; free are f8, f9, f10, f11, f12",
+            "it another; free are f9, f10, f11, f12",
         ),
         (
             {"key": "]"},
             "the screen `losses` can't have the key `]`, which is that of “η × 1.1”: give it another; "
-            "free are f8, f9, f10, f11, f12",
+            "free are f9, f10, f11, f12",
         ),
-        ({"key": "F8"}, "but no key is called `F8`; did you mean `f8`?"),
+        ({"key": "F9"}, "but no key is called `F9`; did you mean `f9`?"),
         ({"name": "runs"}, "two screens are called `runs`"),
     ],
 )  # fmt: skip
@@ -214,7 +214,7 @@ def test_in_a_real_terminal(path: Path) -> None:
         cwd=path.parent, program=(losses_screen.__file__,), EOSTUI_RUNS=str(path.parent),
     )  # fmt: skip
     terminal.wait_for(r"FINISHED +step 60", "q quit")
-    terminal.send("\x1b[19~")  # f8
+    terminal.send("\x1b[24~")  # f12
     terminal.wait_for(f"58: {compact(1 / 59)}", f"60: {compact(1 / 61)}", without="sharpness")
     terminal.resize(20, 5)
     terminal.wait_for(f"60: {compact(1 / 61)}")

@@ -18,11 +18,6 @@ _DERIVED_FOR = "gradient-descent"
 NO_OUTPUTS = (
     "the problem is a function of θ alone: it has neither samples nor outputs, and so no NTK"
 )
-#: Why a problem without samples has no noise of gradients.
-NO_SAMPLES = (
-    'the probe "noise" is of samples\' gradients, and this problem is a function of θ alone: it has no '
-    "samples"
-)
 #: Why Weyl's inequality says nothing of a run with another loss.
 NOT_HALF_SQUARED = (
     "the loss isn't half the squared error, mean over samples: for any other the Hessian's Gauss–Newton "
@@ -35,6 +30,14 @@ def refusal(probe: str, config: RunConfig) -> str:
     """Return why a run of this config can't have an optional probe; "" where nothing there says so."""
     why = _REFUSALS.get(probe)
     return "" if why is None else why(probe, config)
+
+
+def no_samples(probe: str) -> str:
+    """Return why a probe of samples' gradients isn't for a function of θ alone."""
+    return (
+        f'the probe "{probe}" is of samples\' gradients, and this problem is a function of θ alone: it '
+        "has no samples"
+    )
 
 
 def _of_hessian(probe: str, config: RunConfig) -> str:
@@ -73,7 +76,7 @@ def _of_outputs(_: str, config: RunConfig) -> str:
 
 
 def _of_samples(probe: str, config: RunConfig) -> str:
-    return NO_SAMPLES if _of_outputs(probe, config) else ""
+    return no_samples(probe) if _of_outputs(probe, config) else ""
 
 
 def _of_two_layer_linear(_: str, config: RunConfig) -> str:
