@@ -73,13 +73,13 @@ def _overview(entries: Sequence[Entry]) -> Iterator[str]:
     rows = [
         (
             f'<a href="#{_text(kept_name(entry))}">{_text(entry.name)}</a>',
+            _verdict(entry.state),  # next to the name: on a telephone the rest is scrolled to
             _text(entry.where),
             _text(entry.size),
-            _verdict(entry.state),
         )
         for entry in entries
     ]
-    yield from _table("overview", "Verdicts", ("experiment", "where", "size", "verdict"), rows)
+    yield from _table("overview", "Verdicts", ("experiment", "verdict", "where", "size"), rows)
 
 
 def _article(entry: Entry) -> Iterator[str]:
