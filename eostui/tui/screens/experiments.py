@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from rich.text import Text
-from textual.containers import VerticalScroll
 from textual.message import Message
-from textual.widget import Widget
-from textual.widgets import Static
 
 from eostui.charts.numbers import age, grouped
 from eostui.charts.palette import COLOURS
@@ -26,7 +23,8 @@ from eostui.filter import GRAMMAR, parse_filter
 from eostui.runs.shelf import ShelfReader
 from eostui.sweeps.shelf import at_work
 from eostui.tui.keys import Hints, Key
-from eostui.tui.screens.list import ListScreen, list_keys
+from eostui.tui.screens.described import DescribedList
+from eostui.tui.screens.list import list_keys
 from eostui.tui.session import Session
 from eostui.tui.widgets.table import Column, Row
 
@@ -50,7 +48,7 @@ _ABOUT = (
 )
 
 
-class ExperimentsScreen(ListScreen):
+class ExperimentsScreen(DescribedList["ListedExperiment"]):
     """Lists the experiments, shipped ones and the user's own."""
 
     KEYS = (
@@ -65,6 +63,7 @@ class ExperimentsScreen(ListScreen):
         ("enter", "members"), ("g", "run, judge"), ("/", "filter"), ("s", "sort"), ("l", "runs"),
         ("esc", "back"), ("?", "help"), ("q", "quit"),
     )  # fmt: skip
+    NOUN = "experiment"
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("experiment", "experiment", at_most=30),
         Column("state", "state"),
@@ -92,8 +91,6 @@ class ExperimentsScreen(ListScreen):
         super().__init__(session)
         self._reader = ShelfReader(session.settings.runs_dir)
         self._costs = ExperimentCosts()
-        self._listed: list[ListedExperiment] | None = None
-        self._shown: list[ListedExperiment] = []
         self._matches = parse_filter("", _KEYS).matches
         self._looking, self._next_look = False, 0.0
         self._trouble = ""
@@ -102,20 +99,10 @@ class ExperimentsScreen(ListScreen):
         """Return what the help says of it."""
         return _ABOUT
 
-    def compose_preview(self) -> Iterator[Widget]:
-        """Yield what an experiment claims and what came out, which may be long."""
-        with VerticalScroll(id="about", can_focus=False):
-            yield Static(id="description", markup=False)
-
     def on_mount(self) -> None:
-        """The preview is text; the shelf is looked at again and again."""
-        self.query_one("#preview").add_class("-text")
+        """The shelf is looked at again and again."""
+        super().on_mount()
         self.set_interval(0.25, self._look_in_turn)
-
-    def on_screen_resume(self) -> None:
-        """See how experiments stand now."""
-        super().on_screen_resume()
-        self.look_again()
 
     # --- looking at the shelf -------------------------------------------------------------------------
 
@@ -134,7 +121,7 @@ class ExperimentsScreen(ListScreen):
     async def _look(self) -> None:
         started = time.monotonic()
         try:
-            self._listed = await asyncio.to_thread(self._found)
+            self.listed = await asyncio.to_thread(self._found)
             self._trouble = ""
         except EostuiError as error:
             self._trouble = printable(str(error))
@@ -173,55 +160,31 @@ class ExperimentsScreen(ListScreen):
 
     def heading(self) -> str:
         """Return how many experiments there are, and of which verdicts."""
-        if self._listed is None:
+        if self.listed is None:
             return self._trouble or "EXPERIMENTS   reading"
-        parts = [f"{len(self._listed)} experiments"]
+        parts = [f"{len(self.listed)} experiments"]
         for verdict in (AGREES, DIFFERS, UNDECIDED, AT_WORK):
-            if count := sum(each.state == verdict for each in self._listed):
+            if count := sum(each.state == verdict for each in self.listed):
                 parts.append(f"{count} {verdict}")
-        if len(self._shown) != len(self._listed):
-            parts.append(f"{len(self._shown)} listed")
+        if len(self.shown) != len(self.listed):
+            parts.append(f"{len(self.shown)} listed")
         return f"EXPERIMENTS   {' · '.join([*parts, *filter(None, [self._trouble])])}"
 
     def find(self, typed: str) -> None:
         """Take a filter. Raises InputError if it isn't one."""
         self._matches = parse_filter(typed, _KEYS).matches
 
-    def rows(self) -> Sequence[Row]:
-        """Return the experiments that pass the filter, by paper or as they are sorted."""
-        shown = [each for each in self._listed or () if self._matches(each.names, each.fields)]
-        if self.order:
-            known = [each for each in shown if each.sorted_by(self.order) not in ("", None)]
-            known.sort(key=lambda each: each.sorted_by(self.order), reverse=self.turned)
-            shown = known + [each for each in shown if each not in known]
-        elif self.turned:
-            shown.reverse()
-        self._shown = shown
-        return [each.row for each in shown]
+    def passes(self, listed: ListedExperiment) -> bool:
+        """Return whether the filter lets it through."""
+        return self._matches(listed.names, listed.fields)
 
-    def action_ask(self, what: str) -> None:
-        """Ask for something to be done to the experiment under the cursor."""
-        current = self._current
-        if current is not None:
-            self.post_message(self.Asked(what, current, self.look_again))
+    def ask(self, what: str, listed: ListedExperiment) -> None:
+        """Ask for something to be done to the experiment."""
+        self.post_message(self.Asked(what, listed, self.look_again))
 
     def on_table_chosen(self) -> None:
         """Open the experiment that was clicked twice."""
         self.action_ask("open")
-
-    @property
-    def _current(self) -> ListedExperiment | None:
-        place = self.table.place_of(self.table.cursor) if self._shown else None
-        return self._shown[place] if place is not None and place < len(self._shown) else None
-
-    def draw_preview(self) -> None:
-        """Write down what the experiment under the cursor claims, and what came out."""
-        if self.is_mounted:
-            current = self._current
-            text = (
-                current.about if current is not None else Text("No experiment passes the filter.")
-            )
-            self.query_one("#description", Static).update(text if self._listed is not None else "")
 
 
 @dataclass(frozen=True)

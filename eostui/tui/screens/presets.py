@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from rich.text import Text
-from textual.containers import VerticalScroll
 from textual.message import Message
-from textual.widget import Widget
-from textual.widgets import Static
 
 from eostui import locations, presets
 from eostui.charts.numbers import compact, control, grouped
@@ -25,7 +22,8 @@ from eostui.runs.cost import Cost, Costs
 from eostui.runs.filter_fields import parse_preset_filter, preset_fields, preset_names
 from eostui.runs.shelf import Entry, ShelfReader
 from eostui.tui.keys import Hints, Key
-from eostui.tui.screens.list import ListScreen, list_keys
+from eostui.tui.screens.described import DescribedList
+from eostui.tui.screens.list import list_keys
 from eostui.tui.session import Session
 from eostui.tui.widgets.table import Column, Row
 
@@ -39,7 +37,7 @@ _ABOUT = (
 )
 
 
-class PresetsScreen(ListScreen):
+class PresetsScreen(DescribedList["ListedPreset"]):
     """Lists the presets, shipped ones and the user's own."""
 
     KEYS = (
@@ -53,6 +51,7 @@ class PresetsScreen(ListScreen):
         ("enter", "start"), ("e", "edit"), ("/", "filter"), ("s", "sort"), ("l", "runs"),
         ("esc", "back"), ("?", "help"), ("q", "quit"),
     )  # fmt: skip
+    NOUN = "preset"
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("preset", "preset", at_most=30),
         Column("cost", "time here", right=True),
@@ -81,28 +80,12 @@ class PresetsScreen(ListScreen):
         super().__init__(session)
         self._reader = ShelfReader(session.settings.runs_dir)
         self._costs = Costs()
-        self._listed: list[ListedPreset] | None = None
-        self._shown: list[ListedPreset] = []
         self._matches = parse_preset_filter("").matches
         self._reading = False
 
     def about(self) -> str:
         """Return what the help says of it."""
         return _ABOUT
-
-    def compose_preview(self) -> Iterator[Widget]:
-        """Yield what to look for, which may be long."""
-        with VerticalScroll(id="about", can_focus=False):
-            yield Static(id="description", markup=False)
-
-    def on_mount(self) -> None:
-        """The preview is text."""
-        self.query_one("#preview").add_class("-text")
-
-    def on_screen_resume(self) -> None:
-        """Read the presets anew, and then what they cost."""
-        super().on_screen_resume()
-        self.look_again()
 
     def look_again(self) -> None:
         """Read the presets, and how fast runs of them went."""
@@ -113,7 +96,7 @@ class PresetsScreen(ListScreen):
     async def _look(self) -> None:
         try:
             found = await asyncio.to_thread(_read)
-            before = {each.name: each for each in self._listed or ()}
+            before = {each.name: each for each in self.listed or ()}
             for each in found:
                 if each.name in before:
                     each.cost, each.runs = before[each.name].cost, before[each.name].runs
@@ -134,7 +117,7 @@ class PresetsScreen(ListScreen):
                 each.runs = sum(entry.config.preset == each.name for entry in entries)
 
     def _take_in(self, listed: list[ListedPreset]) -> None:
-        self._listed = listed
+        self.listed = listed
         if self.is_mounted:
             self.draw()
 
@@ -142,48 +125,26 @@ class PresetsScreen(ListScreen):
 
     def heading(self) -> str:
         """Return how many presets there are."""
-        if self._listed is None:
+        if self.listed is None:
             return "PRESETS   reading"
-        shown = f" · {len(self._shown)} listed" if len(self._shown) != len(self._listed) else ""
-        return f"PRESETS   {len(self._listed)} presets{shown}"
+        shown = f" · {len(self.shown)} listed" if len(self.shown) != len(self.listed) else ""
+        return f"PRESETS   {len(self.listed)} presets{shown}"
 
     def find(self, typed: str) -> None:
         """Take a filter. Raises InputError if it isn't one."""
         self._matches = parse_preset_filter(typed).matches
 
-    def rows(self) -> Sequence[Row]:
-        """Return the presets that pass the filter, by name or as they are sorted."""
-        shown = [each for each in self._listed or () if self._matches(each.names, each.fields)]
-        if self.order:
-            known = [each for each in shown if each.sorted_by(self.order) not in ("", None)]
-            known.sort(key=lambda each: each.sorted_by(self.order), reverse=self.turned)
-            shown = known + [each for each in shown if each not in known]
-        elif self.turned:
-            shown.reverse()
-        self._shown = shown
-        return [each.row for each in shown]
+    def passes(self, listed: ListedPreset) -> bool:
+        """Return whether the filter lets it through."""
+        return self._matches(listed.names, listed.fields)
 
-    def action_ask(self, what: str) -> None:
-        """Ask for something to be done to the preset under the cursor."""
-        current = self._current
-        if current is not None:
-            self.post_message(self.Asked(what, current, self.look_again))
+    def ask(self, what: str, listed: ListedPreset) -> None:
+        """Ask for something to be done to the preset."""
+        self.post_message(self.Asked(what, listed, self.look_again))
 
     def on_table_chosen(self) -> None:
         """Start the preset that was clicked twice."""
         self.action_ask("start")
-
-    @property
-    def _current(self) -> ListedPreset | None:
-        place = self.table.place_of(self.table.cursor) if self._shown else None
-        return self._shown[place] if place is not None and place < len(self._shown) else None
-
-    def draw_preview(self) -> None:
-        """Write down what to look for in the preset under the cursor."""
-        if self.is_mounted:
-            current = self._current
-            text = current.about if current is not None else Text("No preset passes the filter.")
-            self.query_one("#description", Static).update(text if self._listed is not None else "")
 
 
 @dataclass(eq=False)
