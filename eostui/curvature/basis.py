@@ -18,6 +18,8 @@ DEPENDENT = 1e-5
 CANCELS = 0.5
 #: From this share of its length outside the basis on, by small matrices, a direction is independent.
 CERTAIN = 0.1
+#: Below this residual, as a share of the first value, a following pair is corrected by the memory.
+BEGUN = 0.03
 
 
 class NotFiniteError(ArithmeticError):
@@ -191,8 +193,13 @@ class Basis:
         return self.add(defect) or self.add(fresh_direction(defect, self.products))
 
     def _correction(self, ritz: Ritz, index: int) -> FloatArray | None:
-        """Return what the memory corrects of a pair, as `Recall.correction`, or None."""
-        return self.recall.correction(ritz.coefficients[index], float(ritz.values[index]))
+        """Return what the memory corrects of a pair, as `Recall.correction`, or None.
+
+        One that is hardly begun isn't near any that is remembered: it is still to be searched for.
+        """
+        value, mix = float(ritz.values[index]), ritz.coefficients[index]
+        begun = index == 0 or ritz.residual(index) < BEGUN * abs(ritz.values[0])
+        return self.recall.correction(mix, value) if begun else None
 
     def restart(self, coefficients: FloatArray) -> None:
         """Thick restart: go on with combinations of the basis, orthonormal rows of shape (j, size)."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from eostui.curvature.host import FloatArray, like
 
 #: Directions kept at least, those of the largest remembered eigenvalues.
-KEPT = 20
+KEPT = 12
 #: A direction with less than this share of its square left after orthogonalisation is rounding.
 DEPENDENT = 1e-2
 #: Nearest that a remembered eigenvalue may come to the shift, as a share of it.

@@ -14,7 +14,6 @@ from probed import Probed, measure_drives, measure_sharpness
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from eostui import presets
-from eostui.curvature.basis import Basis
 from eostui.curvature.eigenpairs import NotFiniteError, Target, leading_eigenpairs
 from eostui.curvature.point import Point
 from eostui.dynamics.gradient_descent import descend
@@ -186,46 +185,3 @@ def test_what_was_earlier_is_forgotten_with_the_rest(small_case):
     state.forget()
     assert state.earlier is None
     assert state.eigenvectors is None
-
-
-def turning_within(readings, top=8):
-    """Matrices whose `top` largest eigenvalues turn among themselves, as those of a network on the edge.
-
-    The space that they span hardly moves, but each reading mixes its eigenvectors afresh.
-    """
-    rng = np.random.default_rng(7)
-    size = 200
-    rotation = np.linalg.qr(rng.normal(size=(size, size)))[0]
-    bulk = np.linspace(0, 2.5, size - top)
-    slow = 0.05 * rng.normal(size=(size, size)) / np.sqrt(size)
-    for number in range(readings):
-        mixing = np.linalg.qr(rng.normal(size=(top, top)))[0]
-        core = np.zeros((size, size))
-        core[:top, :top] = (mixing * np.linspace(4, 5, top)) @ mixing.T
-        core[range(top, size), range(top, size)] = bulk
-        yield rotation @ core @ rotation.T + np.sin(number) * (slow + slow.T)
-
-
-def test_a_guard_that_has_turned_is_corrected_by_the_memory_too(small_case, monkeypatch):
-    """S is right at every reading, for fewer products than if only pairs found to 3 % are corrected."""
-    config = small_case().config.changed({"eigenvalues": 1})
-    theta = torch.ones(200, dtype=torch.float64)
-    corrected, spent = Basis._correction, {}
-
-    def of_near_pairs(basis, ritz, index):
-        near = index == 0 or ritz.residual(index) < 0.03 * ritz.values[0]
-        return corrected(basis, ritz, index) if near else None
-
-    for way in (corrected, of_near_pairs):
-        monkeypatch.setattr(Basis, "_correction", way)
-        problem = Problem(initial=theta, loss=lambda at: at.sum(), convention="quadratics")
-        state, products = Probed(config, problem, readings=1), []
-        for number, matrix in enumerate(turning_within(12)):
-            state.at(25 * number, config.eta, 0.0)
-            h = torch.as_tensor(matrix)
-            point = Point(lambda at, h=h: 0.5 * at @ (h @ at), theta)
-            found = measure_sharpness(point, state)
-            assert found["sharpness"] == pytest.approx(np.linalg.eigvalsh(matrix)[-1], rel=2e-5)
-            products.append(found["hessian_products"])
-        spent[way] = sum(products[2:])
-    assert spent[corrected] < 0.9 * spent[of_near_pairs], spent
