@@ -56,8 +56,11 @@ def plot(
     terminal = shutil.get_terminal_size((120, 40))
     columns, lines = width or terminal.columns, height or terminal.lines - 1
     color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    runs = with_members(folder, runs).runs
-    if len(runs) > 1:
+    several = len(runs) > 1
+    if not (several and wanted):  # else that is what is wrong, whatever runs there are
+        runs = with_members(folder, runs).runs
+        several = len(runs) > 1
+    if several:
         if wanted:
             raise InputError(
                 "--panel is of one run here; `eostui figure RUN RUN --panel` draws those of several"
