@@ -56,11 +56,9 @@ def plot(
     terminal = shutil.get_terminal_size((120, 40))
     columns, lines = width or terminal.columns, height or terminal.lines - 1
     color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    several = len(runs) > 1
-    if not (several and wanted):  # else that is what is wrong, whatever runs there are
+    if not (wanted and runs and len(runs) > 1):  # else that is wrong, whatever runs there are
         runs = with_members(folder, runs).runs
-        several = len(runs) > 1
-    if several:
+    if len(runs) > 1:
         if wanted:
             raise InputError(
                 "--panel is of one run here; `eostui figure RUN RUN --panel` draws those of several"
