@@ -53,6 +53,6 @@ LOSSES = {
 
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return the share of samples whose largest output is their class; targets one-hot (N, C)."""
-    # the same as by argmax, in half the time
-    right = outputs.max(1).indices == targets.max(1).indices
+    # by max, which finds the same as argmax in half the time; a target is 1 at its class and 0 elsewhere
+    right = targets.gather(1, outputs.max(1).indices[:, None])
     return right.to(torch.float32 if outputs.device.type == "mps" else torch.float64).mean()
