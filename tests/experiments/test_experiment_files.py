@@ -137,7 +137,8 @@ def test_the_digest_changes_with_what_decides_alone(tmp_path):
 CADENCES = {
     "test_accuracy": "test_cadence", "sharpness": "cadence", "hessian_trace": "trace_cadence",
     "ntk_full": "ntk_cadence", "ntk_summed": "ntk_cadence", "ntk_traced": "ntk_cadence",
-    "theta_norm": "", "bounce_norm": "",
+    "theta_norm": "", "bounce_norm": "", "noise_hessian_cosine": "noise_cadence",
+    "noise_gauss_newton_cosine": "noise_cadence", "noise_turned_cosine": "noise_cadence",
 }  # fmt: skip
 
 
