@@ -36,11 +36,12 @@ from eostui.config import RunConfig
 from eostui.errors import InputError, did_you_mean
 from eostui.experiments.columns import RunColumn
 from eostui.experiments.criterion import Criterion
-from eostui.experiments.readings import COLUMN_ARGUMENTS, OVER
+from eostui.experiments.readings import COLUMN_ARGUMENTS, OVER, knee
 from eostui.presets import PresetFile, head_comment
 from eostui.runs.analysis.outcome import COLUMNS, TEXTS
 from eostui.sweeps import presets as sweeps
 from eostui.sweeps.plan import Draft, Plan, check_key
+from eostui.sweeps.transition import READINGS as WITH_KNEE
 from eostui.text import parse_toml
 from eostui.validation import sentence
 
@@ -197,6 +198,12 @@ def _check(experiment: Experiment, where: str) -> None:
                     )
             if (over := each.arguments.get(OVER, known[0])) not in known:
                 check_key(over, f"{told}: `{OVER}`")
+            elif each.reading == knee.__name__:
+                raise InputError(f"{told}: a knee is over a setting, and `{over}` is a column")
+            if each.reading == knee.__name__ and each.arguments["column"] not in WITH_KNEE:
+                raise InputError(
+                    f"{told}: a knee is of a column of every summary, not of `{each.arguments['column']}`"
+                )
 
 
 def _plan(preset: str, file: Path, where: str) -> Plan:

@@ -11,11 +11,11 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from eostui.errors import did_you_mean
+from eostui.errors import InputError, did_you_mean
 from eostui.runs.family import is_number, symbol_of, told
 from eostui.sweeps.knee import KNEE, TOO_FEW
 from eostui.sweeps.transition import SEED, transitions
@@ -25,6 +25,8 @@ End = Literal["smallest", "largest"]
 
 #: States of members that count; of one that diverged, events alone do.
 ENDED = ("finished", "stopped")
+#: That of one that was stopped before what was asked of it: no reading counts it.
+UNFINISHED = "unfinished"
 #: Arguments of readings that name a column.
 COLUMN_ARGUMENTS = ("column", "to", "known", "never")
 #: Arguments that name a setting or a column.
@@ -78,7 +80,8 @@ class Value:
 def change(rows: Rows, *, column: str, over: str, never: str = "") -> Value:
     """Return by which share a column differs between the largest and the smallest of a setting.
 
-    −0.2 is a fall by a fifth of the value at the smallest.
+    −0.2 is a fall by a fifth of the value at the smallest. No member replaces one at an end that has no
+    value; but what diverged is no end: members get as far as the next one.
 
     Args:
         rows: the members.
@@ -86,7 +89,7 @@ def change(rows: Rows, *, column: str, over: str, never: str = "") -> Value:
         over: a setting or a column.
         never: the column that stands in where `column` is empty, for an event that never came.
     """
-    return _by_seed(rows, column, over, never, _change)
+    return _by_seed(rows, column, over, never, _change, both_ends=True)
 
 
 def order(rows: Rows, *, column: str, over: str, never: str = "") -> Value:
@@ -99,7 +102,7 @@ def order(rows: Rows, *, column: str, over: str, never: str = "") -> Value:
 
 def least_change(rows: Rows, *, column: str, over: str, never: str = "") -> Value:
     """Return the least `change` among groups of members that differ in other settings."""
-    return _extreme_group(_by_group(rows, column, over, never, _change), min)
+    return _extreme_group(_by_group(rows, column, over, never, _change, both_ends=True), min)
 
 
 def least_order(rows: Rows, *, column: str, over: str, never: str = "") -> Value:
@@ -115,12 +118,18 @@ def greatest_order(rows: Rows, *, column: str, over: str, never: str = "") -> Va
 def mean_order(rows: Rows, *, column: str, over: str, never: str = "") -> Value:
     """Return the mean `order` over groups of members that differ in other settings, each for as much.
 
-    Its standard error is that over seeds, of the groups' together; NaN where a single seed was read.
+    Its standard error is that over the seeds that every group has; NaN where that is a single one.
     """
-    groups = _by_group(rows, column, over, never, _kendall)
-    count = len(groups)
-    error = math.sqrt(sum(each.error**2 for each in groups)) / count
-    return replace(_joined(groups), value=sum(each.value for each in groups) / count, error=error)
+    groups = [_of_seeds(group, column, over, never, _kendall) for group in _groups(rows, over)]
+    if not groups:
+        raise NotReadError("no member can be read")
+    seeds = [seed for seed in groups[0].values if all(seed in each.values for each in groups)]
+    left_out = tuple(line for each in groups for line in each.left_out)
+    if not seeds:
+        raise NotReadError("no seed can be read in every group", left_out)
+    values = np.array([[each.values[seed] for seed in seeds] for each in groups]).mean(axis=0)
+    members = sum(each.members for each in groups)
+    return Value(float(values.mean()), _error(values), len(seeds), members, left_out)
 
 
 def order_over_seeds(rows: Rows, *, column: str, over: str) -> Value:
@@ -275,7 +284,10 @@ def knee(rows: Rows, *, column: str, over: str) -> Value:
     if not found:
         raise NotReadError("no member can be read", left_out)
     _refuse_others(rows, [row for row, _ in found], (over,))
-    (fit,) = transitions([row for row, _ in found], rows.settings, over, column)
+    try:
+        (fit,) = transitions([row for row, _ in found], rows.settings, over, column)
+    except InputError as error:  # `over` isn't one of numbers, or has a single value
+        raise NotReadError(str(error), left_out) from error
     if fit.knee.outcome == TOO_FEW or fit.knee.doubtful:
         raise NotReadError(fit.sentence(), left_out)
     told_value = float(fit.knee.outcome == KNEE)
@@ -371,29 +383,69 @@ def _refuse_others(rows: Rows, found: Sequence[Row], over: Sequence[str]) -> Non
             raise NotReadError(f"`{key}` differs too: the criterion's `where` has to choose one")
 
 
-def _by_seed(
-    rows: Rows, column: str, over: str, never: str, read: Callable[[_Found, str], float]
-) -> Value:
-    """Return the mean over seeds of what is read of each seed's members."""
+class _OfSeeds(NamedTuple):
+    """What is read of each seed's members: by the seed, of how many members, and lines on the others."""
+
+    values: dict[str, float]
+    members: int
+    left_out: tuple[str, ...]
+
+
+def _of_seeds(
+    rows: Rows,
+    column: str,
+    over: str,
+    never: str,
+    read: Callable[[_Found, str], float],
+    *,
+    both_ends: bool = False,
+) -> _OfSeeds:
+    """Return what is read of each seed's members.
+
+    With `both_ends`, where it is over a setting, of seeds alone that have a value at both of its ends.
+    """
     found, left_out = _values(rows, column, never=never)
     found = [each for each in found if math.isfinite(_number(each[0], over))]
+    ends: set[float] = set()
     if over in rows.settings:  # over a column every setting may differ
         _refuse_others(rows, [row for row, _ in found], (over,))
+        if both_ends:
+            tried = [_number(row, over) for row in rows.rows if row["state"] != "diverged"]
+            known = [value for value in tried if math.isfinite(value)]
+            ends = {min(known), max(known)} if known else set()
     seeds: dict[str, _Found] = {}
     for each in found:
         seeds.setdefault(repr(each[0].get(SEED)), []).append(each)
-    whole = [group for group in seeds.values() if len({_number(r, over) for r, _ in group}) > 1]
-    if not whole:
-        symbol = symbol_of(over)
+    places = {seed: {_number(row, over) for row, _ in group} for seed, group in seeds.items()}
+    several = [seed for seed in seeds if len(places[seed]) > 1]
+    whole = [seed for seed in several if ends <= places[seed]]
+    symbol = symbol_of(over)
+    if not several:
         raise NotReadError(
             f"it takes two values of {symbol}, {len(found)} members can be read", left_out
         )
-    values = np.array([read(group, over) for group in whole])
-    if not np.isfinite(values).all():
+    if not whole:
+        named = " and ".join(f"{end:g}" for end in sorted(ends))
+        raise NotReadError(f"no seed can be read at both ends, {symbol} {named}", left_out)
+    values = {seed: read(seeds[seed], over) for seed in whole}
+    if not np.isfinite([*values.values()]).all():
         raise NotReadError(f"`{column}` is 0 where the change is counted from", left_out)
-    return Value(
-        float(values.mean()), _error(values), len(values), sum(map(len, whole)), tuple(left_out)
-    )
+    return _OfSeeds(values, sum(len(seeds[seed]) for seed in whole), tuple(left_out))
+
+
+def _by_seed(
+    rows: Rows,
+    column: str,
+    over: str,
+    never: str,
+    read: Callable[[_Found, str], float],
+    *,
+    both_ends: bool = False,
+) -> Value:
+    """Return the mean over seeds of what is read of each seed's members."""
+    found = _of_seeds(rows, column, over, never, read, both_ends=both_ends)
+    values = np.array([*found.values.values()])
+    return Value(float(values.mean()), _error(values), len(values), found.members, found.left_out)
 
 
 def _change(found: _Found, over: str) -> float:
@@ -410,17 +462,28 @@ def _kendall(found: _Found, over: str) -> float:
     return float(signs[above].mean())
 
 
-def _by_group(
-    rows: Rows, column: str, over: str, never: str, read: Callable[[_Found, str], float]
-) -> list[Value]:
-    """Return what is read of each group of members that agree in all settings but `over` and the seed."""
+def _groups(rows: Rows, over: str) -> list[Rows]:
+    """Return groups of members that agree in all settings but `over` and the seed."""
     others = [key for key in rows.settings if key not in (over, SEED)]
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows.rows:
         groups.setdefault(tuple(repr(row[key]) for key in others), []).append(row)
+    return [Rows(tuple(group), rows.settings) for group in groups.values()]
+
+
+def _by_group(
+    rows: Rows,
+    column: str,
+    over: str,
+    never: str,
+    read: Callable[[_Found, str], float],
+    *,
+    both_ends: bool = False,
+) -> list[Value]:
+    """Return what is read of each of the `_groups`."""
     found = [
-        _by_seed(Rows(tuple(group), rows.settings), column, over, never, read)
-        for group in groups.values()
+        _by_seed(group, column, over, never, read, both_ends=both_ends)
+        for group in _groups(rows, over)
     ]
     if not found:
         raise NotReadError("no member can be read")

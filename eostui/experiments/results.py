@@ -15,7 +15,7 @@ from eostui.errors import EostuiError
 from eostui.experiments.columns import added
 from eostui.experiments.criterion import judged, together
 from eostui.experiments.experiment import Experiment
-from eostui.experiments.readings import Rows
+from eostui.experiments.readings import ENDED, UNFINISHED, Rows
 from eostui.runs.analysis.outcome import nothing
 from eostui.runs.run import Run
 from eostui.runs.store.reader import RunReader
@@ -181,7 +181,8 @@ def rows_of(sweep: Sweep, experiment: Experiment) -> Rows:
     rows = []
     for row, state in zip(summary.rows, sweep.states(), strict=True):
         if not state.complete:  # what it came to until then isn't what was asked for
-            known = {"run": row["run"], "state": state.state, "sentence": state.sentence}
+            ended = UNFINISHED if state.state in ENDED else state.state
+            known = {"run": row["run"], "state": ended, "sentence": state.sentence}
             settings = {key: row[key] for key in summary.settings}
             rows.append(nothing(**known, seconds=row["seconds"]) | settings)
             continue

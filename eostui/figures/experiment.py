@@ -173,7 +173,7 @@ def _read(experiment: Experiment, rows: Rows) -> Iterator[Picture]:
                 (column, to, over, never), _Read(column, to, over, never, [], {})
             )
             read.wheres.append(compared)
-            if compared is criterion and (bound := _bound(criterion)):
+            if compared is criterion and (bound := _bound(criterion)) is not None:
                 read.bounds[f"{criterion.must_be} {bound:.3g}"] = bound
     pictures = (picture for each in found.values() if (picture := _chart_of(each, rows)))
     for _, picture in zip(range(_MOST_READ), pictures, strict=False):

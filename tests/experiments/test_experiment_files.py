@@ -26,6 +26,10 @@ arguments = { column = "tail_sharpness", to = "two_over_eta" }
 must_be = "below"
 value = 1.0
 """
+READING = """reading = "greatest_ratio"
+arguments = { column = "tail_sharpness", to = "two_over_eta" }"""
+KNEE = """reading = "knee"
+arguments = {{ column = "{}", over = "{}" }}"""
 
 
 def test_shipped_experiments_load_with_their_presets():
@@ -93,6 +97,10 @@ def test_own_files_are_found_by_name_and_by_path(tmp_path, monkeypatch):
         ("column =", "colum =", "reading `greatest_ratio`: unknown argument `colum`; did you mean"),
         ('"tail_sharpness"', '"tail_sharpnes"',
          "criterion 1 of `criteria`: there is no column `tail_sharpnes`; did you mean"),
+        (READING, KNEE.format("late", "weight_decay"),
+         "a knee is of a column of every summary, not of `late`"),
+        (READING, KNEE.format("tail_sharpness", "late"),
+         "a knee is over a setting, and `late` is a column"),
         ('must_be = "below"', 'must_be = "belo"',
          'criterion 1 of `criteria`: `must_be` is "belo", but must be'),
         ('must_be = "below"', 'must_be = "near"', "`near` needs a `margin` above 0"),

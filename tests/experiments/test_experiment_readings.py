@@ -85,16 +85,34 @@ def test_members_without_a_value_are_left_out_with_the_reason():
     rows = list(over_decay(FALLING).rows)
     rows[1] |= {"resting_sharpness": math.nan, "at_rest": False, "not_at_rest": "it drifts"}
     rows[2] |= {"resting_sharpness": 1.0, "state": "diverged", "sentence": "the loss is inf"}
-    rows.append(row(weight_decay=2e-2, state="failed", sentence="no memory"))
-    rows.append(row(weight_decay=3e-2))
+    rows.append(row(weight_decay=4e-3, state="failed", sentence="no memory"))
+    rows.append(row(weight_decay=5e-3))
     found = read("change", Rows(tuple(rows), ("weight_decay",)), **OVER)
     assert (found.value, found.members) == (-0.5, 2)
     assert found.left_out == (
         "λ 0.001: not at rest: it drifts",
         "λ 0.003: diverged: the loss is inf",
-        "λ 0.02: failed: no memory",
-        "λ 0.03: has no `resting_sharpness`",
+        "λ 0.004: failed: no memory",
+        "λ 0.005: has no `resting_sharpness`",
     )
+
+
+@pytest.mark.parametrize("end", [0, -1])
+@pytest.mark.parametrize("name", ["change", "least_change"])
+def test_a_change_takes_both_ends(name, end):
+    """A seed that lacks one is left out; where all do there is no change; what diverged is no end."""
+    whole = [row | {"seed": 1} for row in over_decay(FALLING).rows]
+    part = [row | {"seed": 2} for row in over_decay((40.0, 30.0, 20.0, 10.0)).rows]
+    part[end] |= {"resting_sharpness": math.nan, "at_rest": False, "not_at_rest": "it drifts"}
+    both = ("weight_decay", "seed")
+    found = read(name, Rows((*whole, *part), both), **OVER)
+    assert (found.value, found.seeds, found.members) == (-0.5, 1, 4)
+    assert "not at rest: it drifts" in " ".join(found.left_out)
+    with pytest.raises(NotReadError, match=r"no seed can be read at both ends, λ 0 and 0\.01"):
+        read(name, Rows(tuple(part), both), **OVER)
+    part[end] |= {"state": "diverged", "sentence": "the loss is inf"}
+    expected = (10 - 30) / 30 if end == 0 else (20 - 40) / 40
+    assert read(name, Rows(tuple(part), both), **OVER).value == pytest.approx(expected)
 
 
 def test_too_little_to_read_is_no_number():
@@ -214,6 +232,8 @@ def test_a_knee_is_there_or_not_or_not_decided():
         read("knee", levels([20 - n**2 for n in range(10)]), **OVER)
     with pytest.raises(NotReadError, match="not enough members"):
         read("knee", levels(bent[:3]), **OVER)
+    with pytest.raises(NotReadError, match="`seed` doesn't differ"):
+        read("knee", Rows(levels(bent).rows, ()), column="resting_sharpness", over="seed")
 
 
 @pytest.mark.parametrize(
@@ -254,13 +274,30 @@ def test_the_greatest_and_the_mean_order_over_groups():
 
 
 def test_the_mean_order_over_groups_has_the_error_over_seeds():
-    """Group 0.1 has τ −1 and 1/3 of its seeds, group 0.2 has 1 of both: errors 2/3 and 0."""
+    """Group 0.1 has τ −1 and 1/3 of its seeds, group 0.2 has 1 of both: over both groups 0 and 2/3."""
     made = over_eta_and_decay([FALLING, RISING], seed=1)
     made += over_eta_and_decay([(1.0, 3.0, 2.0, 2.5), RISING], seed=2)
     found = read("mean_order", Rows(tuple(made), ("eta", "weight_decay", "seed")), **OVER)
     assert found.value == pytest.approx((-1 / 3 + 1) / 2)
     assert found.error == pytest.approx(2 / 3 / 2)
     assert found.seeds == 2
+
+
+def test_groups_that_share_their_seeds_are_no_more_seeds():
+    """τ is −1, 1/3 and 1 of three seeds in each of three groups: as sure as one group is."""
+    lines = (FALLING, (1.0, 3.0, 2.0, 2.5), RISING)
+    made = [r for seed, line in enumerate(lines) for r in over_eta_and_decay([line] * 3, seed=seed)]
+    keys = ("eta", "weight_decay", "seed")
+    found = read("mean_order", Rows(tuple(made), keys), **OVER)
+    one = read("order", Rows(tuple(r for r in made if r["eta"] == 0.1), keys), **OVER)
+    assert (found.value, found.error) == (pytest.approx(one.value), pytest.approx(one.error))
+    # a group that lacks a seed has it left out of all
+    lacking = [r for r in made if not (r["eta"] == 0.1 and r["seed"] == 2)]
+    fewer = read("mean_order", Rows(tuple(lacking), keys), **OVER)
+    assert (fewer.seeds, fewer.value) == (2, pytest.approx(-1 / 3))
+    apart = [r for r in made if (r["eta"] == 0.1) == (r["seed"] == 2)]
+    with pytest.raises(NotReadError, match="no seed can be read in every group"):
+        read("mean_order", Rows(tuple(apart), keys), **OVER)
 
 
 def test_an_order_over_the_seeds_of_each_group():

@@ -16,8 +16,9 @@ from eostui.cli.app import app
 from eostui.experiments.costs import ExperimentCost, ExperimentCosts
 from eostui.experiments.experiment import load
 from eostui.experiments.html_report import page
+from eostui.experiments.readings import READINGS
 from eostui.experiments.report import Entry, markdown
-from eostui.experiments.results import OnShelf, judge, standing, stored
+from eostui.experiments.results import OnShelf, judge, rows_of, standing, stored
 from eostui.runs.shelf import read
 from eostui.runs.store.writer import RunWriter
 from eostui.sweeps.plan import Draft
@@ -113,7 +114,10 @@ def test_a_member_that_was_stopped_midway_counts_for_nothing(tmp_path, experimen
     summarised.make(sweep.members[2].path, 1e-2, group=sweep.id, status="stopped")
     result = judge(experiment, sweep)
     assert result["verdict"] == "undecided"
-    assert result["members"] == {"finished": 2, "stopped": 1}
+    assert result["members"] == {"finished": 2, "unfinished": 1}
+    rows = rows_of(sweep, experiment)
+    for reading, arguments in (("diverged", {}), ("share", {"column": "onset"})):
+        assert READINGS[reading](rows, **arguments).members == 2
 
 
 def test_how_an_experiment_stands_on_a_shelf(tmp_path, experiment):
