@@ -18,6 +18,7 @@ from eostui.experiments.report import counted, markdown
 from eostui.probes import OPTIONAL, PROBES, described
 from eostui.runs.analysis.outcome import COLUMNS
 from eostui.runs.store import columns
+from eostui.runs.store.own_columns import OF_BATCHES
 from eostui.settings import settings, shown
 from eostui.toys import TOYS
 from eostui.tui.screens.table import keys_by_group
@@ -114,6 +115,8 @@ def _columns() -> str:
             c for c in named if c.name not in every | calibrated | probed
         ],
         "From the first calibration on": columns.CALIBRATED,
+        "Of interventions": columns.INTERVENED,
+        "Of dynamics that see batches": OF_BATCHES,
         **optional,
     }
     for title, group in groups.items():

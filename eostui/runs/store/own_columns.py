@@ -63,7 +63,7 @@ _BUILT_IN = {probe.name: {column.name for column in probe.columns} for probe in 
 
 
 #: What dynamics that see batches store for every step.
-_OF_BATCHES = (
+OF_BATCHES = (
     Column(
         BATCH_LOSS,
         "L",
@@ -135,7 +135,7 @@ def dynamics_columns_of(facts: Mapping[str, str]) -> tuple[Column, ...]:
         Column(UNDECAYED, "L/θ²", f"{undecayed}, the stability limit without decay"),
     ]
     if dynamics.batches:
-        own += _OF_BATCHES
+        own += OF_BATCHES
     _refuse_names(own, _TAKEN_OF_STEPS)
     return tuple(own)
 
