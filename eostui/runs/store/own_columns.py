@@ -63,6 +63,7 @@ _BUILT_IN = {probe.name: {column.name for column in probe.columns} for probe in 
 
 
 #: What dynamics that see batches store for every step.
+#: What dynamics that see batches store of each step.
 OF_BATCHES = (
     Column(
         BATCH_LOSS,
