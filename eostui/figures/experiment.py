@@ -114,7 +114,7 @@ def _courses(experiment: Experiment, sweep: Sweep) -> Iterator[Picture]:
         except EostuiError as error:
             view_of_all.refuse(place, str(error))
     if entries and len(view_of_all.troubles) < len(entries):
-        view_of_all.show(grouped=True)
+        view_of_all.show(grouped=True, key=next(_over(experiment), None))
         for name in _those_known(columns, view_of_all.names()):
             picture = picture_of_comparison(view_of_all, [Wanted(name, is_column=True)])
             yield _with_few_named(picture)
@@ -132,6 +132,13 @@ def _with_few_named(picture: Picture) -> Picture:
 
 def _varying(sweep: Sweep) -> list[str]:
     return [key for axis in sweep.plan.axes for key in axis.keys]
+
+
+def _over(experiment: Experiment) -> Iterator[str]:
+    """Yield what the criteria set their columns against."""
+    for each in _compared(experiment):
+        if OVER in each.arguments:
+            yield str(each.arguments[OVER])
 
 
 def _columns_of_runs(experiment: Experiment) -> Iterator[str]:

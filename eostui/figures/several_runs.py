@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,8 +19,8 @@ from eostui.panels.compare.charts import (
     title_of,
 )
 from eostui.panels.compare.member import G_RATIO
-from eostui.panels.compare.view import AXES, ComparisonView
-from eostui.runs.family import symbol_of
+from eostui.panels.compare.view import AXES, ComparisonView, Look
+from eostui.runs.family import symbol_of, told
 
 #: Names of panels: of a run's panel that which shows the same of several, as the comparison calls it,
 #: and the column that it shows, "" for that of the others.
@@ -131,6 +132,8 @@ def _subplot(
         label = f"Δ {label}"
     if panel.name == "rest":
         return Subplot(wanted.name, f"{label} at rest", chart, own_x, _at_rest(view, column))
+    if len(view.looks()) > _MOST_ENTRIES:  # the legend has no letters then
+        chart = replace(chart, spots=[])
     data = _lines(view, column, ends, columns)
     if panel.name == "losses":
         data += _lines(view, "test_loss", ends, columns)
@@ -170,21 +173,35 @@ def _at_rest(view: ComparisonView, column: str) -> list[Points]:
 def _legend(view: ComparisonView) -> tuple[list[Entry], str]:
     """Return which curve is whose, and what the labels are values of; of many runs a few."""
     looks = view.looks()
+    if len(looks) > _MOST_ENTRIES:
+        return _legend_of_many(view, looks)
     full = all(len(look.name) <= _SHORT for look in looks)
     keys = view.labelled_by
     by_values = len(keys) == 1 or (bool(keys) and not full)
     labels = [look.name if full and not by_values else look.label for look in looks]
     title = ", ".join(map(symbol_of, keys)) if by_values else ""
-    shown = list(range(len(looks)))
-    if len(looks) > _MOST_ENTRIES:
-        places = np.linspace(0, len(looks) - 1, _FEW_ENTRIES).round().astype(int)
-        shown = places.tolist()
-        title = f"{title}, {len(looks)} curves" if title else f"{len(looks)} curves"
     entries = [
-        Entry(_cut(printable(labels[place])), looks[place].colour, looks[place].sign)
-        for place in shown
+        Entry(_cut(printable(label)), look.colour, look.sign)
+        for label, look in zip(labels, looks, strict=True)
     ]
     return entries, title
+
+
+def _legend_of_many(view: ComparisonView, looks: Sequence[Look]) -> tuple[list[Entry], str]:
+    """Return what the colours stand for: values of the setting that they are of, or places in the order."""
+    if view.key is None:
+        named = [(look.label, look) for look in looks]
+        title = f"{len(looks)} curves"
+    else:
+        of_value = {
+            view.value(group[0]): look for group, look in zip(view.groups, looks, strict=True)
+        }
+        named = [(told(value), of_value[value]) for value in sorted(of_value)]
+        title = f"{symbol_of(view.key)}, {len(looks)} curves"
+    if len(named) > _MOST_ENTRIES:
+        places = np.linspace(0, len(named) - 1, _FEW_ENTRIES).round().astype(int)
+        named = [named[place] for place in places]
+    return [Entry(_cut(printable(label)), look.colour, "") for label, look in named], title
 
 
 def _cut(text: str) -> str:

@@ -334,6 +334,19 @@ def test_names_of_any_letters_are_written_in_silence(tmp_path, capfd, caplog, na
         assert any(name in text for text in texts)
 
 
+def test_colours_of_many_runs_are_named_by_the_setting_that_they_are_of(tmp_path):
+    """Of 30 runs with three λ each colour stands for ten: the legend has the three, and no letters."""
+    folder = tmp_path / "runs"
+    for number in range(30):
+        make(folder / f"made-{number:04d}", (0.0, 1e-3, 1e-2)[number % 3], seed=number // 3)
+    picture = of_runs(folder, panels("sharpness"))
+    assert [entry.label for entry in picture.legend] == ["0", "0.001", "0.01"]
+    assert picture.legend_title == "λ, 30 curves"
+    assert len({entry.colour for entry in picture.legend}) == 3
+    assert not any(entry.sign for entry in picture.legend)
+    assert not picture.subplots[0].chart.spots
+
+
 def test_two_hundred_runs_have_a_legend_of_a_few(tmp_path):
     folder = tmp_path / "runs"
     for number in range(200):

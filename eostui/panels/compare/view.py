@@ -178,12 +178,14 @@ class ComparisonView:
         axis: str | None = None,
         grouped: bool | None = None,
         differing: bool | None = None,
+        key: str | None = None,
     ) -> None:
-        """Show something else; what isn't given stays."""
+        """Show something else; what isn't given stays, as does the key for one that isn't among `keys`."""
         self.quantity = self.quantity if quantity is None else quantity
         self.axis = self.axis if axis is None else axis
         self.grouped = self.grouped if grouped is None else grouped
         self.differing = self.differing if differing is None else differing
+        self._key = key if key in self.keys else self._key
         self._changed()
 
     def pin(self, place: int | None) -> None:
