@@ -188,7 +188,7 @@ def _legend(view: ComparisonView) -> tuple[list[Entry], str]:
 
 
 def _legend_of_many(view: ComparisonView, looks: Sequence[Look]) -> tuple[list[Entry], str]:
-    """Return what the colours stand for: values of the setting that they are of, or places in the order."""
+    """Return what the colours stand for: values of their setting, or places in the order."""
     if view.key is None:
         named = [(look.label, look) for look in looks]
         title = f"{len(looks)} curves"

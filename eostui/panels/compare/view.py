@@ -180,7 +180,7 @@ class ComparisonView:
         differing: bool | None = None,
         key: str | None = None,
     ) -> None:
-        """Show something else; what isn't given stays, as does the key for one that isn't among `keys`."""
+        """Show something else; what isn't given stays, as does a `key` not among `keys`."""
         self.quantity = self.quantity if quantity is None else quantity
         self.axis = self.axis if axis is None else axis
         self.grouped = self.grouped if grouped is None else grouped
