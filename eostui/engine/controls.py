@@ -85,6 +85,7 @@ class Controls:
     _polled_at: float = 0.0
     _warm_up: int = 0
     _most_reached: float = 0.0  # of the accuracies that a change waited for
+    _followed: int = -1  # the step of which it is on record what the config does there
 
     @classmethod
     def of(cls, config: RunConfig, stability: Stability) -> Controls:
@@ -150,7 +151,7 @@ class Controls:
         """Do again what is on record of a step: changes of controls, the scheduled ones among them,
         calibrations, and probes that were turned on or off."""
         for event in events:
-            self.schedule = {at: change for at, change in self.schedule.items() if at != step}
+            self._followed = step  # what the config does at a step comes before anything else there
             if event.kind == "control":
                 changed = changed_to(event.payload)
                 self.values.update(changed)
@@ -165,6 +166,23 @@ class Controls:
                         self.switch(event.payload["probe"], event.payload["on"])
             else:
                 self.asked.append(event.payload["what"])
+
+    def fork(
+        self, step: int, events: Iterable[Event], wanted: Mapping[str, float], writer: Store
+    ) -> str | None:
+        """Change what a fork wants otherwise from its first step on; return why it can't be, or None.
+
+        Args:
+            step: its first one.
+            events: what is on record of that step of its parent; where the parent hadn't come to it,
+                what the config does there comes first, as it does with any other change.
+            wanted: the new values, by name.
+            writer: of the fork.
+        """
+        self.repeat(step, events)
+        if wanted and step != self._followed:
+            self.scheduled(step, writer)
+        return self._set(wanted, writer, step)
 
     def state(self) -> dict[str, Any]:
         """Return their values, and where their schedule is: whether a run waits or ends isn't gone on
@@ -191,12 +209,8 @@ class Controls:
 
     def scheduled(self, step: int, writer: Store) -> None:
         """Change controls, or pause, as the config says for this step: as a viewer would."""
-        if step == 0 and self._warm_up:
-            eta = self.values["eta"]
-            start = ControlChange(step=0, eta=eta, warm_up=self._warm_up, warm_up_from={"eta": 0.0})
-            self._begin(start, writer, step)
-        if step in self.schedule:
-            self._begin(self.schedule[step], writer, step)
+        if step != self._followed:
+            self._begin_planned(writer, step)
         for change in self.by_accuracy:
             if change.at_accuracy is not None and self.accuracy >= change.at_accuracy - ROUNDING:
                 self._count_reached([change.at_accuracy])
@@ -206,6 +220,15 @@ class Controls:
         if step in self.pauses:
             self.pauses.remove(step)
             self._pause(True, writer, step)
+
+    def _begin_planned(self, writer: Store, step: int) -> None:
+        """Begin what the config says by this step's number."""
+        if step == 0 and self._warm_up:
+            eta = self.values["eta"]
+            start = ControlChange(step=0, eta=eta, warm_up=self._warm_up, warm_up_from={"eta": 0.0})
+            self._begin(start, writer, step)
+        if step in self.schedule:
+            self._begin(self.schedule[step], writer, step)
 
     def _begin(self, change: ControlChange, writer: Store, step: int) -> None:
         """Begin a change of the config's, which is done at once if it has no warm-up."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,6 @@ from eostui.errors import InputError
 from eostui.probes import PROBES
 from eostui.runs.analysis.remarks import PROBES_CHANGED
 from eostui.runs.analysis.stops import KINDS, inherited
-from eostui.runs.analysis.switched_probes import SWITCHED
 from eostui.runs.fork import copy_history
 from eostui.runs.record import Record
 from eostui.runs.store import checkpoints
@@ -27,7 +25,6 @@ from eostui.runs.store.checkpoints import Checkpoint
 from eostui.runs.store.lookup import events_of
 from eostui.runs.store.own_columns import PROBES_FACT, joined, probe_columns_of, probes_fact
 from eostui.runs.store.reader import RunReader, facts_of
-from eostui.runs.store.rows import Event
 from eostui.runs.store.writer import RunWriter, make_durable
 from eostui.stop_condition import Stop
 
@@ -75,15 +72,7 @@ def fork(
     facts[PROBES_FACT] = probes_fact(probes)
     with session.making(path, facts) as writer:
         copy_history(parent, writer, state, session.config.reading)
-        asked = [
-            event
-            for event in Record.of(parent, state).controls.get(at, [])
-            if event.kind != SWITCHED
-        ]
-        change = _change(session, state, asked, controls)
-        if change is not None:
-            writer.past_event(change)
-            asked = [*asked, change]
+        _change(session, parent, state, controls, writer)
         if recognition.probes:
             writer.event(at, PROBES_CHANGED, {"what": recognition.probes})
         if recognition.changed:
@@ -95,7 +84,9 @@ def fork(
         writer.flush()
         make_durable(path)
         checkpoints.write(path, state)
-        session.driver.repeat(writer, Past(state, at, at, {at: asked}, progress))
+        session.driver.repeat(
+            writer, Past(state, at, at, Record.of(path, state).controls, progress)
+        )
         if recognition.probes:
             session.driver.trajectory.probes.turn_on()
         return writer
@@ -140,12 +131,20 @@ def _not_before(path: Path, origin: int) -> str:
 
 
 def _change(
-    session: EngineSession, state: Checkpoint, asked: list[Event], wanted: Mapping[str, float]
-) -> Event | None:
-    """Return the control change of a fork, after what its parent changed at the same step."""
+    session: EngineSession,
+    parent: Path,
+    state: Checkpoint,
+    wanted: Mapping[str, float],
+    writer: RunWriter,
+) -> None:
+    """Record the control changes of a fork, after what its parent changed at the same step.
+
+    Raises:
+        InputError: if the controls can't be so after that.
+    """
+    step = state.step
+    asked = Record.of(parent, state).controls.get(step, [])
     controls = Controls.of(session.config, session.dynamics.stability)
     restore(state, {"controls": controls}, session.problem.initial.device)
-    controls.repeat(state.step, asked)
-    now = controls.values
-    changes = {name: [now[name], value] for name, value in wanted.items() if value != now[name]}
-    return Event(state.step, time.time(), "control", changes) if changes else None
+    if refusal := controls.fork(step, asked, wanted, writer):
+        raise InputError(f"fork of {parent.name} at step {step}: {refusal}")

@@ -270,10 +270,11 @@ def within(values: Any, key: str) -> Any:
 def merged(plan: Plan, more: Iterable[Axis], where: str) -> Plan:
     """Return a plan over which the values of more axes are put beside those that it has.
 
-    A setting that didn't vary keeps the value that it had, as the first of its axis.
+    A setting that didn't vary keeps the value that it had, as the first of its axis. Values that are
+    there already, however they are written, are left out.
 
     Raises:
-        InputError: if a setting is part of an axis of several, or is among those already.
+        InputError: if a setting is part of an axis of several, isn't there, or can't have such a value.
     """
     axes = list(plan.axes)
     stated = plan.base.model_dump(mode="json")
@@ -286,20 +287,22 @@ def merged(plan: Plan, more: Iterable[Axis], where: str) -> Plan:
                 raise InputError(
                     f"{where}: `{axis.name}` can't be added: the members there have no such setting"
                 ) from None
-            added = tuple(point for point in axis.values if repr(point) != repr(own))
-            axes.append(Axis(axis.keys, (own, *added)))
-            continue
-        if {*axes[place].keys} != {*axis.keys}:
-            raise InputError(
-                f"{where}: `{axis.name}` can't be added: the sweep varies {axes[place].name} together"
-            )
+            place = len(axes)
+            axes.append(Axis(axis.keys, (own,)))
         there = axes[place]
+        if {*there.keys} != {*axis.keys}:
+            raise InputError(
+                f"{where}: `{axis.name}` can't be added: the sweep varies {there.name} together"
+            )
         order = [axis.keys.index(key) for key in there.keys]
-        points = [tuple(point[n] for n in order) for point in axis.values]
+        points = tuple(tuple(point[n] for n in order) for point in axis.values)
+        # as the first members have all else: what is valid there alone may vary
+        around = [Axis(each.keys, each.values[:1]) for each in axes]
+        around[place] = Axis(there.keys, points)
+        points = canonical(Plan(plan.base, tuple(around)), where).axes[place].values
         known = {repr(point) for point in there.values}
-        axes[place] = Axis(
-            there.keys, (*there.values, *(point for point in points if repr(point) not in known))
-        )
+        added = (point for point in points if repr(point) not in known)
+        axes[place] = Axis(there.keys, (*there.values, *added))
     return Plan(plan.base, tuple(sorted(axes, key=_of_seeds)))
 
 

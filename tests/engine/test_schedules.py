@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import taped
@@ -17,6 +19,7 @@ from eostui.runs.launch import Fork, Resume
 from eostui.runs.run import Run
 from eostui.runs.save_preset import steered_config
 from eostui.runs.shelf import read_entry
+from eostui.runs.store import checkpoints
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STEPS = 120
@@ -75,8 +78,8 @@ def double(**values):
             "far_cadence": 0,
             "cadence": 30,
             "measure": "spectrum",
-        },
-        **values,
+            **values,
+        }
     )
 
 
@@ -195,6 +198,63 @@ def test_it_goes_on_from_anywhere_as_if_it_had_never_ended(whole, tmp_path, end)
         assert kinds(each, "scheduled") == kinds(whole, "scheduled")
         assert kinds(each, "control") == kinds(whole, "control")
         assert differences(each) == []
+
+
+AT_ONCE = {**ALL, "controls": [{"step": 0, "weight_decay": 0.01}, *ALL["controls"]]}
+
+
+def test_it_goes_on_from_before_its_first_step_as_if_it_had_never_ended(tmp_path):
+    """Stopped where its warm-up has begun: resumed, with and without its checkpoint, and forked."""
+    undisturbed = here(double(**AT_ONCE), tmp_path)
+    assert columns(undisturbed)["eta"][0] == pytest.approx(0.02)
+    path = here(double(**AT_ONCE), tmp_path, {0: [("stop", {})]})
+    assert read_entry(path).last_step == -1
+    forked = here(Fork(read_entry(path), 0), tmp_path)
+    late = here(Fork(read_entry(undisturbed), 0), tmp_path)
+    again = here(Fork(read_entry(late), 0), tmp_path)
+    twice = here(Fork(read_entry(undisturbed), 0), tmp_path, {0: [("stop", {})]})
+    bare = here(double(**AT_ONCE), tmp_path, {0: [("stop", {})]})
+    shutil.rmtree(bare / checkpoints.FOLDER)
+    for each in (path, twice, bare):
+        here(Resume(entry(each)), tmp_path)
+    for each in (path, forked, late, again, twice, bare):
+        assert_same_rows(each, undisturbed, whole=True)
+        assert kinds(each, "scheduled") == kinds(undisturbed, "scheduled")
+        assert kinds(each, "control") == kinds(undisturbed, "control")
+        assert differences(each) == []
+
+
+def test_what_is_set_before_the_first_step_holds(tmp_path):
+    """By hand, also once it is gone on with, and in a fork."""
+    config = double(warm_up=15, controls=[{"step": 0, "weight_decay": 0.01}], steps=30)
+    path = here(config, tmp_path, {0: [("set", {"eta": 0.05}), ("stop", {})]})
+    here(Resume(entry(path)), tmp_path)
+    fork = here(Fork(read_entry(path), 0, {"eta": 0.07}), tmp_path)
+    stopped = here(Fork(read_entry(path), 0, {"eta": 0.07}), tmp_path, {0: [("stop", {})]})
+    here(Resume(entry(stopped)), tmp_path)
+    for each, eta in ((path, 0.05), (fork, 0.07), (stopped, 0.07)):
+        found = columns(each)
+        assert set(found["eta"]) == {eta}
+        assert set(found["weight_decay"]) == {0.01}
+        assert differences(each) == []
+    assert_same_rows(fork, stopped, whole=True)
+
+
+def test_a_fork_where_its_parent_has_not_come_does_the_rest_that_the_config_says_there(tmp_path):
+    """What it doesn't set itself; what it sets holds, though the config changes that at this step too."""
+    changes = [{"step": 21, "eta": 0.2, "weight_decay": 0.02, "warm_up": 4}]
+    path = here(double(controls=changes, steps=20), tmp_path)
+    fork = here(Fork(read_entry(path), 21, {"eta": 0.05, "steps": 40}), tmp_path)
+    stopped = here(
+        Fork(read_entry(path), 21, {"eta": 0.05, "steps": 40}), tmp_path, {21: [("stop", {})]}
+    )
+    here(Resume(entry(stopped)), tmp_path)
+    for each in (fork, stopped):
+        found = columns(each)
+        assert set(found["eta"][21:]) == {0.05}
+        assert found["weight_decay"][20:25] == pytest.approx([0, 0.005, 0.01, 0.015, 0.02])
+        assert differences(each) == []
+    assert_same_rows(fork, stopped, whole=True)
 
 
 def test_killed_across_a_trigger_it_goes_on_the_same(whole, tmp_path):

@@ -140,6 +140,24 @@ def test_more_values_are_put_beside_those_there_are() -> None:
     assert both.axes[-1] == Axis(("eta",), ((0.15,), (0.1,)))
 
 
+def test_values_that_are_there_are_known_however_they_are_written() -> None:
+    """As whole numbers and fractions, zipped in another order, and the one value of all members."""
+    drafted = draft(weight_decay="0,1e-3", seed="1,2")
+    drafted.zip({"eta": [0.1, 0.2], "width": [10, 20]}, "test")
+    plan = drafted.plan("test")
+    more = draft(weight_decay="0,1/1000,2e-3", momentum="9/10,0")
+    more.zip({"width": [10, 30], "eta": [1e-1, 1]}, "test")
+    assert merged(plan, more.axes(), "test").axes == (
+        Axis(("weight_decay",), ((0.0,), (1e-3,), (2e-3,))),
+        Axis(("eta", "width"), ((0.1, 10), (0.2, 20), (1.0, 30))),
+        Axis(("momentum",), ((0.9,), (0.0,))),
+        Axis(("seed",), ((1,), (2,))),
+    )
+    assert merged(draft(seed="1,2").plan("test"), [Axis(("weight_decay",), ((0,),))], "test").axes == (
+        Axis(("weight_decay",), ((0.0,),)), Axis(("seed",), ((1,), (2,)))
+    )  # fmt: skip
+
+
 def test_a_setting_that_varies_with_another_is_not_added_alone() -> None:
     drafted = draft()
     drafted.zip({"eta": [0.1, 0.2], "width": [10, 20]}, "test")

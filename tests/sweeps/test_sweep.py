@@ -77,6 +77,15 @@ def test_members_are_added_and_those_there_keep_their_places(sweep: Sweep) -> No
     assert len(Sweep(sweep.path).members) == 12
 
 
+def test_members_that_are_there_are_not_added_again_however_they_are_written(sweep: Sweep) -> None:
+    drafted = Draft(presets.load("digits-mlp").config)
+    drafted.take("weight_decay", "0,1/1000,2e-3", "test")
+    more = sweep.extended(drafted.axes())
+    assert [dict(member.settings) for member in more.members[4:]] == [
+        {"weight_decay": 2e-3, "seed": 1}, {"weight_decay": 2e-3, "seed": 2}
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("before", "after", "told"),
     [
@@ -258,6 +267,8 @@ def test_a_disk_that_is_too_small_is_told_before_anything_starts(
         ("plot mde-aaaa", "there is no run or sweep `mde-aaaa`"),
         ("runs delete --yes mde-aaaa", "there is no run or sweep `mde-aaaa`"),
         ("sweep --add mine --seed 1", "all of these members"),
+        ("sweep --add mine --weight-decay 0,1/1000", "all of these members"),
+        ("sweep --add mine --set momentum=9/10", "all of these members"),
         ("sweep --add mine --momentum 0.5,7", "`momentum`"),
         ("sweep digits-mlp --add mine --seed 3", "takes settings alone"),
         ("resume mine --steps 5", "--steps is for runs"),
