@@ -16,7 +16,7 @@ from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
 
 if TYPE_CHECKING:
     from eostui.experiments.costs import ExperimentCost
-    from eostui.experiments.experiment import Experiment
+    from eostui.experiments.experiment import Experiment, Wanted
     from eostui.experiments.results import OnShelf, Result, Standing
 
 Folders = tuple[Path, Path]  # of the runs, of the data sets
@@ -107,7 +107,7 @@ def reproduce(
         _narrate(sentence)
     chosen: Sequence[Experiment] = meant.experiments
     if paper_scale:
-        chosen = _of_a_papers_size(chosen, names or [])
+        chosen = _of_a_papers_size(meant)
     if dry_run:
         if machines.elsewhere or not names:
             raise InputError(
@@ -162,12 +162,16 @@ def _report(
         reports.keep(keep, entries)
 
 
-def _of_a_papers_size(chosen: Sequence[Experiment], names: Sequence[str]) -> list[Experiment]:
+def _of_a_papers_size(meant: Wanted) -> list[Experiment]:
     """Return those that have runs of that size; one that is named itself and has none is refused."""
-    for each in chosen:
-        if each.name in names and not each.definition.paper_scale:
-            each.preset(paper_scale=True)  # says why
-    return [each for each in chosen if each.definition.paper_scale]
+    for each in meant.named:
+        each.preset(paper_scale=True)  # says why
+    found = [each for each in meant.experiments if each.definition.paper_scale]
+    if not found:
+        raise InputError(
+            "none of these experiments has runs at a paper's size: leave --paper-scale out"
+        )
+    return found
 
 
 def _list(
@@ -231,7 +235,7 @@ def _show_cost(
 
     shown = set()
     for each in chosen:
-        if (preset := each.preset(paper_scale=paper_scale)) in shown:
+        if (preset := each.preset_argument(paper_scale=paper_scale)) in shown:
             continue
         shown.add(preset)
         if not as_json:

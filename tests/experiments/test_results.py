@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 
 from eostui.cli.app import app
 from eostui.experiments.costs import ExperimentCost, ExperimentCosts
-from eostui.experiments.experiment import load
+from eostui.experiments.experiment import available, load
 from eostui.experiments.html_report import page
 from eostui.experiments.report import Entry, markdown
 from eostui.experiments.results import OnShelf, judge, standing, stored
@@ -150,8 +151,23 @@ def test_the_report_has_verdict_numbers_and_what_was_left_out(tmp_path, experime
     assert "the criteria were changed" not in text
     assert markdown([]).startswith("# Experiments")
     never = markdown([Entry.of(changed)])
-    assert "| `eostui reproduce mine` | mine, Fig. 1 | a &lt;b> \\| claim | never run |" in never
+    command = f"`eostui reproduce {experiment.path}`"
+    assert f"| {command} | mine, Fig. 1 | a &lt;b> \\| claim | never run |" in never
     assert "3 members, 6 000 steps" in never
+
+
+def test_a_report_names_experiments_by_what_the_program_finds_them_by(tmp_path):
+    """By a name that is that file's, else by its path; and so their presets."""
+    folder = tmp_path / "with space"
+    folder.mkdir()
+    shipped = load(str(available()["wd-a7"]))
+    assert Entry.of(shipped).command == "eostui reproduce wd-a7"
+    assert Entry.of(shipped).preset_command == "eostui sweep digits-wd-a7"
+    (folder / "sweep.toml").write_text(SWEEP)
+    (folder / "wd-a7.toml").write_text(EXPERIMENT)
+    entry = Entry.of(load(str(folder / "wd-a7.toml")))
+    for told, file in ((entry.command, "wd-a7.toml"), (entry.preset_command, "sweep.toml")):
+        assert Path(shlex.split(told)[2]).samefile(folder / file)
 
 
 def test_what_an_experiment_costs_is_what_it_took_or_what_runs_like_its_members_tell(
@@ -244,6 +260,38 @@ def test_a_tiny_experiment_from_end_to_end(tmp_path):
     assert again.exit_code == 0, again.output
     assert "below: agrees" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in runs.glob("*/run.db")} == before
+
+
+def test_a_papers_size_where_there_is_none_is_refused(tmp_path, monkeypatch):
+    """Of one that is given by its path, and of a paper none of whose experiments has it."""
+    monkeypatch.setenv("EOSTUI_SETTINGS", str(tmp_path))
+    folder = tmp_path / "presets" / "experiments"
+    folder.mkdir(parents=True)
+    (folder / "tiny-sweep.toml").write_text(TINY)
+    (folder / "own.toml").write_text(BELOW.replace("tiny", "tiny-sweep"))
+    for name, told in (
+        (str(folder / "own.toml"), "experiment own has no runs at a paper's size"),
+        ("mine", "none of these experiments has runs at a paper's size"),
+    ):
+        words = ["reproduce", name, "--paper-scale", "--runs-dir", str(tmp_path / "runs")]
+        answer = CliRunner().invoke(app, words)
+        assert told in str(answer.exception)
+        assert answer.exception.exit_code == 2
+
+
+def test_what_presets_of_the_same_path_from_their_files_on_cost_is_told_of_each(tmp_path):
+    """They are others where the files lie in other folders, and the same where they don't."""
+    for folder, steps in (("a", 40), ("b", 50)):
+        (tmp_path / folder).mkdir()
+        tiny = TINY.replace("steps = 40", f"steps = {steps}")
+        (tmp_path / folder / "tiny.toml").write_text(tiny)
+        for name in ("mine", "too"):
+            (tmp_path / folder / f"{name}.toml").write_text(BELOW)
+    files = [str(tmp_path / folder / f"{name}.toml") for name in ("mine", "too") for folder in "ab"]
+    out, _ = call(tmp_path / "runs", ["reproduce", *files, "--dry-run"])
+    assert [line for line in out.splitlines() if "tiny.toml" in line] == [
+        f"mine: {tmp_path / folder / 'tiny.toml'}" for folder in "ab"
+    ]
 
 
 def test_what_is_asked_wrongly(tmp_path):
