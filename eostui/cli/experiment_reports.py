@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from eostui.errors import EostuiError, InputError, printable
 
 if TYPE_CHECKING:
+    from eostui.experiments.drawings import Drawing
     from eostui.experiments.experiment import Experiment
     from eostui.experiments.readings import Rows
     from eostui.experiments.report import Entry
@@ -48,17 +49,27 @@ def can_draw() -> bool:
     return True
 
 
-def draw(experiment: Experiment, sweep: Sweep, rows: Rows | None = None) -> None:
-    """Draw the figures of a result beside it; if that fails, stderr is told and there are none."""
+def draw(experiment: Experiment, sweep: Sweep, rows: Rows | None = None) -> Sequence[Drawing]:
+    """Draw the figures of a result, keep them beside it and return them.
+
+    If they can't be drawn there are none, and if they can't be kept they are returned all the same;
+    stderr is told why.
+    """
     from eostui.experiments.drawings import keep_drawings
     from eostui.experiments.results import result_file, rows_of
     from eostui.figures.experiment import drawings_of
 
     try:
         drawings = drawings_of(experiment, sweep, rows or rows_of(sweep, experiment))
-        keep_drawings(result_file(sweep, experiment), drawings)
     except EostuiError as error:  # the verdict stays whatever becomes of its figures
         print(printable(f"eostui: {experiment.name} has no figures: {error}"), file=sys.stderr)
+        return ()
+    try:
+        keep_drawings(result_file(sweep, experiment), drawings)
+    except InputError as error:
+        told = f"eostui: the figures of {experiment.name} aren't kept: {error}"
+        print(printable(told), file=sys.stderr)
+    return drawings
 
 
 def entries_of(
@@ -80,12 +91,10 @@ def entries_of(
     entries = []
     for each in chosen:
         found = standing(each, shelf, paper_scale=paper_scale)
-        drawings = []
+        drawings: Sequence[Drawing] = ()
         if drawn and found.sweep is not None and found.result is not None:
             file = result_file(found.sweep, each)
-            if not (drawings := stored_drawings(file)):
-                draw(each, found.sweep)
-                drawings = stored_drawings(file)
+            drawings = stored_drawings(file) or draw(each, found.sweep)
         entries.append(
             Entry.of(
                 each, paper_scale=paper_scale, state=found.state, result=found.result,

@@ -12,11 +12,11 @@ import typer
 from eostui.cli.machines import Machines
 from eostui.cli.options import AsJson, DataDir, RunsDir
 from eostui.cli.output import print_json, print_table
-from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
+from eostui.errors import EXIT_FAILED, EostuiError, InputError, Interrupted, printable
 
 if TYPE_CHECKING:
     from eostui.experiments.costs import ExperimentCost
-    from eostui.experiments.experiment import Experiment
+    from eostui.experiments.experiment import Experiment, Wanted
     from eostui.experiments.results import OnShelf, Result, Standing
 
 Folders = tuple[Path, Path]  # of the runs, of the data sets
@@ -81,8 +81,8 @@ def reproduce(
     undecided and why. Members that are on the shelf aren't trained again, and an interrupted call goes
     on where it stopped. Numbers, verdict and figures (which take the extra `figures`) are kept in the
     sweep's folder. A report has those of all experiments that are named, or of all; its HTML is one file
-    that fetches nothing. The exit code is 0 whatever the verdicts, 1 when a member failed, 130 when
-    interrupted.
+    that fetches nothing. The exit code is 0 whatever the verdicts, 1 when a member failed or was stopped
+    by someone, 130 when interrupted.
 
     Examples:
 
@@ -107,7 +107,7 @@ def reproduce(
         _narrate(sentence)
     chosen: Sequence[Experiment] = meant.experiments
     if paper_scale:
-        chosen = _of_a_papers_size(chosen, names or [])
+        chosen = _of_a_papers_size(meant)
     if dry_run:
         if machines.elsewhere or not names:
             raise InputError(
@@ -162,12 +162,16 @@ def _report(
         reports.keep(keep, entries)
 
 
-def _of_a_papers_size(chosen: Sequence[Experiment], names: Sequence[str]) -> list[Experiment]:
+def _of_a_papers_size(meant: Wanted) -> list[Experiment]:
     """Return those that have runs of that size; one that is named itself and has none is refused."""
-    for each in chosen:
-        if each.name in names and not each.definition.paper_scale:
-            each.preset(paper_scale=True)  # says why
-    return [each for each in chosen if each.definition.paper_scale]
+    for each in meant.named:
+        each.preset(paper_scale=True)  # says why
+    found = [each for each in meant.experiments if each.definition.paper_scale]
+    if not found:
+        raise InputError(
+            "none of these experiments has runs at a paper's size: leave --paper-scale out"
+        )
+    return found
 
 
 def _list(
@@ -231,7 +235,7 @@ def _show_cost(
 
     shown = set()
     for each in chosen:
-        if (preset := each.preset(paper_scale=paper_scale)) in shown:
+        if (preset := each.preset_argument(paper_scale=paper_scale)) in shown:
             continue
         shown.add(preset)
         if not as_json:
@@ -251,24 +255,32 @@ def _run(
     """Run experiments and judge them, each told as it ends; return the results and the exit code."""
     from eostui.cli.experiment_reports import can_draw, draw
     from eostui.experiments.results import OnShelf, judge, rows_of
+    from eostui.sweeps.conductor import unfinished
 
     shelf, drawn = OnShelf(folders[0]), can_draw()
     results: list[Result] = []
     code = 0
-    for each in chosen:
+    for number, each in enumerate(chosen):
         try:
             trained = _trained(
                 each, shelf, folders, machines, paper_scale=paper_scale, failed=failed
             )
-            if trained.interrupted:
-                left = len(chosen) - len(results)
-                _narrate(f"{left} experiments are left: the same command goes on")
-                return results, trained.interrupted
-            code = max(code, trained.exit_code)
+            code = trained.interrupted or max(code, trained.exit_code)
+            if trained.stopped:
+                _tell_left(len(chosen) - number)
+                return results, code
+            if left := len(unfinished(trained.states)):
+                told_left = "1 member is" if left == 1 else f"{left} members are"
+                _narrate(f"{each.name} isn't judged: {told_left} left, the same command goes on")
+                continue
             rows = rows_of(trained.sweep, each)
             result = judge(each, trained.sweep, rows, paper_scale=paper_scale)
             if drawn:
                 draw(each, trained.sweep, rows)
+        except Interrupted as error:
+            _narrate(str(error))
+            _tell_left(len(chosen) - number)
+            return results, error.exit_code
         except EostuiError as error:  # the others can be done without it
             if len(chosen) == 1:
                 raise
@@ -279,6 +291,11 @@ def _run(
         if told:
             _tell(result)
     return results, code
+
+
+def _tell_left(count: int) -> None:
+    left = "1 experiment is" if count == 1 else f"{count} experiments are"
+    _narrate(f"stopped: {left} left and not judged, the same command goes on")
 
 
 def _trained(
@@ -292,21 +309,15 @@ def _trained(
 ) -> Any:
     """Train what isn't there of an experiment's members, in the sweep that has them or in a new one."""
     from eostui.cli.sweeping import trained
+    from eostui.experiments.results import found_or_made
     from eostui.locations import present_folder
-    from eostui.sweeps import cost
-    from eostui.sweeps.sweep import Sweep
 
     plan = experiment.plan(paper_scale=paper_scale)
-    sweep = shelf.find(plan)
     configs = list(plan.configs())
     _tell_download(experiment, folders[1], {config.data for config in configs})
     present_folder()
     with machines.reached(configs) as reached:
-        if sweep is None:
-            cost.refuse_disk(folders[0], sum(map(cost.record_bytes, configs)))
-            stem = Path(experiment.preset(paper_scale=paper_scale)).stem
-            sweep = Sweep.create(folders[0], plan, "", stem)
-            shelf.take(sweep)
+        sweep = found_or_made(experiment, shelf, paper_scale=paper_scale)
         return trained(sweep, folders[1], machines.workers, reached, failed=failed)
 
 

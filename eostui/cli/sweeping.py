@@ -142,11 +142,13 @@ class Trained(NamedTuple):
         sweep: as it is now.
         states: of its members.
         interrupted: the exit code of a signal that ended it before; 0 for none.
+        stopped: whether it was told to stop, by a signal or by `eostui stop`.
     """
 
     sweep: Sweep
     states: Sequence[MemberState]
     interrupted: int
+    stopped: bool
 
     @property
     def exit_code(self) -> int:
@@ -171,6 +173,7 @@ def trained(
 
     Raises:
         InputError: if another process is at work on it, or a member's config isn't valid.
+        Interrupted: by a signal before any member began.
     """
     narrate = Console(file=cast("IO[str]", Narration()), highlight=False)
     with NotedSignals() as signals:
@@ -183,8 +186,14 @@ def trained(
                 told = True
             return not signals.stops
 
-        claim = Claim(sweep.path, still_waiting)
+        try:
+            claim = Claim(sweep.path, still_waiting)
+        except InputError:
+            if signals.stops:
+                raise signals.interruption("any member began") from None
+            raise
         take_stop_request(sweep.path)  # it was for who was at work before
+        stopped = False
         template = Template()
         try:
             members = unfinished(sweep.states(), failed=failed)
@@ -196,7 +205,10 @@ def trained(
                 else:
                     devices = worker_devices([m.config for m in members], workers, template)
                     executor = Processes(sweep, data_dir, devices, template, claim, changed_data)
-                _follow(Conductor(sweep, members, executor), signals, narrate)
+                conductor = Conductor(sweep, members, executor)
+                _follow(conductor, signals, narrate)
+                # one that came as the last members ended is meant as much
+                stopped = conductor.stopped or take_stop_request(sweep.path)
         finally:
             template.close()
             claim.release()
@@ -205,7 +217,8 @@ def trained(
         _tell_end(sweep, states, narrate)
         if not signals.stops:
             _sum_up(sweep, narrate)
-    return Trained(sweep, states, 128 + signals.number if signals.stops else 0)
+    interrupted = 128 + signals.number if signals.stops else 0
+    return Trained(sweep, states, interrupted, stopped or signals.stops)
 
 
 def _follow(conductor: Conductor, signals: NotedSignals, narrate: Console) -> None:

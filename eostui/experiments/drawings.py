@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eostui.errors import printable
+from eostui.errors import InputError, printable
 from eostui.sweeps.summary import write_whole
 
 _TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL)
@@ -56,6 +56,10 @@ def stored_drawings(result_file: Path) -> list[Drawing]:
 def keep_drawings(result_file: Path, drawings: Sequence[Drawing]) -> None:
     """Write the figures of a result in place of those before. Raises InputError."""
     for number in range(len(drawings) + 1, _MOST + 1):
-        drawing_file(result_file, number).unlink(missing_ok=True)
+        file = drawing_file(result_file, number)
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:  # of a read-only disk it is so where there is no such file
+            raise InputError(f"{file}: can't be removed: {error.strerror}") from None
     for number, drawing in enumerate(drawings[:_MOST], start=1):
         write_whole(drawing_file(result_file, number), drawing.svg)

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,18 @@ class Experiment(PresetFile):
             )
         return found
 
+    @property
+    def argument(self) -> str:
+        """What a command line means it by: its name, or its path where the name isn't this file's."""
+        known = available().get(self.name)
+        path = self.path.resolve()
+        same = known is not None and known.resolve() == path
+        return self.name if same else shlex.quote(str(path))
+
+    def preset_argument(self, *, paper_scale: bool = False) -> str:
+        """Return what a command line means its preset by. Raises InputError if there is none."""
+        return shlex.quote(_named(self.preset(paper_scale=paper_scale), self.path))
+
     def plan(self, *, paper_scale: bool = False) -> Plan:
         """Return the members that it needs. Raises InputError if the preset is none, or not valid."""
         return _plan(self.preset(paper_scale=paper_scale), self.path, f"experiment {self.name}")
@@ -121,10 +134,12 @@ class Wanted:
 
     Attributes:
         experiments: each once.
+        named: those of them that are named themselves, not by their paper or `all`.
         left_out: a sentence for each file among all, or among a paper's, that isn't valid.
     """
 
     experiments: tuple[Experiment, ...]
+    named: tuple[Experiment, ...] = ()
     left_out: tuple[str, ...] = ()
 
 
@@ -135,12 +150,14 @@ def wanted(names: Iterable[str]) -> Wanted:
         InputError: if a name means none, or the file of one that is named isn't valid.
     """
     found: dict[Path, Experiment] = {}
+    named: list[Experiment] = []
     left_out: dict[str, None] = {}
     for name in names:
         meant = _meant(name)
         found |= {each.path: each for each in meant.experiments}
+        named += meant.named
         left_out |= dict.fromkeys(meant.left_out)
-    return Wanted(tuple(found.values()), tuple(left_out))
+    return Wanted(tuple(found.values()), tuple(named), tuple(left_out))
 
 
 def by_paper(experiments: Iterable[Experiment]) -> list[Experiment]:
@@ -155,7 +172,8 @@ def _rank(paper: str) -> tuple[int, str]:
 def _meant(name: str) -> Wanted:
     known = available()
     if name in known or name.endswith(".toml") or "/" in name:
-        return Wanted((load(name),))
+        one = (load(name),)
+        return Wanted(one, named=one)
     every, left_out = [], []
     for each in known:
         try:
@@ -169,7 +187,7 @@ def _meant(name: str) -> Wanted:
             f"there is no experiment and no paper `{name}`{did_you_mean(name, [*known, *papers, ALL])} "
             "(`eostui reproduce` lists them all; your own can be given by path)"
         )
-    return Wanted(tuple(by_paper(of_paper)), tuple(left_out))
+    return Wanted(tuple(by_paper(of_paper)), left_out=tuple(left_out))
 
 
 def _check(experiment: Experiment, where: str) -> None:
@@ -206,11 +224,16 @@ def _check(experiment: Experiment, where: str) -> None:
                 )
 
 
-def _plan(preset: str, file: Path, where: str) -> Plan:
-    """Return what a preset of either kind runs; a path is meant from the experiment's file on."""
-    named = preset
+def _named(preset: str, file: Path) -> str:
+    """Return a preset's name, or its path from the root on: it is meant from the experiment's file on."""
     if preset.endswith(".toml") or "/" in preset:
-        named = str(file.parent.absolute() / locations.expanded(Path(preset)))
+        return str(file.parent.absolute() / locations.expanded(Path(preset)))
+    return preset
+
+
+def _plan(preset: str, file: Path, where: str) -> Plan:
+    """Return what a preset of either kind runs."""
+    named = _named(preset, file)
     if sweeps.is_meant(named):
         return sweeps.load(named).plan()
     if named == preset and preset not in presets.available():

@@ -97,14 +97,15 @@ class Entry:
     def command(self) -> str:
         """By which it is run, or once more."""
         scale = " --paper-scale" if self.paper_scale else ""
-        return f"eostui reproduce {self.name}{scale}"
+        return printable(f"eostui reproduce {self.experiment.argument}{scale}")
 
     @property
     def preset_command(self) -> str:
         """By which its members are trained alone."""
         plan = self.experiment.plan(paper_scale=self.paper_scale)
         verb = "sweep" if plan.axes else "run"
-        return f"eostui {verb} {self.experiment.preset(paper_scale=self.paper_scale)}"
+        preset = self.experiment.preset_argument(paper_scale=self.paper_scale)
+        return printable(f"eostui {verb} {preset}")
 
     @property
     def takes(self) -> str:

@@ -19,11 +19,12 @@ from eostui.experiments.readings import ENDED, UNFINISHED, Rows
 from eostui.runs.analysis.outcome import nothing
 from eostui.runs.run import Run
 from eostui.runs.store.reader import RunReader
-from eostui.sweeps.cost import work
+from eostui.sweeps.conductor import unfinished
+from eostui.sweeps.cost import record_bytes, refuse_disk, work
 from eostui.sweeps.plan import Plan
-from eostui.sweeps.shelf import sweeps_of
+from eostui.sweeps.shelf import MANIFEST, sweeps_of
 from eostui.sweeps.summary import SummaryReader, write_whole
-from eostui.sweeps.sweep import Sweep
+from eostui.sweeps.sweep import ENDS, Sweep
 from eostui.sweeps.transition import SEED
 from eostui.text import plain
 
@@ -42,22 +43,33 @@ Result = dict[str, Any]
 
 
 class OnShelf:
-    """The sweeps of a shelf by what they run, read once."""
+    """The sweeps of a shelf by what they run.
+
+    Attributes:
+        runs_dir: the shelf.
+    """
 
     def __init__(self, runs_dir: Path) -> None:
-        self._sweeps: dict[str, Sweep] = {}
-        for path in reversed(sweeps_of(runs_dir)):  # of several, the newest
-            with contextlib.suppress(EostuiError):  # a damaged one is told by what is asked of it
-                sweep = Sweep(path)
-                self._sweeps[_told(sweep.plan)] = sweep
+        self.runs_dir = runs_dir
+        self._read: dict[Path, tuple[int, Sweep]] = {}
+        self._sweeps: dict[str, list[Sweep]] = {}
+        self.look()
 
-    def find(self, plan: Plan) -> Sweep | None:
-        """Return the newest sweep of just these members, None if there is none."""
-        return self._sweeps.get(_told(plan))
+    def look(self) -> None:
+        """Look at the shelf as it is now; of manifests that didn't change nothing is read again."""
+        before, self._read, self._sweeps = self._read, {}, {}
+        for path in sweeps_of(self.runs_dir):
+            # a damaged one is told by what is asked of it
+            with contextlib.suppress(OSError, EostuiError):
+                stamp = (path / MANIFEST).stat().st_mtime_ns
+                kept = before.get(path)
+                sweep = kept[1] if kept is not None and kept[0] == stamp else Sweep(path)
+                self._read[path] = stamp, sweep
+                self._sweeps.setdefault(_told(sweep.plan), []).append(sweep)
 
-    def take(self, sweep: Sweep) -> None:
-        """Take in a sweep that was made meanwhile."""
-        self._sweeps[_told(sweep.plan)] = sweep
+    def sweeps(self, plan: Plan) -> list[Sweep]:
+        """Return the sweeps of just these members, the newest first."""
+        return self._sweeps.get(_told(plan), [])
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,8 @@ class Standing:
         sweep: of them; None where there is none.
         state: a verdict, or one of the states above.
         complete: how many members came to their end.
-        result: the last one; None for none.
+        result: the last one; None for none, or where it is of fewer members than there are now, or of a
+            part while the others can still be trained.
     """
 
     experiment: Experiment
@@ -82,13 +95,31 @@ class Standing:
 
 
 def standing(experiment: Experiment, shelf: OnShelf, *, paper_scale: bool = False) -> Standing:
-    """Return how an experiment stands. Raises InputError if it has no runs of that size."""
+    """Return how an experiment stands.
+
+    Of several sweeps of its members it stands by the one with a verdict, else by the most complete, else
+    by the newest.
+
+    Raises:
+        InputError: if it has no runs of that size.
+    """
     plan = experiment.plan(paper_scale=paper_scale)
-    sweep = shelf.find(plan)
-    if sweep is None:
-        return Standing(experiment, plan, None, NEVER_RUN)
-    complete = sum(each.complete for each in sweep.states())
+    every = [_standing_of(sweep, experiment, plan) for sweep in shelf.sweeps(plan)]
+    return max(every, key=_rank, default=Standing(experiment, plan, None, NEVER_RUN))
+
+
+def _rank(found: Standing) -> tuple[bool, bool, int]:
+    judged = found.result is not None
+    return judged and found.state != OUTDATED, judged, found.complete
+
+
+def _standing_of(sweep: Sweep, experiment: Experiment, plan: Plan) -> Standing:
+    """Return how an experiment stands by one sweep of its members."""
+    states = sweep.states()
+    complete = sum(each.complete for each in states)
     result = stored(sweep, experiment)
+    if result is not None and _made_of(result) < (plan.count if unfinished(states) else complete):
+        result = None  # it was made of a part of them
     if result is not None:
         current = result["digest"] == experiment.definition.digest()
         state = str(result["verdict"]) if current else OUTDATED
@@ -97,9 +128,30 @@ def standing(experiment: Experiment, shelf: OnShelf, *, paper_scale: bool = Fals
     return Standing(experiment, plan, sweep, state, complete, result)
 
 
+def found_or_made(experiment: Experiment, shelf: OnShelf, *, paper_scale: bool = False) -> Sweep:
+    """Return the sweep that an experiment stands by, as the shelf is now; one is made if there is none.
+
+    Raises:
+        InputError: if none can be made, or it has no runs of that size.
+    """
+    shelf.look()  # another process may have made one since
+    found = standing(experiment, shelf, paper_scale=paper_scale)
+    if found.sweep is not None:
+        return found.sweep
+    refuse_disk(shelf.runs_dir, sum(map(record_bytes, found.plan.configs())))
+    stem = Path(experiment.preset(paper_scale=paper_scale)).stem
+    return Sweep.create(shelf.runs_dir, found.plan, "", stem)
+
+
 def result_file(sweep: Sweep, experiment: Experiment) -> Path:
     """Return where a result is kept, in the sweep's folder."""
     return sweep.path / f"experiment-{experiment.name}.json"
+
+
+def _made_of(result: Result) -> int:
+    """Return how many members had come to their end when it was made; older results say it by states."""
+    members = result["members"]
+    return int(result.get("complete", sum(members.get(state, 0) for state in (*ENDS, "stopped"))))
 
 
 def needs_gpu(plan: Plan) -> bool:
@@ -154,6 +206,7 @@ def judge(
         "verdict": together(judgements),
         "criteria": [each.content() for each in judgements],
         "members": dict(Counter(str(row["state"]) for row in rows.rows)),
+        "complete": sum(each.complete for each in sweep.states()),
         "seconds": sum(row["seconds"] for row in rows.rows if row["seconds"] == row["seconds"]),
         "varied": list(rows.settings),
         "seeds": sorted({*seeds}),

@@ -42,7 +42,7 @@ _MEMBERS_LOCK, _WRITER_LOCK = "members.lock", "manifest.lock"
 #: The state of a member whose run isn't there yet; others are those of runs.
 WAITING = "waiting"
 #: States of runs that came to their end.
-_ENDS = ("finished", "diverged")
+ENDS = ("finished", "diverged")
 
 
 @dataclass(frozen=True)
@@ -305,7 +305,7 @@ def is_complete(run: Entry) -> bool:
         RunFormatError: if its events can't be read.
     """
     if run.state != "stopped":
-        return run.state in _ENDS
+        return run.state in ENDS
     reader = RunReader(run.path)
     try:
         return ended_by(events_of(reader, *KINDS)) is not None

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from textual.app import App
 
 from eostui.errors import EostuiError, printable
-from eostui.experiments.results import NEVER_RUN, Standing
-from eostui.sweeps import cost
+from eostui.experiments.results import NEVER_RUN, OnShelf, Standing, found_or_made
 from eostui.sweeps.shelf import at_work
 from eostui.sweeps.sweep import Sweep
 from eostui.tui.questions import Questions
@@ -69,7 +67,10 @@ class Reproducing:
         """Run an experiment in a process of its own, and show its members as they come."""
         settings = self._session.settings
         try:
-            sweep = stands.sweep or _made(stands, settings.runs_dir)
+            sweep = found_or_made(stands.experiment, OnShelf(settings.runs_dir))
+            if at_work(sweep.path):  # begun elsewhere while the question stood open
+                self._show_sweep(sweep)
+                return
             process = begin(sweep, ["reproduce", str(stands.experiment.path)], settings.data_dir)
         except EostuiError as error:
             self._refuse(str(error))
@@ -81,14 +82,3 @@ class Reproducing:
 
     def _refuse(self, sentence: str) -> None:
         self._app.notify(printable(sentence), severity="warning")
-
-
-def _made(stands: Standing, runs_dir: Path) -> Sweep:
-    """Make the sweep that an experiment needs; the process that runs it finds it by its members.
-
-    Raises:
-        InputError: if it can't be made.
-    """
-    cost.refuse_disk(runs_dir, sum(map(cost.record_bytes, stands.plan.configs())))
-    stem = Path(stands.experiment.preset()).stem
-    return Sweep.create(runs_dir, stands.plan, "", stem)

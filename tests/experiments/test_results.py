@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import summarised
 from made import make_run
-from sweep_runs import call
+from sweep_runs import call, done, program, sweep_on, wait_for_states
 from typer.testing import CliRunner
 
 from eostui.cli.app import app
 from eostui.experiments.costs import ExperimentCost, ExperimentCosts
-from eostui.experiments.experiment import load
+from eostui.experiments.experiment import available, load
 from eostui.experiments.html_report import page
 from eostui.experiments.readings import READINGS
 from eostui.experiments.report import Entry, markdown
-from eostui.experiments.results import OnShelf, judge, rows_of, standing, stored
+from eostui.experiments.results import OnShelf, found_or_made, judge, rows_of, standing, stored
 from eostui.runs.shelf import read
 from eostui.runs.store.writer import RunWriter
 from eostui.sweeps.plan import Draft
-from eostui.sweeps.sweep import Sweep
+from eostui.sweeps.shelf import locked, sweeps_of
+from eostui.sweeps.sweep import Claim, Sweep
 
 DECAYS = (0.0, 1e-3, 1e-2)
 SWEEP = """# Made.
@@ -141,6 +148,70 @@ def test_how_an_experiment_stands_on_a_shelf(tmp_path, experiment):
     assert stored(sweep, changed) is None
 
 
+def test_a_verdict_of_a_part_of_the_members_stands_for_nothing(tmp_path, experiment):
+    """One that was made while members could still be trained: nor does it once they were."""
+    sweep = made(tmp_path, experiment, (0.0, None, 1e-2))
+    judge(experiment, sweep)
+    found = standing(experiment, OnShelf(tmp_path))
+    assert (found.state, found.complete, found.result) == ("begun", 2, None)
+    summarised.make(sweep.members[1].path, 1e-3, group=sweep.id)
+    found = standing(experiment, OnShelf(tmp_path))
+    assert (found.state, found.result) == ("done", None)
+    result = judge(experiment, sweep)
+    assert standing(experiment, OnShelf(tmp_path)).result == result
+    shutil.rmtree(sweep.members[0].path)  # what was read of it stays true
+    assert standing(experiment, OnShelf(tmp_path)).result == result
+
+
+def test_a_verdict_stands_without_members_that_failed_until_they_are_repeated(tmp_path, experiment):
+    """Older results say of how many members they are by their states."""
+    sweep = made(tmp_path, experiment, (0.0, 1e-3, None))
+    last = sweep.members[2].path
+    summarised.make(last, 1e-2, group=sweep.id, status="failed")
+    result = judge(experiment, sweep)
+    older = {key: value for key, value in result.items() if key != "complete"}
+    kept = sweep.path / "experiment-mine.json"
+    for each in (result, older):
+        kept.write_text(json.dumps(each))
+        assert standing(experiment, OnShelf(tmp_path)).state == "undecided"
+    writer = RunWriter(last)
+    writer.fact("status", "finished")
+    writer.close()
+    for each in (result, older):
+        kept.write_text(json.dumps(each))
+        assert standing(experiment, OnShelf(tmp_path)).state == "done"
+
+
+def test_of_several_sweeps_a_verdict_counts_then_members_then_age(tmp_path, experiment):
+    def stands() -> tuple[str, Sweep]:
+        found = standing(experiment, OnShelf(tmp_path))
+        assert found.sweep is not None
+        return found.state, found.sweep.path
+
+    first = made(tmp_path, experiment, (None, None, None))
+    second = made(tmp_path, experiment, (None, None, None))
+    assert stands() == ("begun", second.path)
+    for member, decay in zip(first.members, DECAYS, strict=True):
+        summarised.make(member.path, decay, group=first.id)
+    assert stands() == ("done", first.path)
+    judge(experiment, first)
+    third = made(tmp_path, experiment, DECAYS)
+    assert stands() == ("agrees", first.path)
+    experiment.path.write_text(EXPERIMENT.replace("value = -0.1", "value = -0.9"))
+    experiment = load(str(experiment.path))
+    assert stands() == ("criteria changed", first.path)
+    judge(experiment, third)
+    assert stands() == ("differs", third.path)
+
+
+def test_the_shelf_is_looked_at_anew_before_a_sweep_is_made(tmp_path, experiment):
+    """Another process made one since: there is no second of the same members."""
+    shelf = OnShelf(tmp_path)
+    sweep = made(tmp_path, experiment, (None, None, None))
+    assert found_or_made(experiment, shelf).path == sweep.path
+    assert sweeps_of(tmp_path) == [sweep.path]
+
+
 def test_the_report_has_verdict_numbers_and_what_was_left_out(tmp_path, experiment):
     result = judge(experiment, made(tmp_path, experiment, (0.0, None, 1e-2)))
     definition = experiment.definition.model_copy(update={"claim": "a <b> | claim"})
@@ -154,8 +225,23 @@ def test_the_report_has_verdict_numbers_and_what_was_left_out(tmp_path, experime
     assert "the criteria were changed" not in text
     assert markdown([]).startswith("# Experiments")
     never = markdown([Entry.of(changed)])
-    assert "| `eostui reproduce mine` | mine, Fig. 1 | a &lt;b> \\| claim | never run |" in never
+    command = f"`eostui reproduce {experiment.path}`"
+    assert f"| {command} | mine, Fig. 1 | a &lt;b> \\| claim | never run |" in never
     assert "3 members, 6 000 steps" in never
+
+
+def test_a_report_names_experiments_by_what_the_program_finds_them_by(tmp_path):
+    """By a name that is that file's, else by its path; and so their presets."""
+    folder = tmp_path / "with space"
+    folder.mkdir()
+    shipped = load(str(available()["wd-a7"]))
+    assert Entry.of(shipped).command == "eostui reproduce wd-a7"
+    assert Entry.of(shipped).preset_command == "eostui sweep digits-wd-a7"
+    (folder / "sweep.toml").write_text(SWEEP)
+    (folder / "wd-a7.toml").write_text(EXPERIMENT)
+    entry = Entry.of(load(str(folder / "wd-a7.toml")))
+    for told, file in ((entry.command, "wd-a7.toml"), (entry.preset_command, "sweep.toml")):
+        assert Path(shlex.split(told)[2]).samefile(folder / file)
 
 
 def test_what_an_experiment_costs_is_what_it_took_or_what_runs_like_its_members_tell(
@@ -248,6 +334,124 @@ def test_a_tiny_experiment_from_end_to_end(tmp_path):
     assert again.exit_code == 0, again.output
     assert "below: agrees" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in runs.glob("*/run.db")} == before
+
+
+LONG = TINY.replace("steps = 40", "steps = 1000000").replace("[0.001, 0.011]", "[0.001]")
+
+
+@contextmanager
+def reproducing(folder: Path, names: str, *more: str) -> Iterator[Any]:
+    """A process on the shelf `runs` that reproduces files; it doesn't outlive the test."""
+    files = [str(folder / f"{name}.toml") for name in names.split()]
+    process = program(folder / "runs", ["reproduce", *files, "--workers", "1", *more])
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            done(process, None)
+
+
+@pytest.fixture
+def two(tmp_path):
+    """A folder with an experiment whose member takes for ever, and one that takes a moment."""
+    for name, text in (("tiny", TINY), ("long-one", LONG), ("below", BELOW)):
+        (tmp_path / f"{name}.toml").write_text(text)
+    (tmp_path / "long.toml").write_text(BELOW.replace("./tiny", "./long-one"))
+    (tmp_path / "runs").mkdir()
+    return tmp_path
+
+
+def verdicts(folder: Path) -> list[str]:
+    return [path.name for path in folder.glob("runs/*/experiment-*.json")]
+
+
+def test_one_that_is_stopped_is_not_judged_and_no_other_begins(two):
+    """By `eostui stop`, or by ctrl+c: members are whole before there is a verdict."""
+    runs = two / "runs"
+    with reproducing(two, "long below") as process:
+        sweep = sweep_on(runs)
+        wait_for_states(sweep, "running")
+        call(runs, ["stop", sweep.id])
+        _, err = done(process, 1)
+    assert "stopped: 2 experiments are left and not judged, the same command goes on" in err
+    assert (verdicts(two), sweeps_of(runs)) == ([], [sweep.path])
+    with reproducing(two, "long") as process:
+        wait_for_states(sweep, "running")
+        process.send_signal(signal.SIGINT)
+        _, err = done(process, 130)
+    assert "stopped: 1 experiment is left and not judged" in err
+    assert (verdicts(two), sweeps_of(runs)) == ([], [sweep.path])
+
+
+def test_members_left_leave_it_unjudged_and_a_sweep_made_meanwhile_is_found(two):
+    """Somebody stops the one member, and another process has begun the other experiment."""
+    runs = two / "runs"
+    with reproducing(two, "long below") as process:
+        sweep = sweep_on(runs)
+        wait_for_states(sweep, "running")
+        other = Sweep.create(runs, load(str(two / "below.toml")).plan())
+        claim = Claim(other.path)
+        call(runs, ["stop", sweep.members[0].path.name])
+        _, err = done(process, 1)
+        claim.release()
+    assert "long isn't judged: 1 member is left, the same command goes on" in err
+    assert f"below: another process is at work on sweep {other.id}" in err
+    assert (verdicts(two), {*sweeps_of(runs)}) == ([], {sweep.path, other.path})
+
+
+def test_ctrl_c_while_engines_of_the_process_before_end_begins_nothing(two):
+    """One that failed before isn't counted as left."""
+    runs = two / "runs"
+    busy = Sweep.create(runs, load(str(two / "below.toml")).plan())
+    waiting = Sweep.create(runs, load(str(two / "long.toml")).plan())
+    third = LONG.replace("1000000", "41")
+    (two / "third-one.toml").write_text(third)
+    (two / "third.toml").write_text(BELOW.replace("./tiny", "./third-one"))
+    claim = Claim(busy.path)
+    with open(waiting.path / "members.lock", "w") as engine:
+        assert locked(engine.fileno())
+        with reproducing(two, "below long third") as process:
+            lines = iter(process.stderr.readline, "")
+            assert any("waiting for members to save and stop" in line for line in lines)
+            process.send_signal(signal.SIGINT)
+            _, err = done(process, 130)
+    claim.release()
+    assert "stopped by SIGINT before any member began" in err
+    assert "stopped: 2 experiments are left and not judged" in err
+    assert {*sweeps_of(runs)} == {busy.path, waiting.path}
+
+
+def test_a_papers_size_where_there_is_none_is_refused(tmp_path, monkeypatch):
+    """Of one that is given by its path, and of a paper none of whose experiments has it."""
+    monkeypatch.setenv("EOSTUI_SETTINGS", str(tmp_path))
+    folder = tmp_path / "presets" / "experiments"
+    folder.mkdir(parents=True)
+    (folder / "tiny-sweep.toml").write_text(TINY)
+    (folder / "own.toml").write_text(BELOW.replace("tiny", "tiny-sweep"))
+    for name, told in (
+        (str(folder / "own.toml"), "experiment own has no runs at a paper's size"),
+        ("mine", "none of these experiments has runs at a paper's size"),
+    ):
+        words = ["reproduce", name, "--paper-scale", "--runs-dir", str(tmp_path / "runs")]
+        answer = CliRunner().invoke(app, words)
+        assert told in str(answer.exception)
+        assert answer.exception.exit_code == 2
+
+
+def test_what_presets_of_the_same_path_from_their_files_on_cost_is_told_of_each(tmp_path):
+    """They are others where the files lie in other folders, and the same where they don't."""
+    for folder, steps in (("a", 40), ("b", 50)):
+        (tmp_path / folder).mkdir()
+        tiny = TINY.replace("steps = 40", f"steps = {steps}")
+        (tmp_path / folder / "tiny.toml").write_text(tiny)
+        for name in ("mine", "too"):
+            (tmp_path / folder / f"{name}.toml").write_text(BELOW)
+    files = [str(tmp_path / folder / f"{name}.toml") for name in ("mine", "too") for folder in "ab"]
+    out, _ = call(tmp_path / "runs", ["reproduce", *files, "--dry-run"])
+    assert [line for line in out.splitlines() if "tiny.toml" in line] == [
+        f"mine: {tmp_path / folder / 'tiny.toml'}" for folder in "ab"
+    ]
 
 
 def test_what_is_asked_wrongly(tmp_path):

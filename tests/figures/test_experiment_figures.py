@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import summarised
 
+from eostui.cli.experiment_reports import entries_of
 from eostui.experiments.drawings import Drawing, drawing_file, keep_drawings, stored_drawings
 from eostui.experiments.experiment import load
 from eostui.experiments.kept import keep, kept
 from eostui.experiments.report import Entry
-from eostui.experiments.results import judge, rows_of
+from eostui.experiments.results import judge, result_file, rows_of
 from eostui.figures import experiment as figures
 from eostui.sweeps.sweep import Sweep
 
@@ -68,6 +69,21 @@ def test_figures_that_are_kept_are_read_again_and_fewer_replace_more(tmp_path):
     keep_drawings(file, made[:1])
     assert stored_drawings(file) == made[:1]
     assert not drawing_file(file, 2).exists()
+
+
+def test_a_report_has_figures_that_cannot_be_kept(read, tmp_path, capsys):
+    """As on a read-only disk, where removing a file that isn't there fails too."""
+    experiment = read[0]
+    sweep = Sweep.create(tmp_path, experiment.plan(), "", "made")
+    for member in sweep.members:
+        summarised.make(member.path, member.config.weight_decay, member.config.seed, group=sweep.id)
+    judge(experiment, sweep)
+    file = result_file(sweep, experiment)
+    drawing_file(file, 20).mkdir()
+    (entry,) = entries_of([experiment], tmp_path, paper_scale=False, drawn=True)
+    assert len(entry.drawings) == 4
+    assert stored_drawings(file) == []
+    assert "the figures of wd-fig4-mlp aren't kept: " in capsys.readouterr().err
 
 
 def test_kept_results_stay_when_others_are_kept(read, tmp_path):

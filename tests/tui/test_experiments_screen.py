@@ -15,7 +15,7 @@ from eostui.experiments.experiment import load
 from eostui.experiments.results import judge
 from eostui.runs.store.liveness import engine_alive
 from eostui.sweeps.shelf import sweeps_of
-from eostui.sweeps.sweep import Sweep
+from eostui.sweeps.sweep import Claim, Sweep
 from eostui.tui.screens.dialogs import ChoiceDialog
 from eostui.tui.screens.experiments import ExperimentsScreen
 from eostui.tui.screens.sweep import SweepScreen
@@ -109,6 +109,32 @@ def test_one_that_was_never_run_says_its_command_and_nothing_starts_unasked(shel
         assert len(sweeps_of(shelf)) == 1
 
     on_screen(shelf / "other", check)
+
+
+def test_one_that_began_elsewhere_while_the_question_stood_open_is_shown(tmp_path, monkeypatch):
+    """No second sweep of the same members is made."""
+    folder, own = tmp_path / "runs", tmp_path / "settings" / "presets" / "experiments"
+    monkeypatch.setenv("EOSTUI_SETTINGS", str(tmp_path / "settings"))
+    own.mkdir(parents=True)
+    (own / "tiny.toml").write_text(TINY)
+    (own / "mine.toml").write_text(MINE)
+    make_run(folder / "other", 100)
+
+    async def check(app, pilot):
+        await pilot.press("f8")
+        await until(pilot, lambda: "wd-a3" in screen_text(app), "the list")
+        await pilot.press(*"/paper:mine", "enter")
+        await until(pilot, lambda: "It grows." in screen_text(app), "the filter")
+        await pilot.press("g")
+        await until(pilot, lambda: isinstance(app.screen, ChoiceDialog), "the question")
+        sweep = Sweep.create(folder, load("mine").plan())
+        claim = Claim(sweep.path)
+        await pilot.press("s")
+        await until(pilot, lambda: isinstance(app.screen, SweepScreen), "its members")
+        assert sweeps_of(folder) == [app.session.sweep.path] == [sweep.path]
+        claim.release()
+
+    on_screen(folder / "other", check)
 
 
 def test_one_is_run_from_the_list_watched_and_judged(tmp_path, monkeypatch):
