@@ -7,6 +7,7 @@ import json
 import shlex
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -382,6 +383,25 @@ def test_one_that_is_stopped_is_not_judged_and_no_other_begins(two):
         _, err = done(process, 130)
     assert "stopped: 1 experiment is left and not judged" in err
     assert (verdicts(two), sweeps_of(runs)) == ([], [sweep.path])
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0])
+def test_killed_at_any_time_it_goes_on(two, seconds):
+    """By SIGKILL, so long after its sweep was made: the same command ends both, and makes none anew."""
+    (two / "tiny.toml").write_text(TINY.replace("steps = 40", "steps = 1500"))
+    (two / "beyond.toml").write_text(BELOW.replace("eta = 0.001", "eta = 0.011"))
+    with reproducing(two, "below beyond") as process:
+        sweep = sweep_on(two / "runs")
+        time.sleep(seconds)
+        process.kill()
+        done(process, -signal.SIGKILL)
+    with reproducing(two, "below beyond", "--json") as process:
+        out, _ = done(process, 0)
+    assert {each["experiment"]: each["verdict"] for each in json.loads(out)} == {
+        "below": "agrees", "beyond": "differs"
+    }  # fmt: skip
+    assert sweeps_of(two / "runs") == [sweep.path]
+    assert all(state.complete for state in sweep.states())
 
 
 def test_members_left_leave_it_unjudged_and_a_sweep_made_meanwhile_is_found(two):
