@@ -144,7 +144,7 @@ def assert_same_rows(one: Path, other: Path, *, whole: bool = False) -> None:
         mine, others = a.columns(), b.columns()
         rows = min(len(a.steps), len(b.steps))
     if whole:
-        assert {*mine} == {*others}
+        assert {*mine} == {*others}, {*mine} ^ {*others}
         assert len(mine["step"]) == len(others["step"])
     else:
         rows -= 1  # what the step of a last row did, and was measured there, one may not know yet

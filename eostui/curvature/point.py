@@ -15,6 +15,7 @@ from eostui.curvature.shards import ShardedLoss
 from eostui.curvature.taylor import Chain, ChainDerivatives, chain_of
 from eostui.errors import InputError
 from eostui.problems.batch import Chunk, LossFunction, parts_of
+from eostui.problems.losses import accuracy
 
 __all__ = ["LossFunction", "Point", "Points", "plain_gradient", "training_pass"]
 
@@ -431,6 +432,17 @@ class _AtPoint:
         if self._apart is None:
             self._apart = _derivatives(self._static.part, self._theta)
         return self._apart
+
+
+def is_plain(loss_function: LossFunction) -> bool:
+    """Return whether a pass over the samples takes a plain chain of layers alone, in one part: no code of
+    anybody's own, and nothing that is kept from one pass to another."""
+    parts = [] if isinstance(loss_function, ShardedLoss) else parts_of(loss_function)
+    if len(parts) != 1 or _chain(parts[0]) is None:
+        return False
+    assert isinstance(parts[0], Chunk)
+    supervised = parts[0].supervised
+    return supervised is not None and supervised.accuracy in (None, accuracy)
 
 
 def _chain(part: LossFunction) -> Chain | None:

@@ -14,10 +14,12 @@ from eostui.curvature.point import Point, Points, plain_gradient, training_pass
 from eostui.curvature.shards import ShardedLoss
 from eostui.dynamics import DYNAMICS, Dynamics
 from eostui.dynamics.dynamics import ProgramDynamics
+from eostui.dynamics.gradient_descent import GradientDescent
 from eostui.dynamics.intervention import Intervention, intervened
 from eostui.dynamics.path import path_curvature, step_cosine
 from eostui.dynamics.preconditioned import scaled_hessian
 from eostui.engine.calibration import Calibrator
+from eostui.engine.gradients_ahead import MOST, GradientsAhead, is_of_use
 from eostui.engine.landscape import LandscapeMapper
 from eostui.engine.pace import Pace
 from eostui.engine.recorder import Recorder
@@ -150,6 +152,11 @@ class Trajectory:
         self._move = self.programs.of(self._moved, self._state, ahead=True)
         self._ahead: Ahead | None = None
         self._points = Points(problem.loss, self.programs)
+        self._gradients_ahead = (
+            GradientsAhead(problem.loss)
+            if type(dynamics) is GradientDescent and is_of_use(problem.loss, theta.device)
+            else None
+        )
         # a user's own may do on the host what it will
         self._program_dynamics = (
             dynamics
@@ -300,7 +307,7 @@ class Trajectory:
             if shared.accuracy is not None:
                 known = (*known, shared.accuracy)
         elif due or not self._dynamics.stability.batches:
-            known = training_pass(self._problem.loss, here)
+            known = self._pass(here)
         told: list[Reading] = []
         if self._dynamics.stability.batches:
             self._intervene(controls)
@@ -339,6 +346,7 @@ class Trajectory:
             moment.average = None if self._average is None else self._own(self._average)
             if onward and not self._intervention.carried:
                 self._run_ahead(controls)
+            self._look_ahead(controls)
             point = shared or self._midpoint(here, displacement, behind)
             self._measure(due, point, moment, told)
             sharpness = self.probes.sharpness_at(moment)
@@ -459,6 +467,27 @@ class Trajectory:
             for _ in range(laps):
                 self._run(self._lap)
 
+    def _look_ahead(self, controls: Mapping[str, float]) -> None:
+        """Have L and ∇L of the steps after a measured one found beside its measurement."""
+        dynamics = self._dynamics
+        if self._gradients_ahead is None or self._intervention.carried:
+            return
+        assert isinstance(dynamics, GradientDescent)
+        first, count = self.next_step + 1, 0
+        while count < MOST and self._is_unmeasured(first + count, 1, controls):
+            count += 1
+        factors = dynamics.factors(controls)
+        self._gradients_ahead.begin(
+            self._carried.theta,
+            lambda theta, gradient: dynamics.move(theta, gradient, factors),
+            count,
+        )
+
+    def _pass(self, theta: Tensor) -> Tensors:
+        """Return L and ∇L at θ, and the accuracy where there is one, found before or found now."""
+        ahead = self._gradients_ahead
+        return (ahead and ahead.take(theta)) or training_pass(self._problem.loss, theta)
+
     def _take_ahead(self, controls: Mapping[str, float], end: int) -> int:
         """Take the steps that were done ahead, where they are those that come next; return how many."""
         ahead = self._ahead
@@ -499,7 +528,7 @@ class Trajectory:
     def _advanced(self, *tensors: Tensor) -> Tensors:
         """An unmeasured step."""
         carried = self._taken_up(tensors)
-        known = training_pass(self._problem.loss, carried.theta)
+        known = self._pass(carried.theta)
         place = self._write_row(carried, *known)
         return self._onward(carried, known[1], place)
 
