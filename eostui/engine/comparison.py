@@ -165,7 +165,10 @@ class ComparingWriter:
     def reading(self, reading: ProbeReading) -> None:
         """Compare what a probe measured; hand it on if it isn't on record."""
         step, probe = reading.step, reading.probe
-        if probe not in self._record.probes:  # of a later version: it has no place there
+        if probe not in self._record.probes:
+            # turned on since, as the store knows; one of a later version has no place there
+            if self._onward:
+                self._onward.reading(reading)
             return
         recorded = self._record.readings.get((step, probe))
         self._missing.discard((step, probe))

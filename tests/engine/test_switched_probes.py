@@ -127,6 +127,24 @@ def test_a_resumed_run_has_those_on_that_were_on(steered, tmp_path):
     assert read_at(path, "sharpness_at_radius") == read_at(steered, "sharpness_at_radius")
 
 
+@pytest.mark.parametrize("how", ["resumed", "forked"])
+def test_what_is_first_turned_on_after_it_went_on_is_measured(steered, tmp_path, how):
+    """Its record knew nothing of these probes: of a run that goes on at step 5, and of a fork there."""
+    path = here(config(steps=5), tmp_path / "before")
+    begin = Resume(entry(path), 60) if how == "resumed" else Fork(entry(path), 5, {"steps": 60})
+    path = here(begin, tmp_path, SCRIPT)
+    assert_same_rows(steered, path)
+    for column in ("sharpness_at_radius", "ntk_full"):
+        assert read_at(steered, column) == read_at(path, column)
+    assert not replayed(path, tmp_path).differences
+    # and once more, of a record that knows them: from step 0 where there is a way from there
+    for file in (path / "checkpoints").iterdir() if how == "resumed" else ():
+        file.unlink()
+    here(Resume(entry(path), 70), tmp_path)
+    assert_same_rows(steered, path)
+    assert max(read_at(path, "sharpness_at_radius")) == 70
+
+
 def test_what_cannot_be_is_refused_with_a_sentence_and_the_run_goes_on(tmp_path):
     asked = [
         {"probe": "radios", "on": True}, {"probe": "sharpness", "on": False}, {"probe": "ntk"},
