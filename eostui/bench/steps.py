@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +16,7 @@ from eostui.bench.activity import Activity, activity
 from eostui.bench.clock import ROUNDS, seconds
 from eostui.bench.measure import Narrate, a_run, autograd_step
 from eostui.config import RunConfig
+from eostui.engine.gradients_ahead import SWITCH
 from eostui.problems import Problem
 from eostui.runs.run import Run
 
@@ -57,7 +60,7 @@ def time_steps(
     What a run spends once (its record, its first measurement, whatever an engine prepares) isn't in it,
     nor what it does by the clock, its checkpoints: a step is the difference of a longer and a shorter
     run without measurements, a measurement that of two runs as long, with and without: what it adds to
-    a run. On a GPU the steps after it are done beside it, so that it may add less than it takes.
+    a run. The steps after it may be done beside it, so that it may add less than it takes.
 
     Args:
         config: the preset's, of which S, u and ∇S are measured.
@@ -164,12 +167,26 @@ def _activity_of_run(
     tell_products: Callable[[float], object],
 ) -> Activity:
     """Return what a whole run asks for, by the profiler; tell how many products a measurement took."""
-    with a_run(config, problem, facts) as (train, path):
+    with _in_turn(), a_run(config, problem, facts) as (train, path):
         seen = activity(train, problem.initial.device)
         with Run(path) as run:  # all but the first, which is cold
             counts = run.measured["hessian_products"][1:]
         tell_products(float(counts.mean()) if len(counts) else 0.0)
     return seen
+
+
+@contextlib.contextmanager
+def _in_turn() -> Iterator[None]:
+    """Have a run do each pass in its turn: the profiler counts what a single thread asks for."""
+    before = os.environ.get(SWITCH)
+    os.environ[SWITCH] = "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[SWITCH]
+        else:
+            os.environ[SWITCH] = before
 
 
 def _work(work: Callable[[], object], device: torch.device) -> Work:

@@ -85,11 +85,14 @@ def _run(request: StartRequest, handshake: Handshake, life: Life | None = None) 
 
         answer(request, request.begin, sys.stdin, handshake)
         return 0
+    from eostui.engine.gradients_ahead import SWITCH
     from eostui.engine.session import EngineSession
 
     config = RunConfig.from_toml(request.config, "request")
     if request.device:
         os.environ["EOSTUI_DEVICE"] = request.device
+    if not request.alone:
+        os.environ.setdefault(SWITCH, "0")
     begin, path = request.begin, request.path
     like = None  # the run on whose device it computes
     if isinstance(begin, ForkRequest):

@@ -172,7 +172,7 @@ class EngineProcess:
             standby: may have a process that has PyTorch loaded.
             path: of a new run; one that nobody has if left out.
             device: what `device = "auto"` is for it; "" for what it is on this machine.
-            engine: that is to be asked, a copy of a template.
+            engine: that is to be asked, a copy of a template: of several at once.
 
         Raises:
             InputError: if there is nothing to go on from, or the present folder is gone.
@@ -192,6 +192,7 @@ class EngineProcess:
             group=group,
             watched=watched,
             device=device,
+            alone=engine is None,
             begin=request.NewRequest() if isinstance(start, RunConfig) else start.begin,
         )
         self._changing = threading.Lock()  # whose engine it is

@@ -85,6 +85,7 @@ class StartRequest(_Typed):
         group: what runs that belong together share; "" for none.
         watched: whether someone is there to let it go on after a pause of `pause_at`.
         device: what `device = "auto"` is for it; "" for what it is on this machine.
+        alone: whether cores that its threads leave idle are its own: members of a sweep share them.
         begin: how it begins.
     """
 
@@ -95,6 +96,7 @@ class StartRequest(_Typed):
     group: str = ""
     watched: bool = False
     device: str = ""
+    alone: bool = True
     begin: Annotated[
         NewRequest | ResumeRequest | ForkRequest | DevicesRequest | SliceRequest,
         Field(discriminator="kind"),
