@@ -1,4 +1,4 @@
-"""Passes that are done beside a measurement: the same run to the bit, and nothing that wasn't asked for."""
+"""Passes that are done beside a measurement: the same run to the bit, and none that isn't come to."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ SCRIPT = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def two_cores(monkeypatch):
     monkeypatch.setattr(gradients_ahead, "cores", lambda: 2)
 
 
 @pytest.fixture
-def problem(two_cores):
+def problem():
     config = small()
     return build_problem(config, prepare_machine(config).device, None, lambda _text: None)
 
@@ -46,7 +46,7 @@ def problem(two_cores):
     ],
     ids=str,
 )  # fmt: skip
-def test_a_run_is_the_same_to_the_bit(tmp_path, monkeypatch, two_cores, more):
+def test_a_run_is_the_same_to_the_bit(tmp_path, monkeypatch, more):
     taken = []
     take = GradientsAhead.take
 
