@@ -112,6 +112,8 @@ class Driver:
             with contextlib.suppress(Exception):  # what failed matters more
                 recorder.flush()
             raise
+        finally:
+            self.trajectory.close()
         unrest = f", not at rest: {self.rest.why}" if self.controls.looks_at(REST) else ""
         missed = self.controls.never_came
         missed = f"; {missed} never came" if missed else ""
@@ -134,13 +136,16 @@ class Driver:
         self._equip(writer, past)
         trajectory = self.trajectory
         first = trajectory.next_step
-        while trajectory.next_step < past.until and not self.controls.stop:
-            self.step = trajectory.next_step
-            self._repeat_controls(past)
-            self._take_steps(self._steps_before(past.until, past.controls))
-            past.progress(trajectory.next_step, first, past.until)
-            if self._checkpointer.due() and past.saves:
-                self.save()
+        try:
+            while trajectory.next_step < past.until and not self.controls.stop:
+                self.step = trajectory.next_step
+                self._repeat_controls(past)
+                self._take_steps(self._steps_before(past.until, past.controls))
+                past.progress(trajectory.next_step, first, past.until)
+                if self._checkpointer.due() and past.saves:
+                    self.save()
+        finally:
+            trajectory.close()
         trajectory.recorder.flush()
         if past.older:
             trajectory.recorder.begin_phases()

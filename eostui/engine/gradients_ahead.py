@@ -6,7 +6,6 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
@@ -18,6 +17,8 @@ from eostui.problems.batch import LossFunction
 
 #: Steps that are looked ahead at most.
 MOST = 64
+#: Bytes that passes which aren't come to yet may keep; one may be there in any case.
+BACKLOG = 64e6
 #: Set to 0, it has every pass done when it is its turn.
 SWITCH = "EOSTUI_AHEAD"
 
@@ -32,8 +33,9 @@ class _Pass(NamedTuple):
 class _Search:
     """Passes that are asked for together, and those of them that are done."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, room: int) -> None:
         self.left = most  # that are still to be done
+        self.room = room  # so many are kept at most
         self.found: deque[_Pass] = deque()
         self.changed = threading.Condition()
 
@@ -41,7 +43,27 @@ class _Search:
         with self.changed:
             self.left = 0
             self.found.clear()
-            self.changed.notify()
+            self.changed.notify_all()
+
+    def wait_for_room(self) -> None:
+        with self.changed:
+            while self.left and len(self.found) >= self.room:
+                self.changed.wait()
+
+    def put(self, found: _Pass) -> None:
+        with self.changed:
+            if self.left:  # or it was dropped meanwhile
+                self.found.append(found)
+                self.left -= 1
+                self.changed.notify_all()
+
+    def take(self) -> _Pass | None:
+        with self.changed:
+            while self.left and not self.found:
+                self.changed.wait()
+            found = self.found.popleft() if self.found else None
+            self.changed.notify_all()
+            return found
 
 
 class GradientsAhead:
@@ -55,9 +77,8 @@ class GradientsAhead:
     def __init__(self, loss: LossFunction) -> None:
         """Begin without any; of `loss` all passes are."""
         self._loss = loss
-        self._threads = torch.get_num_threads()
-        self._pool: ThreadPoolExecutor | None = None
-        self._search = _Search(0)
+        self._search = _Search(0, 1)
+        self._thread: threading.Thread | None = None
 
     def begin(self, theta: Tensor, move: Callable[[Tensor, Tensor], Tensor], most: int) -> None:
         """Do the passes at θ and at what it moves to.
@@ -67,41 +88,46 @@ class GradientsAhead:
             move: θ, ∇L ↦ the θ after it, as the steps themselves will have it.
             most: how many; no more than MOST are done.
         """
-        self._search.drop()
-        self._search = _Search(min(most, MOST))
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(
-                1, "gradients-ahead", torch.set_num_threads, (self._threads,)
-            )
-        self._pool.submit(self._work, self._search, theta, move)
+        self.close()
+        room = max(1, int(BACKLOG / (2 * theta.nbytes)))
+        self._search = search = _Search(min(most, MOST), room)
+        self._thread = threading.Thread(
+            target=self._work, args=(search, theta, move, torch.get_num_threads()),
+            name="gradients-ahead", daemon=True,
+        )  # fmt: skip
+        self._thread.start()
 
     def take(self, theta: Tensor) -> Tensors | None:
         """Return what the pass at θ gave, waiting for it; None where none is done there."""
-        search = self._search
-        with search.changed:
-            while search.left and not search.found:
-                search.changed.wait()
-            if not search.found:
-                return None
-            found = search.found.popleft()
+        found = self._search.take()
+        if found is None:
+            return None
         if torch.equal(found.theta, theta):
             return found.known
-        search.drop()
+        self._search.drop()
         return None
 
+    def close(self) -> None:
+        """Look no further, and wait for the pass that is at work."""
+        self._search.drop()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
     def _work(
-        self, search: _Search, theta: Tensor, move: Callable[[Tensor, Tensor], Tensor]
+        self,
+        search: _Search,
+        theta: Tensor,
+        move: Callable[[Tensor, Tensor], Tensor],
+        threads: int,
     ) -> None:
         try:
+            torch.set_num_threads(threads)  # a new thread would have as many as there are cores
             while search.left:
                 known = training_pass(self._loss, theta)
-                with search.changed:
-                    if not search.left:  # it was dropped meanwhile
-                        return
-                    search.found.append(_Pass(theta, known))
-                    search.left -= 1
-                    search.changed.notify()
+                search.put(_Pass(theta, known))
                 theta = move(theta, known[1])
+                search.wait_for_room()
         except Exception:  # it comes again where the pass is done in its turn, and is told there
             search.drop()
 

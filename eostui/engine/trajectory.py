@@ -197,6 +197,11 @@ class Trajectory:
         self._take_back()
         return self._carried.theta
 
+    def close(self) -> None:
+        """Let nothing go on beside; steps may be taken on."""
+        if self._gradients_ahead is not None:
+            self._gradients_ahead.close()
+
     def state(self) -> dict[str, Any]:
         """Return θ, and the θ and ∇L of the step before: the next one needs both, and with the L on
         record they tell whether it is the same problem that is gone on with."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 import torch
@@ -68,6 +69,7 @@ def test_a_run_is_the_same_to_the_bit(tmp_path, monkeypatch, more):
     assert_same_rows(plain, part, whole=True)
     assert_same_rows(here(Fork(entry(plain), 101, {"eta": 0.05}), tmp_path), fork, whole=True)
     assert not taken
+    assert "gradients-ahead" not in [thread.name for thread in threading.enumerate()]
 
 
 def move(theta, gradient):
@@ -117,6 +119,32 @@ def test_an_error_is_left_to_the_pass_in_its_turn(problem, monkeypatch):
     ahead.begin(problem.initial, move, 5)
     assert ahead.take(problem.initial) is None
     assert began.is_set()
+    ahead.close()
+
+
+def test_few_large_ones_wait_to_be_taken_and_closing_ends_all(problem, monkeypatch):
+    """With room for two, the third waits; a thread that waits for room ends too."""
+    theta, done = problem.initial, []
+    monkeypatch.setattr(gradients_ahead, "BACKLOG", 2 * 2 * theta.nbytes)
+
+    def counted(loss, theta):
+        done.append(1)
+        return training_pass(loss, theta)
+
+    monkeypatch.setattr(gradients_ahead, "training_pass", counted)
+    ahead = GradientsAhead(problem.loss)
+    ahead.begin(theta, move, 10)
+    deadline = time.monotonic() + 60
+    while len(done) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    time.sleep(0.05)
+    assert len(done) == 2
+    theta = move(theta, ahead.take(theta)[1])
+    assert ahead.take(theta) is not None
+    ahead.close()
+    assert "gradients-ahead" not in [thread.name for thread in threading.enumerate()]
+    assert len(done) <= 4
 
 
 def test_where_it_is_of_use(problem, monkeypatch):
