@@ -154,7 +154,9 @@ class Trajectory:
         self._points = Points(problem.loss, self.programs)
         self._gradients_ahead = (
             GradientsAhead(problem.loss)
-            if type(dynamics) is GradientDescent and is_of_use(problem.loss, theta.device)
+            if type(dynamics) is GradientDescent
+            and self.programs.capturer is None  # which writes over θ, and has its own way
+            and is_of_use(problem.loss, theta.device)
             else None
         )
         # a user's own may do on the host what it will

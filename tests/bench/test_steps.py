@@ -11,13 +11,15 @@ from eostui.bench.measure import a_run, autograd_step
 from eostui.bench.steps import time_steps
 from eostui.engine.device import prepare_machine
 from eostui.engine.facts import initial_facts
+from eostui.engine.gradients_ahead import SWITCH
 from eostui.problems import build_problem
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_counts_are_those_of_a_whole_run(tmp_path, device):
+def test_counts_are_those_of_a_whole_run(tmp_path, device, monkeypatch):
     """A step, times more steps, is what a longer run asks for beyond a shorter one."""
+    monkeypatch.setenv(SWITCH, "0")  # the profiler counts what a single thread asks for
     config = small(device=device, samples=60, width=8)
     machine = prepare_machine(config)
     problem = build_problem(config, machine.device, tmp_path, lambda _: None)

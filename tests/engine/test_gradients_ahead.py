@@ -151,6 +151,7 @@ def test_where_it_is_of_use(problem, monkeypatch):
     """With a core to spare, for networks of the program's own, unless it is switched off."""
     cpu = torch.device("cpu")
     assert is_of_use(problem.loss, cpu)
+    assert not is_of_use(problem.loss, torch.device("mps"))
     assert not is_of_use(lambda theta: (theta**2).sum(), cpu)
     monkeypatch.setattr(gradients_ahead, "cores", lambda: 1)
     assert not is_of_use(problem.loss, cpu)
