@@ -60,7 +60,7 @@ def time_steps(
     What a run spends once (its record, its first measurement, whatever an engine prepares) isn't in it,
     nor what it does by the clock, its checkpoints: a step is the difference of a longer and a shorter
     run without measurements, a measurement that of two runs as long, with and without: what it adds to
-    a run. The steps after it may be done beside it, so that it may add less than it takes.
+    a run. On a GPU the steps after it are done beside it, so that it may add less than it takes.
 
     Args:
         config: the preset's, of which S, u and ∇S are measured.
@@ -153,7 +153,7 @@ def _seconds_of_run(config: RunConfig, problem: Problem, facts: dict[str, str]) 
     """Return the least time of a whole run, in a new directory each time."""
     times: list[float] = []
     for _ in range(ROUNDS):
-        with a_run(config, problem, facts) as (train, _path):
+        with _in_turn(), a_run(config, problem, facts) as (train, _path):
             times.append(seconds(train, problem.initial.device))
         if sum(times) > _ENOUGH:
             break
@@ -167,7 +167,7 @@ def _activity_of_run(
     tell_products: Callable[[float], object],
 ) -> Activity:
     """Return what a whole run asks for, by the profiler; tell how many products a measurement took."""
-    with _in_turn(), a_run(config, problem, facts) as (train, path):
+    with _in_turn(), a_run(config, problem, facts) as (train, path):  # a profiler sees one thread
         seen = activity(train, problem.initial.device)
         with Run(path) as run:  # all but the first, which is cold
             counts = run.measured["hessian_products"][1:]
@@ -177,7 +177,7 @@ def _activity_of_run(
 
 @contextlib.contextmanager
 def _in_turn() -> Iterator[None]:
-    """Have a run do each pass in its turn: the profiler counts what a single thread asks for."""
+    """Have a run on a CPU do each pass in its turn: what a step takes isn't what is left of it."""
     before = os.environ.get(SWITCH)
     os.environ[SWITCH] = "0"
     try:
