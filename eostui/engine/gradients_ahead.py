@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from eostui.cores import cores
 from eostui.curvature.capture import Tensors
 from eostui.curvature.point import is_plain, training_pass
 from eostui.problems.batch import LossFunction
@@ -140,10 +141,3 @@ def is_of_use(loss: LossFunction, device: torch.device) -> bool:
     if device.type != "cpu" or os.environ.get(SWITCH, "1") == "0" or not is_plain(loss):
         return False
     return cores() >= 2 * torch.get_num_threads()
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
 from eostui.config import RunConfig
+from eostui.cores import cores
 from eostui.errors import InputError
 from eostui.network_stages import STAGES
 from eostui.runs.prune import shown_size
@@ -78,13 +78,6 @@ def default_workers(configs: Iterable[RunConfig]) -> int:
     )
     by_memory = available_memory() * 0.8 / max(map(memory_bytes, every))
     return max(1, min(cores() // threads, int(by_memory), len(every)))
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def available_memory() -> float:

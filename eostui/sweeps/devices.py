@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eostui.config import RunConfig
+from eostui.cores import cores
 from eostui.errors import EostuiError, InputError
 from eostui.runs.request import DevicesRequest, StartRequest
 from eostui.runs.template import Template
@@ -47,7 +48,7 @@ def _on_gpus(configs: Sequence[RunConfig], memory: dict[str, float]) -> int:
     """Return how many members train at once on GPUs with so many bytes free."""
     needed = _CONTEXT + max(map(cost.memory_bytes, configs))
     shares = [max(1, min(_MOST_PER_GPU, int(free * 0.8 / needed))) for free in memory.values()]
-    return max(len(memory), min(sum(shares), cost.cores()))
+    return max(len(memory), min(sum(shares), cores()))
 
 
 def automatic_devices(template: Template) -> dict[str, float | None]:

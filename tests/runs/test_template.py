@@ -131,7 +131,7 @@ def test_a_copy_takes_the_device_that_is_its_own(template: Template, tmp_path: P
 
 
 def test_workers_have_devices_in_turn(template: Template, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eostui.sweeps.cost.cores", lambda: 16)
+    monkeypatch.setattr("eostui.sweeps.devices.cores", lambda: 16)
     assert automatic_devices(template) == {"cpu": None}
     configs = [small(seed=seed, device="auto") for seed in range(10)]
     assert worker_devices(configs, 3, template) == ["cpu"] * 3
