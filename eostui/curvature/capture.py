@@ -151,6 +151,43 @@ class CudaCapturer:
         torch.cuda.current_stream(self._device).wait_stream(self._stream)
 
 
+class Branch:
+    """What the rest of a program doesn't wait for: on a GPU it is done beside it, on a stream of its own.
+
+    A graph that is captured from both has the fork in it. Small kernels then run while large ones leave
+    multiprocessors idle, and take no turn of their own. Elsewhere all is done in its turn.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        cuda = device.type == "cuda"
+        self._stream = torch.cuda.Stream(device) if cuda else None  # type: ignore[no-untyped-call]
+        self._read: Tensors = ()  # must not be given away while it is read there
+
+    @contextlib.contextmanager
+    def beside(self, *read: Tensor) -> Iterator[None]:
+        """Have what is asked for within done beside what is asked for after it.
+
+        Args:
+            read: all tensors from outside that it reads.
+        """
+        if self._stream is None:
+            yield
+            return
+        self.join()  # what was asked for at the time before is long done
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
+        self._read = read
+        with torch.cuda.stream(self._stream):
+            yield
+
+    def join(self) -> None:
+        """Have what is asked for from here on done after it: its results may be read."""
+        if self._read:
+            assert self._stream is not None
+            torch.cuda.current_stream(self._device).wait_stream(self._stream)
+            self._read = ()
+
+
 #: By the kind of device: where programs are captured. Elsewhere they are called.
 CAPTURERS: dict[str, Callable[[torch.device], Capturer]] = {"cuda": CudaCapturer}
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from eostui.config import RunConfig
-from eostui.curvature.capture import Program, Programs, State, Tensors
+from eostui.curvature.capture import Branch, Program, Programs, State, Tensors
 from eostui.curvature.point import Point, Points, plain_gradient, training_pass
 from eostui.curvature.shards import ShardedLoss
 from eostui.dynamics import DYNAMICS, Dynamics
@@ -146,6 +146,7 @@ class Trajectory:
         )
         self._begin_at(theta)
         self._state = State(())
+        self._branch = Branch(theta.device)
         self._advance = self.programs.of(self._advanced, self._state, ahead=True)
         self._lap = self.programs.of(self._lapped, self._state, ahead=True)
         self._record = self.programs.of(self._recorded, self._state, ahead=True)
@@ -325,7 +326,9 @@ class Trajectory:
             if self._program_dynamics is not None:
                 self._run(self._record, *known)
             else:
-                self.recorder.place = self._write_row(self._carried, *known)
+                self.recorder.place = self._write_row(
+                    self._carried, *known, metric=self._dynamics.preconditioner()
+                )
             self.recorder.took(controls)
             if shared is not None and self._intervention.carried:
                 gradient = self._own(gradient)
@@ -423,7 +426,10 @@ class Trajectory:
         if known is None:
             known = (unknown, gradient, *((unknown,) if self.recorder.has_accuracy else ()))
         of_batch = (before, change, curvature)
-        self.recorder.place = self._write_row(self._carried, *known, of_batch=of_batch)
+        metric = self._dynamics.preconditioner()
+        self.recorder.place = self._write_row(
+            self._carried, *known, metric=metric, of_batch=of_batch
+        )
         self.recorder.took(controls)
         nowhere = torch.full_like(here, float("nan"))  # κ of all samples isn't had
         self._carried = self._displaced(self._carried, nowhere, moved, self.recorder.place)
@@ -534,36 +540,53 @@ class Trajectory:
 
     def _advanced(self, *tensors: Tensor) -> Tensors:
         """An unmeasured step."""
-        carried = self._taken_up(tensors)
-        known = self._pass(carried.theta)
-        place = self._write_row(carried, *known)
-        return self._onward(carried, known[1], place)
+        tensors = self._stepped(*tensors)
+        self._branch.join()
+        return tensors
 
     def _lapped(self, *tensors: Tensor) -> Tensors:
-        """LAP unmeasured steps."""
+        """LAP unmeasured steps: the next one's pass waits for θ alone, not for the row."""
         for _ in range(LAP):
-            tensors = self._advanced(*tensors)
+            tensors = self._stepped(*tensors)
+        self._branch.join()
         return tensors
+
+    def _stepped(self, *tensors: Tensor) -> Tensors:
+        """An unmeasured step, of which only θ and what its dynamics carries may be read before a join."""
+        carried = self._taken_up(tensors)
+        known = self._pass(carried.theta)
+        metric = self._dynamics.preconditioner()  # of the step that led here
+        moved = self._moved_to(carried.theta, known[1])
+        average = () if self._average is None else (self._average,)
+        with self._branch.beside(
+            *carried, *known, moved, *average, *(() if metric is None else (metric,))
+        ):
+            place = self._write_row(carried, *known, metric=metric)
+            carried = self._displaced(carried, known[1], moved, place)
+        return (*carried, *self._handed_on())
 
     def _recorded(self, *tensors: Tensor) -> Tensors:
         """The row of a step whose L and ∇L are there already, and the accuracy where there is one."""
         count = 3 if self.recorder.has_accuracy else 2
         carried = self._taken_up(tensors[count:])
-        place = self._write_row(carried, *tensors[:count])
+        metric = self._dynamics.preconditioner()
+        place = self._write_row(carried, *tensors[:count], metric=metric)
         return (*carried._replace(place=place), *self._handed_on())
 
     def _moved(self, gradient: Tensor, *tensors: Tensor) -> Tensors:
         """The rest of a step, after its row."""
         carried = self._taken_up(tensors)
-        return self._onward(carried, gradient, carried.place)
+        moved = self._moved_to(carried.theta, gradient)
+        return (
+            *self._displaced(carried, gradient, moved, carried.place),
+            *self._handed_on(),
+        )
 
-    def _onward(self, carried: Carried, gradient: Tensor, place: Tensor) -> Tensors:
-        """Return what the trajectory and its dynamics hand on after a step from θ_t."""
-        dynamics = self._program_dynamics
-        assert dynamics is not None
-        moved = dynamics.advance(carried.theta, gradient)
-        moved = intervened(carried.theta, moved, self._intervention.carried)
-        return (*self._displaced(carried, gradient, moved, place), *self._handed_on())
+    def _moved_to(self, theta: Tensor, gradient: Tensor) -> Tensor:
+        """Return θ_{t+1} by the controls that were set."""
+        assert self._program_dynamics is not None
+        moved = self._program_dynamics.advance(theta, gradient)
+        return intervened(theta, moved, self._intervention.carried)
 
     def _run(self, program: Program, *inputs: Tensor) -> None:
         """Run a part of a step, which takes up what the one before handed on."""
@@ -607,9 +630,17 @@ class Trajectory:
         loss: Tensor,
         gradient: Tensor,
         *accuracy: Tensor,
+        metric: Tensor | None,
         of_batch: Tensors = (),
     ) -> Tensor:
-        """Write the row of θ_t; return the place of the next one."""
+        """Write the row of θ_t; return the place of the next one.
+
+        Args:
+            carried: to θ_t.
+            loss, gradient, accuracy: there.
+            metric: the preconditioner of the step that led here, if it has one.
+            of_batch: the columns of a batch, where steps are by batches.
+        """
         theta, decayed = carried.theta, self._problem.decayed
         if self._averages is None:
             self._average = None  # turned on again it begins anew
@@ -622,12 +653,7 @@ class Trajectory:
             loss,
             norm,
             norm if decayed is None else self.recorder.norm(theta * decayed),
-            path_curvature(
-                gradient,
-                carried.gradient,
-                carried.displacement,
-                self._dynamics.preconditioner(),  # still that of the step that led here
-            ),
+            path_curvature(gradient, carried.gradient, carried.displacement, metric),
             carried.cosine,
             carried.norm,
             (*of_batch, *(theta.unbind() if self._coordinates else ()), *accuracy),
