@@ -23,8 +23,9 @@ from eostui.bench.eigensolvers import (
     scipy_sharpness,
 )
 from eostui.config import RunConfig
+from eostui.curvature.capture import Programs
 from eostui.curvature.graph import GraphDerivatives
-from eostui.curvature.point import Point, plain_gradient
+from eostui.curvature.point import Point, Points, plain_gradient
 from eostui.dynamics.gradient_descent import descend
 from eostui.engine.driver import Driver
 from eostui.errors import InputError
@@ -160,23 +161,30 @@ def compare(
     """Measure S at `points` thetas, one cadence apart along the real trajectory, by all means."""
     config = config.changed({"eigenvalues": 1})
     warm, step = ProbeSet(config, problem), 0
-    _ours(Point(problem.loss, theta), warm, step, config)  # the warm start that a run would have
+    points = Points(problem.loss, Programs(theta.device, lambda _reason: None))  # as a run has them
+    _ours(points.at(theta), warm, step, config)  # the warm start that a run would have
     total = dict.fromkeys((f.name for f in dataclasses.fields(Comparison)), 0.0)
     for done in range(points):
         narrate("S by eostui, by SciPy and by curvlinops", done, points)
         for _ in range(config.cadence):
             theta = autograd_step(config, problem, theta)
         step += config.cadence
-        for name, value in _compare_at(theta, warm, step, config, problem).items():
+        for name, value in _compare_at(theta, points, warm, step, config, problem).items():
             counted = name.endswith(("seconds", "products"))
             total[name] = total[name] + value if counted else max(total[name], value)
+    points.leave()
     counts = {name: int(n) for name, n in total.items() if name.endswith("products")}
     fields: dict[str, Any] = {**total, **counts, "points": points}
     return Comparison(**fields)
 
 
 def _compare_at(
-    theta: Tensor, warm: ProbeSet, step: int, config: RunConfig, problem: Problem
+    theta: Tensor,
+    points: Points,
+    warm: ProbeSet,
+    step: int,
+    config: RunConfig,
+    problem: Problem,
 ) -> dict[str, float]:
     """Return what S at θ costs by all means, by the names of `Comparison`."""
     loss = problem.loss
@@ -189,9 +197,10 @@ def _compare_at(
         return results[0]
 
     cold = ProbeSet(config, problem)
-    one, other = Point(loss, theta), Point(loss, theta)  # with their gradient, which is the step's
-    ours = timed("warm", lambda: _ours(one, warm, step, config))
-    timed("cold", lambda: _ours(other, cold, step, config))
+    point = points.at(theta)  # with its gradient, which is the step's
+    ours = timed("warm", lambda: _ours(point, warm, step, config))
+    again = points.at(theta)
+    timed("cold", lambda: _ours(again, cold, step, config))
     rebuilt = rebuilt_product(loss, theta)
     exact = timed("scipy", lambda: scipy_sharpness(rebuilt, theta, tolerance=0))
     residual = ours.residual(rebuilt)

@@ -1,26 +1,20 @@
 """Whether images are pooled and unfolded by kernels in Triton: where it compiles, on a CUDA GPU.
 
 Their results are those of PyTorch's functions to the bit, so that a record of one way replays on the
-other. Triton comes with PyTorch on most systems, and needs a C compiler with Python's headers when a
-kernel is first launched. So it is tried once, on a tiny image, and what it gives is compared.
-`EOSTUI_TRITON=0` in the environment has PyTorch's functions taken.
+other.
 """
 
 from __future__ import annotations
 
-import os
-import sysconfig
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-#: Set to 0, it has PyTorch's own functions taken.
-SWITCH = "EOSTUI_TRITON"
+from eostui.curvature.triton_trial import Refused, outcome, require_headers
+
 #: Elements of a window or a kernel up to which one is unrolled in Triton: it takes long to compile more.
 MOST = 64
 
@@ -51,10 +45,6 @@ class ImageKernels(Protocol):
         """Return what lies under a kernel, pixel by pixel, then ones, then zeros."""
 
 
-class Refused(Exception):
-    """The kernels aren't taken; the message is a sentence's end that says why."""
-
-
 def kernels_for(x: Tensor, window: tuple[int, int]) -> ImageKernels | None:
     """Return the kernels for such an image and window; None where PyTorch's functions are taken."""
     if x.device.type != "cuda" or window[0] * window[1] > MOST:
@@ -71,20 +61,9 @@ def refusal(device: torch.device, dtype: torch.dtype) -> str | None:
 
 @cache
 def _found(device: torch.device, dtype: torch.dtype) -> ImageKernels | str:
-    if device.type != "cuda":
-        return "they are for CUDA GPUs"
     if dtype not in (torch.float32, torch.float64):
         return "they are for float32 and float64"
-    if os.environ.get(SWITCH, "1") == "0":
-        return f"{SWITCH} is 0"
-    # in a thread of its own, which has its own current stream and no TorchDispatchMode: the comparison
-    # reads values, and this may be asked first in what is about to be captured
-    with ThreadPoolExecutor(1) as thread:
-        try:
-            return thread.submit(tried, device, dtype).result()
-        except Exception as error:  # whatever a compiler, a driver or a launch may raise
-            text = str(error).partition("\n")[0]
-            return text if isinstance(error, Refused) else f"{type(error).__name__}: {text}"
+    return outcome(device, lambda: tried(device, dtype))
 
 
 def tried(device: torch.device, dtype: torch.dtype) -> ImageKernels:
@@ -94,17 +73,11 @@ def tried(device: torch.device, dtype: torch.dtype) -> ImageKernels:
         Refused: if they didn't, or there is nothing to compile them with.
         Exception: whatever else kept them from it.
     """
-    if device.type == "cuda" and not _has_headers():
-        raise Refused("Python's headers (Python.h) aren't there to compile them with")
+    require_headers(device)
     from eostui.curvature import triton_kernels
 
     compare(triton_kernels, device, dtype)
     return triton_kernels
-
-
-def _has_headers() -> bool:
-    """Whether a C compiler may find Python's headers: without them it says so on stderr, at length."""
-    return "CPATH" in os.environ or (Path(sysconfig.get_paths()["include"]) / "Python.h").is_file()
 
 
 @torch.no_grad()

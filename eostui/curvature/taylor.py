@@ -32,6 +32,7 @@ from eostui.curvature.layers import (
 from eostui.curvature.one_dnn import by_one_dnn
 from eostui.curvature.output_losses import OUTPUT_LOSSES, OutputLoss
 from eostui.curvature.pooling import Pool
+from eostui.curvature.tensor_cores import in_pieces
 from eostui.problems.batch import Convolutions, Supervised
 
 
@@ -83,7 +84,8 @@ def _make_chain(supervised: Supervised) -> Chain | None:
     sample = supervised.inputs[:1]
     for module in modules:
         # of a batch in chunks nothing is kept: its memory is short
-        constant = inputs if not layers and supervised.share == 1.0 else None
+        same = supervised.share == 1.0 and all(isinstance(layer, Flat) for layer in layers)
+        constant = inputs if same else None
         layer = _layer(module, sample, start, layers[-1] if layers else None, how, constant)
         if layer is None:
             return None
@@ -146,11 +148,14 @@ def _layer(
         start: where its parameters begin in θ.
         before: the layer before it.
         how: convolutions are computed.
-        constant: its input, if that is the same at every θ.
+        constant: its input, if that is the same at every θ, but for its shape.
     """
     kind = type(module)
     if kind is nn.Linear and isinstance(module, nn.Linear) and sample.ndim == 2:
-        return _affine(Dense(), module, start, by_one_dnn(sample))
+        form: Dense | None = None
+        if constant is not None and constant.is_contiguous():  # flattened, it is a view
+            form = in_pieces(constant.flatten(1), module.out_features)
+        return _affine(form or Dense(), module, start, by_one_dnn(sample))
     if kind is nn.Conv2d and isinstance(module, nn.Conv2d) and not isinstance(module.padding, str):
         plain = module.padding_mode == "zeros" and sample.ndim == 4
         return _affine(_convolution(module, how, constant), module, start) if plain else None

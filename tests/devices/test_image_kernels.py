@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from eostui.curvature import convolutions, image_kernels, pooling
+from eostui.curvature import convolutions, image_kernels, pooling, triton_trial
 from eostui.curvature.capture import NoHost, Programs
 from eostui.curvature.convolutions import unfolded
 from eostui.curvature.layers import laid_out
@@ -214,7 +214,7 @@ def test_what_gives_other_numbers_is_refused(kernels, device):
     for name in NAMES:
         wrong = {each: getattr(kernels, each) for each in NAMES}
         wrong[name] = off(wrong[name])
-        with pytest.raises(image_kernels.Refused):
+        with pytest.raises(triton_trial.Refused):
             image_kernels.compare(SimpleNamespace(**wrong), at, torch.float32)
 
 
@@ -237,7 +237,7 @@ def test_what_goes_wrong_is_a_reason(monkeypatch):
     assert len(calls) == 1
     assert image_kernels.refusal(torch.device("cpu"), torch.float32)
     assert image_kernels.refusal(gpu, torch.bfloat16)
-    monkeypatch.setenv(image_kernels.SWITCH, "0")
+    monkeypatch.setenv(triton_trial.SWITCH, "0")
     assert image_kernels.refusal(gpu, torch.float64) == "EOSTUI_TRITON is 0"
     assert len(calls) == 1
     image_kernels._found.cache_clear()
