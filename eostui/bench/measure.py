@@ -161,18 +161,18 @@ def compare(
     """Measure S at `points` thetas, one cadence apart along the real trajectory, by all means."""
     config = config.changed({"eigenvalues": 1})
     warm, step = ProbeSet(config, problem), 0
-    points = Points(problem.loss, Programs(theta.device, lambda _reason: None))  # as a run has them
-    _ours(points.at(theta), warm, step, config)  # the warm start that a run would have
+    run_points = Points(problem.loss, Programs(theta.device, lambda _: None))  # as a run has them
+    _ours(run_points.at(theta), warm, step, config)  # the warm start that a run would have
     total = dict.fromkeys((f.name for f in dataclasses.fields(Comparison)), 0.0)
     for done in range(points):
         narrate("S by eostui, by SciPy and by curvlinops", done, points)
         for _ in range(config.cadence):
             theta = autograd_step(config, problem, theta)
         step += config.cadence
-        for name, value in _compare_at(theta, points, warm, step, config, problem).items():
+        for name, value in _compare_at(theta, run_points, warm, step, config, problem).items():
             counted = name.endswith(("seconds", "products"))
             total[name] = total[name] + value if counted else max(total[name], value)
-    points.leave()
+    run_points.leave()
     counts = {name: int(n) for name, n in total.items() if name.endswith("products")}
     fields: dict[str, Any] = {**total, **counts, "points": points}
     return Comparison(**fields)
