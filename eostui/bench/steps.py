@@ -72,6 +72,7 @@ def time_steps(
 
     Returns:
         `bare`, `step`, `measurement`: `Work.as_json` of each; `products` of a measurement; on CUDA
+        `steps_per_second` of a run with a measurement every `cadence` steps, once it has begun, and
         `peak_megabytes`, the most memory that tensors had at once.
     """
     start = dataclasses.replace(problem, initial=theta)
@@ -120,6 +121,9 @@ def time_steps(
             (few_longer - few_shorter) / (few.long - few.short),
         ).as_json()
     if cuda:
+        if "step" in found:
+            spent = config.cadence * found["step"]["seconds"] + found["measurement"]["seconds"]
+            found["steps_per_second"] = config.cadence / spent
         found["peak_megabytes"] = torch.cuda.max_memory_allocated(theta.device) / 1e6
     return found
 

@@ -339,6 +339,8 @@ def _step_lines(of_steps: dict[str, Any]) -> list[str]:
         for name, text in texts.items()
         if name in of_steps
     ]
+    if rate := of_steps.get("steps_per_second"):
+        lines.append(f"{'  so a run, once it has begun':<36}{rate:10.0f} steps a second")
     if peak := of_steps.get("peak_megabytes"):
         lines.append(f"{'memory of the GPU, at most':<36}{peak:10.0f} MB")
     return lines

@@ -78,12 +78,13 @@ def _shares(a: Tensor, b: Tensor, shape: tuple[int, int], side: int, term: int) 
     parts = _parts(tiles, k, a.device)
     length = triton.cdiv(triton.cdiv(k, parts), STRIP) * STRIP
     result = torch.empty(parts, *shape, device=a.device)
-    _multiply[(tiles, parts)](
-        a, b, result, m, n, k, length, across, *shape,
-        a.stride(0), a.stride(side), a.stride(term),
-        b.stride(0), b.stride(term), b.stride(side),
-        ROWS, COLUMNS, STRIP, num_warps=WARPS, num_stages=STAGES,
-    )  # fmt: skip
+    with torch.cuda.device_of(a):
+        _multiply[(tiles, parts)](
+            a, b, result, m, n, k, length, across, *shape,
+            a.stride(0), a.stride(side), a.stride(term),
+            b.stride(0), b.stride(term), b.stride(side),
+            ROWS, COLUMNS, STRIP, num_warps=WARPS, num_stages=STAGES,
+        )  # fmt: skip
     return result
 
 
