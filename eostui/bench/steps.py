@@ -106,7 +106,7 @@ def time_steps(
     narrate("what a measurement asks of its device", 3, turns)
     measured = seconds_of(timed.long, cadence=timed.cadence)
     few_measured = activity_of(few.long, cadence=few.cadence)
-    found = {
+    found: dict[str, Any] = {
         "bare": bare.as_json(),
         "measurement": Work(
             max(measured - longer, 0.0) / timed.measurements,
