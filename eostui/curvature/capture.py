@@ -155,13 +155,15 @@ class Branch:
     """What the rest of a program doesn't wait for: on a GPU it is done beside it, on a stream of its own.
 
     A graph that is captured from both has the fork in it. Small kernels then run while large ones leave
-    multiprocessors idle, and take no turn of their own. Elsewhere all is done in its turn.
+    multiprocessors idle, and take no turn of their own. Where all are small the forks cost more: on an
+    H200 a run of 6000 steps of `cifar5k-mlp` took 5.2 s for 5.5, a step of `digits-mlp` 0.28 ms for 0.21.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, *, worth: bool) -> None:
+        """Make a stream on a GPU where it is `worth` it; else all is done in its turn."""
         self._device = device
-        cuda = device.type == "cuda"
-        self._stream = torch.cuda.Stream(device) if cuda else None  # type: ignore[no-untyped-call]
+        beside = worth and device.type == "cuda"
+        self._stream = torch.cuda.Stream(device) if beside else None  # type: ignore[no-untyped-call]
         self._read: Tensors = ()  # must not be given away while it is read there
 
     @contextlib.contextmanager

@@ -37,6 +37,8 @@ from eostui.runs.store.writer import Store
 
 #: Unmeasured steps that are captured together too.
 LAP = 8
+#: Parameters of which a row is found beside the next step on a GPU.
+LARGE = 100_000
 #: Laps that are done beside a measurement, at most.
 LAPS_AHEAD = 8
 
@@ -146,7 +148,7 @@ class Trajectory:
         )
         self._begin_at(theta)
         self._state = State(())
-        self._branch = Branch(theta.device)
+        self._branch = Branch(theta.device, worth=count >= LARGE)
         self._advance = self.programs.of(self._advanced, self._state, ahead=True)
         self._lap = self.programs.of(self._lapped, self._state, ahead=True)
         self._record = self.programs.of(self._recorded, self._state, ahead=True)
