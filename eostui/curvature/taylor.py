@@ -32,8 +32,8 @@ from eostui.curvature.layers import (
 from eostui.curvature.one_dnn import by_one_dnn
 from eostui.curvature.output_losses import OUTPUT_LOSSES, OutputLoss
 from eostui.curvature.pooling import Pool
-from eostui.curvature.tensor_cores import in_pieces
-from eostui.problems.batch import Convolutions, Supervised
+from eostui.curvature.tensor_cores import InPieces, in_pieces
+from eostui.problems.batch import Convolutions, LossFunction, Supervised, supervised_parts
 
 
 class Layer(Protocol):
@@ -67,6 +67,13 @@ def chain_of(supervised: Supervised) -> Chain | None:
     if supervised not in _CHAINS:
         _CHAINS[supervised] = _make_chain(supervised)
     return _CHAINS[supervised]
+
+
+def is_on_tensor_cores(loss: LossFunction) -> bool:
+    """Return whether products of a loss's network are taken in pieces, on tensor cores."""
+    chains = [chain_of(made_of) for made_of in supervised_parts(loss)]
+    layers = [layer for chain in chains if chain is not None for layer in chain.layers]
+    return any(isinstance(layer, Affine) and isinstance(layer.form, InPieces) for layer in layers)
 
 
 def _make_chain(supervised: Supervised) -> Chain | None:

@@ -12,6 +12,7 @@ import numpy
 import torch
 
 from eostui.config import RunConfig
+from eostui.curvature.taylor import is_on_tensor_cores
 from eostui.dynamics import Dynamics, dynamics_of
 from eostui.engine.device import Machine
 from eostui.engine.fingerprint import fingerprints
@@ -59,6 +60,7 @@ def initial_facts(
         "dtype": config.dtype,
         "threads": str(machine.threads),
         **({"processes": str(config.processes)} if config.processes > 1 else {}),
+        **({"tensor_cores": "first layer"} if is_on_tensor_cores(problem.loss) else {}),
         "host": socket.gethostname(),
         "eostui": __version__,
         "torch": torch.__version__,

@@ -32,6 +32,7 @@ _ENVIRONMENT = (
     "device_name",
     "threads",
     "processes",
+    "tensor_cores",
 )
 
 

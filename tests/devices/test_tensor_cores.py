@@ -15,7 +15,7 @@ from eostui.curvature import tensor_cores, triton_trial
 from eostui.curvature.capture import Programs
 from eostui.curvature.layers import Affine, Dense
 from eostui.curvature.point import Point, training_pass
-from eostui.curvature.taylor import chain_of
+from eostui.curvature.taylor import chain_of, is_on_tensor_cores
 from eostui.curvature.tensor_cores import InPieces
 from eostui.problems import Problem
 from eostui.problems.losses import half_squared_error
@@ -146,6 +146,8 @@ def test_a_networks_derivatives(device):
     problem, vector = network(device)
     exact_problem, exact_vector = network("cpu", torch.float64)
     assert type(first_form(problem)) is InPieces
+    assert is_on_tensor_cores(problem.loss)
+    assert not is_on_tensor_cores(exact_problem.loss)
     found, exact = derivatives(problem, vector), derivatives(exact_problem, exact_vector)
     for one, other in zip(found, exact, strict=True):
         assert (one.cpu().double() - other).norm() < 2e-6 * other.norm()
