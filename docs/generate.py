@@ -179,6 +179,8 @@ def _describe(command: Any, path: Sequence[str], parts: list[str]) -> None:
         record = parameter.get_help_record(context)
         if record is None:  # an argument: click itself tells of options alone
             record = (parameter.human_readable_name, getattr(parameter, "help", "") or "")
+        if parameter.param_type_name == "argument":  # some versions of typer add its type
+            record = (record[0].partition(" ")[0], record[1])
         if parameter.name not in (
             "help",
             "install_completion",

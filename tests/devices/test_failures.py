@@ -46,7 +46,7 @@ def _failing(device, dtype, failure):
     return Problem(torch.ones(3, device=device, dtype=dtype), loss, "½‖θ‖²")
 
 def memory(device, dtype):
-    return _failing(device, dtype, lambda: torch.empty(10**13, device=device))
+    return _failing(device, dtype, lambda: torch.empty(10**15, device=device))
 
 def lost(device, dtype):
     def failure():

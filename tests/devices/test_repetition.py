@@ -11,6 +11,7 @@ from engines import Engine, assert_same_rows, derived, entry, here, small
 from typer.testing import CliRunner
 
 from eostui.cli.app import app
+from eostui.engine import trajectory
 from eostui.engine.session import EngineSession
 from eostui.runs.launch import Fork, Resume
 from eostui.runs.run import Run
@@ -114,6 +115,23 @@ def test_captured_and_plain_paths_agree(settings, tmp_path, device, monkeypatch)
         first, second = (session.driver.trajectory.programs for session in sessions)
         assert first.captured, first.refusal
         assert not second.captured
+
+
+def test_rows_that_are_found_beside_the_next_step_are_the_same(
+    settings, tmp_path, device, monkeypatch
+):
+    """As where a network is large: captured, called, and in their turn."""
+    config = small(**settings, steps=300)
+    script = steered(config, 100, 200, 250)
+    in_turn = here(config, tmp_path, script)
+    monkeypatch.setattr(trajectory, "LARGE", 0)
+    for switch in ("1", "0"):
+        monkeypatch.setenv("EOSTUI_CAPTURE", switch)
+        beside = here(config, tmp_path, script)
+        assert_same_rows(beside, in_turn, whole=True)
+        assert derived(beside) == derived(in_turn)
+    forks = [here(Fork(entry(beside), 150, {"weight_decay": 0.02}), tmp_path) for _ in range(2)]
+    assert_same_rows(*forks, whole=True)
 
 
 def test_steered_while_it_runs(tmp_path, device):

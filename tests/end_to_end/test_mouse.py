@@ -89,9 +89,11 @@ def test_keys_and_mouse_read_what_the_export_has(folder: Path, width: int, heigh
     assert hovered < step
     mouse(terminal, 30, top, 0)
     mouse(terminal, 34, top, 32)
+    between = terminal.wait_for(r"(?m)^ \d+ → (\d+): \d+ steps, Δ")[1]
     mouse(terminal, 40, top, 32)
     mouse(terminal, 40, top, 0, up=True)
-    found = terminal.wait_for(r"(?m)^ (\d+) → (\d+): (\d+) steps, Δ \(a step\)  L (\S+) \(")
+    marked = rf"(?m)^ (\d+) → (?!{between}:)(\d+): (\d+) steps, Δ \(a step\)  L (\S+) \("
+    found = terminal.wait_for(marked)
     first, last = int(found[1]), int(found[2])
     assert int(found[3]) == last - first > 0
     assert found[4] == compact(float(table[last]["loss"]) - float(table[first]["loss"]))

@@ -194,7 +194,8 @@ def test_steps_that_are_captured_together_are_steps(values, tmp_path, monkeypatc
     taped.tape(monkeypatch)
     assert_same_bits(alone, here(config, tmp_path / "lapped"))
     assert laps
-    assert len(ahead) >= 3
+    # where a prediction begins or ends graphs are dropped: how often that is depends on rounding
+    assert len(ahead) >= (1 if "calibrate_at" in values else 3)
     assert 41 in back  # step 45 is by other controls
     assert not any(at % 20 == 0 for lap in laps + ahead for at in range(lap, lap + LAP))
     assert not any(lap < at < lap + LAP for lap in laps + ahead for at in (17, 45))
