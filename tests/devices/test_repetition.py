@@ -117,9 +117,7 @@ def test_captured_and_plain_paths_agree(settings, tmp_path, device, monkeypatch)
         assert not second.captured
 
 
-def test_rows_that_are_found_beside_the_next_step_are_the_same(
-    settings, tmp_path, device, monkeypatch
-):
+def test_rows_that_are_found_beside_the_next_step_are_the_same(settings, tmp_path, monkeypatch):
     """As where a network is large: captured, called, and in their turn."""
     config = small(**settings, steps=300)
     script = steered(config, 100, 200, 250)
