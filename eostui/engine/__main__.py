@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from eostui.config import RunConfig
 from eostui.engine.explain import explain
+from eostui.engine.freed_memory import keep_freed_memory
 from eostui.engine.handshake import Handshake
 from eostui.engine.preload import preload_and_await
 from eostui.engine.template import Life, become_engine
@@ -43,6 +44,7 @@ _EXIT_CODES = {"finished": 0, "stopped": 0, "diverged": EXIT_DIVERGED, "failed":
 def main() -> int:
     """Prepare, run, and return the exit code."""
     os.umask(0o077)
+    keep_freed_memory()  # before there is a thread
     if sys.argv[1:2] == [TEMPLATE]:
         life = become_engine()
         code = _main(life)

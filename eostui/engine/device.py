@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
-import sys
 from dataclasses import dataclass
 
 import torch
 from torch.utils import deterministic
 
 from eostui.config import RunConfig
+from eostui.engine.freed_memory import keep_freed_memory
 from eostui.errors import InputError
-
-#: Numbers of glibc's mallopt(3).
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,7 @@ def prepare_machine(config: RunConfig) -> Machine:
         torch.set_num_threads(config.threads)
     elif config.processes > 1 and "OMP_NUM_THREADS" not in os.environ:  # else each would take all
         torch.set_num_threads(max(torch.get_num_threads() // config.processes, 1))
-    _keep_freed_memory()
+    keep_freed_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # warn only: CUDA's max-pooling has no deterministic backward pass. use_deterministic_algorithms does
     # the same, and loads the compiler for it, which takes as long as PyTorch itself
@@ -58,18 +54,6 @@ def prepare_machine(config: RunConfig) -> Machine:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     return Machine(device, getattr(torch, config.dtype), torch.get_num_threads())
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc keep freed memory for the next step instead of handing it back to the system.
-
-    Every step allocates what the step before it freed; getting those pages anew was measured to cost
-    more than the arithmetic on them. Elsewhere than with glibc nothing happens.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 1 << 30)
-        mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 def available_devices() -> list[str]:
