@@ -161,7 +161,8 @@ def compare(
     """Measure S at `points` thetas, one cadence apart along the real trajectory, by all means."""
     config = config.changed({"eigenvalues": 1})
     warm, step = ProbeSet(config, problem), 0
-    run_points = Points(problem.loss, Programs(theta.device, lambda _: None))  # as a run has them
+    programs = Programs(theta.device, lambda _: None)
+    run_points = Points(problem.loss, programs)  # as a run has them
     _ours(run_points.at(theta), warm, step, config)  # the warm start that a run would have
     total = dict.fromkeys((f.name for f in dataclasses.fields(Comparison)), 0.0)
     for done in range(points):
@@ -173,6 +174,7 @@ def compare(
             counted = name.endswith(("seconds", "products"))
             total[name] = total[name] + value if counted else max(total[name], value)
     run_points.leave()
+    programs.release()
     counts = {name: int(n) for name, n in total.items() if name.endswith("products")}
     fields: dict[str, Any] = {**total, **counts, "points": points}
     return Comparison(**fields)

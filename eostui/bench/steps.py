@@ -123,7 +123,7 @@ def time_steps(
     if cuda:
         if "step" in found:
             spent = config.cadence * found["step"]["seconds"] + found["measurement"]["seconds"]
-            found["steps_per_second"] = config.cadence / spent
+            found["steps_per_second"] = config.cadence / spent if spent else 0.0
         found["peak_megabytes"] = torch.cuda.max_memory_allocated(theta.device) / 1e6
     return found
 

@@ -155,8 +155,9 @@ class Branch:
     """What the rest of a program doesn't wait for: on a GPU it is done beside it, on a stream of its own.
 
     A graph that is captured from both has the fork in it. Small kernels then run while large ones leave
-    multiprocessors idle, and take no turn of their own. Where all are small the forks cost more: on an
-    H200 a run of 6000 steps of `cifar5k-mlp` took 5.2 s for 5.5, a step of `digits-mlp` 0.28 ms for 0.21.
+    multiprocessors idle, and take no turn of their own. On an H200 a run of 6000 steps of
+    `cifar5k-mlp-decay` took 5.2 s for 5.5. Where all kernels are small it is no gain: a step of `digits-mlp`
+    took 0.28 ms, for 0.21 on such a machine before there were branches (version 0.4.0).
     """
 
     def __init__(self, device: torch.device, *, worth: bool) -> None:

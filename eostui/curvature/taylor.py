@@ -91,8 +91,9 @@ def _make_chain(supervised: Supervised) -> Chain | None:
     sample = supervised.inputs[:1]
     for module in modules:
         # of a batch in chunks nothing is kept: its memory is short
-        same = supervised.share == 1.0 and all(isinstance(layer, Flat) for layer in layers)
-        constant = inputs if same else None
+        lasts = supervised.lasting and supervised.share == 1.0
+        flat = all(isinstance(layer, Flat) for layer in layers)
+        constant = inputs if lasts and flat else None
         layer = _layer(module, sample, start, layers[-1] if layers else None, how, constant)
         if layer is None:
             return None

@@ -9,6 +9,7 @@ result, 5.7e-7 and 1.3e-7.
 
 from __future__ import annotations
 
+import itertools
 from functools import cache
 from typing import Protocol
 
@@ -20,7 +21,7 @@ from eostui.curvature.triton_trial import Refused, outcome, require_headers
 
 #: Multiplications of a product from which on it is worth it to cut what isn't cut yet.
 _WORTH = 2_000_000_000
-#: Numbers by which a kernel finds its elements end here.
+#: A kernel finds its elements by numbers of 32 bits.
 _MOST = 2**31 - 1
 #: Of the sum of the absolute values of a product's terms: how far its elements may be off.
 _CLOSE = 1e-6
@@ -44,10 +45,10 @@ class InPieces(Dense):
 
     def __init__(self, constant: Tensor, products: Products) -> None:
         self._products, self._pieces = products, products.cut(constant)
-        self._known = _place(constant)
+        self._constant = constant  # held: no other tensor comes to lie there
 
     def apply(self, x: Tensor, weight: Tensor, bias: Coefficient, onto: Coefficient) -> Tensor:
-        if onto is not None or _place(x) != self._known:
+        if onto is not None or not self._is_known(x):
             return super().apply(x, weight, bias, onto)
         products = self._products
         shares = products.by_rows(self._pieces, products.cut(weight), (len(x), len(weight)))
@@ -57,7 +58,7 @@ class InPieces(Dense):
     def outer(
         self, delta: Tensor, x: Tensor, weight: Tensor, bias: Coefficient, *, add: bool
     ) -> None:
-        if _place(x) != self._known:
+        if not self._is_known(x):
             super().outer(delta, x, weight, bias, add=add)
             return
         products = self._products
@@ -70,10 +71,12 @@ class InPieces(Dense):
         if bias is not None:
             torch.sum(delta, 0, out=bias)
 
-
-def _place(x: Tensor) -> tuple[object, ...]:
-    """Return by what a view of the same numbers is known: a network may flatten its inputs at each θ."""
-    return x.data_ptr(), x.shape, x.stride(), x.dtype
+    def _is_known(self, x: Tensor) -> bool:
+        """Whether x is the constant, or a view of it: a network may flatten its inputs at each θ."""
+        known = self._constant
+        return (x.data_ptr(), x.shape, x.stride(), x.dtype) == (
+            known.data_ptr(), known.shape, known.stride(), known.dtype,
+        )  # fmt: skip
 
 
 def in_pieces(constant: Tensor, outputs: int) -> InPieces | None:
@@ -83,11 +86,20 @@ def in_pieces(constant: Tensor, outputs: int) -> InPieces | None:
         constant: the input, shape (N, features): no one may write into it.
         outputs: features of the layer's output.
     """
-    worth = constant.numel() * outputs >= _WORTH and 3.1 * constant.numel() < _MOST
-    if not worth or constant.dtype is not torch.float32:
+    if constant.numel() * outputs < _WORTH or constant.dtype is not torch.float32:
+        return None
+    rows, columns = constant.shape
+    sides = (rows, columns, outputs)
+    largest = max(one * other for one, other in itertools.combinations(map(_padded, sides), 2))
+    if 3 * largest > _MOST:
         return None
     found = _found(constant.device)
     return None if isinstance(found, str) else InPieces(constant, found)
+
+
+def _padded(length: int) -> int:
+    """Return the most that a side may be padded to."""
+    return length + 16
 
 
 @cache
@@ -119,7 +131,10 @@ def compare(products: Products, device: torch.device) -> None:
         Refused: if an element is further off than float32 has it.
     """
     generator = torch.Generator().manual_seed(0)
-    a, b = (torch.randn(rows, 301, generator=generator).to(device) for rows in (70, 150))
+    a, b = (
+        torch.randn(rows, 301, generator=generator, dtype=torch.float32).to(device)
+        for rows in (70, 150)
+    )
     shape = (len(a), len(b))
     for found in (
         products.by_rows(products.cut(a), products.cut(b), shape),

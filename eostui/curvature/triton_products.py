@@ -1,7 +1,7 @@
 """Products of float32 matrices on a GPU's tensor cores, in Triton.
 
 Tensor cores multiply numbers of 8 bits (bfloat16) some fifteen times as fast as a GPU otherwise does
-those of 24 (float32), and add in 32. A float32 is the sum of three bfloat16 exactly, a = a₁ + a₂ + a₃,
+those of 24 (float32), and add in 32. A float32 is the sum of three bfloat16, a = a₁ + a₂ + a₃,
 each at most 2⁻⁸ of the one before. Of the nine products in (a₁ + a₂ + a₃)(b₁ + b₂ + b₃) the six that are
 about 2⁻¹⁶ of the first or more are taken, the smallest first; the rest is what float32 rounds away
 (Henry, Tang & Heinecke, arXiv 1904.06376). Tensor cores cut off what they add where others round, which
@@ -35,6 +35,9 @@ _CUT = 1024
 def cut(x: Tensor) -> Tensor:
     """Return the three pieces of a matrix, the largest first.
 
+    Their sum is the matrix exactly, but where elements are below 1e-33 or above 3.3e38: of those the last
+    bits are lost, or they aren't finite.
+
     Args:
         x: shape (rows, columns), float32.
 
@@ -44,9 +47,10 @@ def cut(x: Tensor) -> Tensor:
     x, (rows, columns) = x.contiguous(), x.shape
     pieces = x.new_empty(3, _padded(rows), _padded(columns), dtype=torch.bfloat16)
     size = pieces[0].numel()
-    _cut[(triton.cdiv(size, _CUT),)](
-        x, pieces, rows, columns, pieces.shape[2], size, _CUT, num_warps=4
-    )
+    with torch.cuda.device_of(x):
+        _cut[(triton.cdiv(size, _CUT),)](
+            x, pieces, rows, columns, pieces.shape[2], size, _CUT, num_warps=4
+        )
     return pieces
 
 
@@ -77,7 +81,7 @@ def _shares(a: Tensor, b: Tensor, shape: tuple[int, int], side: int, term: int) 
     tiles = triton.cdiv(m, ROWS) * across
     parts = _parts(tiles, k, a.device)
     length = triton.cdiv(triton.cdiv(k, parts), STRIP) * STRIP
-    result = torch.empty(parts, *shape, device=a.device)
+    result = torch.empty(parts, *shape, device=a.device, dtype=torch.float32)
     with torch.cuda.device_of(a):
         _multiply[(tiles, parts)](
             a, b, result, m, n, k, length, across, *shape,

@@ -27,7 +27,11 @@ class Refused(Exception):
 
 
 def outcome(device: torch.device, trial: Callable[[], Kernels]) -> Kernels | str:
-    """Return what a trial on a device returns, or why its kernels aren't taken, as a sentence's end."""
+    """Return what a trial on a device returns, or why its kernels aren't taken, as a sentence's end.
+
+    Raises:
+        OutOfMemoryError: if the device's memory is full now.
+    """
     if device.type != "cuda":
         return "they are for CUDA GPUs"
     if os.environ.get(SWITCH, "1") == "0":
@@ -37,6 +41,10 @@ def outcome(device: torch.device, trial: Callable[[], Kernels]) -> Kernels | str
     with ThreadPoolExecutor(1) as thread:
         try:
             return thread.submit(trial).result()
+        except (
+            torch.OutOfMemoryError
+        ):  # that may be another time: by the kernels sums may round otherwise
+            raise
         except Exception as error:  # whatever a compiler, a driver or a launch may raise
             text = str(error).partition("\n")[0]
             return text if isinstance(error, Refused) else f"{type(error).__name__}: {text}"

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,7 @@ class Supervised:
         convolutions: how those of the module are computed where its derivatives are derived by hand.
         accuracy: (outputs, targets) ↦ the share of samples that is right, a scalar tensor that is had
             without a look at a value; None where a step can't have it.
+        lasting: whether it is of these samples at every step: then what is made of them is kept.
     """
 
     module: nn.Module
@@ -45,6 +46,7 @@ class Supervised:
     share: float
     convolutions: Convolutions = "native"
     accuracy: Callable[[Tensor, Tensor], Tensor] | None = None
+    lasting: bool = True
 
     @torch.no_grad()
     def accuracy_share(self, outputs: Tensor) -> Tensor:
@@ -216,19 +218,25 @@ def loss_of_rows(
         inputs[here], targets[here] = (
             data[rows[here] - start] for data in (part.inputs, part.targets)
         )
-    return batch_loss(
+    chosen = batch_loss(
         first.outputs, first.loss, inputs, targets, chunk_size, first.module, first.convolutions, of,
         first.accuracy,
     )  # fmt: skip
+    return _with(chosen, lasting=False)
 
 
 def with_convolutions(loss: LossFunction, convolutions: Convolutions) -> LossFunction:
     """Return the same loss, of a module on data, with its convolutions computed in this way."""
+    return _with(loss, convolutions=convolutions)
+
+
+def _with(loss: LossFunction, **changes: Any) -> LossFunction:
+    """Return the same loss with other attributes of what it is made of, where it is a module on data."""
     if isinstance(loss, SummedLoss):
-        return SummedLoss(tuple(with_convolutions(part, convolutions) for part in loss.parts))
+        return SummedLoss(tuple(_with(part, **changes) for part in loss.parts))
     if not isinstance(loss, Chunk) or loss.supervised is None:
         return loss
-    return replace(loss, supervised=replace(loss.supervised, convolutions=convolutions))
+    return replace(loss, supervised=replace(loss.supervised, **changes))
 
 
 def batch_loss(

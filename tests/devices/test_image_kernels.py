@@ -243,6 +243,22 @@ def test_what_goes_wrong_is_a_reason(monkeypatch):
     image_kernels._found.cache_clear()
 
 
+def test_memory_that_is_full_now_is_no_reason(monkeypatch):
+    """Another time there may be room, and then numbers could round otherwise."""
+
+    def failing(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(image_kernels, "tried", failing)
+    image_kernels._found.cache_clear()
+    gpu = torch.device("cuda:0")
+    with pytest.raises(torch.OutOfMemoryError):
+        image_kernels.refusal(gpu, torch.float32)
+    monkeypatch.setattr(image_kernels, "tried", lambda *_: image_kernels)
+    assert image_kernels.refusal(gpu, torch.float32) is None
+    image_kernels._found.cache_clear()
+
+
 def test_a_cpu_has_pytorchs_functions_and_never_loads_triton(monkeypatch):
     monkeypatch.delitem(sys.modules, "eostui.curvature.triton_kernels", raising=False)
     x = drawn(2, 3, 4, 4)

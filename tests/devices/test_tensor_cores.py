@@ -18,6 +18,7 @@ from eostui.curvature.point import Point, training_pass
 from eostui.curvature.taylor import chain_of, is_on_tensor_cores
 from eostui.curvature.tensor_cores import InPieces
 from eostui.problems import Problem
+from eostui.problems.batch import loss_of_rows
 from eostui.problems.losses import half_squared_error
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -182,6 +183,15 @@ def test_what_is_added_is_added(device):
     assert torch.allclose(into, 1 + delta.T @ constant, atol=1e-5)
 
 
+@pytest.mark.usefixtures("taken")
+def test_batches_keep_nothing(device):
+    """Those of a step of SGD come once, however large they are."""
+    problem, _ = network(device)
+    batch = loss_of_rows(problem.loss, torch.arange(30))
+    assert type(first_form(SimpleNamespace(loss=batch))) is Dense
+    assert type(first_form(problem)) is InPieces
+
+
 def test_only_what_is_worth_it_is_cut(monkeypatch, interpreted):
     monkeypatch.setattr(tensor_cores, "_found", lambda _: interpreted)
     assert tensor_cores.in_pieces(drawn(10, 10), 10) is None
@@ -189,7 +199,9 @@ def test_only_what_is_worth_it_is_cut(monkeypatch, interpreted):
     assert tensor_cores.in_pieces(drawn(10, 10), 10) is not None
     assert tensor_cores.in_pieces(drawn(10, 10), 9) is None
     assert tensor_cores.in_pieces(drawn(10, 10).double(), 10) is None
-    monkeypatch.setattr(tensor_cores, "_MOST", 309)  # numbers that a kernel couldn't count
+    monkeypatch.setattr(
+        tensor_cores, "_MOST", 3 * 26 * 26 - 1
+    )  # numbers that a kernel couldn't count
     assert tensor_cores.in_pieces(drawn(10, 10), 10) is None
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-#: Counts pages that are got anew while a thread fills and frees as much as a step does, once it did so often.
+#: Counts pages that are got anew while a thread fills and frees what a step might, once it did so often.
 FILLS = """
 import resource, threading, torch
 from eostui.engine.freed_memory import keep_freed_memory

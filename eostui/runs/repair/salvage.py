@@ -29,9 +29,9 @@ from eostui.runs.store.wide_rows import read_wide_readings, wide_probes
 #: Facts that are looked for one by one where they can't be listed.
 _FACTS = (
     "id", "name", "created", "status", "sentence", "ended", "config", "parameters", "convention",
-    "device", "device_name", "dtype", "threads", "processes", "host", "eostui", "torch", "numpy",
-    "python", "columns", "step_columns", "dynamics", "probes", "group", "parent", "parent_step",
-    "changed_step",
+    "device", "device_name", "dtype", "threads", "processes", "tensor_cores", "host", "eostui", "torch",
+    "numpy", "python", "columns", "step_columns", "dynamics", "probes", "group", "parent",
+    "parent_step", "changed_step",
 )  # fmt: skip
 #: Ids tried one by one after a damaged page, where nothing says how many there were.
 _BLIND = 10_000
