@@ -19,7 +19,15 @@ from eostui.runs.store.writer import RunWriter
 from eostui.sweeps import cost, log, trial
 from eostui.sweeps.conductor import unfinished
 from eostui.sweeps.plan import Axis, Draft, Plan
-from eostui.sweeps.shelf import MANIFEST, at_work, completions, find_sweep, name_of, sweeps_of
+from eostui.sweeps.shelf import (
+    MANIFEST,
+    at_work,
+    completions,
+    find_sweep,
+    name_of,
+    sweep_named,
+    sweeps_of,
+)
 from eostui.sweeps.sweep import WAITING, Claim, Sweep, never_began
 
 
@@ -55,6 +63,26 @@ def test_it_is_found_by_id_and_name(sweep: Sweep, tmp_path: Path) -> None:
     Sweep.create(tmp_path, plan(), "mine")
     with pytest.raises(InputError, match="could be"):
         find_sweep(tmp_path, "mine")
+
+
+def test_a_sweep_and_a_run_that_are_called_the_same_are_told_apart(
+    sweep: Sweep, tmp_path: Path
+) -> None:
+    """By a whole id or path alone: neither is silently taken for the other."""
+    named = make_run(tmp_path / "made-aaaa", 10, name="mine")
+    ending = make_run(tmp_path / f"made-{sweep.id[-4:]}", 10)
+    for wanted, run in (("mine", named), (sweep.id[-4:], ending)):
+        with pytest.raises(InputError) as caught:
+            sweep_named(tmp_path, wanted)
+        assert f"`{wanted}` could be {sweep.id}, {run.name}: type more" in str(caught.value)
+        code, _, err = call(tmp_path, "runs", "delete", wanted, "-y")
+        assert code == 2, err
+    for wanted in (sweep.id, str(sweep.path)):
+        assert sweep_named(tmp_path, wanted) == sweep.path
+    for wanted in (named.name, str(named), ending.name):
+        assert sweep_named(tmp_path, wanted) is None
+    make_run(tmp_path / "mine", 10)  # its id is the sweep's name
+    assert sweep_named(tmp_path, "mine") is None
 
 
 def test_members_are_added_and_those_there_keep_their_places(sweep: Sweep) -> None:
