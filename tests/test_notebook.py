@@ -27,11 +27,11 @@ from eostui import notebook
 from eostui.engine.rebuilt import Rebuilt
 from eostui.errors import InputError
 from eostui.notebook import Runs
-from eostui.runs.edit import rename
 from eostui.runs.export import export_files
 from eostui.runs.launch import Fork, Resume
 from eostui.runs.store import checkpoints
 from eostui.runs.store.writer import RunWriter
+from eostui.sweeps.names import rename
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -86,7 +86,7 @@ def fork(
       eostui fork k3f9 --every 200 --length 100 --eta 1e-4 --weight-decay 0
 
     With --every or --scheduled they are made one after another, in one group; what is there already isn't
-    made again.
+    made again, and what was cut off or stopped goes on.
     """
     from eostui import locations, torchrun
     from eostui.runs import shelf

@@ -38,7 +38,7 @@ def start(what: RunConfig | Resume | Fork, view: View, *, name: str = "", group:
     if view.as_json and not view.headless:
         raise InputError("--json is for --headless: the live view prints nothing")
     if name:
-        from eostui.runs.edit import check_name
+        from eostui.sweeps.names import check_name
 
         check_name(name, locations.runs_dir(view.runs_dir))
     if group:

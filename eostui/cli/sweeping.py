@@ -51,11 +51,9 @@ def begun(
 ) -> int:
     """Make a sweep and train its members; return the exit code."""
     if name:
-        from eostui.runs.edit import check_name
+        from eostui.sweeps.names import check_name
 
         check_name(name, folders[0])
-        if (other := find_sweep(folders[0], name)) is not None:
-            raise InputError(f"the name `{name}` already finds sweep {other.name}: choose another")
     cost.refuse_disk(folders[0], sum(cost.record_bytes(c) for c in plan.configs()))
     present_folder()
     with machines.reached(list(plan.configs())) as reached:

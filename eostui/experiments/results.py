@@ -17,6 +17,7 @@ from eostui.experiments.criterion import judged, together
 from eostui.experiments.experiment import Experiment
 from eostui.experiments.readings import ENDED, UNFINISHED, Rows
 from eostui.runs.analysis.outcome import nothing
+from eostui.runs.completeness import ENDS
 from eostui.runs.run import Run
 from eostui.runs.store.reader import RunReader
 from eostui.sweeps.conductor import unfinished
@@ -24,7 +25,7 @@ from eostui.sweeps.cost import record_bytes, refuse_disk, work
 from eostui.sweeps.plan import Plan
 from eostui.sweeps.shelf import MANIFEST, sweeps_of
 from eostui.sweeps.summary import SummaryReader, write_whole
-from eostui.sweeps.sweep import ENDS, Sweep
+from eostui.sweeps.sweep import Sweep
 from eostui.sweeps.transition import SEED
 from eostui.text import plain
 

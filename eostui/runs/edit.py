@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from eostui.errors import EostuiError, InputError
-from eostui.runs.shelf import Entry, entries
+from eostui.runs.shelf import Entry
 from eostui.runs.store import commands, schema
 from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.lookup import events_of
@@ -20,36 +20,14 @@ MOST_NAME, MOST_NOTE = 100, 10_000
 _PATIENCE = 30.0
 
 
-def rename(entry: Entry, name: str, folder: Path) -> None:
-    """Give a run a name to find it by; an empty one takes it away.
-
-    Args:
-        entry: the run.
-        name: printable, and no other run's on the shelf.
-        folder: the shelf.
+def set_name(entry: Entry, name: str) -> None:
+    """Write a run's name into its record, whatever else has it; an empty one takes it away.
 
     Raises:
-        InputError: if the name can't be used, or the run can't be written to.
+        InputError: if the run can't be written to.
         EostuiError: if its engine doesn't answer.
     """
-    check_name(name, folder, entry.path)
     _set(entry, "rename", {"name": name})
-
-
-def check_name(name: str, folder: Path, own: Path | None = None) -> None:
-    """Raise InputError if a run can't have a name, or it finds another run of the shelf.
-
-    Args:
-        name: may be empty: none.
-        folder: the shelf.
-        own: the run's directory, if it has one already.
-    """
-    refusal = refuse_name(name)
-    if refusal:
-        raise InputError(refusal)
-    for other in entries(folder) if name else ():
-        if other.path != own and (name == other.name or other.id.endswith(name)):
-            raise InputError(f"the name `{name}` already finds {other.id}: choose another")
 
 
 def note(entry: Entry, text: str) -> None:

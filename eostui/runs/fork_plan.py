@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from eostui.config import RunConfig
 from eostui.errors import InputError
 from eostui.fork_schedule import ForkSchedule
-from eostui.runs.fork import parent_controls, parent_controls_at, with_eta_cut
+from eostui.runs.completeness import is_complete
+from eostui.runs.fork import CHANGEABLE, parent_controls, parent_controls_at, with_eta_cut
 from eostui.runs.launch import Fork, Resume
 from eostui.runs.shelf import Entry
-
-#: States in which a fork has what it was made for, or can't have more of it.
-_DONE = ("finished", "stopped", "diverged")
 
 
 @dataclass(frozen=True)
@@ -29,11 +28,14 @@ class PlannedFork:
 
     @property
     def next(self) -> Fork | Resume | None:
-        """What is still to do for it: to make it, to go on with it, or nothing."""
+        """What is still to do for it: to make it, to go on with it, or nothing.
+
+        Raises:
+            RunFormatError: if what ended it can't be read.
+        """
         if self.made is None:
             return self.fork
-        left = self.made.state not in _DONE and not self.made.live
-        return Resume(self.made) if left else None
+        return None if self.made.live or is_complete(self.made) else Resume(self.made)
 
 
 def group_of(parent: Entry) -> str:
@@ -72,7 +74,7 @@ def planned_forks(
             changes["steps"] = step + schedule.length - 1
             fork = Fork(parent, step, changes, changed_data)
             config = fork.config  # says at once why there can't be one
-            made = next((each for each in mine if _is(each, fork, config.steps)), None)
+            made = next((each for each in mine if _is(each, fork, config)), None)
             plan.append(PlannedFork(fork, made))
     if not plan:
         raise InputError(
@@ -82,9 +84,11 @@ def planned_forks(
     return sorted(plan, key=lambda planned: planned.fork.at)
 
 
-def _is(entry: Entry, fork: Fork, steps: int) -> bool:
-    """Return whether a run is this fork."""
-    if entry.parent_step != fork.at or entry.config.steps != steps:
+def _is(entry: Entry, fork: Fork, config: RunConfig) -> bool:
+    """Return whether a run is this fork: from that step on, with that config and its controls."""
+    if entry.parent_step != fork.at:
+        return False
+    if any(getattr(entry.config, key) != getattr(config, key) for key in CHANGEABLE):
         return False
     controls = parent_controls(fork.parent)
     asked = {name: value for name, value in fork.changes.items() if name in controls}

@@ -347,12 +347,11 @@ def find(folder: Path, wanted: str | None, *, live: bool = False) -> Entry:
         return found
     if wanted == "":
         raise InputError("the name of the run is empty; leave it out for the newest")
-    for path in (Path(wanted), folder / wanted):
-        if is_run(path):
-            entry = read_entry(absolute(path))
-            if live and not entry.live:
-                raise InputError(f"{entry.id} is no live run: it is {entry.state}")
-            return entry
+    if (path := exact_path(folder, wanted)) is not None:
+        entry = read_entry(path)
+        if live and not entry.live:
+            raise InputError(f"{entry.id} is no live run: it is {entry.state}")
+        return entry
     shelf, unread = read(folder)
     shelf = [entry for entry in shelf if entry.live or not live]
     matching = {e.id: e for e in shelf if wanted == e.name or e.id.endswith(wanted)}
@@ -374,15 +373,22 @@ def told_unread(unread: Collection[Path]) -> str:
     return f"can't be read: {', '.join(names)}; `eostui runs check {names[0]}` says why"
 
 
+def exact_path(folder: Path, wanted: str) -> Path | None:
+    """Return the run directory that `wanted` is the path of, or the id; None for none."""
+    for path in (Path(wanted), folder / wanted) if wanted else ():
+        if is_run(path):
+            return absolute(path)
+    return None
+
+
 def find_path(folder: Path, wanted: str | None) -> Path:
     """Return the directory that `wanted` names, as `find` does, also of a run that can't be read.
 
     Raises:
         InputError: if there is none, or more than one.
     """
-    for path in (Path(wanted), folder / wanted) if wanted else ():
-        if is_run(path):
-            return absolute(path)
+    if wanted is not None and (path := exact_path(folder, wanted)) is not None:
+        return path
     ending = [path for path in run_paths(folder) if wanted and path.name.endswith(wanted)]
     return ending[0] if len(ending) == 1 else find(folder, wanted).path
 

@@ -34,6 +34,11 @@ def read(path: Path) -> list[dict[str, Any]]:
     return events
 
 
+def begun(path: Path) -> set[str]:
+    """Return the names of the runs of members that were started."""
+    return {str(event.get("run", "")) for event in read(path) if event["kind"] == STARTED}
+
+
 def refusals(path: Path) -> dict[str, str]:
     """Return why members could not begin when they were tried last, by the names of their runs."""
     found: dict[str, str] = {}

@@ -22,12 +22,10 @@ import tomli_w
 
 from eostui.config import RunConfig
 from eostui.errors import EostuiError, InputError
-from eostui.runs.analysis.stops import KINDS, ended_by
+from eostui.runs.completeness import is_complete
 from eostui.runs.shelf import Entry, new_run_path, read_entry
 from eostui.runs.shelf_index import Stamp, is_run, stamp_of
 from eostui.runs.store.liveness import engine_alive
-from eostui.runs.store.lookup import events_of
-from eostui.runs.store.reader import RunReader
 from eostui.runs.store.schema import DATABASE
 from eostui.sweeps import log
 from eostui.sweeps.plan import MOST_MEMBERS, Axis, Plan, canonical, merged, within
@@ -41,8 +39,6 @@ _MEMBERS_LOCK, _WRITER_LOCK = "members.lock", "manifest.lock"
 
 #: The state of a member whose run isn't there yet; others are those of runs.
 WAITING = "waiting"
-#: States of runs that came to their end.
-ENDS = ("finished", "diverged")
 
 
 @dataclass(frozen=True)
@@ -296,21 +292,6 @@ def state_of(member: Member, refused: Mapping[str, str] = MappingProxyType({})) 
             return MemberState(member, None, WAITING)
         return MemberState(member, None, "unreadable", str(error))
     return MemberState(member, entry, entry.state, entry.sentence, complete)
-
-
-def is_complete(run: Entry) -> bool:
-    """Return whether a run came to its end: its last step, what it was to stop at, or divergence.
-
-    Raises:
-        RunFormatError: if its events can't be read.
-    """
-    if run.state != "stopped":
-        return run.state in ENDS
-    reader = RunReader(run.path)
-    try:
-        return ended_by(events_of(reader, *KINDS)) is not None
-    finally:
-        reader.close()
 
 
 def _write(

@@ -16,6 +16,7 @@ from eostui.runs import edit, prune, shelf
 from eostui.runs.selection import Selection
 from eostui.runs.shelf import Entry
 from eostui.runs.shelf_index import is_run
+from eostui.sweeps.names import rename
 from eostui.sweeps.shelf import find_sweep
 from eostui.sweeps.sweep import Sweep
 from eostui.tui import files
@@ -133,7 +134,7 @@ class Shelving:
         def named(name: str | None) -> None:
             if name is not None and name != entry.name:
                 told = f"{entry.id}: {f'named {name}' if name else 'has no name'}"
-                work = partial(edit.rename, entry, name, entry.path.parent)
+                work = partial(rename, entry, name, entry.path.parent)
                 self._edit(entry, work, told, asked.done)
 
         question = f"name of {printable(entry.id)}; empty takes it away"

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 import eostui
 from eostui.cli.app import app
 from eostui.errors import InputError
-from eostui.runs.edit import rename
 from eostui.runs.launch import Fork, Resume
+from eostui.sweeps.names import rename
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -17,6 +17,7 @@ from eostui.runs import shelf
 from eostui.runs.fork_plan import planned_forks
 from eostui.runs.launch import Fork, Resume
 from eostui.runs.run import Run
+from eostui.runs.store.writer import RunWriter
 
 SCHEDULE = {"every": 40, "from": 20, "length": 15, "eta": 0.1, "weight_decay": 0.0}
 
@@ -69,7 +70,7 @@ def test_they_are_forks_as_by_hand_each_made_once(parent, tmp_path):
     assert len([each for each in shelf.entries(runs) if each.parent == parent.name]) == 3
 
 
-def test_one_that_was_cut_off_goes_on(parent, tmp_path):
+def test_one_that_was_cut_off_or_stopped_goes_on(parent, tmp_path):
     """Others that are alike but for their η, or of another group, are no part of it."""
     whole = entry(parent)
     folder = tmp_path / "runs"
@@ -84,10 +85,51 @@ def test_one_that_was_cut_off_goes_on(parent, tmp_path):
     of_group = [dataclasses.replace(each, group="g") for each in known]
     (planned,) = planned_forks(whole, [schedule], "g", of_group)
     assert planned.made.eta == 0.1
-    assert planned.next is None  # stopped by its user
+    assert planned.next == Resume(planned.made)  # ctrl+c stops as its user does
     cut = [dataclasses.replace(each, state="interrupted") for each in of_group]
     (planned,) = planned_forks(whole, [schedule], "g", cut)
     assert planned.next == Resume(planned.made)
+
+
+def test_the_same_command_finishes_what_was_stopped(parent, tmp_path):
+    changes = {"eta": 0.1, "weight_decay": 0.0, "steps": 34}
+    path = here(Fork(entry(parent), 20, changes), tmp_path, {25: [("stop", {})]})
+    writer = RunWriter(path)
+    writer.fact("group", "g")
+    writer.close()
+    done = cli("fork", parent, "--every", 40, "--from", 20, "--until", 20, "--length", 15, "--eta", "0.1",
+               "--weight-decay", "0", "--group", "g", "--runs-dir", tmp_path)  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert done.stdout.split() == [str(path)]
+    assert (entry(path).state, entry(path).last_step) == ("finished", 34)
+
+
+def test_one_that_came_to_its_stop_at_is_there(parent, tmp_path):
+    whole = entry(parent)
+    changes = {"eta": 0.1, "weight_decay": 0.0, "stop_at": ("step 28",)}
+    made = here(Fork(whole, 20, {**changes, "steps": 34}), tmp_path)
+    schedule = ForkSchedule.model_validate({**SCHEDULE, **changes, "until": 20})
+    (planned,) = planned_forks(whole, [schedule], "", shelf.entries(tmp_path))
+    assert (planned.made.path, planned.made.state, planned.next) == (made, "stopped", None)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"cadence": 1}, {"probes": ("noise",)}, {"stop_at": ("step 28",)}], ids=str
+)
+def test_other_settings_make_other_forks(parent, tmp_path, settings):
+    """Whichever were made first."""
+    whole = entry(parent)
+    changes = {"eta": 0.1, "weight_decay": 0.0}
+    schedules = [
+        ForkSchedule.model_validate({**SCHEDULE, **more, "until": 20}) for more in ({}, settings)
+    ]
+    for more, own in zip(({}, settings), schedules, strict=True):
+        folder = tmp_path / str(len(more))
+        made = here(Fork(whole, 20, {**changes, **more, "steps": 34}), folder)
+        known = shelf.entries(folder)
+        for schedule in schedules:
+            (planned,) = planned_forks(whole, [schedule], "", known)
+            assert (planned.made and planned.made.path) == (made if schedule is own else None)
 
 
 def test_a_length_is_of_one_fork_too(parent, tmp_path):

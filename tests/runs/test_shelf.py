@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_sweeps import make_sweep
 
 from eostui import presets
 from eostui.config import RunConfig
@@ -39,6 +40,7 @@ from eostui.runs.store import commands, schema
 from eostui.runs.store.columns import stored_columns
 from eostui.runs.store.liveness import EngineLock
 from eostui.runs.store.writer import RunWriter
+from eostui.sweeps.names import rename
 
 TOY = {
     "preset": "toy", "problem": "two-layer-scalar", "eta": 0.05, "weight_decay": 0.001,
@@ -142,14 +144,14 @@ def test_an_ended_run_is_renamed_and_noted(three):
     """It is found by its new name, and nothing else in its record changes."""
     entry = shelf.find(three, "ab2c")
     before = Run(entry.path)
-    edit.rename(entry, "baseline λ", three)
+    rename(entry, "baseline λ", three)
     edit.note(entry, "two\nlines")
     entry = shelf.find(three, "baseline λ")
     assert (entry.id, entry.name, entry.note) == ("digits-ab2c", "baseline λ", "two\nlines")
     after = Run(entry.path)
     assert {**after.facts, "name": "", "note": ""} == {**before.facts, "name": "", "note": ""}
     np.testing.assert_array_equal(after.steps["loss"], before.steps["loss"])
-    edit.rename(entry, "", three)
+    rename(entry, "", three)
     edit.note(entry, "")
     assert (shelf.read_entry(entry.path).name, shelf.read_entry(entry.path).note) == ("", "")
 
@@ -163,17 +165,30 @@ def test_an_ended_run_is_renamed_and_noted(three):
 )  # fmt: skip
 def test_names_that_would_not_find_a_run(three, name, part):
     """Another's, the end of another's id, what can't be typed or shown."""
-    edit.rename(shelf.find(three, "cd2c"), "taken", three)
+    rename(shelf.find(three, "cd2c"), "taken", three)
     with pytest.raises(InputError, match=part):
-        edit.rename(shelf.find(three, "xyz9"), name, three)
+        rename(shelf.find(three, "xyz9"), name, three)
     assert shelf.find(three, "xyz9").name == ""
+
+
+def test_a_name_that_finds_a_sweep(three):
+    """Commands would take the run for the sweep, and delete that."""
+    sweep = make_sweep(three, {"seed": [1, 2]}, name="lam")
+    for name in ("lam", sweep.id, sweep.id[-4:]):
+        with pytest.raises(InputError, match=f"already finds sweep {sweep.id}"):
+            rename(shelf.find(three, "xyz9"), name, three)
+    for beginning in (["run", "digits-mlp"], ["fork", "cd2c", "--at", "0"]):
+        done = cli(three, *beginning, "--name", "lam", "--headless")
+        assert done.returncode == 2
+        assert f"the name `lam` already finds sweep {sweep.id}: choose another" in done.stderr
+    assert len(shelf.entries(three)) == 3
 
 
 def test_a_run_keeps_its_own_name(three):
     """Given again, it isn't taken."""
     entry = shelf.find(three, "xyz9")
-    edit.rename(entry, "xyz9", three)
-    edit.rename(entry, "xyz9", three)
+    rename(entry, "xyz9", three)
+    rename(entry, "xyz9", three)
 
 
 def test_notes_without_escape_sequences(three):
@@ -188,7 +203,7 @@ def test_a_run_that_cannot_be_written_to(three):
     entry = shelf.find(three, "xyz9")
     (entry.path / schema.DATABASE).write_bytes(b"not a store at all")
     with pytest.raises(EostuiError, match=r"can't be written to|damaged"):
-        edit.rename(entry, "other", three / "none")
+        rename(entry, "other", three / "none")
 
 
 def test_a_live_run_is_renamed_by_its_engine(tmp_path):
@@ -197,7 +212,7 @@ def test_a_live_run_is_renamed_by_its_engine(tmp_path):
     path = engine.ready(lambda _: None)
     try:
         entry = shelf.read_entry(path)
-        edit.rename(entry, "running", tmp_path)
+        rename(entry, "running", tmp_path)
         commands.send(path, "pause")
         until(lambda: shelf.read_entry(path).state == "paused")
         edit.note(entry, "paused")
@@ -228,7 +243,7 @@ def test_an_engine_that_dies_before_it_obeys(tmp_path):
     os.kill(pid, signal.SIGSTOP)
     killer = threading.Timer(1.0, os.kill, (pid, signal.SIGKILL))
     killer.start()
-    edit.rename(shelf.read_entry(path), "late", tmp_path)
+    rename(shelf.read_entry(path), "late", tmp_path)
     engine.wait(60)
     entry = shelf.read_entry(path)
     assert (entry.name, entry.state) == ("late", "interrupted")

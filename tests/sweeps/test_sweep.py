@@ -19,7 +19,15 @@ from eostui.runs.store.writer import RunWriter
 from eostui.sweeps import cost, log, trial
 from eostui.sweeps.conductor import unfinished
 from eostui.sweeps.plan import Axis, Draft, Plan
-from eostui.sweeps.shelf import MANIFEST, at_work, completions, find_sweep, name_of, sweeps_of
+from eostui.sweeps.shelf import (
+    MANIFEST,
+    at_work,
+    completions,
+    find_sweep,
+    name_of,
+    sweep_named,
+    sweeps_of,
+)
 from eostui.sweeps.sweep import WAITING, Claim, Sweep, never_began
 
 
@@ -55,6 +63,26 @@ def test_it_is_found_by_id_and_name(sweep: Sweep, tmp_path: Path) -> None:
     Sweep.create(tmp_path, plan(), "mine")
     with pytest.raises(InputError, match="could be"):
         find_sweep(tmp_path, "mine")
+
+
+def test_a_sweep_and_a_run_that_are_called_the_same_are_told_apart(
+    sweep: Sweep, tmp_path: Path
+) -> None:
+    """By a whole id or path alone: neither is silently taken for the other."""
+    named = make_run(tmp_path / "made-aaaa", 10, name="mine")
+    ending = make_run(tmp_path / f"made-{sweep.id[-4:]}", 10)
+    for wanted, run in (("mine", named), (sweep.id[-4:], ending)):
+        with pytest.raises(InputError) as caught:
+            sweep_named(tmp_path, wanted)
+        assert f"`{wanted}` could be {sweep.id}, {run.name}: type more" in str(caught.value)
+        code, _, err = call(tmp_path, "runs", "delete", wanted, "-y")
+        assert code == 2, err
+    for wanted in (sweep.id, str(sweep.path)):
+        assert sweep_named(tmp_path, wanted) == sweep.path
+    for wanted in (named.name, str(named), ending.name):
+        assert sweep_named(tmp_path, wanted) is None
+    make_run(tmp_path / "mine", 10)  # its id is the sweep's name
+    assert sweep_named(tmp_path, "mine") is None
 
 
 def test_members_are_added_and_those_there_keep_their_places(sweep: Sweep) -> None:
@@ -229,6 +257,35 @@ def test_a_sweep_is_deleted_whole_or_not_at_all(sweep: Sweep, tmp_path: Path) ->
     assert sweeps_of(tmp_path) == []
 
 
+def test_a_sweep_its_members_and_others_are_deleted_each_once(sweep: Sweep, tmp_path: Path) -> None:
+    for path in (*sweep.run_paths[:2], tmp_path / "made-aaaa", tmp_path / "made-bbbb"):
+        make_run(path, 10)
+    names = [sweep.run_paths[1].name, "mine", sweep.id, "aaaa", str(tmp_path / "made-aaaa"), "bbbb"]
+    code, _, err = call(tmp_path, "runs", "delete", *names, "-y")
+    assert code == 0, err
+    assert err.splitlines() == [
+        f"deleted sweep {sweep.id} with the runs of 2 members",
+        "deleted made-aaaa", "deleted made-bbbb",
+    ]  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_whose_manifest_is_damaged_is_deleted_without_its_members(
+    sweep: Sweep, tmp_path: Path
+) -> None:
+    for member in sweep.members[:2]:
+        make_run(member.path, 10, group=sweep.id)
+    (sweep.path / MANIFEST).write_text("format = ")
+    code, out, err = call(tmp_path, "runs", "prune", "--filter", f"id:{sweep.id}.000", "-y")
+    assert code == 0, err
+    assert out.startswith("run")
+    assert sweep.path.is_dir()
+    code, _, err = call(tmp_path, "runs", "delete", sweep.id, "-y")
+    assert code == 0, err
+    assert "without its members' runs, since its manifest can't be read" in err
+    assert list(tmp_path.iterdir()) == [sweep.run_paths[1]]
+
+
 def test_a_disk_that_is_too_small_is_told_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,12 +358,24 @@ def test_own_code_of_a_manifest_is_asked_about(sweep: Sweep, tmp_path: Path) -> 
 def test_a_sweep_whose_members_are_pruned_goes_too(sweep: Sweep, tmp_path: Path) -> None:
     for member in sweep.members:
         make_run(member.path, 10, group=sweep.id)
+        log.write(sweep.path, log.STARTED, run=member.path.name)
     make_run(tmp_path / "made-aaaa", 10)
     assert "4/4 members" in call(tmp_path, "runs", "list")[1]
     code, _, err = call(tmp_path, "runs", "prune", "--filter", f"group:{sweep.id}", "-y")
     assert code == 0, err
     assert "no member is left" in err
     assert [path.name for path in tmp_path.iterdir()] == ["made-aaaa"]
+
+
+def test_a_sweep_stays_while_members_wait(sweep: Sweep, tmp_path: Path) -> None:
+    """Nothing but its manifest tells what they are."""
+    for member in sweep.members[:2]:
+        make_run(member.path, 10, group=sweep.id)
+        log.write(sweep.path, log.STARTED, run=member.path.name)
+    code, _, err = call(tmp_path, "runs", "prune", "--filter", f"group:{sweep.id}", "-y")
+    assert code == 0, err
+    assert "deleted 2 runs" in err
+    assert {each.state for each in Sweep(sweep.path).states()} == {WAITING}
 
 
 def test_costs_are_in_proportion() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import typer
 
@@ -21,15 +22,14 @@ def delete(names: RunsOrSweeps, yes: Yes = False, runs_dir: RunsDir = None) -> N
     from eostui.sweeps.shelf import sweep_named
 
     folder = locations.runs_dir(runs_dir)
-    sweeps = {name: sweep_named(folder, name) for name in names}
-    found = [sweeps[name] or shelf.find_path(folder, name) for name in names]
-    members = {path: len(run_paths_of(path)) for path in sweeps.values() if path is not None}
-    told = [
-        f"sweep {path.name} with the runs of {members[path]} members"
-        if path in members
-        else path.name
-        for path in found
-    ]
+    named = [(name, sweep_named(folder, name)) for name in names]
+    members = {path: run_paths_of(path) for _, path in named if path is not None}
+    # each once, however it is named: a run goes with its sweep
+    with_sweeps = {run.resolve() for runs in members.values() for run in runs or ()}
+    paths = [sweep or shelf.find_path(folder, name) for name, sweep in named]
+    by_place = {path.resolve(): path for path in paths}
+    found = [path for place, path in by_place.items() if place not in with_sweeps]
+    told = [_told(path, members[path]) if path in members else path.name for path in found]
     if not yes:
         if not sys.stdin.isatty():
             raise InputError("runs are deleted only after a question: add --yes to do without it")
@@ -41,3 +41,10 @@ def delete(names: RunsOrSweeps, yes: Yes = False, runs_dir: RunsDir = None) -> N
         else:
             shelf.delete(path)
         print(f"deleted {printable(what)}", file=sys.stderr)
+
+
+def _told(sweep: Path, members: list[Path] | None) -> str:
+    """Return what goes with a sweep."""
+    if members is None:
+        return f"sweep {sweep.name} without its members' runs, since its manifest can't be read"
+    return f"sweep {sweep.name} with the runs of {len(members)} members"

@@ -109,9 +109,10 @@ def _folded(folder: Path, entries: Sequence[Entry]) -> list[tuple[float, tuple[s
 
 
 def _sweep_row(path: Path, runs: Sequence[Entry]) -> tuple[float, tuple[str, ...]]:
+    from eostui.runs.completeness import is_complete
     from eostui.runs.prune import shown_size, size
     from eostui.sweeps.shelf import at_work, name_of
-    from eostui.sweeps.sweep import Sweep, is_complete
+    from eostui.sweeps.sweep import Sweep
 
     ended: list[Entry] = []
     name = name_of(path)

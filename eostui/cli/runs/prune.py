@@ -14,6 +14,8 @@ from eostui.cli.output import print_json, print_table, readable
 from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from eostui.runs.shelf import Entry
 
 
@@ -54,7 +56,6 @@ def prune(
     from eostui import locations
     from eostui.runs.filter_fields import run_filter
     from eostui.runs.prune import shown_size
-    from eostui.sweeps.removal import delete_emptied
 
     if keep < 0:
         raise InputError(f"--keep is {keep}, but must not be below 0")
@@ -84,8 +85,7 @@ def prune(
             raise typer.Exit(EXIT_FAILED)
     done, failed = _delete(chosen, checkpoints=checkpoints)
     if not checkpoints:
-        for path in delete_emptied(locations.runs_dir(runs_dir), [entry for entry, _ in done]):
-            print(f"deleted sweep {printable(path.name)}: no member is left", file=sys.stderr)
+        failed |= _delete_emptied(locations.runs_dir(runs_dir), [entry for entry, _ in done])
     freed = sum(bytes_freed for _, bytes_freed in done)
     _report(done, freed, as_json=as_json)
     print(f"deleted {what}{len(done)} runs: {shown_size(freed)} freed", file=sys.stderr)
@@ -138,6 +138,23 @@ def _delete(
         else:
             done.append((entry, length))
     return done, failed
+
+
+def _delete_emptied(folder: Path, gone: list[Entry]) -> bool:
+    """Delete sweeps no member of which is left, which stderr tells; return whether one couldn't be."""
+    from eostui.runs import shelf
+    from eostui.sweeps.removal import emptied
+
+    failed = False
+    for path in emptied(folder, gone):
+        try:
+            shelf.delete(path)
+        except EostuiError as error:
+            print(f"eostui: {printable(str(error))}", file=sys.stderr)
+            failed = True
+        else:
+            print(f"deleted sweep {printable(path.name)}: no member is left", file=sys.stderr)
+    return failed
 
 
 def _report(chosen: list[tuple[Entry, int]], freed: int, *, as_json: bool) -> None:

@@ -23,10 +23,11 @@ def rename(
       eostui runs rename k3f9 baseline
     """
     from eostui import locations
-    from eostui.runs import edit, shelf
+    from eostui.runs import shelf
+    from eostui.sweeps import names
 
     folder = locations.runs_dir(runs_dir)
     entry = shelf.find(folder, run)
-    edit.rename(entry, name, folder)
+    names.rename(entry, name, folder)
     told = f"{entry.id}: {f'named {name}' if name else 'has no name'}"
     print(printable(told), file=sys.stderr)
