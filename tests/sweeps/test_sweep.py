@@ -318,6 +318,24 @@ def test_costs_are_in_proportion() -> None:
     assert cost.record_bytes(base.changed({"steps": 10**6})) > 1e8
 
 
+def test_cores_are_those_of_the_member_that_takes_most() -> None:
+    """One that leaves its threads to PyTorch counts for one a process."""
+
+    def config(threads: object, processes: int = 1) -> RunConfig:
+        return RunConfig.build({"threads": threads, "processes": processes}, "test")
+
+    assert cost.cores_taken([config("auto")]) == 1
+    assert cost.cores_taken([config("auto", 3), config(2)]) == 3
+    assert cost.cores_taken([config(2, 2), config(3), config("auto")]) == 4
+
+
+def test_members_whose_threads_are_left_to_pytorch_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "cores", lambda: 2)
+    zipped = Draft(presets.load("digits-mlp").config)
+    zipped.zip({"threads": ["auto", "auto"], "eta": [0.1, 0.2]}, "test")
+    assert cost.default_workers(zipped.plan("test").configs()) == 2
+
+
 def test_an_estimate_is_between_what_was_timed() -> None:
     base = RunConfig.build({"steps": 1000}, "test")
     cheap, dear = base.changed({"width": 50}), base.changed({"width": 400})
