@@ -184,6 +184,11 @@ class Sweep:
         """The run directories of all members, there or not, in the order of the plan."""
         return [self.path.parent / run for run, _ in self._members]
 
+    @property
+    def settings(self) -> list[Mapping[str, Any]]:
+        """What each member has of its own, in the order of the plan."""
+        return [settings for _, settings in self._members]
+
     @cached_property
     def members(self) -> tuple[Member, ...]:
         """All members, in the order of the plan. Raises InputError if a config isn't valid."""
