@@ -62,7 +62,7 @@ def begun(
         sweep = Sweep.create(folders[0], plan, name, stem)
         try:
             return conducted(sweep, folders[1], machines.workers, reached, as_json=as_json)
-        except InputError:
+        except EostuiError:
             if not log.read(sweep.path):  # nothing was begun: it is as if it hadn't been asked for
                 shelf.delete(sweep.path)
             raise

@@ -248,6 +248,18 @@ def test_a_device_that_is_not_there_leaves_no_sweep(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+def test_a_sweep_that_cannot_begin_leaves_its_name_free(folder: Path, tmp_path_factory) -> None:
+    torch = tmp_path_factory.mktemp("broken") / "torch"
+    torch.mkdir()
+    (torch / "__init__.py").write_text("raise ImportError('no torch today')\n")
+    path = os.pathsep.join([str(torch.parent), os.environ.get("PYTHONPATH", "")])
+    arguments = "sweep toy-two-layer --seed 1,2 --steps 20 --workers 1 --name x --set device="
+    _, err = done(program(folder, f"{arguments}auto", PYTHONPATH=path), 1)
+    assert "PyTorch isn't loaded" in err
+    assert list(folder.iterdir()) == []
+    call(folder, f"{arguments}cpu")
+
+
 def test_members_are_added_to_a_sweep_and_trained(folder: Path, undisturbed: Sweep) -> None:
     """Two sweeps of a half each come to what one whole does."""
     half = SMALL.replace("--weight-decay 0,1e-3,1e-2", "--weight-decay 0,1e-3")
