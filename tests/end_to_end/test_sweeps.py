@@ -260,6 +260,25 @@ def test_a_sweep_that_cannot_begin_leaves_its_name_free(folder: Path, tmp_path_f
     call(folder, f"{arguments}cpu")
 
 
+def test_a_members_record_that_names_other_code_than_its_sweep_is_not_gone_on_with(
+    folder: Path,
+) -> None:
+    call(folder, f"sweep {SMALL} --workers 2")
+    sweep = sweep_on(folder)
+    evil = folder / "evil.py"
+    evil.write_text(f"open({str(folder / 'executed')!r}, 'w')\n")
+    path = sweep.members[3].path
+    writer = RunWriter(path)
+    writer.fact("status", "stopped")
+    more = {"dynamics": f"{evil}:A", "steps": 300}
+    writer.fact("config", sweep.members[3].config.changed(more).to_toml())
+    writer.close()
+    _, err = call(folder, f"resume {sweep.id}", 1)
+    assert f"would execute code of `{evil}:A`" in err
+    assert f"`eostui resume {path.name} --trust-code`" in err
+    assert not (folder / "executed").exists()
+
+
 def test_members_are_added_to_a_sweep_and_trained(folder: Path, undisturbed: Sweep) -> None:
     """Two sweeps of a half each come to what one whole does."""
     half = SMALL.replace("--weight-decay 0,1e-3,1e-2", "--weight-decay 0,1e-3")
