@@ -309,6 +309,24 @@ def test_members_are_added_while_others_train(folder: Path, undisturbed: Sweep) 
     assert_same_members(Sweep(sweep.path), undisturbed)
 
 
+def test_members_that_are_added_while_it_stops_are_left_to_resume(folder: Path) -> None:
+    process = program(folder, f"sweep {LONG} --workers 2")
+    sweep = sweep_on(folder)
+    wait_until(lambda: trains(sweep) == 2)
+    engines = engines_of(folder)
+    for pid in engines:
+        os.kill(pid, signal.SIGSTOP)  # they still save
+    process.send_signal(signal.SIGINT)
+    time.sleep(1.0)
+    _, err = call(folder, f"sweep --add {sweep.id} --seed 7")
+    for pid in engines:
+        os.kill(pid, signal.SIGCONT)
+    assert "takes 3 more members; if it was told to stop, `eostui resume " in err
+    _, err = done(process, 130)
+    assert "more members" not in err
+    assert [each.state for each in sweep_on(folder).states()][6:] == [WAITING] * 3
+
+
 def test_a_dry_run_tells_what_it_costs_and_leaves_nothing(folder: Path) -> None:
     out, err = call(folder, f"sweep {SMALL} --set width=8,64 --dry-run --workers 2")
     lines = out.splitlines()
