@@ -66,6 +66,14 @@ def sweep(
     add: Annotated[
         str, typer.Option(metavar="SWEEP", help="Add members to a sweep that is there.")
     ] = "",
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust-code",
+            help="With --add: execute the files that the sweep's manifest names as its problem, its "
+            "dynamics or its probes.",
+        ),
+    ] = False,
     name: Name = "",
     dry_run: Annotated[
         bool,
@@ -119,7 +127,10 @@ def sweep(
             raise InputError("--add SWEEP takes settings alone: no preset, no --name, no --dry-run")
         draft = Draft(RunConfig())
         _take(draft, given, assign, together)
-        raise typer.Exit(added(add, draft, folders, machines, as_json=as_json))
+        code = added(add, draft, folders, machines, trusted=trust, as_json=as_json)
+        raise typer.Exit(code)
+    if trust:
+        raise InputError("--trust-code is for --add: what you name yourself has your word")
     if what is None:
         raise InputError("say what is swept: a preset, or a sweep preset (`eostui presets list`)")
     draft, stem = _draft(what)

@@ -60,22 +60,40 @@ def begun(
         sweep = Sweep.create(folders[0], plan, name, stem)
         try:
             return conducted(sweep, folders[1], machines.workers, reached, as_json=as_json)
-        except InputError:
+        except EostuiError:
             if not log.read(sweep.path):  # nothing was begun: it is as if it hadn't been asked for
                 shelf.delete(sweep.path)
             raise
 
 
-def added(wanted: str, draft: Draft, folders: Folders, machines: Machines, *, as_json: bool) -> int:
+def added(
+    wanted: str,
+    draft: Draft,
+    folders: Folders,
+    machines: Machines,
+    *,
+    trusted: bool,
+    as_json: bool,
+) -> int:
     """Add members to a sweep, and train what is unfinished of it; return the exit code."""
     before = found(wanted, folders[0])
-    sweep = before.extended(draft.axes())
-    if at_work(sweep.path):
-        count = len(sweep.run_paths) - len(before.run_paths)
-        print(f"{sweep.id}: whoever is at work on it takes {count} more members", file=sys.stderr)
-        print(sweep.path)
+    axes = draft.axes()
+    new = before.more(axes)
+    there = [member.config for member in before.members]
+    for config in (*there, *before.plan.configs()):  # of which the new ones are made
+        refuse_foreign_code(config, before.path, trusted=trusted)
+    _refuse_disk(before.path.parent, unfinished(before.states()), new)
+    if at_work(before.path):
+        count = len(before.extended(axes).run_paths) - len(there)
+        print(
+            f"{before.id}: whoever is at work on it takes {count} more members; if it was told to stop, "
+            f"`eostui resume {before.id}` does",
+            file=sys.stderr,
+        )
+        print(before.path)
         return 0
-    with machines.reached([member.config for member in sweep.members]) as reached:
+    with machines.reached([*there, *new]) as reached:
+        sweep = before.extended(axes)
         return conducted(sweep, folders[1], machines.workers, reached, as_json=as_json)
 
 
@@ -196,8 +214,7 @@ def trained(
         try:
             members = unfinished(sweep.states(), failed=failed)
             if members:
-                new = [cost.record_bytes(m.config) for m in members if not m.path.exists()]
-                cost.refuse_disk(sweep.path.parent, sum(new))
+                _refuse_disk(sweep.path.parent, members)
                 if reached is not None:
                     executor: Executor = reached.executor(sweep, data_dir, members, changed_data)
                 else:
@@ -217,6 +234,12 @@ def trained(
             _sum_up(sweep, narrate)
     interrupted = 128 + signals.number if signals.stops else 0
     return Trained(sweep, states, interrupted, stopped or signals.stops)
+
+
+def _refuse_disk(folder: Path, members: Sequence[Member], more: Sequence[RunConfig] = ()) -> None:
+    """Raise InputError if a disk has no room for the records that members, and more to come, begin."""
+    new = [*(member.config for member in members if not member.path.exists()), *more]
+    cost.refuse_disk(folder, sum(map(cost.record_bytes, new)))
 
 
 def _follow(conductor: Conductor, signals: NotedSignals, narrate: Console) -> None:

@@ -78,9 +78,10 @@ def _request(handshake: Handshake, life: Life | None) -> StartRequest:
 
 def _run(request: StartRequest, handshake: Handshake, life: Life | None = None) -> int:
     if isinstance(request.begin, DevicesRequest):
-        from eostui.engine.device import automatic_devices
+        from eostui.engine.device import devices_meant
 
-        handshake.say("devices", "", memory=automatic_devices())
+        asked = request.begin.asked
+        handshake.say("devices", "", memory={each: devices_meant(each) for each in asked})
         return 0
     if isinstance(request.begin, SliceRequest):
         from eostui.engine.slicing import answer

@@ -63,20 +63,28 @@ def available_devices() -> list[str]:
     return ["cpu", *cuda, *mps]
 
 
-def automatic_devices() -> dict[str, int | None]:
-    """Return what `device = "auto"` may be here, where several runs share the machine: every GPU.
+def devices_meant(wanted: str) -> dict[str, int | None]:
+    """Return which devices of this machine a value of `device` may be, where several runs share it.
 
-    Each with the bytes free on it; None where that isn't told.
+    That is one, none if it isn't there, and of "auto" every GPU. Each with the bytes free on it; None
+    where that isn't told.
 
     Raises:
-        InputError: if EOSTUI_DEVICE isn't a device of this machine.
+        InputError: if EOSTUI_DEVICE, which "auto" asks, isn't a device of this machine.
     """
-    first = automatic_device()
-    if first.type != "cuda":
-        return {str(first): None}
-    chosen = os.environ.get("EOSTUI_DEVICE", "auto") not in ("", "auto")
-    names = [str(first)] if chosen else [n for n in available_devices() if n.startswith("cuda")]
-    return {name: torch.cuda.mem_get_info(torch.device(name))[0] for name in names}
+    available = available_devices()
+    if wanted == "auto":
+        first = str(automatic_device())
+        chosen = os.environ.get("EOSTUI_DEVICE", "auto") not in ("", "auto")
+        gpus = [name for name in available if name.startswith("cuda")]
+        names = gpus if first in gpus and not chosen else [first]
+    else:
+        names = [name for name in (_indexed(wanted),) if name in available]
+    return {name: _free_memory(name) for name in names}
+
+
+def _free_memory(name: str) -> int | None:
+    return torch.cuda.mem_get_info(torch.device(name))[0] if name.startswith("cuda") else None
 
 
 def automatic_device() -> torch.device:
@@ -98,11 +106,13 @@ def _resolve(wanted: str) -> torch.device:
 def _present(name: str, where: str) -> torch.device:
     """Return the device of that name; InputError if there is none, with `where` it was asked for."""
     available = available_devices()
-    if name == "cuda" and "cuda:0" in available:
-        name = "cuda:0"
-    if name not in available:
+    if _indexed(name) not in available:
         raise InputError(
             f'{where} is "{name}", but this machine has only {", ".join(available)} '
             '(or "auto" for the fastest of them)'
         )
-    return torch.device(name)
+    return torch.device(_indexed(name))
+
+
+def _indexed(name: str) -> str:
+    return "cuda:0" if name == "cuda" else name

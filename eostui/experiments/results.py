@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,11 +66,11 @@ class OnShelf:
                 kept = before.get(path)
                 sweep = kept[1] if kept is not None and kept[0] == stamp else Sweep(path)
                 self._read[path] = stamp, sweep
-                self._sweeps.setdefault(_told(sweep.plan), []).append(sweep)
+                self._sweeps.setdefault(_told(sweep.plan, sweep.settings), []).append(sweep)
 
     def sweeps(self, plan: Plan) -> list[Sweep]:
         """Return the sweeps of just these members, the newest first."""
-        return self._sweeps.get(_told(plan), [])
+        return self._sweeps.get(_told(plan, plan.settings()), [])
 
 
 @dataclass(frozen=True)
@@ -277,7 +277,12 @@ def _facts(sweep: Sweep) -> Iterator[Mapping[str, str]]:
                 yield reader.facts()
 
 
-def _told(plan: Plan) -> str:
-    """Return a text that two plans share if they have the same members."""
+def _told(plan: Plan, settings: Iterable[Mapping[str, Any]]) -> str:
+    """Return a text that two plans share if they have the same members, whose settings are given.
+
+    A manifest states both: it is anybody's, and what is trained are its members.
+    """
     axes = [[axis.keys, axis.values] for axis in plan.axes]
-    return json.dumps([plan.base.model_dump(mode="json"), axes], sort_keys=True, default=str)
+    members = sorted(json.dumps(each, sort_keys=True, default=str) for each in settings)
+    told = [plan.base.model_dump(mode="json"), axes, members]
+    return json.dumps(told, sort_keys=True, default=str)

@@ -49,9 +49,14 @@ class ForkRequest(_Typed):
 
 
 class DevicesRequest(_Typed):
-    """No run: what `device = "auto"` may be is told, and the engine ends."""
+    """No run: what some values of `device` may be here is told, and the engine ends.
+
+    Attributes:
+        asked: the values, such as "auto".
+    """
 
     kind: Literal["devices"] = "devices"
+    asked: tuple[str, ...]
 
 
 class SliceRequest(_Typed):

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from eostui.config import RunConfig
 from eostui.errors import EostuiError, InputError, printable
 from eostui.runs.store.liveness import engine_alive
-from eostui.sweeps import log, remote
+from eostui.sweeps import cost, log, remote
 from eostui.sweeps.parcel import pack, refuse_other_run, unpack
 from eostui.sweeps.sweep import WAITING, Member, MemberState, Sweep, state_of
 from eostui.version import __version__
@@ -168,7 +168,7 @@ class Cluster:
         self._client, self._name, self._sweep = client, name, sweep
         self._data_dir, self._changed_data, self._most = data_dir, changed_data, most
         self._keep_workers = keep_workers
-        self._threads = max((c.threads for c in configs if isinstance(c.threads, int)), default=1)
+        self._cores = cost.cores_taken(configs)
         self._on_gpus = any(config.device != "cpu" for config in configs)
         self._gpus = False  # whether workers have them
         self._session = secrets.token_hex(8)
@@ -300,7 +300,7 @@ class Cluster:
             return
         gpus = [min(w["nthreads"], int(w["resources"].get(GPU, 0))) for w in workers]
         self._gpus = self._on_gpus and any(gpus)
-        threads = [max(w["nthreads"] // self._threads, 1) for w in workers]
+        threads = [max(w["nthreads"] // self._cores, 1) for w in workers]
         places = sum(gpus if self._gpus else threads)
         self.places = places if self._most is None else min(places, self._most)
 

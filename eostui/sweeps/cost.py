@@ -73,11 +73,15 @@ def memory_bytes(config: RunConfig) -> float:
 def default_workers(configs: Iterable[RunConfig]) -> int:
     """Return how many members train at once on this machine's CPUs: by cores, and by memory."""
     every = list(configs)
-    threads = max(
-        config.threads * config.processes for config in every if isinstance(config.threads, int)
-    )
     by_memory = available_memory() * 0.8 / max(map(memory_bytes, every))
-    return max(1, min(cores() // threads, int(by_memory), len(every)))
+    return max(1, min(cores() // cores_taken(every), int(by_memory), len(every)))
+
+
+def cores_taken(configs: Iterable[RunConfig]) -> int:
+    """Return how many cores a member takes at most; where `threads` is "auto", one for each process."""
+    return max(
+        (1 if config.threads == "auto" else config.threads) * config.processes for config in configs
+    )
 
 
 def available_memory() -> float:

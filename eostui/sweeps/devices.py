@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from eostui.config import RunConfig
@@ -12,6 +12,9 @@ from eostui.errors import EostuiError, InputError
 from eostui.runs.request import DevicesRequest, StartRequest
 from eostui.runs.template import Template
 from eostui.sweeps import cost
+
+#: Devices by name, with the bytes free on each that is a GPU, else None.
+Devices = dict[str, float | None]
 
 #: Members that share a GPU at most, where it isn't said: small networks leave it idle between kernels.
 _MOST_PER_GPU = 4
@@ -32,39 +35,55 @@ def worker_devices(
     Raises:
         EostuiError: if that can't be told.
     """
-    if not any(config.device == "auto" for config in configs):
+    asked = sorted({config.device for config in configs})
+    if "auto" not in asked and (workers or not any(map(_on_gpu, asked))):
         count = workers or cost.default_workers(configs)
         return [""] * min(count, len(configs))
-    memory = automatic_devices(template)
-    devices = list(memory)
-    if workers is None:
-        gpus = {name: size for name, size in memory.items() if size is not None}
-        workers = _on_gpus(configs, gpus) if gpus else cost.default_workers(configs)
-    count = min(workers, len(configs))
+    meant = devices_meant(asked, template)
+    devices = list(meant.get("auto", [""]))
+    count = min(workers or _at_once(configs, meant.values()), len(configs))
     return [devices[worker % len(devices)] for worker in range(count)]
 
 
-def _on_gpus(configs: Sequence[RunConfig], memory: dict[str, float]) -> int:
+def _on_gpu(device: str) -> bool:
+    return device.startswith("cuda")
+
+
+def _at_once(configs: Sequence[RunConfig], meant: Iterable[Devices]) -> int:
+    """Return how many members train at once, by the devices that each value of `device` may be.
+
+    Any worker may get any member: there are no more than the GPUs of each of these values bear.
+    """
+    gpus = [[free for free in each.values() if free is not None] for each in meant]
+    found = [_on_gpus(configs, free) for free in gpus if free]
+    return min(found) if found else cost.default_workers(configs)
+
+
+def _on_gpus(configs: Sequence[RunConfig], memory: Sequence[float]) -> int:
     """Return how many members train at once on GPUs with so many bytes free."""
     needed = _CONTEXT + max(map(cost.memory_bytes, configs))
-    shares = [max(1, min(_MOST_PER_GPU, int(free * 0.8 / needed))) for free in memory.values()]
+    shares = [max(1, min(_MOST_PER_GPU, int(free * 0.8 / needed))) for free in memory]
     return max(len(memory), min(sum(shares), cores()))
 
 
-def automatic_devices(template: Template) -> dict[str, float | None]:
-    """Return what `device = "auto"` may be here, with the bytes free on each that is a GPU, else None.
+def devices_meant(asked: Sequence[str], template: Template) -> dict[str, Devices]:
+    """Return of each of some values of `device` what it may be here: none, one, or of "auto" several.
 
     Raises:
         EostuiError: if EOSTUI_DEVICE is no device of this machine, or no engine can tell.
     """
     engine = template.engine()
-    engine.ask(StartRequest(config="", path=Path(), data_dir=Path(), begin=DevicesRequest()))
+    engine.ask(
+        StartRequest(
+            config="", path=Path(), data_dir=Path(), begin=DevicesRequest(asked=tuple(asked))
+        )
+    )
     with engine.process.stdout as answers, engine.errors:
         messages = [json.loads(line) for line in answers]
     code = engine.process.wait()
     for message in messages:
         if message["kind"] == "devices":
-            found: dict[str, float | None] = message["memory"]
+            found: dict[str, Devices] = message["memory"]
             return found
         if message["kind"] == "error":
             raise InputError(message["text"])

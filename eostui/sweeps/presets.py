@@ -90,14 +90,15 @@ def load(name_or_path: str) -> SweepPreset:
         draft.take_list(key, [value], f"{where}: `set`")
     for key, value in _flat(_table(content, "axes", where)):
         told = f"{where}: `axes`: `{key}`"
-        draft.take_list(key, _values(value, told), told)
+        draft.take_list(key, _values(key, value, told, path.parent), told)
     groups = content.get("zip", [])
     if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
         raise InputError(f"{where}: `zip` must be tables, each as [[zip]]")
     for number, group in enumerate(groups, 1):
         told = f"{where}: `zip` {number}"
         lists = {
-            key: _values(value, f"{told}: `{key}`", zipped=True) for key, value in _flat(group)
+            key: _values(key, value, f"{told}: `{key}`", path.parent, zipped=True)
+            for key, value in _flat(group)
         }
         draft.zip(lists, told)
     return SweepPreset(path.stem, path, head_comment(text), preset, draft)
@@ -126,9 +127,10 @@ def _flat(table: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]
             yield f"{path}{key}", value
 
 
-def _values(value: Any, where: str, *, zipped: bool = False) -> list[Any]:
+def _values(key: str, value: Any, where: str, folder: Path, *, zipped: bool = False) -> list[Any]:
+    """Return the values that a file lists of a setting; files in them are meant relative to `folder`."""
     if isinstance(value, str):
-        return parse_values(value, where, distinct_values=not zipped)
+        value = parse_values(value, where, distinct_values=not zipped)
     if isinstance(value, list):
-        return value
+        return [absolute_files({key: each}, folder)[key] for each in value]
     raise InputError(f'{where} must be a list, or a text such as "0:0.03:20"')

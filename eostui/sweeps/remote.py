@@ -23,7 +23,7 @@ from eostui.locations import data_dir
 from eostui.runs.store.filesystem import open_regular
 from eostui.runs.template import Template
 from eostui.sweeps import log
-from eostui.sweeps.devices import automatic_devices
+from eostui.sweeps.devices import devices_meant
 from eostui.sweeps.parcel import pack, unpack
 from eostui.sweeps.sweep import Member
 from eostui.sweeps.training import Training
@@ -240,7 +240,7 @@ def _device(config: RunConfig) -> Iterator[str]:
         return
     with _process.device_lock:
         if not _process.devices:
-            _process.devices = list(automatic_devices(_process.template))
+            _process.devices = list(devices_meant(["auto"], _process.template)["auto"])
         device = min(_process.devices, key=lambda each: _process.at_work[each])
         _process.at_work[device] += 1
     try:

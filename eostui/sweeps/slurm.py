@@ -110,7 +110,6 @@ def cluster_of(jobs: Jobs, configs: Sequence[RunConfig]) -> SLURMCluster:
     from distributed.security import Security
 
     own, configured = jobs.settings, "jobqueue.slurm"
-    threads = max((c.threads for c in configs if isinstance(c.threads, int)), default=1)
     memory = _BESIDE + jobs.at_once * max(map(cost.memory_bytes, configs))
     gpus = jobs.number("gpus", 0)
     worker = ["--no-dashboard", *dask.config.get(f"{configured}.worker-extra-args", [])]
@@ -124,7 +123,7 @@ def cluster_of(jobs: Jobs, configs: Sequence[RunConfig]) -> SLURMCluster:
             queue=own.get("partition"),
             account=own.get("account"),
             walltime=own.get("time"),
-            cores=jobs.at_once * threads,
+            cores=jobs.at_once * cost.cores_taken(configs),
             memory=own.get("mem") or f"{math.ceil(memory / 1e9)}GB",
             processes=1,
             interface=own.get("interface"),

@@ -144,6 +144,22 @@ class Sweep:
             return Sweep(self.path)._extended(axes)
 
     def _extended(self, axes: Iterable[Axis]) -> Sweep:
+        plan, there, new = self._with_more(axes)
+        try:
+            _write(self.path, self.id, plan, self.name, self.created, [*there, *new])
+        except OSError as error:
+            raise InputError(f"{self.path}: can't be written to: {error.strerror}") from None
+        return Sweep(self.path)
+
+    def more(self, axes: Iterable[Axis]) -> list[RunConfig]:
+        """Return the configs of the members that `extended` would add. Raises InputError as it does."""
+        plan, _, new = self._with_more(axes)
+        return [plan.config(settings, f"sweep {self.id}") for settings in new]
+
+    def _with_more(
+        self, axes: Iterable[Axis]
+    ) -> tuple[Plan, list[dict[str, Any]], list[dict[str, Any]]]:
+        """Return the plan with more values, and the settings of the members there and of new ones."""
         where = f"sweep {self.id}"
         plan = canonical(merged(self.plan, axes, where), where)
         settings = [dict(settings) for _, settings in self._members]
@@ -155,16 +171,15 @@ class Sweep:
         known |= {repr(sorted(each.items())) for each in settings}
         new = [each for each in plan.settings() if repr(sorted(each.items())) not in known]
         if not new:
-            raise InputError(f"{where} has all of these members already")
+            raise InputError(
+                f"{where} has all of these members already: `eostui resume {self.id}` trains what is "
+                "left of them"
+            )
         if len(settings) + len(new) > MOST_MEMBERS:
             raise InputError(
                 f"{where} would have {len(settings) + len(new)} members, but has at most {MOST_MEMBERS}"
             )
-        try:
-            _write(self.path, self.id, plan, self.name, self.created, [*settings, *new])
-        except OSError as error:
-            raise InputError(f"{self.path}: can't be written to: {error.strerror}") from None
-        return Sweep(self.path)
+        return plan, settings, new
 
     def stamp(self) -> int:
         """Return what changes when members are added: when the manifest was written."""
@@ -179,6 +194,11 @@ class Sweep:
     def run_paths(self) -> list[Path]:
         """The run directories of all members, there or not, in the order of the plan."""
         return [self.path.parent / run for run, _ in self._members]
+
+    @property
+    def settings(self) -> list[Mapping[str, Any]]:
+        """What each member has of its own, in the order of the plan."""
+        return [settings for _, settings in self._members]
 
     @cached_property
     def members(self) -> tuple[Member, ...]:

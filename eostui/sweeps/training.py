@@ -103,6 +103,7 @@ class Training:
         member = self.member
         start: RunConfig | Resume = member.config
         if found.entry is not None:
+            _refuse_other_code(found.entry.config, member)
             start = Resume(found.entry, changed_data=self.changed_data)
         elif found.state == "unreadable":
             raise InputError(found.sentence)
@@ -132,6 +133,16 @@ class Training:
         assert code is not None
         log.write(self.log_folder, log.ENDED, run=run, code=code)
         return code
+
+
+def _refuse_other_code(stored: RunConfig, member: Member) -> None:
+    """Raise InputError if a member's record names code that its sweep doesn't, to which nobody agreed."""
+    if other := [name for name in stored.own_code() if name not in member.config.own_code()]:
+        run = member.path.name
+        raise InputError(
+            f"{run} would execute code of `{'`, `'.join(other)}`, which its record names and its sweep "
+            f"doesn't: read it, and if you trust it go on with `eostui resume {run} --trust-code`"
+        )
 
 
 @contextmanager

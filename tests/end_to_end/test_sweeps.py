@@ -248,6 +248,37 @@ def test_a_device_that_is_not_there_leaves_no_sweep(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+def test_a_sweep_that_cannot_begin_leaves_its_name_free(folder: Path, tmp_path_factory) -> None:
+    torch = tmp_path_factory.mktemp("broken") / "torch"
+    torch.mkdir()
+    (torch / "__init__.py").write_text("raise ImportError('no torch today')\n")
+    path = os.pathsep.join([str(torch.parent), os.environ.get("PYTHONPATH", "")])
+    arguments = "sweep toy-two-layer --seed 1,2 --steps 20 --workers 1 --name x --set device="
+    _, err = done(program(folder, f"{arguments}auto", PYTHONPATH=path), 1)
+    assert "PyTorch isn't loaded" in err
+    assert list(folder.iterdir()) == []
+    call(folder, f"{arguments}cpu")
+
+
+def test_a_members_record_that_names_other_code_than_its_sweep_is_not_gone_on_with(
+    folder: Path,
+) -> None:
+    call(folder, f"sweep {SMALL} --workers 2")
+    sweep = sweep_on(folder)
+    evil = folder / "evil.py"
+    evil.write_text(f"open({str(folder / 'executed')!r}, 'w')\n")
+    path = sweep.members[3].path
+    writer = RunWriter(path)
+    writer.fact("status", "stopped")
+    more = {"dynamics": f"{evil}:A", "steps": 300}
+    writer.fact("config", sweep.members[3].config.changed(more).to_toml())
+    writer.close()
+    _, err = call(folder, f"resume {sweep.id}", 1)
+    assert f"would execute code of `{evil}:A`" in err
+    assert f"`eostui resume {path.name} --trust-code`" in err
+    assert not (folder / "executed").exists()
+
+
 def test_members_are_added_to_a_sweep_and_trained(folder: Path, undisturbed: Sweep) -> None:
     """Two sweeps of a half each come to what one whole does."""
     half = SMALL.replace("--weight-decay 0,1e-3,1e-2", "--weight-decay 0,1e-3")
@@ -276,6 +307,24 @@ def test_members_are_added_while_others_train(folder: Path, undisturbed: Sweep) 
     _, err = done(process)
     assert "4 more members" in err
     assert_same_members(Sweep(sweep.path), undisturbed)
+
+
+def test_members_that_are_added_while_it_stops_are_left_to_resume(folder: Path) -> None:
+    process = program(folder, f"sweep {LONG} --workers 2")
+    sweep = sweep_on(folder)
+    wait_until(lambda: trains(sweep) == 2)
+    engines = engines_of(folder)
+    for pid in engines:
+        os.kill(pid, signal.SIGSTOP)  # they still save
+    process.send_signal(signal.SIGINT)
+    time.sleep(1.0)
+    _, err = call(folder, f"sweep --add {sweep.id} --seed 7")
+    for pid in engines:
+        os.kill(pid, signal.SIGCONT)
+    assert "takes 3 more members; if it was told to stop, `eostui resume " in err
+    _, err = done(process, 130)
+    assert "more members" not in err
+    assert [each.state for each in sweep_on(folder).states()][6:] == [WAITING] * 3
 
 
 def test_a_dry_run_tells_what_it_costs_and_leaves_nothing(folder: Path) -> None:

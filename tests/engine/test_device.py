@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from eostui.cli.app import app
 from eostui.engine import device
-from eostui.engine.device import automatic_device, prepare_machine
+from eostui.engine.device import automatic_device, devices_meant, prepare_machine
 from eostui.errors import InputError
 
 
@@ -36,6 +36,27 @@ def test_what_auto_is(monkeypatch, there, chosen, meant):
     assert automatic_device() == torch.device(meant)
     assert prepare_machine(small(device="auto")).device == torch.device(meant)
     assert prepare_machine(small(device="cpu")).device == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "chosen", "meant"),
+    [
+        ("auto", "", {"cuda:0": 100, "cuda:1": 200}),
+        ("auto", "cuda:1", {"cuda:1": 200}),
+        ("auto", "cpu", {"cpu": None}),
+        ("cuda", "cpu", {"cuda:0": 100}),
+        ("cuda:1", "cuda:77", {"cuda:1": 200}),
+        ("cuda:2", "", {}),
+        ("cpu", "", {"cpu": None}),
+    ],
+)
+def test_what_several_runs_share(monkeypatch, wanted, chosen, meant):
+    """With the bytes free on each GPU; EOSTUI_DEVICE says what auto is, and nothing of others."""
+    monkeypatch.setattr(device, "available_devices", lambda: ["cpu", "cuda:0", "cuda:1"])
+    free = {torch.device("cuda:0"): (100, 1000), torch.device("cuda:1"): (200, 1000)}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", free.__getitem__)
+    monkeypatch.setenv("EOSTUI_DEVICE", chosen)
+    assert devices_meant(wanted) == meant
 
 
 def test_auto_on_this_machine(monkeypatch):

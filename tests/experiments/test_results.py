@@ -8,6 +8,7 @@ import shlex
 import shutil
 import signal
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 import summarised
+import tomli_w
 from made import make_run
 from sweep_runs import call, done, program, sweep_on, wait_for_states
 from typer.testing import CliRunner
@@ -147,6 +149,20 @@ def test_how_an_experiment_stands_on_a_shelf(tmp_path, experiment):
     assert standing(changed, OnShelf(shelf)).state == "criteria changed"
     (sweep.path / "experiment-mine.json").write_text("{")
     assert stored(sweep, changed) is None
+
+
+def test_a_sweep_whose_members_are_not_those_of_its_plan_is_another(tmp_path, experiment):
+    """A manifest states both, and may be a stranger's: what is trained are the members."""
+    sweep = made(tmp_path, experiment, (None, None, None))
+    manifest = sweep.path / "sweep.toml"
+    content = tomllib.loads(manifest.read_text())
+    content["members"].reverse()  # as where some were added later
+    manifest.write_text(tomli_w.dumps(content))
+    assert standing(experiment, OnShelf(tmp_path)).sweep.path == sweep.path
+    content["members"][1]["settings"]["dynamics"] = "/x/evil.py:Mine"
+    manifest.write_text(tomli_w.dumps(content))
+    assert Sweep(sweep.path).plan == experiment.plan()
+    assert standing(experiment, OnShelf(tmp_path)).sweep is None
 
 
 def test_a_verdict_of_a_part_of_the_members_stands_for_nothing(tmp_path, experiment):

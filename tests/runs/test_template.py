@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from eostui.runs.launch import EngineProcess, Resume, StartError
 from eostui.runs.run import Run
 from eostui.runs.shelf import new_run_path
 from eostui.runs.template import Template
-from eostui.sweeps.devices import automatic_devices, worker_devices
+from eostui.sweeps.devices import devices_meant, worker_devices
 
 CONFIG = small(steps=200)
 
@@ -132,15 +132,48 @@ def test_a_copy_takes_the_device_that_is_its_own(template: Template, tmp_path: P
 
 def test_workers_have_devices_in_turn(template: Template, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eostui.sweeps.devices.cores", lambda: 16)
-    assert automatic_devices(template) == {"cpu": None}
+    assert devices_meant(["auto", "cpu", "cuda:77"], template) == {
+        "auto": {"cpu": None}, "cpu": {"cpu": None}, "cuda:77": {}
+    }  # fmt: skip
     configs = [small(seed=seed, device="auto") for seed in range(10)]
     assert worker_devices(configs, 3, template) == ["cpu"] * 3
     assert worker_devices(configs, 20, template) == ["cpu"] * 10
     assert worker_devices([small()], None, template) == [""]
-    gpus = {"cuda:0": 80e9, "cuda:1": 80e9}
-    monkeypatch.setattr("eostui.sweeps.devices.automatic_devices", lambda _: gpus)
+    monkeypatch.setattr("eostui.sweeps.devices.devices_meant", gpus_of(80e9, 80e9))
     assert worker_devices(configs, 3, template) == ["cuda:0", "cuda:1", "cuda:0"]
     assert worker_devices(configs, None, template) == ["cuda:0", "cuda:1"] * 4
-    small_ones = {"cuda:0": 2e9, "cuda:1": 1e9}
-    monkeypatch.setattr("eostui.sweeps.devices.automatic_devices", lambda _: small_ones)
+    monkeypatch.setattr("eostui.sweeps.devices.devices_meant", gpus_of(2e9, 1e9))
     assert worker_devices(configs, None, template) == ["cuda:0", "cuda:1"]
+
+
+def gpus_of(*memory: float) -> Callable[..., dict[str, dict[str, float | None]]]:
+    """What stands for a machine with GPUs that have so many bytes free."""
+    here: dict[str, float | None] = {f"cuda:{n}": free for n, free in enumerate(memory)}
+
+    def meant(asked: Sequence[str], _template: Template) -> dict[str, dict[str, float | None]]:
+        indexed = {each: "cuda:0" if each == "cuda" else each for each in asked}
+        found = {each: {name: here[name]} if name in here else {} for each, name in indexed.items()}
+        return {**found, **{each: here for each in asked if each == "auto"}}
+
+    return meant
+
+
+def test_members_that_name_a_gpu_share_it_as_others_do(
+    template: Template, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many cores there are; one of several GPUs may get all members that are at work."""
+
+    def workers(*devices: str, given: int | None = None) -> int:
+        configs = [small(seed=seed, device=device) for seed in range(10) for device in devices]
+        found = worker_devices(configs, given, template)
+        assert {*found} == {""}
+        return len(found)
+
+    monkeypatch.setattr("eostui.sweeps.devices.cores", lambda: 64)
+    monkeypatch.setattr("eostui.sweeps.cost.cores", lambda: 64)
+    monkeypatch.setattr("eostui.sweeps.cost.available_memory", lambda: 1e12)
+    monkeypatch.setattr("eostui.sweeps.devices.devices_meant", gpus_of(80e9, 2e9))
+    assert workers("cuda") == workers("cuda:0") == workers("cuda", "cpu") == 4
+    assert workers("cuda:1") == workers("cuda:0", "cuda:1") == 1
+    assert workers("cuda", given=7) == 7
+    assert workers("cpu") == workers("cuda:77") == 10

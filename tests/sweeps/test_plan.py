@@ -231,6 +231,25 @@ def test_a_preset_beside_a_sweep_is_found_from_there(tmp_path: Path) -> None:
     assert sweep_presets.load(str(tmp_path / "mine.toml")).plan().base.width == 7
 
 
+def test_files_that_a_sweep_varies_are_found_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As its `set` has them, wherever the program is called."""
+    (tmp_path / "mine.toml").write_text(
+        'preset = "digits-mlp"\n[set]\nproblem = "p.py:f"\n'
+        '[axes]\ndynamics = "a.py:A,sub/a.py:B"\nprobes = [["a.py:P"], []]\n'
+        '[[zip]]\ndata_file = ["one.npz", "/two.npz"]\nseed = [1, 2]\n'
+    )
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    configs = list(sweep_presets.load("../mine.toml").plan().configs())
+    here = tmp_path / "elsewhere" / ".."
+    assert {c.problem for c in configs} == {f"{here}/p.py:f"}
+    assert {c.dynamics for c in configs} == {f"{here}/a.py:A", f"{here}/sub/a.py:B"}
+    assert {c.probes for c in configs} == {(f"{here}/a.py:P",), ()}
+    assert {c.data_file for c in configs} == {f"{here}/one.npz", "/two.npz"}
+
+
 def test_a_users_own_sweeps_are_found_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

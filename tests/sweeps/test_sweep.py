@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 
 import pytest
+import tomli_w
 from engines import here, small
 from made import make_run
 from typer.testing import CliRunner
@@ -297,6 +299,26 @@ def test_a_disk_that_is_too_small_is_told_before_anything_starts(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_refused_adds_no_members(
+    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither where there is no such machine nor on a disk without room: it can be said again."""
+    with monkeypatch.context() as without:
+        without.setattr("importlib.util.find_spec", lambda _name: None)
+        code, _, err = call(
+            tmp_path, "sweep", "--add", "mine", "--seed", "5", "--scheduler", "tcp://wrong:1"
+        )
+    assert code == 2
+    assert "isn't installed" in err
+    assert len(Sweep(sweep.path).members) == 4
+    room = sum(cost.record_bytes(member.config) for member in sweep.members)
+    monkeypatch.setattr(cost, "free_bytes", lambda _: 1.1 * room)
+    code, _, err = call(tmp_path, "sweep", "--add", "mine", "--seed", "5")
+    assert code == 2
+    assert "the sweep needs about" in err
+    assert len(Sweep(sweep.path).members) == 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -324,6 +346,8 @@ def test_a_disk_that_is_too_small_is_told_before_anything_starts(
         ("plot mde-aaaa", "there is no run or sweep `mde-aaaa`"),
         ("runs delete --yes mde-aaaa", "there is no run or sweep `mde-aaaa`"),
         ("sweep --add mine --seed 1", "all of these members"),
+        ("sweep --add mine --seed 1", " trains what is left of them"),
+        ("sweep digits-mlp --seed 1,2 --trust-code", "--trust-code is for --add"),
         ("sweep --add mine --weight-decay 0,1/1000", "all of these members"),
         ("sweep --add mine --set momentum=9/10", "all of these members"),
         ("sweep --add mine --momentum 0.5,7", "`momentum`"),
@@ -345,14 +369,40 @@ def test_wrong_calls_get_a_sentence(
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_own_code_of_a_manifest_is_asked_about(sweep: Sweep, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["resume mine", "sweep --add mine --seed 9"])
+def test_own_code_of_a_manifest_is_asked_about(sweep: Sweep, tmp_path: Path, command: str) -> None:
     text = (sweep.path / MANIFEST).read_text()
     (sweep.path / MANIFEST).write_text(
         text.replace('dynamics = "gradient-descent"', 'dynamics = "/x/own.py:Mine"', 1)
     )
-    code, _, err = call(tmp_path, "resume", "mine")
+    code, _, err = call(tmp_path, *command.split())
     assert code == 2
+    assert "would execute code of `/x/own.py:Mine`" in err
     assert "--trust-code" in err
+    assert len(Sweep(sweep.path).members) == 4
+
+
+def test_members_with_own_code_are_added_by_the_users_word(sweep: Sweep, tmp_path: Path) -> None:
+    """An axis that names it counts though no member has it yet; what the command line names is a word."""
+    claim = Claim(sweep.path)  # whoever is at work trains them: nothing is trained here
+    add = ("sweep", "--add", "mine")
+    code, _, err = call(tmp_path, *add, "--set", "dynamics=/x/own.py:Mine")
+    assert code == 0, err
+    assert len(Sweep(sweep.path).members) == 8
+    content = tomllib.loads((sweep.path / MANIFEST).read_text())
+    content["members"] = content["members"][:4]
+    (sweep.path / MANIFEST).write_text(tomli_w.dumps(content))
+    assert not any(member.config.own_code() for member in Sweep(sweep.path).members)
+    code, _, err = call(tmp_path, *add, "--seed", "3")
+    assert code == 2
+    assert "would execute code of `/x/own.py:Mine`" in err
+    assert len(Sweep(sweep.path).members) == 4
+    code, _, err = call(tmp_path, *add, "--seed", "3", "--trust-code")
+    assert code == 0, err
+    assert {own for m in Sweep(sweep.path).members for own in m.config.own_code()} == {
+        "/x/own.py:Mine"
+    }
+    claim.release()
 
 
 def test_a_sweep_whose_members_are_pruned_goes_too(sweep: Sweep, tmp_path: Path) -> None:
@@ -385,6 +435,24 @@ def test_costs_are_in_proportion() -> None:
     assert cost.work(base.changed({"width": 400})) > 3 * cost.work(base)
     assert cost.work(base.changed({"cadence": 5})) > 1.5 * cost.work(base)
     assert cost.record_bytes(base.changed({"steps": 10**6})) > 1e8
+
+
+def test_cores_are_those_of_the_member_that_takes_most() -> None:
+    """One that leaves its threads to PyTorch counts for one a process."""
+
+    def config(threads: object, processes: int = 1) -> RunConfig:
+        return RunConfig.build({"threads": threads, "processes": processes}, "test")
+
+    assert cost.cores_taken([config("auto")]) == 1
+    assert cost.cores_taken([config("auto", 3), config(2)]) == 3
+    assert cost.cores_taken([config(2, 2), config(3), config("auto")]) == 4
+
+
+def test_members_whose_threads_are_left_to_pytorch_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "cores", lambda: 2)
+    zipped = Draft(presets.load("digits-mlp").config)
+    zipped.zip({"threads": ["auto", "auto"], "eta": [0.1, 0.2]}, "test")
+    assert cost.default_workers(zipped.plan("test").configs()) == 2
 
 
 def test_an_estimate_is_between_what_was_timed() -> None:
