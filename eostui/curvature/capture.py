@@ -156,8 +156,8 @@ class Branch:
 
     A graph that is captured from both has the fork in it. Small kernels then run while large ones leave
     multiprocessors idle, and take no turn of their own. On an H200 a run of 6000 steps of
-    `cifar5k-mlp-decay` took 5.2 s for 5.5. Where all kernels are small it is no gain: a step of `digits-mlp`
-    took 0.28 ms, for 0.21 on such a machine before there were branches (version 0.4.0).
+    `cifar5k-mlp-decay` took 5.2 s for 5.5. Where all kernels are small it is no gain: a step of
+    `digits-mlp` took 0.28 ms, for 0.21 on such a machine before there were branches (version 0.4.0).
     """
 
     def __init__(self, device: torch.device, *, worth: bool) -> None:
