@@ -106,7 +106,7 @@ def _courses(experiment: Experiment, sweep: Sweep) -> Iterator[Picture]:
             for name in _those_known(columns, known):
                 yield picture_of_run(view, [Wanted(name, is_column=True)])
         return
-    view_of_all = ComparisonView(entries, varying=_varying(sweep))
+    view_of_all = ComparisonView(entries, varying=sweep.plan.keys)
     view_of_all.need(columns)
     for place, entry in enumerate(entries):
         try:
@@ -128,10 +128,6 @@ def _with_few_named(picture: Picture) -> Picture:
     legend = [replace(picture.legend[place], sign="") for place in places]
     subplots = [replace(s, chart=replace(s.chart, spots=[])) for s in picture.subplots]
     return replace(picture, legend=legend, subplots=subplots)
-
-
-def _varying(sweep: Sweep) -> list[str]:
-    return [key for axis in sweep.plan.axes for key in axis.keys]
 
 
 def _over(experiment: Experiment) -> Iterator[str]:

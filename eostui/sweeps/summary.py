@@ -95,7 +95,7 @@ class SummaryReader:
         Raises:
             InputError: if a member's config isn't valid.
         """
-        settings = tuple(dict.fromkeys(key for axis in sweep.plan.axes for key in axis.keys))
+        settings = sweep.plan.keys
         rows = []
         states = sweep.states()
         for done, each in enumerate(states):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import summarised
 from made import make_shelf
+from made_sweeps import finish, make_sweep
 from typer.testing import CliRunner
 
 from eostui.cli.app import app
@@ -246,6 +247,37 @@ def test_mean_trajectories_over_seeds(sweep):
         mean_trajectories(entries, "sharpnes")
     with pytest.raises(InputError, match="nothing to average"):
         mean_trajectories(entries[:1], "sharpness")
+
+
+@pytest.fixture
+def two_lengths(tmp_path):
+    """A sweep over the steps and three seeds, of which nothing has begun."""
+    return make_sweep(tmp_path, {"steps": [200, 400], "seed": [0, 1, 2]}, name="lengths")
+
+
+def test_a_seed_counts_once_in_a_mean(two_lengths, tmp_path):
+    """Runs of one seed that are of two lengths are no two seeds; nor are they for a transition."""
+    for member in two_lengths.members:
+        finish(two_lengths, [member.number], member.config.steps)
+    of_sweep = call(tmp_path, "lengths", "--mean", "sharpness").stdout
+    lines = list(csv.DictReader(io.StringIO(of_sweep)))
+    assert {(line["steps"], line["runs"]) for line in lines} == {("200", "3"), ("400", "3")}
+    entries = [state.entry for state in two_lengths.states()]
+    as_runs = mean_trajectories(entries, "sharpness")
+    assert [(each.settings, len(each.runs)) for each in as_runs] == [
+        ({"steps": 200}, 3), ({"steps": 400}, 3)
+    ]  # fmt: skip
+    assert set(SummaryReader().of_runs(entries).settings) == {"steps", "seed"}
+
+
+def test_members_to_come_tell_those_there_apart(two_lengths, tmp_path):
+    """No seed is there twice yet, but the plan says what differs."""
+    for number in (0, 1, 5):
+        finish(two_lengths, [number], two_lengths.members[number].config.steps)
+    lines = list(
+        csv.DictReader(io.StringIO(call(tmp_path, "lengths", "--mean", "sharpness").stdout))
+    )
+    assert {(line["steps"], line["runs"]) for line in lines} == {("200", "2"), ("400", "1")}
 
 
 def call(folder, *words):
