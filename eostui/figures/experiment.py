@@ -16,7 +16,7 @@ from eostui.errors import EostuiError, printable
 from eostui.experiments.criterion import Compared, Criterion
 from eostui.experiments.drawings import Drawing
 from eostui.experiments.experiment import Experiment
-from eostui.experiments.readings import ENDED, OVER, Row, Rows, number
+from eostui.experiments.readings import OVER, Row, Rows, number
 from eostui.figures.files import svg_text
 from eostui.figures.one_run import picture_of_run
 from eostui.figures.picture import Picture, Points, Subplot
@@ -29,6 +29,7 @@ from eostui.panels.view import RunView
 from eostui.runs.family import is_number, symbol_of, told
 from eostui.runs.run import Run
 from eostui.sweeps.sweep import Sweep
+from eostui.sweeps.transition import ENDED
 
 #: Charts of an experiment at most: of courses, and of what is read.
 _MOST_COURSES, _MOST_READ = 2, 4

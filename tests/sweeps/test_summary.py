@@ -82,9 +82,25 @@ def test_the_transition_is_where_it_was_put_and_the_drives_say_where(sweep):
     assert one.knee.slope == pytest.approx(-summarised.SLOPE, rel=0.02)
     assert (one.prediction.below, one.prediction.above) == (4e-3, 8e-3)
     assert one.prediction.critical == pytest.approx(5e-3, rel=1e-3)
-    assert len(one.not_at_rest) == 3
     assert "λ_c 0.00" in one.sentence()
-    assert "3 members are not at rest and left out" in one.sentence()
+
+
+def test_members_that_are_left_out_are_called_what_they_are(sweep):
+    """One drifts, one diverged, one has not begun: only the first isn't at rest."""
+    found = summary_of(sweep)
+    (one,) = transitions(found.rows, found.settings)
+    runs = {(row["weight_decay"], row["seed"]): row["run"] for row in found.rows}
+    assert one.not_at_rest == (runs[1e-4, 0],)
+    assert one.others_left_out == {"waiting": (runs[2e-3, 0],), "diverged": (runs[8e-3, 0],)}
+    told = "; members left out: 1 not at rest, 1 waiting, 1 diverged"
+    assert one.sentence().endswith(told)
+    failed = [
+        row | ({"state": "failed"} if row["state"] == "waiting" else {}) for row in found.rows
+    ]
+    (other,) = transitions(failed, found.settings)
+    assert "1 not at rest, 1 failed, 1 diverged" in other.sentence()
+    resting = [row for row in found.rows if row["at_rest"]]
+    assert "left out" not in transitions(resting, found.settings)[0].sentence()
 
 
 def test_members_not_at_rest_count_nowhere(sweep):
