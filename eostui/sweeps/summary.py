@@ -172,9 +172,10 @@ def write_whole(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         os.replace(unfinished, path)
     except OSError as error:
+        raise InputError(f"{path}: can't be written: {error.strerror}") from None
+    finally:  # by ctrl+c too
         with contextlib.suppress(OSError):
             unfinished.unlink()
-        raise InputError(f"{path}: can't be written: {error.strerror}") from None
 
 
 def _cell(value: Any) -> str:
