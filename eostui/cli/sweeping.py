@@ -339,7 +339,14 @@ def _summary(sweep: Sweep, states: Sequence[MemberState]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def planned(plan: Plan, folders: Folders, workers: int | None, *, as_json: bool) -> None:
+def planned(
+    plan: Plan,
+    folders: Folders,
+    workers: int | None,
+    *,
+    as_json: bool,
+    experiments: Sequence[str] = (),
+) -> None:
     """Print a plan, and what it costs: some steps of its cheapest and its dearest member are taken.
 
     ctrl+c and SIGTERM end it in order, a second one at once.
@@ -349,6 +356,7 @@ def planned(plan: Plan, folders: Folders, workers: int | None, *, as_json: bool)
         folders: of the runs, of the data sets.
         workers: that would train at once; None for as many as can.
         as_json: as one line for programs.
+        experiments: whose members these are, for programs to know.
 
     Raises:
         Interrupted: by a signal; a disk that is too small is told with the plan.
@@ -382,7 +390,8 @@ def planned(plan: Plan, folders: Folders, workers: int | None, *, as_json: bool)
     costs = trial.estimate(configs, trials, len(devices))
     free = cost.free_bytes(folders[0])
     if as_json:
-        print_json(_plan_json(plan, configs, devices, costs, free))
+        whose = {"experiments": list(experiments)} if experiments else {}
+        print_json(whose | _plan_json(plan, configs, devices, costs, free))
         return
     rows = [("member", "settings", "steps", "time at most")]
     for number, (settings, config) in enumerate(zip(plan.settings(), configs, strict=True)):

@@ -470,8 +470,27 @@ def test_what_presets_of_the_same_path_from_their_files_on_cost_is_told_of_each(
     files = [str(tmp_path / folder / f"{name}.toml") for name in ("mine", "too") for folder in "ab"]
     out, _ = call(tmp_path / "runs", ["reproduce", *files, "--dry-run"])
     assert [line for line in out.splitlines() if "tiny.toml" in line] == [
-        f"mine: {tmp_path / folder / 'tiny.toml'}" for folder in "ab"
+        f"mine, too: {tmp_path / folder / 'tiny.toml'}" for folder in "ab"
     ]
+
+
+def test_what_one_that_cannot_be_timed_costs_is_left_out(tmp_path):
+    """The others are told; each line for programs names the experiments that it is of."""
+    (tmp_path / "tiny.toml").write_text(TINY)
+    absent = 'preset = "digits-mlp"\n\n[set]\ndata = "npz"\ndata_file = "gone.npz"\nsteps = 3\n'
+    (tmp_path / "absent.toml").write_text(f"# Without data.\n{absent}")
+    (tmp_path / "without.toml").write_text(BELOW.replace("./tiny", "./absent"))
+    for name in ("below", "beyond"):
+        (tmp_path / f"{name}.toml").write_text(BELOW)
+    files = [str(tmp_path / f"{name}.toml") for name in ("without", "below", "beyond")]
+    out, err = call(tmp_path / "runs", ["reproduce", *files, "--dry-run", "--json"], 1)
+    (told,) = map(json.loads, out.splitlines())
+    assert told["experiments"] == ["below", "beyond"]
+    assert len(told["members"]) == 2
+    assert "eostui: without: " in err
+    assert "gone.npz" in err
+    _, err = call(tmp_path / "runs", ["reproduce", files[0], "--dry-run"], None)
+    assert "gone.npz" in err
 
 
 def test_what_is_asked_wrongly(tmp_path):
