@@ -385,6 +385,22 @@ def test_one_that_is_stopped_is_not_judged_and_no_other_begins(two):
     assert (verdicts(two), sweeps_of(runs)) == ([], [sweep.path])
 
 
+def test_ctrl_c_while_members_are_summed_up_begins_no_other(two, monkeypatch):
+    """They are whole, and the same command judges them."""
+
+    def pressed(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("eostui.cli.sweeping.summary_of", pressed)
+    files = [str(two / f"{name}.toml") for name in ("below", "long")]
+    answer = CliRunner().invoke(app, ["reproduce", *files, "--runs-dir", str(two / "runs")])
+    assert answer.exit_code == 130
+    assert "stopped: 2 experiments are left and not judged" in answer.stderr
+    (sweep,) = sweeps_of(two / "runs")
+    assert all(state.complete for state in Sweep(sweep).states())
+    assert verdicts(two) == []
+
+
 @pytest.mark.parametrize("seconds", [0.0, 1.0])
 def test_killed_at_any_time_it_goes_on(two, seconds):
     """By SIGKILL, so long after its sweep was made: the same command ends both, and makes none anew."""
