@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
@@ -23,7 +22,7 @@ from eostui.errors import (
 )
 from eostui.runs.analysis.controls import description_of
 from eostui.runs.analysis.remarks import OF_TRUSTED, TURNED_OFF, remark, trusted_gradient
-from eostui.runs.launch import EngineProcess, Fork, Resume, StartError
+from eostui.runs.launch import EngineProcess, Fork, Resume, StartError, await_ready
 from eostui.runs.run import Run
 from eostui.runs.store import commands
 from eostui.runs.store.ending import end_sentence
@@ -101,15 +100,13 @@ def _begun(engine: EngineProcess, signals: NotedSignals, narrate: Console) -> Pa
     def say(text: str) -> None:
         narrate.print(text, style="dim", markup=False)
 
-    with ThreadPoolExecutor(1) as waiting:
-        answer = waiting.submit(engine.ready, say)
-        while not answer.done():
-            wait([answer], _POLL)
-            if signals.stops and not signals.answered:
-                engine.cancel()
-                signals.obeyed()
+    def heed() -> None:
+        if signals.stops and not signals.answered:
+            engine.cancel()
+            signals.obeyed()
+
     try:
-        return answer.result()
+        return await_ready(engine, say, heed)
     except StartError:
         if not signals.answered:
             raise

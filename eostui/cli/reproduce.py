@@ -113,8 +113,9 @@ def reproduce(
             raise InputError(
                 "--dry-run times steps on this machine for the experiments that are named"
             )
-        _show_cost(chosen, folders, machines, paper_scale=paper_scale, as_json=as_json)
-        return
+        raise typer.Exit(
+            _show_cost(chosen, folders, machines, paper_scale=paper_scale, as_json=as_json)
+        )
     code = 0
     if names:
         results, code = _run(
@@ -230,17 +231,29 @@ def _show_cost(
     *,
     paper_scale: bool,
     as_json: bool,
-) -> None:
+) -> int:
+    """Print what each preset of the experiments costs; return the exit code."""
     from eostui.cli.sweeping import planned
 
-    shown = set()
+    by_preset: dict[str, list[Experiment]] = {}
     for each in chosen:
-        if (preset := each.preset_argument(paper_scale=paper_scale)) in shown:
-            continue
-        shown.add(preset)
+        by_preset.setdefault(each.preset_argument(paper_scale=paper_scale), []).append(each)
+    code = 0
+    for preset, those in by_preset.items():
+        names = [each.name for each in those]
         if not as_json:
-            print(printable(f"{each.name}: {preset}"))
-        planned(each.plan(paper_scale=paper_scale), folders, machines.workers, as_json=as_json)
+            print(printable(f"{', '.join(names)}: {preset}"))
+        try:
+            plan = those[0].plan(paper_scale=paper_scale)
+            planned(plan, folders, machines.workers, as_json=as_json, experiments=names)
+        except Interrupted:
+            raise
+        except EostuiError as error:  # the others can be timed without it
+            if len(by_preset) == 1:
+                raise
+            _narrate(f"{', '.join(names)}: {error}")
+            code = EXIT_FAILED
+    return code
 
 
 def _run(

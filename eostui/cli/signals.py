@@ -21,11 +21,12 @@ class NotedSignals:
         answered: whether it was obeyed: the next one ends the program at once then.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *numbers: signal.Signals) -> None:
+        """Note these signals; all that end a command if none is named."""
         self.number = 0
         self.answered = False
         # what `nohup` lets be ignored stays so
-        self._ends = [n for n in _ENDING if signal.getsignal(n) is not signal.SIG_IGN]
+        self._ends = [n for n in numbers or _ENDING if signal.getsignal(n) is not signal.SIG_IGN]
 
     def __enter__(self) -> NotedSignals:
         self._before = {number: signal.signal(number, self._note) for number in self._ends}

@@ -94,7 +94,8 @@ def sweep(
     both ends among them), 1e-5..1e-2:9log (at equal ratios), 0..5 (whole numbers). Settings that have
     several values make a grid. stdout is the sweep's folder (or a summary with --json), stderr shows the
     progress. ctrl+c lets members save and stop: `eostui resume SWEEP` goes on. The exit code is 0 when
-    all members finished, diverged or came to their `stop_at`, 1 when one failed, 130 when interrupted.
+    all members finished, diverged or came to their `stop_at`, 1 when one failed, 130 when interrupted
+    before.
 
     Examples:
 

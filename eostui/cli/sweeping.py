@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from eostui.cli.headless import Narration
 from eostui.cli.output import print_json, print_table
 from eostui.cli.progress import ProgressBar
 from eostui.cli.signals import NotedSignals
-from eostui.errors import EXIT_FAILED, EostuiError, InputError, printable
+from eostui.errors import EXIT_FAILED, EXIT_INTERRUPTED, EostuiError, InputError, printable
 from eostui.locations import present_folder
 from eostui.runs import shelf
 from eostui.runs.family import symbol_of, told
@@ -157,7 +158,7 @@ class Trained(NamedTuple):
     Attributes:
         sweep: as it is now.
         states: of its members.
-        interrupted: the exit code of a signal that ended it before; 0 for none.
+        interrupted: the exit code of a signal that ended it before all was done; 0 for none.
         stopped: whether it was told to stop, by a signal or by `eostui stop`.
     """
 
@@ -170,7 +171,7 @@ class Trained(NamedTuple):
     def exit_code(self) -> int:
         """What the program ends with."""
         whole = all(each.complete for each in self.states)
-        return self.interrupted or (0 if whole else EXIT_FAILED)
+        return 0 if whole else self.interrupted or EXIT_FAILED
 
 
 def trained(
@@ -185,7 +186,7 @@ def trained(
     """Train what is unfinished of a sweep; its progress is told on stderr.
 
     ctrl+c and SIGTERM let members save and stop; a second one ends this process at once, and members
-    save and stop by themselves then. At SIGHUP all goes on.
+    save and stop by themselves then. Once they ended, ctrl+c ends the summing up. At SIGHUP all goes on.
 
     Raises:
         InputError: if another process is at work on it, or a member's config isn't valid.
@@ -230,10 +231,10 @@ def trained(
         sweep = Sweep(sweep.path)  # members may have been added
         states = sweep.states()
         _tell_end(sweep, states, narrate)
-        if not signals.stops:
-            _sum_up(sweep, narrate)
     interrupted = 128 + signals.number if signals.stops else 0
-    return Trained(sweep, states, interrupted, stopped or signals.stops)
+    if not interrupted:
+        interrupted = _sum_up(sweep, narrate)
+    return Trained(sweep, states, interrupted, stopped or interrupted != 0)
 
 
 def _refuse_disk(folder: Path, members: Sequence[Member], more: Sequence[RunConfig] = ()) -> None:
@@ -287,18 +288,28 @@ def _tell_outcomes(outcomes: Sequence[Outcome], told: int, narrate: Console) -> 
     return told
 
 
-def _sum_up(sweep: Sweep, narrate: Console) -> None:
-    """Write what the members came to into the sweep's folder, and say where the transition is."""
+def _sum_up(sweep: Sweep, narrate: Console) -> int:
+    """Write what the members came to into the sweep's folder, and say where the transition is.
+
+    Returns:
+        The exit code of ctrl+c, which ends it at once; 0 for none.
+    """
     try:
-        summary = summary_of(sweep)
-        found = transitions(summary.rows, summary.settings)
-        write(sweep, summary, found)
+        with NotedSignals(signal.SIGHUP):
+            summary = summary_of(sweep)
+            found = transitions(summary.rows, summary.settings)
+            write(sweep, summary, found)
+    except KeyboardInterrupt:
+        told = f"stopped before it was summed up: `eostui runs summary {sweep.id}` does it"
+        narrate.print(told, markup=False, soft_wrap=True)
+        return EXIT_INTERRUPTED
     except EostuiError as error:  # the members are whole: `runs summary` does it again
         narrate.print(f"no summary: {printable(str(error))}", markup=False, soft_wrap=True)
-        return
+        return 0
     for each in found[:_NAMED]:
         if each.knee.outcome != TOO_FEW:
             narrate.print(printable(each.sentence()), markup=False, soft_wrap=True)
+    return 0
 
 
 def _tell_end(sweep: Sweep, states: Sequence[MemberState], narrate: Console) -> None:
@@ -349,25 +360,50 @@ def _summary(sweep: Sweep, states: Sequence[MemberState]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def planned(plan: Plan, folders: Folders, workers: int | None, *, as_json: bool) -> None:
+def planned(
+    plan: Plan,
+    folders: Folders,
+    workers: int | None,
+    *,
+    as_json: bool,
+    experiments: Sequence[str] = (),
+) -> None:
     """Print a plan, and what it costs: some steps of its cheapest and its dearest member are taken.
+
+    ctrl+c and SIGTERM end it in order, a second one at once.
+
+    Args:
+        plan: of a sweep.
+        folders: of the runs, of the data sets.
+        workers: that would train at once; None for as many as can.
+        as_json: as one line for programs.
+        experiments: whose members these are, for programs to know.
 
     Raises:
         Interrupted: by a signal; a disk that is too small is told with the plan.
+        EostuiError: if it can't be timed.
     """
     present_folder()
     configs = list(plan.configs())
     narrate = Console(file=cast("IO[str]", Narration()), highlight=False)
     template = Template()
     with NotedSignals() as signals:
+
+        def stopped() -> bool:
+            if signals.stops and not signals.answered:
+                signals.obeyed()  # the engine ends with this process
+            return signals.stops
+
         try:
             devices = worker_devices(configs, workers, template)
             trials = []
             for config in trial.to_time(configs):
                 narrate.print("taking some steps, to time them …", style="dim")
-                trials.append(
-                    trial.timed(config, folders[1], template, devices[0], lambda: signals.stops)
-                )
+                try:
+                    trials.append(trial.timed(config, folders[1], template, devices[0], stopped))
+                except EostuiError:  # one that is stopped says that it took no step
+                    if not signals.stops:
+                        raise
                 if signals.stops:
                     raise signals.interruption("the plan was timed")
         finally:
@@ -375,7 +411,8 @@ def planned(plan: Plan, folders: Folders, workers: int | None, *, as_json: bool)
     costs = trial.estimate(configs, trials, len(devices))
     free = cost.free_bytes(folders[0])
     if as_json:
-        print_json(_plan_json(plan, configs, devices, costs, free))
+        whose = {"experiments": list(experiments)} if experiments else {}
+        print_json(whose | _plan_json(plan, configs, devices, costs, free))
         return
     rows = [("member", "settings", "steps", "time at most")]
     for number, (settings, config) in enumerate(zip(plan.settings(), configs, strict=True)):

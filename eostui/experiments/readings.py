@@ -18,14 +18,12 @@ import numpy as np
 from eostui.errors import InputError, did_you_mean
 from eostui.runs.family import is_number, symbol_of, told
 from eostui.sweeps.knee import KNEE, TOO_FEW
-from eostui.sweeps.transition import SEED, transitions
+from eostui.sweeps.transition import ENDED, SEED, transitions
 
 Row = Mapping[str, Any]
 End = Literal["smallest", "largest"]
 
-#: States of members that count; of one that diverged, events alone do.
-ENDED = ("finished", "stopped")
-#: That of one that was stopped before what was asked of it: no reading counts it.
+#: State of a member that was stopped before what was asked of it: no reading counts it.
 UNFINISHED = "unfinished"
 #: Arguments of readings that name a column.
 COLUMN_ARGUMENTS = ("column", "to", "known", "never")

@@ -15,7 +15,7 @@ from eostui.errors import EostuiError
 from eostui.experiments.columns import added
 from eostui.experiments.criterion import judged, together
 from eostui.experiments.experiment import Experiment
-from eostui.experiments.readings import ENDED, UNFINISHED, Rows
+from eostui.experiments.readings import UNFINISHED, Rows
 from eostui.runs.analysis.outcome import nothing
 from eostui.runs.completeness import ENDS
 from eostui.runs.run import Run
@@ -26,7 +26,7 @@ from eostui.sweeps.plan import Plan
 from eostui.sweeps.shelf import MANIFEST, sweeps_of
 from eostui.sweeps.summary import SummaryReader, write_whole
 from eostui.sweeps.sweep import Sweep
-from eostui.sweeps.transition import SEED
+from eostui.sweeps.transition import ENDED, SEED
 from eostui.text import plain
 
 _FORMAT = 1

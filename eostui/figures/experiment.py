@@ -16,7 +16,7 @@ from eostui.errors import EostuiError, printable
 from eostui.experiments.criterion import Compared, Criterion
 from eostui.experiments.drawings import Drawing
 from eostui.experiments.experiment import Experiment
-from eostui.experiments.readings import ENDED, OVER, Row, Rows, number
+from eostui.experiments.readings import OVER, Row, Rows, number
 from eostui.figures.files import svg_text
 from eostui.figures.one_run import picture_of_run
 from eostui.figures.picture import Picture, Points, Subplot
@@ -29,6 +29,7 @@ from eostui.panels.view import RunView
 from eostui.runs.family import is_number, symbol_of, told
 from eostui.runs.run import Run
 from eostui.sweeps.sweep import Sweep
+from eostui.sweeps.transition import ENDED
 
 #: Charts of an experiment at most: of courses, and of what is read.
 _MOST_COURSES, _MOST_READ = 2, 4
@@ -106,7 +107,7 @@ def _courses(experiment: Experiment, sweep: Sweep) -> Iterator[Picture]:
             for name in _those_known(columns, known):
                 yield picture_of_run(view, [Wanted(name, is_column=True)])
         return
-    view_of_all = ComparisonView(entries, varying=_varying(sweep))
+    view_of_all = ComparisonView(entries, varying=sweep.plan.keys)
     view_of_all.need(columns)
     for place, entry in enumerate(entries):
         try:
@@ -128,10 +129,6 @@ def _with_few_named(picture: Picture) -> Picture:
     legend = [replace(picture.legend[place], sign="") for place in places]
     subplots = [replace(s, chart=replace(s.chart, spots=[])) for s in picture.subplots]
     return replace(picture, legend=legend, subplots=subplots)
-
-
-def _varying(sweep: Sweep) -> list[str]:
-    return [key for axis in sweep.plan.axes for key in axis.keys]
 
 
 def _over(experiment: Experiment) -> Iterator[str]:

@@ -14,7 +14,7 @@ from eostui.runs.shelf import Entry
 from eostui.stability import CONTROLS, INTERVENTIONS, STABILITY
 
 #: Settings that decide nothing of what is computed, or only how far it goes: runs aren't called by them
-#: where they differ in others.
+#: where others tell them apart.
 _OF_THE_MACHINE = (
     "preset", "steps", "pause_at", "checkpoint_every", "checkpoint_budget", "chunk_size", "device",
     "threads", "processes", "cadence", "far_cadence", "test_cadence", "ntk_cadence", "density_cadence",
@@ -54,9 +54,10 @@ class Family:
         keys = [key for key in (*RunConfig.keys(), "group") if _differs(key, settings)
                 or (key in known and all(key in each for each in settings))]  # fmt: skip
         differing = tuple(key for key in keys if key in known or key not in _OF_THE_MACHINE)
-        if not differing and not _told_by_names(runs):
-            differing = tuple(keys)
-        return cls(runs, differing, tuple(key for key in keys if key not in differing))
+        others = tuple(key for key in keys if key not in differing)
+        if differing or not _told_by_names(runs):
+            differing += _telling(settings, differing, others)
+        return cls(runs, differing, tuple(key for key in others if key not in differing))
 
     @cached_property
     def settings(self) -> tuple[dict[str, Any], ...]:
@@ -150,6 +151,16 @@ def _differs(key: str, settings: Sequence[Mapping[str, Any]]) -> bool:
     if len(values) != 1 or all(key in each for each in settings):
         return len(values) > 1
     return values != {repr(RunConfig().model_dump(mode="json").get(key))}
+
+
+def _telling(
+    settings: Sequence[Mapping[str, Any]], differing: Iterable[str], others: Iterable[str]
+) -> tuple[str, ...]:
+    """Return which of the others tell runs apart whose settings that count are all the same."""
+    alike: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for each in settings:
+        alike.setdefault(tuple(repr(each.get(key)) for key in differing), []).append(each)
+    return tuple(key for key in others if any(_differs(key, group) for group in alike.values()))
 
 
 def settings_of(entry: Entry) -> dict[str, Any]:

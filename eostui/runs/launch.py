@@ -6,6 +6,7 @@ import json
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from eostui.runs.standby import IdleEngine, Standby
 from eostui.runs.store.schema import LIVE_STATES
 from eostui.runs.template import CopiedEngine, Copy
 
+#: Seconds between looks at what else there is, while an engine is waited for.
+_POLL = 0.25
 #: States of runs that can go on: a diverged one would diverge again.
 RESUMABLE_STATES = ("finished", "stopped", "failed", "interrupted")
 
@@ -289,3 +292,26 @@ class EngineProcess:
     def let_go(self) -> None:
         """Wait for the end in the background, so that the process leaves no zombie."""
         threading.Thread(target=self._process.wait, daemon=True).start()
+
+
+def await_ready(
+    engine: EngineProcess, progress: Callable[[str], None], meanwhile: Callable[[], None]
+) -> Path:
+    """Wait until an engine is `ready`, and look now and then whether it is to be cancelled.
+
+    One that is cancelled is waited for: it may have made the run already.
+
+    Args:
+        engine: on its way.
+        progress: told, in another thread, what it does.
+        meanwhile: called now and then; it may cancel the engine.
+
+    Raises:
+        StartError: with the engine's own sentence, or that it ended before the run began.
+    """
+    with ThreadPoolExecutor(1) as waiting:
+        answer = waiting.submit(engine.ready, progress)
+        while not answer.done():
+            wait([answer], _POLL)
+            meanwhile()
+    return answer.result()

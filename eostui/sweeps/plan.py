@@ -58,6 +58,11 @@ class Plan:
         """How many members it has."""
         return math.prod(len(axis.values) for axis in self.axes)
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The settings of its axes."""
+        return tuple(dict.fromkeys(key for axis in self.axes for key in axis.keys))
+
     def settings(self) -> Iterator[dict[str, Any]]:
         """Yield what each member has of its own, in order."""
         for points in itertools.product(*(tuple(axis.points()) for axis in self.axes)):

@@ -95,7 +95,7 @@ class SummaryReader:
         Raises:
             InputError: if a member's config isn't valid.
         """
-        settings = tuple(dict.fromkeys(key for axis in sweep.plan.axes for key in axis.keys))
+        settings = sweep.plan.keys
         rows = []
         states = sweep.states()
         for done, each in enumerate(states):
@@ -172,9 +172,10 @@ def write_whole(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         os.replace(unfinished, path)
     except OSError as error:
+        raise InputError(f"{path}: can't be written: {error.strerror}") from None
+    finally:  # by ctrl+c too
         with contextlib.suppress(OSError):
             unfinished.unlink()
-        raise InputError(f"{path}: can't be written: {error.strerror}") from None
 
 
 def _cell(value: Any) -> str:

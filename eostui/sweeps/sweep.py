@@ -164,10 +164,9 @@ class Sweep:
         plan = canonical(merged(self.plan, axes, where), where)
         settings = [dict(settings) for _, settings in self._members]
         known = {repr(sorted(each.items())) for each in settings}
-        names = [key for axis in plan.axes for key in axis.keys]
         base = self.plan.base.model_dump(mode="json")
         for each in settings:  # what didn't vary until now is stated too
-            each.update({key: within(base, key) for key in names if key not in each})
+            each.update({key: within(base, key) for key in plan.keys if key not in each})
         known |= {repr(sorted(each.items())) for each in settings}
         new = [each for each in plan.settings() if repr(sorted(each.items())) not in known]
         if not new:

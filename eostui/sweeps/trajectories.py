@@ -36,7 +36,9 @@ class MeanTrajectory:
     deviation: FloatArray
 
 
-def mean_trajectories(entries: Iterable[Entry], column: str) -> tuple[MeanTrajectory, ...]:
+def mean_trajectories(
+    entries: Iterable[Entry], column: str, known: Iterable[str] = ()
+) -> tuple[MeanTrajectory, ...]:
     """Return the mean trajectory of each group of runs that differ in the seed alone.
 
     A run counts as far as it goes, at rest or not, and where it was measured at other steps than the
@@ -45,12 +47,13 @@ def mean_trajectories(entries: Iterable[Entry], column: str) -> tuple[MeanTrajec
     Args:
         entries: the runs.
         column: of theirs, as exports have it.
+        known: settings in which they will differ once all are there: those of a sweep's axes.
 
     Raises:
         InputError: if no two runs differ in the seed alone, or none has the column.
         RunFormatError: if a run is damaged.
     """
-    family = Family.of(entries)
+    family = Family.of(entries, known)
     if not family.has_seeds:
         raise InputError(
             "no two of these runs differ in the seed alone: there is nothing to average"

@@ -20,6 +20,8 @@ from eostui.sweeps.knee import CONFIDENCE, KNEE, Knee, knee
 SHARPNESS, WEIGHT_DECAY = "resting_sharpness", "weight_decay"
 #: The setting over which runs are repeated.
 SEED = "seed"
+#: States of members that count; of one that diverged, events alone do.
+ENDED = ("finished", "stopped")
 #: Readings that can have a knee.
 READINGS = tuple(
     column.name
@@ -57,7 +59,8 @@ class Transition:
         fixed: other settings that differ, with their values here.
         knee: by the readings.
         prediction: by the drives; None for another setting than λ.
-        not_at_rest: the ids of members that are left out.
+        not_at_rest: the ids of members that ended and are left out, since they don't rest.
+        others_left_out: the ids of members that are left out since they didn't end, by their states.
     """
 
     key: str
@@ -66,6 +69,7 @@ class Transition:
     knee: Knee
     prediction: Prediction | None
     not_at_rest: tuple[str, ...]
+    others_left_out: Mapping[str, tuple[str, ...]]
 
     def content(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -97,12 +101,9 @@ class Transition:
             text += f"{symbol}: {found.outcome}: {found.why}"
         if self.prediction is not None:
             text += f"; {_predicted(self.prediction)}"
-        if self.not_at_rest:
-            count = len(self.not_at_rest)
-            text += (
-                f"; {count} {'members are' if count > 1 else 'member is'} not at rest and left out"
-            )
-        return text
+        left_out = {"not at rest": self.not_at_rest, **self.others_left_out}
+        counts = ", ".join(f"{len(those)} {what}" for what, those in left_out.items() if those)
+        return f"{text}; members left out: {counts}" if counts else text
 
 
 def _predicted(prediction: Prediction) -> str:
@@ -173,13 +174,19 @@ def _transition(group: Sequence[Row], key: str, reading: str, others: Iterable[s
         _column(group, f"{reading}_error"),
         seeds=seeds if several else None,
     )
+    left_out = [row for row in group if resting and not row["at_rest"]]
+    by_state: dict[str, tuple[str, ...]] = {}
+    for row in left_out:
+        if row["state"] not in ENDED:
+            by_state[row["state"]] = (*by_state.get(row["state"], ()), str(row["run"]))
     return Transition(
         key,
         reading,
         {each: group[0][each] for each in others},
         found,
         predicted(group) if key == WEIGHT_DECAY else None,
-        tuple(str(row["run"]) for row in group if resting and not row["at_rest"]),
+        tuple(str(row["run"]) for row in left_out if row["state"] in ENDED),
+        by_state,
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from eostui.config import RunConfig
 from eostui.errors import EostuiError
-from eostui.runs.launch import EngineProcess
+from eostui.runs.launch import EngineProcess, await_ready
 from eostui.runs.store.checkpoints import files
 from eostui.runs.store.lookup import newest_row
 from eostui.runs.store.reader import RunReader
@@ -76,7 +76,7 @@ def timed(
         stopped: whether to give up; asked now and then.
 
     Raises:
-        StartError: if it can't begin, with the engine's sentence.
+        StartError: if it can't begin, with the engine's sentence, or was stopped before.
         EostuiError: if it took no step.
     """
     with tempfile.TemporaryDirectory(prefix="eostui-trial-", ignore_cleanup_errors=True) as folder:
@@ -86,7 +86,15 @@ def timed(
             engine=template.engine(),
         )  # fmt: skip
         began: list[float] = []  # when it said its first word: PyTorch is loaded once for all
-        engine.ready(lambda _text: began.append(time.monotonic()))
+        cancelled = False
+
+        def heed() -> None:
+            nonlocal cancelled
+            if not cancelled and stopped():
+                cancelled = True
+                engine.cancel()
+
+        await_ready(engine, lambda _text: began.append(time.monotonic()), heed)
         begun = began[0]
         at: list[tuple[float, int]] = []  # when a newest step was seen first
         reader = RunReader(path)

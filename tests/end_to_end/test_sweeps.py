@@ -7,17 +7,21 @@ import os
 import random
 import shutil
 import signal
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engines import assert_same_rows
+from engines import PATIENCE, assert_same_rows
 from sweep_runs import (
     SMALL,
     assert_same_members,
     call,
     done,
+    environment,
     program,
     sweep_on,
     wait_for_states,
@@ -32,6 +36,20 @@ from eostui.sweeps.sweep import WAITING, Sweep, state_of
 
 #: Members that never end by themselves while a test looks on.
 LONG = f"{SMALL} --steps 1000000"
+#: The program; it sends itself a signal as it sums up.
+SIGNALLED = """
+import os, sys
+from eostui.cli import main, sweeping
+number = int(sys.argv.pop(1))
+sums_up = sweeping.summary_of
+
+def summary_of(sweep):
+    os.kill(os.getpid(), number)
+    return sums_up(sweep)
+
+sweeping.summary_of = summary_of
+main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +170,30 @@ def test_it_goes_on_when_the_terminal_is_gone(folder: Path, undisturbed: Sweep) 
     process.send_signal(signal.SIGHUP)
     done(process, 0)
     assert_same_members(sweep, undisturbed)
+
+
+def summed_up(sweep: Sweep, number: int) -> tuple[str, str]:
+    """Have a whole sweep summed up anew, with a signal as that begins; return what is told."""
+    words = [sys.executable, "-c", SIGNALLED, str(int(number)), "resume", sweep.id]
+    (sweep.path / "summary.csv").unlink(missing_ok=True)
+    return done(
+        subprocess.Popen(
+            words, env=environment(sweep.path.parent), text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    )  # fmt: skip
+
+
+def test_ctrl_c_ends_the_summing_up_of_what_is_whole(folder: Path, undisturbed: Sweep) -> None:
+    """All members finished, and the exit code says so; a terminal that goes ends nothing."""
+    shutil.copytree(undisturbed.path.parent, folder, dirs_exist_ok=True)
+    sweep = Sweep(folder / undisturbed.id)
+    out, err = summed_up(sweep, signal.SIGINT)
+    assert out == f"{sweep.path}\n"
+    assert f"stopped before it was summed up: `eostui runs summary {sweep.id}` does it" in err
+    assert not (sweep.path / "summary.csv").exists()
+    summed_up(sweep, signal.SIGHUP)
+    assert (sweep.path / "summary.csv").exists()
 
 
 def watched(sweep: Sweep) -> Terminal:
@@ -341,6 +383,26 @@ def test_a_dry_run_tells_what_it_costs_and_leaves_nothing(folder: Path) -> None:
     assert 0 < max(m["seconds"] for m in told["members"]) <= told["seconds"]
     assert sweeps_of(folder) == []
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_dry_run_is_ended_while_its_data_set_is_downloaded(folder: Path, number: int) -> None:
+    """By a proxy that takes the call, and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        proxy.settimeout(PATIENCE)
+        where = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        process = program(
+            folder, "sweep cifar5k-mlp --seed 1,2 --set device=cpu --dry-run",
+            EOSTUI_DATA=str(folder / "data"),
+            **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), where),
+        )  # fmt: skip
+        with proxy.accept()[0]:
+            process.send_signal(number)
+            out, err = done(process, 128 + number)
+    assert out == ""
+    name = signal.Signals(number).name
+    assert err.endswith(f"eostui: stopped by {name} before the plan was timed\n")
+    assert not engines_of(folder)
 
 
 def test_a_member_that_someone_stops_is_named_and_goes_on_later(folder: Path) -> None:

@@ -401,6 +401,22 @@ def test_one_that_is_stopped_is_not_judged_and_no_other_begins(two):
     assert (verdicts(two), sweeps_of(runs)) == ([], [sweep.path])
 
 
+def test_ctrl_c_while_members_are_summed_up_begins_no_other(two, monkeypatch):
+    """They are whole, and the same command judges them."""
+
+    def pressed(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("eostui.cli.sweeping.summary_of", pressed)
+    files = [str(two / f"{name}.toml") for name in ("below", "long")]
+    answer = CliRunner().invoke(app, ["reproduce", *files, "--runs-dir", str(two / "runs")])
+    assert answer.exit_code == 130
+    assert "stopped: 2 experiments are left and not judged" in answer.stderr
+    (sweep,) = sweeps_of(two / "runs")
+    assert all(state.complete for state in Sweep(sweep).states())
+    assert verdicts(two) == []
+
+
 @pytest.mark.parametrize("seconds", [0.0, 1.0])
 def test_killed_at_any_time_it_goes_on(two, seconds):
     """By SIGKILL, so long after its sweep was made: the same command ends both, and makes none anew."""
@@ -486,8 +502,27 @@ def test_what_presets_of_the_same_path_from_their_files_on_cost_is_told_of_each(
     files = [str(tmp_path / folder / f"{name}.toml") for name in ("mine", "too") for folder in "ab"]
     out, _ = call(tmp_path / "runs", ["reproduce", *files, "--dry-run"])
     assert [line for line in out.splitlines() if "tiny.toml" in line] == [
-        f"mine: {tmp_path / folder / 'tiny.toml'}" for folder in "ab"
+        f"mine, too: {tmp_path / folder / 'tiny.toml'}" for folder in "ab"
     ]
+
+
+def test_what_one_that_cannot_be_timed_costs_is_left_out(tmp_path):
+    """The others are told; each line for programs names the experiments that it is of."""
+    (tmp_path / "tiny.toml").write_text(TINY)
+    absent = 'preset = "digits-mlp"\n\n[set]\ndata = "npz"\ndata_file = "gone.npz"\nsteps = 3\n'
+    (tmp_path / "absent.toml").write_text(f"# Without data.\n{absent}")
+    (tmp_path / "without.toml").write_text(BELOW.replace("./tiny", "./absent"))
+    for name in ("below", "beyond"):
+        (tmp_path / f"{name}.toml").write_text(BELOW)
+    files = [str(tmp_path / f"{name}.toml") for name in ("without", "below", "beyond")]
+    out, err = call(tmp_path / "runs", ["reproduce", *files, "--dry-run", "--json"], 1)
+    (told,) = map(json.loads, out.splitlines())
+    assert told["experiments"] == ["below", "beyond"]
+    assert len(told["members"]) == 2
+    assert "eostui: without: " in err
+    assert "gone.npz" in err
+    _, err = call(tmp_path / "runs", ["reproduce", files[0], "--dry-run"], None)
+    assert "gone.npz" in err
 
 
 def test_what_is_asked_wrongly(tmp_path):

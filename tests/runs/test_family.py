@@ -42,6 +42,18 @@ def test_runs_that_differ_in_nothing_that_counts_are_called_by_what_there_is() -
     assert named.others == ("chunk_size",)
 
 
+def test_what_decides_nothing_tells_apart_runs_that_nothing_else_does() -> None:
+    """One seed that was run twice, to two lengths, is no two seeds."""
+    runs = [run(f"{seed}{steps}", seed=seed, steps=steps) for steps in (50, 60) for seed in (0, 1)]
+    family = Family.of(runs)
+    assert family.differing == ("seed", "steps")
+    assert family.groups() == [[0, 1], [2, 3]]
+    others = Family.of([*runs[:2], run("c", seed=2, steps=60, chunk_size=250)])
+    assert others.differing == ("seed",)
+    assert set(others.others) == {"steps", "chunk_size"}
+    assert others.groups() == [[0, 1, 2]]
+
+
 def test_a_control_counts_as_it_is_at_the_newest_step() -> None:
     family = Family.of([run("a"), run("b", newest=3e-4)])
     assert family.short_labels == ("λ 0", "λ 0.0003")

@@ -43,7 +43,7 @@ def test_a_smooth_fall_is_told_from_a_knee():
     assert smooth.doubtful
     assert not sharp.doubtful
     said = [
-        Transition("weight_decay", "resting_sharpness", {}, each, None, ()).sentence()
+        Transition("weight_decay", "resting_sharpness", {}, each, None, (), {}).sentence()
         for each in (smooth, sharp)
     ]
     assert "hardly lie on a level and a line" in said[0]

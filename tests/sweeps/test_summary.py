@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import summarised
 from made import make_shelf
+from made_sweeps import finish, make_sweep
 from typer.testing import CliRunner
 
 from eostui.cli.app import app
@@ -81,9 +82,25 @@ def test_the_transition_is_where_it_was_put_and_the_drives_say_where(sweep):
     assert one.knee.slope == pytest.approx(-summarised.SLOPE, rel=0.02)
     assert (one.prediction.below, one.prediction.above) == (4e-3, 8e-3)
     assert one.prediction.critical == pytest.approx(5e-3, rel=1e-3)
-    assert len(one.not_at_rest) == 3
     assert "λ_c 0.00" in one.sentence()
-    assert "3 members are not at rest and left out" in one.sentence()
+
+
+def test_members_that_are_left_out_are_called_what_they_are(sweep):
+    """One drifts, one diverged, one has not begun: only the first isn't at rest."""
+    found = summary_of(sweep)
+    (one,) = transitions(found.rows, found.settings)
+    runs = {(row["weight_decay"], row["seed"]): row["run"] for row in found.rows}
+    assert one.not_at_rest == (runs[1e-4, 0],)
+    assert one.others_left_out == {"waiting": (runs[2e-3, 0],), "diverged": (runs[8e-3, 0],)}
+    told = "; members left out: 1 not at rest, 1 waiting, 1 diverged"
+    assert one.sentence().endswith(told)
+    failed = [
+        row | ({"state": "failed"} if row["state"] == "waiting" else {}) for row in found.rows
+    ]
+    (other,) = transitions(failed, found.settings)
+    assert "1 not at rest, 1 failed, 1 diverged" in other.sentence()
+    resting = [row for row in found.rows if row["at_rest"]]
+    assert "left out" not in transitions(resting, found.settings)[0].sentence()
 
 
 def test_members_not_at_rest_count_nowhere(sweep):
@@ -246,6 +263,37 @@ def test_mean_trajectories_over_seeds(sweep):
         mean_trajectories(entries, "sharpnes")
     with pytest.raises(InputError, match="nothing to average"):
         mean_trajectories(entries[:1], "sharpness")
+
+
+@pytest.fixture
+def two_lengths(tmp_path):
+    """A sweep over the steps and three seeds, of which nothing has begun."""
+    return make_sweep(tmp_path, {"steps": [200, 400], "seed": [0, 1, 2]}, name="lengths")
+
+
+def test_a_seed_counts_once_in_a_mean(two_lengths, tmp_path):
+    """Runs of one seed that are of two lengths are no two seeds; nor are they for a transition."""
+    for member in two_lengths.members:
+        finish(two_lengths, [member.number], member.config.steps)
+    of_sweep = call(tmp_path, "lengths", "--mean", "sharpness").stdout
+    lines = list(csv.DictReader(io.StringIO(of_sweep)))
+    assert {(line["steps"], line["runs"]) for line in lines} == {("200", "3"), ("400", "3")}
+    entries = [state.entry for state in two_lengths.states()]
+    as_runs = mean_trajectories(entries, "sharpness")
+    assert [(each.settings, len(each.runs)) for each in as_runs] == [
+        ({"steps": 200}, 3), ({"steps": 400}, 3)
+    ]  # fmt: skip
+    assert set(SummaryReader().of_runs(entries).settings) == {"steps", "seed"}
+
+
+def test_members_to_come_tell_those_there_apart(two_lengths, tmp_path):
+    """No seed is there twice yet, but the plan says what differs."""
+    for number in (0, 1, 5):
+        finish(two_lengths, [number], two_lengths.members[number].config.steps)
+    lines = list(
+        csv.DictReader(io.StringIO(call(tmp_path, "lengths", "--mean", "sharpness").stdout))
+    )
+    assert {(line["steps"], line["runs"]) for line in lines} == {("200", "2"), ("400", "1")}
 
 
 def call(folder, *words):

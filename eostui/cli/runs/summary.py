@@ -200,9 +200,11 @@ def _print_means(sweep: Sweep | None, entries: Sequence[Entry], column: str) -> 
 
     from eostui.sweeps.trajectories import mean_trajectories
 
+    known: tuple[str, ...] = ()
     if sweep is not None:
         entries = [state.entry for state in sweep.states() if state.entry is not None]
-    found = mean_trajectories(entries, column)
+        known = sweep.plan.keys
+    found = mean_trajectories(entries, column, known)
     writer = csv.writer(data_stream(), lineterminator="\n")
     keys = list(dict.fromkeys(key for each in found for key in each.settings))
     writer.writerow([*keys, "step", column, f"{column}_deviation", "runs"])
