@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
+from interpreted import interpreted
 from torch import nn
 from torch.nn import functional
 
@@ -27,15 +27,8 @@ BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
 
 
 @pytest.fixture(scope="module")
-def interpreted():
-    """A copy of the module whose kernels Triton interprets: that is decided where they are defined."""
-    pytest.importorskip("triton")
-    spec = importlib.util.find_spec("eostui.curvature.triton_kernels")
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRITON_INTERPRET", "1")
-        patch.setitem(sys.modules, spec.name, module)
-        spec.loader.exec_module(module)
+def of_a_cpu():
+    with interpreted("eostui.curvature.triton_kernels") as module:
         yield module
 
 
@@ -45,7 +38,7 @@ def kernels(device, request):
         found = image_kernels.tried(torch.device("cuda:0"), torch.float32)
         assert image_kernels.refusal(torch.device("cuda:0"), torch.float32) is None
         return found
-    return request.getfixturevalue("interpreted")
+    return request.getfixturevalue("of_a_cpu")
 
 
 @pytest.fixture

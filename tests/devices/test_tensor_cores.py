@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from interpreted import interpreted
 from torch import nn
 
 from eostui.curvature import tensor_cores, triton_trial
@@ -28,8 +28,8 @@ SHAPES = [(1, 1, 1), (5, 3, 7), (64, 128, 32), (70, 150, 301), (3, 20, 5000)]
 
 
 @pytest.fixture(scope="module")
-def interpreted():
-    """A copy of the module whose kernels Triton interprets; there products of bfloat16 are its bits'."""
+def of_a_cpu():
+    """The interpreter takes the bits of a bfloat16 for its value in products: that is mended here."""
     pytest.importorskip("triton")
     import triton.language as tl
     from triton.runtime import interpreter
@@ -42,25 +42,21 @@ def interpreted():
         numbers = (handle.data.astype(np.uint32) << 16).view(np.float32)
         return interpreter.TensorHandle(numbers, tl.float32)
 
-    spec = importlib.util.find_spec("eostui.curvature.triton_products")
-    module = importlib.util.module_from_spec(spec)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRITON_INTERPRET", "1")
         patch.setattr(
             interpreter.InterpreterBuilder,
             "create_dot",
             lambda self, a, b, *more: multiplied(self, wide(a), wide(b), *more),
         )
-        patch.setitem(sys.modules, spec.name, module)
-        spec.loader.exec_module(module)
-        yield module
+        with interpreted("eostui.curvature.triton_products") as module:
+            yield module
 
 
 @pytest.fixture
 def products(device, request):
     if device == "cuda":
         return tensor_cores.tried(torch.device("cuda:0"))
-    return request.getfixturevalue("interpreted")
+    return request.getfixturevalue("of_a_cpu")
 
 
 @pytest.fixture
@@ -192,8 +188,8 @@ def test_batches_keep_nothing(device):
     assert type(first_form(problem)) is InPieces
 
 
-def test_only_what_is_worth_it_is_cut(monkeypatch, interpreted):
-    monkeypatch.setattr(tensor_cores, "_found", lambda _: interpreted)
+def test_only_what_is_worth_it_is_cut(monkeypatch, of_a_cpu):
+    monkeypatch.setattr(tensor_cores, "_found", lambda _: of_a_cpu)
     assert tensor_cores.in_pieces(drawn(10, 10), 10) is None
     monkeypatch.setattr(tensor_cores, "_WORTH", 1000)
     assert tensor_cores.in_pieces(drawn(10, 10), 10) is not None
