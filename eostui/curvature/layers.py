@@ -69,6 +69,10 @@ class Bilinear(ABC):
         """Return x, or its rearrangement from which B(x, ·) and its transpose are had; made once."""
         return x
 
+    def by_columns(self, rows: Tensor) -> Tensor:
+        """Return inputs or errors, shape (N, …), as `outer` reads them best: worth it for several sums."""
+        return rows
+
     @abstractmethod
     def apply(self, x: Tensor, weight: Tensor, bias: Coefficient, onto: Coefficient) -> Tensor:
         """Return B(x, W) + b."""
@@ -179,18 +183,32 @@ class Affine:
 
 
 class AffineNode(Node):
-    """y = B(x, W) + b."""
+    """y = B(x, W) + b.
+
+    Attributes:
+        x: the input.
+        delta: δ of the output.
+        inputs, errors: both, for sums over the samples.
+        moved: v's share in W.
+    """
 
     dx: Coefficient
     ddx: Coefficient
     moved: Tensor
     delta: Tensor
+    errors: Tensor
     d1: Tensor
 
     def __init__(self, layer: Affine, x: Tensor, theta: Tensor) -> None:
         self.layer, self.form, self.x = layer, layer.further, layer.form.prepared(x)
         self.weight, bias = layer.split(theta)
         self.output = layer.form.apply(self.x, self.weight, bias, None)
+        self.inputs = self.x
+
+    def prepare(self) -> None:
+        self.inputs = self.form.by_columns(self.inputs)
+        if not self.layer.first:  # whose input doesn't move
+            self.errors = self.form.by_columns(self.errors)
 
     def push1(self, dx: Coefficient, v: Tensor) -> Coefficient:
         self.dx = None if dx is None else self.form.prepared(dx)
@@ -206,11 +224,11 @@ class AffineNode(Node):
         return ddy if self.ddx is None else self.form.apply(self.ddx, self.weight, None, ddy)
 
     def pull(self, error: Tensor, into: Tensor) -> Coefficient:
-        self._write(into, (error, self.x))
+        self._write(into, (error, self.inputs))
         return self._pull([(error, self.weight)])
 
     def pull0(self, delta: Tensor, into: Tensor) -> Coefficient:
-        self.delta = delta
+        self.delta = self.errors = delta
         self.layer.form.outer(delta, self.x, *self.layer.split(into), add=False)
         first = self.layer.first
         return None if first else self.layer.form.transpose(delta, self.weight, self.x, None)
@@ -218,19 +236,22 @@ class AffineNode(Node):
     def pull1(self, d1: Tensor, v: Tensor, into: Coefficient) -> Coefficient:
         self.d1 = d1
         if into is not None:
-            self._write(into, (d1, self.x), (self.delta, self.dx))
+            other = None if self.dx is None else (self.errors, self.dx)
+            self._write(into, (d1, self.inputs), other)
         return self._pull([(d1, self.weight), (self.delta, self.moved)])
 
     def pull2(self, d2: Tensor, v: Tensor, into: Tensor) -> Coefficient:
-        self._write(into, (d2, self.x), (self.delta, self.ddx), twice=(self.d1, self.dx))
+        other = None if self.ddx is None else (self.errors, self.ddx)
+        twice = None if self.dx is None else (self.d1, self.dx)
+        self._write(into, (d2, self.inputs), other, twice)
         return self._pull([(d2, self.weight), (self.d1, 2 * self.moved)])
 
     def _write(
         self,
         into: Tensor,
         main: tuple[Tensor, Tensor],
-        other: tuple[Tensor, Coefficient] | None = None,
-        twice: tuple[Tensor, Coefficient] | None = None,
+        other: tuple[Tensor, Tensor] | None = None,
+        twice: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         """Write this layer's parameters' share: the outer products of errors and inputs.
 
@@ -238,14 +259,12 @@ class AffineNode(Node):
         doubled here, where it is smallest.
         """
         weight, bias = self.layer.split(into)
-        add = False
-        if twice is not None and twice[1] is not None:
-            self.form.outer(twice[0], twice[1], weight, None, add=False)
+        if twice is not None:
+            self.form.outer(*twice, weight, None, add=False)
             weight.mul_(2)
-            add = True
-        self.form.outer(*main, weight, bias, add=add)
-        if other is not None and other[1] is not None:
-            self.form.outer(other[0], other[1], weight, None, add=True)
+        self.form.outer(*main, weight, bias, add=twice is not None)
+        if other is not None:
+            self.form.outer(*other, weight, None, add=True)
 
     def _pull(self, terms: list[tuple[Tensor, Tensor]]) -> Coefficient:
         """Return the errors of the input, unless nothing needs them."""
@@ -392,6 +411,18 @@ class FlatNode(Selection):
 
     def transpose(self, error: Tensor) -> Tensor:
         return laid_out(error.view(self.shape), self.layout)
+
+
+def is_view_of(x: Tensor, constant: Tensor) -> bool:
+    """Whether x is a constant itself, or flattened to it: a network may do that with its inputs at each θ.
+
+    Args:
+        x: any tensor.
+        constant: one that is held, so that no other comes to lie where it does.
+    """
+    return (x.data_ptr(), x.shape, x.stride(), x.dtype) == (
+        constant.data_ptr(), constant.shape, constant.stride(), constant.dtype,
+    )  # fmt: skip
 
 
 def laid_out(x: Tensor, layout: torch.memory_format) -> Tensor:

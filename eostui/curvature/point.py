@@ -231,6 +231,7 @@ class Point:
 
         def own() -> list[Tensor]:
             if self._kept is not None:
+                self._kept.prepare()
                 return list(derivatives(self._kept))
             return _accurate_sums(
                 self._parts, lambda part: derivatives(_derivatives(part, self.theta))

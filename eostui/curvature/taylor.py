@@ -160,10 +160,10 @@ def _layer(
     """
     kind = type(module)
     if kind is nn.Linear and isinstance(module, nn.Linear) and sample.ndim == 2:
-        form: Dense | None = None
-        if constant is not None and constant.is_contiguous():  # flattened, it is a view
-            form = in_pieces(constant.flatten(1), module.out_features)
-        return _affine(form or Dense(), module, start, by_one_dnn(sample))
+        known = constant is not None and constant.is_contiguous()  # flattened, it is a view
+        rows = constant.flatten(1) if constant is not None and known else None
+        form = None if rows is None else in_pieces(rows, module.out_features)
+        return _affine(form or Dense(), module, start, by_one_dnn(sample, rows))
     if kind is nn.Conv2d and isinstance(module, nn.Conv2d) and not isinstance(module.padding, str):
         plain = module.padding_mode == "zeros" and sample.ndim == 4
         return _affine(_convolution(module, how, constant), module, start) if plain else None

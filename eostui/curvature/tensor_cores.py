@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from eostui.curvature.layers import Coefficient, Dense
+from eostui.curvature.layers import Coefficient, Dense, is_view_of
 from eostui.curvature.triton_trial import Refused, outcome, require_headers
 
 #: Multiplications of a product from which on it is worth it to cut what isn't cut yet.
@@ -48,7 +48,7 @@ class InPieces(Dense):
         self._constant = constant  # held: no other tensor comes to lie there
 
     def apply(self, x: Tensor, weight: Tensor, bias: Coefficient, onto: Coefficient) -> Tensor:
-        if onto is not None or not self._is_known(x):
+        if onto is not None or not is_view_of(x, self._constant):
             return super().apply(x, weight, bias, onto)
         products = self._products
         shares = products.by_rows(self._pieces, products.cut(weight), (len(x), len(weight)))
@@ -58,7 +58,7 @@ class InPieces(Dense):
     def outer(
         self, delta: Tensor, x: Tensor, weight: Tensor, bias: Coefficient, *, add: bool
     ) -> None:
-        if not self._is_known(x):
+        if not is_view_of(x, self._constant):
             super().outer(delta, x, weight, bias, add=add)
             return
         products = self._products
@@ -70,13 +70,6 @@ class InPieces(Dense):
             torch.sum(shares, 0, out=weight)
         if bias is not None:
             torch.sum(delta, 0, out=bias)
-
-    def _is_known(self, x: Tensor) -> bool:
-        """Whether x is the constant, or a view of it: a network may flatten its inputs at each θ."""
-        known = self._constant
-        return (x.data_ptr(), x.shape, x.stride(), x.dtype) == (
-            known.data_ptr(), known.shape, known.stride(), known.dtype,
-        )  # fmt: skip
 
 
 def in_pieces(constant: Tensor, outputs: int) -> InPieces | None:

@@ -79,7 +79,7 @@ def test_a_step_is_the_same_to_the_bit_and_the_rest_is_as_good(monkeypatch):
     )
     point = Point(problem.loss, problem.initial)
     found = derivatives(problem, unit_vector(problem))
-    monkeypatch.setattr(taylor, "by_one_dnn", lambda _: None)
+    monkeypatch.setattr(taylor, "by_one_dnn", lambda *_: None)
     plain = mlp(torch.float32)
     assert forms(plain) == [(Dense, Dense)] * 3
     without = Point(plain.loss, plain.initial)
