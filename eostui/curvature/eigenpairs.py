@@ -64,7 +64,7 @@ PARTED = 1e-10
 #: A guard nearer to the last pair than this share of S gets a guard of its own.
 NEAR = 0.01
 #: The guard is found to this residual at the least, as a share of S: a looser one isn't near any pair.
-GUARD = 0.03
+GUARD = 0.05
 #: The guard's own guard is found to this one: it only tells how far what comes after is from both.
 SECOND_GUARD = 0.1
 #: A pair holds the first start direction from this share of it on.
@@ -350,16 +350,21 @@ class _Search:
         ritz, followed = self.ritz, min(self.followed, self.basis.size)
         residuals = ritz.residuals(followed)
         inside = max(followed - 1, 1)
+        at_beyond = residuals
         if self._complete:
             beyond, inside = -math.inf, followed
-        else:  # what is remembered steers the search, and no more
+        else:  # what is remembered steers the search, and weighs what is left over
             beyond = self.basis.recall.next_value()
             if self.basis.size > followed:
                 beyond = max(beyond, float(ritz.values[followed]))
-            beyond = beyond if math.isfinite(beyond) else math.nan
-        return errors_of(
-            ritz.values[:followed], residuals, beyond, ritz.rounding, inside
-        ), residuals
+            if math.isfinite(beyond):
+                pairs = ritz.coefficients[:followed], ritz.values[:followed]
+                at_beyond = self.basis.recall.lengths_at(beyond, *pairs, residuals)
+            else:
+                beyond = math.nan
+        values = ritz.values[:followed]
+        errors = errors_of(values, residuals, beyond, ritz.rounding, inside, at_beyond)
+        return errors, residuals
 
     def _missing(self) -> int | None:
         """Return the index of the pair that keeps the first unmet tolerance from being met, or None."""

@@ -10,6 +10,11 @@ the best is taken. An eigenvalue lies within rᵢ of θᵢ in any case.
 
 b isn't known but estimated: as θ_{j+1} and its own error, and after the last pair as what the search
 has glimpsed or remembers there. The estimates are as good as that.
+
+That δ is the least there is outside, while most of a residual lies further down. Where H is remembered,
+each rᵢ is therefore given as long as it would have to be at the b after the last pair to do as much
+(`Recall.lengths_at`): r² is to r² at b as δ to where it lies. For j < the number of pairs this still
+counts θᵢ − θ_{j+1} as its distance, where no residual lies: from above.
 """
 
 from __future__ import annotations
@@ -41,7 +46,12 @@ class Errors(NamedTuple):
 
 
 def errors_of(
-    values: FloatArray, residuals: FloatArray, beyond: float, rounding: float, inside: int
+    values: FloatArray,
+    residuals: FloatArray,
+    beyond: float,
+    rounding: float,
+    inside: int,
+    at_beyond: FloatArray | None = None,
 ) -> Errors:
     """Estimate the errors of Ritz pairs.
 
@@ -51,14 +61,17 @@ def errors_of(
         beyond: the eigenvalue after them, as far as it is known; NaN if nothing is, −∞ if there is none.
         inside: how many of the pairs may be taken together inside: b is measured only up to the last.
         rounding: error of the projected matrix, by which Ritz vectors are mixed at the least.
+        at_beyond: how long residuals at `beyond` would have to be to do as much, shape (m,); None for as
+            long as they are.
     """
     # few numbers, asked for at every product: plain loops, which end where a sum is too large already
-    theta, lengths = values.tolist(), residuals.tolist()
+    theta, found = values.tolist(), residuals.tolist()
+    lengths = list(found) if at_beyond is None else at_beyond.tolist()
     count = len(theta)
-    found, blocks = list(lengths), [0] * count
+    blocks = [0] * count
     outside = [*theta, beyond]  # the largest eigenvalue outside the first j, at place j
     for index in reversed(range(count)):
-        value, residual, best, above = theta[index], lengths[index], lengths[index], 0.0
+        value, residual, best, above = theta[index], lengths[index], found[index], 0.0
         for last in range(index, max(inside, index + 1)):
             rest = value - outside[last + 1] - above
             if rest > 0:  # NaN isn't

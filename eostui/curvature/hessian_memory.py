@@ -40,11 +40,11 @@ class HessianMemory:
 
 
 class _Rest(NamedTuple):
-    """What Q adds to orthonormal V: the directions X(Q − CV), by their small matrices.
+    """What Q adds to orthonormal V: the orthonormal directions X(Q − CV) along which H is remembered.
 
     Attributes:
         mix: X, shape (r, m).
-        values: what is remembered of H in these directions, shape (r, r).
+        values: what is remembered of H along them, in rising order, shape (r,).
     """
 
     mix: FloatArray
@@ -123,17 +123,43 @@ class Recall:
         self._overlaps[:, :, : self._size] = mixed
 
     def _outdated(self) -> None:
-        for name in ("_rest", "_largest_of_rest"):
-            self.__dict__.pop(name, None)
+        self.__dict__.pop("_rest", None)
 
     def next_value(self) -> float:
         """Return the largest remembered eigenvalue outside the basis; −∞ if nothing is remembered."""
-        return -math.inf if self.vectors is None else self._largest_of_rest
+        known = self.vectors is not None and len(self._rest.values)
+        return float(self._rest.values[-1]) if known else -math.inf
 
-    @cached_property
-    def _largest_of_rest(self) -> float:
-        values = self._rest.values
-        return float(np.linalg.eigvalsh(values)[-1]) if len(values) else -math.inf
+    def lengths_at(
+        self, place: float, coefficients: FloatArray, values: FloatArray, residuals: FloatArray
+    ) -> FloatArray:
+        """Return how long residuals would have to be, if all of each lay at one eigenvalue, to do as much.
+
+        A part a of a pair's residual that lies at the eigenvalue λ shifts its value μ by a²/(μ − λ). What
+        is in none of the remembered directions counts as what lies at the least of them.
+
+        Args:
+            place: that eigenvalue.
+            coefficients: of the pairs in the basis, shape (n, k).
+            values: their μ, shape (n,); one that isn't above `place` keeps its length.
+            residuals: their lengths, shape (n,).
+
+        Returns:
+            Lengths, shape (n,), at most those of the residuals.
+        """
+        if self.vectors is None or not len(self._rest.values):
+            return residuals
+        shared, seen = self._shared @ coefficients.T, self._seen @ coefficients.T
+        parts = (self._rest.mix @ (seen - values * shared)) ** 2
+        others = np.maximum(residuals**2 - parts.sum(axis=0), 0.0)
+        least = float(self._values[-1])
+        above = values > place
+        away = np.where(above, values - place, 1.0)
+        known = values - np.maximum(self._rest.values, least)[:, None]
+        squares = (parts * (away / np.maximum(known, away))).sum(axis=0)
+        squares += others * (away / np.maximum(values - least, away))
+        lengths: FloatArray = np.where(above, np.minimum(np.sqrt(squares), residuals), residuals)
+        return lengths
 
     @cached_property
     def _rest(self) -> _Rest:
@@ -144,7 +170,8 @@ class Recall:
         kept = lengths > DEPENDENT
         mix = (mix[:, kept] / np.sqrt(lengths[kept])).T
         inside = mix @ outside
-        return _Rest(mix, (inside * self._values) @ inside.T)
+        values, turned = np.linalg.eigh((inside * self._values) @ inside.T)
+        return _Rest(turned.T @ mix, values)
 
     def correction(self, coefficients: FloatArray, value: float) -> FloatArray | None:
         """Return y, shape (m,), with r + Qᵀy as the direction in which to correct a Ritz pair.
@@ -223,7 +250,7 @@ class Recall:
             values, coefficients = np.linalg.eigh(projected)
             of_memory = np.empty((len(values), 0))[:most]
             return Learned(values[::-1][:most].copy(), of_memory, coefficients.T[::-1][:most])
-        mix, of_rest = self._rest
+        mix, of_rest = self._rest.mix, np.diag(self._rest.values)
         cross = mix @ (self._seen - self._shared @ projected)
         values, coefficients = np.linalg.eigh(np.block([[projected, cross.T], [cross, of_rest]]))
         of_new, of_old = np.split(coefficients.T[::-1][:most], [len(projected)], axis=1)
