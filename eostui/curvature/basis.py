@@ -16,10 +16,8 @@ from eostui.curvature.host import FloatArray, like, read
 DEPENDENT = 1e-5
 #: Where orthogonalisation leaves less than this share of the length, it is done again.
 CANCELS = 0.5
-#: From this share of its length outside the basis on, by small matrices, a direction is independent.
-CERTAIN = 0.1
 #: Below this residual, as a share of the first value, a following pair is corrected by the memory.
-BEGUN = 0.03
+BEGUN = 0.06
 
 
 class NotFiniteError(ArithmeticError):
@@ -172,24 +170,14 @@ class Basis:
 
     def grow(self, ritz: Ritz, index: int) -> bool:
         """Add the direction that one Ritz pair needs most; False if there is none left."""
-        value, mix = float(ritz.values[index]), ritz.coefficients[index]
-        residual = ritz.residual(index)
-        clear = residual > ritz.rounding
-        inner = self._correction(ritz, index)
+        defect, inner = ritz.defect(index), self._correction(ritz, index)
         if inner is not None:
-            along, length, outside = self.recall.corrected(mix, value, residual, inner)
-            independent = clear and outside > CERTAIN * length
-            coefficients = like(np.append(along, inner), self._pairs)
-            of_basis, of_memory = coefficients[: self.size], coefficients[self.size :]
             assert self.recall.vectors is not None
-            direction = torch.addmv(ritz.defect(index), self.recall.vectors.T, of_memory)
-            if independent:
-                direction.addmv_(self.vectors.T, of_basis, alpha=-1)
             # in noise most of it may lie in the basis, and what is left isn't orthogonal to it after one
             # pass: it is looked at, or each such direction makes the next ones worse
-            if self.add(direction):
+            corrected = torch.addmv(defect, self.recall.vectors.T, like(inner, defect))
+            if self.add(corrected):
                 return True
-        defect = ritz.defect(index)
         return self.add(defect) or self.add(fresh_direction(defect, self.products))
 
     def _correction(self, ritz: Ritz, index: int) -> FloatArray | None:

@@ -186,6 +186,7 @@ class _Search:
         self.extra = 0  # products of looks in fresh directions
         self.ritz = Ritz(self.basis)
         self.missing: int | None = None
+        self._estimated: tuple[Ritz, int, tuple[Errors, FloatArray]] | None = None
 
     @property
     def reported(self) -> int:
@@ -348,6 +349,8 @@ class _Search:
     def _errors(self) -> tuple[Errors, FloatArray]:
         """Return the estimated errors of the pairs followed, and their residuals."""
         ritz, followed = self.ritz, min(self.followed, self.basis.size)
+        if self._estimated is not None and self._estimated[:2] == (ritz, followed):
+            return self._estimated[2]
         residuals = ritz.residuals(followed)
         inside = max(followed - 1, 1)
         at_beyond = residuals
@@ -364,7 +367,8 @@ class _Search:
                 beyond = math.nan
         values = ritz.values[:followed]
         errors = errors_of(values, residuals, beyond, ritz.rounding, inside, at_beyond)
-        return errors, residuals
+        self._estimated = ritz, followed, (errors, residuals)
+        return self._estimated[2]
 
     def _missing(self) -> int | None:
         """Return the index of the pair that keeps the first unmet tolerance from being met, or None."""

@@ -16,6 +16,8 @@ from eostui.curvature.host import FloatArray, like
 KEPT = 12
 #: A direction with less than this share of its square left after orthogonalisation is rounding.
 DEPENDENT = 1e-2
+#: So is an eigenvalue outside the basis below this share of the largest remembered one.
+NOTHING = 1e-4
 #: Nearest that a remembered eigenvalue may come to the shift, as a share of it.
 CLEARANCE = 0.05
 
@@ -39,16 +41,16 @@ class HessianMemory:
         self.values: FloatArray = np.empty(0)
 
 
-class _Rest(NamedTuple):
-    """What Q adds to orthonormal V: the orthonormal directions X(Q − CV) along which H is remembered.
+class _Outside(NamedTuple):
+    """What is remembered of H outside orthonormal V, by its eigenpairs: of those above 0.
 
     Attributes:
-        mix: X, shape (r, m).
-        values: what is remembered of H along them, in rising order, shape (r,).
+        values: its eigenvalues, in rising order, shape (r,).
+        vectors: its eigenvectors X(Q − CV), as X, shape (r, m).
     """
 
-    mix: FloatArray
     values: FloatArray
+    vectors: FloatArray
 
 
 class Learned(NamedTuple):
@@ -123,20 +125,20 @@ class Recall:
         self._overlaps[:, :, : self._size] = mixed
 
     def _outdated(self) -> None:
-        self.__dict__.pop("_rest", None)
+        self.__dict__.pop("_outside", None)
 
     def next_value(self) -> float:
         """Return the largest remembered eigenvalue outside the basis; −∞ if nothing is remembered."""
-        known = self.vectors is not None and len(self._rest.values)
-        return float(self._rest.values[-1]) if known else -math.inf
+        known = self.vectors is not None and len(self._outside.values)
+        return float(self._outside.values[-1]) if known else -math.inf
 
     def lengths_at(
         self, place: float, coefficients: FloatArray, values: FloatArray, residuals: FloatArray
     ) -> FloatArray:
-        """Return how long residuals would have to be, if all of each lay at one eigenvalue, to do as much.
+        """Return how long residuals would have to be, if each lay at one eigenvalue, to do as much.
 
         A part a of a pair's residual that lies at the eigenvalue λ shifts its value μ by a²/(μ − λ). What
-        is in none of the remembered directions counts as what lies at the least of them.
+        is in none of the remembered directions counts as what lies at the least of them, or at 0.
 
         Args:
             place: that eigenvalue.
@@ -147,31 +149,34 @@ class Recall:
         Returns:
             Lengths, shape (n,), at most those of the residuals.
         """
-        if self.vectors is None or not len(self._rest.values):
+        if self.vectors is None:
             return residuals
         shared, seen = self._shared @ coefficients.T, self._seen @ coefficients.T
-        parts = (self._rest.mix @ (seen - values * shared)) ** 2
+        parts = (self._outside.vectors @ (seen - values * shared)) ** 2
         others = np.maximum(residuals**2 - parts.sum(axis=0), 0.0)
-        least = float(self._values[-1])
+        least = max(float(self._values[-1]), 0.0)
         above = values > place
         away = np.where(above, values - place, 1.0)
-        known = values - np.maximum(self._rest.values, least)[:, None]
+        known = values - np.maximum(self._outside.values, least)[:, None]
         squares = (parts * (away / np.maximum(known, away))).sum(axis=0)
         squares += others * (away / np.maximum(values - least, away))
         lengths: FloatArray = np.where(above, np.minimum(np.sqrt(squares), residuals), residuals)
         return lengths
 
     @cached_property
-    def _rest(self) -> _Rest:
-        shared = self._shared
+    def _outside(self) -> _Outside:
+        # with R = QᵀΘQ outside V: the eigenvalues of R above 0 are those of √Θ(QQᵀ − CCᵀ)√Θ
+        roots = np.sqrt(np.maximum(self._values, 0.0))
+        values, turned = np.linalg.eigh(roots[:, None] * self._gram_outside() * roots)
+        kept = values > NOTHING * max(float(self._values[0]), 0.0)
+        values = values[kept]
+        return _Outside(values, (roots[:, None] * turned[:, kept] / np.sqrt(values)).T)
+
+    def _gram_outside(self) -> FloatArray:
+        """Return QQᵀ − CCᵀ, the inner products of what Q has outside V, shape (m, m)."""
         assert self._gram is not None
-        outside = self._gram - shared @ shared.T
-        lengths, mix = np.linalg.eigh(outside)
-        kept = lengths > DEPENDENT
-        mix = (mix[:, kept] / np.sqrt(lengths[kept])).T
-        inside = mix @ outside
-        values, turned = np.linalg.eigh((inside * self._values) @ inside.T)
-        return _Rest(turned.T @ mix, values)
+        gram: FloatArray = self._gram - self._shared @ self._shared.T
+        return gram
 
     def correction(self, coefficients: FloatArray, value: float) -> FloatArray | None:
         """Return y, shape (m,), with r + Qᵀy as the direction in which to correct a Ritz pair.
@@ -196,27 +201,6 @@ class Recall:
         along_u = (of_u @ solved_r) / (1 / value + of_u @ solved_u)
         inner: FloatArray = value * (solved_r - along_u * solved_u)
         return inner
-
-    def corrected(
-        self, coefficients: FloatArray, value: float, residual: float, inner: FloatArray
-    ) -> tuple[FloatArray, float, float]:
-        """Return what is known of r + Qᵀy without a look at it.
-
-        Args:
-            coefficients: of u in the basis, shape (k,).
-            value: μ.
-            residual: ‖r‖.
-            inner: y.
-
-        Returns:
-            Its overlaps with the basis, shape (k,), its length, and that of what isn't in the basis.
-        """
-        assert self._gram is not None
-        of_r = self._seen @ coefficients - value * (self._shared @ coefficients)
-        along: FloatArray = inner @ self._shared
-        square = residual**2 + 2 * float(inner @ of_r) + float(inner @ self._gram @ inner)
-        outside = square - float(along @ along)
-        return along, math.sqrt(max(square, 0.0)), math.sqrt(max(outside, 0.0))
 
     def learn(self, vectors: Tensor, projected: FloatArray, most: int = KEPT) -> None:
         """Take in the basis: what was remembered of its span gives way to its products.
@@ -250,7 +234,12 @@ class Recall:
             values, coefficients = np.linalg.eigh(projected)
             of_memory = np.empty((len(values), 0))[:most]
             return Learned(values[::-1][:most].copy(), of_memory, coefficients.T[::-1][:most])
-        mix, of_rest = self._rest.mix, np.diag(self._rest.values)
+        outside = self._gram_outside()
+        lengths, mix = np.linalg.eigh(outside)
+        kept = lengths > DEPENDENT
+        mix = (mix[:, kept] / np.sqrt(lengths[kept])).T
+        inside = mix @ outside
+        of_rest = (inside * self._values) @ inside.T
         cross = mix @ (self._seen - self._shared @ projected)
         values, coefficients = np.linalg.eigh(np.block([[projected, cross.T], [cross, of_rest]]))
         of_new, of_old = np.split(coefficients.T[::-1][:most], [len(projected)], axis=1)

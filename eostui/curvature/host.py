@@ -16,8 +16,8 @@ FloatArray = NDArray[np.float64]
 
 def read(*tensors: Tensor) -> list[FloatArray]:
     """Return tensors of one device as float64 arrays of the same shapes, for one wait."""
-    if len(tensors) == 1:
-        return [_on_host(tensors[0]).numpy().astype(np.float64)]
+    if len(tensors) == 1 or not waits(tensors[0]):
+        return [_on_host(tensor).numpy().astype(np.float64) for tensor in tensors]
     flat = torch.cat([tensor.flatten() for tensor in tensors])
     numbers = _on_host(flat).numpy().astype(np.float64)
     found, begin = [], 0

@@ -70,7 +70,7 @@ class Bilinear(ABC):
         return x
 
     def by_columns(self, rows: Tensor) -> Tensor:
-        """Return inputs or errors, shape (N, …), as `outer` reads them best: worth it for several sums."""
+        """Return inputs or errors, shape (N, …), as `outer` reads them best: for several sums."""
         return rows
 
     @abstractmethod
@@ -414,7 +414,7 @@ class FlatNode(Selection):
 
 
 def is_view_of(x: Tensor, constant: Tensor) -> bool:
-    """Whether x is a constant itself, or flattened to it: a network may do that with its inputs at each θ.
+    """Whether x is a constant, or flattened to it: networks may do that with their inputs at each θ.
 
     Args:
         x: any tensor.

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from eostui.curvature.layers import Coefficient, Dense, is_view_of
 
-
-#: Bytes up to which inputs that never change are kept sample by sample too.
+#: Bytes up to which inputs that never change are kept feature by feature too.
 _KEPT_TWICE = 1 << 28
 
 
@@ -62,8 +61,8 @@ class OneDnnDense(Dense):
     """nn.Linear on inputs of shape (N, features), as Dense but for rounding.
 
     oneDNN is fastest where its first matrix lies row by row. A sum over the samples has that where one of
-    its sides lies sample by sample in memory (`by_columns`): of 1000 × 100 by 100 it takes 104 µs for 146,
-    on one core with AVX-512, and laying it so 39.
+    its sides lies feature by feature in memory (`by_columns`): that of 1000 × 100 by 100 takes 104 µs for
+    146, on one core with AVX-512, and laying it so 39.
     """
 
     def __init__(self, constant: Tensor | None = None) -> None:

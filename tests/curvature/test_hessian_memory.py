@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from eostui.curvature.eigenpairs import NotFiniteError, Target, leading_eigenpairs
-from eostui.curvature.hessian_memory import CLEARANCE, DEPENDENT, KEPT, HessianMemory, Recall
+from eostui.curvature.hessian_memory import CLEARANCE, KEPT, NOTHING, HessianMemory, Recall
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -91,13 +91,6 @@ def correction(memory, matrix, u, mu):
     recall = recalled(memory, tensor(u)[None], tensor(image)[None])
     inner = recall.correction(np.ones(1), mu)
     found = image - mu * u + inner @ memory.vectors.numpy()
-    residual = np.linalg.norm(image - mu * u)
-    along, length, outside = recall.corrected(np.ones(1), mu, residual, inner)
-    across = found - u * (u @ found)
-    np.testing.assert_allclose(along, u @ found, atol=1e-9)
-    np.testing.assert_allclose(
-        [length, outside], np.linalg.norm([found, across], axis=1), atol=1e-9
-    )
     return found - u * (u @ found)
 
 
@@ -321,6 +314,85 @@ def test_new_products_replace_what_was_remembered_of_their_span(seed, old, new, 
         np.testing.assert_allclose(found, vectors @ matrix @ vectors.T, atol=1e-11)
 
 
+# --- what lies outside a basis ---------------------------------------------------------------------
+
+
+def remembered(matrix, rng, directions):
+    """A memory of a matrix as the largest of its eigenpairs have it, and a search of three vectors."""
+    values, vectors = np.linalg.eigh(matrix)
+    memory = HessianMemory()
+    memory.values, memory.vectors = (
+        values[::-1][:directions].copy(),
+        tensor(vectors.T[::-1][:directions]),
+    )
+    basis = np.linalg.qr(vectors[:, -3:] + 0.1 * rng.normal(size=(len(matrix), 3)))[0].T
+    recall = recalled(memory, tensor(basis), tensor(basis @ matrix))
+    return recall, basis, np.linalg.eigh(basis @ matrix @ basis.T)
+
+
+@few
+@given(seeds, st.integers(4, 20))
+def test_a_residual_is_as_long_as_where_it_lies_lets_it_count(seed, size):
+    """What all of H outside does to a Ritz value is what a residual of that length at `place` does."""
+    rng = np.random.default_rng(seed)
+    values = np.sort(rng.uniform(0.5, 2, size))
+    values[-3:] += 2
+    q = rotation(size, rng)
+    matrix = (q * values) @ q.T
+    recall, basis, (ritz, mix) = remembered(matrix, rng, size)
+    across = np.linalg.svd(basis)[2][3:]
+    left, turned = np.linalg.eigh(across @ matrix @ across.T)
+    assert recall.next_value() == pytest.approx(left[-1], rel=1e-9)
+    coefficients, found = mix.T[::-1], ritz[::-1]
+    defects = coefficients @ basis @ matrix - found[:, None] * (coefficients @ basis)
+    lengths = np.linalg.norm(defects, axis=1)
+    place = (left[-1] + min(found.min(), 4)) / 2
+    assume((found > place + 1e-3).all())
+    parts = (defects @ across.T @ turned) ** 2
+    shift = (parts / np.maximum(found[:, None] - left, found[:, None] - place)).sum(axis=1)
+    at = recall.lengths_at(place, coefficients, found, lengths)
+    np.testing.assert_allclose(at**2 / (found - place), shift, rtol=1e-6)
+    # none is longer than it is, and one whose value isn't above the place is as long as it is
+    assert (at <= lengths).all()
+    np.testing.assert_array_equal(
+        recall.lengths_at(found.max() + 1, coefficients, found, lengths), lengths
+    )
+
+
+@few
+@given(seeds)
+def test_what_nothing_remembered_is_near_counts_as_the_least_of_it(seed):
+    """With four of twenty directions remembered, a residual never counts for less than it does."""
+    rng = np.random.default_rng(seed)
+    values = np.concatenate([rng.uniform(-0.5, 0.5, 14), rng.uniform(0.8, 1.2, 3), [3, 3.5, 4]])
+    q = rotation(20, rng)
+    matrix = (q * values) @ q.T
+    recall, basis, (ritz, mix) = remembered(matrix, rng, 6)
+    coefficients, found = mix.T[::-1], ritz[::-1]
+    defects = coefficients @ basis @ matrix - found[:, None] * (coefficients @ basis)
+    lengths = np.linalg.norm(defects, axis=1)
+    across = np.linalg.svd(basis)[2][3:]
+    left, turned = np.linalg.eigh(across @ matrix @ across.T)
+    place = recall.next_value()
+    assume(found.min() > place + 0.1)
+    parts = (defects @ across.T @ turned) ** 2
+    shift = (parts / (found[:, None] - np.minimum(left, place))).sum(axis=1)
+    at = recall.lengths_at(place, coefficients, found, lengths)
+    assert (at**2 / (found - place) > 0.9 * shift).all()
+
+
+def test_a_memory_of_nothing_above_zero_leaves_residuals_as_they_are():
+    """Of a concave loss: nothing is remembered that could count, and nothing is divided by zero."""
+    rng = np.random.default_rng(1)
+    matrix = -np.diag(np.arange(1.0, 9.0))
+    recall, _, (ritz, mix) = remembered(matrix, rng, 5)
+    lengths = np.ones(3)
+    assert recall.next_value() == -np.inf
+    at = recall.lengths_at(-20.0, mix.T[::-1], ritz[::-1], lengths)
+    assert (at <= lengths).all()
+    assert np.isfinite(at).all()
+
+
 @pytest.mark.parametrize("size", [1, 5])
 def test_a_memory_may_begin_with_a_single_product(size):
     """V of one row, as where P = 1: then Θ is vᵀHv and Q is v."""
@@ -408,7 +480,7 @@ def test_correction_solves_the_equation_of_a_partial_picture(seed, known, sign):
 @few
 @given(seeds, st.integers(2, KEPT), st.sampled_from([0.0, 3.0, -3.0]), st.booleans())
 def test_next_value_is_the_largest_remembered_across_the_vector(seed, known, shift, inside):
-    """Against the picture restricted to what its span has across v, by dense projection."""
+    """Against what is above 0 in the picture, across v, by dense projection; −∞ where nothing is."""
     rng = np.random.default_rng(seed)
     matrix = symmetric(30, rng) + shift * np.eye(30)
     rows = np.linalg.qr(rng.normal(size=(30, known)))[0].T
@@ -416,12 +488,15 @@ def test_next_value_is_the_largest_remembered_across_the_vector(seed, known, shi
     learn(memory, tensor(rows), tensor(rows @ matrix), rows @ matrix @ rows.T)
     vector = rng.normal(size=30) if not inside else rng.normal(size=known) @ rows
     vector /= np.linalg.norm(vector)
-    picture = rows.T @ rows @ matrix @ rows.T @ rows
-    directions, lengths, _ = np.linalg.svd(rows.T - np.outer(vector, vector @ rows.T))
-    across = directions[:, :known][:, lengths**2 > DEPENDENT]
-    wanted = np.linalg.eigvalsh(across.T @ picture @ across)[-1]
+    values, vectors = np.linalg.eigh(rows.T @ rows @ matrix @ rows.T @ rows)
+    above = (vectors * np.maximum(values, 0)) @ vectors.T
+    across = np.eye(30) - np.outer(vector, vector)
+    wanted = np.linalg.eigvalsh(across @ above @ across)[-1]
     recall = recalled(memory, tensor(vector)[None], tensor(vector @ matrix)[None])
-    assert recall.next_value() == pytest.approx(wanted, abs=1e-10)
+    rounding = NOTHING * max(memory.values[0], 0)
+    assume(not 0.5 * rounding < wanted < 2 * rounding)
+    expected = wanted if wanted > max(rounding, 1e-12) else -np.inf
+    assert recall.next_value() == pytest.approx(expected, abs=1e-10)
 
 
 # --- matrices at the edge of what there is ---------------------------------------------------------

@@ -89,6 +89,44 @@ def test_a_step_is_the_same_to_the_bit_and_the_rest_is_as_good(monkeypatch):
         assert float((one - right).norm()) < 3 * float((other - right).norm())
 
 
+@needed
+def test_inputs_that_never_change_are_laid_for_sums_once_and_large_ones_not(monkeypatch):
+    problem = mlp(torch.float32)
+    first = next(
+        each for each in taylor.chain_of(problem.loss.supervised).layers if isinstance(each, Affine)
+    )
+    inputs = problem.loss.supervised.inputs
+    laid = first.further.by_columns(inputs)
+    assert torch.equal(laid, inputs)
+    assert laid.T.is_contiguous()
+    assert first.further.by_columns(inputs.view(inputs.shape)) is laid
+    other = first.further.by_columns(inputs.clone())
+    assert other is not laid
+    assert other.T.is_contiguous()
+    monkeypatch.setattr(one_dnn, "_KEPT_TWICE", inputs.nbytes - 1)
+    assert first.further.by_columns(inputs) is inputs
+    vector = unit_vector(problem)
+    exact = derivatives(mlp(torch.float64), vector)
+    for found, right in zip(derivatives(problem, vector), exact, strict=True):
+        assert float((found - right).norm()) < 2e-6 * float(right.norm())
+
+
+@needed
+def test_sums_over_samples_are_the_same_however_their_sides_lie():
+    """Row by row, column by column, either or both; written over and added to; with a bias."""
+    generator = torch.Generator().manual_seed(1)
+    delta, x = torch.randn((50, 7), generator=generator), torch.randn((50, 9), generator=generator)
+    exact, form = delta.double().T @ x.double(), one_dnn.OneDnnDense()
+    for errors in (delta, form.by_columns(delta)):
+        for inputs in (x, form.by_columns(x)):
+            weight, bias = torch.full((7, 9), 3.0), torch.empty(7)
+            form.outer(errors, inputs, weight, bias, add=True)
+            torch.testing.assert_close(weight.double(), exact + 3, rtol=1e-5, atol=1e-5)
+            form.outer(errors, inputs, weight, None, add=False)
+            torch.testing.assert_close(weight.double(), exact, rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(bias, delta.sum(0), rtol=1e-5, atol=1e-5)
+
+
 def test_where_pytorch_calls_it_otherwise_it_is_left_alone(monkeypatch):
     def changed(*_):
         raise TypeError("another signature")
