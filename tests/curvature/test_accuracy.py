@@ -12,12 +12,14 @@ from conftest import ACTIVATIONS, LOSSES
 from oracles import LOSS, cnn, dense_hessian, dense_third, mlp
 from probed import Probed, measure_drives, measure_sharpness
 from scipy.sparse.linalg import LinearOperator, eigsh
+from torch import nn
 
 from eostui import presets
 from eostui.curvature.eigenpairs import NotFiniteError, Target, leading_eigenpairs
 from eostui.curvature.point import Point
 from eostui.dynamics.gradient_descent import descend
 from eostui.problems import Problem, build_problem
+from eostui.problems.losses import cross_entropy, half_squared_error
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -102,6 +104,65 @@ def test_single_precision_finds_the_sharpness_of_cifar_networks(cifar_file, pres
         for _ in range(config.cadence):
             gradient = Point(problem.loss, theta).gradient
             theta = descend(theta, gradient, config.eta, config.weight_decay, problem.decayed)
+
+
+def wide_and_narrow(seed, dtype, loss):
+    """A network of random widths on random data, the same in either dtype; features differ in size."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    features, width, classes, samples = (
+        int(torch.randint(low, high, (1,), generator=generator))
+        for low, high in ((5, 25), (8, 20), (2, 6), (50, 200))
+    )
+    activation = (nn.ReLU, nn.Tanh, nn.GELU)[seed % 3]
+    module = nn.Sequential(
+        nn.Linear(features, width), activation(), nn.Linear(width, width), activation(),
+        nn.Linear(width, classes),
+    ).double()  # fmt: skip
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(1.2 * normal(*parameter.shape) / parameter.shape[-1] ** 0.5)
+    inputs = normal(samples, features) * torch.linspace(2, 0.3, features)
+    targets = normal(samples, classes)
+    if loss is cross_entropy:
+        targets = nn.functional.one_hot(targets.argmax(1), classes).double()
+    data = inputs.to(dtype), targets.to(dtype)
+    return Problem.from_module(module.to(dtype), loss, *data, convention="as in the tests")
+
+
+@pytest.mark.parametrize("eigenvalues", [1, 3])
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_told_along_a_run_is_as_good_as_was_asked_for(seed, eigenvalues):
+    """From readings 5 to 25 steps apart: values to 1e-5 of S, u to 0.02, and to what `u_error` says.
+
+    Estimates of errors weigh residuals by what is remembered of H, which is of the readings before.
+    """
+    loss = cross_entropy if seed == 3 else half_squared_error
+    problem, exact = (
+        wide_and_narrow(seed, dtype, loss) for dtype in (torch.float32, torch.float64)
+    )
+    changes = {"eta": 0.1, "eigenvalues": eigenvalues, "cadence": (5, 10, 25)[seed % 3]}
+    config = presets.load("digits-mlp").config.changed(changes)
+    state, theta = Probed(config, problem), problem.initial
+    for step in range(config.cadence * 16):
+        point = Point(problem.loss, theta)
+        if step % config.cadence == 0:
+            state.at(step, config.eta, config.weight_decay)
+            found = measure_sharpness(point, state)
+            if step // config.cadence % 3 == 2:
+                values, vectors = torch.linalg.eigh(dense_hessian(exact.loss, theta.double()))
+                told = [found["sharpness"], *(found[f"eig_{n}"] for n in range(2, eigenvalues + 1))]
+                first = float(values[-1])
+                wanted = values.flip(0)[:eigenvalues].numpy()
+                np.testing.assert_allclose(told, wanted, rtol=0, atol=1e-5 * first)
+                u = state.eigenvectors[0].double()
+                sine = float((u - vectors[:, -1] * (vectors[:, -1] @ u)).norm())
+                assert sine <= found["u_error"] + 1e-3
+                assert sine <= 0.02
+        theta = descend(theta, point.gradient, config.eta, 0.0, problem.decayed)
 
 
 def test_a_loss_that_turns_nan_where_it_is_curved_ends_the_reading(small_case):
