@@ -18,9 +18,11 @@ from eostui.dynamics.gradient_descent import GradientDescent
 from eostui.dynamics.intervention import Intervention, intervened
 from eostui.dynamics.path import path_curvature, step_cosine
 from eostui.dynamics.preconditioned import scaled_hessian
+from eostui.engine import gradients_ahead, laps_ahead
 from eostui.engine.calibration import Calibrator
-from eostui.engine.gradients_ahead import MOST, GradientsAhead, is_of_use
+from eostui.engine.gradients_ahead import GradientsAhead, is_of_use
 from eostui.engine.landscape import LandscapeMapper
+from eostui.engine.laps_ahead import LapsAhead
 from eostui.engine.pace import Pace
 from eostui.engine.recorder import Recorder
 from eostui.engine.snapshot import Stateful
@@ -39,8 +41,6 @@ from eostui.runs.store.writer import Store
 LAP = 8
 #: Parameters of which a row is found beside the next step on a GPU.
 LARGE = 100_000
-#: Laps that are done beside a measurement, at most.
-LAPS_AHEAD = 8
 
 
 class Carried(NamedTuple):
@@ -65,22 +65,6 @@ class Carried(NamedTuple):
     cosine: Tensor
     norm: Tensor
     place: Tensor
-
-
-class Ahead(NamedTuple):
-    """Laps that were asked of the device as if nothing came of the measurement that they are beside.
-
-    Attributes:
-        laps: how many.
-        controls: those of their steps.
-        probes: those that were on.
-        before: what was handed on to the first of them.
-    """
-
-    laps: int
-    controls: dict[str, float]
-    probes: list[str]
-    before: Tensors
 
 
 class Trajectory:
@@ -153,7 +137,7 @@ class Trajectory:
         self._lap = self.programs.of(self._lapped, self._state, ahead=True)
         self._record = self.programs.of(self._recorded, self._state, ahead=True)
         self._move = self.programs.of(self._moved, self._state, ahead=True)
-        self._ahead: Ahead | None = None
+        self._laps_ahead = LapsAhead(self.programs, self._lap, self._state)
         self._points = Points(problem.loss, self.programs)
         self._gradients_ahead = (
             GradientsAhead(problem.loss)
@@ -199,7 +183,7 @@ class Trajectory:
     @property
     def theta(self) -> Tensor:
         """θ of the step that comes next, shape (P,): good until that is taken."""
-        self._take_back()
+        self._laps_ahead.take_back()
         return self._carried.theta
 
     def close(self) -> None:
@@ -210,7 +194,7 @@ class Trajectory:
     def state(self) -> dict[str, Any]:
         """Return θ, and the θ and ∇L of the step before: the next one needs both, and with the L on
         record they tell whether it is the same problem that is gone on with."""
-        self._take_back()
+        self._laps_ahead.take_back()
         kept = {
             name: None if name in self._unknown else self._own(getattr(self._carried, name))
             for name in ("theta", "gradient", "cosine", "previous", "displacement")
@@ -223,7 +207,7 @@ class Trajectory:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned."""
-        self._take_back()
+        self._laps_ahead.take_back()
         self._stands = state.get("stands", False)
         theta, previous = state["theta"], state.get("previous")
         self._average = state.get("average")
@@ -294,7 +278,7 @@ class Trajectory:
         # 4. What is due: at θ_t, or at the midpoint (θ_{t−1} + 2θ_t + θ_{t+1})/4, which needs 3.
         # 5. The calibrator looks; on to θ_{t+1}.
         #    With an intervention S comes before 3, where it is read at θ_t: the step is along these u.
-        self._take_back()
+        self._laps_ahead.take_back()
         step, self.measured = self.next_step, {}
         moment = self.probes.moment(step, controls)
         due = self.probes.due(moment)
@@ -466,21 +450,15 @@ class Trajectory:
     def _run_ahead(self, controls: Mapping[str, float]) -> None:
         """Have laps after a measured step done beside its measurement, which keeps the host busy.
 
-        They count when they are taken; until then they can be taken back. All rows must be flushed.
+        All rows must be flushed.
         """
-        if not self._lap.captured or self.programs.ahead is None:
+        if not self._laps_ahead.can_begin():
             return
         first, laps = self.next_step + 1, 0
-        while laps < LAPS_AHEAD and self._is_unmeasured(first + laps * LAP, LAP, controls):
+        while laps < laps_ahead.MOST and self._is_unmeasured(first + laps * LAP, LAP, controls):
             laps += 1
-        if not laps:
-            return
-        before = tuple(torch.empty_like(tensor) for tensor in self._state.fixed)
-        torch._foreach_copy_(before, self._state.fixed)
-        self._ahead = Ahead(laps, dict(controls), self.probes.on, before)
-        with self.programs.ahead.beside():
-            for _ in range(laps):
-                self._run(self._lap)
+        if laps:
+            self._laps_ahead.begin(laps, controls, self.probes.on, lambda: self._run(self._lap))
 
     def _look_ahead(self, controls: Mapping[str, float]) -> None:
         """Have L and ∇L of the steps after a measured one found beside its measurement."""
@@ -489,7 +467,8 @@ class Trajectory:
             return
         assert isinstance(dynamics, GradientDescent)
         first, count = self.next_step + 1, 0
-        while count < MOST and self._is_unmeasured(first + count, 1, controls):
+        most = gradients_ahead.MOST
+        while count < most and self._is_unmeasured(first + count, 1, controls):
             count += 1
         factors = dynamics.factors(controls)
         self._gradients_ahead.begin(
@@ -505,32 +484,19 @@ class Trajectory:
 
     def _take_ahead(self, controls: Mapping[str, float], end: int) -> int:
         """Take the steps that were done ahead, where they are those that come next; return how many."""
-        ahead = self._ahead
-        if ahead is None:
+        steps = self._laps_ahead.count * LAP
+        if not steps:
             return 0
-        steps = ahead.laps * LAP
         if not (
-            self._lap.captured  # or rows may have come to hold more
-            and ahead.controls == dict(controls)
-            and ahead.probes == self.probes.on
+            self._laps_ahead.are_of(controls, self.probes.on)
             and self.next_step + steps <= end
             and self._is_unmeasured(self.next_step, steps, controls)
         ):
-            self._take_back()
+            self._laps_ahead.take_back()
             return 0
-        assert self.programs.ahead is not None
-        self._ahead = None
-        self.programs.ahead.join()
+        self._laps_ahead.take()
         self._took_unmeasured(controls, steps)
         return steps
-
-    def _take_back(self) -> None:
-        """Be again before the steps that were done ahead, if there are any."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None:
-            assert self.programs.ahead is not None
-            self.programs.ahead.join()
-            torch._foreach_copy_(self._state.fixed, ahead.before)
 
     def calibrate(self, asked: list[str], controls: Mapping[str, float]) -> None:
         """Calibrate or re-seat at θ_t, before its row is recorded, as `asked`; empties it.

@@ -25,6 +25,7 @@ from eostui.engine import recorder
 from eostui.engine.device import prepare_machine
 from eostui.engine.driver import Driver
 from eostui.engine.facts import initial_facts
+from eostui.engine.laps_ahead import LapsAhead
 from eostui.engine.pace import STRETCH, Pace
 from eostui.engine.recorder import Recorder
 from eostui.engine.trajectory import LAP, Trajectory
@@ -161,7 +162,8 @@ def test_steps_that_are_captured_together_are_steps(values, tmp_path, monkeypatc
     alone = here(config, tmp_path / "alone")
     laps, flushed, ahead, back = [], [], [], []
     take_lap, flush = Trajectory._take_lap, Recorder.flush
-    take_ahead, take_back = Trajectory._take_ahead, Trajectory._take_back
+    take_ahead, take_back = Trajectory._take_ahead, LapsAhead.take_back
+    begin_at, trajectories = Trajectory._begin_at, []
 
     def end(self, _taken):
         self.most = 50
@@ -177,9 +179,13 @@ def test_steps_that_are_captured_together_are_steps(values, tmp_path, monkeypatc
         return taken
 
     def counted_back(self):
-        if self._ahead is not None:
-            back.append(self.next_step)
+        if self.count:
+            back.append(trajectories[-1].next_step)
         take_back(self)
+
+    def noted_who(self, theta):
+        trajectories.append(self)
+        begin_at(self, theta)
 
     def noted(self):
         flushed.append(self.next_step)
@@ -188,7 +194,8 @@ def test_steps_that_are_captured_together_are_steps(values, tmp_path, monkeypatc
     monkeypatch.setattr(Pace, "end", end)
     monkeypatch.setattr(Trajectory, "_take_lap", counted)
     monkeypatch.setattr(Trajectory, "_take_ahead", counted_ahead)
-    monkeypatch.setattr(Trajectory, "_take_back", counted_back)
+    monkeypatch.setattr(Trajectory, "_begin_at", noted_who)
+    monkeypatch.setattr(LapsAhead, "take_back", counted_back)
     monkeypatch.setattr(Recorder, "flush", noted)
     monkeypatch.setattr(recorder, "CAPACITY", 20)
     taped.tape(monkeypatch)
