@@ -13,17 +13,17 @@ from eostui.curvature.capture import Program, Programs, State, Tensors
 MOST = 8
 
 
-class _Laps(NamedTuple):
+class _Asked(NamedTuple):
     """What was asked of the device.
 
     Attributes:
-        count: how many laps.
+        laps: how many.
         controls: those of their steps.
         probes: those that were on.
         before: what was handed on to the first of them.
     """
 
-    count: int
+    laps: int
     controls: dict[str, float]
     probes: list[str]
     before: Tensors
@@ -45,12 +45,12 @@ class LapsAhead:
             state: what one lap hands on to the next.
         """
         self._programs, self._lap, self._state = programs, lap, state
-        self._laps: _Laps | None = None
+        self._asked: _Asked | None = None
 
     @property
     def count(self) -> int:
         """How many laps are ahead."""
-        return 0 if self._laps is None else self._laps.count
+        return 0 if self._asked is None else self._asked.laps
 
     def can_begin(self) -> bool:
         """Whether the device can do laps beside other work."""
@@ -74,19 +74,19 @@ class LapsAhead:
         assert self._programs.ahead is not None
         before = tuple(torch.empty_like(tensor) for tensor in self._state.fixed)
         torch._foreach_copy_(before, self._state.fixed)
-        self._laps = _Laps(count, dict(controls), list(probes), before)
+        self._asked = _Asked(count, dict(controls), list(probes), before)
         with self._programs.ahead.beside():
             for _ in range(count):
                 run()
 
     def are_of(self, controls: Mapping[str, float], probes: Sequence[str]) -> bool:
         """Whether there are laps by these controls, with these probes on."""
-        laps = self._laps
+        asked = self._asked
         return (
-            laps is not None
+            asked is not None
             and self._lap.captured  # or rows may have come to hold more
-            and laps.controls == dict(controls)
-            and laps.probes == list(probes)
+            and asked.controls == dict(controls)
+            and asked.probes == list(probes)
         )
 
     def take(self) -> None:
@@ -95,12 +95,12 @@ class LapsAhead:
 
     def take_back(self) -> None:
         """Be again before them, if there are any."""
-        laps = self._laps
-        if laps is not None:
+        asked = self._asked
+        if asked is not None:
             self._end()
-            torch._foreach_copy_(self._state.fixed, laps.before)
+            torch._foreach_copy_(self._state.fixed, asked.before)
 
     def _end(self) -> None:
         assert self._programs.ahead is not None
-        self._laps = None
+        self._asked = None
         self._programs.ahead.join()
