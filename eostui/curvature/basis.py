@@ -180,6 +180,12 @@ class Basis:
                 return True
         return self.add(defect) or self.add(fresh_direction(defect, self.products))
 
+    def recollect(self) -> bool:
+        """Add the direction of the largest remembered eigenvalue outside; False if it is dependent."""
+        assert self.recall.vectors is not None
+        vector = self.recall.next_vector()
+        return self.add(like(vector, self.recall.vectors) @ self.recall.vectors)
+
     def _correction(self, ritz: Ritz, index: int) -> FloatArray | None:
         """Return what the memory corrects of a pair, as `Recall.correction`, or None.
 

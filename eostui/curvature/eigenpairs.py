@@ -223,8 +223,15 @@ class _Search:
             if self.guards == 1 and self._guard_is_near() and self.wanted + 1 < self.size:
                 self.guards = 2
                 continue
-            if self.missing is None or self._complete or self._spent:
+            if self._complete or self._spent:
                 return
+            if self.missing is None:
+                if not self._leaves_out_what_is_remembered():
+                    return
+                self._make_room(self.followed + SPARE)
+                if not self.basis.recollect():
+                    return
+                continue
             if ritz.scale == 0.0 and self.basis.size > 1:
                 return
             self._make_room(self.followed + SPARE)
@@ -324,6 +331,15 @@ class _Search:
             separated=wanted is None or errors.first_vector <= wanted,
             overlooked=overlooked,
         )
+
+    def _leaves_out_what_is_remembered(self) -> bool:
+        """Whether a remembered eigenvalue is larger than the last one followed, and in no direction yet.
+
+        What isn't coupled with the directions searched through shows in no residual.
+        """
+        values = self.ritz.values
+        last = float(values[min(self.followed, self.basis.size) - 1])
+        return self.basis.recall.next_value() > last + GUARD * abs(float(values[0]))
 
     def _guard_is_near(self) -> bool:
         """Whether the guard is so near the last pair told that it must count as one of them."""

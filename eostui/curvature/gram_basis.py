@@ -158,6 +158,9 @@ class GramBasis(Basis):
         defect = self.combine(of_residual)
         return self.add(defect) or self.add(fresh_direction(defect, self.products))
 
+    def recollect(self) -> bool:
+        return self._add_combined(self._mixed(self.recall.next_vector(), np.zeros(2 * self.size)))
+
     def _add_combined(self, of_all: FloatArray) -> bool:
         """Add a combination of all rows; False, with nothing done, if it is dependent."""
         vectors = slice(self._remembered, None, 2)

@@ -132,6 +132,11 @@ class Recall:
         known = self.vectors is not None and len(self._outside.values)
         return float(self._outside.values[-1]) if known else -math.inf
 
+    def next_vector(self) -> FloatArray:
+        """Return its eigenvector as coefficients of Q, shape (m,), but for what that has in the basis."""
+        vector: FloatArray = self._outside.vectors[-1]
+        return vector
+
     def lengths_at(
         self, place: float, coefficients: FloatArray, values: FloatArray, residuals: FloatArray
     ) -> FloatArray:

@@ -8,6 +8,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from eostui.curvature import eigenpairs
 from eostui.curvature.eigenpairs import NotFiniteError, Target, leading_eigenpairs
 from eostui.curvature.hessian_memory import CLEARANCE, KEPT, NOTHING, HessianMemory, Recall
 
@@ -234,6 +235,29 @@ def test_pairs_that_are_asked_for_later_are_the_following_ones(seed, remembered)
         pairs = leading_eigenpairs(operator.mv, first.vectors, target, memory=memory)
         assert pairs.converged
         np.testing.assert_allclose(pairs.values, values[:5], atol=0.01 * values[0])
+
+
+@pytest.mark.parametrize("on_a_gpu", [False, True], ids=["looked", "gram"])
+def test_what_is_remembered_and_coupled_with_nothing_searched_through_is_not_left_out(
+    on_a_gpu, monkeypatch
+):
+    """Eigenvectors show in no residual: the third is looked at because it is remembered."""
+    monkeypatch.setattr(eigenpairs, "waits", lambda _: on_a_gpu)
+    values = np.array([5.0, 4, 3, 1, 0.5, 0.25, 0.1, 0])
+    operator, rows = tensor(np.diag(values)), torch.eye(8).double()
+    memory = HessianMemory()
+    learn(memory, rows[:5], rows[:5] * tensor(values), np.diag(values[:5]))
+    start = rows[[0, 1, 3, 4]]
+    target = Target(wanted=3, vector_tolerance=None)
+    pairs = leading_eigenpairs(operator.mv, start, target, memory=memory, known=4)
+    np.testing.assert_allclose(pairs.values, [5, 4, 3], atol=1e-12)
+    assert pairs.guard_values == pytest.approx([1])
+    assert pairs.products == 5
+    # and it isn't looked at where it is no longer so large: once, and no more
+    less = np.where(values == 3, 0.2, values)
+    pairs = leading_eigenpairs(tensor(np.diag(less)).mv, start, target, memory=memory, known=4)
+    np.testing.assert_allclose(pairs.values, [5, 4, 1], atol=1e-12)
+    assert pairs.products == 5
 
 
 # --- what learn() keeps ----------------------------------------------------------------------------
