@@ -339,6 +339,20 @@ def test_waiting_takes_no_device_and_no_threads() -> None:
     assert told.stdout.strip() == "1", told.stderr
 
 
+def test_what_cannot_be_loaded_ahead_is_done_without(
+    standby: Standby, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torchvision raises what it likes where it was made for another PyTorch."""
+    (tmp_path / "of_another.py").write_text("raise RuntimeError('operator nms does not exist')")
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    monkeypatch.setenv("PYTHONPATH", path)
+    standby.prepare("of_another")
+    wait_for(lambda: standby.warm)
+    engine = Engine(CONFIG, tmp_path / "runs", standby)
+    assert "loading PyTorch" not in engine.told
+    assert engine.ended() == 0
+
+
 def test_one_that_can_not_load_ends_without_a_word(tmp_path: Path) -> None:
     """Whoever asks then starts an engine that says why."""
     broken = tmp_path / "torch"
