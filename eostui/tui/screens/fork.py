@@ -104,7 +104,7 @@ class ForkDialog(Dialog[ForkWish | None]):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Take note of a field that is typed in, whatever it says in the end."""
-        self._note_typed(event.input)
+        self._note_typed(event.input.id, event.value)
 
     def on_input_submitted(self) -> None:
         """Answer with the values, or say which isn't one."""
@@ -125,14 +125,14 @@ class ForkDialog(Dialog[ForkWish | None]):
             yield name, f"{self._controls[name].symbol} from there", value
         yield "steps", _STEPS, self._present.steps
 
-    def _note_typed(self, field: Input) -> None:
+    def _note_typed(self, field: str | None, text: str) -> None:
         present = {name: _shown(value) for name, _, value in self._fields()}
-        if field.id is not None and field.value != present[field.id]:
-            self._typed_in.add(field.id)
+        if field is not None and text != present[field]:
+            self._typed_in.add(field)
 
     def _typed(self) -> ForkWish:
         for field in self.query(Input):  # it may not have been told of yet
-            self._note_typed(field)
+            self._note_typed(field.id, field.value)
         values = {
             name: parse_number(self.query_one(f"#{name}", Input).value)
             if name in self._typed_in
