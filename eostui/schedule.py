@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -41,12 +41,45 @@ class Ramp:
     end: float
     steps: int
 
+    @property
+    def last(self) -> int:
+        """The step that is the first to have the value of the end."""
+        return self.first + self.steps - 1
+
     def at(self, step: int) -> float:
         """Return the value with which a step is taken, from the first one on."""
         taken = step - self.first + 1
         if taken >= self.steps:
             return self.end
         return self.start + (self.end - self.start) * taken / self.steps
+
+    def ended_by(self, step: int, change: Sequence[float]) -> bool:
+        """Return whether a change on record, [before, after], isn't one of its own steps.
+
+        Its steps change the control to their value: what leaves it as it was holds it there.
+        """
+        before, after = change
+        return before == after or after != self.at(step)
+
+
+def still_on_way(
+    ramps: Mapping[str, Ramp], step: int, changes: Mapping[str, Sequence[float]]
+) -> dict[str, Ramp]:
+    """Return the ramps that a `control` event of a step didn't end: its changes are [before, after], by
+    name."""
+    return {
+        name: ramp
+        for name, ramp in ramps.items()
+        if name not in changes or not ramp.ended_by(step, changes[name])
+    }
+
+
+def begun(step: int, told: Mapping[str, Any]) -> dict[str, Ramp]:
+    """Return the ramps that begin with a SCHEDULED event of a step, by name."""
+    return {
+        name: Ramp(step, start, end, told["steps"])
+        for name, (start, end) in told.get("warm_up", {}).items()
+    }
 
 
 class ControlChange(BaseModel):

@@ -18,7 +18,7 @@ from eostui.runs.edit import refuse_name, refuse_note
 from eostui.runs.store import commands
 from eostui.runs.store.rows import Event
 from eostui.runs.store.writer import Store
-from eostui.schedule import SCHEDULED, ControlChange, Ramp
+from eostui.schedule import SCHEDULED, ControlChange, Ramp, begun, still_on_way
 from eostui.stability import Stability, changed_to
 from eostui.stop_condition import (
     LOSS,
@@ -153,13 +153,11 @@ class Controls:
         for event in events:
             self._followed = step  # what the config does at a step comes before anything else there
             if event.kind == "control":
-                changed = changed_to(event.payload)
-                self.values.update(changed)
-                on_way = self.ramps.items()
-                self.ramps = {n: r for n, r in on_way if r.at(step) == changed.get(n, r.at(step))}
+                self.values.update(changed_to(event.payload))
+                self.ramps = still_on_way(self.ramps, step, event.payload)
             elif event.kind == SCHEDULED:
                 self._count_reached([event.payload.get("at_accuracy", 0.0)])
-                self._begin_ramps(step, event.payload)
+                self.ramps |= begun(step, event.payload)
             elif event.kind == SWITCHED:
                 if self.switch is not None:
                     with contextlib.suppress(InputError):  # its readings will be missed
@@ -182,7 +180,7 @@ class Controls:
         self.repeat(step, events)
         if wanted and step != self._followed:
             self.scheduled(step, writer)
-        return self._set(wanted, writer, step)
+        return self._ask(wanted, writer, step)
 
     def state(self) -> dict[str, Any]:
         """Return their values, and where their schedule is: whether a run waits or ends isn't gone on
@@ -209,6 +207,8 @@ class Controls:
 
     def scheduled(self, step: int, writer: Store) -> None:
         """Change controls, or pause, as the config says for this step: as a viewer would."""
+        # of one that is repeated the last step isn't looked for
+        self.ramps = {name: ramp for name, ramp in self.ramps.items() if step <= ramp.last}
         if step != self._followed:
             self._begin_planned(writer, step)
         for change in self.by_accuracy:
@@ -240,27 +240,17 @@ class Controls:
             told["steps"] = change.warm_up
         if told:
             writer.event(step, SCHEDULED, told)
-            self._begin_ramps(step, told)
+            self.ramps |= begun(step, told)
         if not ramps:
-            self._set_or_tell(change.values_after(self.values), writer, step)
-
-    def _begin_ramps(self, step: int, told: Mapping[str, Any]) -> None:
-        for name, (start, end) in told.get("warm_up", {}).items():
-            self.ramps[name] = Ramp(step, start, end, told["steps"])
+            _tell_refusal(self._ask(change.values_after(self.values), writer, step), writer, step)
 
     def _go_on(self, writer: Store, step: int) -> None:
         """Set the controls that are on their way to what they are at this step."""
-        ramps = self.ramps
-        values = {name: ramp.at(step) for name, ramp in ramps.items()}
-        done = self._set_or_tell(values, writer, step)
-        on_way = {n: ramp for n, ramp in ramps.items() if step < ramp.first + ramp.steps - 1}
-        self.ramps = on_way if done else {}
-
-    def _set_or_tell(self, values: Mapping[str, float], writer: Store, step: int) -> bool:
-        """Set controls; return whether they could be, and tell if not: a viewer has changed another."""
+        values = {name: ramp.at(step) for name, ramp in self.ramps.items()}
         if refusal := self._set(values, writer, step):
-            writer.event(step, "refused", {"command": "schedule", "reason": refusal})
-        return not refusal
+            _tell_refusal(refusal, writer, step)
+            self._ask({name: self.values[name] for name in self.ramps}, writer, step)  # they stay
+        self.ramps = {name: ramp for name, ramp in self.ramps.items() if step < ramp.last}
 
     def _count_reached(self, accuracies: Iterable[float]) -> None:
         """Take in that these were reached: what waited for one doesn't wait any more."""
@@ -285,7 +275,8 @@ class Controls:
         """Apply one command; return why not, or None."""
         kind = content["kind"]
         if kind == "set":
-            return self._set(content, writer, step)
+            asked = {name: value for name, value in content.items() if name != "kind"}
+            return self._ask(asked, writer, step)
         if kind in ("pause", "resume"):
             self._pause(kind == "pause", writer, step)
             return None
@@ -362,20 +353,45 @@ class Controls:
             self.paused, self.steps_allowed = pause, 0
             writer.event(step, "paused" if pause else "resumed")
 
-    def _set(self, content: Mapping[str, Any], writer: Store, step: int) -> str | None:
-        asked = {name: value for name, value in content.items() if name != "kind"}
-        if refusal := self.stability.refuse({**self.values, **asked}):
+    def _ask(self, asked: Mapping[str, float], writer: Store, step: int) -> str | None:
+        """Set controls that shall stay so; return why they can't be, or None.
+
+        One that is on its way to another value goes no further, also where it has come to just the value
+        that is asked for: a change from that to that is on record then.
+        """
+        before = dict(self.values)
+        if refusal := self._set(asked, writer, step):
+            return refusal
+        held = {
+            name: [asked[name], asked[name]]
+            for name, ramp in self.ramps.items()
+            if asked.get(name) in (before[name], ramp.at(step))
+            and (step < ramp.last or asked[name] != ramp.end)
+        }
+        if held:
+            writer.event(step, "control", held)
+        self.ramps = {name: ramp for name, ramp in self.ramps.items() if name not in asked}
+        return None
+
+    def _set(self, values: Mapping[str, float], writer: Store, step: int) -> str | None:
+        """Set controls; return why they can't be, or None."""
+        if refusal := self.stability.refuse({**self.values, **values}):
             return refusal
         changes = {
-            name: [before, asked[name]]
+            name: [before, values[name]]
             for name, before in self.values.items()
-            if asked.get(name, before) != before
+            if values.get(name, before) != before
         }
-        self.ramps = {name: ramp for name, ramp in self.ramps.items() if name not in changes}
         if changes:
             self.values.update(changed_to(changes))
             writer.event(step, "control", changes)
         return None
+
+
+def _tell_refusal(refusal: str | None, writer: Store, step: int) -> None:
+    """Record why the config's change can't be, if it can't: a viewer has changed another control."""
+    if refusal:
+        writer.event(step, "refused", {"command": "schedule", "reason": refusal})
 
 
 def _tell(content: Mapping[str, Any], writer: Store) -> str | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import json
 import os
 import stat
 import sys
+import termios
 import time
 from pathlib import Path
 from typing import IO, Any, cast
@@ -18,6 +20,9 @@ from eostui.runs.store.schema import ENGINE_LOG
 
 #: Seconds between words on how far something is.
 TELL_EVERY = 0.25
+#: Bytes in the pipe, and letters of a message, beyond which no more is told of how far something is. A
+#: pipe holds 64 KB; the run's being ready must fit in, or it would wait for a viewer that was stopped.
+_MOST_UNREAD, _LONGEST = 16_384, 1000
 
 
 class _Log(io.FileIO):
@@ -44,12 +49,26 @@ class Handshake:
         self._began = self._told = 0.0
 
     def say(self, kind: str, text: str, **more: Any) -> None:
-        """Send one message; whoever asked may be gone, and the run goes on. The log has it too."""
+        """Send one message; whoever asked may be gone, and the run goes on. The log has it too.
+
+        How far something is waits for nobody: it isn't sent to who has stopped reading.
+        """
         with contextlib.suppress(OSError):  # not sys.stderr, which the problem's code may have
             os.write(2, f"{text}\n".encode())
+        if kind == "progress":
+            if self._unread() > _MOST_UNREAD:
+                return
+            text = text[:_LONGEST]
         with contextlib.suppress(BrokenPipeError):
             self._pipe.write(json.dumps({"kind": kind, "text": text, **more}) + "\n")
             self._pipe.flush()
+
+    def _unread(self) -> int:
+        """Return how many bytes of what was sent nobody has read yet."""
+        count = bytearray(4)
+        with contextlib.suppress(OSError):  # where the system doesn't tell
+            fcntl.ioctl(self._pipe, termios.FIONREAD, count)
+        return int.from_bytes(count, sys.byteorder)
 
     def steps(self, step: int, first: int, last: int) -> None:
         """Tell how far the repeating of steps is, now and then."""

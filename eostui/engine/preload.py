@@ -55,5 +55,5 @@ def load(modules: Sequence[str] = ()) -> None:
     import eostui.engine.session  # noqa: F401
 
     for name in (*_LOADED_LATER, *modules):
-        with contextlib.suppress(ImportError):
+        with contextlib.suppress(Exception):  # not there, or for another PyTorch
             importlib.import_module(name)

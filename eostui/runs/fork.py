@@ -18,7 +18,7 @@ from eostui.runs.store.poller import News, Poller
 from eostui.runs.store.reader import RunReader, facts_of
 from eostui.runs.store.readings import ProbeReading, one_by_one, unpacked
 from eostui.runs.store.writer import RunWriter
-from eostui.schedule import SCHEDULED, ControlChange
+from eostui.schedule import SCHEDULED, ControlChange, Ramp, begun, still_on_way
 from eostui.stability import (
     ETA,
     INTERVENTIONS,
@@ -210,6 +210,27 @@ def parent_controls_at(parent: Entry, step: int) -> dict[str, float]:
     finally:
         reader.close()
     return in_force(start, changes, step)
+
+
+def on_their_way(parent: Entry, step: int) -> dict[str, Ramp]:
+    """Return the warm-ups of a run's controls that go on at a step, or end with it, by name.
+
+    Raises:
+        RunFormatError: if its record is damaged.
+    """
+    ramps: dict[str, Ramp] = {}
+    reader = RunReader(parent.path)
+    try:
+        for event in events_of(reader, "control", SCHEDULED):
+            if event.step <= step and event.kind == SCHEDULED:
+                ramps |= begun(event.step, event.payload)
+            elif event.step <= step:
+                ramps = still_on_way(ramps, event.step, event.payload)
+    except (LookupError, TypeError, ValueError) as error:
+        raise RunFormatError(f"{parent.path}: a control change is damaged: {error}") from None
+    finally:
+        reader.close()
+    return {name: ramp for name, ramp in ramps.items() if step <= ramp.last}
 
 
 def copy_history(parent: Path, writer: RunWriter, checkpoint: Checkpoint, reading: str) -> None:

@@ -9,7 +9,13 @@ from eostui.config import RunConfig
 from eostui.errors import InputError
 from eostui.fork_schedule import ForkSchedule
 from eostui.runs.completeness import is_complete
-from eostui.runs.fork import CHANGEABLE, parent_controls, parent_controls_at, with_eta_cut
+from eostui.runs.fork import (
+    CHANGEABLE,
+    on_their_way,
+    parent_controls,
+    parent_controls_at,
+    with_eta_cut,
+)
 from eostui.runs.launch import Fork, Resume
 from eostui.runs.shelf import Entry
 
@@ -92,6 +98,14 @@ def _is(entry: Entry, fork: Fork, config: RunConfig) -> bool:
         return False
     controls = parent_controls(fork.parent)
     asked = {name: value for name, value in fork.changes.items() if name in controls}
-    now = {**parent_controls_at(fork.parent, fork.at), **asked}
+    ramps = on_their_way(fork.parent, fork.at)
+    come_to = {name: ramp.at(fork.at) for name, ramp in ramps.items()}
+    now = {**parent_controls_at(fork.parent, fork.at), **come_to, **asked}
     had = parent_controls_at(entry, fork.at)
-    return all(had[name] == value for name, value in now.items() if name in had)
+    if any(had[name] != value for name, value in now.items() if name in had):
+        return False
+    go_on, went_on = (
+        {name for name, ramp in each.items() if fork.at < ramp.last}
+        for each in (ramps, on_their_way(entry, fork.at))
+    )
+    return go_on - asked.keys() == went_on

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
@@ -178,7 +177,9 @@ class EngineProcess:
             engine: that is to be asked, a copy of a template: of several at once.
 
         Raises:
-            InputError: if there is nothing to go on from, or the present folder is gone.
+            InputError: if there is nothing to go on from, the present folder is gone, or a folder can't
+                be told to an engine.
+            EostuiError: if no process can be started.
         """
         present_folder()
         self.config = start if isinstance(start, RunConfig) else start.config
@@ -198,6 +199,7 @@ class EngineProcess:
             alone=engine is None,
             begin=request.NewRequest() if isinstance(start, RunConfig) else start.begin,
         )
+        self._request.to_json()  # raises, before there is a process
         self._changing = threading.Lock()  # whose engine it is
         self._cancelled = False
         idle = standby.take() if standby is not None else None
@@ -211,6 +213,7 @@ class EngineProcess:
 
         Raises:
             StartError: with the engine's own sentence.
+            EostuiError: if no process can be started in place of one that died.
         """
         while not self._heard(self._engine, progress):
             code = self._process.wait()
@@ -226,8 +229,7 @@ class EngineProcess:
         """
         assert engine.process.stdout is not None
         with engine.process.stdout as lines:
-            for line in lines:
-                message = json.loads(line)
+            for message in request.answers(lines):
                 if message["kind"] == "loaded":  # of a standby, before it was asked
                     continue
                 self._replaceable = False

@@ -1,13 +1,30 @@
-"""What an engine is asked to begin with: written by who starts it, read by the engine process."""
+"""What an engine is asked to begin with, and what it answers: JSON, between it and who starts it."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eostui.errors import InputError
+
+
+def answers(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Yield the messages of an engine.
+
+    What isn't one is left out: Python may print before the engine has its stdout to itself, and a line of
+    one that was killed may not be whole.
+    """
+    for line in lines:
+        try:
+            message = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(message, dict) and "kind" in message:
+            yield message
 
 
 class _Typed(BaseModel):
@@ -106,6 +123,18 @@ class StartRequest(_Typed):
         NewRequest | ResumeRequest | ForkRequest | DevicesRequest | SliceRequest,
         Field(discriminator="kind"),
     ] = NewRequest()
+
+    def to_json(self) -> str:
+        """Return it as an engine reads it. Raises InputError if a folder in it can't be told."""
+        parent = self.begin.parent if isinstance(self.begin, ForkRequest) else self.path
+        for folder in (self.path, self.data_dir, parent):
+            try:
+                str(folder).encode()
+            except UnicodeEncodeError:
+                raise InputError(
+                    f"{folder}: its name isn't UTF-8, in which an engine is told of it: take another"
+                ) from None
+        return self.model_dump_json()
 
     @classmethod
     def read(cls, text: str) -> StartRequest:

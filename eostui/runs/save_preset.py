@@ -121,6 +121,9 @@ def _changes(run: Run) -> dict[int, dict[str, Any]]:
     for step, new in control_changes(run).items():
         told = {key: each for key, each in new.items() if step > run.last_step or key not in stated}
         change(step, told)
+    for step, new in _held(run).items():  # no row shows yet that it stays
+        if step >= run.last_step:
+            changes.setdefault(step, {}).update(new)
     for of_ramps in ramps:
         first = next(iter(of_ramps.values()))
         changes[first.first] = {
@@ -132,8 +135,8 @@ def _changes(run: Run) -> dict[int, dict[str, Any]]:
 
 
 def _ramps(run: Run) -> list[dict[str, Ramp]]:
-    """Return its warm-ups by name, those that no one has ended before their last step."""
-    found = []
+    """Return its warm-ups by name, those that no row shows to have ended before their last step."""
+    found, held = [], _held(run)
     for event in run.events:
         if event.kind != SCHEDULED or "warm_up" not in event.payload:
             continue
@@ -142,12 +145,27 @@ def _ramps(run: Run) -> list[dict[str, Ramp]]:
         ramps = {name: Ramp(first, start, end, steps) for name, (start, end) in told}
         taken = range(first, min(first + steps, run.last_step + 1))
         others = [c.name for c in controls_of(run) if c.name not in ramps and first > 0]
-        if all(
-            name in run.steps and all(run.steps[name][step] == ramp.at(step) for step in taken)
-            for name, ramp in ramps.items()
-        ) and not any(np.diff(run.steps[name][first - 1 : first + 1]).any() for name in others):
+        if (
+            ramps.keys().isdisjoint(held.get(first, ()))
+            and all(
+                name in run.steps and all(run.steps[name][step] == ramp.at(step) for step in taken)
+                for name, ramp in ramps.items()
+            )
+            and not any(np.diff(run.steps[name][first - 1 : first + 1]).any() for name in others)
+        ):
             found.append(ramps)
     return found
+
+
+def _held(run: Run) -> dict[int, dict[str, float]]:
+    """Return what its controls were told to stay at while they were on their way elsewhere, by step."""
+    held: dict[int, dict[str, float]] = {}
+    for event in run.events:
+        if event.kind == "control":
+            for name, (before, after) in event.payload.items():
+                if before == after:
+                    held.setdefault(event.step, {})[name] = after
+    return held
 
 
 def _made(ramps: Mapping[str, Ramp], step: int, name: str, value: float) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from eostui.config import RunConfig
 from eostui.errors import EostuiError
 from eostui.locations import present_folder
-from eostui.runs.request import SliceRequest, StartRequest
+from eostui.runs.request import SliceRequest, StartRequest, answers
 from eostui.runs.standby import IdleEngine
 from eostui.slices import Plane, Slice
 
@@ -29,11 +28,12 @@ class SliceProcess:
             data_dir: where the data sets are.
 
         Raises:
-            InputError: if the present folder is gone.
-            OSError: if no process can be started.
+            InputError: if the present folder is gone, or a folder can't be told to an engine.
+            EostuiError: if no process can be started.
         """
         present_folder()
         self._request = StartRequest(config=config.to_toml(), path=path, data_dir=data_dir)
+        self._request.to_json()  # raises, before there is a process
         self._asked = False
         self._engine = IdleEngine()
 
@@ -52,8 +52,7 @@ class SliceProcess:
             process.stdin.write(request.model_dump_json() + "\n")
             process.stdin.flush()
         with contextlib.suppress(ValueError):
-            for line in process.stdout:
-                message = json.loads(line)
+            for message in answers(process.stdout):
                 if message["kind"] == "progress":
                     progress(message["text"])
                 elif message["kind"] == "error":

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 
+from eostui.errors import EostuiError
 from eostui.runs.request import StartRequest
 
 #: Tells an engine process to load everything first, and then to wait for its request; names of further
@@ -34,6 +35,11 @@ def engine_environment() -> dict[str, str]:
     }
 
 
+def not_started(error: OSError) -> EostuiError:
+    """Return that there can be no engine."""
+    return EostuiError(f"no engine can be started: {error.strerror or error}")
+
+
 class IdleEngine:
     """An engine process that wasn't asked for anything yet, in its own session.
 
@@ -43,9 +49,14 @@ class IdleEngine:
     """
 
     def __init__(self, *arguments: str) -> None:
-        """Start it; Python closes what else this process has open, other engines' pipes among it."""
-        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - read when the engine dies early
+        """Start it; Python closes what else this process has open, other engines' pipes among it.
+
+        Raises:
+            EostuiError: if it can't be: no memory, no processes, no files.
+        """
+        errors = None
         try:
+            self.errors = errors = tempfile.TemporaryFile()  # noqa: SIM115 - read when it dies early
             self.process = subprocess.Popen(
                 # -P: a torch.py in the user's folder isn't torch
                 [sys.executable, "-P", "-m", "eostui.engine", *arguments],
@@ -53,12 +64,13 @@ class IdleEngine:
                 stdout=subprocess.PIPE,
                 stderr=self.errors,
                 start_new_session=True,
-                text=True,
+                encoding="utf-8",
                 env=engine_environment(),
             )
-        except OSError:
-            self.errors.close()
-            raise
+        except OSError as error:
+            if errors is not None:
+                errors.close()
+            raise not_started(error) from None
 
     @property
     def alive(self) -> bool:
@@ -72,10 +84,14 @@ class IdleEngine:
         return bool(select.select([self.process.stdout], [], [], 0)[0]) and self.alive
 
     def ask(self, request: StartRequest) -> bool:
-        """Send it its request; return whether it took it: it may have died."""
+        """Send it its request; return whether it took it: it may have died.
+
+        Raises:
+            InputError: if a folder in it can't be told.
+        """
         assert self.process.stdin is not None
         try:
-            self.process.stdin.write(request.model_dump_json())
+            self.process.stdin.write(request.to_json())
             self.process.stdin.close()
         except BrokenPipeError:
             return False
@@ -103,17 +119,16 @@ class Standby:
         return self.idle is not None and self.idle.loaded
 
     def prepare(self, *modules: str) -> None:
-        """Start an idle engine, unless there is one. What can't be started isn't missed.
+        """Start an idle engine, unless there is one. What can't be started isn't missed: the next run
+        begins without it, or tells.
 
         `modules` are what it loads beside what all engines need.
         """
         if self.idle is not None and not self.idle.alive:
             self.close()
         if self.idle is None:
-            try:
+            with contextlib.suppress(EostuiError):
                 self.idle = IdleEngine(PRELOAD, *modules)
-            except OSError:  # no memory, no processes: the next run begins without, or tells
-                self.idle = None
 
     def take(self) -> IdleEngine | None:
         """Hand over the idle engine to be asked; None if there is none that lives."""

@@ -20,7 +20,7 @@ from typing import IO
 
 from eostui.errors import EostuiError
 from eostui.runs.request import StartRequest
-from eostui.runs.standby import engine_environment
+from eostui.runs.standby import engine_environment, not_started
 
 #: Tells an engine process to load everything, and to fork an engine whenever it is asked.
 TEMPLATE = "--template"
@@ -125,10 +125,14 @@ class CopiedEngine:
         self.process, self.errors = process, errors
 
     def ask(self, request: StartRequest) -> bool:
-        """Send it its request; return whether it took it: it may have died."""
+        """Send it its request; return whether it took it: it may have died.
+
+        Raises:
+            InputError: if a folder in it can't be told.
+        """
         try:
             with self.process.stdin as pipe:
-                pipe.write(request.model_dump_json())
+                pipe.write(request.to_json())
         except BrokenPipeError:
             return False
         return True
@@ -191,10 +195,10 @@ class Template:
         if self._process is not None and self._process.poll() is None:
             return
         self._end()
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - read when it ends early
-        self._asks, theirs = socket.socketpair()
-        with theirs:
-            try:
+        try:
+            self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - read when it ends early
+            self._asks, theirs = socket.socketpair()
+            with theirs:
                 self._process = subprocess.Popen(
                     # -P: a torch.py in the user's folder isn't torch
                     [sys.executable, "-P", "-m", "eostui.engine", TEMPLATE],
@@ -204,8 +208,8 @@ class Template:
                     start_new_session=True,
                     env=engine_environment(),
                 )
-            except OSError as error:
-                raise EostuiError(f"no engine can be started: {error.strerror}") from None
+        except OSError as error:
+            raise not_started(error) from None
 
     def _end(self) -> None:
         if self._process is not None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from eostui.config import RunConfig
 from eostui.cores import cores
 from eostui.errors import EostuiError, InputError
-from eostui.runs.request import DevicesRequest, StartRequest
+from eostui.runs.request import DevicesRequest, StartRequest, answers
 from eostui.runs.template import Template
 from eostui.sweeps import cost
 
@@ -78,8 +77,8 @@ def devices_meant(asked: Sequence[str], template: Template) -> dict[str, Devices
             config="", path=Path(), data_dir=Path(), begin=DevicesRequest(asked=tuple(asked))
         )
     )
-    with engine.process.stdout as answers, engine.errors:
-        messages = [json.loads(line) for line in answers]
+    with engine.process.stdout as lines, engine.errors:
+        messages = list(answers(lines))
     code = engine.process.wait()
     for message in messages:
         if message["kind"] == "devices":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -15,7 +17,7 @@ from eostui import locations, presets
 from eostui.config import RunConfig
 from eostui.errors import EostuiError, InputError, printable
 from eostui.runs.analysis.duration import seconds_trained
-from eostui.runs.launch import EngineProcess, Fork, Resume, StartError
+from eostui.runs.launch import EngineProcess, Fork, Resume
 from eostui.runs.run import Run
 from eostui.runs.standby import Standby
 from eostui.runs.store import commands
@@ -89,7 +91,7 @@ class Engines:
         self._first = False
         try:
             engine = self._engine(what, runs_dir)
-        except InputError as error:
+        except EostuiError as error:
             self._questions.say(str(error))
             return False
         self.wait_for(engine)
@@ -193,8 +195,8 @@ class Engines:
             self._app.call_from_thread(self._show_progress, engine, text)
 
         try:
-            path = await asyncio.to_thread(engine.ready, progress)
-        except StartError as error:
+            path = await _in_thread(lambda: engine.ready(progress))
+        except EostuiError as error:
             if self._session.engine is engine:
                 self._session.engine = None
                 self._start_failed(error)
@@ -210,6 +212,7 @@ class Engines:
         command = self._send_pause(path) if paused else ""
         if session.run is not None and session.run.path == path:  # gone on with
             await session.catch_up()
+            self._prepare_soon()
         elif await self._open(path):
             session.notify_start()
         else:
@@ -268,7 +271,7 @@ class Engines:
         """Begin a run, in the process on standby if there is one.
 
         Raises:
-            InputError: as EngineProcess.
+            EostuiError: as EngineProcess.
         """
         data_dir = self._session.settings.data_dir
         return EngineProcess(start, runs_dir, data_dir, standby=self.standby)
@@ -349,13 +352,15 @@ class Engines:
         self._questions.choose(question, choices, answers)
 
     def _begin(self, config: RunConfig) -> None:
-        """End the present run and start another; if it can't be told to end, it stays."""
-        settings = self._session.settings
+        """End the present run and start another; if that can't be, or it can't be told, it stays."""
         self._first = False
+        engine: EngineProcess | None = None
         try:
+            engine = self._engine(config, self._session.settings.runs_dir)
             self._end_run()
-            engine = self._engine(config, settings.runs_dir)
         except EostuiError as error:
+            if engine is not None:
+                engine.cancel()
             self._start_failed(error)
             return
         self.wait_for(engine)
@@ -380,3 +385,30 @@ class Engines:
             self._questions.say(f"{error} to `eostui resume` or `eostui fork`")
             return False
         return True
+
+
+async def _in_thread(work: Callable[[], Path]) -> Path:
+    """Return what `work` returns, in a thread of its own.
+
+    Nobody waits for that to end, unlike for asyncio's own: an engine that doesn't answer, stopped or
+    swapped out, keeps no one from leaving.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Path] = loop.create_future()
+
+    def tell(take: Callable[[Any], None], told: object) -> None:
+        if not answer.done():  # who asked may have gone on
+            take(told)
+
+    def at_work() -> None:
+        take: Callable[[Any], None] = answer.set_result
+        told: object
+        try:
+            told = work()
+        except Exception as error:
+            take, told = answer.set_exception, error
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(tell, take, told)
+
+    threading.Thread(target=at_work, daemon=True).start()
+    return await answer

@@ -126,12 +126,14 @@ class Forks:
 
         def chosen(wish: ForkWish | None) -> None:
             if wish is not None:
-                before = {**controls, "steps": parent.config.steps}
-                changes = {
+                elsewhere = wish.step != step  # where its controls needn't be those it showed
+                changes: dict[str, float] = {
                     name: value
-                    for name, value in {**wish.controls, "steps": wish.steps}.items()
-                    if value != before[name] or wish.step != step
+                    for name, value in wish.controls.items()
+                    if name in wish.asked or elsewhere
                 }
+                if wish.steps != parent.config.steps or elsewhere:
+                    changes["steps"] = wish.steps
                 fork = Fork(parent, wish.step, changes)
                 if self._engines.go_on_from(fork, parent.path.parent, trusted=trusted):
                     self._begun()

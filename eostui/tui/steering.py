@@ -37,7 +37,7 @@ class _Made(NamedTuple):
         """Say what changed and whose change it is."""
         payload = self.event.payload
         changes = ", ".join(
-            f"{control.symbol} {payload[name][0]:g} → {payload[name][1]:g}"
+            f"{control.symbol} {_told(*payload[name])}"
             for name, control in self.controls.items()
             if name in payload
         )
@@ -48,6 +48,10 @@ class _Made(NamedTuple):
             process = "".join(self.command.split("-")[1:2]) or "unknown"
             whose = f"is another viewer's (process {process})"
         return f"{changes} at step {self.event.step} {whose}"
+
+
+def _told(before: float, after: float) -> str:
+    return f"{before:g} → {after:g}" if after != before else f"held at {after:g}"
 
 
 class Steering:
@@ -122,12 +126,18 @@ class Steering:
 
     def turn(self, name: str, direction: int) -> None:
         """Ask for a control one key press up (+1) or down (−1)."""
-        control = self.named(name)
-        self._change(control.name, control.turned(self.target[control.name], direction))
+        control, before = self.named(name), self.target
+        value = control.turned(before[control.name], direction)
+        if value != before[control.name]:
+            self._change(control.name, value)
 
     def set(self, name: str, value: float) -> None:
-        """Ask for an exact value. Raises InputError with a sentence for an impossible one."""
-        self._change(name, value)
+        """Ask for an exact value, also for the present one: a warm-up ends there.
+
+        Raises:
+            InputError: with a sentence, for an impossible one.
+        """
+        self._change(name, value, remember=value != self.target[name])
 
     def undo(self) -> str:
         """Return to the value before this viewer's last change.
@@ -215,8 +225,6 @@ class Steering:
     def _change(self, name: str, value: float, *, remember: bool = True) -> None:
         target = self.target
         before = target[name]
-        if value == before:
-            return
         if refusal := refuse(target | {name: value}, self.controls):
             raise InputError(refusal)
         self._command = commands.send(self.run.path, "set", **{name: value})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -15,11 +16,13 @@ from terminal import Terminal
 
 from eostui.runs import shelf
 from eostui.runs.standby import PRELOAD
+from eostui.runs.store import commands
 from eostui.runs.store.liveness import engine_alive
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/environ").exists(), reason="needs /proc to find engines"
 )
+LONG = ("run", "digits-mlp", "--set", "steps=1000000", "--threads", "1")
 PATIENCE = 90.0  # seconds: PyTorch's import on a busy machine
 
 
@@ -84,7 +87,7 @@ def wait_for(terminal: Terminal | None, what: Callable[[], object]) -> None:
 
 def opened(folder: Path, *arguments: str, standby: bool = True) -> Terminal:
     terminal = Terminal(
-        *(arguments or ("run", "digits-mlp", "--set", "steps=1000000", "--threads", "1")),
+        *(arguments or LONG),
         cwd=folder, EOSTUI_RUNS=str(folder / "runs"), EOSTUI_NO_STANDBY="" if standby else "1",
     )  # fmt: skip
     terminal.wait_for(r"RUNNING +step", timeout=PATIENCE)
@@ -128,6 +131,67 @@ def test_one_run_after_another(folder: Path) -> None:
     assert list(running(folder).values()) == ["digits-mlp-heavy-ball"]
 
 
+def test_a_run_that_is_gone_on_with_is_followed_by_another(folder: Path) -> None:
+    """Its process, used by `R`, is replaced, as one that was used by any other key."""
+    terminal = opened(folder, "run", "toy-two-layer", "--set", "steps=100000000", "--threads", "1")
+    wait_for(terminal, lambda: idle(folder))
+    (first,) = idle(folder)
+    (run,) = shelf.entries(folder / "runs")
+    commands.send(run.path, "stop")
+    terminal.wait_for("STOPPED", timeout=PATIENCE)
+    terminal.send("R")
+    wait_for(terminal, lambda: first in running(folder))
+    wait_for(terminal, lambda: idle(folder))
+    terminal.send("q")
+    terminal.wait_for("keep it running")
+    terminal.send("s")
+    assert terminal.exit_code() == 0
+
+
+@pytest.mark.parametrize("key", ["q", "n"])
+def test_one_that_does_not_answer_keeps_nobody(folder: Path, key: str) -> None:
+    """Stopped before it was asked for a run; who then leaves, or begins another, does so at once."""
+    terminal = opened(folder)
+    wait_for(terminal, lambda: idle(folder))
+    (silent,) = idle(folder)
+    wait_for(terminal, lambda: is_loaded(silent))
+    os.kill(silent, signal.SIGSTOP)
+    terminal.send("n")
+    terminal.wait_for("digits-mlp-adamw: starting")
+    terminal.send(key)
+    if key == "n":
+        terminal.wait_for("digits-mlp-collapse.*RUNNING", timeout=PATIENCE)
+        terminal.send("q")
+        terminal.wait_for("keep it running")
+        terminal.send("s")
+    assert terminal.exit_code() == 0
+    os.kill(silent, signal.SIGCONT)  # what it was told meanwhile reaches it
+    wait_for(None, lambda: not engines_of(folder))
+    assert "digits-mlp-adamw" not in [e.config.preset for e in shelf.entries(folder / "runs")]
+
+
+def test_where_none_can_be_started_the_run_that_is_shown_goes_on(folder: Path) -> None:
+    """And one sentence says so; later it can."""
+    terminal = opened(folder, *LONG, "--no-standby")
+    view = terminal.process.pid
+    limits = resource.prlimit(view, resource.RLIMIT_NOFILE)
+    files = len(list(Path(f"/proc/{view}/fd").iterdir()))
+    resource.prlimit(view, resource.RLIMIT_NOFILE, (files + 1, limits[1]))
+    for key in "nr":
+        terminal.send(key)
+        terminal.wait_for("no engine can be started: Too many open files")
+        terminal.send("\r")
+        terminal.wait_for(r"digits-mlp .*RUNNING", without="no engine can be started")
+    assert list(running(folder).values()) == ["digits-mlp"]
+    resource.prlimit(view, resource.RLIMIT_NOFILE, limits)
+    terminal.send("n")
+    terminal.wait_for(r"digits-mlp-adamw.*RUNNING", timeout=PATIENCE)
+    terminal.send("q")
+    terminal.wait_for("keep it running")
+    terminal.send("s")
+    assert terminal.exit_code() == 0
+
+
 @pytest.mark.parametrize(
     ("how", "loaded"),
     [
@@ -158,10 +222,9 @@ def test_it_ends_with_the_view(folder: Path, how: str, loaded: bool) -> None:
 
 def test_none_is_kept_where_none_is_wanted(folder: Path) -> None:
     """By the flag, by the environment, and of a run that was asked for without a view."""
-    long = ("run", "digits-mlp", "--set", "steps=1000000", "--threads", "1")
-    views = [opened(folder, *long, "--no-standby"), opened(folder, *long, standby=False)]
+    views = [opened(folder, *LONG, "--no-standby"), opened(folder, *LONG, standby=False)]
     headless = subprocess.Popen(
-        [sys.executable, "-m", "eostui", *long, "--headless"], cwd=folder,
+        [sys.executable, "-m", "eostui", *LONG, "--headless"], cwd=folder,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         env={**os.environ, "EOSTUI_RUNS": str(folder / "runs"), "EOSTUI_NO_STANDBY": ""},
     )  # fmt: skip

@@ -279,6 +279,87 @@ def test_what_is_set_by_hand_ends_a_warm_up_of_that_control(tmp_path):
     assert differences(path) == []
 
 
+def warm_up_of_two(**values):
+    """η falls and λ rises over the steps 5 to 44."""
+    change = {"step": 5, "eta": 0.1, "weight_decay": 0.04, "warm_up": 40}
+    return double(**{"controls": [change], "steps": 60, **values})
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    return here(warm_up_of_two(), tmp_path_factory.mktemp("two"))
+
+
+def assert_eta_stays(path, step, eta):
+    """From that step on; λ goes on rising, and a replay is the same."""
+    found = columns(path)
+    assert set(found["eta"][step:]) == {eta}
+    if len(found["weight_decay"]) > 44:
+        assert found["weight_decay"][44] == 0.04
+        assert found["weight_decay"][24] == pytest.approx(0.02)
+    assert differences(path) == []
+
+
+def test_a_fork_keeps_the_value_that_a_warm_up_has_just_then_if_it_is_asked_for(two, tmp_path):
+    """Also stopped before its first step and gone on with, where a run ended, and of a fork."""
+    eta = float(columns(two)["eta"][20])
+    asked = here(Fork(read_entry(two), 20, {"eta": eta}), tmp_path)
+    stopped = here(Fork(read_entry(two), 20, {"eta": eta}), tmp_path, {20: [("stop", {})]})
+    here(Resume(entry(stopped)), tmp_path)
+    ended = here(warm_up_of_two(steps=19), tmp_path)
+    beyond = here(Fork(read_entry(ended), 20, {"eta": eta, "steps": 60}), tmp_path)
+    again = here(Fork(read_entry(asked), 20), tmp_path)
+    later = here(Fork(read_entry(asked), 30), tmp_path)
+    for each in (asked, stopped, beyond, again, later):
+        assert_eta_stays(each, 20, eta)
+        assert kinds(each, "control")[-1][1].keys() == {"weight_decay"}
+        assert (20, {"eta": [eta, eta]}) in kinds(each, "control")
+    unasked = here(Fork(read_entry(two), 20), tmp_path)
+    assert_same_rows(unasked, two, whole=True)
+
+
+def test_a_key_keeps_the_value_that_a_warm_up_has_just_then(two, tmp_path):
+    """Gone on with after a stop at each place around it, also without a checkpoint, and as a preset."""
+    eta = float(columns(two)["eta"][20])
+    key, end = ("set", {"eta": eta}), ("stop", {})
+    for script in ({20: [key, end]}, {20: [key], 21: [end]}, {20: [key], 30: [end]}):
+        path = here(warm_up_of_two(), tmp_path, script)
+        with Run(path) as run:
+            preset = steered_config(run, "again")
+        bare = here(warm_up_of_two(), tmp_path, script)
+        shutil.rmtree(bare / checkpoints.FOLDER)
+        for each in (path, bare):
+            here(Resume(entry(each)), tmp_path)
+            assert_eta_stays(each, 20, eta)
+        found = columns(here(preset, tmp_path))
+        assert set(found["eta"][20:]) == {eta}
+
+
+@pytest.mark.parametrize("at", [19, 20], ids=["the step before", "its own step"])
+def test_a_change_of_the_config_keeps_the_value_that_a_warm_up_has_just_then(two, tmp_path, at):
+    """Of the step before, which nothing changes, or of that step, which the warm-up makes too."""
+    eta = float(columns(two)["eta"][at])
+    changes = [*warm_up_of_two().controls, {"step": 20, "eta": eta}]
+    whole_run = here(warm_up_of_two(controls=changes), tmp_path)
+    part = here(warm_up_of_two(controls=changes), tmp_path, {20: [("stop", {})]})
+    shutil.rmtree(part / checkpoints.FOLDER)
+    here(Resume(entry(part)), tmp_path)
+    for each in (whole_run, part):
+        assert_eta_stays(each, 20, eta)
+
+
+def test_a_warm_up_that_cannot_go_on_ends(tmp_path):
+    """λ rises until ηλ would be 1; the rest of the warm-up isn't taken up again after a resume."""
+    change = {"step": 2, "eta": 0.1, "weight_decay": 9.0, "warm_up": 10}
+    script = {6: [("set", {"eta": 0.15})], 9: [("set", {"eta": 1e-3}), ("stop", {})]}
+    path = here(double(controls=[change], steps=20), tmp_path, script)
+    assert len(kinds(path, "refused")) == 1
+    stays = columns(path)["weight_decay"][-1]
+    shutil.rmtree(path / checkpoints.FOLDER)
+    here(Resume(entry(path)), tmp_path)
+    assert set(columns(path)["weight_decay"][-12:]) == {stays}
+
+
 def test_a_fork_that_sets_a_control_leaves_out_what_would_change_it(whole, tmp_path):
     """Also what is under way; what was reached before it isn't reached again."""
     fork = here(Fork(read_entry(whole), 8, {"eta": 0.05}), tmp_path)

@@ -18,6 +18,7 @@ from eostui.runs.fork_plan import planned_forks
 from eostui.runs.launch import Fork, Resume
 from eostui.runs.run import Run
 from eostui.runs.store.writer import RunWriter
+from eostui.schedule import Ramp
 
 SCHEDULE = {"every": 40, "from": 20, "length": 15, "eta": 0.1, "weight_decay": 0.0}
 
@@ -130,6 +131,22 @@ def test_other_settings_make_other_forks(parent, tmp_path, settings):
         for schedule in schedules:
             (planned,) = planned_forks(whole, [schedule], "", known)
             assert (planned.made and planned.made.path) == (made if schedule is own else None)
+
+
+def test_one_that_keeps_what_a_warm_up_has_just_then_is_another(tmp_path):
+    """Than one that goes on warming up, whichever was made first; also where the parent has ended."""
+    config = small(steps=19, eta=0.3, warm_up=40, cadence=20, far_cadence=0)
+    whole = entry(here(config, tmp_path / "parent"))
+    for at in (15, 20):
+        eta = Ramp(0, 0.0, 0.3, 40).at(at)
+        times = {"every": 1000, "from": at, "length": 15}
+        for asked in ({}, {"eta": eta}):
+            folder = tmp_path / f"{at}{len(asked)}"
+            made = here(Fork(whole, at, {**asked, "steps": at + 14}), folder)
+            for changes in ({}, {"eta": eta}):
+                schedule = ForkSchedule.model_validate({**times, **changes})
+                (planned,) = planned_forks(whole, [schedule], "", shelf.entries(folder))
+                assert (planned.made and planned.made.path) == (made if changes == asked else None)
 
 
 def test_a_length_is_of_one_fork_too(parent, tmp_path):

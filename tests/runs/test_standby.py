@@ -14,6 +14,7 @@ import pytest
 from engines import PATIENCE, Engine, assert_same_rows, derived, entry, small
 
 from eostui.config import RunConfig
+from eostui.errors import InputError
 from eostui.runs.launch import EngineProcess, Fork, Resume, StartError
 from eostui.runs.run import Run
 from eostui.runs.standby import PRELOAD, IdleEngine, Standby
@@ -242,6 +243,72 @@ def bowl(device, dtype):
 """
 
 
+def test_a_run_begins_though_nobody_reads_how_it_comes_about(
+    standby: Standby, tmp_path: Path
+) -> None:
+    """Its viewer is stopped, by ctrl+z say, and what is told of the way fills the pipe."""
+    file = tmp_path / "bowl.py"
+    told = "\nfor _ in range(20):\n    print('x' * 20_000)\n"
+    file.write_text(PROBLEM + told)
+    (tmp_path / "beside.py").write_text("FACTOR = 1.0")
+    config = small(problem=f"{file}:bowl", steps=30, eta=0.01)
+    for kept in (None, standby):
+        if kept is not None:
+            warm(kept)
+        process = EngineProcess(config, tmp_path / "runs", tmp_path, standby=kept)
+        assert process.wait(PATIENCE) == 0
+        heard: list[str] = []
+        assert process.ready(heard.append) == process.path
+        assert 0 < len(heard) < 25
+        assert entry(process.path).last_step == 30
+
+
+def test_what_else_is_printed_before_an_engine_is_there_is_passed_over(
+    standby: Standby, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a `sitecustomize` of the user's, which Python executes first."""
+    (tmp_path / "sitecustomize.py").write_text("print('hello'); print('{}'); print('[1]')")
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    monkeypatch.setenv("PYTHONPATH", path)
+    warm(standby)
+    for kept in (None, standby):
+        assert entry(run_of(CONFIG, tmp_path / "runs", kept)).last_step == CONFIG.steps
+
+
+def test_a_run_has_its_name_whatever_the_locale_is(tmp_path: Path) -> None:
+    """Of those without λ too: what is asked of an engine is UTF-8."""
+    program = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from engines import small
+from eostui.runs.launch import EngineProcess
+folder = Path({str(tmp_path)!r})
+engine = EngineProcess(small(steps=3), folder, folder, "\\u03bb")
+print(engine.ready(lambda _: None), engine.wait())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True,
+        env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    path, code = done.stdout.split()
+    assert code == "0"
+    with Run(Path(path)) as run:
+        assert run.facts["name"] == "λ"
+
+
+def test_a_folder_that_an_engine_can_not_be_told_of_is_refused(
+    standby: Standby, tmp_path: Path
+) -> None:
+    idle = warm(standby)
+    folder = tmp_path / os.fsdecode(b"\xff")
+    for folders in ((folder, tmp_path), (tmp_path, folder)):
+        with pytest.raises(InputError, match="its name isn't UTF-8"):
+            EngineProcess(CONFIG, *folders, standby=standby)
+    assert standby.idle is idle
+
+
 def test_own_code_is_read_when_the_run_begins(standby: Standby, tmp_path: Path) -> None:
     """Changed while an engine waits, it is executed as it is then, and what it imports too."""
     file = tmp_path / "bowl.py"
@@ -270,6 +337,20 @@ def test_waiting_takes_no_device_and_no_threads() -> None:
         [sys.executable, "-P", "-c", program], capture_output=True, text=True, env=environment
     )
     assert told.stdout.strip() == "1", told.stderr
+
+
+def test_what_cannot_be_loaded_ahead_is_done_without(
+    standby: Standby, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torchvision raises what it likes where it was made for another PyTorch."""
+    (tmp_path / "of_another.py").write_text("raise RuntimeError('operator nms does not exist')")
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    monkeypatch.setenv("PYTHONPATH", path)
+    standby.prepare("of_another")
+    wait_for(lambda: standby.warm)
+    engine = Engine(CONFIG, tmp_path / "runs", standby)
+    assert "loading PyTorch" not in engine.told
+    assert engine.ended() == 0
 
 
 def test_one_that_can_not_load_ends_without_a_word(tmp_path: Path) -> None:

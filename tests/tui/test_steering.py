@@ -82,6 +82,56 @@ def test_momentum_is_shown_steered_and_forked(tmp_path: Path) -> None:
             assert float(run.steps["eta"][changed[0]]) == controls_at(run, changed[0])["eta"]
 
 
+@pytest.mark.parametrize(
+    ("keys", "asked"),
+    [
+        ((), {"weight_decay": 0.0}),
+        (("tab", "tab", "tab", "enter"), {}),
+        (("tab", "tab", *["backspace"] * 17, *"1/3", "enter"), {"eta": 1 / 3}),
+        (("tab", "tab", *["backspace"] * 17, *"0.333333333333", "enter"), {"eta": 0.333333333333}),
+    ],
+    ids=["enter alone", "nothing typed", "as it is", "as it is shown"],
+)  # fmt: skip
+def test_a_fork_is_asked_for_what_was_typed_though_it_is_so_already(
+    tmp_path: Path, keys: tuple[str, ...], asked: dict[str, float]
+) -> None:
+    """And for nothing else: a field doesn't show every digit of a value that stays as it is."""
+    config = small(eta=1 / 3, weight_decay=1 / 7, steps=30)
+    path = make_run(tmp_path / "made-aaaa", 30, config=config.to_toml())
+    begun = []
+
+    async def session() -> None:
+        app = EostuiApp(Settings(tmp_path, tmp_path), path)
+        async with app.run_test(size=(120, 40)) as pilot:
+            app.engines.go_on_from = lambda fork, *_, **__: bool(begun.append(fork))
+            while app.session.run is None:
+                await pilot.pause(0.02)
+            await pilot.press("f")
+            while not app.screen.query(Input):
+                await pilot.pause(0.02)
+            await pilot.press(*("full_stop" if key == "." else key for key in keys or ["enter"]))
+            while not begun:
+                await pilot.pause(0.02)
+
+    asyncio.run(asyncio.wait_for(session(), 60))
+    changes = dict(begun[0].changes)
+    assert changes.pop("steps", None) in (None, 60)
+    assert changes == asked
+
+
+def test_the_present_value_that_is_typed_is_asked_for(tmp_path: Path) -> None:
+    """It may be on its way elsewhere; a key that can't turn it further asks for nothing."""
+    with Run(make_run(tmp_path / "made-aaaa", 30)) as run:
+        steering = Steering(run)
+        steering.turn("weight_decay", -1)
+        assert commands.take(run.path) == []
+        steering.set("weight_decay", 0.0)
+        ((_, content),) = commands.take(run.path)
+        assert content == {"kind": "set", "weight_decay": 0.0}
+        with pytest.raises(InputError, match="no change of a control to undo"):
+            steering.undo()
+
+
 def test_a_run_that_states_nothing_has_two_controls_and_interventions(tmp_path: Path) -> None:
     with Run(make_run(tmp_path / "made-aaaa", 30)) as run:
         assert list(Steering(run).target) == ["eta", "weight_decay", *NO_INTERVENTION]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from rich.text import Text
@@ -26,16 +26,19 @@ class ForkWish:
         step: the first step that it takes itself.
         controls: those from there on, by name.
         steps: how many steps it shall have in all.
+        asked: the names of the controls that were chosen, be it as they were.
     """
 
     step: int
     controls: Mapping[str, float]
     steps: int
+    asked: Collection[str] = ()
 
     @property
     def undecayed(self) -> ForkWish:
         """The same with λ = 0."""
-        return replace(self, controls={**self.controls, WEIGHT_DECAY.name: 0.0})
+        decay = WEIGHT_DECAY.name
+        return replace(self, controls={**self.controls, decay: 0.0}, asked={decay})
 
 
 #: Fields of numbers of steps, by what stands before them.
@@ -60,6 +63,7 @@ class ForkDialog(Dialog[ForkWish | None]):
         self._parent_id = parent
         self._present = present
         self._decays = present.controls[WEIGHT_DECAY.name] > 0
+        self._typed_in: set[str] = set()  # the names of the fields
 
     def compose(self) -> ComposeResult:
         """Show the quick choice, a field for each value, and a place for complaints."""
@@ -75,7 +79,7 @@ class ForkDialog(Dialog[ForkWish | None]):
             for name, label, value in self._fields():
                 with Horizontal():
                     yield Static(label, classes="label")
-                    yield Input(f"{value:.12g}", id=name)
+                    yield Input(_shown(value), id=name)
             yield Static()
             yield KeyText(("enter", "enter", "  fork with these   "), BACK, id="hint")
 
@@ -98,6 +102,10 @@ class ForkDialog(Dialog[ForkWish | None]):
         """Go to the field before."""
         self.focus_previous("Input")
 
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Take note of a field that is typed in, whatever it says in the end."""
+        self._note_typed(event.input.id, event.value)
+
     def on_input_submitted(self) -> None:
         """Answer with the values, or say which isn't one."""
         try:
@@ -117,13 +125,26 @@ class ForkDialog(Dialog[ForkWish | None]):
             yield name, f"{self._controls[name].symbol} from there", value
         yield "steps", _STEPS, self._present.steps
 
+    def _note_typed(self, field: str | None, text: str) -> None:
+        present = {name: _shown(value) for name, _, value in self._fields()}
+        if field is not None and text != present[field]:
+            self._typed_in.add(field)
+
     def _typed(self) -> ForkWish:
+        for field in self.query(Input):  # it may not have been told of yet
+            self._note_typed(field.id, field.value)
         values = {
             name: parse_number(self.query_one(f"#{name}", Input).value)
-            for name, *_ in self._fields()
+            if name in self._typed_in
+            else present  # of which the field may not show every digit
+            for name, _, present in self._fields()
         }
         for name, label in (("step", _STEP), ("steps", _STEPS)):
-            if not values[name].is_integer() or values[name] < 0:
+            if values[name] % 1 or values[name] < 0:
                 raise InputError(f"{label}: {values[name]:g} isn't a number of steps")
         step, steps = int(values.pop("step")), int(values.pop("steps"))
-        return ForkWish(step, values, steps)
+        return ForkWish(step, values, steps, self._typed_in & values.keys())
+
+
+def _shown(value: float) -> str:
+    return f"{value:.12g}"

@@ -259,7 +259,7 @@ class SlicesScreen(SessionScreen):
             return process.cut(asked, self._say)
         except InputError as error:
             return f"{error} to `eostui slice`"
-        except (EostuiError, OSError) as error:
+        except EostuiError as error:
             return str(error) if process is self._process else None
 
     def _say(self, text: str) -> None:
