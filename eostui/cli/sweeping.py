@@ -27,6 +27,7 @@ from eostui.sweeps import cost, log, trial
 from eostui.sweeps.conductor import Conductor, Executor, Outcome, unfinished
 from eostui.sweeps.devices import worker_devices
 from eostui.sweeps.knee import TOO_FEW
+from eostui.sweeps.names import check_name, only_namer
 from eostui.sweeps.processes import Processes
 from eostui.sweeps.progress import Progress
 from eostui.sweeps.shelf import at_work, find_sweep, no_such_sweep, take_stop_request
@@ -51,18 +52,18 @@ def begun(
     plan: Plan, name: str, stem: str, folders: Folders, machines: Machines, *, as_json: bool
 ) -> int:
     """Make a sweep and train its members; return the exit code."""
-    if name:
-        from eostui.sweeps.names import check_name
-
-        check_name(name, folders[0])
+    check_name(name, folders[0])
     cost.refuse_disk(folders[0], sum(cost.record_bytes(c) for c in plan.configs()))
     present_folder()
     with machines.reached(list(plan.configs())) as reached:
-        sweep = Sweep.create(folders[0], plan, name, stem)
+        with only_namer(folders[0]):
+            check_name(name, folders[0])  # nobody has taken it meanwhile
+            sweep = Sweep.create(folders[0], plan, name, stem)
         try:
             return conducted(sweep, folders[1], machines.workers, reached, as_json=as_json)
         except EostuiError:
-            if not log.read(sweep.path):  # nothing was begun: it is as if it hadn't been asked for
+            # nothing was begun: it is as if it hadn't been asked for
+            if not log.read(sweep.path) and not at_work(sweep.path):
                 shelf.delete(sweep.path)
             raise
 
