@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from eostui.cli.headless import Narration
 from eostui.cli.output import print_json, print_table
 from eostui.cli.progress import ProgressBar
 from eostui.cli.signals import NotedSignals
-from eostui.errors import EXIT_FAILED, EXIT_INTERRUPTED, EostuiError, InputError, printable
+from eostui.errors import EXIT_FAILED, EostuiError, Interrupted, printable
 from eostui.locations import present_folder
 from eostui.runs import shelf
 from eostui.runs.family import symbol_of, told
@@ -159,20 +158,48 @@ class Trained(NamedTuple):
     Attributes:
         sweep: as it is now.
         states: of its members.
-        interrupted: the exit code of a signal that ended it before all was done; 0 for none.
+        interrupted: the exit code of a signal that came before all was done; 0 for none.
         stopped: whether it was told to stop, by a signal or by `eostui stop`.
+        cut: whether a signal ended its summing up.
     """
 
     sweep: Sweep
     states: Sequence[MemberState]
     interrupted: int
     stopped: bool
+    cut: bool
 
     @property
     def exit_code(self) -> int:
         """What the program ends with."""
-        whole = all(each.complete for each in self.states)
+        whole = _whole(self.states) and not self.cut
         return 0 if whole else self.interrupted or EXIT_FAILED
+
+
+def _whole(states: Sequence[MemberState]) -> bool:
+    return all(each.complete for each in states)
+
+
+class _Ending:
+    """Whether a sweep is told to end, by a signal or by `eostui stop`."""
+
+    def __init__(self, path: Path, signals: NotedSignals) -> None:
+        self._path, self._signals = path, signals
+        self._asked = False
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is, by now."""
+        self._asked = take_stop_request(self._path) or self._asked
+        return self._asked or self._signals.stops
+
+    def heed(self) -> None:
+        """Raise Interrupted if it is, where no member has begun."""
+        if not self.wanted:
+            return
+        if self._signals.stops:
+            raise self._signals.interruption("any member began")
+        raise Interrupted("stopped as asked before any member began", EXIT_FAILED)
 
 
 def trained(
@@ -187,55 +214,63 @@ def trained(
     """Train what is unfinished of a sweep; its progress is told on stderr.
 
     ctrl+c and SIGTERM let members save and stop; a second one ends this process at once, and members
-    save and stop by themselves then. Once they ended, ctrl+c ends the summing up. At SIGHUP all goes on.
+    save and stop by themselves then. One that comes while members that ended are summed up ends that. At
+    SIGHUP all goes on.
 
     Raises:
         InputError: if another process is at work on it, or a member's config isn't valid.
-        Interrupted: by a signal before any member began.
+        Interrupted: if it is told to stop while engines of the process before are ending.
     """
     narrate = Console(file=cast("IO[str]", Narration()), highlight=False)
     with NotedSignals() as signals:
+        ending = _Ending(sweep.path, signals)
         told = False
 
-        def still_waiting() -> bool:
+        def wait() -> None:
             nonlocal told
+            ending.heed()
             if not told:
                 narrate.print("waiting for members to save and stop …", style="dim")
                 told = True
-            return not signals.stops
 
-        try:
-            claim = Claim(sweep.path, still_waiting)
-        except InputError:
-            if signals.stops:
-                raise signals.interruption("any member began") from None
-            raise
-        take_stop_request(sweep.path)  # it was for who was at work before
+        claim = Claim(sweep.path, wait)
         stopped = False
         template = Template()
         try:
             members = unfinished(sweep.states(), failed=failed)
             if members:
                 _refuse_disk(sweep.path.parent, members)
-                if reached is not None:
-                    executor: Executor = reached.executor(sweep, data_dir, members, changed_data)
+                try:
+                    if reached is not None:
+                        executor: Executor = reached.executor(
+                            sweep, data_dir, members, changed_data
+                        )
+                    else:
+                        configs = [member.config for member in members]
+                        devices = worker_devices(configs, workers, template, ending.heed)
+                        executor = Processes(
+                            sweep, data_dir, devices, template, claim, changed_data
+                        )
+                    ending.heed()
+                except Interrupted as error:
+                    narrate.print(str(error), markup=False, soft_wrap=True)
                 else:
-                    devices = worker_devices([m.config for m in members], workers, template)
-                    executor = Processes(sweep, data_dir, devices, template, claim, changed_data)
-                conductor = Conductor(sweep, members, executor)
-                _follow(conductor, signals, narrate)
+                    _follow(Conductor(sweep, members, executor), signals, ending, narrate)
                 # one that came as the last members ended is meant as much
-                stopped = conductor.stopped or take_stop_request(sweep.path)
+                stopped = ending.wanted
         finally:
             template.close()
             claim.release()
         sweep = Sweep(sweep.path)  # members may have been added
         states = sweep.states()
         _tell_end(sweep, states, narrate)
-    interrupted = 128 + signals.number if signals.stops else 0
-    if not interrupted:
-        interrupted = _sum_up(sweep, narrate)
-    return Trained(sweep, states, interrupted, stopped or interrupted != 0)
+        cut = False
+        if _whole(states) or not signals.stops:
+            if signals.stops:
+                narrate.print("summing up … (again: end at once)", style="dim")
+            cut = not _sum_up(sweep, signals, narrate)
+        interrupted = 128 + signals.number if signals.stops else 0
+    return Trained(sweep, states, interrupted, stopped or interrupted != 0, cut)
 
 
 def _refuse_disk(folder: Path, members: Sequence[Member], more: Sequence[RunConfig] = ()) -> None:
@@ -244,7 +279,7 @@ def _refuse_disk(folder: Path, members: Sequence[Member], more: Sequence[RunConf
     cost.refuse_disk(folder, sum(map(cost.record_bytes, new)))
 
 
-def _follow(conductor: Conductor, signals: NotedSignals, narrate: Console) -> None:
+def _follow(conductor: Conductor, signals: NotedSignals, ending: _Ending, narrate: Console) -> None:
     """Let the members be trained, and show how far they are, until all ended."""
     sweep, count = conductor.sweep, len(conductor.members)
     places = conductor.executor.places
@@ -267,7 +302,7 @@ def _follow(conductor: Conductor, signals: NotedSignals, narrate: Console) -> No
                 conductor.stop()
                 narrate.print("members save and stop … (again: end at once)", style="dim")
                 signals.obeyed()
-            elif not conductor.stopped and take_stop_request(sweep.path):
+            elif not conductor.stopped and ending.wanted:
                 conductor.stop()
                 narrate.print("members save and stop …", style="dim")
             told = _tell_outcomes(conductor.outcomes, told, narrate)
@@ -289,28 +324,30 @@ def _tell_outcomes(outcomes: Sequence[Outcome], told: int, narrate: Console) -> 
     return told
 
 
-def _sum_up(sweep: Sweep, narrate: Console) -> int:
+def _sum_up(sweep: Sweep, signals: NotedSignals, narrate: Console) -> bool:
     """Write what the members came to into the sweep's folder, and say where the transition is.
 
+    ctrl+c and SIGTERM end it at once.
+
     Returns:
-        The exit code of ctrl+c, which ends it at once; 0 for none.
+        Whether none of them did.
     """
     try:
-        with NotedSignals(signal.SIGHUP):
+        with signals.raised():
             summary = summary_of(sweep)
             found = transitions(summary.rows, summary.settings)
             write(sweep, summary, found)
     except KeyboardInterrupt:
         told = f"stopped before it was summed up: `eostui runs summary {sweep.id}` does it"
         narrate.print(told, markup=False, soft_wrap=True)
-        return EXIT_INTERRUPTED
+        return False
     except EostuiError as error:  # the members are whole: `runs summary` does it again
         narrate.print(f"no summary: {printable(str(error))}", markup=False, soft_wrap=True)
-        return 0
+        return True
     for each in found[:_NAMED]:
         if each.knee.outcome != TOO_FEW:
             narrate.print(printable(each.sentence()), markup=False, soft_wrap=True)
-    return 0
+    return True
 
 
 def _tell_end(sweep: Sweep, states: Sequence[MemberState], narrate: Console) -> None:
@@ -392,11 +429,16 @@ def planned(
 
         def stopped() -> bool:
             if signals.stops and not signals.answered:
-                signals.obeyed()  # the engine ends with this process
+                template.close()  # an engine that waits until PyTorch is loaded ends too
+                signals.obeyed()  # the others end with this process
             return signals.stops
 
+        def heed() -> None:
+            if stopped():
+                raise signals.interruption("the plan was timed")
+
         try:
-            devices = worker_devices(configs, workers, template)
+            devices = worker_devices(configs, workers, template, heed)
             trials = []
             for config in trial.to_time(configs):
                 narrate.print("taking some steps, to time them …", style="dim")
@@ -405,8 +447,7 @@ def planned(
                 except EostuiError:  # one that is stopped says that it took no step
                     if not signals.stops:
                         raise
-                if signals.stops:
-                    raise signals.interruption("the plan was timed")
+                heed()
         finally:
             template.close()
     costs = trial.estimate(configs, trials, len(devices))

@@ -29,13 +29,15 @@ from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.schema import DATABASE
 from eostui.sweeps import log
 from eostui.sweeps.plan import MOST_MEMBERS, Axis, Plan, canonical, merged, within
-from eostui.sweeps.shelf import LOCK, MANIFEST, is_sweep, locked
+from eostui.sweeps.shelf import LOCK, MANIFEST, is_sweep, locked, take_stop_request
 from eostui.text import parse_toml, read_text
 from eostui.version import __version__
 
 _FORMAT = 1
 #: Files whose locks are held by the engines of members, and by who adds members.
 _MEMBERS_LOCK, _WRITER_LOCK = "members.lock", "manifest.lock"
+#: Seconds in which whoever only looks whether a sweep is at work has looked.
+_INSTANT = 0.5
 
 #: The state of a member whose run isn't there yet; others are those of runs.
 WAITING = "waiting"
@@ -237,12 +239,12 @@ class Claim:
         descriptor: what engines hold.
     """
 
-    def __init__(self, path: Path, wait: Callable[[], bool] = lambda: True) -> None:
-        """Claim a sweep's directory.
+    def __init__(self, path: Path, wait: Callable[[], None] = lambda: None) -> None:
+        """Claim a sweep's directory; what it was asked before, to stop, isn't meant any more.
 
         Args:
             path: of the sweep.
-            wait: called now and then while engines of the process before are ending; False gives up.
+            wait: called now and then while engines of the process before are ending; it may raise.
 
         Raises:
             InputError: if another process is at work on the sweep.
@@ -250,13 +252,13 @@ class Claim:
         with ExitStack() as undone:
             self._own = self._opened(path / LOCK)
             undone.callback(os.close, self._own)
-            if not locked(self._own):
+            if not _locked_soon(self._own):
                 raise InputError(f"another process is at work on sweep {path.name}")
+            take_stop_request(path)  # it was for who was at work before
             self.descriptor = self._opened(path / _MEMBERS_LOCK)
             undone.callback(os.close, self.descriptor)
             while not locked(self.descriptor):
-                if not wait():
-                    raise InputError(f"engines of sweep {path.name} are still at work")
+                wait()
                 time.sleep(0.1)
             undone.pop_all()
 
@@ -271,6 +273,16 @@ class Claim:
             return os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise InputError(f"{file}: can't be opened: {error.strerror}") from None
+
+
+def _locked_soon(descriptor: int) -> bool:
+    """Take a file's lock; return whether it was free, but for instants in which others look at it."""
+    deadline = time.monotonic() + _INSTANT
+    while not locked(descriptor):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def never_began(path: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
@@ -14,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eostui.config import RunConfig
-from eostui.errors import InputError
+from eostui.errors import EostuiError, InputError
 from eostui.locations import missing_download
 from eostui.runs.launch import EngineProcess, Resume, StartError
 from eostui.runs.store.liveness import engine_alive
 from eostui.runs.template import CopiedEngine
 from eostui.sweeps import log
+from eostui.sweeps.shelf import locked
 from eostui.sweeps.sweep import Member, MemberState, never_began, state_of
 
 #: Times that a member is begun in one go, where its process was killed.
@@ -77,8 +77,12 @@ class Training:
                 return found.state, found.sentence
             try:
                 code = self._train(found)
-            except StartError:
-                if engine_alive(self.member.path) or state_of(self.member).state != found.state:
+            except EostuiError as error:
+                if self._stopped:  # what engines are copies of may have been ended
+                    continue
+                if isinstance(error, StartError) and (
+                    engine_alive(self.member.path) or state_of(self.member).state != found.state
+                ):
                     continue  # another was faster: of a cluster's worker that was believed lost
                 raise
             found = state_of(self.member)
@@ -110,7 +114,8 @@ class Training:
         elif never_began(member.path):
             shutil.rmtree(member.path)
         downloads = missing_download(member.config.data, self.data_dir)
-        with _only_download(self.data_dir) if downloads else nullcontext():  # once for all
+        alone = _only_download(self.data_dir, lambda: self._stopped)
+        with alone if downloads else nullcontext():  # once for all
             engine = EngineProcess(
                 start, member.path.parent, self.data_dir, group=self.group, watched=False,
                 path=member.path, device=self.device, engine=self.engine(),
@@ -146,13 +151,14 @@ def _refuse_other_code(stored: RunConfig, member: Member) -> None:
 
 
 @contextmanager
-def _only_download(folder: Path) -> Iterator[None]:
-    """Let nobody else download into a folder within; whoever does is waited for."""
+def _only_download(folder: Path, stopped: Callable[[], bool]) -> Iterator[None]:
+    """Let nobody else download into a folder within; whoever does is waited for, until it is stopped."""
     descriptor = None
     with suppress(OSError):  # who downloads says what is wrong with the folder
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder / _DOWNLOAD_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        while not locked(descriptor) and not stopped():
+            time.sleep(0.1)
     try:
         yield
     finally:

@@ -215,6 +215,18 @@ def test_workers_come_later_and_a_member_that_lost_its_time_goes_on(tmp_path: Pa
     assert len([event for event in events if not event["resumed"]]) == 3
 
 
+def test_it_is_stopped_before_any_worker_comes(tmp_path: Path) -> None:
+    with cluster_in(tmp_path, 0) as cluster:
+        shelf = tmp_path / "shelf"
+        process = program(shelf, f"sweep {LONG} --scheduler {cluster.address}")
+        sweep = sweep_on(shelf)
+        wait_until(lambda: log.read(sweep.path))
+        assert call(shelf, f"stop {sweep.id}")[1] == f"sweep {sweep.id} stopped\n"
+        _, err = done(process, 1)
+    assert "6 members, as soon as there are workers" in err
+    assert "6 waiting" in err
+
+
 @pytest.mark.parametrize("more", ["", pytest.param("--send-back", marks=pytest.mark.slow)])
 def test_ctrl_c_stops_members_and_resume_goes_on(
     tmp_path: Path, cluster: DaskCluster, undisturbed: Sweep, more: str

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import threading
+import time
 import tomllib
 from pathlib import Path
 
@@ -15,20 +18,25 @@ from typer.testing import CliRunner
 from eostui import presets
 from eostui.cli.app import app
 from eostui.config import RunConfig
-from eostui.errors import EostuiError, InputError
+from eostui.errors import EostuiError, InputError, Interrupted
 from eostui.panels.sweep.members import share
 from eostui.runs.store.writer import RunWriter
 from eostui.sweeps import cost, log, trial
 from eostui.sweeps.conductor import unfinished
+from eostui.sweeps.names import only_namer
 from eostui.sweeps.plan import Axis, Draft, Plan
 from eostui.sweeps.shelf import (
+    LOCK,
     MANIFEST,
     at_work,
     completions,
     find_sweep,
+    locked,
     name_of,
+    request_stop,
     sweep_named,
     sweeps_of,
+    take_stop_request,
 )
 from eostui.sweeps.sweep import WAITING, Claim, Sweep, never_began
 
@@ -150,11 +158,57 @@ def test_engines_of_the_process_before_are_waited_for(sweep: Sweep) -> None:
     held = os.dup(claim.descriptor)  # as an engine has it
     claim.release()
     asked = []
-    with pytest.raises(InputError, match="still at work"):
-        Claim(sweep.path, lambda: bool(asked.append(0)) or len(asked) < 3)
-    assert len(asked) == 3
+
+    def wait() -> None:
+        asked.append(at_work(sweep.path))
+        if len(asked) == 3:
+            raise Interrupted("no more")
+
+    with pytest.raises(Interrupted, match="no more"):
+        Claim(sweep.path, wait)
+    assert asked == [True] * 3
+    assert not at_work(sweep.path)
     os.close(held)
     Claim(sweep.path).release()
+
+
+def test_whoever_only_looks_whether_it_is_at_work_keeps_nobody_from_it(sweep: Sweep) -> None:
+    Claim(sweep.path).release()
+    looks = os.open(sweep.path / LOCK, os.O_RDONLY)  # as `at_work` does, for an instant
+    assert locked(looks, fcntl.LOCK_SH)
+    threading.Timer(0.1, os.close, [looks]).start()
+    Claim(sweep.path).release()
+
+
+def test_a_request_to_stop_is_for_who_is_at_work_when_it_comes(sweep: Sweep) -> None:
+    """Not for whoever takes the sweep up after that."""
+    request_stop(sweep.path)
+    claim = Claim(sweep.path)
+    assert not take_stop_request(sweep.path)
+    request_stop(sweep.path)
+    claim.release()
+    assert take_stop_request(sweep.path)
+
+
+def test_a_shelf_is_locked_by_one_at_a_time_and_nothing_is_left(tmp_path: Path) -> None:
+    """Whoever waits for the lock's file finds it gone, and makes another."""
+    shelf, inside, most = tmp_path / "shelf", [0], []
+
+    def name() -> None:
+        for _ in range(20):
+            with only_namer(shelf):
+                inside[0] += 1
+                most.append(inside[0])
+                time.sleep(0.001)
+                inside[0] -= 1
+
+    threads = [threading.Thread(target=name) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert most == [1] * 80
+    assert list(shelf.iterdir()) == []
 
 
 def test_a_member_that_could_not_begin_has_failed_until_it_begins(sweep: Sweep) -> None:
