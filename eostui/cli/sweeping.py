@@ -84,18 +84,23 @@ def added(
     for config in (*there, *before.plan.configs()):  # of which the new ones are made
         refuse_foreign_code(config, before.path, trusted=trusted)
     _refuse_disk(before.path.parent, unfinished(before.states()), new)
-    if at_work(before.path):
-        count = len(before.extended(axes).run_paths) - len(there)
-        print(
-            f"{before.id}: whoever is at work on it takes {count} more members; if it was told to stop, "
-            f"`eostui resume {before.id}` does",
-            file=sys.stderr,
-        )
-        print(before.path)
-        return 0
-    with machines.reached([*there, *new]) as reached:
-        sweep = before.extended(axes)
-        return conducted(sweep, folders[1], machines.workers, reached, as_json=as_json)
+    sweep, taken_up = before, at_work(before.path)
+    if taken_up:  # unless that ends just now
+        sweep, taken_up = before.extended(axes)
+    if not taken_up:
+        with machines.reached([*there, *new]) as reached:
+            if sweep is before:
+                sweep, taken_up = before.extended(axes)
+            if not taken_up:
+                return conducted(sweep, folders[1], machines.workers, reached, as_json=as_json)
+    count = len(sweep.run_paths) - len(there)
+    print(
+        f"{sweep.id}: whoever is at work on it takes {count} more members; if it was told to stop, "
+        f"`eostui resume {sweep.id}` does",
+        file=sys.stderr,
+    )
+    print(sweep.path)
+    return 0
 
 
 def resumed(
@@ -255,13 +260,16 @@ def trained(
                 except Interrupted as error:
                     narrate.print(str(error), markup=False, soft_wrap=True)
                 else:
-                    _follow(Conductor(sweep, members, executor), signals, ending, narrate)
+                    conductor = Conductor(sweep, members, executor)
+                    _follow(conductor, claim, signals, ending, narrate)
+                    sweep = conductor.sweep  # members may have been added
                 # one that came as the last members ended is meant as much
                 stopped = ending.wanted
         finally:
             template.close()
             claim.release()
-        sweep = Sweep(sweep.path)  # members may have been added
+        if stopped:
+            sweep = Sweep(sweep.path)  # those that were added meanwhile are left too
         states = sweep.states()
         _tell_end(sweep, states, narrate)
         cut = False
@@ -279,7 +287,9 @@ def _refuse_disk(folder: Path, members: Sequence[Member], more: Sequence[RunConf
     cost.refuse_disk(folder, sum(map(cost.record_bytes, new)))
 
 
-def _follow(conductor: Conductor, signals: NotedSignals, ending: _Ending, narrate: Console) -> None:
+def _follow(
+    conductor: Conductor, claim: Claim, signals: NotedSignals, ending: _Ending, narrate: Console
+) -> None:
     """Let the members be trained, and show how far they are, until all ended."""
     sweep, count = conductor.sweep, len(conductor.members)
     places = conductor.executor.places
@@ -296,7 +306,7 @@ def _follow(conductor: Conductor, signals: NotedSignals, ending: _Ending, narrat
             if conductor.take_up_added():
                 narrate.print(f"{len(conductor.members) - count} more members", style="dim")
                 progress, count = Progress(conductor.members), len(conductor.members)
-            elif ended:
+            elif ended and claim.let_go(conductor.done):
                 break
             if signals.stops and not signals.answered:
                 conductor.stop()

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,7 @@ from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.schema import DATABASE
 from eostui.sweeps import log
 from eostui.sweeps.plan import MOST_MEMBERS, Axis, Plan, canonical, merged, within
-from eostui.sweeps.shelf import LOCK, MANIFEST, is_sweep, locked, take_stop_request
+from eostui.sweeps.shelf import LOCK, MANIFEST, at_work, is_sweep, locked, take_stop_request
 from eostui.text import parse_toml, read_text
 from eostui.version import __version__
 
@@ -94,6 +94,8 @@ class Sweep:
         self.path = path
         self._ended: dict[int, tuple[Stamp, MemberState]] = {}
         where = f"sweep {path.name}"
+        with suppress(OSError):  # it is told below
+            self._read = _stamp(path)
         content = parse_toml(read_text(path / MANIFEST, where), where)
         try:
             if content["format"] > _FORMAT:
@@ -136,14 +138,18 @@ class Sweep:
             raise InputError(f"{path}: no sweep can be made there: {error.strerror}") from None
         return cls(path)
 
-    def extended(self, axes: Iterable[Axis]) -> Sweep:
+    def extended(self, axes: Iterable[Axis]) -> tuple[Sweep, bool]:
         """Add the members that more values of some settings make; those there keep their places.
+
+        Returns:
+            The sweep with them, and whether a process is at work on it, which takes them up, unless it
+            was told to stop.
 
         Raises:
             InputError: if nothing is added, or a member's config isn't valid; nothing is changed then.
         """
         with _only_writer(self.path):
-            return Sweep(self.path)._extended(axes)
+            return Sweep(self.path)._extended(axes), at_work(self.path)
 
     def _extended(self, axes: Iterable[Axis]) -> Sweep:
         plan, there, new = self._with_more(axes)
@@ -182,9 +188,10 @@ class Sweep:
             )
         return plan, settings, new
 
-    def stamp(self) -> int:
-        """Return what changes when members are added: when the manifest was written."""
-        return (self.path / MANIFEST).stat().st_mtime_ns
+    @property
+    def is_current(self) -> bool:
+        """Whether no members were added since the manifest was read. Raises OSError if it is gone."""
+        return self._read == _stamp(self.path)
 
     @property
     def id(self) -> str:
@@ -249,10 +256,11 @@ class Claim:
         Raises:
             InputError: if another process is at work on the sweep.
         """
+        self._path = path
         with ExitStack() as undone:
-            self._own = self._opened(path / LOCK)
-            undone.callback(os.close, self._own)
-            if not _locked_soon(self._own):
+            own = self._opened(path / LOCK)
+            undone.callback(os.close, own)
+            if not _locked_soon(own):
                 raise InputError(f"another process is at work on sweep {path.name}")
             take_stop_request(path)  # it was for who was at work before
             self.descriptor = self._opened(path / _MEMBERS_LOCK)
@@ -261,11 +269,28 @@ class Claim:
                 wait()
                 time.sleep(0.1)
             undone.pop_all()
+        self._own: int | None = own
+
+    def let_go(self, done: Callable[[], bool]) -> bool:
+        """Begin no more members, if all is done; return whether it is.
+
+        Members that are added are either seen by `done`, or whoever adds them sees nobody at work.
+        """
+        with _only_writer(self._path):
+            if not done():
+                return False
+            self._close_own()
+            return True
 
     def release(self) -> None:
         """Give it up; engines that still end keep their share."""
         os.close(self.descriptor)
-        os.close(self._own)
+        self._close_own()
+
+    def _close_own(self) -> None:
+        if self._own is not None:
+            os.close(self._own)
+            self._own = None
 
     @staticmethod
     def _opened(file: Path) -> int:
@@ -368,6 +393,12 @@ def _only_writer(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return what changes when a manifest is written. Raises OSError."""
+    manifest = (path / MANIFEST).stat()
+    return manifest.st_mtime_ns, manifest.st_ino
 
 
 def _named(path: Path) -> list[Path]:

@@ -52,6 +52,22 @@ def signalled(*arguments):
 setattr(sweeping, name, signalled)
 main()
 """
+#: The program; between the end of its last member and its own so much time passes.
+LATE_TO_GO = """
+import os, time
+from pathlib import Path
+from eostui.cli import main
+from eostui.runs.template import Template
+close = Template.close
+
+def close_late(self):
+    Path(os.environ["EOSTUI_RUNS"], "ends").touch()
+    time.sleep(8.0)
+    close(self)
+
+Template.close = close_late
+main()
+"""
 #: The program; between seeing that a sweep can be made and making it so much time passes.
 SLOW_TO_MAKE = """
 import time
@@ -373,6 +389,34 @@ def test_members_are_added_while_others_train(folder: Path, undisturbed: Sweep) 
     _, err = done(process)
     assert "4 more members" in err
     assert_same_members(Sweep(sweep.path), undisturbed)
+
+
+def test_members_are_added_while_pytorch_is_loaded(folder: Path) -> None:
+    """The process has read the manifest already, and no member has begun."""
+    part = SMALL.replace("--weight-decay 0,1e-3,1e-2", "--weight-decay 0").replace("=cpu", "=auto")
+    process = program(folder, f"sweep {part} --workers 2")
+    sweep = sweep_on(folder)
+    wait_until(lambda: engines_of(folder))
+    (template,) = engines_of(folder)
+    os.kill(template, signal.SIGSTOP)
+    _, err = call(folder, f"sweep --add {sweep.id} --weight-decay 1e-3,1e-2")
+    assert "takes 4 more members" in err
+    os.kill(template, signal.SIGCONT)
+    _, err = done(process)
+    assert "6 finished" in err
+
+
+def test_members_that_are_added_as_it_ends_are_trained_by_who_adds_them(folder: Path) -> None:
+    """Nobody is left to take them up, and its lock is held a while yet."""
+    words = ("--seed", "1", "--steps", "20", "--set", "device=cpu", "--workers", "1")
+    process = changed_program(folder, LATE_TO_GO, "sweep", "toy-two-layer", *words)
+    sweep = sweep_on(folder)
+    wait_until(lambda: (folder / "ends").exists())
+    _, err = call(folder, f"sweep --add {sweep.id} --seed 2")
+    assert "takes 1 more" not in err
+    assert "2 finished" in err
+    done(process)
+    assert {each.state for each in sweep_on(folder).states()} == {"finished"}
 
 
 def test_members_that_are_added_while_it_stops_are_left_to_resume(folder: Path) -> None:

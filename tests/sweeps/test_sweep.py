@@ -96,14 +96,17 @@ def test_a_sweep_and_a_run_that_are_called_the_same_are_told_apart(
 
 
 def test_members_are_added_and_those_there_keep_their_places(sweep: Sweep) -> None:
-    more = sweep.extended([Axis(("weight_decay",), ((2e-3,),))])
+    more, taken_up = sweep.extended([Axis(("weight_decay",), ((2e-3,),))])
+    assert not taken_up
+    assert more.is_current
+    assert not sweep.is_current
     before, after = sweep.members, more.members
     assert after[:4] == before
     assert [dict(member.settings) for member in after[4:]] == [
         {"weight_decay": 2e-3, "seed": 1}, {"weight_decay": 2e-3, "seed": 2}
     ]  # fmt: skip
     assert [member.path.name[-3:] for member in after] == [f"{n:03}" for n in range(6)]
-    both = more.extended([Axis(("eta",), ((0.1,),))])
+    both, _ = more.extended([Axis(("eta",), ((0.1,),))])
     assert len(both.members) == 12
     assert [m.path for m in both.members[:6]] == [m.path for m in after]
     assert [m.config for m in both.members[:6]] == [m.config for m in after]
@@ -118,7 +121,7 @@ def test_members_are_added_and_those_there_keep_their_places(sweep: Sweep) -> No
 def test_members_that_are_there_are_not_added_again_however_they_are_written(sweep: Sweep) -> None:
     drafted = Draft(presets.load("digits-mlp").config)
     drafted.take("weight_decay", "0,1/1000,2e-3", "test")
-    more = sweep.extended(drafted.axes())
+    more, _ = sweep.extended(drafted.axes())
     assert [dict(member.settings) for member in more.members[4:]] == [
         {"weight_decay": 2e-3, "seed": 1}, {"weight_decay": 2e-3, "seed": 2}
     ]  # fmt: skip
@@ -177,6 +180,17 @@ def test_whoever_only_looks_whether_it_is_at_work_keeps_nobody_from_it(sweep: Sw
     looks = os.open(sweep.path / LOCK, os.O_RDONLY)  # as `at_work` does, for an instant
     assert locked(looks, fcntl.LOCK_SH)
     threading.Timer(0.1, os.close, [looks]).start()
+    Claim(sweep.path).release()
+
+
+def test_whoever_ends_sees_members_that_are_added_or_they_see_that_it_ended(sweep: Sweep) -> None:
+    claim = Claim(sweep.path)
+    more, taken_up = sweep.extended([Axis(("seed",), ((3,),))])
+    assert taken_up
+    assert not claim.let_go(lambda: sweep.is_current)
+    assert claim.let_go(lambda: more.is_current)
+    assert not more.extended([Axis(("seed",), ((4,),))])[1]
+    claim.release()
     Claim(sweep.path).release()
 
 
