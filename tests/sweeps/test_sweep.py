@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import threading
 import time
 import tomllib
@@ -73,6 +74,14 @@ def test_it_is_found_by_id_and_name(sweep: Sweep, tmp_path: Path) -> None:
     Sweep.create(tmp_path, plan(), "mine")
     with pytest.raises(InputError, match="could be"):
         find_sweep(tmp_path, "mine")
+
+
+def test_one_that_was_killed_as_it_was_made_is_no_sweep(sweep: Sweep, tmp_path: Path) -> None:
+    shutil.copytree(sweep.path, tmp_path / f".made-{sweep.id[-4:]}")
+    assert sweeps_of(tmp_path) == [sweep.path]
+    for wanted in ("mine", sweep.id[-4:]):
+        assert find_sweep(tmp_path, wanted) == sweep.path
+    assert completions(tmp_path, "") == [sweep.id, "mine"]
 
 
 def test_a_sweep_and_a_run_that_are_called_the_same_are_told_apart(
@@ -309,6 +318,18 @@ def test_a_sweep_is_one_line_of_the_list(sweep: Sweep, tmp_path: Path) -> None:
     claim = Claim(sweep.path)
     assert "running" in call(tmp_path, "runs", "list")[1]
     claim.release()
+
+
+def test_a_run_of_a_sweeps_group_that_is_no_member_is_listed_by_itself(
+    sweep: Sweep, tmp_path: Path
+) -> None:
+    for path in (*sweep.run_paths, tmp_path / "made-aaaa"):
+        make_run(path, 10, group=sweep.id)
+    out = call(tmp_path, "runs", "list")[1]
+    assert "/4 members" in out
+    assert "5/4" not in out
+    assert [line for line in out.splitlines() if "made-aaaa" in line]
+    assert len(out.splitlines()) == 3
 
 
 def test_a_sweep_is_deleted_whole_or_not_at_all(sweep: Sweep, tmp_path: Path) -> None:
