@@ -52,14 +52,14 @@ class Training:
 
     def __post_init__(self) -> None:
         """Nothing is at work yet."""
-        self._stopped = False
+        self._stopped = threading.Event()
         self._engine: EngineProcess | None = None
         self._lock = threading.Lock()
 
     def stop(self) -> None:
         """Let the member save and stop; `run` returns then. May be called from any thread."""
         with self._lock:
-            self._stopped = True
+            self._stopped.set()
             if self._engine is not None:
                 self._engine.cancel()
 
@@ -73,12 +73,12 @@ class Training:
         while True:
             self._wait_for_others()
             found = state_of(self.member)
-            if self._stopped or found.complete:
+            if self._stopped.is_set() or found.complete:
                 return found.state, found.sentence
             try:
                 code = self._train(found)
             except EostuiError as error:
-                if self._stopped:  # what engines are copies of may have been ended
+                if self._stopped.is_set():  # what engines are copies of may have been ended
                     continue
                 if isinstance(error, StartError) and (
                     engine_alive(self.member.path) or state_of(self.member).state != found.state
@@ -86,7 +86,7 @@ class Training:
                     continue  # another was faster: of a cluster's worker that was believed lost
                 raise
             found = state_of(self.member)
-            if self._stopped or code >= 0:
+            if self._stopped.is_set() or code >= 0:
                 return found.state, found.sentence
             killed += 1
             if killed == _TRIES:  # no failure of its own: `eostui resume` tries again
@@ -95,7 +95,7 @@ class Training:
 
     def _wait_for_others(self) -> None:
         """Wait while another engine drives its run: someone's who resumed it alone."""
-        while engine_alive(self.member.path) and not self._stopped:
+        while engine_alive(self.member.path) and not self._stopped.is_set():
             time.sleep(0.1)
 
     def _train(self, found: MemberState) -> int:
@@ -114,7 +114,7 @@ class Training:
         elif never_began(member.path):
             shutil.rmtree(member.path)
         downloads = missing_download(member.config.data, self.data_dir)
-        alone = _only_download(self.data_dir, lambda: self._stopped)
+        alone = _only_download(self.data_dir, self._stopped.is_set)
         with alone if downloads else nullcontext():  # once for all
             engine = EngineProcess(
                 start, member.path.parent, self.data_dir, group=self.group, watched=False,
@@ -122,7 +122,7 @@ class Training:
             )  # fmt: skip
             with self._lock:
                 self._engine = engine
-                if self._stopped:
+                if self._stopped.is_set():
                     engine.cancel()
             run = member.path.name
             try:
@@ -130,7 +130,7 @@ class Training:
             except StartError:
                 code = engine.wait()
                 assert code is not None
-                if self._stopped or code < 0:
+                if self._stopped.is_set() or code < 0:
                     return code
                 raise
         log.write(self.log_folder, log.STARTED, run=run, resumed=found.entry is not None)

@@ -440,6 +440,8 @@ def test_what_is_refused_adds_no_members(
         ("sweep --add mine --weight-decay 0,1/1000", "all of these members"),
         ("sweep --add mine --set momentum=9/10", "all of these members"),
         ("sweep --add mine --momentum 0.5,7", "`momentum`"),
+        ("sweep --add mine --set controls.first.step=5", "have no such setting"),
+        ("sweep digits-mlp --set stop_at.0='',rest", "has no `stop_at.0`"),
         ("sweep digits-mlp --add mine --seed 3", "takes settings alone"),
         ("resume mine --steps 5", "--steps is for runs"),
         ("resume made-aaaa --failed", "are for sweeps"),
