@@ -102,15 +102,12 @@ class Sweep:
                 raise InputError(f"{where} is of a later version ({content['version']})")
             self.name = str(content["name"])
             self.created = float(content["created"])
-            axes = tuple(
-                Axis(tuple(axis["keys"]), tuple(tuple(point) for point in axis["values"]))
-                for axis in content["axes"]
-            )
+            axes = tuple(_axis(axis["keys"], axis["values"]) for axis in content["axes"])
             self._members = [
                 (_safe(each["run"]), dict(each["settings"])) for each in content["members"]
             ]
             self.plan = Plan(RunConfig.build(content["base"], where), axes)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{path / MANIFEST} is damaged: {error!r}") from None
 
     @classmethod
@@ -407,6 +404,15 @@ def _named(path: Path) -> list[Path]:
         return []
     content = parse_toml(read_text(path / MANIFEST, path.name), path.name)
     return [path.parent / str(each["run"]) for each in content["members"]]
+
+
+def _axis(keys: Any, values: Any) -> Axis:
+    """Return an axis as a manifest states it. Raises TypeError or ValueError if it is none."""
+    points = tuple(tuple(point) for point in values)
+    words = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+    if not words or not keys or not points or any(len(point) != len(keys) for point in points):
+        raise ValueError(f"`keys` is {keys!r}")
+    return Axis(tuple(keys), points)
 
 
 def _safe(name: object) -> str:

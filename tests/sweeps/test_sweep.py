@@ -143,6 +143,10 @@ def test_members_that_are_there_are_not_added_again_however_they_are_written(swe
         ('name = "mine"', 'nome = "mine"', "damaged"),
         ("[base]", "[base", "not valid TOML"),
         (".001", "/../../elsewhere", "damaged"),
+        ("created = ", "created = 1" + 400 * "0" + " # ", "damaged"),
+        ('"weight_decay",', '"weight_decay", "eta",', "damaged"),
+        ('"weight_decay",', "true,", "damaged"),
+        ('"weight_decay",', "", "damaged"),
         ("width = 100", "width = -1", "`width` is -1"),
     ],
 )
