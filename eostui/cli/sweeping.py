@@ -193,14 +193,18 @@ class _Ending:
         self._asked = False
 
     @property
-    def wanted(self) -> bool:
-        """Whether it is, by now."""
-        self._asked = take_stop_request(self._path) or self._asked
+    def seen(self) -> bool:
+        """Whether it was, when that was looked at last."""
         return self._asked or self._signals.stops
+
+    def look(self) -> bool:
+        """Return whether it is, by now."""
+        self._asked = take_stop_request(self._path) or self._asked
+        return self.seen
 
     def heed(self) -> None:
         """Raise Interrupted if it is, where no member has begun."""
-        if not self.wanted:
+        if not self.look():
             return
         if self._signals.stops:
             raise self._signals.interruption("any member began")
@@ -239,7 +243,6 @@ def trained(
                 told = True
 
         claim = Claim(sweep.path, wait)
-        stopped = False
         template = Template()
         try:
             members = unfinished(sweep.states(), failed=failed)
@@ -263,12 +266,10 @@ def trained(
                     conductor = Conductor(sweep, members, executor)
                     _follow(conductor, claim, signals, ending, narrate)
                     sweep = conductor.sweep  # members may have been added
-                # one that came as the last members ended is meant as much
-                stopped = ending.wanted
         finally:
             template.close()
             claim.release()
-        if stopped:
+        if ending.seen:
             sweep = Sweep(sweep.path)  # those that were added meanwhile are left too
         states = sweep.states()
         _tell_end(sweep, states, narrate)
@@ -278,7 +279,7 @@ def trained(
                 narrate.print("summing up … (again: end at once)", style="dim")
             cut = not _sum_up(sweep, signals, narrate)
         interrupted = 128 + signals.number if signals.stops else 0
-    return Trained(sweep, states, interrupted, stopped or interrupted != 0, cut)
+    return Trained(sweep, states, interrupted, ending.seen, cut)
 
 
 def _refuse_disk(folder: Path, members: Sequence[Member], more: Sequence[RunConfig] = ()) -> None:
@@ -306,13 +307,15 @@ def _follow(
             if conductor.take_up_added():
                 narrate.print(f"{len(conductor.members) - count} more members", style="dim")
                 progress, count = Progress(conductor.members), len(conductor.members)
-            elif ended and claim.let_go(conductor.done):
-                break
+            elif ended:
+                ending.look()  # what came as the last members ended is meant as much
+                if claim.let_go(conductor.done):
+                    break
             if signals.stops and not signals.answered:
                 conductor.stop()
                 narrate.print("members save and stop … (again: end at once)", style="dim")
                 signals.obeyed()
-            elif not conductor.stopped and ending.wanted:
+            elif not conductor.stopped and ending.look():
                 conductor.stop()
                 narrate.print("members save and stop …", style="dim")
             told = _tell_outcomes(conductor.outcomes, told, narrate)

@@ -145,7 +145,8 @@ def devices_meant(
                 wait([heard], _LOOK)
                 heed()
         except BaseException:
-            template.close()  # nobody answers then
+            template.close()  # then nobody answers, but an engine that has begun to
+            engine.process.terminate()
             raise
     messages, code = heard.result()
     for message in messages:
