@@ -52,6 +52,21 @@ def signalled(*arguments):
 setattr(sweeping, name, signalled)
 main()
 """
+#: The program; it begins its sweep's members once another process is at work on the sweep.
+OUTRUN = """
+import time
+from eostui.cli import main, sweeping
+from eostui.sweeps.shelf import at_work
+conducted = sweeping.conducted
+
+def conducted_late(sweep, *arguments, **named):
+    while not at_work(sweep.path):
+        time.sleep(0.05)
+    return conducted(sweep, *arguments, **named)
+
+sweeping.conducted = conducted_late
+main()
+"""
 #: The program; between the end of its last member and its own so much time passes.
 LATE_TO_GO = """
 import os, time
@@ -483,6 +498,22 @@ def test_a_sweep_is_stopped_while_its_engines_load_pytorch(
     assert f"`eostui resume {sweep.id}` goes on" in err
     assert {each.state for each in sweep.states()} == {WAITING}
     wait_until(lambda: not engines_of(folder))
+
+
+def test_a_sweep_that_another_has_taken_up_is_not_deleted_from_under_it(
+    folder: Path, tmp_path_factory
+) -> None:
+    """Nothing was begun of it yet: PyTorch is loaded for its devices."""
+    words = ("--seed", "1,2", "--steps", "20", "--set", "device=auto")
+    first = changed_program(folder, OUTRUN, "sweep", "toy-two-layer", *words)
+    sweep = sweep_on(folder)
+    more = never_loaded(tmp_path_factory.mktemp("slow"))
+    second = program(folder, f"resume {sweep.id}", **more)
+    _, err = done(first, 2)
+    assert err == f"eostui: another process is at work on sweep {sweep.id}\n"
+    assert sweeps_of(folder) == [sweep.path]
+    second.send_signal(signal.SIGINT)
+    done(second, 130)
 
 
 @pytest.mark.parametrize("how", ["stop", "SIGINT"])
