@@ -253,7 +253,6 @@ class Claim:
         Raises:
             InputError: if another process is at work on the sweep.
         """
-        self._path = path
         with ExitStack() as undone:
             own = self._opened(path / LOCK)
             undone.callback(os.close, own)
@@ -262,6 +261,9 @@ class Claim:
             take_stop_request(path)  # it was for who was at work before
             self.descriptor = self._opened(path / _MEMBERS_LOCK)
             undone.callback(os.close, self.descriptor)
+            # opened now: a disk that fills up meanwhile keeps nobody from ending
+            self._writers = self._opened(path / _WRITER_LOCK)
+            undone.callback(os.close, self._writers)
             while not locked(self.descriptor):
                 wait()
                 time.sleep(0.1)
@@ -273,15 +275,19 @@ class Claim:
 
         Members that are added are either seen by `done`, or whoever adds them sees nobody at work.
         """
-        with _only_writer(self._path):
+        fcntl.flock(self._writers, fcntl.LOCK_EX)
+        try:
             if not done():
                 return False
             self._close_own()
             return True
+        finally:
+            fcntl.flock(self._writers, fcntl.LOCK_UN)
 
     def release(self) -> None:
         """Give it up; engines that still end keep their share."""
         os.close(self.descriptor)
+        os.close(self._writers)
         self._close_own()
 
     def _close_own(self) -> None:

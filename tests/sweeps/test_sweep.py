@@ -201,7 +201,10 @@ def test_whoever_ends_sees_members_that_are_added_or_they_see_that_it_ended(swee
     more, taken_up = sweep.extended([Axis(("seed",), ((3,),))])
     assert taken_up
     assert not claim.let_go(lambda: sweep.is_current)
+    (sweep.path / "manifest.lock").rename(sweep.path / "moved")
+    (sweep.path / "manifest.lock").mkdir()  # as where none can be made, on a full disk
     assert claim.let_go(lambda: more.is_current)
+    (sweep.path / "manifest.lock").rmdir()
     assert not more.extended([Axis(("seed",), ((4,),))])[1]
     claim.release()
     Claim(sweep.path).release()
