@@ -233,7 +233,7 @@ def _show_cost(
     as_json: bool,
 ) -> int:
     """Print what each preset of the experiments costs; return the exit code."""
-    from eostui.cli.sweeping import planned
+    from eostui.cli.sweep_plan import planned
 
     by_preset: dict[str, list[Experiment]] = {}
     for each in chosen:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from eostui.errors import EXIT_INTERRUPTED, Interrupted
@@ -14,7 +16,8 @@ assert 128 + signal.SIGINT == EXIT_INTERRUPTED
 class NotedSignals:
     """The SIGINT, SIGTERM or SIGHUP that comes while it is entered: the first that stops, else a SIGHUP.
 
-    It is only noted, never raised: an engine that was started is never lost sight of in between.
+    It is only noted, never raised, but where `raised` says so: an engine that was started is never lost
+    sight of in between.
 
     Attributes:
         number: that of the signal, 0 before it came.
@@ -25,6 +28,7 @@ class NotedSignals:
         """Note these signals; all that end a command if none is named."""
         self.number = 0
         self.answered = False
+        self._raises = False
         # what `nohup` lets be ignored stays so
         self._ends = [n for n in numbers or _ENDING if signal.getsignal(n) is not signal.SIG_IGN]
 
@@ -39,6 +43,20 @@ class NotedSignals:
     def _note(self, number: int, _: FrameType | None) -> None:
         if not self.stops:  # who let the run go on may yet end it, but not the other way round
             self.number = number
+        if self._raises and number != signal.SIGHUP:
+            self._raises = False
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def raised(self) -> Iterator[None]:
+        """Have the next one that stops raise KeyboardInterrupt within, also where one was obeyed."""
+        for number in self._ends:
+            signal.signal(number, self._note)
+        self._raises = True
+        try:
+            yield
+        finally:
+            self._raises = False
 
     def obeyed(self) -> None:
         """Take in that the engine knows of it."""

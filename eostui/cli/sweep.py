@@ -113,7 +113,8 @@ def sweep(
     """
     del ascii_only
     from eostui import locations
-    from eostui.cli.sweeping import added, begun, planned
+    from eostui.cli.sweep_plan import planned
+    from eostui.cli.sweeping import added, begun
     from eostui.config import RunConfig
     from eostui.sweeps.plan import Draft
 

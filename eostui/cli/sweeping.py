@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,22 +10,21 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from rich.console import Console
 
-from eostui.charts.numbers import age
 from eostui.cli.headless import Narration
-from eostui.cli.output import print_json, print_table
+from eostui.cli.output import print_json
 from eostui.cli.progress import ProgressBar
 from eostui.cli.signals import NotedSignals
-from eostui.errors import EXIT_FAILED, EXIT_INTERRUPTED, EostuiError, InputError, printable
+from eostui.errors import EXIT_FAILED, EostuiError, Interrupted, printable
 from eostui.locations import present_folder
 from eostui.runs import shelf
 from eostui.runs.family import symbol_of, told
-from eostui.runs.prune import shown_size
 from eostui.runs.template import Template
 from eostui.runs.trust import refuse_foreign_code
-from eostui.sweeps import cost, log, trial
+from eostui.sweeps import cost, log
 from eostui.sweeps.conductor import Conductor, Executor, Outcome, unfinished
 from eostui.sweeps.devices import worker_devices
 from eostui.sweeps.knee import TOO_FEW
+from eostui.sweeps.names import check_name, only_namer
 from eostui.sweeps.processes import Processes
 from eostui.sweeps.progress import Progress
 from eostui.sweeps.shelf import at_work, find_sweep, no_such_sweep, take_stop_request
@@ -51,18 +49,18 @@ def begun(
     plan: Plan, name: str, stem: str, folders: Folders, machines: Machines, *, as_json: bool
 ) -> int:
     """Make a sweep and train its members; return the exit code."""
-    if name:
-        from eostui.sweeps.names import check_name
-
-        check_name(name, folders[0])
+    check_name(name, folders[0])
     cost.refuse_disk(folders[0], sum(cost.record_bytes(c) for c in plan.configs()))
     present_folder()
     with machines.reached(list(plan.configs())) as reached:
-        sweep = Sweep.create(folders[0], plan, name, stem)
+        with only_namer(folders[0]):
+            check_name(name, folders[0])  # nobody has taken it meanwhile
+            sweep = Sweep.create(folders[0], plan, name, stem)
         try:
             return conducted(sweep, folders[1], machines.workers, reached, as_json=as_json)
         except EostuiError:
-            if not log.read(sweep.path):  # nothing was begun: it is as if it hadn't been asked for
+            # nothing was begun: it is as if it hadn't been asked for
+            if not log.read(sweep.path) and not at_work(sweep.path):
                 shelf.delete(sweep.path)
             raise
 
@@ -84,18 +82,23 @@ def added(
     for config in (*there, *before.plan.configs()):  # of which the new ones are made
         refuse_foreign_code(config, before.path, trusted=trusted)
     _refuse_disk(before.path.parent, unfinished(before.states()), new)
-    if at_work(before.path):
-        count = len(before.extended(axes).run_paths) - len(there)
-        print(
-            f"{before.id}: whoever is at work on it takes {count} more members; if it was told to stop, "
-            f"`eostui resume {before.id}` does",
-            file=sys.stderr,
-        )
-        print(before.path)
-        return 0
-    with machines.reached([*there, *new]) as reached:
-        sweep = before.extended(axes)
-        return conducted(sweep, folders[1], machines.workers, reached, as_json=as_json)
+    sweep, taken_up = before, at_work(before.path)
+    if taken_up:  # unless that ends just now
+        sweep, taken_up = before.extended(axes)
+    if not taken_up:
+        with machines.reached([*there, *new]) as reached:
+            if sweep is before:
+                sweep, taken_up = before.extended(axes)
+            if not taken_up:
+                return conducted(sweep, folders[1], machines.workers, reached, as_json=as_json)
+    count = len(sweep.run_paths) - len(there)
+    print(
+        f"{sweep.id}: whoever is at work on it takes {count} more members; if it was told to stop, "
+        f"`eostui resume {sweep.id}` does",
+        file=sys.stderr,
+    )
+    print(sweep.path)
+    return 0
 
 
 def resumed(
@@ -158,20 +161,52 @@ class Trained(NamedTuple):
     Attributes:
         sweep: as it is now.
         states: of its members.
-        interrupted: the exit code of a signal that ended it before all was done; 0 for none.
+        interrupted: the exit code of a signal that came before all was done; 0 for none.
         stopped: whether it was told to stop, by a signal or by `eostui stop`.
+        cut: whether a signal ended its summing up.
     """
 
     sweep: Sweep
     states: Sequence[MemberState]
     interrupted: int
     stopped: bool
+    cut: bool
 
     @property
     def exit_code(self) -> int:
         """What the program ends with."""
-        whole = all(each.complete for each in self.states)
+        whole = _whole(self.states) and not self.cut
         return 0 if whole else self.interrupted or EXIT_FAILED
+
+
+def _whole(states: Sequence[MemberState]) -> bool:
+    return all(each.complete for each in states)
+
+
+class _Ending:
+    """Whether a sweep is told to end, by a signal or by `eostui stop`."""
+
+    def __init__(self, path: Path, signals: NotedSignals) -> None:
+        self._path, self._signals = path, signals
+        self._asked = False
+
+    @property
+    def seen(self) -> bool:
+        """Whether it was, when that was looked at last."""
+        return self._asked or self._signals.stops
+
+    def look(self) -> bool:
+        """Return whether it is, by now."""
+        self._asked = take_stop_request(self._path) or self._asked
+        return self.seen
+
+    def heed(self) -> None:
+        """Raise Interrupted if it is, where no member has begun."""
+        if not self.look():
+            return
+        if self._signals.stops:
+            raise self._signals.interruption("any member began")
+        raise Interrupted("stopped as asked before any member began", EXIT_FAILED)
 
 
 def trained(
@@ -186,55 +221,63 @@ def trained(
     """Train what is unfinished of a sweep; its progress is told on stderr.
 
     ctrl+c and SIGTERM let members save and stop; a second one ends this process at once, and members
-    save and stop by themselves then. Once they ended, ctrl+c ends the summing up. At SIGHUP all goes on.
+    save and stop by themselves then. One that comes while members that ended are summed up ends that. At
+    SIGHUP all goes on.
 
     Raises:
         InputError: if another process is at work on it, or a member's config isn't valid.
-        Interrupted: by a signal before any member began.
+        Interrupted: if it is told to stop while engines of the process before are ending.
     """
     narrate = Console(file=cast("IO[str]", Narration()), highlight=False)
     with NotedSignals() as signals:
+        ending = _Ending(sweep.path, signals)
         told = False
 
-        def still_waiting() -> bool:
+        def wait() -> None:
             nonlocal told
+            ending.heed()
             if not told:
                 narrate.print("waiting for members to save and stop …", style="dim")
                 told = True
-            return not signals.stops
 
-        try:
-            claim = Claim(sweep.path, still_waiting)
-        except InputError:
-            if signals.stops:
-                raise signals.interruption("any member began") from None
-            raise
-        take_stop_request(sweep.path)  # it was for who was at work before
-        stopped = False
+        claim = Claim(sweep.path, wait)
         template = Template()
         try:
             members = unfinished(sweep.states(), failed=failed)
             if members:
                 _refuse_disk(sweep.path.parent, members)
-                if reached is not None:
-                    executor: Executor = reached.executor(sweep, data_dir, members, changed_data)
+                try:
+                    if reached is not None:
+                        executor: Executor = reached.executor(
+                            sweep, data_dir, members, changed_data
+                        )
+                    else:
+                        configs = [member.config for member in members]
+                        devices = worker_devices(configs, workers, template, ending.heed)
+                        executor = Processes(
+                            sweep, data_dir, devices, template, claim, changed_data
+                        )
+                    ending.heed()
+                except Interrupted as error:
+                    narrate.print(str(error), markup=False, soft_wrap=True)
                 else:
-                    devices = worker_devices([m.config for m in members], workers, template)
-                    executor = Processes(sweep, data_dir, devices, template, claim, changed_data)
-                conductor = Conductor(sweep, members, executor)
-                _follow(conductor, signals, narrate)
-                # one that came as the last members ended is meant as much
-                stopped = conductor.stopped or take_stop_request(sweep.path)
+                    conductor = Conductor(sweep, members, executor)
+                    _follow(conductor, claim, signals, ending, narrate)
+                    sweep = conductor.sweep  # members may have been added
         finally:
             template.close()
             claim.release()
-        sweep = Sweep(sweep.path)  # members may have been added
+        if ending.seen:
+            sweep = Sweep(sweep.path)  # those that were added meanwhile are left too
         states = sweep.states()
         _tell_end(sweep, states, narrate)
-    interrupted = 128 + signals.number if signals.stops else 0
-    if not interrupted:
-        interrupted = _sum_up(sweep, narrate)
-    return Trained(sweep, states, interrupted, stopped or interrupted != 0)
+        cut = False
+        if _whole(states) or not signals.stops:
+            if signals.stops:
+                narrate.print("summing up … (again: end at once)", style="dim")
+            cut = not _sum_up(sweep, signals, narrate)
+        interrupted = 128 + signals.number if signals.stops else 0
+    return Trained(sweep, states, interrupted, ending.seen, cut)
 
 
 def _refuse_disk(folder: Path, members: Sequence[Member], more: Sequence[RunConfig] = ()) -> None:
@@ -243,7 +286,9 @@ def _refuse_disk(folder: Path, members: Sequence[Member], more: Sequence[RunConf
     cost.refuse_disk(folder, sum(map(cost.record_bytes, new)))
 
 
-def _follow(conductor: Conductor, signals: NotedSignals, narrate: Console) -> None:
+def _follow(
+    conductor: Conductor, claim: Claim, signals: NotedSignals, ending: _Ending, narrate: Console
+) -> None:
     """Let the members be trained, and show how far they are, until all ended."""
     sweep, count = conductor.sweep, len(conductor.members)
     places = conductor.executor.places
@@ -261,12 +306,14 @@ def _follow(conductor: Conductor, signals: NotedSignals, narrate: Console) -> No
                 narrate.print(f"{len(conductor.members) - count} more members", style="dim")
                 progress, count = Progress(conductor.members), len(conductor.members)
             elif ended:
-                break
+                ending.look()  # what came as the last members ended is meant as much
+                if claim.let_go(conductor.done):
+                    break
             if signals.stops and not signals.answered:
                 conductor.stop()
                 narrate.print("members save and stop … (again: end at once)", style="dim")
                 signals.obeyed()
-            elif not conductor.stopped and take_stop_request(sweep.path):
+            elif not conductor.stopped and ending.look():
                 conductor.stop()
                 narrate.print("members save and stop …", style="dim")
             told = _tell_outcomes(conductor.outcomes, told, narrate)
@@ -288,28 +335,30 @@ def _tell_outcomes(outcomes: Sequence[Outcome], told: int, narrate: Console) -> 
     return told
 
 
-def _sum_up(sweep: Sweep, narrate: Console) -> int:
+def _sum_up(sweep: Sweep, signals: NotedSignals, narrate: Console) -> bool:
     """Write what the members came to into the sweep's folder, and say where the transition is.
 
+    ctrl+c and SIGTERM end it at once.
+
     Returns:
-        The exit code of ctrl+c, which ends it at once; 0 for none.
+        Whether none of them did.
     """
     try:
-        with NotedSignals(signal.SIGHUP):
+        with signals.raised():
             summary = summary_of(sweep)
             found = transitions(summary.rows, summary.settings)
             write(sweep, summary, found)
     except KeyboardInterrupt:
         told = f"stopped before it was summed up: `eostui runs summary {sweep.id}` does it"
         narrate.print(told, markup=False, soft_wrap=True)
-        return EXIT_INTERRUPTED
+        return False
     except EostuiError as error:  # the members are whole: `runs summary` does it again
         narrate.print(f"no summary: {printable(str(error))}", markup=False, soft_wrap=True)
-        return 0
+        return True
     for each in found[:_NAMED]:
         if each.knee.outcome != TOO_FEW:
             narrate.print(printable(each.sentence()), markup=False, soft_wrap=True)
-    return 0
+    return True
 
 
 def _tell_end(sweep: Sweep, states: Sequence[MemberState], narrate: Console) -> None:
@@ -358,96 +407,3 @@ def _summary(sweep: Sweep, states: Sequence[MemberState]) -> dict[str, Any]:
             for each in states
         ],
     }  # fmt: skip
-
-
-def planned(
-    plan: Plan,
-    folders: Folders,
-    workers: int | None,
-    *,
-    as_json: bool,
-    experiments: Sequence[str] = (),
-) -> None:
-    """Print a plan, and what it costs: some steps of its cheapest and its dearest member are taken.
-
-    ctrl+c and SIGTERM end it in order, a second one at once.
-
-    Args:
-        plan: of a sweep.
-        folders: of the runs, of the data sets.
-        workers: that would train at once; None for as many as can.
-        as_json: as one line for programs.
-        experiments: whose members these are, for programs to know.
-
-    Raises:
-        Interrupted: by a signal; a disk that is too small is told with the plan.
-        EostuiError: if it can't be timed.
-    """
-    present_folder()
-    configs = list(plan.configs())
-    narrate = Console(file=cast("IO[str]", Narration()), highlight=False)
-    template = Template()
-    with NotedSignals() as signals:
-
-        def stopped() -> bool:
-            if signals.stops and not signals.answered:
-                signals.obeyed()  # the engine ends with this process
-            return signals.stops
-
-        try:
-            devices = worker_devices(configs, workers, template)
-            trials = []
-            for config in trial.to_time(configs):
-                narrate.print("taking some steps, to time them …", style="dim")
-                try:
-                    trials.append(trial.timed(config, folders[1], template, devices[0], stopped))
-                except EostuiError:  # one that is stopped says that it took no step
-                    if not signals.stops:
-                        raise
-                if signals.stops:
-                    raise signals.interruption("the plan was timed")
-        finally:
-            template.close()
-    costs = trial.estimate(configs, trials, len(devices))
-    free = cost.free_bytes(folders[0])
-    if as_json:
-        whose = {"experiments": list(experiments)} if experiments else {}
-        print_json(whose | _plan_json(plan, configs, devices, costs, free))
-        return
-    rows = [("member", "settings", "steps", "time at most")]
-    for number, (settings, config) in enumerate(zip(plan.settings(), configs, strict=True)):
-        label = settings_label(settings) or "—"
-        rows.append((f"{number:03}", label, str(config.steps), age(costs.seconds[number])))
-    print_table(rows)
-    at_once = f"{len(devices)} at a time" if len(devices) > 1 else "one at a time"
-    on = sorted({device for device in devices if device not in ("", "cpu")})
-    where = f" on {', '.join(on)}" if on else ""
-    print(f"\n{len(configs)} members, {at_once}{where}: {age(costs.wall)} at most")
-    memory = f", memory {shown_size(costs.memory)}" if costs.memory else ""
-    short = "; that is too little" if costs.disk > free else ""
-    print(f"disk {shown_size(costs.disk)} of {shown_size(free)} free{short}{memory}")
-
-
-def _plan_json(
-    plan: Plan,
-    configs: Sequence[RunConfig],
-    devices: Sequence[str],
-    costs: trial.Estimate,
-    free: float,
-) -> dict[str, Any]:
-    return {
-        "preset": plan.base.preset,
-        "axes": [{"keys": a.keys, "values": a.values} for a in plan.axes],
-        "members": [
-            {"number": number, "settings": settings, "steps": config.steps, "seconds": seconds}
-            for number, (settings, config, seconds) in enumerate(
-                zip(plan.settings(), configs, costs.seconds, strict=True)
-            )
-        ],
-        "workers": len(devices),
-        "devices": list(devices),
-        "seconds": costs.wall,
-        "disk": costs.disk,
-        "disk_free": free,
-        "memory": costs.memory or None,
-    }

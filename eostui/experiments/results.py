@@ -22,6 +22,7 @@ from eostui.runs.run import Run
 from eostui.runs.store.reader import RunReader
 from eostui.sweeps.conductor import unfinished
 from eostui.sweeps.cost import record_bytes, refuse_disk, work
+from eostui.sweeps.names import only_namer
 from eostui.sweeps.plan import Plan
 from eostui.sweeps.shelf import MANIFEST, sweeps_of
 from eostui.sweeps.summary import SummaryReader, write_whole
@@ -135,13 +136,14 @@ def found_or_made(experiment: Experiment, shelf: OnShelf, *, paper_scale: bool =
     Raises:
         InputError: if none can be made, or it has no runs of that size.
     """
-    shelf.look()  # another process may have made one since
-    found = standing(experiment, shelf, paper_scale=paper_scale)
-    if found.sweep is not None:
-        return found.sweep
-    refuse_disk(shelf.runs_dir, sum(map(record_bytes, found.plan.configs())))
-    stem = Path(experiment.preset(paper_scale=paper_scale)).stem
-    return Sweep.create(shelf.runs_dir, found.plan, "", stem)
+    with only_namer(shelf.runs_dir):
+        shelf.look()  # another process may have made one since
+        found = standing(experiment, shelf, paper_scale=paper_scale)
+        if found.sweep is not None:
+            return found.sweep
+        refuse_disk(shelf.runs_dir, sum(map(record_bytes, found.plan.configs())))
+        stem = Path(experiment.preset(paper_scale=paper_scale)).stem
+        return Sweep.create(shelf.runs_dir, found.plan, "", stem)
 
 
 def result_file(sweep: Sweep, experiment: Experiment) -> Path:

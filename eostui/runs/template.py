@@ -153,6 +153,7 @@ class Template:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._closed = False
         self._lock = threading.Lock()
 
     def engine(self, held: int | None = None) -> CopiedEngine:
@@ -162,7 +163,7 @@ class Template:
             held: a file's descriptor that the engine has too, for as long as it lives: with it a lock.
 
         Raises:
-            EostuiError: if no process can be started.
+            EostuiError: if no process can be started, or it was closed.
         """
         for _ in range(2):  # it may have been killed since the last time
             with self._lock:
@@ -182,8 +183,9 @@ class Template:
             return lines[-1] if lines else ""
 
     def close(self) -> None:
-        """End the template; engines that it made go on."""
+        """End the template, for good; engines that it made go on, those that wait for it end."""
         with self._lock:
+            self._closed = True
             self._end()
 
     @property
@@ -192,6 +194,8 @@ class Template:
         return self._process.pid if self._process is not None else 0
 
     def _begin(self) -> None:
+        if self._closed:
+            raise EostuiError("no engine can be started: the process that loads PyTorch was ended")
         if self._process is not None and self._process.poll() is None:
             return
         self._end()

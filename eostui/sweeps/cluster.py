@@ -214,7 +214,7 @@ class Cluster:
 
     def stop(self) -> None:
         """Let the members at work save and stop. Returns at once."""
-        self._stopped = True
+        self._stopped = True  # without its lock: a member that is being handed out isn't waited for
         threading.Thread(target=self._stop_members, daemon=True).start()
 
     def close(self) -> None:
@@ -241,11 +241,13 @@ class Cluster:
         key = f"eostui-{member.path.name}-{secrets.token_hex(4)}"
         future: Future[dict[str, Any]] | None = None
         try:
-            future = self._client.submit(
-                remote.answer, request.model_dump_json(), parcel, key=key, pure=False,
-                resources=needed,
-            )  # fmt: skip
-            with self._lock:
+            with self._lock:  # who stops all finds it then, or it isn't handed out
+                if self._stopped:
+                    return None
+                future = self._client.submit(
+                    remote.answer, request.model_dump_json(), parcel, key=key, pure=False,
+                    resources=needed,
+                )  # fmt: skip
                 self._futures[member.number] = future
             said = future.result()
         except KilledWorker:

@@ -99,7 +99,6 @@ class Conductor:
         self._at_work: dict[int, Member] = {}  # by their numbers
         self._changed = threading.Condition()
         self._stopped = False
-        self._manifest = self.sweep.stamp()
 
     def begin(self) -> None:
         """Let members begin; returns at once."""
@@ -113,13 +112,12 @@ class Conductor:
         Raises:
             InputError: if the manifest can't be read any more.
         """
-        stamp = self.sweep.stamp()
-        if stamp == self._manifest or self._stopped:
+        if self._stopped or self.sweep.is_current:
             return False
         sweep = Sweep(self.sweep.path)
         added = sweep.members[len(self.sweep.members) :]
         with self._changed:
-            self._manifest, self.sweep = stamp, sweep
+            self.sweep = sweep
             self.members = [*self.members, *added]
             self._left = sorted([*self._left, *added], key=_longest_first)
         self._begin_members()
@@ -130,6 +128,11 @@ class Conductor:
         self._begin_members()  # there may be more places than before
         with self._changed:
             return self._changed.wait_for(self._done, timeout)
+
+    def done(self) -> bool:
+        """Whether nothing is left to do, members among it that were added until now."""
+        with self._changed:
+            return self._done() and (self._stopped or self.sweep.is_current)
 
     def at_work(self) -> list[Member]:
         """Return the members that are being trained."""

@@ -62,12 +62,21 @@ def checkpoint_bytes(config: RunConfig) -> float:
 
 def memory_bytes(config: RunConfig) -> float:
     """Return about what an engine needs: data, activations and their derivatives, vectors like θ."""
+    return _memory_bytes(config, 0 if config.chunk_size == "auto" else config.chunk_size)
+
+
+def _memory_bytes(config: RunConfig, chunk_size: int) -> float:
+    """Return what an engine needs with so many samples a chunk; 0 for all in one."""
     size = 8 if config.dtype == "float64" else 4
     samples = 1 if config.problem != "network" else _samples(config)
-    if isinstance(config.chunk_size, int) and config.chunk_size:
-        samples = min(samples, config.chunk_size)
+    samples = min(samples, chunk_size or samples)
     units = sum(_units(config))
     return _ENGINE + size * (samples * units * 8 + parameters(config) * 60)
+
+
+def least_memory_bytes(config: RunConfig) -> float:
+    """Return about what an engine can do with on a GPU: a chunk that it chooses may be of one sample."""
+    return _memory_bytes(config, 1 if config.chunk_size == "auto" else config.chunk_size)
 
 
 def default_workers(configs: Iterable[RunConfig]) -> int:

@@ -2,12 +2,57 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from eostui.errors import InputError
 from eostui.runs.edit import refuse_name, set_name
 from eostui.runs.shelf import Entry, entries
 from eostui.sweeps.shelf import found_sweeps
+
+#: The file of a shelf whose lock is held by who makes a sweep or gives a name; it goes with that.
+_LOCK = ".naming"
+
+
+@contextmanager
+def only_namer(folder: Path) -> Iterator[None]:
+    """Let nobody else make a sweep or give a name on a shelf within; whoever does is waited for.
+
+    So what is free when it is looked at within is free when it is taken. The shelf is made if it isn't
+    there.
+
+    Raises:
+        InputError: if nothing can be made there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = _locked_file(folder / _LOCK)
+    except OSError as error:
+        raise InputError(f"{folder}: nothing can be made there: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        (folder / _LOCK).unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _locked_file(file: Path) -> int:
+    """Return a descriptor of a file whose lock it has; the file is made where there is none."""
+    while True:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(descriptor), os.stat(file)):
+                return descriptor
+        except FileNotFoundError:
+            pass  # who had the lock took the file along
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
 
 
 def rename(entry: Entry, name: str, folder: Path) -> None:
@@ -22,8 +67,9 @@ def rename(entry: Entry, name: str, folder: Path) -> None:
         InputError: if the name can't be used, or the run can't be written to.
         EostuiError: if its engine doesn't answer.
     """
-    check_name(name, folder, entry.path)
-    set_name(entry, name)
+    with only_namer(folder):
+        check_name(name, folder, entry.path)
+        set_name(entry, name)
 
 
 def check_name(name: str, folder: Path, own: Path | None = None) -> None:

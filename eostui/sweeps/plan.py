@@ -193,7 +193,12 @@ def canonical(plan: Plan, where: str) -> Plan:
         stated = config.model_dump(mode="json")
         for axis, found in zip(plan.axes, values, strict=True):
             point = tuple(settings[key] for key in axis.keys)
-            found.setdefault(repr(point), tuple(within(stated, key) for key in axis.keys))
+            try:
+                found.setdefault(repr(point), tuple(within(stated, key) for key in axis.keys))
+            except LookupError as error:
+                raise InputError(
+                    f"{where}: the member with {told} has no `{error}`: an empty entry isn't kept"
+                ) from None
     axes = tuple(
         Axis(axis.keys, tuple(found.values()))
         for axis, found in zip(plan.axes, values, strict=True)
@@ -266,9 +271,12 @@ def _index(place: Any, part: str, key: str, where: str) -> int:
 
 
 def within(values: Any, key: str) -> Any:
-    """Return what a path leads to."""
+    """Return what a path leads to. Raises LookupError if it leads nowhere."""
     for part in key.split("."):
-        values = values[int(part)] if isinstance(values, list) else values.get(part)
+        try:
+            values = values[int(part)] if isinstance(values, list) else values.get(part)
+        except (IndexError, ValueError, AttributeError):
+            raise LookupError(key) from None
     return values
 
 
@@ -288,7 +296,7 @@ def merged(plan: Plan, more: Iterable[Axis], where: str) -> Plan:
         if place is None:
             try:
                 own = tuple(within(stated, key) for key in axis.keys)
-            except (IndexError, AttributeError):
+            except LookupError:
                 raise InputError(
                     f"{where}: `{axis.name}` can't be added: the members there have no such setting"
                 ) from None

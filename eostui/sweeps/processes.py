@@ -75,3 +75,4 @@ class Processes:
             self._stopped = True
             for training in self._trainings.values():
                 training.stop()
+        self._template.close()  # those that wait until PyTorch is loaded need it no more

@@ -23,7 +23,7 @@ from eostui.locations import data_dir
 from eostui.runs.store.filesystem import open_regular
 from eostui.runs.template import Template
 from eostui.sweeps import log
-from eostui.sweeps.devices import devices_meant
+from eostui.sweeps.devices import Devices, borne, devices_meant, next_device
 from eostui.sweeps.parcel import pack, unpack
 from eostui.sweeps.sweep import Member
 from eostui.sweeps.training import Training
@@ -97,7 +97,7 @@ class _Process:
         self.device_lock = (
             threading.Lock()
         )  # held while PyTorch is loaded: nobody is to wait for that
-        self.devices: list[str] = []
+        self.devices: Devices = {}
         self.at_work: Counter[str] = Counter()  # members by device
 
 
@@ -234,14 +234,15 @@ def _scratch() -> Iterator[Path]:
 
 @contextmanager
 def _device(config: RunConfig) -> Iterator[str]:
-    """Give a member whose device is chosen the one of this machine that the fewest members have."""
+    """Give a member whose device is chosen one of this machine's, by their members and their memory."""
     if config.device != "auto":
         yield ""
         return
     with _process.device_lock:
         if not _process.devices:
-            _process.devices = list(devices_meant(["auto"], _process.template)["auto"])
-        device = min(_process.devices, key=lambda each: _process.at_work[each])
+            _process.devices = devices_meant(["auto"], _process.template)["auto"]
+        bears = borne(_process.devices, [config])
+        device = next_device(_process.devices, bears, _process.at_work)
         _process.at_work[device] += 1
     try:
         yield device

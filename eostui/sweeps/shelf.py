@@ -30,10 +30,10 @@ def is_sweep(path: Path) -> bool:
 
 
 def sweeps_of(runs_dir: Path) -> list[Path]:
-    """Return the directories of all sweeps on a shelf, the newest first."""
+    """Return the directories of all sweeps on a shelf, the newest first; none that is being made."""
     found = []
     with contextlib.suppress(OSError):
-        for name in os.listdir(runs_dir):
+        for name in (each for each in os.listdir(runs_dir) if not each.startswith(".")):
             with contextlib.suppress(OSError):
                 found.append((os.stat(runs_dir / name / MANIFEST).st_mtime, runs_dir / name))
     return [path for _, path in sorted(found, reverse=True)]

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,13 +29,15 @@ from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.schema import DATABASE
 from eostui.sweeps import log
 from eostui.sweeps.plan import MOST_MEMBERS, Axis, Plan, canonical, merged, within
-from eostui.sweeps.shelf import LOCK, MANIFEST, is_sweep, locked
+from eostui.sweeps.shelf import LOCK, MANIFEST, at_work, is_sweep, locked, take_stop_request
 from eostui.text import parse_toml, read_text
 from eostui.version import __version__
 
 _FORMAT = 1
 #: Files whose locks are held by the engines of members, and by who adds members.
 _MEMBERS_LOCK, _WRITER_LOCK = "members.lock", "manifest.lock"
+#: Seconds in which whoever only looks whether a sweep is at work has looked.
+_INSTANT = 0.5
 
 #: The state of a member whose run isn't there yet; others are those of runs.
 WAITING = "waiting"
@@ -92,21 +94,20 @@ class Sweep:
         self.path = path
         self._ended: dict[int, tuple[Stamp, MemberState]] = {}
         where = f"sweep {path.name}"
+        with suppress(OSError):  # it is told below
+            self._read = _stamp(path)
         content = parse_toml(read_text(path / MANIFEST, where), where)
         try:
             if content["format"] > _FORMAT:
                 raise InputError(f"{where} is of a later version ({content['version']})")
             self.name = str(content["name"])
             self.created = float(content["created"])
-            axes = tuple(
-                Axis(tuple(axis["keys"]), tuple(tuple(point) for point in axis["values"]))
-                for axis in content["axes"]
-            )
+            axes = tuple(_axis(axis["keys"], axis["values"]) for axis in content["axes"])
             self._members = [
                 (_safe(each["run"]), dict(each["settings"])) for each in content["members"]
             ]
             self.plan = Plan(RunConfig.build(content["base"], where), axes)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{path / MANIFEST} is damaged: {error!r}") from None
 
     @classmethod
@@ -134,14 +135,18 @@ class Sweep:
             raise InputError(f"{path}: no sweep can be made there: {error.strerror}") from None
         return cls(path)
 
-    def extended(self, axes: Iterable[Axis]) -> Sweep:
+    def extended(self, axes: Iterable[Axis]) -> tuple[Sweep, bool]:
         """Add the members that more values of some settings make; those there keep their places.
+
+        Returns:
+            The sweep with them, and whether a process is at work on it, which takes them up, unless it
+            was told to stop.
 
         Raises:
             InputError: if nothing is added, or a member's config isn't valid; nothing is changed then.
         """
         with _only_writer(self.path):
-            return Sweep(self.path)._extended(axes)
+            return Sweep(self.path)._extended(axes), at_work(self.path)
 
     def _extended(self, axes: Iterable[Axis]) -> Sweep:
         plan, there, new = self._with_more(axes)
@@ -180,9 +185,10 @@ class Sweep:
             )
         return plan, settings, new
 
-    def stamp(self) -> int:
-        """Return what changes when members are added: when the manifest was written."""
-        return (self.path / MANIFEST).stat().st_mtime_ns
+    @property
+    def is_current(self) -> bool:
+        """Whether no members were added since the manifest was read. Raises OSError if it is gone."""
+        return self._read == _stamp(self.path)
 
     @property
     def id(self) -> str:
@@ -237,33 +243,57 @@ class Claim:
         descriptor: what engines hold.
     """
 
-    def __init__(self, path: Path, wait: Callable[[], bool] = lambda: True) -> None:
-        """Claim a sweep's directory.
+    def __init__(self, path: Path, wait: Callable[[], None] = lambda: None) -> None:
+        """Claim a sweep's directory; what it was asked before, to stop, isn't meant any more.
 
         Args:
             path: of the sweep.
-            wait: called now and then while engines of the process before are ending; False gives up.
+            wait: called now and then while engines of the process before are ending; it may raise.
 
         Raises:
             InputError: if another process is at work on the sweep.
         """
         with ExitStack() as undone:
-            self._own = self._opened(path / LOCK)
-            undone.callback(os.close, self._own)
-            if not locked(self._own):
+            own = self._opened(path / LOCK)
+            undone.callback(os.close, own)
+            if not _locked_soon(own):
                 raise InputError(f"another process is at work on sweep {path.name}")
+            take_stop_request(path)  # it was for who was at work before
             self.descriptor = self._opened(path / _MEMBERS_LOCK)
             undone.callback(os.close, self.descriptor)
+            # opened now: a disk that fills up meanwhile keeps nobody from ending
+            self._writers = self._opened(path / _WRITER_LOCK)
+            undone.callback(os.close, self._writers)
             while not locked(self.descriptor):
-                if not wait():
-                    raise InputError(f"engines of sweep {path.name} are still at work")
+                wait()
                 time.sleep(0.1)
             undone.pop_all()
+        self._own: int | None = own
+
+    def let_go(self, done: Callable[[], bool]) -> bool:
+        """Begin no more members, if all is done; return whether it is.
+
+        Members that are added are either seen by `done`, or whoever adds them sees nobody at work.
+        """
+        fcntl.flock(self._writers, fcntl.LOCK_EX)
+        try:
+            if not done():
+                return False
+            self._close_own()
+            return True
+        finally:
+            fcntl.flock(self._writers, fcntl.LOCK_UN)
 
     def release(self) -> None:
         """Give it up; engines that still end keep their share."""
         os.close(self.descriptor)
-        os.close(self._own)
+        os.close(self._writers)
+        self._close_own()
+
+    def _close_own(self) -> None:
+        if self._own is not None:
+            os.close(self._own)
+            self._own = None
 
     @staticmethod
     def _opened(file: Path) -> int:
@@ -271,6 +301,16 @@ class Claim:
             return os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise InputError(f"{file}: can't be opened: {error.strerror}") from None
+
+
+def _locked_soon(descriptor: int) -> bool:
+    """Take a file's lock; return whether it was free, but for instants in which others look at it."""
+    deadline = time.monotonic() + _INSTANT
+    while not locked(descriptor):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def never_began(path: Path) -> bool:
@@ -358,12 +398,27 @@ def _only_writer(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return what changes when a manifest is written. Raises OSError."""
+    manifest = (path / MANIFEST).stat()
+    return manifest.st_mtime_ns, manifest.st_ino
+
+
 def _named(path: Path) -> list[Path]:
     """Return the run directories that a manifest names already."""
     if not is_sweep(path):
         return []
     content = parse_toml(read_text(path / MANIFEST, path.name), path.name)
     return [path.parent / str(each["run"]) for each in content["members"]]
+
+
+def _axis(keys: Any, values: Any) -> Axis:
+    """Return an axis as a manifest states it. Raises TypeError or ValueError if it is none."""
+    points = tuple(tuple(point) for point in values)
+    words = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+    if not words or not keys or not points or any(len(point) != len(keys) for point in points):
+        raise ValueError(f"`keys` is {keys!r}")
+    return Axis(tuple(keys), points)
 
 
 def _safe(name: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
@@ -14,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eostui.config import RunConfig
-from eostui.errors import InputError
+from eostui.errors import EostuiError, InputError
 from eostui.locations import missing_download
 from eostui.runs.launch import EngineProcess, Resume, StartError
 from eostui.runs.store.liveness import engine_alive
 from eostui.runs.template import CopiedEngine
 from eostui.sweeps import log
+from eostui.sweeps.shelf import locked
 from eostui.sweeps.sweep import Member, MemberState, never_began, state_of
 
 #: Times that a member is begun in one go, where its process was killed.
@@ -52,14 +52,14 @@ class Training:
 
     def __post_init__(self) -> None:
         """Nothing is at work yet."""
-        self._stopped = False
+        self._stopped = threading.Event()
         self._engine: EngineProcess | None = None
         self._lock = threading.Lock()
 
     def stop(self) -> None:
         """Let the member save and stop; `run` returns then. May be called from any thread."""
         with self._lock:
-            self._stopped = True
+            self._stopped.set()
             if self._engine is not None:
                 self._engine.cancel()
 
@@ -73,16 +73,20 @@ class Training:
         while True:
             self._wait_for_others()
             found = state_of(self.member)
-            if self._stopped or found.complete:
+            if self._stopped.is_set() or found.complete:
                 return found.state, found.sentence
             try:
                 code = self._train(found)
-            except StartError:
-                if engine_alive(self.member.path) or state_of(self.member).state != found.state:
+            except EostuiError as error:
+                if self._stopped.is_set():  # what engines are copies of may have been ended
+                    continue
+                if isinstance(error, StartError) and (
+                    engine_alive(self.member.path) or state_of(self.member).state != found.state
+                ):
                     continue  # another was faster: of a cluster's worker that was believed lost
                 raise
             found = state_of(self.member)
-            if self._stopped or code >= 0:
+            if self._stopped.is_set() or code >= 0:
                 return found.state, found.sentence
             killed += 1
             if killed == _TRIES:  # no failure of its own: `eostui resume` tries again
@@ -91,7 +95,7 @@ class Training:
 
     def _wait_for_others(self) -> None:
         """Wait while another engine drives its run: someone's who resumed it alone."""
-        while engine_alive(self.member.path) and not self._stopped:
+        while engine_alive(self.member.path) and not self._stopped.is_set():
             time.sleep(0.1)
 
     def _train(self, found: MemberState) -> int:
@@ -110,14 +114,15 @@ class Training:
         elif never_began(member.path):
             shutil.rmtree(member.path)
         downloads = missing_download(member.config.data, self.data_dir)
-        with _only_download(self.data_dir) if downloads else nullcontext():  # once for all
+        alone = _only_download(self.data_dir, self._stopped.is_set)
+        with alone if downloads else nullcontext():  # once for all
             engine = EngineProcess(
                 start, member.path.parent, self.data_dir, group=self.group, watched=False,
                 path=member.path, device=self.device, engine=self.engine(),
             )  # fmt: skip
             with self._lock:
                 self._engine = engine
-                if self._stopped:
+                if self._stopped.is_set():
                     engine.cancel()
             run = member.path.name
             try:
@@ -125,7 +130,7 @@ class Training:
             except StartError:
                 code = engine.wait()
                 assert code is not None
-                if self._stopped or code < 0:
+                if self._stopped.is_set() or code < 0:
                     return code
                 raise
         log.write(self.log_folder, log.STARTED, run=run, resumed=found.entry is not None)
@@ -146,13 +151,14 @@ def _refuse_other_code(stored: RunConfig, member: Member) -> None:
 
 
 @contextmanager
-def _only_download(folder: Path) -> Iterator[None]:
-    """Let nobody else download into a folder within; whoever does is waited for."""
+def _only_download(folder: Path, stopped: Callable[[], bool]) -> Iterator[None]:
+    """Let nobody else download into a folder within; whoever does is waited for, until it is stopped."""
     descriptor = None
     with suppress(OSError):  # who downloads says what is wrong with the folder
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder / _DOWNLOAD_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        while not locked(descriptor) and not stopped():
+            time.sleep(0.1)
     try:
         yield
     finally:

@@ -67,7 +67,6 @@ class FollowedSweep:
         self.trouble = ""
         self.revision = 0
         self._next_look = 0.0
-        self._stamp = 0
         self._begun: subprocess.Popen[bytes] | None = None
 
     @property
@@ -90,10 +89,8 @@ class FollowedSweep:
         try:
             self._refuse_failed()
             sweep = self.sweep
-            if not self.states or sweep.stamp() != self._stamp:
-                stamp = sweep.stamp()
+            if not sweep.is_current:
                 sweep = Sweep(self.path)
-                self._stamp = stamp
             states = sweep.states()
             return Look(sweep, states, at_work(self.path), done_share(states))
         except EostuiError as error:

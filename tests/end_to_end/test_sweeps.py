@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -31,23 +32,69 @@ from terminal import Terminal
 from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.schema import LIVE_STATES
 from eostui.runs.store.writer import RunWriter
+from eostui.sweeps import log
 from eostui.sweeps.shelf import at_work, sweeps_of
 from eostui.sweeps.sweep import WAITING, Sweep, state_of
 
 #: Members that never end by themselves while a test looks on.
 LONG = f"{SMALL} --steps 1000000"
-#: The program; it sends itself a signal as it sums up.
+#: The program; it sends itself a signal before it calls a function of its sweeps.
 SIGNALLED = """
 import os, sys
 from eostui.cli import main, sweeping
-number = int(sys.argv.pop(1))
-sums_up = sweeping.summary_of
+number, name = int(sys.argv.pop(1)), sys.argv.pop(1)
+called = getattr(sweeping, name)
 
-def summary_of(sweep):
+def signalled(*arguments):
     os.kill(os.getpid(), number)
-    return sums_up(sweep)
+    return called(*arguments)
 
-sweeping.summary_of = summary_of
+setattr(sweeping, name, signalled)
+main()
+"""
+#: The program; it begins its sweep's members once another process is at work on the sweep.
+OUTRUN = """
+import time
+from eostui.cli import main, sweeping
+from eostui.sweeps.shelf import at_work
+conducted = sweeping.conducted
+
+def conducted_late(sweep, *arguments, **named):
+    while not at_work(sweep.path):
+        time.sleep(0.05)
+    return conducted(sweep, *arguments, **named)
+
+sweeping.conducted = conducted_late
+main()
+"""
+#: The program; between the end of its last member and its own so much time passes.
+LATE_TO_GO = """
+import os, time
+from pathlib import Path
+from eostui.cli import main
+from eostui.runs.template import Template
+close = Template.close
+
+def close_late(self):
+    Path(os.environ["EOSTUI_RUNS"], "ends").touch()
+    time.sleep(8.0)
+    close(self)
+
+Template.close = close_late
+main()
+"""
+#: The program; between seeing that a sweep can be made and making it so much time passes.
+SLOW_TO_MAKE = """
+import time
+from eostui.cli import main
+from eostui.sweeps.sweep import Sweep
+create = Sweep.create
+
+def create_late(*arguments):
+    time.sleep(3.0)
+    return create(*arguments)
+
+Sweep.create = create_late
 main()
 """
 
@@ -172,28 +219,36 @@ def test_it_goes_on_when_the_terminal_is_gone(folder: Path, undisturbed: Sweep) 
     assert_same_members(sweep, undisturbed)
 
 
-def summed_up(sweep: Sweep, number: int) -> tuple[str, str]:
-    """Have a whole sweep summed up anew, with a signal as that begins; return what is told."""
-    words = [sys.executable, "-c", SIGNALLED, str(int(number)), "resume", sweep.id]
-    (sweep.path / "summary.csv").unlink(missing_ok=True)
-    return done(
-        subprocess.Popen(
-            words, env=environment(sweep.path.parent), text=True, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+def changed_program(folder: Path, text: str, *words: str) -> subprocess.Popen[str]:
+    """Start a program that changes a part of itself."""
+    return subprocess.Popen(
+        [sys.executable, "-c", text, *words], env=environment(folder), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
 
-def test_ctrl_c_ends_the_summing_up_of_what_is_whole(folder: Path, undisturbed: Sweep) -> None:
-    """All members finished, and the exit code says so; a terminal that goes ends nothing."""
+def signalled(sweep: Sweep, number: int, before: str, code: int = 0) -> tuple[str, str]:
+    """Have a whole sweep summed up anew, with a signal before a function; return what is told."""
+    (sweep.path / "summary.csv").unlink(missing_ok=True)
+    words = (str(int(number)), before, "resume", sweep.id)
+    out, err = done(changed_program(sweep.path.parent, SIGNALLED, *words), code)
+    assert out == f"{sweep.path}\n"
+    return out, err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_summing_up_of_what_is_whole_and_the_code_says_so(
+    folder: Path, undisturbed: Sweep, number: int
+) -> None:
+    """Before that it comes too late to end anything; a terminal that goes ends nothing."""
     shutil.copytree(undisturbed.path.parent, folder, dirs_exist_ok=True)
     sweep = Sweep(folder / undisturbed.id)
-    out, err = summed_up(sweep, signal.SIGINT)
-    assert out == f"{sweep.path}\n"
-    assert f"stopped before it was summed up: `eostui runs summary {sweep.id}` does it" in err
-    assert not (sweep.path / "summary.csv").exists()
-    summed_up(sweep, signal.SIGHUP)
-    assert (sweep.path / "summary.csv").exists()
+    for before in ("_tell_end", "transitions"):
+        ends = before == "transitions" and number != signal.SIGHUP
+        _, err = signalled(sweep, number, before, 128 + number if ends else 0)
+        told = f"stopped before it was summed up: `eostui runs summary {sweep.id}` does it"
+        assert (told in err) == ends
+        assert (sweep.path / "summary.csv").exists() != ends
 
 
 def watched(sweep: Sweep) -> Terminal:
@@ -351,6 +406,34 @@ def test_members_are_added_while_others_train(folder: Path, undisturbed: Sweep) 
     assert_same_members(Sweep(sweep.path), undisturbed)
 
 
+def test_members_are_added_while_pytorch_is_loaded(folder: Path) -> None:
+    """The process has read the manifest already, and no member has begun."""
+    part = SMALL.replace("--weight-decay 0,1e-3,1e-2", "--weight-decay 0").replace("=cpu", "=auto")
+    process = program(folder, f"sweep {part} --workers 2")
+    sweep = sweep_on(folder)
+    wait_until(lambda: engines_of(folder))
+    (template,) = engines_of(folder)
+    os.kill(template, signal.SIGSTOP)
+    _, err = call(folder, f"sweep --add {sweep.id} --weight-decay 1e-3,1e-2")
+    assert "takes 4 more members" in err
+    os.kill(template, signal.SIGCONT)
+    _, err = done(process)
+    assert "6 finished" in err
+
+
+def test_members_that_are_added_as_it_ends_are_trained_by_who_adds_them(folder: Path) -> None:
+    """Nobody is left to take them up, and its lock is held a while yet."""
+    words = ("--seed", "1", "--steps", "20", "--set", "device=cpu", "--workers", "1")
+    process = changed_program(folder, LATE_TO_GO, "sweep", "toy-two-layer", *words)
+    sweep = sweep_on(folder)
+    wait_until(lambda: (folder / "ends").exists())
+    _, err = call(folder, f"sweep --add {sweep.id} --seed 2")
+    assert "takes 1 more" not in err
+    assert "2 finished" in err
+    done(process)
+    assert {each.state for each in sweep_on(folder).states()} == {"finished"}
+
+
 def test_members_that_are_added_while_it_stops_are_left_to_resume(folder: Path) -> None:
     process = program(folder, f"sweep {LONG} --workers 2")
     sweep = sweep_on(folder)
@@ -361,12 +444,138 @@ def test_members_that_are_added_while_it_stops_are_left_to_resume(folder: Path) 
     process.send_signal(signal.SIGINT)
     time.sleep(1.0)
     _, err = call(folder, f"sweep --add {sweep.id} --seed 7")
-    for pid in engines:
+    for pid in engines_of(folder):
         os.kill(pid, signal.SIGCONT)
     assert "takes 3 more members; if it was told to stop, `eostui resume " in err
     _, err = done(process, 130)
     assert "more members" not in err
     assert [each.state for each in sweep_on(folder).states()][6:] == [WAITING] * 3
+
+
+def test_of_two_that_make_a_sweep_of_one_name_at_once_one_is_refused(folder: Path) -> None:
+    words = ("--seed", "1,2", "--steps", "20", "--set", "device=cpu", "--name", "one")
+    both = [
+        changed_program(folder, SLOW_TO_MAKE, "sweep", "toy-two-layer", *words) for _ in range(2)
+    ]
+    told = [done(each, None) for each in both]
+    assert sorted(each.returncode for each in both) == [0, 2]
+    (path,) = sweeps_of(folder)
+    (refused,) = [err for each, (_, err) in zip(both, told, strict=True) if each.returncode]
+    assert refused == (f"eostui: the name `one` already finds sweep {path.name}: choose another\n")
+    assert len(list(folder.iterdir())) == 3
+
+
+def never_loaded(folder: Path) -> dict[str, str]:
+    """Variables by which PyTorch takes longer to load than a test waits."""
+    torch = folder / "torch"
+    torch.mkdir()
+    (torch / "__init__.py").write_text("import time\ntime.sleep(1000)\n")
+    return {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+@pytest.mark.parametrize("how", ["stop", "SIGINT", "SIGTERM"])
+def test_a_sweep_is_stopped_while_its_engines_load_pytorch(
+    folder: Path, tmp_path_factory, device: str, how: str
+) -> None:
+    """Whether it asks for devices or its members have begun: at once, and it can be gone on with."""
+    more = never_loaded(tmp_path_factory.mktemp("slow"))
+    arguments = f"sweep toy-two-layer --seed 1,2 --steps 20 --workers 2 --set device={device}"
+    process = program(folder, arguments, **more)
+    sweep = sweep_on(folder)
+    wait_until(lambda: engines_of(folder))
+    time.sleep(1.0)
+    assert process.poll() is None
+    if how == "stop":
+        assert call(folder, f"stop {sweep.id}")[1] == f"sweep {sweep.id} stopped\n"
+        code = 1
+    else:
+        process.send_signal(getattr(signal, how))
+        code = 128 + getattr(signal, how)
+    out, err = done(process, code)
+    assert out == f"{sweep.path}\n"
+    assert "2 waiting" in err
+    assert f"`eostui resume {sweep.id}` goes on" in err
+    assert {each.state for each in sweep.states()} == {WAITING}
+    wait_until(lambda: not engines_of(folder))
+
+
+def test_a_sweep_that_another_has_taken_up_is_not_deleted_from_under_it(
+    folder: Path, tmp_path_factory
+) -> None:
+    """Nothing was begun of it yet: PyTorch is loaded for its devices."""
+    words = ("--seed", "1,2", "--steps", "20", "--set", "device=auto")
+    first = changed_program(folder, OUTRUN, "sweep", "toy-two-layer", *words)
+    sweep = sweep_on(folder)
+    more = never_loaded(tmp_path_factory.mktemp("slow"))
+    second = program(folder, f"resume {sweep.id}", **more)
+    _, err = done(first, 2)
+    assert err == f"eostui: another process is at work on sweep {sweep.id}\n"
+    assert sweeps_of(folder) == [sweep.path]
+    second.send_signal(signal.SIGINT)
+    done(second, 130)
+
+
+@pytest.mark.parametrize("how", ["stop", "SIGINT"])
+def test_a_sweep_is_stopped_while_engines_of_the_process_before_end(folder: Path, how: str) -> None:
+    first = program(folder, f"sweep {LONG} --workers 2")
+    sweep = sweep_on(folder)
+    wait_until(lambda: trains(sweep) == 2)
+    engines = engines_of(folder)
+    for pid in engines:
+        os.kill(pid, signal.SIGSTOP)
+    first.kill()
+    done(first, -signal.SIGKILL)
+    second = program(folder, f"resume {sweep.id}")
+    wait_until(lambda: at_work(sweep.path))
+    if how == "stop":
+        assert call(folder, f"stop {sweep.id}")[1] == f"sweep {sweep.id} stopped\n"
+        out, err = done(second, 1)
+        assert err.endswith("eostui: stopped as asked before any member began\n")
+    else:
+        second.send_signal(signal.SIGINT)
+        out, err = done(second, 130)
+        assert err.endswith("eostui: stopped by SIGINT before any member began\n")
+    assert out == ""
+    for pid in engines:
+        os.kill(pid, signal.SIGCONT)
+    wait_for_states(sweep, "stopped", WAITING)
+
+
+def test_a_sweep_is_stopped_while_another_downloads_its_data_set(folder: Path) -> None:
+    data = folder / "data"
+    data.mkdir()
+    with open(data / ".download.lock", "w") as another:
+        fcntl.flock(another, fcntl.LOCK_EX)
+        arguments = "sweep cifar5k-mlp --seed 1,2 --workers 2 --set device=cpu"
+        process = program(folder / "runs", arguments, EOSTUI_DATA=str(data))
+        sweep = sweep_on(folder / "runs")
+        wait_until(lambda: log.read(sweep.path))
+        time.sleep(1.0)
+        _, err = call(folder / "runs", f"stop {sweep.id}")
+        assert err == f"sweep {sweep.id} stopped\n"
+        _, err = done(process, 1)
+    assert "2 waiting" in err
+    assert not engines_of(folder / "runs")
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_dry_run_is_ended_while_pytorch_is_loaded(
+    folder: Path, tmp_path_factory, device: str, number: int
+) -> None:
+    more = never_loaded(tmp_path_factory.mktemp("slow"))
+    arguments = f"sweep toy-two-layer --seed 1,2 --steps 20 --dry-run --set device={device}"
+    process = program(folder, arguments, **more)
+    wait_until(lambda: engines_of(folder))
+    time.sleep(1.0)
+    process.send_signal(number)
+    out, err = done(process, 128 + number)
+    assert out == ""
+    name = signal.Signals(number).name
+    assert err.endswith(f"eostui: stopped by {name} before the plan was timed\n")
+    wait_until(lambda: not engines_of(folder))
+    assert list(folder.iterdir()) == []
 
 
 def test_a_dry_run_tells_what_it_costs_and_leaves_nothing(folder: Path) -> None:

@@ -7,6 +7,8 @@ import json
 import shlex
 import shutil
 import signal
+import subprocess
+import sys
 import time
 import tomllib
 from collections.abc import Iterator
@@ -17,10 +19,12 @@ from typing import Any
 import pytest
 import summarised
 import tomli_w
+from engines import PATIENCE
 from made import make_run
 from sweep_runs import call, done, program, sweep_on, wait_for_states
 from typer.testing import CliRunner
 
+from eostui.cli import sweeping
 from eostui.cli.app import app
 from eostui.experiments.costs import ExperimentCost, ExperimentCosts
 from eostui.experiments.experiment import available, load
@@ -401,20 +405,51 @@ def test_one_that_is_stopped_is_not_judged_and_no_other_begins(two):
     assert (verdicts(two), sweeps_of(runs)) == ([], [sweep.path])
 
 
-def test_ctrl_c_while_members_are_summed_up_begins_no_other(two, monkeypatch):
-    """They are whole, and the same command judges them."""
+@pytest.mark.parametrize(("before", "summed_up"), [("summary_of", False), ("_tell_end", True)])
+def test_ctrl_c_once_members_are_whole_begins_no_other(two, monkeypatch, before, summed_up):
+    """The same command judges them, whether they were summed up or not."""
+    called = getattr(sweeping, before)
 
-    def pressed(_):
-        raise KeyboardInterrupt
+    def pressed(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        return called(*arguments)
 
-    monkeypatch.setattr("eostui.cli.sweeping.summary_of", pressed)
+    monkeypatch.setattr(sweeping, before, pressed)
     files = [str(two / f"{name}.toml") for name in ("below", "long")]
     answer = CliRunner().invoke(app, ["reproduce", *files, "--runs-dir", str(two / "runs")])
     assert answer.exit_code == 130
     assert "stopped: 2 experiments are left and not judged" in answer.stderr
     (sweep,) = sweeps_of(two / "runs")
     assert all(state.complete for state in Sweep(sweep).states())
+    assert (sweep / "summary.csv").exists() == summed_up
     assert verdicts(two) == []
+
+
+#: Two of these find no sweep of their experiment at the same instant.
+FOUND_OR_MADE = """
+import sys, time
+from pathlib import Path
+from eostui.experiments.experiment import load
+from eostui.experiments.results import OnShelf, found_or_made
+from eostui.sweeps.sweep import Sweep
+create = Sweep.create
+
+def create_late(*arguments):
+    time.sleep(3.0)
+    return create(*arguments)
+
+Sweep.create = create_late
+print(found_or_made(load(sys.argv[1]), OnShelf(Path(sys.argv[2]))).path)
+"""
+
+
+def test_two_processes_that_need_an_experiments_sweep_at_once_have_the_same(two):
+    words = [sys.executable, "-c", FOUND_OR_MADE, str(two / "below.toml"), str(two / "runs")]
+    both = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [each.communicate(timeout=PATIENCE)[0] for each in both]
+    assert [each.returncode for each in both] == [0, 0]
+    (path,) = sweeps_of(two / "runs")
+    assert told == [f"{path}\n"] * 2
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1.0])

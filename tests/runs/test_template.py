@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from eostui.runs.launch import EngineProcess, Resume, StartError
 from eostui.runs.run import Run
 from eostui.runs.shelf import new_run_path
 from eostui.runs.template import Template
+from eostui.sweeps import remote
 from eostui.sweeps.devices import devices_meant, worker_devices
 
 CONFIG = small(steps=200)
@@ -146,11 +149,66 @@ def test_workers_have_devices_in_turn(template: Template, monkeypatch: pytest.Mo
     assert worker_devices(configs, None, template) == ["cuda:0", "cuda:1"]
 
 
+@pytest.mark.parametrize(
+    ("memory", "workers", "counts"),
+    [
+        ((80e9, 80e9), None, (4, 4)),
+        ((80e9, 2.5e9), None, (4, 2)),
+        ((1e9, 80e9), None, (1, 4)),
+        ((80e9, 0.5e9), None, (4, 0)),  # it holds none
+        ((0.5e9, 0.5e9), None, (1, 1)),  # none does, by what is guessed
+        ((0.5e9, 0.4e9), None, (1, 1)),  # a display takes a part of one
+        ((80e9, 2.5e9, 80e9), 4, (2, 1, 1)),
+        ((80e9, 2.5e9), 9, (7, 2)),  # more than are borne: by memory
+        ((40e9, 20e9), 18, (12, 6)),
+    ],
+)
+def test_a_small_gpu_gets_no_more_members_than_it_holds(
+    template: Template,
+    monkeypatch: pytest.MonkeyPatch,
+    memory: tuple[float, ...],
+    workers: int | None,
+    counts: tuple[int, ...],
+) -> None:
+    """Of members that are expected to take 0.85 GB each."""
+    monkeypatch.setattr("eostui.sweeps.devices.cores", lambda: 64)
+    monkeypatch.setattr("eostui.sweeps.devices.devices_meant", gpus_of(*memory))
+    configs = [small(seed=seed, device="auto") for seed in range(20)]
+    found = Counter(worker_devices(configs, workers, template))
+    assert tuple(found[f"cuda:{n}"] for n in range(len(memory))) == counts
+
+
+def test_what_chooses_its_chunk_is_borne_by_a_gpu_that_could_not_hold_all_samples(
+    template: Template, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eostui.sweeps.devices.cores", lambda: 64)
+    monkeypatch.setattr("eostui.sweeps.devices.devices_meant", gpus_of(80e9, 8e9))
+    large = {"data": "cifar10", "network": "cnn", "samples": 50_000, "device": "auto"}
+    for chunk_size, devices in (("auto", ["cuda:0", "cuda:1"]), (0, ["cuda:0"])):
+        configs = [small(**large, chunk_size=chunk_size, seed=seed) for seed in range(4)]
+        assert worker_devices(configs, None, template) == devices
+
+
+def test_a_worker_of_a_cluster_gives_its_small_gpu_no_more_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(remote, "_process", remote._Process())
+    monkeypatch.setattr(remote, "devices_meant", gpus_of(80e9, 1e9))
+    with ExitStack() as members:
+        given = [
+            members.enter_context(remote._device(small(device="auto", seed=seed)))
+            for seed in range(5)
+        ]
+    assert given == ["cuda:0", "cuda:1", "cuda:0", "cuda:0", "cuda:0"]
+    with remote._device(small(device="cuda:1")) as device:
+        assert device == ""
+
+
 def gpus_of(*memory: float) -> Callable[..., dict[str, dict[str, float | None]]]:
     """What stands for a machine with GPUs that have so many bytes free."""
     here: dict[str, float | None] = {f"cuda:{n}": free for n, free in enumerate(memory)}
 
-    def meant(asked: Sequence[str], _template: Template) -> dict[str, dict[str, float | None]]:
+    def meant(asked: Sequence[str], *_: object) -> dict[str, dict[str, float | None]]:
         indexed = {each: "cuda:0" if each == "cuda" else each for each in asked}
         found = {each: {name: here[name]} if name in here else {} for each, name in indexed.items()}
         return {**found, **{each: here for each in asked if each == "auto"}}

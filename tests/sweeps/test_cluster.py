@@ -8,21 +8,24 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from engines import PATIENCE, assert_same_rows
+from engines import PATIENCE, assert_same_rows, small
 from sweep_runs import SMALL, call, done, environment, program, sweep_on, wait_for_states
 
 from eostui.errors import InputError
 from eostui.runs.run import Run
 from eostui.runs.store.liveness import engine_alive
 from eostui.sweeps import log, remote
-from eostui.sweeps.cluster import _refuse_workers
+from eostui.sweeps.cluster import Cluster, _refuse_workers, close, connect
+from eostui.sweeps.plan import Axis, Plan
 from eostui.sweeps.sweep import WAITING, Sweep, state_of
 from eostui.version import __version__
 
@@ -213,6 +216,48 @@ def test_workers_come_later_and_a_member_that_lost_its_time_goes_on(tmp_path: Pa
     events = [event for event in log.read(sweep.path) if event["kind"] == log.STARTED]
     assert [event["run"] for event in events if event["resumed"]] == [stopped.name]
     assert len([event for event in events if not event["resumed"]]) == 3
+
+
+def test_it_is_stopped_before_any_worker_comes(tmp_path: Path) -> None:
+    with cluster_in(tmp_path, 0) as cluster:
+        shelf = tmp_path / "shelf"
+        process = program(shelf, f"sweep {LONG} --scheduler {cluster.address}")
+        sweep = sweep_on(shelf)
+        wait_until(lambda: log.read(sweep.path))
+        assert call(shelf, f"stop {sweep.id}")[1] == f"sweep {sweep.id} stopped\n"
+        _, err = done(process, 1)
+    assert "6 members, as soon as there are workers" in err
+    assert "6 waiting" in err
+
+
+def test_a_member_that_is_handed_out_as_all_stop_is_stopped_too(tmp_path: Path) -> None:
+    """The stop comes when its worker is chosen, and nobody knows yet what is to be stopped."""
+    shelf = tmp_path / "shelf"
+    config = small(steps=1_000_000)
+    sweep = Sweep.create(shelf, Plan(config, (Axis(("seed",), ((1,), (2,))),)))
+    handed_out = threading.Event()
+    with cluster_in(tmp_path, 1) as cluster:
+        client = connect(cluster.address, "it")
+        executor = Cluster(client, "it", sweep, tmp_path, [config])
+        submit = client.submit
+
+        def late(*arguments, **named):
+            handed_out.set()
+            time.sleep(2.0)
+            return submit(*arguments, **named)
+
+        client.submit = late
+        with ThreadPoolExecutor(1) as training:
+            told = training.submit(executor.train, sweep.members[0])
+            assert handed_out.wait(PATIENCE)
+            executor.stop()
+            try:
+                state, _ = told.result(30.0)
+            finally:
+                cluster.close()  # a member that trains on ends with its worker
+        assert state in (WAITING, "stopped")
+        executor.close()
+        close(client)
 
 
 @pytest.mark.parametrize("more", ["", pytest.param("--send-back", marks=pytest.mark.slow)])

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
+import threading
+import time
 import tomllib
 from pathlib import Path
 
@@ -15,20 +19,25 @@ from typer.testing import CliRunner
 from eostui import presets
 from eostui.cli.app import app
 from eostui.config import RunConfig
-from eostui.errors import EostuiError, InputError
+from eostui.errors import EostuiError, InputError, Interrupted
 from eostui.panels.sweep.members import share
 from eostui.runs.store.writer import RunWriter
 from eostui.sweeps import cost, log, trial
 from eostui.sweeps.conductor import unfinished
+from eostui.sweeps.names import only_namer
 from eostui.sweeps.plan import Axis, Draft, Plan
 from eostui.sweeps.shelf import (
+    LOCK,
     MANIFEST,
     at_work,
     completions,
     find_sweep,
+    locked,
     name_of,
+    request_stop,
     sweep_named,
     sweeps_of,
+    take_stop_request,
 )
 from eostui.sweeps.sweep import WAITING, Claim, Sweep, never_began
 
@@ -67,6 +76,14 @@ def test_it_is_found_by_id_and_name(sweep: Sweep, tmp_path: Path) -> None:
         find_sweep(tmp_path, "mine")
 
 
+def test_one_that_was_killed_as_it_was_made_is_no_sweep(sweep: Sweep, tmp_path: Path) -> None:
+    shutil.copytree(sweep.path, tmp_path / f".made-{sweep.id[-4:]}")
+    assert sweeps_of(tmp_path) == [sweep.path]
+    for wanted in ("mine", sweep.id[-4:]):
+        assert find_sweep(tmp_path, wanted) == sweep.path
+    assert completions(tmp_path, "") == [sweep.id, "mine"]
+
+
 def test_a_sweep_and_a_run_that_are_called_the_same_are_told_apart(
     sweep: Sweep, tmp_path: Path
 ) -> None:
@@ -88,14 +105,17 @@ def test_a_sweep_and_a_run_that_are_called_the_same_are_told_apart(
 
 
 def test_members_are_added_and_those_there_keep_their_places(sweep: Sweep) -> None:
-    more = sweep.extended([Axis(("weight_decay",), ((2e-3,),))])
+    more, taken_up = sweep.extended([Axis(("weight_decay",), ((2e-3,),))])
+    assert not taken_up
+    assert more.is_current
+    assert not sweep.is_current
     before, after = sweep.members, more.members
     assert after[:4] == before
     assert [dict(member.settings) for member in after[4:]] == [
         {"weight_decay": 2e-3, "seed": 1}, {"weight_decay": 2e-3, "seed": 2}
     ]  # fmt: skip
     assert [member.path.name[-3:] for member in after] == [f"{n:03}" for n in range(6)]
-    both = more.extended([Axis(("eta",), ((0.1,),))])
+    both, _ = more.extended([Axis(("eta",), ((0.1,),))])
     assert len(both.members) == 12
     assert [m.path for m in both.members[:6]] == [m.path for m in after]
     assert [m.config for m in both.members[:6]] == [m.config for m in after]
@@ -110,7 +130,7 @@ def test_members_are_added_and_those_there_keep_their_places(sweep: Sweep) -> No
 def test_members_that_are_there_are_not_added_again_however_they_are_written(sweep: Sweep) -> None:
     drafted = Draft(presets.load("digits-mlp").config)
     drafted.take("weight_decay", "0,1/1000,2e-3", "test")
-    more = sweep.extended(drafted.axes())
+    more, _ = sweep.extended(drafted.axes())
     assert [dict(member.settings) for member in more.members[4:]] == [
         {"weight_decay": 2e-3, "seed": 1}, {"weight_decay": 2e-3, "seed": 2}
     ]  # fmt: skip
@@ -123,6 +143,10 @@ def test_members_that_are_there_are_not_added_again_however_they_are_written(swe
         ('name = "mine"', 'nome = "mine"', "damaged"),
         ("[base]", "[base", "not valid TOML"),
         (".001", "/../../elsewhere", "damaged"),
+        ("created = ", "created = 1" + 400 * "0" + " # ", "damaged"),
+        ('"weight_decay",', '"weight_decay", "eta",', "damaged"),
+        ('"weight_decay",', "true,", "damaged"),
+        ('"weight_decay",', "", "damaged"),
         ("width = 100", "width = -1", "`width` is -1"),
     ],
 )
@@ -150,11 +174,71 @@ def test_engines_of_the_process_before_are_waited_for(sweep: Sweep) -> None:
     held = os.dup(claim.descriptor)  # as an engine has it
     claim.release()
     asked = []
-    with pytest.raises(InputError, match="still at work"):
-        Claim(sweep.path, lambda: bool(asked.append(0)) or len(asked) < 3)
-    assert len(asked) == 3
+
+    def wait() -> None:
+        asked.append(at_work(sweep.path))
+        if len(asked) == 3:
+            raise Interrupted("no more")
+
+    with pytest.raises(Interrupted, match="no more"):
+        Claim(sweep.path, wait)
+    assert asked == [True] * 3
+    assert not at_work(sweep.path)
     os.close(held)
     Claim(sweep.path).release()
+
+
+def test_whoever_only_looks_whether_it_is_at_work_keeps_nobody_from_it(sweep: Sweep) -> None:
+    Claim(sweep.path).release()
+    looks = os.open(sweep.path / LOCK, os.O_RDONLY)  # as `at_work` does, for an instant
+    assert locked(looks, fcntl.LOCK_SH)
+    threading.Timer(0.1, os.close, [looks]).start()
+    Claim(sweep.path).release()
+
+
+def test_whoever_ends_sees_members_that_are_added_or_they_see_that_it_ended(sweep: Sweep) -> None:
+    claim = Claim(sweep.path)
+    more, taken_up = sweep.extended([Axis(("seed",), ((3,),))])
+    assert taken_up
+    assert not claim.let_go(lambda: sweep.is_current)
+    (sweep.path / "manifest.lock").rename(sweep.path / "moved")
+    (sweep.path / "manifest.lock").mkdir()  # as where none can be made, on a full disk
+    assert claim.let_go(lambda: more.is_current)
+    (sweep.path / "manifest.lock").rmdir()
+    assert not more.extended([Axis(("seed",), ((4,),))])[1]
+    claim.release()
+    Claim(sweep.path).release()
+
+
+def test_a_request_to_stop_is_for_who_is_at_work_when_it_comes(sweep: Sweep) -> None:
+    """Not for whoever takes the sweep up after that."""
+    request_stop(sweep.path)
+    claim = Claim(sweep.path)
+    assert not take_stop_request(sweep.path)
+    request_stop(sweep.path)
+    claim.release()
+    assert take_stop_request(sweep.path)
+
+
+def test_a_shelf_is_locked_by_one_at_a_time_and_nothing_is_left(tmp_path: Path) -> None:
+    """Whoever waits for the lock's file finds it gone, and makes another."""
+    shelf, inside, most = tmp_path / "shelf", [0], []
+
+    def name() -> None:
+        for _ in range(20):
+            with only_namer(shelf):
+                inside[0] += 1
+                most.append(inside[0])
+                time.sleep(0.001)
+                inside[0] -= 1
+
+    threads = [threading.Thread(target=name) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert most == [1] * 80
+    assert list(shelf.iterdir()) == []
 
 
 def test_a_member_that_could_not_begin_has_failed_until_it_begins(sweep: Sweep) -> None:
@@ -241,6 +325,18 @@ def test_a_sweep_is_one_line_of_the_list(sweep: Sweep, tmp_path: Path) -> None:
     claim = Claim(sweep.path)
     assert "running" in call(tmp_path, "runs", "list")[1]
     claim.release()
+
+
+def test_a_run_of_a_sweeps_group_that_is_no_member_is_listed_by_itself(
+    sweep: Sweep, tmp_path: Path
+) -> None:
+    for path in (*sweep.run_paths, tmp_path / "made-aaaa"):
+        make_run(path, 10, group=sweep.id)
+    out = call(tmp_path, "runs", "list")[1]
+    assert "/4 members" in out
+    assert "5/4" not in out
+    assert [line for line in out.splitlines() if "made-aaaa" in line]
+    assert len(out.splitlines()) == 3
 
 
 def test_a_sweep_is_deleted_whole_or_not_at_all(sweep: Sweep, tmp_path: Path) -> None:
@@ -351,6 +447,8 @@ def test_what_is_refused_adds_no_members(
         ("sweep --add mine --weight-decay 0,1/1000", "all of these members"),
         ("sweep --add mine --set momentum=9/10", "all of these members"),
         ("sweep --add mine --momentum 0.5,7", "`momentum`"),
+        ("sweep --add mine --set controls.first.step=5", "have no such setting"),
+        ("sweep digits-mlp --set stop_at.0='',rest", "has no `stop_at.0`"),
         ("sweep digits-mlp --add mine --seed 3", "takes settings alone"),
         ("resume mine --steps 5", "--steps is for runs"),
         ("resume made-aaaa --failed", "are for sweeps"),

@@ -87,7 +87,7 @@ def test_members_that_are_added_are_shown_too(sweep):
     async def check(app, pilot):
         finish(sweep, [0])
         await until(pilot, lambda: "1 of 4 done" in screen_text(app), "the first")
-        more = sweep.extended([Axis(("weight_decay",), ((0.01,),))])
+        more, _ = sweep.extended([Axis(("weight_decay",), ((0.01,),))])
         finish(more, [4])
         await until(pilot, lambda: "2 of 6 done" in screen_text(app), "the added")
         view = app.session.sweep.comparing.view

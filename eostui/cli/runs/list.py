@@ -100,25 +100,37 @@ def _folded(folder: Path, entries: Sequence[Entry]) -> list[tuple[float, tuple[s
     """Return a row for each run and for each sweep, whose members have none; with when it was made."""
     from eostui.sweeps.shelf import sweeps_of
 
-    members: dict[str, list[Entry]] = {path.name: [] for path in sweeps_of(folder)}
+    groups: dict[str, list[Entry]] = {}
     for entry in entries:
-        members.get(entry.group, []).append(entry)
-    rows = [(entry.created, _row(entry)) for entry in entries if entry.group not in members]
-    rows += [_sweep_row(folder / name, runs) for name, runs in members.items()]
+        groups.setdefault(entry.group, []).append(entry)
+    rows: list[tuple[float, tuple[str, ...]]] = []
+    members: set[Path] = set()
+    for path in sweeps_of(folder):
+        created, cells, of_sweep = _sweep_row(path, groups.get(path.name, []))
+        rows.append((created, cells))
+        members |= of_sweep
+    rows += [(entry.created, _row(entry)) for entry in entries if entry.path not in members]
     return sorted(rows, key=lambda row: row[0], reverse=True)
 
 
-def _sweep_row(path: Path, runs: Sequence[Entry]) -> tuple[float, tuple[str, ...]]:
+def _sweep_row(path: Path, group: Sequence[Entry]) -> tuple[float, tuple[str, ...], set[Path]]:
+    """Return when a sweep was made, its row, and its members' runs, which are of its group.
+
+    Another run may be of that group too; where the manifest can't be read, nobody knows.
+    """
     from eostui.runs.completeness import is_complete
     from eostui.runs.prune import shown_size, size
     from eostui.sweeps.shelf import at_work, name_of
     from eostui.sweeps.sweep import Sweep
 
+    runs: Sequence[Entry] = group
     ended: list[Entry] = []
     name = name_of(path)
     try:
         sweep = Sweep(path)
-        count, created = len(sweep.run_paths), sweep.created
+        planned = set(sweep.run_paths)
+        runs = [run for run in runs if run.path in planned]
+        count, created = len(planned), sweep.created
         ended = [run for run in runs if is_complete(run)]
         state = "running" if at_work(path) else "done" if len(ended) == count else "unfinished"
     except EostuiError:
@@ -128,7 +140,7 @@ def _sweep_row(path: Path, runs: Sequence[Entry]) -> tuple[float, tuple[str, ...
         "": "▦", "run": name or path.name, "state": state, "steps": f"{len(ended)}/{count} members",
         "size": shown_size(total), "age": age(time.time() - created), "id": path.name if name else "",
     }  # fmt: skip
-    return created, tuple(cells.get(title, "") for title in _TITLES)
+    return created, tuple(cells.get(title, "") for title in _TITLES), {run.path for run in runs}
 
 
 def _row(e: Entry) -> tuple[str, ...]:
