@@ -208,12 +208,15 @@ class ChainDerivatives:
         self.loss = self._outputs.value
         self.gradient = torch.empty_like(theta)
         self._backward(self._outputs.delta, lambda node, d: node.pull0(d, self.gradient))
+        self._prepared = False
 
     @torch.no_grad()
     def prepare(self) -> None:
-        """Make all that Hv and D³L[v, v, ·] share."""
-        for node in self._nodes:
-            node.prepare()
+        """Make all that Hv and D³L[v, v, ·] share, once."""
+        if not self._prepared:
+            self._prepared = True
+            for node in self._nodes:
+                node.prepare()
 
     @torch.no_grad()
     def hessian_product(self, vector: Tensor) -> Tensor:
