@@ -333,13 +333,15 @@ class _Search:
         )
 
     def _leaves_out_what_is_remembered(self) -> bool:
-        """Whether a remembered eigenvalue is larger than the last one followed, and in no direction yet.
+        """Whether a remembered eigenvalue is larger than the last one told, and in no direction yet.
 
-        What isn't coupled with the directions searched through shows in no residual.
+        Or than the guard, as well as that is found. What isn't coupled with the directions searched
+        through shows in no residual.
         """
         values = self.ritz.values
-        last = float(values[min(self.followed, self.basis.size) - 1])
-        return self.basis.recall.next_value() > last + GUARD * abs(float(values[0]))
+        guard = float(values[min(self.followed, self.basis.size) - 1])
+        least = min(guard + GUARD * abs(float(values[0])), float(values[self.reported - 1]))
+        return self.basis.recall.next_value() > least
 
     def _guard_is_near(self) -> bool:
         """Whether the guard is so near the last pair told that it must count as one of them."""
@@ -376,11 +378,11 @@ class _Search:
             beyond = self.basis.recall.next_value()
             if self.basis.size > followed:
                 beyond = max(beyond, float(ritz.values[followed]))
-            if math.isfinite(beyond):
+            if not math.isfinite(beyond):
+                beyond = math.nan
+            elif beyond <= ritz.values[followed - 1]:  # or it isn't what is nearest
                 pairs = ritz.coefficients[:followed], ritz.values[:followed]
                 at_beyond = self.basis.recall.lengths_at(beyond, *pairs, residuals)
-            else:
-                beyond = math.nan
         values = ritz.values[:followed]
         errors = errors_of(values, residuals, beyond, ritz.rounding, inside, at_beyond)
         self._estimated = ritz, followed, (errors, residuals)

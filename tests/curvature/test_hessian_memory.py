@@ -260,6 +260,44 @@ def test_what_is_remembered_and_coupled_with_nothing_searched_through_is_not_lef
     assert pairs.products == 5
 
 
+def diagonal_memory(values, known):
+    """A memory of some eigenvalues of a diagonal matrix."""
+    order = sorted(known, key=lambda index: -values[index])
+    memory = HessianMemory()
+    memory.values = values[order]
+    memory.vectors = torch.eye(len(values), dtype=torch.float64)[order]
+    return memory
+
+
+@pytest.mark.parametrize("remembered", [0.985, 0.998, 0.9995])
+@pytest.mark.parametrize("tilt", [0.003, 0.01, 0.03])
+def test_residuals_are_not_weighed_by_what_is_remembered_above_the_guard(remembered, tilt):
+    """The guard isn't what comes next then: S and u are as good as told all the same."""
+    values = np.array([1.0, 0.955, remembered, *np.linspace(0.02, 0, 57)])
+    away = np.random.default_rng(0).normal(size=57) * tilt / np.sqrt(57)
+    start = tensor(np.stack([[1, 0, 0, *away], np.eye(60)[1]]))
+    start[0] /= start[0].norm()
+    memory = diagonal_memory(values, range(12))
+    pairs = leading_eigenpairs(
+        tensor(np.diag(values)).mv, start, Target(wanted=1), memory=memory, known=2
+    )
+    assert pairs.converged
+    assert 1 - pairs.values[0] <= 1e-5
+    sine = float((1 - pairs.vectors[0][0] ** 2).clamp(min=0).sqrt())
+    assert sine <= pairs.first_vector_error
+
+
+def test_a_remembered_eigenvalue_larger_than_the_last_one_told_is_told():
+    """Though it is within the tolerance of the guard."""
+    values = np.array([1.0, 0.8, 0.72, 0.705, 0.75, *np.linspace(0.3, 0, 55)])
+    before = np.array([1.0, 0.8, 0.77, 0.76, 0.755, *values[5:]])
+    start = torch.eye(60, dtype=torch.float64)[:4]
+    target = Target(wanted=3, vector_tolerance=None)
+    memory = diagonal_memory(before, range(12))
+    pairs = leading_eigenpairs(tensor(np.diag(values)).mv, start, target, memory=memory, known=4)
+    np.testing.assert_allclose(pairs.values, [1, 0.8, 0.75], atol=1e-9)
+
+
 # --- what learn() keeps ----------------------------------------------------------------------------
 
 
@@ -386,7 +424,7 @@ def test_a_residual_is_as_long_as_where_it_lies_lets_it_count(seed, size):
 @few
 @given(seeds)
 def test_what_nothing_remembered_is_near_counts_as_the_least_of_it(seed):
-    """With four of twenty directions remembered, a residual never counts for less than it does."""
+    """With four of twenty directions remembered, a residual counts for nine tenths of what it does at least."""
     rng = np.random.default_rng(seed)
     values = np.concatenate([rng.uniform(-0.5, 0.5, 14), rng.uniform(0.8, 1.2, 3), [3, 3.5, 4]])
     q = rotation(20, rng)
