@@ -161,7 +161,7 @@ class Trained(NamedTuple):
     Attributes:
         sweep: as it is now.
         states: of its members.
-        interrupted: the exit code of a signal that came before all was done; 0 for none.
+        interrupted: the exit code of a signal that came; 0 for none.
         stopped: whether it was told to stop, by a signal or by `eostui stop`.
         cut: whether a signal ended its summing up.
     """
@@ -240,10 +240,17 @@ def trained(
                 narrate.print("waiting for members to save and stop …", style="dim")
                 told = True
 
+        def left() -> list[Member]:
+            nonlocal sweep
+            sweep = Sweep(sweep.path)  # members may have been added until now
+            return unfinished(sweep.states(), failed=failed)
+
         claim = Claim(sweep.path, wait)
         template = Template()
         try:
-            members = unfinished(sweep.states(), failed=failed)
+            members = left()
+            while not (members or claim.let_go(lambda: sweep.is_current)):
+                members = left()
             if members:
                 _refuse_disk(sweep.path.parent, members)
                 try:

@@ -27,6 +27,11 @@ def answers(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
             yield message
 
 
+def _is_utf8(text: str) -> bool:
+    """Whether a path, as Python has it, is one in UTF-8."""
+    return not any("\udc80" <= letter <= "\udcff" for letter in text)
+
+
 class _Typed(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -125,15 +130,14 @@ class StartRequest(_Typed):
     ] = NewRequest()
 
     def to_json(self) -> str:
-        """Return it as an engine reads it. Raises InputError if a folder in it can't be told."""
+        """Return it as an engine reads it. Raises InputError if a path in it can't be told."""
         parent = self.begin.parent if isinstance(self.begin, ForkRequest) else self.path
-        for folder in (self.path, self.data_dir, parent):
-            try:
-                str(folder).encode()
-            except UnicodeEncodeError:
+        of_config = [line.strip(' ",') for line in self.config.splitlines()]
+        for told in (str(self.path), str(self.data_dir), str(parent), *of_config):
+            if not _is_utf8(told):
                 raise InputError(
-                    f"{folder}: its name isn't UTF-8, in which an engine is told of it: take another"
-                ) from None
+                    f"{told}: its name isn't UTF-8, in which an engine is told of it: take another"
+                )
         return self.model_dump_json()
 
     @classmethod

@@ -65,6 +65,7 @@ class IdleEngine:
                 stderr=self.errors,
                 start_new_session=True,
                 encoding="utf-8",
+                errors="replace",  # what else is printed may be anything
                 env=engine_environment(),
             )
         except OSError as error:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from eostui.errors import EostuiError
+from eostui.errors import EostuiError, InputError
 from eostui.runs.store.schema import LIVE_STATES
 from eostui.sweeps import log
 from eostui.sweeps.cost import work
@@ -112,7 +112,7 @@ class Conductor:
         Raises:
             InputError: if the manifest can't be read any more.
         """
-        if self._stopped or self.sweep.is_current:
+        if self._stopped or self._is_current():
             return False
         sweep = Sweep(self.sweep.path)
         added = sweep.members[len(self.sweep.members) :]
@@ -130,9 +130,21 @@ class Conductor:
             return self._changed.wait_for(self._done, timeout)
 
     def done(self) -> bool:
-        """Whether nothing is left to do, members among it that were added until now."""
+        """Whether nothing is left to do, members among it that were added until now.
+
+        Raises:
+            InputError: if the manifest can't be read any more.
+        """
         with self._changed:
-            return self._done() and (self._stopped or self.sweep.is_current)
+            return self._done() and (self._stopped or self._is_current())
+
+    def _is_current(self) -> bool:
+        try:
+            return self.sweep.is_current
+        except OSError as error:
+            raise InputError(
+                f"{self.sweep.path}: can't be read any more: {error.strerror}"
+            ) from None
 
     def at_work(self) -> list[Member]:
         """Return the members that are being trained."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,19 +14,21 @@ from eostui.runs.edit import refuse_name, set_name
 from eostui.runs.shelf import Entry, entries
 from eostui.sweeps.shelf import found_sweeps
 
-#: The file of a shelf whose lock is held by who makes a sweep or gives a name; it goes with that.
+#: The file of a shelf whose lock is held by who makes a sweep or renames a run; it goes with that.
 _LOCK = ".naming"
+#: Seconds to wait for it: an engine may take half of that to answer that it has a name.
+_PATIENCE = 60.0
 
 
 @contextmanager
 def only_namer(folder: Path) -> Iterator[None]:
-    """Let nobody else make a sweep or give a name on a shelf within; whoever does is waited for.
+    """Let nobody else make a sweep or rename a run on a shelf within; whoever does is waited for.
 
-    So what is free when it is looked at within is free when it is taken. The shelf is made if it isn't
-    there.
+    So what is free when it is looked at within is free when it is taken, but for the name that a new run
+    begins with. The shelf is made if it isn't there.
 
     Raises:
-        InputError: if nothing can be made there.
+        InputError: if nothing can be made there, or another doesn't come to an end.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -35,20 +38,31 @@ def only_namer(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        (folder / _LOCK).unlink(missing_ok=True)
-        os.close(descriptor)
+        try:
+            (folder / _LOCK).unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
 
 
 def _locked_file(file: Path) -> int:
     """Return a descriptor of a file whose lock it has; the file is made where there is none."""
+    end = time.monotonic() + _PATIENCE
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(descriptor), os.stat(file)):
                 return descriptor
         except FileNotFoundError:
             pass  # who had the lock took the file along
+        except BlockingIOError:
+            if time.monotonic() > end:
+                os.close(descriptor)
+                raise InputError(
+                    f"{file.parent}: another process has been making a sweep or renaming a run there for "
+                    f"{_PATIENCE:.0f} seconds: end it"
+                ) from None
+            time.sleep(0.05)
         except BaseException:
             os.close(descriptor)
             raise

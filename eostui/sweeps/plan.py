@@ -274,8 +274,8 @@ def within(values: Any, key: str) -> Any:
     """Return what a path leads to. Raises LookupError if it leads nowhere."""
     for part in key.split("."):
         try:
-            values = values[int(part)] if isinstance(values, list) else values.get(part)
-        except (IndexError, ValueError, AttributeError):
+            values = values[int(part) if isinstance(values, list) else part]
+        except (LookupError, TypeError, ValueError):
             raise LookupError(key) from None
     return values
 

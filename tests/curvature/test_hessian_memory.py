@@ -424,7 +424,7 @@ def test_a_residual_is_as_long_as_where_it_lies_lets_it_count(seed, size):
 @few
 @given(seeds)
 def test_what_nothing_remembered_is_near_counts_as_the_least_of_it(seed):
-    """With four of twenty directions remembered, a residual counts for nine tenths of what it does at least."""
+    """With six of twenty directions remembered, it counts for nine tenths of what it does at least."""
     rng = np.random.default_rng(seed)
     values = np.concatenate([rng.uniform(-0.5, 0.5, 14), rng.uniform(0.8, 1.2, 3), [3, 3.5, 4]])
     q = rotation(20, rng)

@@ -83,6 +83,22 @@ def close_late(self):
 Template.close = close_late
 main()
 """
+#: The program; between taking a sweep up and looking at its members so much time passes.
+SLOW_TO_LOOK = """
+import os, time
+from pathlib import Path
+from eostui.cli import main
+from eostui.sweeps.sweep import Claim
+take_up = Claim.__init__
+
+def take_up_slowly(self, *arguments):
+    take_up(self, *arguments)
+    Path(os.environ["EOSTUI_RUNS"], "taken").touch()
+    time.sleep(8.0)
+
+Claim.__init__ = take_up_slowly
+main()
+"""
 #: The program; between seeing that a sweep can be made and making it so much time passes.
 SLOW_TO_MAKE = """
 import time
@@ -431,6 +447,19 @@ def test_members_that_are_added_as_it_ends_are_trained_by_who_adds_them(folder: 
     assert "takes 1 more" not in err
     assert "2 finished" in err
     done(process)
+    assert {each.state for each in sweep_on(folder).states()} == {"finished"}
+
+
+def test_members_that_are_added_where_nothing_was_left_to_train_are_trained(folder: Path) -> None:
+    """By who had taken the sweep up, and hadn't looked yet what there is to do."""
+    call(folder, "sweep toy-two-layer --seed 1 --steps 20 --set device=cpu --workers 1")
+    sweep = sweep_on(folder)
+    process = changed_program(folder, SLOW_TO_LOOK, "resume", sweep.id)
+    wait_until(lambda: (folder / "taken").exists())
+    _, err = call(folder, f"sweep --add {sweep.id} --seed 2")
+    assert "takes 1 more" in err
+    _, err = done(process)
+    assert "2 finished" in err
     assert {each.state for each in sweep_on(folder).states()} == {"finished"}
 
 

@@ -306,6 +306,9 @@ def test_a_folder_that_an_engine_can_not_be_told_of_is_refused(
     for folders in ((folder, tmp_path), (tmp_path, folder)):
         with pytest.raises(InputError, match="its name isn't UTF-8"):
             EngineProcess(CONFIG, *folders, standby=standby)
+    own = CONFIG.changed({"probes": [f"{folder}/p.py:P"]})
+    with pytest.raises(InputError, match=r"p\.py:P: its name isn't UTF-8"):
+        EngineProcess(own, tmp_path / "run", tmp_path, standby=standby)
     assert standby.idle is idle
 
 

@@ -22,7 +22,7 @@ from eostui.config import RunConfig
 from eostui.errors import EostuiError, InputError, Interrupted
 from eostui.panels.sweep.members import share
 from eostui.runs.store.writer import RunWriter
-from eostui.sweeps import cost, log, trial
+from eostui.sweeps import cost, log, names, trial
 from eostui.sweeps.conductor import unfinished
 from eostui.sweeps.names import only_namer
 from eostui.sweeps.plan import Axis, Draft, Plan
@@ -220,6 +220,21 @@ def test_a_request_to_stop_is_for_who_is_at_work_when_it_comes(sweep: Sweep) -> 
     assert take_stop_request(sweep.path)
 
 
+def test_who_does_not_come_to_an_end_with_a_name_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names, "_PATIENCE", 0.2)
+    with (
+        only_namer(tmp_path),
+        pytest.raises(InputError, match="another process has been making a sweep or renaming"),
+        only_namer(tmp_path),
+    ):
+        pass
+    with only_namer(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_shelf_is_locked_by_one_at_a_time_and_nothing_is_left(tmp_path: Path) -> None:
     """Whoever waits for the lock's file finds it gone, and makes another."""
     shelf, inside, most = tmp_path / "shelf", [0], []
@@ -413,6 +428,18 @@ def test_what_is_refused_adds_no_members(
     assert code == 2
     assert "the sweep needs about" in err
     assert len(Sweep(sweep.path).members) == 4
+
+
+def test_a_setting_that_the_members_there_have_not_is_not_added(tmp_path: Path) -> None:
+    """A change of controls that states η alone has no λ, which `--add` could only make one for all."""
+    base = presets.load("digits-mlp").config.changed({"controls": [{"step": 5, "eta": 0.1}]})
+    draft = Draft(base)
+    draft.take("seed", "1,2", "the test")
+    made = Sweep.create(tmp_path, draft.plan("the test"), "mine")
+    more = [Axis(("controls.0.weight_decay",), ((0.1,), (0.2,)))]
+    with pytest.raises(InputError, match="have no such setting"):
+        made.extended(more)
+    assert len(Sweep(made.path).members) == 2
 
 
 @pytest.mark.parametrize(
