@@ -263,13 +263,18 @@ def test_a_run_begins_though_nobody_reads_how_it_comes_about(
         assert entry(process.path).last_step == 30
 
 
+def first_on_python_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the processes to come find their modules in a folder first."""
+    path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    monkeypatch.setenv("PYTHONPATH", path)
+
+
 def test_what_else_is_printed_before_an_engine_is_there_is_passed_over(
     standby: Standby, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By a `sitecustomize` of the user's, which Python executes first."""
     (tmp_path / "sitecustomize.py").write_text("print('hello'); print('{}'); print('[1]')")
-    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
-    monkeypatch.setenv("PYTHONPATH", path)
+    first_on_python_path(tmp_path, monkeypatch)
     warm(standby)
     for kept in (None, standby):
         assert entry(run_of(CONFIG, tmp_path / "runs", kept)).last_step == CONFIG.steps
@@ -347,8 +352,7 @@ def test_what_cannot_be_loaded_ahead_is_done_without(
 ) -> None:
     """Torchvision raises what it likes where it was made for another PyTorch."""
     (tmp_path / "of_another.py").write_text("raise RuntimeError('operator nms does not exist')")
-    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
-    monkeypatch.setenv("PYTHONPATH", path)
+    first_on_python_path(tmp_path, monkeypatch)
     standby.prepare("of_another")
     wait_for(lambda: standby.warm)
     engine = Engine(CONFIG, tmp_path / "runs", standby)
