@@ -149,7 +149,7 @@ class Forks:
         if self._session.live_run is not None:
             command = commands.send(run.path, "checkpoint")
             deadline = time.monotonic() + _CHECKPOINT_PATIENCE
-            while time.monotonic() < deadline:
+            while time.monotonic() < deadline and self._session.run is run:  # else no event comes
                 for event in reversed(run.events):
                     if event.payload.get("command") == command:
                         return event.step

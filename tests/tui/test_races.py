@@ -31,7 +31,7 @@ from eostui.runs.store.liveness import engine_alive
 from eostui.runs.store.rows import Event
 from eostui.runs.store.writer import RunWriter
 from eostui.stability import refuse
-from eostui.tui import beside, engines, follower
+from eostui.tui import beside, engines, follower, forks
 from eostui.tui.app import EostuiApp
 from eostui.tui.engines import LONG_RUN
 from eostui.tui.follower import Follower
@@ -70,6 +70,14 @@ def live_run(path: Path, steps: int = 100, **others: str) -> RunWriter:
 def asked(path: Path) -> list[dict]:
     """What was asked of a run since the last time."""
     return [dict(content) for _, content in commands.take(path)]
+
+
+def obey(writer: RunWriter, kind: str) -> None:
+    """Say in a run that the one thing that was asked of it is done."""
+    ((command, content),) = commands.take(writer.path)
+    assert content["kind"] == kind
+    writer.event(99, "obeyed", {"command": command, "what": kind})
+    writer.flush()
 
 
 class Begun(EngineProcess):
@@ -233,10 +241,13 @@ def test_a_question_names_its_run(shelf_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("meanwhile", ["w", "tab", "question_mark", "another run"])
-def test_a_fork_is_asked_about_where_its_key_was_pressed(shelf_dir: Path, meanwhile: str) -> None:
-    """The engine saves its state for up to a second: what is typed into by then isn't covered."""
+def test_a_fork_is_asked_about_where_its_key_was_pressed(
+    shelf_dir: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    """The engine saves its state for a while: what is typed into by then isn't covered."""
+    monkeypatch.setattr(forks, "_CHECKPOINT_PATIENCE", PATIENCE)  # until it is answered here
     path, second = shelf_dir / "made-aaaa", shelf_dir / "made-bbbb"
-    writer = live_run(path)  # which never answers
+    writer = live_run(path)
 
     async def scene() -> None:
         async with seated(shelf_dir, path) as seat:
@@ -249,6 +260,7 @@ def test_a_fork_is_asked_about_where_its_key_was_pressed(shelf_dir: Path, meanwh
                 await seat.shows(second)
             else:
                 await seat.press(meanwhile)
+            obey(writer, "checkpoint")
             await seat.sees(lambda: "press the key again" in seat.told)
             assert not any(isinstance(screen, ForkDialog) for screen in seat.app.screen_stack)
             if meanwhile == "w":
