@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
-from torch.linalg import vector_norm
 
 from eostui.curvature.hessian_memory import HessianMemory, Recall
 from eostui.curvature.host import FloatArray, like, read
+from eostui.curvature.sums import accurate_norm, inner_products
 
 #: Directions shorter than this share of their length before orthogonalisation carry only rounding.
 DEPENDENT = 1e-5
@@ -93,7 +93,7 @@ class Basis:
         if independent:
             rest, known = direction, self.vectors
             rest = torch.addmv(rest, known.T, known @ rest, alpha=-1) if self.size else rest
-            self._append(rest, vector_norm(rest))
+            self._append(rest, accurate_norm(rest))
             return True
         outside = self._outside(direction)
         if outside is None:
@@ -104,11 +104,11 @@ class Basis:
     def _outside(self, direction: Tensor) -> tuple[Tensor, Tensor] | None:
         """Return what of a direction isn't in the basis, and its length; None if that is rounding."""
         rest, known = direction, self.vectors
-        length = remaining = vector_norm(rest)
+        length = remaining = accurate_norm(rest)
         if self.size:
             for _ in range(2):  # twice is enough (Kahan, Parlett)
                 rest = torch.addmv(rest, known.T, known @ rest, alpha=-1)
-                remaining = vector_norm(rest)
+                remaining = accurate_norm(rest)
                 before, after = read(length, remaining)
                 if not after < CANCELS * before:
                     break
@@ -128,7 +128,9 @@ class Basis:
         if self._noted == self.size:
             return
         new = self._pairs[self._noted : self.size]
-        found, *of_memory = read(new[:, 1] @ self.vectors.T, *self.recall.overlaps(new))
+        found, *of_memory = read(
+            inner_products(new[:, 1], self.vectors), *self.recall.overlaps(new)
+        )
         self._note(found, of_memory)
 
     def _note(self, found: FloatArray, of_memory: list[FloatArray]) -> None:
@@ -149,7 +151,7 @@ class Basis:
     def unit_vectors(self, coefficients: FloatArray) -> Tensor:
         """Return combinations of the basis, by rows of shape (n, size), as unit vectors, shape (n, P)."""
         vectors = like(coefficients, self._pairs) @ self.vectors
-        return vectors.div_(vector_norm(vectors, dim=1, keepdim=True))
+        return vectors.div_(accurate_norm(vectors, dim=1, keepdim=True))
 
     def lengths(self, of_rows: FloatArray) -> tuple[FloatArray, Tensor | None]:
         """Return the lengths of combinations, by coefficients `mixed` as rows, shape (n, 2 size).
@@ -157,7 +159,7 @@ class Basis:
         Beside them the combinations, where they had to be formed for that, shape (n, P).
         """
         formed = self.combine(of_rows)
-        (found,) = read(vector_norm(formed, dim=1))
+        (found,) = read(accurate_norm(formed, dim=1))
         return found, formed
 
     def reported(self, ritz: Ritz, count: int) -> FloatArray:
@@ -209,7 +211,7 @@ class Basis:
     def beyond_last(self) -> tuple[Tensor, float]:
         """Return what the last product adds to the basis, Hv − VVᵀHv, as Lanczos does, and its length."""
         beyond = self.combine(self._of_beyond())
-        return beyond, float(read(vector_norm(beyond))[0])
+        return beyond, float(read(accurate_norm(beyond))[0])
 
     def _of_beyond(self) -> FloatArray:
         last = np.zeros(self.size)

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from eostui.curvature.point import Point
+from eostui.curvature.sums import accurate_norm
 
 #: θ ↦ ∇L(θ), shape (P,).
 Gradient = Callable[[Tensor], Tensor]
@@ -62,7 +63,7 @@ class Bounce:
         """
         centre = (before + 2 * here + after) / 4
         away = (2 * here - before - after) / 4
-        radius = torch.linalg.vector_norm(away)
+        radius = accurate_norm(away)
         direction = away / radius if float(radius) > 0 else _anywhere(away)
         return cls(centre, direction, radius, torch.full_like(radius, torch.nan))
 
@@ -83,7 +84,7 @@ class Bounce:
     @property
     def _precision(self) -> float:
         """What rounding of c amounts to."""
-        return torch.finfo(self.centre.dtype).eps * float(torch.linalg.vector_norm(self.centre))
+        return torch.finfo(self.centre.dtype).eps * float(accurate_norm(self.centre))
 
     def unbegun(self, direction: Tensor) -> Bounce:
         """Return it before it began, to grow along a unit vector: out of rounding, that is.
@@ -141,7 +142,7 @@ class Bounce:
 
 def _unit(vector: Tensor, otherwise: Tensor) -> Tensor:
     """Return a vector at length 1, on the side of another one; that where it has no length."""
-    length = math.copysign(float(torch.linalg.vector_norm(vector)), float(vector @ otherwise))
+    length = math.copysign(float(accurate_norm(vector)), float(vector @ otherwise))
     return vector / length if length else otherwise
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
-from torch.linalg import vector_norm
 
 from eostui.curvature.basis import NotFiniteError
 from eostui.curvature.host import FloatArray, read
+from eostui.curvature.sums import accurate_norm
 from eostui.quadrature import Quadrature
 
 #: A Lanczos vector shorter than this share of the largest entry of T carries only rounding, by the
@@ -64,7 +64,7 @@ def _tridiagonal(
 ) -> tuple[FloatArray, FloatArray]:
     """Return the diagonal of T, and what stands beside it, each of `steps` numbers, read at the end."""
     basis = start.new_zeros(steps, start.numel())
-    basis[0] = start / vector_norm(start)
+    basis[0] = start / accurate_norm(start)
     diagonal, beside = [], []
     for step in range(steps):
         following = product(basis[step])
@@ -73,7 +73,7 @@ def _tridiagonal(
         diagonal.append(overlaps[-1])
         following = following - overlaps @ before
         following = following - (before @ following) @ before
-        length = vector_norm(following)
+        length = accurate_norm(following)
         beside.append(length)
         if step + 1 < steps:
             # what is left of a zero vector is zeros, and what comes of that is left out at the end

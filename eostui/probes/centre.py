@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.linalg import vector_norm
 
 from eostui.config import RunConfig
 from eostui.curvature.centre import Bounce
 from eostui.curvature.directions import random_direction
 from eostui.curvature.eigenpairs import Target, leading_eigenpairs
 from eostui.curvature.point import Point, plain_gradient
+from eostui.curvature.sums import accurate_norm
 from eostui.probes.probe import Moment, Probe, Reading, refuse_impossible
 from eostui.probes.sharpness import Sharpness, sharpness_of
 from eostui.problems import Problem
@@ -137,8 +137,8 @@ class Centre(Probe):
             sharpness, products = self._sharpness(centre, moment)
         finally:
             centre.release()
-        distance = float(vector_norm(bounce.centre - measured.centre))
-        way = float(vector_norm(measured.centre - origin))
+        distance = float(accurate_norm(bounce.centre - measured.centre))
+        way = float(accurate_norm(measured.centre - origin))
         reading = Reading(
             {
                 "centre_sharpness": sharpness,

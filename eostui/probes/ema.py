@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import torch
-
 from eostui.curvature.point import Point, training_pass
+from eostui.curvature.sums import accurate_norm
 from eostui.probes.probe import Moment, Probe, Reading, Value
 from eostui.runs.store.columns import Column
 
@@ -51,8 +50,8 @@ class Ema(Probe):
         here = point.theta if moment.theta is None else moment.theta
         values: dict[str, Value] = {
             "ema_loss": float(loss),
-            "ema_norm": float(torch.linalg.vector_norm(average)),
-            "ema_distance": float(torch.linalg.vector_norm(average - here)),
+            "ema_norm": float(accurate_norm(average)),
+            "ema_distance": float(accurate_norm(average - here)),
         }
         if accuracy:
             values["ema_train_accuracy"] = float(accuracy[0])

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.linalg import vector_norm
 
 from eostui.config import RunConfig
 from eostui.curvature.directions import random_direction
 from eostui.curvature.eigenpairs import Target, leading_eigenpairs
 from eostui.curvature.point import Point, plain_gradient
+from eostui.curvature.sums import accurate_norm
 from eostui.dynamics.gradient_descent import descend
 from eostui.probes.probe import Moment, Probe, Reading, refuse_impossible
 from eostui.probes.sharpness import Sharpness, sharpness_of
@@ -84,7 +84,7 @@ class Flow(Probe):
             {
                 "flow_sharpness": sharpness,
                 "flow_loss": float(there.loss),
-                "flow_distance": float(vector_norm(self.theta - here)),
+                "flow_distance": float(accurate_norm(self.theta - here)),
             },
             products,
         )
