@@ -29,7 +29,7 @@ def attach(
     """
     from eostui import locations
     from eostui.runs import shelf
-    from eostui.sweeps.shelf import sweep_named
+    from eostui.sweeps.lookup import sweep_named
 
     folder = locations.runs_dir(runs_dir)
     if run is not None and (path := sweep_named(folder, run)) is not None:

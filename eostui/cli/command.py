@@ -68,10 +68,11 @@ class BareCommands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command, as Typer does; where a preset is named in its place, say how it is run."""
-        from eostui import presets
+        if args and args[0] not in self.commands:
+            from eostui import presets  # not before: few commands need all that it loads
 
-        if args and args[0] not in self.commands and args[0] in presets.available():
-            ctx.fail(f"`{args[0]}` is a preset; did you mean `eostui run {args[0]}`?")
+            if args[0] in presets.available():
+                ctx.fail(f"`{args[0]}` is a preset; did you mean `eostui run {args[0]}`?")
         return super().resolve_command(ctx, args)
 
 

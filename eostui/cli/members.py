@@ -34,7 +34,7 @@ def with_members(folder: Path, names: Sequence[str] | None) -> Named:
     Raises:
         InputError: if a name could be several sweeps, or none of a sweep's members began.
     """
-    from eostui.sweeps.shelf import sweep_named
+    from eostui.sweeps.lookup import sweep_named
 
     runs: list[str] = []
     sweep = ""

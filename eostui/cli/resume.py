@@ -45,7 +45,7 @@ def resume(
     from eostui.runs import shelf
     from eostui.runs.launch import Resume
     from eostui.runs.trust import refuse_foreign_code
-    from eostui.sweeps.shelf import sweep_named
+    from eostui.sweeps.lookup import sweep_named
 
     folder = locations.runs_dir(view.runs_dir)
     if run is not None and (sweep := sweep_named(folder, run)) is not None:

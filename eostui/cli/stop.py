@@ -22,7 +22,7 @@ def stop(run: LiveRunName = None, runs_dir: RunsDir = None) -> None:
     from eostui.runs import shelf
     from eostui.runs.store import commands
     from eostui.runs.store.liveness import engine_alive
-    from eostui.sweeps.shelf import sweep_named
+    from eostui.sweeps.lookup import sweep_named
 
     folder = locations.runs_dir(runs_dir)
     if run is not None and (sweep := sweep_named(folder, run)) is not None:

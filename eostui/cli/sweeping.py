@@ -24,10 +24,11 @@ from eostui.sweeps import cost, log
 from eostui.sweeps.conductor import Conductor, Executor, Outcome, unfinished
 from eostui.sweeps.devices import worker_devices
 from eostui.sweeps.knee import TOO_FEW
+from eostui.sweeps.lookup import find_sweep, no_such_sweep
 from eostui.sweeps.names import check_name, only_namer
 from eostui.sweeps.processes import Processes
 from eostui.sweeps.progress import Progress
-from eostui.sweeps.shelf import at_work, find_sweep, no_such_sweep, take_stop_request
+from eostui.sweeps.shelf import at_work, take_stop_request
 from eostui.sweeps.summary import summary_of, write
 from eostui.sweeps.sweep import Claim, Member, MemberState, Sweep
 from eostui.sweeps.transition import transitions

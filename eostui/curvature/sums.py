@@ -20,9 +20,10 @@ _SHORT = 20_000
 def accurate_norm(vectors: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Return ‖v‖, of one vector or along the last dimension, in the precision of the vectors."""
     if _is_accurate(vectors):
-        found: Tensor = vector_norm(vectors, dim=dim, keepdim=keepdim)
-        return found
-    return vector_norm(vectors, dim=dim, keepdim=keepdim, dtype=torch.float64).to(vectors.dtype)
+        short: Tensor = vector_norm(vectors, dim=dim, keepdim=keepdim)
+        return short
+    found: Tensor = vector_norm(vectors, dim=dim, keepdim=keepdim, dtype=torch.float64)
+    return found.to(vectors.dtype)
 
 
 def inner_products(rows: Tensor, others: Tensor) -> Tensor:
@@ -34,8 +35,11 @@ def inner_products(rows: Tensor, others: Tensor) -> Tensor:
         return rows @ others.T
     count = rows.shape[1] // _PIECE
     whole = count * _PIECE
-    left, right = (each[:, :whole].unflatten(1, (count, _PIECE)) for each in (rows, others))
-    found = torch.bmm(left.transpose(0, 1), right.permute(1, 2, 0)).sum(0, dtype=torch.float64)
+    left, right = (
+        torch.unflatten(each[:, :whole], 1, (count, _PIECE)).transpose(0, 1)
+        for each in (rows, others)
+    )
+    found = torch.bmm(left, right.mT).sum(0, dtype=torch.float64)
     return found + rows[:, whole:] @ others[:, whole:].T
 
 

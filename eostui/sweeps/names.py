@@ -12,7 +12,7 @@ from pathlib import Path
 from eostui.errors import InputError
 from eostui.runs.edit import refuse_name, set_name
 from eostui.runs.shelf import Entry, entries
-from eostui.sweeps.shelf import found_sweeps
+from eostui.sweeps.lookup import found_sweeps
 
 #: The file of a shelf whose lock is held by who makes a sweep or renames a run; it goes with that.
 _LOCK = ".naming"

@@ -16,8 +16,8 @@ from eostui.runs import edit, prune, shelf
 from eostui.runs.selection import Selection
 from eostui.runs.shelf import Entry
 from eostui.runs.shelf_index import is_run
+from eostui.sweeps.lookup import find_sweep
 from eostui.sweeps.names import rename
-from eostui.sweeps.shelf import find_sweep
 from eostui.sweeps.sweep import Sweep
 from eostui.tui import files
 from eostui.tui.engines import Engines

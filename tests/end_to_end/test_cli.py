@@ -96,6 +96,20 @@ def test_help_is_quick_and_loads_no_torch() -> None:
     assert "Examples" in done.stdout
 
 
+def test_completion_of_a_name_loads_what_a_listing_takes() -> None:
+    """A tab on a shelf of runs and sweeps waits for no numbers, and for no settings."""
+    code = (
+        "import os, sys\nos.environ |= {'_EOSTUI_COMPLETE': 'complete_bash', "
+        "'COMP_WORDS': 'eostui attach ', 'COMP_CWORD': '2'}\nsys.argv = ['eostui']\n"
+        "from eostui.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "assert 'eostui.sweeps.shelf' in sys.modules\n"
+        "print({'torch', 'textual', 'numpy', 'eostui.config'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "set()"
+
+
 def test_help_of_every_command(shell: Shell) -> None:
     for command in (
         "run",

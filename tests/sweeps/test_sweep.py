@@ -24,6 +24,7 @@ from eostui.panels.sweep.members import share
 from eostui.runs.store.writer import RunWriter
 from eostui.sweeps import cost, log, names, trial
 from eostui.sweeps.conductor import unfinished
+from eostui.sweeps.lookup import find_sweep, sweep_named
 from eostui.sweeps.names import only_namer
 from eostui.sweeps.plan import Axis, Draft, Plan
 from eostui.sweeps.shelf import (
@@ -31,11 +32,9 @@ from eostui.sweeps.shelf import (
     MANIFEST,
     at_work,
     completions,
-    find_sweep,
     locked,
     name_of,
     request_stop,
-    sweep_named,
     sweeps_of,
     take_stop_request,
 )

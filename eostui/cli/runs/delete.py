@@ -18,8 +18,8 @@ def delete(names: RunsOrSweeps, yes: Yes = False, runs_dir: RunsDir = None) -> N
     """
     from eostui import locations
     from eostui.runs import shelf
+    from eostui.sweeps.lookup import sweep_named
     from eostui.sweeps.removal import delete_sweep, run_paths_of
-    from eostui.sweeps.shelf import sweep_named
 
     folder = locations.runs_dir(runs_dir)
     named = [(name, sweep_named(folder, name)) for name in names]

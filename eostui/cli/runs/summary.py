@@ -116,7 +116,7 @@ def _chosen(
 ) -> tuple[Sweep | None, Sequence[Entry]]:
     """Return the sweep that is meant alone, or runs. Raises InputError if there is none."""
     from eostui.runs.selection import Selection, select
-    from eostui.sweeps.shelf import sweep_named
+    from eostui.sweeps.lookup import sweep_named
     from eostui.sweeps.sweep import Sweep
 
     if not (names or filter or group):
