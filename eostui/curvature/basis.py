@@ -44,6 +44,8 @@ class Basis:
         self.recall = Recall(memory, capacity)
         self._pairs = self._place_for_pairs(beside)
         self._projected = np.zeros((capacity, capacity))
+        self._first = np.zeros(capacity)
+        self._first[0] = 1.0
         self._noted = 0  # pairs of which the small matrices know
         self.size = 0
         self.products = 0
@@ -61,6 +63,11 @@ class Basis:
     def projected(self) -> FloatArray:
         """T, shape (size, size)."""
         return self._projected[: self.size, : self.size]
+
+    @property
+    def first(self) -> FloatArray:
+        """The direction that the search began with, as far as restarts kept it, shape (size,)."""
+        return self._first[: self.size]
 
     @property
     def _rows(self) -> Tensor:
@@ -203,8 +210,11 @@ class Basis:
         mix = like(coefficients, self._pairs)
         pairs = torch.tensordot(mix, self._pairs[: self.size], dims=1)
         projected = coefficients @ self.projected @ coefficients.T
+        first = coefficients @ self.first
         self.recall.restart(coefficients)
         self.size = self._noted = count
+        self._first[:] = 0.0
+        self.first[:] = first
         self._pairs[: self.size] = pairs
         self.projected[:] = projected
 

@@ -65,6 +65,10 @@ PARTED = 1e-10
 NEAR = 0.01
 #: The guard is found to this residual at the least, as a share of S: a looser one isn't near any pair.
 GUARD = 0.05
+#: The first vector has turned where it has less of the direction that the search began with.
+STEADY = 0.9
+#: Where it has turned the guard is found to this share of its distance from the pairs told.
+TURNED = 0.5
 #: The guard's own guard is found to this one: it only tells how far what comes after is from both.
 SECOND_GUARD = 0.1
 #: A pair holds the first start direction from this share of it on.
@@ -380,7 +384,7 @@ class _Search:
                 beyond = max(beyond, float(ritz.values[followed]))
             if not math.isfinite(beyond):
                 beyond = math.nan
-            elif beyond <= ritz.values[followed - 1]:  # or it isn't what is nearest
+            elif beyond <= ritz.values[followed - 1] and self._is_steady:  # or it tells too little
                 pairs = ritz.coefficients[:followed], ritz.values[:followed]
                 at_beyond = self.basis.recall.lengths_at(beyond, *pairs, residuals)
         values = ritz.values[:followed]
@@ -399,16 +403,39 @@ class _Search:
                 return _in_the_way(index, int(errors.blocks[index]), errors, residuals, ritz.values)
             if index == 0 and not self._first_vector_is_found(errors, residuals):
                 return _in_the_way(0, errors.vector_block, errors, residuals, ritz.values)
-        loosest = GUARD if self.guards == 1 else SECOND_GUARD
-        if residuals[-1] > max(loosest * abs(ritz.values[0]), ritz.rounding):
+        if residuals[-1] > max(self._loosest_guard(), ritz.rounding):
             return len(residuals) - 1
         # where u has turned far, what it was has fallen behind others, and leads to what it is now
         last = float(ritz.values[self.reported - 1])
         for index in range(len(residuals), min(self.begun, self.basis.size)):
-            leads = abs(ritz.coefficients[index, 0]) > HELD or ritz.reaches(index, last)
+            held = abs(float(ritz.coefficients[index] @ self.basis.first))
+            leads = held > HELD or ritz.reaches(index, last)
             if leads and ritz.residual(index) > GUARD * abs(ritz.values[0]):
                 return index
         return None
+
+    @property
+    def _is_steady(self) -> bool:
+        """Whether the first vector is still that with which the search began, nearly.
+
+        Where it isn't, other eigenvalues have changed places too: what is remembered of H may steer the
+        search, but doesn't tell where a residual lies.
+        """
+        return abs(float(self.ritz.coefficients[0] @ self.basis.first)) >= STEADY
+
+    def _loosest_guard(self) -> float:
+        """Return the residual to which the last pair followed has to be found.
+
+        One as long as its distance from the last pair told leaves room for a larger eigenvalue that the
+        search has seen too little of, and where the first vector has turned so may a shorter one.
+        """
+        values = self.ritz.values
+        first, last = abs(float(values[0])), float(values[self.reported - 1])
+        away = last - float(values[min(self.followed, self.basis.size) - 1])
+        if not self._is_steady:
+            away *= TURNED
+        share = GUARD if self.guards == 1 else SECOND_GUARD
+        return min(share * first, max(NEAR * first, away))
 
     def _first_vector_is_found(self, errors: Errors, residuals: FloatArray) -> bool:
         """Whether the first vector is found well enough, or can't be told from the second."""

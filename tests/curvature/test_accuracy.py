@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from torch import nn
 
 from eostui import presets
 from eostui.curvature.eigenpairs import NotFiniteError, Target, leading_eigenpairs
+from eostui.curvature.hessian_memory import HessianMemory
 from eostui.curvature.point import Point
 from eostui.dynamics.gradient_descent import descend
 from eostui.problems import Problem, build_problem
@@ -131,6 +133,51 @@ def wide_and_narrow(seed, dtype, loss):
         targets = nn.functional.one_hot(targets.argmax(1), classes).double()
     data = inputs.to(dtype), targets.to(dtype)
     return Problem.from_module(module.to(dtype), loss, *data, convention="as in the tests")
+
+
+def turning(seed, turn=0.2, size=300, top=25):
+    """Hessians whose eigenvectors turn far from one to the next, as on the edge of a wide network.
+
+    Yields (H, λ₁, its eigenvector): the first `top` eigenvalues are 3 % of the first apart, each is moved
+    by as much at every turn, and directions mix, those of the top more than others.
+    """
+    random = np.random.default_rng(seed)
+    vectors = np.linalg.qr(random.normal(size=(size, size)))[0]
+    steps = 1 - 0.03 * np.arange(top)
+    values = np.append(steps, steps[-1] * np.exp(-np.arange(1, size - top + 1) / top))
+    while True:
+        moved = values * (1 + 0.03 * random.normal(size=size))
+        first = moved.argmax()
+        yield (vectors * moved) @ vectors.T, moved[first], vectors[:, first]
+        skew = turn * random.normal(size=(size, size)) / size**0.5
+        half = (skew - skew.T) / 2
+        vectors = vectors @ np.linalg.solve(np.eye(size) - half, np.eye(size) + half)
+        mix = np.linalg.qr(np.eye(top) + turn * random.normal(size=(top, top)))[0]
+        vectors[:, :top] = vectors[:, :top] @ mix
+
+
+def test_the_largest_is_found_where_all_near_it_have_changed_places():
+    """A larger eigenvalue that a search has seen too little of may be overlooked, but hardly ever is.
+
+    Of these 984 readings 4 are off by more than 1e-5, and 12 were where a search took what it remembered
+    of H for what H is, and ended sooner.
+    """
+    misses = []
+    for seed, turn in itertools.product(range(12), (0.05, 0.2)):
+        memory, start = HessianMemory(), None
+        for number, (hessian, value, _) in zip(range(41), turning(seed, turn), strict=False):
+            product = torch.from_numpy(hessian).float().mv
+
+            def fresh(draw, key=99 * number):
+                return torch.randn(300, generator=torch.Generator().manual_seed(key + draw))
+
+            begin, known = (fresh(9)[None], 0) if start is None else (start, len(start))
+            found = leading_eigenpairs(
+                product, begin, Target(1), memory=memory, fresh=fresh, known=known, independent=True
+            )
+            misses.append(value - found.values[0] > 1e-5 * value)
+            start = torch.cat([found.vectors, found.guard_vectors])
+    assert sum(misses) <= 0.008 * len(misses)
 
 
 @pytest.mark.parametrize("eigenvalues", [1, 3])

@@ -11,7 +11,9 @@ from oracles import mlp_module
 from scipy.sparse.linalg import eigsh
 
 from eostui.curvature import eigenpairs
+from eostui.curvature.basis import Basis
 from eostui.curvature.eigenpairs import PER_PAIR, Target, leading_eigenpairs
+from eostui.curvature.gram_basis import GramBasis
 from eostui.curvature.hessian_memory import HessianMemory
 from eostui.curvature.point import Point
 
@@ -315,6 +317,22 @@ def test_products_are_limited_and_what_was_not_reached_is_admitted():
     assert not pairs.converged
     assert pairs.residuals[0] > 1e-9
     check_honest(pairs, operator, 1e-13)
+
+
+def test_a_search_knows_what_it_began_with_after_a_restart():
+    """Its first direction, as far as that lies in what is kept."""
+    matrix = torch.from_numpy(wishart(30, 60))
+    kind = GramBasis if eigenpairs.waits(matrix) else Basis
+    begun = kind(matrix.mv, 8, matrix[0], HessianMemory())
+    starts = random_start(30, count=5)
+    begun.begin(starts, independent=False)
+    for kept in (5, 3, 2):
+        coefficients = np.linalg.eigh(begun.projected)[1].T[::-1][:kept]
+        begun.restart(coefficients)
+        kept_part = begun.vectors @ (starts[0] / starts[0].norm())
+        np.testing.assert_allclose(begun.first, kept_part, atol=1e-12)
+    assert begun.add(starts[0].flip(0))
+    np.testing.assert_allclose(begun.first, [*kept_part, 0.0], atol=1e-12)
 
 
 def test_restarts_lose_nothing():
