@@ -23,6 +23,7 @@ from pathlib import Path
 
 from textual import events
 from textual.app import App, SystemCommand
+from textual.driver import Driver
 from textual.errors import NoWidget
 from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen, Screen
@@ -76,6 +77,7 @@ from eostui.tui.session import Session, Settings, Watch
 from eostui.tui.shares import failed, impossible, probes_on, rows
 from eostui.tui.shelving import Shelving
 from eostui.tui.steering import Steering
+from eostui.tui.thrift import thrifty
 from eostui.tui.tty import give_size, leave_on_signals, leave_when_gone, stop_and_go_on, suspend
 from eostui.tui.widgets.grid import GridWidget
 
@@ -139,6 +141,11 @@ class EostuiApp(App[str]):
             self.register_theme(theme)
         self.theme = settings.theme
         themes.draw_charts_in(self.current_theme)
+
+    def get_driver_class(self) -> type[Driver]:
+        """Textual's for this system, but for how it says styles."""
+        driver: type[Driver] = super().get_driver_class()
+        return thrifty(driver)
 
     def get_default_screen(self) -> Screen[None]:
         """The run's charts are the application's first screen."""
