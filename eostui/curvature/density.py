@@ -10,7 +10,7 @@ from torch import Tensor
 
 from eostui.curvature.basis import NotFiniteError
 from eostui.curvature.host import FloatArray, read
-from eostui.curvature.sums import accurate_norm
+from eostui.curvature.sums import accurate_norm, inner_products
 from eostui.quadrature import Quadrature
 
 #: A Lanczos vector shorter than this share of the largest entry of T carries only rounding, by the
@@ -69,9 +69,9 @@ def _tridiagonal(
     for step in range(steps):
         following = product(basis[step])
         before = basis[: step + 1]
-        overlaps = before @ following
+        (overlaps,) = inner_products(following[None], before)
         diagonal.append(overlaps[-1])
-        following = following - overlaps @ before
+        following = following - overlaps.to(before.dtype) @ before
         following = following - (before @ following) @ before
         length = accurate_norm(following)
         beside.append(length)

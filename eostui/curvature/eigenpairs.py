@@ -339,8 +339,8 @@ class _Search:
     def _leaves_out_what_is_remembered(self) -> bool:
         """Whether a remembered eigenvalue is larger than the last one told, and in no direction yet.
 
-        Or than the guard, as well as that is found. What isn't coupled with the directions searched
-        through shows in no residual.
+        Or than the guard, as well as that is found at the least. What isn't coupled with the directions
+        searched through shows in no residual.
         """
         values = self.ritz.values
         guard = float(values[min(self.followed, self.basis.size) - 1])
@@ -427,7 +427,8 @@ class _Search:
         """Return the residual to which the last pair followed has to be found.
 
         One as long as its distance from the last pair told leaves room for a larger eigenvalue that the
-        search has seen too little of, and where the first vector has turned so may a shorter one.
+        search has seen too little of, and where the first vector has turned, or is new, so may a shorter
+        one. What is as near as NEAR gets a guard of its own.
         """
         values = self.ritz.values
         first, last = abs(float(values[0])), float(values[self.reported - 1])

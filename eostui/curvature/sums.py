@@ -1,8 +1,8 @@
 """Sums over long vectors, to the precision of what is summed.
 
 A CPU adds up float32 in float32, in a few running sums that soon are much larger than what is added:
-‖v‖² of 655,000 equal shares comes out wrong by 5e-5, of two millions by 2e-4. Where sums are a
-measurement, they are taken here. A GPU adds in a tree, which costs no digits.
+‖v‖² of 655,000 equal shares comes out wrong by 5e-5, of two millions by 2e-4. So they are summed in
+pieces, and the pieces in float64. A GPU adds in a tree, which costs no digits.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ _SHORT = 20_000
 def accurate_norm(vectors: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Return ‖v‖, of one vector or along the last dimension, in the precision of the vectors."""
     if _is_accurate(vectors):
-        short: Tensor = vector_norm(vectors, dim=dim, keepdim=keepdim)
-        return short
-    found: Tensor = vector_norm(vectors, dim=dim, keepdim=keepdim, dtype=torch.float64)
+        plain: Tensor = vector_norm(vectors, dim=dim, keepdim=keepdim)
+        return plain
+    pieces, rest = _pieces(vectors)
+    parts = torch.cat([vector_norm(pieces, dim=-1), vector_norm(rest, dim=-1, keepdim=True)], -1)
+    found: Tensor = vector_norm(parts, dim=-1, keepdim=keepdim, dtype=torch.float64)
     return found.to(vectors.dtype)
 
 
@@ -33,14 +35,16 @@ def inner_products(rows: Tensor, others: Tensor) -> Tensor:
     """
     if _is_accurate(rows):
         return rows @ others.T
-    count = rows.shape[1] // _PIECE
-    whole = count * _PIECE
-    left, right = (
-        torch.unflatten(each[:, :whole], 1, (count, _PIECE)).transpose(0, 1)
-        for each in (rows, others)
-    )
-    found = torch.bmm(left, right.mT).sum(0, dtype=torch.float64)
-    return found + rows[:, whole:] @ others[:, whole:].T
+    (left, rest), (right, other_rest) = _pieces(rows), _pieces(others)
+    found = torch.bmm(left.transpose(0, 1), right.permute(1, 2, 0)).sum(0, dtype=torch.float64)
+    return found + rest @ other_rest.T
+
+
+def _pieces(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Return views of vectors of shape (…, P) in pieces, (…, count, _PIECE), and of what is left."""
+    count = vectors.shape[-1] // _PIECE
+    whole, rest = vectors.tensor_split([count * _PIECE], dim=-1)
+    return torch.unflatten(whole, -1, (count, _PIECE)), rest
 
 
 def _is_accurate(vectors: Tensor) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor
 from eostui.config import RunConfig
 from eostui.curvature.point import Point
 from eostui.curvature.secant import sharpness_at_radius
+from eostui.curvature.sums import accurate_norm
 from eostui.probes.probe import Moment, Probe, Reading, refuse_impossible
 from eostui.probes.sharpness import sharpness_of
 from eostui.problems import Problem
@@ -72,7 +73,7 @@ class Radius(Probe):
         """Search at the middle of the step that is taken from here, unless it doesn't move."""
         theta = point.theta if moment.theta is None else moment.theta
         step = moment.displacement
-        if step is None or not (length := float(step.norm())) > 0:
+        if step is None or not (length := float(accurate_norm(step))) > 0:
             return Reading()
         reading = Reading()
         middle = theta + step / 2

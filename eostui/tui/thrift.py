@@ -15,57 +15,93 @@ from textual.driver import Driver
 #: A change of style, and a move of the cursor, which changes none.
 _STYLE, _MOVE = re.compile(r"\x1b\[([0-9;]*)m"), re.compile(r"\x1b\[[0-9;]*H")
 _PIECES = re.compile(r"(\x1b\[[0-9;]*[mH])")
-#: Codes of colours of their own: how many numbers follow, by the first of them.
-_LONG = {"5": 1, "2": 3}
-_REVERSE = "7"
+#: One code of a style, with a semicolon after it: a reset, an attribute, a foreground, a background.
+_CODE = re.compile(
+    r"(?:(0*)|([1-9])|(39|3[0-7]|9[0-7]|38;5;\d+|38;2;\d+;\d+;\d+)"
+    r"|(49|4[0-7]|10[0-7]|48;5;\d+|48;2;\d+;\d+;\d+));"
+)
+#: Attributes that show where there is nothing but blanks, in the colour of the foreground: underlined,
+#: reversed, struck.
+_ON_BLANKS = frozenset("479")
 
 
 class Pen(NamedTuple):
-    """A style, as the numbers that say it; "" for a colour of the terminal's own."""
+    """A style, as the codes that say it; "" for a colour of the terminal's own."""
 
     attributes: frozenset[str] = frozenset()
     foreground: str = ""
     background: str = ""
 
 
+def fewer(data: str) -> str:
+    """Return what has the effect of `data` on the terminal: on its screen, and on what comes next.
+
+    What isn't known is passed on, and no style is known then until the next reset: not before the first
+    one either, whoever wrote to the terminal before.
+    """
+    said: list[str] = []
+    pen: Pen | None = None  # the terminal's; None where it isn't known
+    wanted: Pen | None = None
+
+    def dip(*, blank: bool = False) -> None:
+        """Give the terminal the style that is wanted; of blanks only the background may show."""
+        nonlocal pen
+        if wanted is None:  # it was passed on
+            return
+        before, pen = pen, wanted
+        if blank and before is not None:
+            attributes = before.attributes | wanted.attributes
+            if not attributes & _ON_BLANKS:
+                lost = before.attributes - wanted.attributes
+                pen = wanted._replace(foreground="" if lost else before.foreground)
+        if pen != before:
+            said.append(_change(before, pen))
+
+    for piece in _PIECES.split(data):
+        if style := _STYLE.fullmatch(piece):
+            styled = _styled(wanted, style[1])
+            if styled is None:
+                dip()
+                said.append(piece)
+                pen = None
+            wanted = styled
+        elif _MOVE.fullmatch(piece):
+            said.append(piece)
+        elif piece:
+            dip(blank=not piece.strip(" "))
+            said.append(piece)
+            if "\x1b" in piece:
+                wanted = pen = None
+    dip()
+    return "".join(said)
+
+
 @lru_cache(4096)
 def _styled(pen: Pen | None, codes: str) -> Pen | None:
     """Return the style after a change; None where it isn't known: before a reset, or for other codes."""
-    numbers = codes.split(";")
-    while numbers:
-        code = numbers.pop(0)
-        if code.strip("0") == "":
+    end = 0
+    codes += ";"
+    for code in _CODE.finditer(codes):
+        if code.start() != end:
+            return None
+        end = code.end()
+        reset, attribute, foreground, background = code.groups()
+        if reset is not None:
             pen = Pen()
         elif pen is None:
             return None
-        elif code in ("38", "48"):
-            length = _LONG.get(numbers[0], 99) + 1 if numbers else 99
-            if len(numbers) < length:
-                return None
-            colour = ";".join((code, *numbers[:length]))
-            del numbers[:length]
-            front = code == "38"
-            pen = pen._replace(foreground=colour) if front else pen._replace(background=colour)
-        elif re.fullmatch("3[0-7]|9[0-7]", code):
-            pen = pen._replace(foreground=code)
-        elif re.fullmatch("4[0-7]|10[0-7]", code):
-            pen = pen._replace(background=code)
-        elif code == "39":
-            pen = pen._replace(foreground="")
-        elif code == "49":
-            pen = pen._replace(background="")
-        elif re.fullmatch("[1-9]", code):
-            pen = pen._replace(attributes=pen.attributes | {code})
+        elif attribute:
+            pen = pen._replace(attributes=pen.attributes | {attribute})
+        elif foreground:
+            pen = pen._replace(foreground="" if foreground == "39" else foreground)
         else:
-            return None
-    return pen
+            pen = pen._replace(background="" if background == "49" else background)
+    return pen if end == len(codes) else None
 
 
 @lru_cache(4096)
 def _change(before: Pen | None, after: Pen) -> str:
-    """Return what makes one style of another, or of one that isn't known; "" if they are the same."""
-    if after == before:
-        return ""
+    """Return what makes another style of one, or of one that isn't known."""
     if before is None or after == Pen() or before.attributes - after.attributes:
         codes = ["0", *sorted(after.attributes), after.foreground, after.background]
         return f"\x1b[{';'.join(code for code in codes if code)}m"
@@ -77,54 +113,13 @@ def _change(before: Pen | None, after: Pen) -> str:
     return f"\x1b[{';'.join(codes)}m"
 
 
-class Thrift:
-    """Says styles where they change. What it knows nothing of it passes on, and knows no style then."""
-
-    def __init__(self) -> None:
-        self._pen: Pen | None = None  # the terminal's; None where it isn't known
-
-    def fewer(self, data: str) -> str:
-        """Return what has the effect of `data` on the terminal: on its screen, and on what comes next."""
-        said: list[str] = []
-        wanted = self._pen
-        for piece in _PIECES.split(data):
-            if style := _STYLE.fullmatch(piece):
-                styled = _styled(wanted, style[1])
-                if styled is None:
-                    said += (self._to(wanted), piece)
-                    self._pen = None
-                wanted = styled
-            elif _MOVE.fullmatch(piece):
-                said.append(piece)
-            elif piece:
-                said += (self._to(wanted, blank=not piece.strip(" ")), piece)
-                if "\x1b" in piece:
-                    wanted = self._pen = None
-        said.append(self._to(wanted))
-        return "".join(said)
-
-    def _to(self, wanted: Pen | None, *, blank: bool = False) -> str:
-        """Return what gives the terminal a style; of blanks only the background shows."""
-        if wanted is None:  # it was passed on
-            return ""
-        before, self._pen = self._pen, wanted
-        if blank and before is not None and _REVERSE not in before.attributes | wanted.attributes:
-            lost = before.attributes - wanted.attributes
-            self._pen = wanted._replace(foreground="" if lost else before.foreground)
-        return _change(before, self._pen)
-
-
 def thrifty(driver: type[Driver]) -> type[Driver]:
     """Return a driver that writes the same in fewer bytes."""
 
     class ThriftyDriver(driver):  # type: ignore[misc, valid-type]
-        """Passes what is written through `Thrift`."""
-
-        _thrift: Thrift | None = None
+        """Says styles where they change."""
 
         def write(self, data: str) -> None:
-            if self._thrift is None:
-                self._thrift = Thrift()
-            super().write(self._thrift.fewer(data))
+            super().write(fewer(data))
 
     return ThriftyDriver
