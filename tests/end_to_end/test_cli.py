@@ -83,31 +83,35 @@ def refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
         assert part in last
 
 
-def test_help_is_quick_and_loads_no_torch() -> None:
-    """`eostui --help` imports neither torch nor textual, and no numpy."""
+def loaded(*arguments: str, of: set[str], **environment: str) -> tuple[set[str], str]:
+    """Run the program by itself; return which of some modules it has loaded, and its output."""
     code = (
-        "import sys\nsys.argv = ['eostui', '--help']\n"
+        f"import sys\nsys.argv = ['eostui', *{arguments}]\n"
         "from eostui.cli import main\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
-        "print({'torch', 'textual', 'numpy'} & set(sys.modules), file=sys.stderr)"
+        f"print(*({of} & set(sys.modules)), file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr.strip() == "set()"
-    assert "Examples" in done.stdout
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        env=os.environ | environment,
+    )  # fmt: skip
+    return set(done.stderr.split()), done.stdout
+
+
+def test_help_is_quick_and_loads_no_torch() -> None:
+    """`eostui --help` imports neither torch nor textual, and no numpy."""
+    found, output = loaded("--help", of={"torch", "textual", "numpy", "eostui.cli.app"})
+    assert found == {"eostui.cli.app"}
+    assert "Examples" in output
 
 
 def test_completion_of_a_name_loads_what_a_listing_takes() -> None:
     """A tab on a shelf of runs and sweeps waits for no numbers, and for no settings."""
-    code = (
-        "import os, sys\nos.environ |= {'_EOSTUI_COMPLETE': 'complete_bash', "
-        "'COMP_WORDS': 'eostui attach ', 'COMP_CWORD': '2'}\nsys.argv = ['eostui']\n"
-        "from eostui.cli import main\n"
-        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
-        "assert 'eostui.sweeps.shelf' in sys.modules\n"
-        "print({'torch', 'textual', 'numpy', 'eostui.config'} & set(sys.modules), file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr.strip() == "set()"
+    found, _ = loaded(
+        of={"torch", "textual", "numpy", "eostui.config", "eostui.sweeps.shelf"},
+        _EOSTUI_COMPLETE="complete_bash", COMP_WORDS="eostui attach ", COMP_CWORD="2",
+    )  # fmt: skip
+    assert found == {"eostui.sweeps.shelf"}
 
 
 def test_help_of_every_command(shell: Shell) -> None:
