@@ -12,9 +12,10 @@ b isn't known but estimated: as θ_{j+1} and its own error, and after the last p
 has glimpsed or remembers there. The estimates are as good as that.
 
 That δ is the least there is outside, while most of a residual lies further down. Where H is remembered,
-each rᵢ is therefore given as long as it would have to be at the b after the last pair to do as much
-(`Recall.lengths_at`): r² is to r² at b as δ to where it lies. For j < the number of pairs this still
-counts θᵢ − θ_{j+1} as its distance, where no residual lies: from above, if that b isn't above the pairs.
+and u has hardly turned since, each rᵢ is therefore given as long as it would have to be at the b after
+the last pair to do as much (`Recall.lengths_at`): r² is to r² at b as δ to where it lies. For j < the
+number of pairs this still counts θᵢ − θ_{j+1} as its distance, where no residual lies: from above, if
+that b isn't above the pairs.
 """
 
 from __future__ import annotations
