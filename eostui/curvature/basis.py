@@ -155,10 +155,34 @@ class Basis:
         """Return combinations of V and W, by coefficients `mixed` as rows: shape (…, P)."""
         return like(of_rows, self._pairs) @ self._rows
 
-    def unit_vectors(self, coefficients: FloatArray) -> Tensor:
-        """Return combinations of the basis, by rows of shape (n, size), as unit vectors, shape (n, P)."""
-        vectors = like(coefficients, self._pairs) @ self.vectors
-        return vectors.div_(accurate_norm(vectors, dim=1, keepdim=True))
+    def found_vectors(self, ritz: Ritz, told: int, followed: int) -> Tensor:
+        """Return unit vectors of the first pairs, as the next search begins with them: (followed, P).
+
+        Those after the pairs told are corrected by the memory. It is what one more product would be taken
+        of, added as far as it can be without: nothing tells how good it is, but it is a better start.
+        """
+        vectors = like(ritz.coefficients[:followed], self._pairs) @ self.vectors
+        vectors.div_(accurate_norm(vectors, dim=1, keepdim=True))
+        for index in range(told, followed):
+            inner = self._correction_unseen(ritz, index)
+            if inner is not None:
+                correction = self._towards(ritz.defect(index), inner)
+                vectors[index].add_(correction, alpha=1 / float(ritz.values[index]))
+                vectors[index].div_(accurate_norm(vectors[index]))
+        return vectors
+
+    def _correction_unseen(self, ritz: Ritz, index: int) -> FloatArray | None:
+        """Return a correction that no product will tell of, or None where it may be none.
+
+        What isn't far above 0 isn't far from all that isn't remembered.
+        """
+        apart = ritz.values[index] > BEGUN * abs(ritz.values[0])
+        return self._correction(ritz, index) if apart else None
+
+    def _towards(self, defect: Tensor, inner: FloatArray) -> Tensor:
+        """Return a residual with what the memory adds to it, as `Recall.correction` has it."""
+        assert self.recall.vectors is not None
+        return torch.addmv(defect, self.recall.vectors.T, like(inner, defect))
 
     def lengths(self, of_rows: FloatArray) -> tuple[FloatArray, Tensor | None]:
         """Return the lengths of combinations, by coefficients `mixed` as rows, shape (n, 2 size).
@@ -180,13 +204,10 @@ class Basis:
     def grow(self, ritz: Ritz, index: int) -> bool:
         """Add the direction that one Ritz pair needs most; False if there is none left."""
         defect, inner = ritz.defect(index), self._correction(ritz, index)
-        if inner is not None:
-            assert self.recall.vectors is not None
-            # in noise most of it may lie in the basis, and what is left isn't orthogonal to it after one
-            # pass: it is looked at, or each such direction makes the next ones worse
-            corrected = torch.addmv(defect, self.recall.vectors.T, like(inner, defect))
-            if self.add(corrected):
-                return True
+        # in noise most of it may lie in the basis, and what is left isn't orthogonal to it after one pass:
+        # it is looked at, or each such direction makes the next ones worse
+        if inner is not None and self.add(self._towards(defect, inner)):
+            return True
         return self.add(defect) or self.add(fresh_direction(defect, self.products))
 
     def recollect(self) -> bool:

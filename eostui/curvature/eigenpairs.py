@@ -30,7 +30,8 @@ class Eigenpairs:
         first_vector_error: estimated sine of the angle between the first vector and its eigenvector.
         guard_values: what comes after the last of the values, found as well as it had to be: one or two,
             or none where there is nothing more.
-        guard_vectors: their vectors, shape (m, P): the next search starts there too.
+        guard_vectors: where the next search starts too, shape (m, P): their vectors, corrected by the
+            memory, which costs no product.
         guard_residuals: their residuals.
         gap: first value less the next, found here; NaN where that isn't known to a tenth of it.
         products: Hessian products spent.
@@ -314,7 +315,7 @@ class _Search:
         told, ritz = self.reported, self.ritz
         found = min(self.followed, self.basis.size)
         errors, residuals = self._errors()[0], self.basis.reported(ritz, found)
-        vectors = self.basis.unit_vectors(ritz.coefficients[:found])
+        vectors = self.basis.found_vectors(ritz, told, found)
         tolerance = self.target.value_tolerance * abs(ritz.values[0])
         gap = float(ritz.values[0] - ritz.values[1]) if found > 1 else math.nan
         if not (found > 1 and errors.values[:2].sum() <= max(KNOWN * gap, 2 * tolerance)):

@@ -112,12 +112,19 @@ class GramBasis(Basis):
         """Return combinations of all rows, in the precision of the products."""
         return (like(of_all, self._all) @ self._all[: self._end]).to(self.dtype)
 
-    def unit_vectors(self, coefficients: FloatArray) -> Tensor:
-        of_all = self._mixed(None, mixed(coefficients, np.zeros_like(coefficients)))
+    def found_vectors(self, ritz: Ritz, told: int, followed: int) -> Tensor:
+        mix = ritz.coefficients[:followed]
+        of_all = self._mixed(None, mixed(mix, np.zeros_like(mix)))
+        for index in range(told, followed):
+            inner = self._correction_unseen(ritz, index)
+            if inner is not None:
+                of_all[index] += (
+                    self._mixed(inner, ritz.of_residuals([index])[0]) / ritz.values[index]
+                )
         squares = ((of_all @ self._known) * of_all).sum(axis=1, keepdims=True)
         # with the sign of what it was, where the search began there: it needn't be turned round
-        largest = np.abs(coefficients).argmax(axis=1, keepdims=True)
-        signs = np.sign(np.take_along_axis(coefficients, largest, axis=1))
+        largest = np.abs(of_all).argmax(axis=1, keepdims=True)
+        signs = np.sign(np.take_along_axis(of_all, largest, axis=1))
         return self._combined(signs * of_all / np.sqrt(squares))
 
     def lengths(self, of_rows: FloatArray) -> tuple[FloatArray, Tensor | None]:

@@ -8,7 +8,7 @@ input, and δ, δ̇, δ̈ those of the loss's gradient in its output. Then
         its own parameters' share of ∇L, of Hv and of D³L[v, v, ·].
 
 `None` stands for a coefficient that is zero. A call uses what the calls before it left in the node: push1
-before push2 and pull1, and both before pull2.
+before push2 and pull1, and both before pull2; `leave` lets go of it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from eostui.curvature.activations import Activation
 
 Coefficient = Tensor | None
 
+#: Attributes of nodes by which calls tell those after them.
+_LEFT = ("dx", "ddx", "moved", "d1")
+
 
 class Node(ABC):
     """A layer at one θ and one input x; `output` is its value there."""
@@ -32,6 +35,11 @@ class Node(ABC):
 
     def prepare(self) -> None:
         """Make what the calls share and the first of them would make."""
+
+    def leave(self) -> None:
+        """Let go of what the calls left: its memory, still in the cache, is then the next ones'."""
+        for name in _LEFT:
+            self.__dict__.pop(name, None)
 
     @abstractmethod
     def push1(self, dx: Coefficient, v: Tensor) -> Coefficient:

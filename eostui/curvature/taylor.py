@@ -223,6 +223,7 @@ class ChainDerivatives:
         """Return the share of H v, shape (P,)."""
         product = torch.empty_like(vector)
         self._first_order(vector, product)
+        self._leave()
         return product
 
     @torch.no_grad()
@@ -242,6 +243,7 @@ class ChainDerivatives:
         product = torch.empty_like(vector)
         moved = self._outputs.first(self._push(vector))
         self._backward(moved, lambda node, d: node.pull(d, product))
+        self._leave()
         return product
 
     @property
@@ -252,7 +254,9 @@ class ChainDerivatives:
     @torch.no_grad()
     def output_product(self, vector: Tensor) -> Tensor:
         """Return J v, shape (n, …)."""
-        return self._push(vector)
+        moved = self._push(vector)
+        self._leave()
+        return moved
 
     @torch.no_grad()
     def pullback(self, cotangent: Tensor) -> Tensor:
@@ -300,7 +304,13 @@ class ChainDerivatives:
         third = torch.empty_like(vector)
         d2 = self._outputs.second(df, torch.zeros_like(df) if ddx is None else ddx)
         self._backward(d2, lambda node, d: node.pull2(d, vector, third))
+        self._leave()
         return third
+
+    def _leave(self) -> None:
+        """Let go of the coefficients along the last direction."""
+        for node in self._nodes:
+            node.leave()
 
     def _backward(self, error: Tensor, pull: Callable[[Node, Tensor], Tensor | None]) -> None:
         """Pull errors back from the outputs as far as there are parameters."""

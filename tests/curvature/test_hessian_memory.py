@@ -104,6 +104,38 @@ def picture(memory):
 # --- the search with a memory ----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("waits", [False, True], ids=["cpu", "as on a gpu"])
+def test_a_guard_is_nearer_to_its_eigenvector_than_it_was_found(monkeypatch, waits):
+    """What the memory adds when a search ends, where it knows of all that is large, halves its error."""
+    monkeypatch.setattr(eigenpairs, "waits", lambda _: waits)
+    shares = []
+    for seed in range(4):
+        follower = Follower(Target(wanted=1))
+        path = slow_path(seed, size=100, outliers=3, ratio=1.1, step=5e-3, length=6)
+        for number, matrix in enumerate(path):
+            pairs = follower.measure(matrix, seed)
+            if not number:
+                continue
+            (guard,), (told,) = pairs.guard_vectors.numpy(), pairs.guard_residuals
+            image = matrix @ guard
+            assert np.linalg.norm(guard) == pytest.approx(1.0, rel=1e-9)
+            shares.append(np.linalg.norm(image - (guard @ image) * guard) / told)
+    assert len(shares) == 20
+    assert max(shares) < 0.5
+
+
+def test_a_guard_that_is_next_to_0_stays_as_it_was_found():
+    """Nothing tells it from what isn't remembered: of H with one eigenvalue the next is rounding."""
+    rng = np.random.default_rng(3)
+    follower = Follower(Target(wanted=1))
+    for _ in range(4):
+        u = rng.normal(size=60)
+        pairs = follower.measure(np.outer(u, u))
+        guards = pairs.guard_vectors.numpy()
+        np.testing.assert_allclose(guards @ guards.T, np.eye(len(guards)), atol=1e-9)
+        np.testing.assert_allclose(guards @ pairs.vectors.numpy().T, 0.0, atol=1e-7)
+
+
 @few
 @given(
     seeds,

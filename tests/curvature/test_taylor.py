@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from itertools import pairwise
 from typing import get_args
 
@@ -672,3 +673,39 @@ def test_far_tails_leave_accurate_derivatives_of_the_network(activation, dtype, 
     ):
         assert one.isfinite().all()
         close(one.double(), other, 1e-9, allowed)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        mlp(nn.Tanh, 2, width=5),
+        nn.Sequential(
+            nn.Conv2d(1, 2, 2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(2, 3)
+        ),
+    ],
+    ids=["mlp", "cnn"],
+)
+def test_nothing_of_a_direction_is_kept(module):
+    """The memory of coefficients is free once a derivative is there: no more lives on than before."""
+    samples = 97
+    inputs = drawn(samples, 3) if isinstance(module[0], nn.Flatten) else drawn(samples, 1, 3, 3)
+    problem = problem_of(module, "mse", inputs)
+    assert is_chain(problem)
+    point, vector = Point(problem.loss, problem.initial), unit(len(problem.initial), 5)
+
+    def alive():
+        gc.collect()
+        found = (each for each in gc.get_objects() if type(each) is torch.Tensor)
+        return sum(each.shape[:1] == (samples,) for each in found)
+
+    point.hessian_product(vector)  # makes what all share
+    before = alive()
+    for derivative in (
+        point.hessian_product,
+        point.third_derivative,
+        point.curvature_gradient,
+        point.gauss_newton_product,
+        point.output_product,
+    ):
+        derivative(vector)
+        assert alive() == before

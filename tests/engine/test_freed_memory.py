@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
 import subprocess
 import sys
@@ -47,3 +48,38 @@ def test_pages_are_kept(beside):
     """Of 5 × 240 MB, 300,000 pages of 4 KiB or 600 large ones."""
     assert pages_anew(True, beside=beside) < 100
     assert pages_anew(False, beside=beside) > 500
+
+
+#: Tells how many small pieces are set aside, with and without, after what oneDNN makes many of.
+SET_ASIDE = """
+import ctypes, torch
+from eostui.engine.freed_memory import keep_freed_memory
+
+class Info(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in (
+        "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split())]
+
+{keep}
+libc = ctypes.CDLL(None)
+libc.mallinfo2.restype = Info
+layer, x = torch.nn.Linear(8, 8), torch.ones(4, 8)
+for _ in range(20):
+    layer(x).sum().backward()
+print(libc.mallinfo2().smblks)
+"""
+
+
+@pytest.mark.skipif(
+    not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="that is about glibc, from 2.33 on"
+)
+def test_no_small_pieces_are_set_aside():
+    """Those that each large piece that is freed would go through."""
+    counts = [
+        int(subprocess.run(
+            [sys.executable, "-c", SET_ASIDE.format(keep=keep)],
+            capture_output=True, text=True, check=True,
+        ).stdout)
+        for keep in ("keep_freed_memory()", "")
+    ]  # fmt: skip
+    assert counts[0] == 0
+    assert counts[1] > 0
