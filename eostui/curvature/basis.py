@@ -204,8 +204,8 @@ class Basis:
     def grow(self, ritz: Ritz, index: int) -> bool:
         """Add the direction that one Ritz pair needs most; False if there is none left."""
         defect, inner = ritz.defect(index), self._correction(ritz, index)
-        # in noise most of it may lie in the basis, and what is left isn't orthogonal to it after one pass:
-        # it is looked at, or each such direction makes the next ones worse
+        # in noise most of it may lie in the basis, and what is left isn't orthogonal to it after one
+        # pass: it is looked at, or each such direction makes the next ones worse
         if inner is not None and self.add(self._towards(defect, inner)):
             return True
         return self.add(defect) or self.add(fresh_direction(defect, self.products))
@@ -267,7 +267,7 @@ class Ritz:
         self.values, self.coefficients = values[::-1], coefficients[:, ::-1].T
         self._residuals = np.full(len(values), np.nan)
         self._formed: dict[int, Tensor] = {}  # those whose vector was needed for it
-        self.scale = float(np.abs(values).max())
+        self.scale = float(max(values[-1], -values[0]))  # the largest in size
         self.rounding = 16 * torch.finfo(basis.dtype).eps * self.scale
 
     def residual(self, index: int) -> float:

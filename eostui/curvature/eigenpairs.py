@@ -397,8 +397,11 @@ class _Search:
         """Return the index of the pair that keeps the first unmet tolerance from being met, or None."""
         if self.basis.size < self.followed:
             return self.basis.size - 1
-        ritz, (errors, residuals) = self.ritz, self._errors()
+        ritz = self.ritz
         allowed = self.target.value_tolerance * abs(ritz.values[0]) / SAFETY
+        if self._first_is_farthest(allowed):
+            return 0
+        errors, residuals = self._errors()
         for index in range(self.reported):
             if errors.values[index] > allowed and residuals[index] > ritz.rounding:
                 return _in_the_way(index, int(errors.blocks[index]), errors, residuals, ritz.values)
@@ -414,6 +417,17 @@ class _Search:
             if leads and ritz.residual(index) > GUARD * abs(ritz.values[0]):
                 return index
         return None
+
+    def _first_is_farthest(self, allowed: float) -> bool:
+        """Whether the first pair is in the way, as its residual alone tells.
+
+        It is the longest, and what it does to the value is more than allowed if all of it lies at the
+        other end of what was seen of the spectrum: estimates say the same, for longer work.
+        """
+        residuals = self.ritz.residuals(self.followed)
+        least = residuals[0] ** 2 / (2 * self.ritz.scale) if self.ritz.scale else 0.0
+        longest = residuals[0] >= residuals.max()
+        return bool(longest and least > allowed and residuals[0] > self.ritz.rounding)
 
     @property
     def _is_steady(self) -> bool:

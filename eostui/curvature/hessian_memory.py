@@ -83,6 +83,7 @@ class Recall:
         """
         self._memory = memory
         self.vectors, self._values = memory.vectors, memory.values
+        self._roots = np.sqrt(np.maximum(memory.values, 0.0))
         self._overlaps = np.empty((2, len(memory.values), capacity))
         # QQᵀ: the identity but for rounding, which would add up from search to search
         self._gram: FloatArray | None = None
@@ -171,7 +172,7 @@ class Recall:
     @cached_property
     def _outside(self) -> _Outside:
         # with R = QᵀΘQ outside V: the eigenvalues of R above 0 are those of √Θ(QQᵀ − CCᵀ)√Θ
-        roots = np.sqrt(np.maximum(self._values, 0.0))
+        roots = self._roots
         values, turned = np.linalg.eigh(roots[:, None] * self._gram_outside() * roots)
         kept = values > NOTHING * max(float(self._values[0]), 0.0)
         values = values[kept]

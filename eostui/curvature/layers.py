@@ -77,8 +77,13 @@ class Bilinear(ABC):
         """Return x, or its rearrangement from which B(x, ·) and its transpose are had; made once."""
         return x
 
-    def by_columns(self, rows: Tensor) -> Tensor:
-        """Return inputs or errors, shape (N, …), as `outer` reads them best: for several sums."""
+    def by_columns(self, rows: Tensor, others: int) -> Tensor:
+        """Return inputs or errors, shape (N, …), as `outer` reads them best: for several sums.
+
+        Args:
+            rows: inputs or errors.
+            others: how many outputs or inputs there are on the other side of the sums.
+        """
         return rows
 
     @abstractmethod
@@ -214,9 +219,10 @@ class AffineNode(Node):
         self.inputs = self.x
 
     def prepare(self) -> None:
-        self.inputs = self.form.by_columns(self.inputs)
+        outputs, inputs = self.weight.shape[:2]
+        self.inputs = self.form.by_columns(self.inputs, outputs)
         if not self.layer.first:  # whose input doesn't move
-            self.errors = self.form.by_columns(self.errors)
+            self.errors = self.form.by_columns(self.errors, inputs)
 
     def push1(self, dx: Coefficient, v: Tensor) -> Coefficient:
         self.dx = None if dx is None else self.form.prepared(dx)

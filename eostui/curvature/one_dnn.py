@@ -15,6 +15,8 @@ from torch import Tensor
 
 from eostui.curvature.layers import Coefficient, Dense, is_view_of
 
+#: Columns on the other side of a sum from which on laying one side so is worth it for six such sums.
+_WORTH_LAYING = 32
 #: Bytes up to which inputs that never change are kept feature by feature too.
 _KEPT_TWICE = 1 << 28
 
@@ -73,11 +75,11 @@ class OneDnnDense(Dense):
         """
         self._constant = constant
 
-    def by_columns(self, rows: Tensor) -> Tensor:
+    def by_columns(self, rows: Tensor, others: int) -> Tensor:
         constant = self._constant
         if constant is not None and is_view_of(rows, constant):
             return self._columns if constant.nbytes <= _KEPT_TWICE else rows
-        return rows.T.contiguous().T
+        return rows.T.contiguous().T if others >= _WORTH_LAYING else rows
 
     @cached_property
     def _columns(self) -> Tensor:

@@ -96,15 +96,16 @@ def test_inputs_that_never_change_are_laid_for_sums_once_and_large_ones_not(monk
         each for each in taylor.chain_of(problem.loss.supervised).layers if isinstance(each, Affine)
     )
     inputs = problem.loss.supervised.inputs
-    laid = first.further.by_columns(inputs)
+    laid = first.further.by_columns(inputs, 64)
     assert torch.equal(laid, inputs)
     assert laid.T.is_contiguous()
-    assert first.further.by_columns(inputs.view(inputs.shape)) is laid
-    other = first.further.by_columns(inputs.clone())
+    assert first.further.by_columns(inputs.view(inputs.shape), 64) is laid
+    other = first.further.by_columns(inputs.clone(), 64)
     assert other is not laid
     assert other.T.is_contiguous()
     monkeypatch.setattr(one_dnn, "_KEPT_TWICE", inputs.nbytes - 1)
-    assert first.further.by_columns(inputs) is inputs
+    assert first.further.by_columns(inputs, 64) is inputs
+    assert first.further.by_columns(other, 8) is other  # a sum with few columns gains too little
     vector = unit_vector(problem)
     exact = derivatives(mlp(torch.float64), vector)
     for found, right in zip(derivatives(problem, vector), exact, strict=True):
@@ -117,8 +118,8 @@ def test_sums_over_samples_are_the_same_however_their_sides_lie():
     generator = torch.Generator().manual_seed(1)
     delta, x = torch.randn((50, 7), generator=generator), torch.randn((50, 9), generator=generator)
     exact, form = delta.double().T @ x.double(), one_dnn.OneDnnDense()
-    for errors in (delta, form.by_columns(delta)):
-        for inputs in (x, form.by_columns(x)):
+    for errors in (delta, form.by_columns(delta, 64)):
+        for inputs in (x, form.by_columns(x, 64)):
             weight, bias = torch.full((7, 9), 3.0), torch.empty(7)
             form.outer(errors, inputs, weight, bias, add=True)
             torch.testing.assert_close(weight.double(), exact + 3, rtol=1e-5, atol=1e-5)
