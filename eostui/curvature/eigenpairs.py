@@ -239,7 +239,8 @@ class _Search:
                 continue
             if ritz.scale == 0.0 and self.basis.size > 1:
                 return
-            self._make_room(self.followed + SPARE)
+            # one that is in the way may be further down than what is followed: it is kept too
+            self._make_room(max(self.followed + SPARE, self.missing + 1))
             if not self.basis.grow(self.ritz, self.missing):
                 return
 
@@ -426,7 +427,7 @@ class _Search:
         """
         residuals = self.ritz.residuals(self.followed)
         least = residuals[0] ** 2 / (2 * self.ritz.scale) if self.ritz.scale else 0.0
-        longest = residuals[0] >= residuals.max()
+        longest = not self._complete and residuals[0] >= residuals.max()
         return bool(longest and least > allowed and residuals[0] > self.ritz.rounding)
 
     @property

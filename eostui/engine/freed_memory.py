@@ -16,7 +16,7 @@ def keep_freed_memory() -> None:
     more than the arithmetic on them. Threads share the one arena that keeps them: arenas of their own
     hold no large pieces, and on a thread beside its measurements a pass of `cifar5k-cnn` (1000 images)
     took 0.48 s for 0.23. That holds for threads that allocate for the first time after this. Small pieces
-    aren't set aside in lists that each large one frees goes through: oneDNN makes dozens of them for a
+    aren't set aside in lists that each large one freed goes through: oneDNN makes dozens of them for a
     matrix product, which took a tenth longer (10.4 µs for 9.4, of 8 × 8 by 8). Elsewhere than with glibc
     nothing happens.
     """

@@ -672,3 +672,33 @@ def test_products_that_turn_into_nan_end_the_search(fails_at, remembered):
     if follower.memory.vectors is not None:
         assert follower.memory.vectors.isfinite().all()
         assert np.isfinite(follower.memory.values).all()
+
+
+def test_many_that_change_places_while_more_are_told_are_all_followed():
+    # more start vectors than a full basis keeps, one far down in the way: it is kept, not lost
+    rng, size = np.random.default_rng(5), 300
+    ended, runs = 0, 4
+    for _ in range(runs):
+        spectrum = np.append(1 + 0.3 * rng.random(18), rng.uniform(-0.3, 0.9, size - 18))
+        basis = np.linalg.qr(rng.normal(size=(size, size)))[0]
+        hessian, memory = (basis * spectrum) @ basis.T, HessianMemory()
+        start = torch.from_numpy(rng.normal(size=(1, size))).float()
+        for step in range(4):
+            matrix = torch.from_numpy(hessian).float()
+            found = leading_eigenpairs(
+                lambda v, matrix=matrix: matrix @ v,
+                start,
+                Target(wanted=1, above=0.95),
+                memory=memory,
+                fresh=lambda k: torch.randn(size, generator=torch.Generator().manual_seed(k)),
+                known=len(start) if step else 0,
+                independent=True,
+            )
+            if found.converged:
+                ended += 1
+                exact = np.linalg.eigvalsh(hessian)[-1]
+                assert abs(found.values[0] - exact) <= 1e-3 * exact
+            start = torch.cat([found.vectors, found.guard_vectors])
+            change = rng.normal(size=(size, size))
+            hessian = hessian + (change + change.T) * 0.5 / np.sqrt(size) / 2
+    assert ended >= runs * 2
