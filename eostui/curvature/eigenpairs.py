@@ -32,7 +32,7 @@ class Eigenpairs:
             or none where there is nothing more.
         guard_vectors: where the next search starts too, shape (m, P): their vectors, corrected by the
             memory, which costs no product.
-        guard_residuals: their residuals.
+        guard_residuals: of the guards as they were found, before that correction.
         gap: first value less the next, found here; NaN where that isn't known to a tenth of it.
         products: Hessian products spent.
         converged: whether the values met their tolerance before the products ran out: as eigenvalues,
