@@ -68,6 +68,8 @@ NEAR = 0.01
 GUARD = 0.05
 #: The first vector has turned where it has less of the direction that the search began with.
 STEADY = 0.9
+#: Where it has less than this of it, eigenvalues may have changed places.
+STILL = 0.98
 #: Where it has turned the guard is found to this share of its distance from the pairs told.
 TURNED = 0.5
 #: The guard's own guard is found to this one: it only tells how far what comes after is from both.
@@ -76,8 +78,8 @@ SECOND_GUARD = 0.1
 HELD = 0.5
 #: A gap is known if both its ends are within this share of it.
 KNOWN = 0.1
-#: A pair whose residual is this many times another's holds that other's error up.
-LAGS = 3.0
+#: A pair with this many times the residual of another, whose error is too large, is improved before it.
+LAGS = 30.0
 #: Ritz pairs beyond those followed that a restart keeps, and the memory.
 SPARE = 4
 #: A look across ends at the latest when the largest pair there has this residual, as a share of S.
@@ -400,35 +402,43 @@ class _Search:
             return self.basis.size - 1
         ritz = self.ritz
         allowed = self.target.value_tolerance * abs(ritz.values[0]) / SAFETY
-        if self._first_is_farthest(allowed):
+        if self._first_is_in_the_way(allowed):
             return 0
         errors, residuals = self._errors()
         for index in range(self.reported):
-            if errors.values[index] > allowed and residuals[index] > ritz.rounding:
-                return _in_the_way(index, int(errors.blocks[index]), errors, residuals, ritz.values)
-            if index == 0 and not self._first_vector_is_found(errors, residuals):
-                return _in_the_way(0, errors.vector_block, errors, residuals, ritz.values)
+            unknown = errors.values[index] > allowed and residuals[index] > ritz.rounding
+            if unknown or (index == 0 and not self._first_vector_is_found(errors, residuals)):
+                return _in_the_way(index, residuals)
         if residuals[-1] > max(self._loosest_guard(), ritz.rounding):
             return len(residuals) - 1
-        # where u has turned far, what it was has fallen behind others, and leads to what it is now
-        last = float(ritz.values[self.reported - 1])
-        for index in range(len(residuals), min(self.begun, self.basis.size)):
+        return self._may_be_larger(len(residuals))
+
+    def _may_be_larger(self, followed: int) -> int | None:
+        """Return a pair after the guard that may be as large as those told, and is hardly known; or None.
+
+        Of those that the search began with, and of the one next to the guard where u isn't still what it
+        was. Where u has turned far, what it was has fallen behind others, and leads to what it is now.
+        """
+        ritz = self.ritz
+        last, hardly = float(ritz.values[self.reported - 1]), GUARD * abs(float(ritz.values[0]))
+        looked_at = max(self.begun, followed + (self._first_kept < STILL))
+        for index in range(followed, min(looked_at, self.basis.size)):
             held = abs(float(ritz.coefficients[index] @ self.basis.first))
             leads = held > HELD or ritz.reaches(index, last)
-            if leads and ritz.residual(index) > GUARD * abs(ritz.values[0]):
+            if leads and ritz.residual(index) > hardly:
                 return index
         return None
 
-    def _first_is_farthest(self, allowed: float) -> bool:
-        """Whether the first pair is in the way, as its residual alone tells.
+    def _first_is_in_the_way(self, allowed: float) -> bool:
+        """Whether the first pair is the one to improve, as residuals alone tell.
 
-        It is the longest, and what it does to the value is more than allowed if all of it lies at the
-        other end of what was seen of the spectrum: estimates say the same, for longer work.
+        None lags behind it, and what its residual does to the value is more than allowed if all of it
+        lies at the other end of what was seen of the spectrum: estimates say the same, for longer work.
         """
         residuals = self.ritz.residuals(self.followed)
         least = residuals[0] ** 2 / (2 * self.ritz.scale) if self.ritz.scale else 0.0
-        longest = not self._complete and residuals[0] >= residuals.max()
-        return bool(longest and least > allowed and residuals[0] > self.ritz.rounding)
+        alone = not self._complete and _in_the_way(0, residuals) == 0
+        return bool(alone and least > allowed and residuals[0] > self.ritz.rounding)
 
     @property
     def _is_steady(self) -> bool:
@@ -437,7 +447,12 @@ class _Search:
         Where it isn't, other eigenvalues have changed places too: what is remembered of H may steer the
         search, but doesn't tell where a residual lies.
         """
-        return abs(float(self.ritz.coefficients[0] @ self.basis.first)) >= STEADY
+        return self._first_kept >= STEADY
+
+    @property
+    def _first_kept(self) -> float:
+        """How much the first vector has of the direction that the search began with."""
+        return abs(float(self.ritz.coefficients[0] @ self.basis.first))
 
     def _loosest_guard(self) -> float:
         """Return the residual to which the last pair followed has to be found.
@@ -469,22 +484,11 @@ class _Search:
         return bool(least > tolerance * (apart + errors.values[:2].sum()))
 
 
-def _in_the_way(
-    index: int,
-    block: int,
-    errors: Errors,
-    residuals: FloatArray,
-    values: FloatArray,
-) -> int:
-    """Return which pair to improve, for an error of pair `index` that is known best from a block."""
-    if block == 0:  # something that may be as large hides what there is to know
-        return int(index + residuals[index:].argmax())
-    within = residuals[: max(block, index + 1)]
-    worst = int(within.argmax())
-    if (
-        block < len(residuals)
-        and residuals[block] > residuals[index]
-        and errors.values[block] > 0.5 * (values[index] - values[block])
-    ):
-        return block
-    return worst if within[worst] > LAGS * residuals[index] else index
+def _in_the_way(index: int, residuals: FloatArray) -> int:
+    """Return which pair to improve for an error of pair `index`: itself, or the one that lags behind.
+
+    How well a pair is known hangs on those next to it too. But they need only be found so far that
+    nothing can hide between, while every step towards the pair itself makes its error less.
+    """
+    farthest = int(residuals.argmax())
+    return farthest if residuals[farthest] > LAGS * residuals[index] else index

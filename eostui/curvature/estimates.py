@@ -24,7 +24,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eostui.curvature.host import FloatArray
 
@@ -35,15 +34,10 @@ class Errors(NamedTuple):
     Attributes:
         values: of each value, in its units, shape (m,).
         first_vector: sine of the angle between the first vector and its eigenvector, 1 at most.
-        blocks: with how many of the pairs inside each value is known best, shape (m,); 0 where that is
-            its residual alone.
-        vector_block: the same for the first vector; 0 where nothing is known of it.
     """
 
     values: FloatArray
     first_vector: float
-    blocks: NDArray[np.int64]
-    vector_block: int
 
 
 def errors_of(
@@ -69,7 +63,6 @@ def errors_of(
     theta, found = values.tolist(), residuals.tolist()
     lengths = list(found) if at_beyond is None else at_beyond.tolist()
     count = len(theta)
-    blocks = [0] * count
     outside = [*theta, beyond]  # the largest eigenvalue outside the first j, at place j
     for index in reversed(range(count)):
         value, residual, best, above = theta[index], lengths[index], found[index], 0.0
@@ -88,12 +81,11 @@ def errors_of(
                         shift += min(
                             coupling, coupling * coupling / distance if distance else math.inf
                         )
-                if shift < best:
-                    best, blocks[index] = shift, last + 1
+                best = min(best, shift)
             above += found[last + 1] if last + 1 < count else 0.0
         found[index] = best
         outside[index] += best
-    first, vector_block, above, mixing = math.inf, 0, 0.0, 1.0
+    first, above, mixing = math.inf, 0.0, 1.0
     for last in range(max(inside, 1)):
         if last:
             apart = theta[0] - outside[last]
@@ -103,6 +95,5 @@ def errors_of(
         if rest > 0 and math.isfinite(mixing):
             error = lengths[0] / rest * mixing
             error += rounding / (theta[0] - outside[1]) if last else 0.0
-            if error < first:
-                first, vector_block = error, last + 1
-    return Errors(np.array(found), min(first, 1.0), np.array(blocks), vector_block)
+            first = min(first, error)
+    return Errors(np.array(found), min(first, 1.0))
