@@ -16,6 +16,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import nn
 
 from eostui import presets
+from eostui.curvature import eigenpairs
 from eostui.curvature.eigenpairs import NotFiniteError, Target, leading_eigenpairs
 from eostui.curvature.hessian_memory import HessianMemory
 from eostui.curvature.point import Point
@@ -155,28 +156,43 @@ def turning(seed, turn=0.2, size=300, top=25):
         vectors[:, :top] = vectors[:, :top] @ mix
 
 
+def readings_of(seed, turn, count=41):
+    """Yield how far S is below the largest eigenvalue, as a share of it, and the products spent on it."""
+    memory, start = HessianMemory(), None
+    for number, (hessian, value) in zip(range(count), turning(seed, turn), strict=False):
+        product = torch.from_numpy(hessian).float().mv
+
+        def fresh(draw, key=99 * number):
+            return torch.randn(300, generator=torch.Generator().manual_seed(key + draw))
+
+        begin, known = (fresh(9)[None], 0) if start is None else (start, len(start))
+        found = leading_eigenpairs(
+            product, begin, Target(1), memory=memory, fresh=fresh, known=known, independent=True
+        )
+        yield (value - found.values[0]) / value, found.products
+        start = torch.cat([found.vectors, found.guard_vectors])
+
+
 def test_the_largest_is_found_where_all_near_it_have_changed_places():
     """A larger eigenvalue that a search has seen too little of may be overlooked, but hardly ever is.
 
-    Of these 984 readings 4 are off by more than 1e-5, and 12 were where a search took what it remembered
-    of H for what H is, and ended sooner.
+    Of these 984 readings 6 are off by more than 1e-5 (19 of 5,904), 12 were where a search took what it
+    remembered of H for what H is, and 14 where the pair after the guard didn't matter.
     """
-    misses = []
-    for seed, turn in itertools.product(range(12), (0.05, 0.2)):
-        memory, start = HessianMemory(), None
-        for number, (hessian, value) in zip(range(41), turning(seed, turn), strict=False):
-            product = torch.from_numpy(hessian).float().mv
-
-            def fresh(draw, key=99 * number):
-                return torch.randn(300, generator=torch.Generator().manual_seed(key + draw))
-
-            begin, known = (fresh(9)[None], 0) if start is None else (start, len(start))
-            found = leading_eigenpairs(
-                product, begin, Target(1), memory=memory, fresh=fresh, known=known, independent=True
-            )
-            misses.append(value - found.values[0] > 1e-5 * value)
-            start = torch.cat([found.vectors, found.guard_vectors])
+    cases = itertools.product(range(12), (0.05, 0.2))
+    misses = [off > 1e-5 for seed, turn in cases for off, _ in readings_of(seed, turn)]
     assert sum(misses) <= 0.008 * len(misses)
+
+
+def test_a_search_steps_towards_s_rather_than_towards_what_is_farthest(monkeypatch):
+    """That takes fewer products: other pairs need be known only as far as they could hide something."""
+
+    def products():
+        return sum(spent for seed in range(3) for _, spent in readings_of(seed, 0.2, 21))
+
+    spent = products()
+    monkeypatch.setattr(eigenpairs, "LAGS", 1.0)
+    assert spent < 0.8 * products()
 
 
 @pytest.mark.parametrize("eigenvalues", [1, 3])
