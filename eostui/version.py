@@ -1,3 +1,3 @@
 """The version of the program, which records and pictures state."""
 
-__version__ = "0.6.5"
+__version__ = "0.6.6"
