@@ -51,11 +51,14 @@ def engines_of(folder: Path) -> dict[int, bool]:
 
 
 def running(folder: Path) -> dict[int, str]:
-    """Return the processes of the runs that train, and their presets."""
+    """Return the processes of the runs that train, and their presets.
+
+    One that has just begun holds its lock before it has written into it whose that is: not told yet.
+    """
     return {
-        int((entry.path / "lock").read_text()): entry.config.preset
+        int(number): entry.config.preset
         for entry in shelf.entries(folder / "runs")
-        if engine_alive(entry.path)
+        if engine_alive(entry.path) and (number := (entry.path / "lock").read_text())
     }
 
 
