@@ -437,8 +437,8 @@ class _Search:
         """
         residuals = self.ritz.residuals(self.followed)
         least = residuals[0] ** 2 / (2 * self.ritz.scale) if self.ritz.scale else 0.0
-        alone = not self._complete and _in_the_way(0, residuals) == 0
-        return bool(alone and least > allowed and residuals[0] > self.ritz.rounding)
+        none_lags = not self._complete and _in_the_way(0, residuals) == 0
+        return bool(none_lags and least > allowed and residuals[0] > self.ritz.rounding)
 
     @property
     def _is_steady(self) -> bool:
